@@ -1,0 +1,82 @@
+"""The command line. Importing this package imports neither torch nor gymnasium: ``--help`` and completion stay fast."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from corrtool import __version__
+from corrtool.cli import collect, evaluate, finetune, init, learn_corr, quickstart, status, train_dqn, train_model, verify
+from corrtool.errors import CorrtoolError
+
+app = typer.Typer(
+    name="corrtool",
+    help=(
+        "Learn the state correspondence between two reinforcement-learning tasks, and move an agent's knowledge across it.\n\n"
+        "The usual order: init, train-dqn, collect, train-model, learn-corr, evaluate, finetune."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"corrtool {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=_version, is_eager=True),
+    debug: bool = typer.Option(False, "--debug", envvar="CORRTOOL_DEBUG", help="Show a traceback when something fails."),
+) -> None:
+    if debug:
+        os.environ["CORRTOOL_DEBUG"] = "1"
+
+
+for _module in (init, quickstart, train_dqn, collect, train_model, learn_corr, evaluate, finetune, status, verify):
+    _module.add(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with the documented code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command; returns its exit code. An error becomes one line on stderr, and a traceback with ``--debug``."""
+    try:
+        code = app(args=list(arguments), prog_name="corrtool", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except CorrtoolError as error:
+        return _fail(str(error), error.exit_code, error)
+    except KeyboardInterrupt as error:
+        return _fail("interrupted", 130, error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away; nothing more to say
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; what was written before is kept, run the command again to go on", 1, error)
+    except Exception as error:
+        message = getattr(error, "format_message", None)  # an error of Typer's own parser
+        if message is not None:
+            text = message()
+            return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
+        if type(error).__name__ == "OutOfMemoryError":
+            return _fail("the device ran out of memory; use a smaller --batch-size, --filters or --memory-capacity", 1, error)
+        return _fail(f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and report it", 1, error)
+
+
+def _fail(message: str, code: int, error: BaseException) -> int:
+    if os.environ.get("CORRTOOL_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"corrtool: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return code

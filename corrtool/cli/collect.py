@@ -1,0 +1,31 @@
+"""``corrtool collect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from corrtool.cli.stage_command import add_stage
+from corrtool.config import CollectSettings
+
+if TYPE_CHECKING:
+    from corrtool.stages.context import StageContext
+
+HELP = "Play a task, by default the target at random, and write a replay memory."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    add_stage(app, CollectSettings, HELP, _work, _lines, [])
+
+
+def _work(context: StageContext, settings: CollectSettings, chosen: dict[str, Any]) -> dict[str, Any]:
+    from corrtool.stages.collect import collect
+
+    return collect(context, settings)
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    per_record = result["bytes"] / result["records"]
+    return [f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on disk"]

@@ -1,0 +1,47 @@
+"""``corrtool evaluate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from corrtool.cli.options import extra
+from corrtool.cli.stage_command import add_stage
+from corrtool.config import EvaluateSettings
+
+if TYPE_CHECKING:
+    from corrtool.stages.context import StageContext
+
+HELP = "Play fresh games, by default of the target with the newest correspondence, and report every return."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    add_stage(app, EvaluateSettings, HELP, _work, _lines, player_options())
+
+
+def player_options() -> list[Any]:
+    """Who plays: shared with ``finetune``."""
+    return [
+        extra("q", Optional[str], None, "Q-function that plays; otherwise the one the correspondence was learnt with, or the newest."),
+        extra("corr", Optional[str], None, "Correspondence to play through; otherwise the newest."),
+        extra("no_corr", bool, False, "Reuse the Q-function directly, without a correspondence."),
+    ]
+
+
+def _work(context: StageContext, settings: EvaluateSettings, chosen: dict[str, Any]) -> dict[str, Any]:
+    from corrtool.stages.evaluate import evaluate
+
+    return evaluate(context, settings, **chosen)
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    low, high = result["ci95"]
+    who = "random play" if result["policy"] == "random" else result["q"]
+    who += "" if result["corr"] is None else f" through {result['corr']}"
+    return [
+        f"{who} on {result['environment']}: mean return {result['mean_return']:.2f}, "
+        f"95% interval [{low:.2f}, {high:.2f}] over {result['games']} games",
+        "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
+    ]

@@ -1,0 +1,34 @@
+"""``corrtool finetune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from corrtool.cli.evaluate import player_options
+from corrtool.cli.options import extra
+from corrtool.cli.stage_command import add_stage
+from corrtool.cli.train_dqn import learning_line
+from corrtool.config import FinetuneSettings
+
+if TYPE_CHECKING:
+    from corrtool.stages.context import StageContext
+
+HELP = "Go on learning on the target task by DQN, with the correspondence held fixed."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    scratch = extra("from_scratch", bool, False, "Start from new weights, without a correspondence.")
+    add_stage(app, FinetuneSettings, HELP, _work, _lines, [*player_options(), scratch])
+
+
+def _work(context: StageContext, settings: FinetuneSettings, chosen: dict[str, Any]) -> dict[str, Any]:
+    from corrtool.stages.finetune import finetune
+
+    return finetune(context, settings, **chosen)
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    return [learning_line(result)]

@@ -1,0 +1,142 @@
+"""``corrtool init``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from corrtool.errors import UsageError
+
+HELP = "Make a project directory with a source and a target task."
+
+_PANEL = "Preprocessing of both tasks (Atari games get the values of Mnih et al. 2013)"
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    app.command("init", help=HELP)(init)
+
+
+def _preprocessing(help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
+    return typer.Option(help=help, min=minimum, max=maximum, rich_help_panel=_PANEL, show_default=False)
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(help="Directory to make.", metavar="DIR")],
+    source: Annotated[str, typer.Option(help="Gymnasium id of the source task; 'module:Id' imports the module.")],
+    target: Annotated[Optional[str], typer.Option(help="Gymnasium id of the target task.", show_default="the source's")] = None,
+    source_view: Annotated[
+        Optional[list[str]], typer.Option(help="View of the source task, such as rotate:90; repeat for several.")
+    ] = None,
+    target_view: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="View of the target task: rotate:DEG, flip:h, flip:v, invert, mosaic-rotate:DEG, permute:1,0,…, scale:-1,…, affine:FILE."
+        ),
+    ] = None,
+    source_kwarg: Annotated[
+        Optional[list[str]], typer.Option(help="Keyword argument of the source environment, name=value.", metavar="NAME=VALUE")
+    ] = None,
+    target_kwarg: Annotated[
+        Optional[list[str]], typer.Option(help="Keyword argument of the target environment, name=value.", metavar="NAME=VALUE")
+    ] = None,
+    frame_skip: Annotated[Optional[int], _preprocessing("Frames that each action lasts.", 1)] = None,
+    max_pool: Annotated[Optional[bool], _preprocessing("Show the maximum of the last two frames.")] = None,
+    noop_max: Annotated[Optional[int], _preprocessing("No-ops at an episode's start, at most.", 0)] = None,
+    repeat_action_probability: Annotated[Optional[float], _preprocessing("Sticky actions.", 0, 1)] = None,
+    fire_reset: Annotated[Optional[bool], _preprocessing("Press FIRE at an episode's start.")] = None,
+    terminal_on_life_loss: Annotated[Optional[bool], _preprocessing("A lost life ends the episode.")] = None,
+    full_action_space: Annotated[Optional[bool], _preprocessing("All 18 actions.")] = None,
+    max_episode_frames: Annotated[Optional[int], _preprocessing("Frames after which an episode is cut off.", 1)] = None,
+    screen_size: Annotated[Optional[int], _preprocessing("Height and width of a frame.", 16)] = None,
+    grayscale: Annotated[Optional[bool], _preprocessing("Grey frames.")] = None,
+    stack: Annotated[Optional[int], _preprocessing("Frames that make a state.", 1)] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the corrtool.toml of a project that exists.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No messages.")] = False,
+) -> None:
+    """Writes ``corrtool.toml`` after making both tasks once."""
+    preprocessing = {
+        name: value
+        for name, value in (
+            ("frame_skip", frame_skip),
+            ("max_pool", max_pool),
+            ("noop_max", noop_max),
+            ("repeat_action_probability", repeat_action_probability),
+            ("fire_reset", fire_reset),
+            ("terminal_on_life_loss", terminal_on_life_loss),
+            ("full_action_space", full_action_space),
+            ("max_episode_frames", max_episode_frames),
+            ("screen_size", screen_size),
+            ("grayscale", grayscale),
+            ("stack", stack),
+        )
+        if value is not None
+    }
+    from corrtool.project.directory import create_project
+    from corrtool.reporting.console import Console
+    from corrtool.stages.context import require_same_actions
+    from corrtool.tasks import parse_task, probe
+
+    tables: dict[str, dict[str, Any]] = {}
+    copies: dict[str, Path] = {}
+    for role, identifier, views, kwargs in (
+        ("source", source, source_view, source_kwarg),
+        ("target", target or source, target_view, target_kwarg),
+    ):
+        tables[role] = {
+            "id": identifier,
+            "views": [_local_view(view, copies) for view in views or []],
+            "kwargs": dict(_keyword(text) for text in kwargs or []),
+            "preprocessing": preprocessing,
+        }
+    shapes = {}
+    for role, table in tables.items():
+        local = {**table, "views": [_original(view, copies) for view in table["views"]]}
+        task = parse_task(role, local, Path())
+        shapes[role] = probe(task)
+    require_same_actions(shapes["source"][1], shapes["target"][1])
+    project = create_project(directory, tables, copies, overwrite=overwrite)
+    result = {
+        "project": str(project.root),
+        "tasks": {
+            role: {"task": str(project.task(role)), "states": spec.to_json(), "actions": actions}
+            for role, (spec, actions) in shapes.items()
+        },
+    }
+    lines = [f"project {project.root}"]
+    lines += [f"  {role}: {project.task(role)} ({spec}; {actions} actions)" for role, (spec, actions) in shapes.items()]
+    lines += [f"next: cd {directory} && corrtool train-dqn"]
+    Console(quiet=quiet, json=json_output).result(result, lines)
+
+
+def _keyword(text: str) -> tuple[str, Any]:
+    """``mode=1`` → ("mode", 1): JSON where it is JSON, a text otherwise."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"{text!r} is no keyword argument", "write name=value")
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = value
+    if parsed is None or isinstance(parsed, dict):
+        raise UsageError(f"{text!r} cannot be written into corrtool.toml", "give a number, a text, true, false or a list")
+    return name, parsed
+
+
+def _local_view(view: str, copies: dict[str, Path]) -> str:
+    """``affine:/some/map.json`` → ``affine:map.json``, to be copied into the project."""
+    if not view.startswith("affine:"):
+        return view
+    path = Path(view.removeprefix("affine:"))
+    if path.name in copies and copies[path.name] != path:
+        raise UsageError(f"two affine views are called {path.name}", "rename one of the files")
+    copies[path.name] = path
+    return f"affine:{path.name}"
+
+
+def _original(view: str, copies: dict[str, Path]) -> str:
+    return f"affine:{copies[view.removeprefix('affine:')]}" if view.startswith("affine:") else view

@@ -1,0 +1,45 @@
+"""``corrtool learn-corr``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from corrtool.cli.options import extra
+from corrtool.cli.stage_command import add_stage
+from corrtool.config import LearnCorrSettings
+
+if TYPE_CHECKING:
+    from corrtool.stages.context import StageContext
+
+HELP = (
+    "Learn the correspondence function (eq. 8-13), with play tests along the way. "
+    "GAN is --lambda-cyc 0 --lambda-q 0 --lambda-m 0; CycleGAN is --lambda-cyc 10 --lambda-q 0 --lambda-m 0."
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    extras = [
+        extra("q", Optional[str], None, "Q-function of the source task; otherwise the newest."),
+        extra("model", Optional[str], None, "Environment model of the source task; otherwise the newest."),
+        extra("source_memory", Optional[str], None, "Memory of the source task; otherwise the newest."),
+        extra("target_memory", Optional[str], None, "Memory of the target task; otherwise the newest."),
+    ]
+    add_stage(app, LearnCorrSettings, HELP, _work, _lines, extras)
+
+
+def _work(context: StageContext, settings: LearnCorrSettings, chosen: dict[str, Any]) -> dict[str, Any]:
+    from corrtool.stages.learn_corr import learn_corr
+
+    return learn_corr(context, settings, **chosen)
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
+    if result["best_mean_return"] is not None:
+        line += f"; the best play test, {result['best_mean_return']:.2f}, came after {result['best_gradient_steps']:,}"
+    if result["angle_degrees"] is not None:
+        line += f"; its angle ended at {result['angle_degrees']:.2f}°"
+    return [line, "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones"]

@@ -1,0 +1,126 @@
+"""Command-line options made from the settings classes, so that flags, help and validation have one source."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from corrtool.config import PRESETS, Settings, flag_name
+
+COMMON = "Common options"
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options that every stage has."""
+
+    project: Path | None
+    seed: int | None
+    device: str | None
+    preset: str | None
+    name: str | None
+    overwrite: bool
+    dry_run: bool
+    tensorboard: bool
+    json: bool
+    quiet: bool
+
+
+def common_parameters(stage: str) -> list[inspect.Parameter]:
+    """The options of :class:`Common`, for a command's signature."""
+
+    def option(name: str, kind: Any, default: Any, help: str, *flags: str, env: str | None = None, **more: Any) -> inspect.Parameter:
+        info = typer.Option(*(flags or (flag_name(name),)), help=help, envvar=env, rich_help_panel=COMMON, **more)
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+
+    return [
+        option("project", Optional[Path], None, "Project directory; otherwise the nearest parent with a corrtool.toml.", "--project", "-p", env="CORRTOOL_PROJECT"),
+        option("seed", Optional[int], None, "Seed of everything random.", env="CORRTOOL_SEED", min=0, max=2**63 - 1, show_default="0"),
+        option("device", Optional[str], None, "auto, cpu, cuda, cuda:N or mps; it exists or the command fails.", env="CORRTOOL_DEVICE", show_default="auto"),
+        option("preset", Optional[Literal[PRESETS]], None, "Sizes and settings to start from.", env="CORRTOOL_PRESET", show_default="default"),  # type: ignore[valid-type]
+        option("name", Optional[str], None, "Name of what this command makes.", show_default="made from the settings"),
+        option("overwrite", bool, False, "Replace what has this name."),
+        option("dry_run", bool, False, "Show the resolved settings and inputs, and do nothing."),
+        *([] if stage in ("collect", "evaluate") else [option("tensorboard", bool, False, "Write TensorBoard event files as well (extra 'tensorboard').")]),
+        *output_parameters(),
+    ]
+
+
+def output_parameters() -> list[inspect.Parameter]:
+    """``--json`` and ``--quiet``."""
+    kinds = (("json", "Print one JSON object on stdout and nothing else."), ("quiet", "No progress and no messages."))
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON)],
+        )
+        for name, help in kinds
+    ]
+
+
+def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter]:
+    """One option per setting; not given means None, so that the other sources of settings can speak."""
+    parameters = []
+    hints = get_type_hints(settings_class)
+    for field in dataclasses.fields(settings_class):
+        kind = _bare(hints[field.name])
+        flag, off = flag_name(field.name), flag_name("no_" + field.name)
+        info = typer.Option(
+            f"{flag}/{off}" if kind is bool else flag,
+            help=_sentence(field.metadata["help"]),
+            envvar=f"CORRTOOL_{settings_class.stage}_{field.name}".upper().replace("-", "_"),
+            show_default=_shown(field.default),
+            show_envvar=False,
+        )
+        parameters.append(
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], info])
+        )
+    return parameters
+
+
+def _bare(hint: Any) -> Any:
+    """``int | None`` → ``int``."""
+    if get_origin(hint) in (UnionType, Union):
+        return next(kind for kind in get_args(hint) if kind is not type(None))
+    return hint
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def extra(name: str, kind: Any, default: Any, help: str) -> inspect.Parameter:
+    """An option that is no setting, such as the name of an input."""
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typer.Option(flag_name(name), help=help)]
+    )
+
+
+def with_parameters(parameters: list[inspect.Parameter], body: Callable[..., None], name: str, help: str) -> Callable[..., None]:
+    """``body`` as a function with these parameters, which Typer reads."""
+
+    def command(**values: Any) -> None:
+        body(values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__name__ = name.replace("-", "_")
+    command.__doc__ = help
+    return command

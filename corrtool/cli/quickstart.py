@@ -1,0 +1,56 @@
+"""``corrtool quickstart``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HELP = "Make a project for Pong and Pong rotated by 90°, and run every stage of it within ten minutes on two cores."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    app.command("quickstart", help=HELP)(quickstart)
+
+
+def quickstart(
+    directory: Annotated[Path, typer.Argument(help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR")],
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, envvar="CORRTOOL_SEED", show_envvar=False)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)] = "auto",
+    preset: Annotated[Optional[str], typer.Option(help="Preset of the stages.", show_default="quickstart")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
+) -> None:
+    """Runs the stages and compares random play, direct reuse and transfer."""
+    from corrtool.reporting.console import Console
+    from corrtool.runtime import resolve_device
+    from corrtool.stages.quickstart import quickstart as run_quickstart
+
+    console = Console(quiet=quiet, json=json)
+    result = run_quickstart(directory, console=console, device=resolve_device(device), seed=seed, preset=preset or "quickstart")
+    console.result(result, _table(result))
+    if not json:
+        for line in result["notes"]:
+            console.say(line)
+
+
+def _table(result: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"Pong rotated by 90°, {result['games']} fresh games each, returns from −21 to 21", title_justify="left")
+    for column in ("who plays", "mean return", "95% interval over games"):
+        table.add_column(column)
+    words = {
+        "random": "random play",
+        "reuse": "Q of upright Pong, without correspondence",
+        "transfer": "Q of upright Pong, with correspondence",
+    }
+    for row in result["rows"]:
+        low, high = row["ci95"]
+        table.add_row(words[row["policy"]], f"{row['mean_return']:.1f}", f"[{low:.1f}, {high:.1f}]")
+    return table

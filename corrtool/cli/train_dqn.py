@@ -1,0 +1,39 @@
+"""``corrtool train-dqn``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from corrtool.cli.stage_command import add_stage
+from corrtool.config import TrainDqnSettings
+
+if TYPE_CHECKING:
+    from corrtool.stages.context import StageContext
+
+HELP = "Learn a Q-function by DQN (Algorithm 2), by default of the source task; keep the newest records as its memory."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    add_stage(app, TrainDqnSettings, HELP, _work, _lines, [])
+
+
+def _work(context: StageContext, settings: TrainDqnSettings, chosen: dict[str, Any]) -> dict[str, Any]:
+    from corrtool.stages.train_dqn import train_dqn
+
+    return train_dqn(context, settings)
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    return [learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
+
+
+def learning_line(result: dict[str, Any]) -> str:
+    """One line on how a DQN ended."""
+    mean = result["mean_return_20"]
+    line = f"Q-function {result['q']}: {result['env_steps']:,} env steps, {result['games']:,} games"
+    line += "" if mean is None else f", mean return {mean:.2f} over the last 20 training games"
+    best = result["best_mean_return"]
+    return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")

@@ -1,0 +1,39 @@
+"""``corrtool train-model``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from corrtool.cli.options import extra
+from corrtool.cli.stage_command import add_stage
+from corrtool.config import TrainModelSettings
+
+if TYPE_CHECKING:
+    from corrtool.stages.context import StageContext
+
+HELP = "Learn the environment model F of the source task from a memory (appendix 6.1)."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    extras = [extra("memory", Optional[str], None, "Memory of the source task to learn from; otherwise the newest.")]
+    add_stage(app, TrainModelSettings, HELP, _work, _lines, extras)
+
+
+def _work(context: StageContext, settings: TrainModelSettings, chosen: dict[str, Any]) -> dict[str, Any]:
+    from corrtool.stages.train_model import train_model
+
+    return train_model(context, settings, memory_name=chosen["memory"])
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    errors = result["validation"]
+    return [
+        f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
+        f"mean absolute error on {errors['records']:,} held-out records:",
+        f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
+        f"  over what changes     {errors['l1_changing']:.5f}   persistence {errors['l1_changing_persistence']:.5f}"
+        f"   ({errors['changing_share']:.2%} of the state)",
+    ]

@@ -1,0 +1,36 @@
+"""``corrtool verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+HELP = "Check every byte of every artifact; exit 3 and name each damaged file if there is one."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    app.command("verify", help=HELP)(verify)
+
+
+def verify(
+    project: Annotated[
+        Optional[Path], typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
+) -> None:
+    """Compares every artifact with its checksums."""
+    from corrtool.project.directory import find_project
+    from corrtool.project.overview import describe_artifacts
+    from corrtool.reporting.console import Console
+
+    artifacts = describe_artifacts(find_project(project))
+    damaged = [problem for artifact in artifacts for problem in artifact["problems"]]
+    whole = sum(not artifact["problems"] for artifact in artifacts)
+    lines = [*damaged, f"{whole} of {len(artifacts)} artifacts are whole"]
+    Console(quiet=quiet, json=json).result({"artifacts": len(artifacts), "whole": whole, "damaged": damaged}, lines)
+    if damaged:
+        raise typer.Exit(3)

@@ -1,0 +1,313 @@
+"""Settings: one frozen dataclass per stage, the single source of defaults, help texts and validation.
+
+The command line (flags, environment variables), ``corrtool.toml`` and the presets all fill these classes;
+``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
+``corrtool.toml`` > preset > default. This module imports neither torch nor numpy, so ``--help`` stays fast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from corrtool.errors import UsageError
+
+PRESETS = ("tiny", "quickstart", "default", "paper")
+TASK_ROLES = ("source", "target")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A field of a settings class. ``minimum``/``maximum`` are inclusive, ``above`` is exclusive."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "minimum": minimum, "above": above, "maximum": maximum}
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every stage's settings share: validation on construction and conversion to JSON."""
+
+    stage: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, hints[field.name], getattr(self, field.name)))
+        self.check()
+
+    def check(self) -> None:
+        """Rejects settings that contradict each other. Raises :class:`UsageError`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def flag_name(field_name: str) -> str:
+    """``lambda_q`` → ``--lambda-q``."""
+    return "--" + field_name.replace("_", "-")
+
+
+def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
+    """The value in its declared type, or :class:`UsageError` naming the flag."""
+    name, kinds = flag_name(field.name), get_args(hint) if get_origin(hint) is not Literal else ()
+    if value is None:
+        if type(None) in kinds:
+            return None
+        raise UsageError(f"{name} needs a value")
+    if type(None) in kinds:
+        hint = next(kind for kind in kinds if kind is not type(None))
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise UsageError(f"{name} is {value!r}", f"choose one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise UsageError(f"{name} is {value!r}", f"give it {_KIND_NAMES[hint]}")
+    if hint in (int, float):
+        _check_range(name, value, field.metadata)
+    return value
+
+
+_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _check_range(name: str, value: float, metadata: Any) -> None:
+    minimum, above, maximum = metadata["minimum"], metadata["above"], metadata["maximum"]
+    if not math.isfinite(value):
+        raise UsageError(f"{name} is {value}", "give it a finite number")
+    if minimum is not None and value < minimum:
+        raise UsageError(f"{name} is {value}", f"it must be at least {minimum}")
+    if above is not None and value <= above:
+        raise UsageError(f"{name} is {value}", f"it must be greater than {above}")
+    if maximum is not None and value > maximum:
+        raise UsageError(f"{name} is {value}", f"it must be at most {maximum}")
+
+
+@dataclass(frozen=True)
+class CollectSettings(Settings):
+    """Step 2 of the experiments: play a task and keep the records."""
+
+    stage: ClassVar[str] = "collect"
+
+    task: Literal["source", "target"] = setting("target", "which task to play")
+    policy: str = setting("random", "who plays: 'random', or 'q:NAME' for a trained Q-function")
+    epsilon: float = setting(0.05, "share of random actions when a Q-function plays", minimum=0, maximum=1)
+    records: int = setting(10_000, "valid transitions to write, exactly", minimum=1)
+    lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
+
+    def check(self) -> None:
+        if self.policy != "random" and not (self.policy.startswith("q:") and len(self.policy) > 2):
+            raise UsageError(f"--policy is {self.policy!r}", "give 'random' or 'q:NAME'")
+
+
+@dataclass(frozen=True)
+class DqnSettings(Settings):
+    """Algorithm 2, and Algorithm 1 as its special case; shared by ``train-dqn`` and ``finetune``."""
+
+    env_steps: int = setting(400_000, "environment steps to learn for, over all lanes", minimum=1)
+    stop_at_mean_return: float | None = setting(
+        None, "stop early when the mean return of the last 20 training games reaches this"
+    )
+    lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
+    learning_rate: float = setting(2.5e-4, "step size of the optimizer", above=0)
+    optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
+    loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
+    batch_size: int = setting(32, "transitions in a mini-batch (n_B)", minimum=1)
+    gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
+    n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
+    double_q: bool = setting(True, "choose the next action with the learning network (double Q-learning)")
+    clip_rewards: bool = setting(True, "learn from the sign of each reward as in [23]; reported returns are never clipped")
+    replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
+    target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
+    memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1)
+    learning_starts: int = setting(10_000, "environment steps played at random before learning begins", minimum=0)
+    env_steps_per_update: int = setting(4, "environment steps played for each gradient step", minimum=1)
+    target_sync_every: int = setting(1_000, "gradient steps between copies into the target network (n_U)", minimum=1)
+    epsilon_start: float = setting(1.0, "share of random actions when learning begins", minimum=0, maximum=1)
+    epsilon_end: float = setting(0.02, "share of random actions in the end", minimum=0, maximum=1)
+    epsilon_env_steps: int = setting(60_000, "environment steps over which ε falls linearly", minimum=1)
+    max_gradient_norm: float = setting(10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0)
+    eval_every: int = setting(0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0)
+    eval_games: int = setting(10, "games in a play test", minimum=1)
+    eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+
+    def check(self) -> None:
+        if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
+            raise UsageError(
+                f"--memory-capacity is {self.memory_capacity}",
+                f"{self.lanes} lanes with {self.n_step}-step returns need at least {self.lanes * (self.n_step + 2)}",
+            )
+        if not self.replay and self.n_step != 1:
+            raise UsageError(f"--no-replay learns from single transitions, but --n-step is {self.n_step}", "use --n-step 1")
+        if not self.replay and self.env_steps_per_update != self.lanes:
+            raise UsageError(
+                "--no-replay learns from each newest transition once", "set --env-steps-per-update equal to --lanes"
+            )
+
+
+@dataclass(frozen=True)
+class TrainDqnSettings(DqnSettings):
+    """Step 1: learn to play the source task."""
+
+    stage: ClassVar[str] = "train-dqn"
+
+    task: Literal["source", "target"] = setting("source", "which task to learn")
+    architecture: Literal["auto", "nature", "paper", "mlp", "linear"] = setting(
+        "auto", "Q-function: 'nature' or 'paper' for images, 'mlp' or 'linear' for vectors; 'auto' is nature or mlp"
+    )
+    width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1)
+    init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
+    memory_records: int = setting(10_000, "newest records to keep as the source memory M_S", minimum=1)
+
+
+@dataclass(frozen=True)
+class FinetuneSettings(DqnSettings):
+    """Step 5: go on learning on the target task with the correspondence held fixed."""
+
+    stage: ClassVar[str] = "finetune"
+
+    task: Literal["source", "target"] = setting("target", "which task to learn")
+    env_steps: int = setting(200_000, "environment steps to learn for, over all lanes", minimum=1)
+    memory_capacity: int = setting(30_000, "records in the replay memory (n_M)", minimum=1)
+    learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
+    epsilon_start: float = setting(0.02, "share of random actions when learning begins", minimum=0, maximum=1)
+    learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
+
+
+@dataclass(frozen=True)
+class TrainModelSettings(Settings):
+    """Learn the environment model F of the source task (appendix 6.1)."""
+
+    stage: ClassVar[str] = "train-model"
+
+    architecture: Literal["auto", "resnet", "mlp"] = setting("auto", "'resnet' for images, 'mlp' for vectors")
+    filters: int = setting(32, "filters of the first convolution, units of a hidden layer for vectors; the paper has 64", minimum=1)
+    blocks: int = setting(5, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1)
+    action_block: int = setting(0, "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)", minimum=0)
+    norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
+    loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
+    learning_rate: float = setting(1e-3, "step size of Adam", above=0)
+    batch_size: int = setting(16, "transitions in a mini-batch", minimum=1)
+    epochs: int = setting(5, "passes over the training records; the paper has 50", minimum=1)
+    gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
+    validation_share: float = setting(0.1, "share of the records held out for validation", above=0, maximum=0.9)
+
+    def check(self) -> None:
+        if self.action_block > self.blocks:
+            raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
+
+
+@dataclass(frozen=True)
+class LearnCorrSettings(Settings):
+    """Steps 3 and 4: learn the correspondence function, eq. (8)–(13)."""
+
+    stage: ClassVar[str] = "learn-corr"
+
+    lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
+    lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
+    lambda_m: float = setting(1.0, "weight of the model loss (11)", minimum=0)
+    generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "linear", "mlp"] = setting(
+        "auto", "kind of generator: the first three for images, 'linear' and 'mlp' for vectors; 'auto' is resnet or linear"
+    )
+    angle_init: float = setting(0.0, "angle at which a rotation layer starts, in degrees counter-clockwise")
+    filters: int = setting(32, "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64", minimum=1)
+    blocks: int = setting(6, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0)
+    discriminator_filters: int = setting(64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1)
+    norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
+    gan_loss: Literal["lsgan", "log"] = setting("lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)")
+    learning_rate: float = setting(2e-4, "step size of Adam, for generators and discriminators", above=0)
+    constant_share: float = setting(0.0, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1)
+    batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1)
+    pool_size: int = setting(50, "generated states remembered for the discriminators; 0 for none", minimum=0)
+    epochs: int = setting(1, "passes over the larger memory; the paper has 4", minimum=1)
+    gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
+    eval_every: int = setting(1_000, "gradient steps between play tests on the target task; there is one at the end as well", minimum=1)
+    eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0)
+    eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(Settings):
+    """Play games that chose nothing, and report every one."""
+
+    stage: ClassVar[str] = "evaluate"
+
+    task: Literal["source", "target"] = setting("target", "which task to play")
+    policy: Literal["q", "random"] = setting("q", "who plays: a Q-function, or random actions")
+    games: int = setting(30, "games to play; every game that is begun counts", minimum=1)
+    epsilon: float = setting(0.001, "share of random actions; a little keeps a greedy agent out of endless loops", minimum=0, maximum=1)
+
+
+STAGE_SETTINGS: dict[str, type[Settings]] = {
+    settings.stage: settings
+    for settings in (
+        CollectSettings,
+        TrainDqnSettings,
+        TrainModelSettings,
+        LearnCorrSettings,
+        EvaluateSettings,
+        FinetuneSettings,
+    )
+}
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The packaged preset ``name`` as a nested dictionary: ``{stage: {setting: value, "vector": {...}}}``.
+
+    Raises :class:`UsageError` for a preset that does not exist.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"there is no preset {name!r}", f"choose one of {', '.join(PRESETS)}")
+    text = resources.files("corrtool.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def resolve(
+    settings_class: type[S],
+    *,
+    preset: str,
+    state_kind: str,
+    project_values: dict[str, Any],
+    given: dict[str, Any],
+) -> S:
+    """Settings from all their sources: ``given`` (flags, environment) > ``corrtool.toml`` > preset > default.
+
+    Args:
+        state_kind: ``"image"`` or ``"vector"``; a preset's section may hold a sub-table for one of them.
+        project_values: the stage's table in ``corrtool.toml``.
+        given: what the command line says; ``None`` means not given.
+
+    Raises:
+        UsageError: an unknown name, a wrong type or a value out of its range; the message names the flag.
+    """
+    names = {field.name for field in dataclasses.fields(settings_class)}
+    values: dict[str, Any] = {}
+    section = load_preset(preset).get(settings_class.stage, {})
+    for layer in (section, section.get(state_kind, {}), project_values):
+        for key, value in layer.items():
+            name = key.replace("-", "_")
+            if isinstance(value, dict):
+                continue
+            if name not in names:
+                raise UsageError(
+                    f"[{settings_class.stage}] has no setting {key!r}",
+                    f"see 'corrtool {settings_class.stage} --help' for its settings",
+                )
+            values[name] = value
+    values |= {name: value for name, value in given.items() if value is not None}
+    return settings_class(**values)

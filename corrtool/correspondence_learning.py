@@ -1,0 +1,197 @@
+"""One step of learning the correspondence: eq. (8)–(12) put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from corrtool.config import LearnCorrSettings
+from corrtool.correspondence import Correspondence, ScaledModel
+from corrtool.losses import adversarial_loss, correspondence_loss, cycle_loss, discriminator_loss, model_loss, q_loss
+from corrtool.networks.discriminators import build_discriminator
+
+
+class StatePool:
+    """The last generated states, so that a discriminator does not forget (CycleGAN's image pool of 50).
+
+    While the pool fills, states pass through. Afterwards each is, with probability one half, swapped for a random one
+    of the pool. Size 0 lets everything through.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._states: Tensor | None = None
+        self._count = 0
+
+    def exchange(self, states: Tensor, random: np.random.Generator) -> Tensor:
+        """(B, …) generated states in, (B, …) states for the discriminator out."""
+        if self._size == 0:
+            return states
+        if self._states is None:
+            self._states = torch.zeros((self._size, *states.shape[1:]), dtype=states.dtype, device=states.device)
+        out = []
+        for state in states:
+            if self._count < self._size:
+                self._states[self._count] = state
+                self._count += 1
+                out.append(state)
+            elif random.random() < 0.5:
+                index = int(random.integers(self._size))
+                out.append(self._states[index].clone())
+                self._states[index] = state
+            else:
+                out.append(state)
+        return torch.stack(out)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"states": self._states, "count": self._count}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """The inverse of :meth:`state`."""
+        self._states = None if state["states"] is None else state["states"].to(device)
+        self._count = int(state["count"])
+
+
+def learning_rate_share(step: int, total: int, constant_share: float) -> float:
+    """Linear decay to zero over ``total`` steps, constant for the first ``constant_share`` of them."""
+    constant = constant_share * total
+    return 1.0 if step < constant else max(0.0, (total - step) / max(1.0, total - constant))
+
+
+class CorrespondenceLearner:
+    """Generators, discriminators and their optimizers; Q_S and F are frozen, gradients only flow through them.
+
+    Args:
+        source_q: Q_S; may be None when λ_Q is 0.
+        environment_model: F; may be None when λ_M is 0.
+        total_steps: gradient steps over which the learning rate falls.
+    """
+
+    def __init__(
+        self,
+        correspondence: Correspondence,
+        source_q: nn.Module | None,
+        environment_model: ScaledModel | None,
+        settings: LearnCorrSettings,
+        total_steps: int,
+        random: np.random.Generator,
+        device: torch.device,
+    ) -> None:
+        self.settings, self._total, self._random, self._device = settings, total_steps, random, device
+        self.correspondence = correspondence.to(device).train()
+        self._source_q, self._model = source_q, environment_model
+        filters, norm = settings.discriminator_filters, settings.norm
+        self.source_discriminator = build_discriminator(correspondence.source_scaling.spec, filters, norm).to(device)
+        self.target_discriminator = build_discriminator(correspondence.target_scaling.spec, filters, norm).to(device)
+        self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
+        rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
+        self._generator_optimizer = torch.optim.Adam(correspondence.parameters(), rate, betas, fused=True)
+        self._discriminator_optimizer = torch.optim.Adam(self._discriminators.parameters(), rate, betas, fused=True)
+        self._source_pool, self._target_pool = StatePool(settings.pool_size), StatePool(settings.pool_size)
+        self.gradient_steps = 0
+
+    def update(
+        self, raw_source: Tensor, raw_target: Tensor, target_actions: Tensor, raw_next_target: Tensor | None
+    ) -> dict[str, Tensor]:
+        """One step of both generators and both discriminators.
+
+        Args:
+            raw_source: s_S, (B, *state_shape) from M_S.
+            raw_target, target_actions, raw_next_target: s_{T,t}, a_{T,t} and s_{T,t+1} from M_T; the last is only read
+                when λ_M > 0.
+
+        Returns:
+            Each loss term that was computed, unweighted, detached, still on the device.
+        """
+        self._set_learning_rate()
+        source = self.correspondence.source_scaling.raw_to_model(raw_source)
+        target = self.correspondence.target_scaling.raw_to_model(raw_target)
+        self._discriminators.requires_grad_(False)
+        terms, generated_source, generated_target = self._generator_terms(
+            source, target, raw_source, target_actions, raw_next_target
+        )
+        s = self.settings
+        loss = correspondence_loss(terms, lambda_cyc=s.lambda_cyc, lambda_q=s.lambda_q, lambda_m=s.lambda_m)
+        _step(self._generator_optimizer, loss)
+
+        self._discriminators.requires_grad_(True)
+        pooled_source = self._source_pool.exchange(generated_source.detach(), self._random)
+        pooled_target = self._target_pool.exchange(generated_target.detach(), self._random)
+        terms["source_discriminator"] = discriminator_loss(
+            self.source_discriminator(source), self.source_discriminator(pooled_source), s.gan_loss
+        )
+        terms["target_discriminator"] = discriminator_loss(
+            self.target_discriminator(target), self.target_discriminator(pooled_target), s.gan_loss
+        )
+        _step(self._discriminator_optimizer, terms["source_discriminator"] + terms["target_discriminator"])
+        self.gradient_steps += 1
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _generator_terms(
+        self, source: Tensor, target: Tensor, raw_source: Tensor, actions: Tensor, raw_next_target: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The terms of eq. (12) whose λ is not zero, and both batches of generated states.
+
+        A λ of 0 costs nothing: neither the term nor a forward pass that only it needs is computed.
+        """
+        s, c = self.settings, self.correspondence
+        generated_source = c.target_to_source(target)
+        generated_target = c.source_to_target(source)
+        terms = {
+            "gan": adversarial_loss(self.source_discriminator(generated_source), s.gan_loss)
+            + adversarial_loss(self.target_discriminator(generated_target), s.gan_loss)
+        }
+        if s.lambda_cyc > 0 or s.lambda_q > 0:
+            reconstructed_source = c.target_to_source(generated_target)
+        if s.lambda_cyc > 0:
+            reconstructed_target = c.source_to_target(generated_source)
+            terms["cycle"] = cycle_loss(reconstructed_source, source) + cycle_loss(reconstructed_target, target)
+        if s.lambda_q > 0:
+            assert self._source_q is not None
+            with torch.no_grad():
+                q_values = self._source_q(c.source_scaling.raw_to_q(raw_source))
+            terms["q"] = q_loss(self._source_q(c.source_scaling.model_to_q(reconstructed_source)), q_values)
+        if s.lambda_m > 0:
+            assert self._model is not None and raw_next_target is not None
+            predicted_next = self._model(generated_source, actions)
+            translated_next = c.target_to_source(c.target_scaling.raw_to_model(raw_next_target))
+            terms["model"] = model_loss(predicted_next, translated_next)
+        return terms, generated_source, generated_target
+
+    def _set_learning_rate(self) -> None:
+        share = learning_rate_share(self.gradient_steps, self._total, self.settings.constant_share)
+        for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings.learning_rate * share
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "correspondence": self.correspondence.state_dict(),
+            "discriminators": self._discriminators.state_dict(),
+            "generator_optimizer": self._generator_optimizer.state_dict(),
+            "discriminator_optimizer": self._discriminator_optimizer.state_dict(),
+            "source_pool": self._source_pool.state(),
+            "target_pool": self._target_pool.state(),
+            "gradient_steps": self.gradient_steps,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.correspondence.load_state_dict(state["correspondence"])
+        self._discriminators.load_state_dict(state["discriminators"])
+        self._generator_optimizer.load_state_dict(state["generator_optimizer"])
+        self._discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        self._source_pool.load_state(state["source_pool"], self._device)
+        self._target_pool.load_state(state["target_pool"], self._device)
+        self.gradient_steps = int(state["gradient_steps"])
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()

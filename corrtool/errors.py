@@ -1,0 +1,61 @@
+"""Errors a user can act on: one line that says what happened and what to do, and an exit code.
+
+Exit codes (docs/cli.md): 0 done, 1 failed, 2 usage, 3 artifact missing, damaged or not fitting,
+4 device not there, 5 locked by another process, 130/143 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+
+class CorrtoolError(Exception):
+    """A failure that is reported as one line on stderr. ``hint`` says what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = f"{self.message}; {self.hint}" if self.hint else self.message
+        return " ".join(line.split())
+
+
+class UsageError(CorrtoolError):
+    """The command, its settings or ``corrtool.toml`` ask for something that makes no sense."""
+
+    exit_code = 2
+
+
+class ArtifactError(CorrtoolError):
+    """A project, memory, weights file or environment model is missing, damaged or does not fit."""
+
+    exit_code = 3
+
+
+class DeviceError(CorrtoolError):
+    """The device asked for is not there. There is never a silent fall-back to another one."""
+
+    exit_code = 4
+
+
+class LockedError(CorrtoolError):
+    """Another process is writing the same artifact."""
+
+    exit_code = 5
+
+
+class TrainingDivergedError(CorrtoolError):
+    """A loss or a weight became NaN or infinite; the last good state is kept."""
+
+
+class InterruptedRunError(CorrtoolError):
+    """A signal asked the run to stop. Everything is saved; the same command goes on from there."""
+
+    def __init__(self, signal_number: int, run_directory: str) -> None:
+        super().__init__(
+            f"interrupted by signal {signal_number}, resumable: everything is saved in {run_directory}",
+            "run the same command again to go on",
+        )
+        self.exit_code = 130 if signal_number == 2 else 143  # as shells report SIGINT and SIGTERM

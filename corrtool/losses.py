@@ -1,0 +1,106 @@
+r"""The paper's losses, equations (4) and (8)–(12), as pure functions.
+
+Names follow ``docs/paper_map.md``: the printed :math:`G_T` is ``target_to_source``, :math:`G_S` is
+``source_to_target``. Every norm is a mean over elements, so that a λ means the same at any state size.
+Shapes: B batch, A actions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GanLoss = Literal["lsgan", "log"]
+TemporalDifferenceLoss = Literal["huber", "squared"]
+
+
+def temporal_difference_target(
+    rewards: Tensor, terminated: Tensor, next_q_values: Tensor, discounts: Tensor | float
+) -> Tensor:
+    r"""The target of eq. (4) and of Algorithms 1 and 2: :math:`r_t + \gamma \max_a Q(s_{t+1}, a)`.
+
+    Args:
+        rewards: (B,) the reward, or the discounted sum of n rewards for n-step returns.
+        terminated: (B,) bool; a terminal next state has no value. Truncation does not belong here: it bootstraps.
+        next_q_values: (B,) the value of the best action in the next state.
+        discounts: γ, or (B,) γⁿ for n-step returns.
+
+    Returns:
+        (B,) targets; no gradient should flow through them.
+    """
+    return rewards + discounts * next_q_values * (~terminated)
+
+
+def temporal_difference_loss(q_values: Tensor, targets: Tensor, kind: TemporalDifferenceLoss = "huber") -> Tensor:
+    r"""Line 16 of Algorithm 2: Huber loss of ``targets - q_values``, both (B,); a mean over the batch.
+
+    ``squared`` is ½(target - q)², whose plain gradient step is exactly eq. (4) with α the learning rate.
+    """
+    if kind == "huber":
+        return F.smooth_l1_loss(q_values, targets)
+    return 0.5 * F.mse_loss(q_values, targets)
+
+
+def discriminator_loss(real_scores: Tensor, generated_scores: Tensor, kind: GanLoss = "lsgan") -> Tensor:
+    r"""Eq. (8) for one discriminator, to be minimised.
+
+    ``log``: :math:`-\tfrac12(\mathbb{E}\log D(s) + \mathbb{E}\log(1 - D(G(s))))`, scores are logits.
+    ``lsgan``: :math:`\tfrac12(\mathbb{E}(D(s)-1)^2 + \mathbb{E} D(G(s))^2)`, what CycleGAN [33] uses.
+    The half slows the discriminator relative to the generators, as in [33].
+
+    Args:
+        real_scores: scores of real states, any shape.
+        generated_scores: scores of generated states, any shape; must be detached from the generator.
+    """
+    if kind == "lsgan":
+        real, generated = (real_scores - 1.0).square().mean(), generated_scores.square().mean()
+    else:
+        real, generated = F.softplus(-real_scores).mean(), F.softplus(generated_scores).mean()
+    return 0.5 * (real + generated)
+
+
+def adversarial_loss(generated_scores: Tensor, kind: GanLoss = "lsgan") -> Tensor:
+    r"""A generator's part of eq. (8): the discriminator should take G(s) for real.
+
+    ``log`` is the non-saturating form :math:`-\mathbb{E}\log D(G(s))` of [10]: the printed
+    :math:`\mathbb{E}\log(1 - D(G(s)))` has no gradient while the discriminator wins.
+    ``lsgan``: :math:`\mathbb{E}(D(G(s))-1)^2`.
+    """
+    if kind == "lsgan":
+        return (generated_scores - 1.0).square().mean()
+    return F.softplus(-generated_scores).mean()
+
+
+def cycle_loss(reconstructed: Tensor, states: Tensor) -> Tensor:
+    r"""One direction of eq. (9): :math:`\mathbb{E}\,\|G_T(G_S(s_S)) - s_S\|_1`; both (B, ...) in the model range."""
+    return F.l1_loss(reconstructed, states)
+
+
+def q_loss(reconstructed_q_values: Tensor, q_values: Tensor) -> Tensor:
+    r"""Eq. (10): :math:`\mathbb{E}\,\|Q_S(G_T(G_S(s_S))) - Q_S(s_S)\|_1` over all A actions; both (B, A)."""
+    return F.l1_loss(reconstructed_q_values, q_values)
+
+
+def model_loss(predicted_next: Tensor, translated_next: Tensor) -> Tensor:
+    r"""Eq. (11): :math:`\mathbb{E}\,\|F(G_T(s_{T,t}), a_{T,t}) - G_T(s_{T,t+1})\|_1`; both (B, ...), model range."""
+    return F.l1_loss(predicted_next, translated_next)
+
+
+def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Literal["mse", "l1"] = "mse") -> Tensor:
+    """What F is trained with; the paper leaves it open, the authors' code uses the squared error. Both (B, ...)."""
+    return F.mse_loss(predicted_next, next_states) if kind == "mse" else F.l1_loss(predicted_next, next_states)
+
+
+def correspondence_loss(
+    terms: dict[str, Tensor], *, lambda_cyc: float, lambda_q: float, lambda_m: float
+) -> Tensor:
+    r"""Eq. (12): :math:`L_{GAN} + \lambda_{Cyc} L_{Cyc} + \lambda_Q L_Q + \lambda_M L_M`.
+
+    ``terms`` holds ``gan`` and whichever of ``cycle``, ``q``, ``model`` were computed: a λ of 0 removes the term
+    and the forward passes that only it needs, so its entry is absent rather than multiplied by zero.
+    """
+    weights = {"gan": 1.0, "cycle": lambda_cyc, "q": lambda_q, "model": lambda_m}
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -1,0 +1,18 @@
+"""Replay memories: on disk (Zarr), on the device, and the journal that makes a growing one resumable."""
+
+from corrtool.memory.journal import MemoryJournal
+from corrtool.memory.replay import MemoryRows, ReplayMemory, StateStacker, TransitionBatch
+from corrtool.memory.shuffled import ShuffledRows
+from corrtool.memory.storage import MemoryWriter, read_rows, write_rows
+
+__all__ = [
+    "MemoryJournal",
+    "MemoryRows",
+    "MemoryWriter",
+    "ReplayMemory",
+    "ShuffledRows",
+    "StateStacker",
+    "TransitionBatch",
+    "read_rows",
+    "write_rows",
+]

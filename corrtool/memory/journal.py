@@ -1,0 +1,71 @@
+"""The journal: a growing replay memory on disk, block by block, so that a killed run resumes with its experience.
+
+A DQN resumed without its memory falls from 20 to -21. Writing the whole ring at every checkpoint would cost up to
+gigabytes; the journal writes only the slots that are new since the last one, each block a small Zarr memory, and drops
+blocks that the ring has overwritten.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corrtool.memory.replay import ReplayMemory
+from corrtool.memory.storage import read_rows, write_rows
+from corrtool.project.artifacts import check_memory, seal_memory
+from corrtool.project.files import publish_directory
+
+
+class MemoryJournal:
+    """Blocks of one run's replay memory in ``directory``. ``state`` is what the last checkpoint said."""
+
+    def __init__(self, directory: Path, state: dict[str, Any] | None = None) -> None:
+        self._directory = directory
+        self._blocks: list[list[int]] = [] if state is None else [list(block) for block in state["blocks"]]
+        self._open_slot: dict[str, Any] = {} if state is None else state["open_slot"]
+
+    def save(self, memory: ReplayMemory) -> dict[str, Any]:
+        """Writes the slots since the last block; returns what the checkpoint must hold.
+
+        Nothing is deleted here: the checkpoint on disk still needs the old blocks. Call :meth:`prune` after the new
+        checkpoint is there.
+        """
+        saved = self._blocks[-1][1] if self._blocks else 0
+        first, last = max(saved, memory.oldest_slot), memory.slots_written - 1  # the open slot is not part of it
+        if last > first:
+            staged = self._directory / f".{first}-{last}.partial"
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            seal_memory(staged, write_rows(staged, memory.slot_range(first, last)))
+            publish_directory(staged, self._directory / f"{first}-{last}.zarr")
+            self._blocks.append([first, last])
+        self._blocks = [block for block in self._blocks if block[1] > memory.oldest_slot]
+        newest = memory.slot_range(last, last + 1)
+        open_slot = {"frames": newest.frames, "episode_steps": newest.fields["episode_steps"]}
+        return {"blocks": self._blocks, "open_slot": open_slot}
+
+    def prune(self) -> None:
+        """Deletes everything that the newest checkpoint does not need."""
+        keep = {f"{first}-{last}.zarr" for first, last in self._blocks}
+        for path in self._directory.glob("*"):
+            if path.name not in keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def load(self, memory: ReplayMemory) -> None:
+        """Fills ``memory`` with the blocks. Raises :class:`ArtifactError` when one is damaged or missing.
+
+        The emulators start new episodes after a resumption, so the transitions before it end in a truncation: they
+        bootstrap from what was seen last, and no n-step return reaches into the next episode.
+        """
+        blocks = []
+        for first, last in self._blocks:
+            path = self._directory / f"{first}-{last}.zarr"
+            blocks.append(read_rows(path, check_memory(path)))
+        if self._blocks:
+            memory.restore(blocks, self._blocks[-1][1])
+            memory.truncate_newest()
+        if self._open_slot:
+            memory.open_slot(self._open_slot["frames"], self._open_slot["episode_steps"].astype(np.int64))

@@ -1,0 +1,284 @@
+"""The replay memory: rows of frames on the device, gathered into states.
+
+A *row* is one time step of one lane: the frame seen, then the action taken, its reward, and how it ended. Rows are laid
+out slot by slot, ``row = slot · lanes + lane``, so that the next row of the same lane is ``lanes`` further on. A frame is
+stored once; a state is a gather of the last K rows, zero where they lie before the episode's start (as
+``AtariVectorEnv`` pads), and s_t and s_{t+1} share K - 1 of them. The same layout serves disk, host and device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from corrtool.states import StateSpec
+from corrtool.tasks import LaneStep
+
+Rows = NDArray[np.int64]
+
+FIELDS = {
+    "actions": np.int32,
+    "rewards": np.float32,
+    "terminated": np.bool_,
+    "truncated": np.bool_,
+    "valid": np.bool_,
+    "episode_steps": np.int32,
+}
+
+
+@dataclass(frozen=True)
+class MemoryRows:
+    """Rows on the host, oldest slot first: what is stored on disk.
+
+    Attributes:
+        frames: (R, *frame_shape) uint8 or float32.
+        fields: each of :data:`FIELDS`, (R,). ``valid`` marks rows from which a whole transition starts.
+        lanes: rows per slot; R is a multiple of it.
+    """
+
+    spec: StateSpec
+    lanes: int
+    frames: NDArray[Any]
+    fields: dict[str, NDArray[Any]]
+
+    @property
+    def records(self) -> int:
+        """How many transitions."""
+        return int(self.fields["valid"].sum())
+
+
+@dataclass(frozen=True)
+class TransitionBatch:
+    """B transitions on the device; states are raw (uint8 for images).
+
+    Attributes:
+        states, next_states: (B, *state_shape); with n-step returns the next state is up to n steps later.
+        actions: (B,) int64.
+        returns: (B,) float32, the discounted sum of the rewards on the way.
+        discounts: (B,) float32, γ to the number of steps on the way.
+        terminated: (B,) bool, whether the next state is terminal.
+    """
+
+    states: Tensor
+    actions: Tensor
+    returns: Tensor
+    next_states: Tensor
+    discounts: Tensor
+    terminated: Tensor
+
+
+class ReplayMemory:
+    """A ring of ``slots`` × ``lanes`` rows; with ``from_rows`` a whole memory from disk.
+
+    Frames live on ``device``; the small fields stay on the host, where batches are chosen.
+    """
+
+    def __init__(self, spec: StateSpec, lanes: int, slots: int, device: torch.device) -> None:
+        self.spec, self.lanes, self.slots, self.device = spec, lanes, slots, device
+        self.frames = torch.zeros((slots * lanes, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
+        self.fields = {name: np.zeros(slots * lanes, dtype=dtype) for name, dtype in FIELDS.items()}
+        self.slots_written = 0  # ever; the newest one is open: seen, but not acted on yet
+        self._frame_offsets = torch.arange(1 - spec.stack, 1, device=device)
+
+    @classmethod
+    def from_rows(cls, rows: MemoryRows, device: torch.device) -> ReplayMemory:
+        """A memory that holds exactly ``rows``."""
+        slots = len(rows.frames) // rows.lanes
+        memory = cls(rows.spec, rows.lanes, slots, device)
+        memory.frames = torch.from_numpy(rows.frames).to(device)
+        memory.fields = {name: np.array(rows.fields[name], dtype=dtype) for name, dtype in FIELDS.items()}
+        memory.slots_written = slots
+        return memory
+
+    def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
+        """Adds a slot with what is seen now, (lanes, *frame_shape); ``episode_steps`` defaults to new episodes."""
+        rows = self._slot_rows(self.slots_written)
+        self.frames[rows] = torch.from_numpy(frames).to(self.device)
+        for values in self.fields.values():
+            values[rows] = 0
+        if episode_steps is not None:
+            self.fields["episode_steps"][rows] = episode_steps
+        self.slots_written += 1
+
+    def record(self, actions: NDArray[np.int64], step: LaneStep) -> None:
+        """Fills the open slot with what was done and what came of it, and opens the next."""
+        rows = self._slot_rows(self.slots_written - 1)
+        self.fields["actions"][rows] = actions
+        self.fields["rewards"][rows] = step.rewards
+        self.fields["terminated"][rows] = step.terminated & step.valid
+        self.fields["truncated"][rows] = step.truncated & step.valid
+        self.fields["valid"][rows] = step.valid
+        self.open_slot(step.frames, step.episode_steps)
+
+    def _slot_rows(self, slot: int) -> slice:
+        first = (slot % self.slots) * self.lanes
+        return slice(first, first + self.lanes)
+
+    @property
+    def oldest_slot(self) -> int:
+        """The oldest slot that is still held."""
+        return max(0, self.slots_written - self.slots)
+
+    def states(self, rows: Rows) -> Tensor:
+        """The raw states (B, *state_shape) at ``rows`` (B,): the frames up to each row, K of them."""
+        stack = self.spec.stack
+        index = torch.from_numpy(rows).to(self.device, non_blocking=True)
+        if stack == 1:
+            return self.frames[index].reshape(len(rows), *self.spec.state_shape)
+        gathered = self.frames[(index[:, None] + self._frame_offsets * self.lanes) % len(self.frames)]
+        young = np.flatnonzero(self.fields["episode_steps"][rows] < stack - 1)
+        if len(young):
+            ages = torch.from_numpy(self.fields["episode_steps"][rows[young]].astype(np.int64)).to(self.device)
+            before_start = self._frame_offsets < -ages[:, None]
+            young_index = torch.from_numpy(young).to(self.device)
+            mask = before_start.reshape(*before_start.shape, *[1] * len(self.spec.frame_shape))
+            gathered[young_index] = gathered[young_index].masked_fill(mask, 0)
+        return self.spec.stack_frames(gathered)
+
+    def next_rows(self, rows: Rows, steps: Rows | int = 1) -> Rows:
+        """The rows of the same lanes ``steps`` later."""
+        return (rows + steps * self.lanes) % (self.slots * self.lanes)
+
+    def transition_rows(self) -> Rows:
+        """Rows of all transitions of a memory from disk."""
+        return np.flatnonzero(self.fields["valid"]).astype(np.int64)
+
+    def dynamics_rows(self) -> Rows:
+        """Rows of the transitions that follow the environment's dynamics: those that do not end an episode.
+
+        When a game ends inside the frame skip its last observation is stale: harmless for Q, which masks it, but wrong
+        for F and for the model loss (11).
+        """
+        ends = self.fields["terminated"] | self.fields["truncated"]
+        return np.flatnonzero(self.fields["valid"] & ~ends).astype(np.int64)
+
+    def actions(self, rows: Rows) -> Tensor:
+        """The actions (B,) int64 taken at ``rows``."""
+        return torch.from_numpy(self.fields["actions"][rows].astype(np.int64)).to(self.device)
+
+    def can_sample(self, n_step: int) -> bool:
+        """Whether the ring holds a slot from which n steps can be followed."""
+        low, high = self._sampling_slots(n_step)
+        return high > low and bool(self.fields["valid"].any())
+
+    def _sampling_slots(self, n_step: int) -> tuple[int, int]:
+        """Slots from which n steps can be followed and whose states are whole: [low, high)."""
+        wrapped = self.slots_written > self.slots
+        low = self.oldest_slot + (self.spec.stack - 1 if wrapped else 0)
+        return low, self.slots_written - n_step
+
+    def sample(
+        self, batch_size: int, random: np.random.Generator, *, n_step: int, gamma: float, clip_rewards: bool
+    ) -> TransitionBatch:
+        """``batch_size`` transitions chosen uniformly (line 8 of Algorithm 2). Ask :meth:`can_sample` first."""
+        low, high = self._sampling_slots(n_step)
+
+        def draw(count: int) -> Rows:
+            slots = random.integers(low, high, count)
+            rows: Rows = (slots % self.slots) * self.lanes + random.integers(0, self.lanes, count)
+            return rows
+
+        rows = draw(batch_size)
+        while (wrong := np.flatnonzero(~self.fields["valid"][rows])).size:
+            rows[wrong] = draw(len(wrong))
+        return self._transitions(rows, n_step, gamma, clip_rewards)
+
+    def newest(self, *, gamma: float, clip_rewards: bool) -> TransitionBatch | None:
+        """The transitions just recorded, one per lane that was not merely reset: learning without replay."""
+        rows = np.arange(self.lanes, dtype=np.int64) + ((self.slots_written - 2) % self.slots) * self.lanes
+        rows = rows[self.fields["valid"][rows]]
+        return self._transitions(rows, 1, gamma, clip_rewards) if len(rows) else None
+
+    def _transitions(self, rows: Rows, n_step: int, gamma: float, clip_rewards: bool) -> TransitionBatch:
+        count = len(rows)
+        returns, discounts = np.zeros(count, np.float32), np.ones(count, np.float32)
+        steps, alive, terminated = np.zeros(count, np.int64), np.ones(count, bool), np.zeros(count, bool)
+        at = rows
+        for _ in range(n_step):
+            rewards = self.fields["rewards"][at]
+            returns += np.where(alive, discounts * (np.sign(rewards) if clip_rewards else rewards), 0).astype(np.float32)
+            discounts = np.where(alive, discounts * np.float32(gamma), discounts)
+            steps += alive
+            terminated |= alive & self.fields["terminated"][at]
+            alive &= ~(self.fields["terminated"][at] | self.fields["truncated"][at])
+            at = self.next_rows(at)
+
+        def send(values: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+        return TransitionBatch(
+            states=self.states(rows),
+            actions=self.actions(rows),
+            returns=send(returns),
+            next_states=self.states(self.next_rows(rows, steps)),
+            discounts=send(discounts.astype(np.float32)),
+            terminated=send(terminated),
+        )
+
+    def slot_range(self, first: int, last: int) -> MemoryRows:
+        """The slots [first, last) on the host, oldest first."""
+        slots = np.arange(first, last) % self.slots
+        rows = (slots[:, None] * self.lanes + np.arange(self.lanes)).ravel()
+        frames = self.frames[torch.from_numpy(rows).to(self.device)].cpu().numpy()
+        return MemoryRows(self.spec, self.lanes, frames, {name: values[rows] for name, values in self.fields.items()})
+
+    def newest_records(self, records: int) -> MemoryRows:
+        """The newest ``records`` transitions (all, where there are fewer), with the frames that their states need."""
+        first = self.slots_written - 1
+        low = self.oldest_slot + (self.spec.stack - 1 if self.slots_written > self.slots else 0)
+        count = 0
+        while first > low and count < records:
+            first -= 1
+            count += int(self.fields["valid"][self._slot_rows(first)].sum())
+        context = min(self.spec.stack - 1, first - self.oldest_slot)
+        rows = self.slot_range(first - context, self.slots_written)
+        valid = rows.fields["valid"]
+        valid[: context * self.lanes] = False
+        surplus = np.flatnonzero(valid)[: max(0, int(valid.sum()) - records)]
+        valid[surplus] = False
+        return rows
+
+    def truncate_newest(self) -> None:
+        """Ends the episodes of the newest slot by truncation: nothing that follows belongs to them."""
+        rows = self._slot_rows(self.slots_written - 1)
+        self.fields["truncated"][rows] |= self.fields["valid"][rows] & ~self.fields["terminated"][rows]
+
+    def restore(self, blocks: list[MemoryRows], slots_written: int) -> None:
+        """Puts back slots saved with :meth:`slot_range`; the newest of them ends at ``slots_written``."""
+        self.slots_written = slots_written
+        first = slots_written - sum(len(block.frames) // self.lanes for block in blocks)
+        for block in blocks:
+            for slot in range(len(block.frames) // self.lanes):
+                if first >= self.oldest_slot:
+                    rows = self._slot_rows(first)
+                    part = slice(slot * self.lanes, (slot + 1) * self.lanes)
+                    self.frames[rows] = torch.from_numpy(block.frames[part]).to(self.device)
+                    for name, values in self.fields.items():
+                        values[rows] = block.fields[name][part]
+                first += 1
+
+
+class StateStacker:
+    """The states of N lanes while they are played: keeps the last K frames of each on the device."""
+
+    def __init__(self, spec: StateSpec, lanes: int, device: torch.device) -> None:
+        self.spec, self.device = spec, device
+        self._frames = torch.zeros((lanes, spec.stack, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
+
+    def push(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> Tensor:
+        """Adds what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""
+        newest = torch.from_numpy(frames).to(self.device)[:, None]
+        if self.spec.stack > 1:
+            older = self._frames[:, 1:]
+            starts = np.ones(len(frames), bool) if episode_steps is None else episode_steps == 0
+            if starts.any():
+                older = older.clone()
+                older[torch.from_numpy(np.flatnonzero(starts)).to(self.device)] = 0
+            newest = torch.cat([older, newest], dim=1)
+        self._frames = newest
+        return self.spec.stack_frames(newest)

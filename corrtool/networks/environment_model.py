@@ -1,0 +1,80 @@
+"""The environment model F: a state and an action → the next state, in the model range (appendix 6.1)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from corrtool.networks.layers import Decoder, Encoder, Norm, ResidualBlock, init_normal, mlp
+from corrtool.states import IMAGE, StateSpec
+
+
+class ResnetModel(nn.Module):
+    """``c7s1-64, d128, d256, 4 × R256, 5 × R262, u128, u64, c7s1-C``: the generator, with the action in the fifth block.
+
+    The one-hot action is spread over the picture and appended to the input of residual block ``action_block``
+    (counted from 1), so that this block and those after it have 4f + A channels. (B, C, H, W) and (B,) int64 →
+    (B, C, H, W) in [-1, 1].
+    """
+
+    def __init__(
+        self, channels: int, actions: int, filters: int = 64, blocks: int = 9, action_block: int = 5, norm: Norm = "instance"
+    ) -> None:
+        super().__init__()
+        if not 1 <= action_block <= blocks:
+            raise ValueError(f"the action cannot enter block {action_block} of {blocks}")
+        self.actions = actions
+        before, width = action_block - 1, 4 * filters
+        self.encoder = Encoder(channels, filters, norm)
+        self.blocks_before_action = nn.Sequential(*(ResidualBlock(width, norm) for _ in range(before)))
+        self.blocks_with_action = nn.Sequential(*(ResidualBlock(width + actions, norm) for _ in range(blocks - before)))
+        self.decoder = Decoder(width + actions, filters, channels, norm)
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        features = self.blocks_before_action(self.encoder(states))
+        planes = F.one_hot(actions, self.actions).to(features.dtype)[:, :, None, None]
+        features = torch.cat([features, planes.expand(-1, -1, *features.shape[-2:])], dim=1)
+        next_states: Tensor = self.decoder(self.blocks_with_action(features), (states.shape[-2], states.shape[-1]))
+        return next_states
+
+
+class VectorModel(nn.Module):
+    """Fully connected F, (B, n) and (B,) int64 → (B, n): the state plus a change that depends on state and action."""
+
+    def __init__(self, size: int, actions: int, width: int = 128, hidden_layers: int = 2) -> None:
+        super().__init__()
+        self.actions = actions
+        self.layers = mlp(size + actions, width, hidden_layers, size)
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        one_hot = F.one_hot(actions, self.actions).to(states.dtype)
+        change: Tensor = self.layers(torch.cat([states, one_hot], dim=1))
+        return states + change
+
+
+def build_environment_model(
+    spec: StateSpec,
+    actions: int,
+    architecture: str = "auto",
+    *,
+    filters: int = 64,
+    blocks: int = 9,
+    action_block: int = 0,
+    norm: Norm = "instance",
+) -> nn.Module:
+    """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
+
+    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine.
+
+    Raises:
+        ValueError: the architecture does not go with the kind of state, or the action block does not exist.
+    """
+    fitting = "resnet" if spec.kind == IMAGE else "mlp"
+    if architecture not in ("auto", fitting):
+        raise ValueError(f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}")
+    if spec.kind != IMAGE:
+        return VectorModel(spec.state_shape[0], actions, filters, blocks)
+    network = ResnetModel(spec.state_shape[0], actions, filters, blocks, action_block or (blocks + 1) // 2, norm)
+    init_normal(network)
+    return network

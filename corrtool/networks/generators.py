@@ -1,0 +1,123 @@
+"""Generators: states of one task → states of the other, both in the model range."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from corrtool.networks.layers import Decoder, Encoder, Norm, ResidualBlock, RotationLayer, init_normal, mlp
+from corrtool.states import IMAGE, StateSpec
+
+IMAGE_GENERATORS = ("resnet", "rotation", "resnet-rotation")
+VECTOR_GENERATORS = ("linear", "mlp")
+
+
+class ResnetGenerator(nn.Module):
+    """``c7s1-f, d2f, d4f, blocks × R4f, u2f, uf, c7s1-C`` and tanh: the generator of [33]; (B, C, H, W) in [-1, 1].
+
+    The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
+    At f = 64, nine blocks and C = 4: 11,384,452 parameters.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, filters: int = 64, blocks: int = 9, norm: Norm = "instance") -> None:
+        super().__init__()
+        self.encoder = Encoder(in_channels, filters, norm)
+        self.blocks = nn.Sequential(*(ResidualBlock(4 * filters, norm) for _ in range(blocks)))
+        self.decoder = Decoder(4 * filters, filters, out_channels, norm)
+
+    def forward(self, states: Tensor) -> Tensor:
+        size = (states.shape[-2], states.shape[-1])
+        translated: Tensor = self.decoder(self.blocks(self.encoder(states)), size)
+        return translated
+
+
+class ResnetRotationGenerator(nn.Module):
+    """The paper's second experiment: the resnet, followed by the rotation layer."""
+
+    def __init__(self, resnet: ResnetGenerator, angle_init: float) -> None:
+        super().__init__()
+        self.resnet = resnet
+        self.rotation = RotationLayer(angle_init)
+
+    def forward(self, states: Tensor) -> Tensor:
+        translated: Tensor = self.rotation(self.resnet(states))
+        return translated
+
+
+class LinearGenerator(nn.Module):
+    """s ↦ W s + b: the vector twin of the rotation generator; (B, n) → (B, m) in the model range."""
+
+    def __init__(self, in_size: int, out_size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(in_size, out_size)
+        nn.init.normal_(self.layer.weight, 0.0, 0.02)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        translated: Tensor = self.layer(states)
+        return translated
+
+
+class MlpGenerator(nn.Module):
+    """Fully connected generator, (B, n) → (B, m): the vector twin of the resnet generator."""
+
+    def __init__(self, in_size: int, out_size: int, width: int, hidden_layers: int) -> None:
+        super().__init__()
+        self.layers = mlp(in_size, width, hidden_layers, out_size)
+        self.skip = nn.Linear(in_size, out_size, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        translated: Tensor = self.layers(states) + self.skip(states)
+        return translated
+
+
+def build_generator(
+    from_spec: StateSpec,
+    to_spec: StateSpec,
+    kind: str = "auto",
+    *,
+    filters: int = 64,
+    blocks: int = 9,
+    norm: Norm = "instance",
+    angle_init: float = 0.0,
+) -> nn.Module:
+    """A generator from states of ``from_spec`` to states of ``to_spec``.
+
+    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``angle_init`` is in
+    degrees counter-clockwise and only matters to the rotation kinds. Image weights start from N(0, 0.02).
+
+    Raises:
+        ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
+    """
+    if from_spec.kind != to_spec.kind:
+        raise ValueError(f"no generator maps {from_spec.kind} states to {to_spec.kind} states")
+    if kind == "auto":
+        kind = "resnet" if from_spec.kind == IMAGE else "linear"
+    fitting = IMAGE_GENERATORS if from_spec.kind == IMAGE else VECTOR_GENERATORS
+    if kind not in fitting:
+        raise ValueError(f"generator {kind!r} does not take {from_spec.kind} states; choose {', '.join(fitting)}")
+    in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
+    if from_spec.kind != IMAGE:
+        if kind == "linear":
+            return LinearGenerator(in_shape[0], out_shape[0])
+        return MlpGenerator(in_shape[0], out_shape[0], filters, blocks)
+    if in_shape[1:] != out_shape[1:]:
+        raise ValueError(f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size")
+    if kind == "rotation":
+        if in_shape != out_shape:
+            raise ValueError(f"a rotation cannot turn {in_shape[0]} channels into {out_shape[0]}")
+        return RotationLayer(angle_init)
+    if min(in_shape[1:]) < 16:
+        raise ValueError(f"pictures of {in_shape[1:]} are too small for generator {kind!r}")
+    resnet = ResnetGenerator(in_shape[0], out_shape[0], filters, blocks, norm)
+    init_normal(resnet)
+    return resnet if kind == "resnet" else ResnetRotationGenerator(resnet, angle_init)
+
+
+def rotation_angle_degrees(generator: nn.Module) -> float | None:
+    """The angle of a rotation layer inside ``generator``, in degrees counter-clockwise, in (-180, 180]; None without one."""
+    for module in generator.modules():
+        if isinstance(module, RotationLayer):
+            degrees = torch.rad2deg(module.angle.detach()).item()
+            return 180.0 - (180.0 - degrees) % 360.0
+    return None

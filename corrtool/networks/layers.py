@@ -1,0 +1,131 @@
+"""Building blocks shared by the networks of appendix 6.1."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["instance", "batch"]
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """BatchNorm as printed, or InstanceNorm as in the authors' code (equal at batch 1, training mode, but for the affine part)."""
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.InstanceNorm2d(channels)
+
+
+def init_normal(network: nn.Module) -> None:
+    """Section 4.3: weights from N(0, 0.02); biases 0. A BatchNorm's gain starts from N(1, 0.02) as in [33]."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+class ResidualBlock(nn.Module):
+    """``Rf``: two 3×3 convolutions with reflection padding, added to their input. (B, f, H, W) → the same."""
+
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            norm_layer(norm, channels),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            norm_layer(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.layers(x)
+        return x + residual
+
+
+class Encoder(nn.Module):
+    """``c7s1-f, d2f, d4f``: (B, C, H, W) → (B, 4f, ⌈H/4⌉, ⌈W/4⌉)."""
+
+    def __init__(self, in_channels: int, filters: int, norm: Norm) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(in_channels, filters, 7),
+            norm_layer(norm, filters),
+            nn.ReLU(inplace=True),
+        ]
+        for width in (filters, 2 * filters):
+            layers += [
+                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+                norm_layer(norm, 2 * width),
+                nn.ReLU(inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        encoded: Tensor = self.layers(x)
+        return encoded
+
+
+class Decoder(nn.Module):
+    """``u2f, uf, c7s1-C`` and tanh: (B, in_channels, h, w) → (B, C, *size) in [-1, 1].
+
+    ``in_channels`` is 4f for a generator and 4f + A for the environment model.
+    """
+
+    def __init__(self, in_channels: int, filters: int, out_channels: int, norm: Norm) -> None:
+        super().__init__()
+        self.up_1 = nn.ConvTranspose2d(in_channels, 2 * filters, 3, stride=2, padding=1)
+        self.norm_1 = norm_layer(norm, 2 * filters)
+        self.up_2 = nn.ConvTranspose2d(2 * filters, filters, 3, stride=2, padding=1)
+        self.norm_2 = norm_layer(norm, filters)
+        self.out = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(filters, out_channels, 7), nn.Tanh())
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        half = [math.ceil(size[0] / 2), math.ceil(size[1] / 2)]
+        x = F.relu(self.norm_1(self.up_1(x, output_size=half)))
+        x = F.relu(self.norm_2(self.up_2(x, output_size=list(size))))
+        out: Tensor = self.out(x)
+        return out
+
+
+class RotationLayer(nn.Module):
+    """A spatial transformer [16] with one parameter, the angle: ``angle`` radians counter-clockwise about the centre.
+
+    (B, C, H, W) in [-1, 1] → the same shape. Bilinear sampling with ``align_corners=False``; what comes from outside
+    the picture is black (-1). Quarter turns of square pictures agree with :func:`torch.rot90`. The shape does not
+    change, so a quarter turn of an oblong picture cuts it off.
+    """
+
+    def __init__(self, degrees: float = 0.0) -> None:
+        super().__init__()
+        self.angle = nn.Parameter(torch.tensor(math.radians(degrees)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        cos, sin, zero = torch.cos(self.angle), torch.sin(self.angle), torch.zeros_like(self.angle)
+        # affine_grid asks, for each output pixel, where in the input it comes from: the inverse rotation, with the
+        # aspect ratio because its coordinates run from -1 to 1 along either side.
+        inverse = torch.stack(
+            [
+                torch.stack([cos, -sin * height / width, zero]),
+                torch.stack([sin * width / height, cos, zero]),
+            ]
+        )
+        grid = F.affine_grid(inverse.expand(x.shape[0], 2, 3), list(x.shape), align_corners=False)
+        return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
+
+
+def mlp(in_size: int, width: int, hidden_layers: int, out_size: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Fully connected layers: in_size → width × hidden_layers → out_size, linear at the end."""
+    layers: list[nn.Module] = []
+    for _ in range(hidden_layers):
+        layers += [nn.Linear(in_size, width), activation()]
+        in_size = width
+    return nn.Sequential(*layers, nn.Linear(in_size, out_size))

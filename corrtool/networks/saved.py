@@ -1,0 +1,93 @@
+"""Networks as artifacts: a manifest's ``network`` table says how to build what its weights belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from corrtool.correspondence import Correspondence, ScaledModel, freeze
+from corrtool.errors import ArtifactError
+from corrtool.networks.environment_model import build_environment_model
+from corrtool.networks.q_function import build_q_function
+from corrtool.project.artifacts import Artifact, load_weights
+from corrtool.states import StateScaling, StateSpec
+
+
+@dataclass(frozen=True)
+class QDescription:
+    """How a Q-function is built; the ``network`` table of its manifest."""
+
+    states: StateSpec
+    actions: int
+    architecture: str
+    width: int = 256
+    init: str = "default"
+
+    def build(self) -> nn.Module:
+        """A new Q-function. Raises ValueError when the architecture does not fit the states."""
+        return build_q_function(self.states, self.actions, self.architecture, self.width, self.init)  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest holds it."""
+        return {**self.__dict__, "states": self.states.to_json()}
+
+    @classmethod
+    def from_manifest(cls, artifact: Artifact) -> QDescription:
+        """The description in a Q-function's manifest. Raises :class:`ArtifactError`."""
+        try:
+            network = dict(artifact.manifest["network"])
+            return cls(states=StateSpec.from_json(network.pop("states")), **network)
+        except (KeyError, TypeError, ValueError):
+            raise ArtifactError(f"the manifest of {artifact.path} does not describe a Q-function") from None
+
+
+def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:
+    """The Q-function of an artifact, frozen. Raises :class:`ArtifactError` when it is damaged or does not fit."""
+    try:
+        network = QDescription.from_manifest(artifact).build()
+    except ValueError as error:
+        raise ArtifactError(f"{artifact.path} cannot be built: {error}") from None
+    return freeze(_with_weights(network, artifact).to(device))
+
+
+def describe_model(spec: StateSpec, actions: int, **sizes: Any) -> dict[str, Any]:
+    """The ``network`` table of an environment model's manifest."""
+    return {"states": spec.to_json(), "actions": actions, **sizes}
+
+
+def build_model(description: dict[str, Any], scaling: StateScaling) -> ScaledModel:
+    """A new environment model from :func:`describe_model`. Raises ValueError when the sizes make no sense."""
+    sizes = {key: value for key, value in description.items() if key not in ("states", "actions")}
+    return ScaledModel(build_environment_model(scaling.spec, description["actions"], **sizes), scaling)
+
+
+def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
+    """The environment model of an artifact, frozen. Raises :class:`ArtifactError`."""
+    try:
+        description = artifact.manifest["network"]
+        model = build_model(description, StateScaling(StateSpec.from_json(description["states"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{artifact.path} cannot be built: {error}") from None
+    freeze(_with_weights(model, artifact).to(device))
+    return model
+
+
+def load_correspondence(artifact: Artifact, device: torch.device) -> Correspondence:
+    """The correspondence of an artifact, frozen. Raises :class:`ArtifactError`."""
+    try:
+        correspondence = Correspondence.from_description(artifact.manifest["network"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{artifact.path} cannot be built: {error}") from None
+    freeze(_with_weights(correspondence, artifact).to(device))
+    return correspondence
+
+
+def _with_weights(network: nn.Module, artifact: Artifact) -> nn.Module:
+    try:
+        network.load_state_dict(load_weights(artifact))
+    except RuntimeError as error:
+        raise ArtifactError(f"{artifact.path} does not hold the weights that its manifest describes: {error}") from None
+    return network

@@ -1,0 +1,1 @@
+"""The project directory: names, manifests, lineage, locks, atomic writes, checkpoints and runs."""

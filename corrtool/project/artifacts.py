@@ -1,0 +1,201 @@
+"""Artifacts: memories and weights with their manifests, and how they are found, checked and loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.files import sha256_of_file, write_atomic
+from corrtool.project.sealed import (
+    content_sha256,
+    damaged,
+    read_sealed_json,
+    read_sealed_tensors,
+    read_tensor_metadata,
+    seal_json,
+    seal_tensors,
+)
+
+KINDS = ("memory", "q", "model", "corr")
+KIND_WORDS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
+MADE_BY = {"memory": "collect", "q": "train-dqn", "model": "train-model", "corr": "learn-corr"}
+MEMORY_MANIFEST = "corrtool.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_name(name: str) -> str:
+    """The name of an artifact, or :class:`UsageError`: it becomes a file name, so it has no slashes and no surprises."""
+    if not _NAME.fullmatch(name) or name.endswith((".partial", ".replaced")):
+        raise UsageError(f"{name!r} is no artifact name", "use letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit")
+    return name
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One memory or weights file of a project."""
+
+    kind: str
+    name: str
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """Identifies the content: tensors of weights, files of a memory."""
+        return str(self.manifest["sha256"])
+
+    def reference(self) -> dict[str, str]:
+        """How a child's manifest names this artifact."""
+        return {"kind": self.kind, "name": self.name, "sha256": self.sha256}
+
+    def __str__(self) -> str:
+        return f"{KIND_WORDS[self.kind]} {self.name}"
+
+
+def artifact_path(root: Path, kind: str, name: str) -> Path:
+    """Where an artifact lives in the project directory ``root``."""
+    check_name(name)
+    if kind == "memory":
+        return root / "memories" / f"{name}.zarr"
+    return root / "weights" / kind / f"{name}.safetensors"
+
+
+def artifact_names(root: Path, kind: str) -> list[str]:
+    """Names of all artifacts of a kind, whole or not."""
+    folder, suffix = (root / "memories", ".zarr") if kind == "memory" else (root / "weights" / kind, ".safetensors")
+    return sorted(p.name[: -len(suffix)] for p in folder.glob(f"*{suffix}") if _NAME.fullmatch(p.name))
+
+
+def read_artifact(root: Path, kind: str, name: str) -> Artifact:
+    """An artifact's manifest, unchecked against its data. Raises :class:`ArtifactError` when missing or unreadable."""
+    path = artifact_path(root, kind, name)
+    if not path.exists():
+        have = artifact_names(root, kind)
+        hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
+        raise ArtifactError(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)
+    manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
+    if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
+        raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")
+    return Artifact(kind, name, path, manifest)
+
+
+def find_artifacts(root: Path, kind: str) -> list[Artifact]:
+    """All readable artifacts of a kind, newest first."""
+    found = []
+    for name in artifact_names(root, kind):
+        try:
+            found.append(read_artifact(root, kind, name))
+        except ArtifactError:
+            continue  # a damaged one is nobody's newest; `status` and `verify` name it
+    return sorted(found, key=lambda artifact: str(artifact.manifest.get("created")), reverse=True)
+
+
+def select_artifact(
+    root: Path, kind: str, name: str | None, fits: Callable[[dict[str, Any]], str | None], wanted: str
+) -> Artifact:
+    """The artifact called ``name``, or the newest that fits.
+
+    Args:
+        fits: given a manifest, why the artifact does not fit, or None if it does.
+        wanted: what is looked for, in words, for the error message.
+
+    Raises:
+        ArtifactError: there is none, or the named one does not fit.
+    """
+    if name is not None:
+        artifact = read_artifact(root, kind, name)
+        reason = fits(artifact.manifest)
+        if reason:
+            raise ArtifactError(f"{artifact} does not fit: {reason}")
+        return artifact
+    for artifact in find_artifacts(root, kind):
+        if fits(artifact.manifest) is None:
+            return artifact
+    broken = [n for n in artifact_names(root, kind) if n not in {a.name for a in find_artifacts(root, kind)}]
+    if broken:
+        raise ArtifactError(f"{KIND_WORDS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
+    raise ArtifactError(f"this project has no {wanted}", f"make it with 'corrtool {MADE_BY[kind]}'")
+
+
+def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> Artifact:
+    """Writes weights with their manifest as one sealed safetensors file."""
+    full = {
+        "kind": kind,
+        "name": name,
+        "sha256": content_sha256(tensors),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        **manifest,
+    }
+    path = artifact_path(root, kind, name)
+    write_atomic(path, seal_tensors(tensors, full))
+    return Artifact(kind, name, path, full)
+
+
+def load_weights(artifact: Artifact) -> dict[str, Tensor]:
+    """The tensors of a weights file, on the CPU, after checking every byte. Raises :class:`ArtifactError`."""
+    tensors, _ = read_sealed_tensors(artifact.path)
+    return tensors
+
+
+def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Writes the manifest of a finished memory into its directory, with the SHA-256 of each of its files."""
+    files = {
+        path.relative_to(directory).as_posix(): sha256_of_file(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != MEMORY_MANIFEST
+    }
+    sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    full = {"kind": "memory", "sha256": sha256, **manifest, "files": files}
+    write_atomic(directory / MEMORY_MANIFEST, seal_json(full))
+    return full
+
+
+def check_memory(directory: Path) -> dict[str, Any]:
+    """The manifest of a memory after checking that each of its files is there and whole.
+
+    Raises:
+        ArtifactError: a file is missing, damaged or does not belong; the message names it.
+    """
+    manifest = read_sealed_json(directory / MEMORY_MANIFEST)
+    problems = memory_problems(directory, manifest)
+    if problems:
+        raise problems[0]
+    return manifest
+
+
+def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactError]:
+    """One error for each file of a memory that is missing, damaged or does not belong."""
+    problems = []
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        return [damaged(directory / MEMORY_MANIFEST)]
+    for name, digest in files.items():
+        path = directory / name
+        if not path.is_file():
+            problems.append(ArtifactError(f"{path} is missing", "collect the memory again with --overwrite, or restore it from a copy"))
+        elif sha256_of_file(path) != digest:
+            problems.append(damaged(path))
+    for path in directory.rglob("*"):
+        if path.is_file() and path.name != MEMORY_MANIFEST and path.relative_to(directory).as_posix() not in files:
+            problems.append(ArtifactError(f"{path} does not belong to the memory", "remove it"))
+    return problems
+
+
+def artifact_problems(root: Path, kind: str, name: str) -> list[ArtifactError]:
+    """Everything that is wrong with an artifact; empty when it is whole."""
+    try:
+        artifact = read_artifact(root, kind, name)
+        if kind == "memory":
+            return memory_problems(artifact.path, artifact.manifest)
+        load_weights(artifact)
+    except ArtifactError as error:
+        return [error]
+    return []

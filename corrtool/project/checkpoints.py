@@ -1,0 +1,78 @@
+"""Checkpoints: nested states of networks, optimizers, random generators and counters as one sealed file.
+
+Nothing is pickled: tensors go into safetensors, everything else into its JSON.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corrtool.errors import TrainingDivergedError
+from corrtool.project.files import write_atomic
+from corrtool.project.sealed import read_sealed_tensors, seal_tensors
+
+_TENSOR = "$tensor"
+_ARRAY = "$array"
+_INTEGER_KEYS = "$integer_keys"
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
+
+    Raises:
+        TrainingDivergedError: a tensor holds NaN or infinity; the file that was there stays.
+    """
+    tensors: dict[str, Tensor] = {}
+    structure = _pack(state, "", tensors)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingDivergedError(
+                f"{name} became NaN or infinite; the last good state is kept in {path}",
+                "use a smaller --learning-rate under another --name",
+            )
+    write_atomic(path, seal_tensors(tensors, {"state": structure}))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that :func:`save_checkpoint` wrote. Raises :class:`ArtifactError` when the file is damaged."""
+    tensors, value = read_sealed_tensors(path)
+    state: dict[str, Any] = _unpack(value["state"], tensors)
+    return state
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {_TENSOR: name}
+    if isinstance(value, np.ndarray):
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
+        return {_ARRAY: name}
+    if isinstance(value, dict):
+        packed = {str(key): _pack(item, f"{name}/{key}" if name else str(key), tensors) for key, item in value.items()}
+        if value and all(type(key) is int for key in value):
+            return {_INTEGER_KEYS: packed}
+        return packed
+    if isinstance(value, list | tuple):
+        return [_pack(item, f"{name}/{index}", tensors) for index, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if _TENSOR in value:
+            return tensors[value[_TENSOR]]
+        if _ARRAY in value:
+            return tensors[value[_ARRAY]].numpy()
+        if _INTEGER_KEYS in value:
+            return {int(key): _unpack(item, tensors) for key, item in value[_INTEGER_KEYS].items()}
+        return {key: _unpack(item, tensors) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    return value

@@ -1,0 +1,123 @@
+"""The project directory: ``corrtool.toml``, memories, weights and runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from corrtool.config import STAGE_SETTINGS, TASK_ROLES
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.files import write_atomic
+from corrtool.tasks import Task, parse_task
+
+PROJECT_FILE = "corrtool.toml"
+ENVIRONMENT_VARIABLE = "CORRTOOL_PROJECT"
+_COMMON_DEFAULTS = ("seed", "device", "preset")
+
+
+class Project:
+    """An opened project directory.
+
+    Raises:
+        ArtifactError: the directory is no project.
+        UsageError: ``corrtool.toml`` cannot be understood.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        path = self.root / PROJECT_FILE
+        try:
+            self._table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(f"{self.root} is no corrtool project", "make one with 'corrtool init DIR …'") from None
+        except OSError as error:
+            raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is no valid TOML: {error}") from None
+        known = {*TASK_ROLES, "defaults", *STAGE_SETTINGS}
+        for name, value in self._table.items():
+            if name not in known or not isinstance(value, dict):
+                raise UsageError(f"{path} has no section {name!r}", f"it knows {', '.join(sorted(known))}")
+        for name in self.defaults:
+            if name not in _COMMON_DEFAULTS:
+                raise UsageError(f"[defaults] has no setting {name!r}", f"it knows {', '.join(_COMMON_DEFAULTS)}")
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The ``[defaults]`` of ``corrtool.toml``: seed, device, preset."""
+        return self._table.get("defaults", {})  # type: ignore[no-any-return]
+
+    def stage_values(self, stage: str) -> dict[str, Any]:
+        """The stage's own section of ``corrtool.toml``."""
+        return self._table.get(stage, {})  # type: ignore[no-any-return]
+
+    def task(self, role: str) -> Task:
+        """The ``source`` or the ``target`` task."""
+        if role not in self._table:
+            raise UsageError(f"{self.root / PROJECT_FILE} has no section [{role}]")
+        return parse_task(role, self._table[role], self.root)
+
+    def relative(self, path: Path) -> str:
+        """A path of the project as it is shown and recorded."""
+        return path.relative_to(self.root).as_posix()
+
+
+def find_project(given: Path | None) -> Project:
+    """The project: ``--project``, else ``$CORRTOOL_PROJECT``, else the nearest parent with a ``corrtool.toml``.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if given is None and os.environ.get(ENVIRONMENT_VARIABLE):
+        given = Path(os.environ[ENVIRONMENT_VARIABLE])
+    if given is not None:
+        return Project(given)
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / PROJECT_FILE).is_file():
+            return Project(directory)
+    raise ArtifactError("no corrtool project here", "run inside one, give --project DIR, or make one with 'corrtool init DIR …'")
+
+
+def create_project(root: Path, tables: dict[str, dict[str, Any]], copies: dict[str, Path], *, overwrite: bool = False) -> Project:
+    """Writes a new project.
+
+    Args:
+        tables: the ``source`` and ``target`` tables of ``corrtool.toml``.
+        copies: files that the views read, copied into the project under their names.
+        overwrite: replace the ``corrtool.toml`` of a project that exists; artifacts stay.
+
+    Raises:
+        UsageError: the directory is a project already, or a task cannot be understood.
+    """
+    if (root / PROJECT_FILE).exists() and not overwrite:
+        raise UsageError(f"{root} is a project already", "give another directory, or --overwrite to replace its corrtool.toml")
+    for name, path in copies.items():
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / name).exists() or not (root / name).samefile(path):
+            shutil.copyfile(path, root / name)
+    for role, table in tables.items():
+        parse_task(role, table, root)
+    text = "# Tasks of this project; edit freely. Defaults for a stage go into a section of its name, such as [learn-corr].\n"
+    for role, table in tables.items():
+        text += f"\n[{role}]\n"
+        nested = {}
+        for key, value in table.items():
+            if isinstance(value, dict):
+                nested[key] = value
+            else:
+                text += f"{key} = {_toml(value)}\n"
+        for key, values in nested.items():
+            if values:
+                text += f"\n[{role}.{key}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
+    write_atomic(root / PROJECT_FILE, text.encode())
+    return Project(root)
+
+
+def _toml(value: Any) -> str:
+    """A TOML value; its basic strings, booleans, numbers and arrays are written as in JSON."""
+    return json.dumps(value, ensure_ascii=False)

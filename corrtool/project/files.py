@@ -1,0 +1,90 @@
+"""Atomic and durable writes: a file or a directory is there whole, or not at all, even after a power cut."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+PARTIAL_SUFFIX = ".partial"
+REPLACED_SUFFIX = ".replaced"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes ``content`` to ``path``: a temporary file beside it, fsync, rename, fsync of the directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames inside ``path`` survive a power cut (POSIX only; elsewhere directories cannot be opened)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """fsync of every file and directory below ``path``."""
+    for directory, _, names in os.walk(path):
+        for name in names:
+            with (Path(directory) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_directory(Path(directory))
+
+
+def publish_directory(staged: Path, final: Path) -> None:
+    """Moves the finished directory ``staged`` to ``final``, replacing what is there.
+
+    A directory cannot be renamed over another one, so the old one steps aside first;
+    :func:`recover_directories` puts it back if the process dies between the two renames.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    sync_tree(staged)
+    replaced = final.with_name(f".{final.name}{REPLACED_SUFFIX}")
+    if final.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
+    staged.rename(final)
+    sync_directory(final.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def recover_directories(parent: Path) -> None:
+    """Undoes a replacement that was cut short (see :func:`publish_directory`). Call under the artifact's lock."""
+    for replaced in parent.glob(f".*{REPLACED_SUFFIX}"):
+        final = parent / replaced.name[1 : -len(REPLACED_SUFFIX)]
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            replaced.rename(final)
+
+
+def sweep_partial(directory: Path) -> None:
+    """Deletes what killed writers left in ``directory``. Call under the lock of what is written there."""
+    for leftover in directory.glob(f".*{PARTIAL_SUFFIX}"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

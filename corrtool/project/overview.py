@@ -1,0 +1,61 @@
+"""What ``status`` and ``verify`` say of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError
+from corrtool.project.artifacts import KINDS, artifact_names, artifact_path, artifact_problems, read_artifact
+from corrtool.project.directory import Project
+from corrtool.project.sealed import read_sealed_json
+
+
+def describe_artifacts(project: Project) -> list[dict[str, Any]]:
+    """Every artifact with kind, name, path, size, parents, settings and state, after checking every byte of it."""
+    described = []
+    for kind in KINDS:
+        for name in artifact_names(project.root, kind):
+            path = artifact_path(project.root, kind, name)
+            problems = artifact_problems(project.root, kind, name)
+            try:
+                manifest = read_artifact(project.root, kind, name).manifest
+            except ArtifactError:
+                manifest = {}
+            described.append(
+                {
+                    "kind": kind,
+                    "name": name,
+                    "path": project.relative(path),
+                    "sha256": manifest.get("sha256"),
+                    "bytes": _bytes(path),
+                    "records": manifest.get("records"),
+                    "parameters": manifest.get("parameters"),
+                    "parents": manifest.get("parents", {}),
+                    "settings": manifest.get("settings", {}),
+                    "seed": manifest.get("seed"),
+                    "created": manifest.get("created"),
+                    "summary": manifest.get("summary"),
+                    "state": "damaged" if problems else "whole",
+                    "problems": [str(problem).replace(f"{project.root}/", "") for problem in problems],
+                }
+            )
+    return described
+
+
+def unfinished_runs(project: Project) -> list[dict[str, Any]]:
+    """Runs that were interrupted, or are going on right now."""
+    runs = []
+    for path in sorted((project.root / "runs").glob("*/*/run.json")):
+        try:
+            record = read_sealed_json(path)
+        except ArtifactError:
+            continue
+        if record.get("state") == "running":
+            runs.append({"stage": record["stage"], "name": record["name"], "command": record["command"]})
+    return runs
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

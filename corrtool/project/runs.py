@@ -1,0 +1,224 @@
+"""A run: one stage working towards its artifacts, with its settings, metrics and checkpoint under ``runs/``.
+
+A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same command again therefore
+finds what it had begun and goes on, or finds its result and says so; another command under the same name is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from corrtool.config import Settings
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.artifacts import Artifact, artifact_path, check_name, read_artifact, save_weights, seal_memory
+from corrtool.project.checkpoints import load_checkpoint, save_checkpoint
+from corrtool.project.directory import Project
+from corrtool.project.files import publish_directory, recover_directories, sweep_partial, write_atomic
+from corrtool.project.locks import lock_artifacts
+from corrtool.project.sealed import read_sealed_json, seal_json
+from corrtool.reporting.metrics import MetricsLog
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a stage is asked to do; equal requests have equal fingerprints.
+
+    Attributes:
+        settings: the resolved settings.
+        name: names the run and its artifacts.
+        tasks: JSON of each task that is played, by role.
+        inputs: the artifacts read, by what they are used for.
+        produces: pairs of kind and name.
+        options: choices that are no settings but change the outcome, such as ``no_corr``.
+    """
+
+    settings: Settings
+    name: str
+    seed: int
+    tasks: dict[str, Any]
+    inputs: dict[str, Artifact]
+    produces: list[tuple[str, str]]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that determines the outcome, except the device and the versions."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What the fingerprint is made of."""
+        return {
+            "stage": self.settings.stage,
+            "settings": self.settings.to_json(),
+            "seed": self.seed,
+            "tasks": self.tasks,
+            "inputs": {use: [a.kind, a.sha256] for use, a in sorted(self.inputs.items())},
+            "options": self.options,
+        }
+
+
+class Run:
+    """An opened run, under the locks of its artifacts. Made by :func:`open_run`."""
+
+    def __init__(self, project: Project, request: RunRequest, machine: dict[str, Any], tensorboard: bool) -> None:
+        self.project = project
+        self.request = request
+        self.machine = machine
+        self.directory = run_directory(project.root, request.settings.stage, request.name)
+        self.checkpoint_path = self.directory / "checkpoint.safetensors"
+        self.resumptions = 0
+        self._tensorboard = tensorboard
+        self._published: list[Artifact] = []
+        self.metrics: MetricsLog
+
+    def start(self) -> dict[str, Any] | None:
+        """The state of the last checkpoint, or None; opens the metrics where that state left them."""
+        state = load_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
+        if state is not None:
+            self.resumptions = int(state["resumptions"]) + 1
+        self.metrics = MetricsLog(self.directory, 0 if state is None else int(state["metrics_bytes"]), self._tensorboard)
+        self._write_record("running")
+        return None if state is None else state["stage"]
+
+    def save(self, stage_state: dict[str, Any]) -> None:
+        """Writes a checkpoint: ``stage_state`` and where the metrics stand."""
+        state = {"resumptions": self.resumptions, "metrics_bytes": self.metrics.sync(), "stage": stage_state}
+        save_checkpoint(self.checkpoint_path, state)
+
+    def manifest(self, **more: Any) -> dict[str, Any]:
+        """What every artifact of this run records, and ``more``."""
+        request = self.request
+        return {
+            "created": datetime.now(UTC).isoformat(),
+            "stage": request.settings.stage,
+            "run": self.project.relative(self.directory),
+            "fingerprint": request.fingerprint,
+            "seed": request.seed,
+            "settings": request.settings.to_json(),
+            "options": request.options,
+            "tasks": request.tasks,
+            "parents": {use: a.reference() for use, a in request.inputs.items()},
+            "resumptions": self.resumptions,
+            "machine": self.machine,
+            "command": " ".join(["corrtool", *sys.argv[1:]]),
+            **more,
+        }
+
+    def publish_weights(self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any) -> Artifact:
+        """Writes weights of this run as an artifact."""
+        artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
+        self._published.append(artifact)
+        return artifact
+
+    def publish_memory(self, name: str, staged: Path, **more: Any) -> Artifact:
+        """Seals the finished memory in the directory ``staged`` and moves it to its place."""
+        manifest = seal_memory(staged, {"name": name, **self.manifest(**more)})
+        final = artifact_path(self.project.root, "memory", name)
+        publish_directory(staged, final)
+        artifact = Artifact("memory", name, final, manifest)
+        self._published.append(artifact)
+        return artifact
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Records the result and drops what only a resumption would need."""
+        self.metrics.close()
+        self._write_record("finished", result=result)
+        self.checkpoint_path.unlink(missing_ok=True)
+        shutil.rmtree(self.directory / "journal", ignore_errors=True)
+        shutil.rmtree(self.directory / "staged.zarr", ignore_errors=True)
+
+    def _write_record(self, state: str, **more: Any) -> None:
+        record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)
+        record["artifacts"] = [artifact.reference() for artifact in self._published]
+        write_atomic(self.directory / "run.json", seal_json(record))
+
+
+def run_directory(root: Path, stage: str, name: str) -> Path:
+    """Where a run of a stage keeps its files."""
+    return root / "runs" / stage / check_name(name)
+
+
+def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
+    """The result of an equal request that ran to its end and whose artifacts are still what it made, else None.
+
+    Raises:
+        UsageError: the name is taken by a run with other settings or inputs.
+        ArtifactError: an artifact that the run made is damaged.
+    """
+    record_path = run_directory(project.root, request.settings.stage, request.name) / "run.json"
+    record = read_sealed_json(record_path) if record_path.exists() else None
+    if record is not None and record["fingerprint"] != request.fingerprint:
+        raise UsageError(
+            f"{request.settings.stage} {request.name!r} exists with other settings or inputs ({_difference(record['identity'], request.identity())})",
+            "choose another --name, or --overwrite it",
+        )
+    for kind, name in request.produces:
+        if not artifact_path(project.root, kind, name).exists():
+            continue
+        if read_artifact(project.root, kind, name).manifest.get("fingerprint") != request.fingerprint:
+            raise UsageError(f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it")
+    if record is None or record["state"] != "finished":
+        return None
+    if not all(artifact_path(project.root, kind, name).exists() for kind, name in request.produces):
+        return None
+    result: dict[str, Any] = record["result"]
+    return result
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first thing in which two runs' identities differ, in words."""
+    for part in ("settings", "options", "tasks", "inputs"):
+        a, b = old.get(part) or {}, new.get(part) or {}
+        for key in sorted({*a, *b}):
+            if a.get(key) != b.get(key):
+                if part in ("tasks", "inputs"):
+                    return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
+                return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"
+    return f"seed was {old.get('seed')}, now {new.get('seed')}"
+
+
+@contextmanager
+def open_run(
+    project: Project, request: RunRequest, *, machine: dict[str, Any], overwrite: bool, tensorboard: bool
+) -> Iterator[Run]:
+    """Takes the locks of the request's artifacts and opens its run, new or interrupted.
+
+    ``overwrite`` drops a finished run or one with other settings; an interrupted equal run goes on all the same,
+    so that a script with ``--overwrite`` can be preempted. What is replaced stays until its successor is whole.
+
+    Raises:
+        LockedError: another process is writing one of the artifacts.
+    """
+    stage = request.settings.stage
+    with lock_artifacts(project.root, request.produces or [(stage, request.name)]):
+        recover_directories(project.root / "memories")
+        directory = run_directory(project.root, stage, request.name)
+        if directory.exists() and overwrite and not _is_interrupted(directory, request):
+            shutil.rmtree(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        sweep_partial(directory)
+        run = Run(project, request, machine, tensorboard)
+        try:
+            yield run
+        finally:
+            if hasattr(run, "metrics"):
+                run.metrics.close()
+
+
+def _is_interrupted(directory: Path, request: RunRequest) -> bool:
+    try:
+        record = read_sealed_json(directory / "run.json")
+    except ArtifactError:
+        return False
+    return record.get("fingerprint") == request.fingerprint and record.get("state") == "running"

@@ -1,0 +1,130 @@
+"""What a person sees: messages and progress on stderr, the result on stdout."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where a stage's messages go: stderr, unless ``quiet``. stdout holds the result and, with ``json``, nothing else."""
+
+    quiet: bool = False
+    json: bool = False
+
+    def say(self, message: str) -> None:
+        """One line for the person who waits."""
+        if not self.quiet:
+            RichConsole(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+    def result(self, result: dict[str, Any], lines: list[str] | Table) -> None:
+        """The outcome of a command: ``result`` as one JSON object, or ``lines`` or a table for people."""
+        out = RichConsole(highlight=False, soft_wrap=not isinstance(lines, Table))
+        if self.json:
+            print(json.dumps(result), flush=True)
+        elif not self.quiet:
+            if isinstance(lines, Table):
+                out.print(lines)
+            else:
+                for line in lines:
+                    out.print(line, markup=False)
+
+    def progress(self, title: str, total: int, unit: str, start: int = 0) -> ProgressBar:
+        """A progress display over ``total`` ``unit``, such as environment steps. Use as a context manager."""
+        return ProgressBar(self, title, total, unit, start)
+
+
+class ProgressBar:
+    """A bar with rate, time left and the numbers that matter; plain lines at intervals where there is no terminal."""
+
+    def __init__(self, console: Console, title: str, total: int, unit: str, start: int) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._done = self._start = start
+        self._began = self._last_line = time.monotonic()
+        self._numbers: dict[str, Any] = {}
+        self._quiet = console.quiet
+        rich_console = RichConsole(stderr=True)
+        self._bar: Progress | None = None
+        if not console.quiet and rich_console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[numbers]}"),
+                console=rich_console,
+                refresh_per_second=4,
+            )
+
+    def __enter__(self) -> ProgressBar:
+        if self._bar is not None:
+            self._bar.start()
+            self._row = self._bar.add_task(self._title, total=self._total, completed=self._start, rate="", numbers="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._show()
+            self._bar.stop()
+        elif not self._quiet:
+            self._print_line()
+
+    def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+        """``count`` more are done; ``numbers`` are shown beside the bar from now on."""
+        self._done += count
+        if numbers is not None:
+            self._numbers = numbers
+        if self._bar is not None:
+            self._show()
+        elif not self._quiet and time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
+            self._print_line()
+
+    @property
+    def rate(self) -> float:
+        """How many a second since the start of this process."""
+        return (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
+
+    def _show(self) -> None:
+        assert self._bar is not None
+        self._bar.update(
+            self._row, completed=self._done, rate=f"{self.rate:,.0f} {self._unit}/s", numbers=_shown(self._numbers)
+        )
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        left = (self._total - self._done) / self.rate if self.rate > 0 else float("inf")
+        parts = [
+            f"{self._title}: {self._done:,}/{self._total:,} {self._unit}",
+            f"{self.rate:,.1f}/s",
+            f"{_clock(left)} left" if self._done < self._total else f"{_clock(time.monotonic() - self._began)} taken",
+            _shown(self._numbers),
+        ]
+        RichConsole(stderr=True, highlight=False, soft_wrap=True).print(", ".join(p for p in parts if p), markup=False)
+
+
+def _shown(numbers: dict[str, Any]) -> str:
+    def one(value: Any) -> str:
+        if value is None:
+            return "–"
+        return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+    return "  ".join(f"{name} {one(value)}" for name, value in numbers.items())
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,101 @@
+"""Device, threads, seeds and determinism of a process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from corrtool.errors import DeviceError, UsageError
+
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # malloc.h of glibc
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` to a device that exists.
+
+    ``auto`` takes CUDA, then MPS, then the CPU; everything else exists or fails. The index is always explicit,
+    because a bare "cuda" means different GPUs to different libraries.
+
+    Raises:
+        UsageError: not the name of a device.
+        DeviceError: the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+        raise UsageError(f"--device is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= count:
+            raise DeviceError(f"device {name} is not there: {count} CUDA devices found", "choose another --device")
+        torch.cuda.set_device(int(index or 0))
+        return torch.device("cuda", int(index or 0))
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device mps is not there", "choose another --device")
+    return torch.device(kind)
+
+
+def configure_process(device: torch.device, seed: int) -> None:
+    """Makes a run repeatable on the CPU and keeps glibc from handing memory back to the kernel on every step.
+
+    On CUDA the backward passes of reflection padding and of grid sampling have no deterministic kernel
+    (docs/deviations.md), so determinism is only promised on the CPU.
+    """
+    torch.manual_seed(seed)
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+    else:
+        torch.set_float32_matmul_precision("high")
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to reuse large freed blocks: without it, training spends its time in page faults."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    for option, value in ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, 1 << 30), (_TOP_PAD, 64 << 20)):
+        libc.mallopt(option, value)
+
+
+def derive_seeds(seed: int, purpose: str, count: int, *position: int) -> list[int]:
+    """``count`` independent environment seeds below 2³¹ for one purpose of one run.
+
+    Streams of different purposes never meet: the games that choose a checkpoint are not the games reported.
+
+    Args:
+        seed: the run's ``--seed``.
+        purpose: for example ``"collect"``, ``"select"`` or ``"evaluate"``.
+        position: what else tells the streams apart, such as the number of resumptions or the gradient step.
+    """
+    entropy = [seed, int.from_bytes(purpose.encode(), "little"), *position]
+    state = np.random.SeedSequence(entropy).generate_state(count, np.uint32)
+    return [int(value) & 0x7FFFFFFF for value in state]
+
+
+def numpy_generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
+    """A random generator for one purpose of one run; see :func:`derive_seeds`."""
+    return np.random.default_rng(derive_seeds(seed, purpose, 4, *position))
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Versions and hardware for manifests: results are only bitwise equal where these are."""
+    from importlib.metadata import version
+
+    packages = ("corrtool", "torch", "numpy", "gymnasium", "ale-py", "zarr", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version(name) for name in packages},
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "cpu_count": os.cpu_count(),
+    }

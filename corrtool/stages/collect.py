@@ -1,0 +1,68 @@
+"""Step 2 of the experiments: play a task, by default the target at random, and keep the records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from corrtool.config import CollectSettings
+from corrtool.memory import MemoryWriter, StateStacker
+from corrtool.networks.saved import load_q_function
+from corrtool.project.artifacts import Artifact
+from corrtool.project.runs import Run, RunRequest
+from corrtool.runtime import derive_seeds, numpy_generator
+from corrtool.stages.context import StageContext
+from corrtool.stages.loop import Loop, StopSignals
+from corrtool.stages.play import choose_actions, direct_q_values
+from corrtool.tasks import Lanes
+
+
+def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
+    """Writes exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
+
+    Raises:
+        ArtifactError: the Q-function that should play is missing, damaged or of another task.
+    """
+    task = context.project.task(settings.task)
+    inputs: dict[str, Artifact] = {}
+    if settings.policy != "random":
+        inputs["q"] = context.artifact_of_task("q", settings.policy.removeprefix("q:"), task)
+    name = context.name or f"{settings.task}-{settings.policy.removeprefix('q:')}"
+    request = RunRequest(
+        settings, name, context.seed, tasks={task.role: task.to_json()}, inputs=inputs, produces=[("memory", name)]
+    )
+
+    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+        q_function = load_q_function(inputs["q"], context.device) if inputs else None
+        random = numpy_generator(context.seed, "collect", run.resumptions)
+        with Lanes(task, settings.lanes) as lanes, torch.inference_mode():
+            staged = run.directory / "staged.zarr"
+            writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
+            stacker = StateStacker(lanes.spec, lanes.count, context.device)
+            q_values = None if q_function is None else direct_q_values(q_function, lanes.spec)
+            frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, run.resumptions))
+            writer.open_slot(frames)
+            states = stacker.push(frames)
+            with Loop(
+                run, context.console, stop, total=settings.records, unit="records", start=writer.records, state=writer.state
+            ) as loop:  # fmt: skip
+                while writer.records < settings.records:
+                    values = None if q_values is None else q_values(states)
+                    actions = choose_actions(values, lanes.count, lanes.actions, settings.epsilon, random)
+                    step = lanes.step(actions)
+                    writer.record(actions, step, limit=settings.records)
+                    if q_values is not None:
+                        states = stacker.push(step.frames, step.episode_steps)
+                    loop.advance(writer.records - loop.done)
+            description = writer.finish()
+            artifact = run.publish_memory(
+                name, staged, role=task.role, task_sha256=task.sha256, actions=lanes.actions, **description
+            )
+        return {"memory": name, "records": writer.records, "bytes": _size(artifact), "sha256": artifact.sha256}
+
+    return context.carry_out(request, work)
+
+
+def _size(artifact: Artifact) -> int:
+    return sum(path.stat().st_size for path in artifact.path.rglob("*") if path.is_file())

@@ -1,0 +1,114 @@
+"""What a stage is given, and the frame around its work: finished, interrupted, or new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from corrtool.errors import ArtifactError
+from corrtool.project.artifacts import Artifact, select_artifact
+from corrtool.project.directory import Project
+from corrtool.project.runs import Run, RunRequest, finished_result, open_run
+from corrtool.reporting.console import Console
+from corrtool.runtime import configure_process, describe_machine
+from corrtool.stages.loop import StopSignals
+from corrtool.tasks import Task
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Everything around a stage that is not one of its settings."""
+
+    project: Project
+    console: Console
+    device: torch.device
+    seed: int = 0
+    name: str | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+    tensorboard: bool = False
+
+    def carry_out(self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]) -> dict[str, Any]:
+        """Does ``work`` for ``request``, unless it is done already; returns its result.
+
+        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one.
+        """
+        if self.dry_run:
+            return self._plan(request)
+        if not self.overwrite:
+            result = finished_result(self.project, request)
+            if result is not None:
+                return self._already_done(request, result)
+        configure_process(self.device, self.seed)
+        machine = describe_machine(self.device)
+        with open_run(
+            self.project, request, machine=machine, overwrite=self.overwrite, tensorboard=self.tensorboard
+        ) as run:
+            if not self.overwrite:  # somebody else may have finished it while this process waited for nothing
+                result = finished_result(self.project, request)
+                if result is not None:
+                    return self._already_done(request, result)
+            for use, artifact in request.inputs.items():
+                self.console.say(f"{request.settings.stage}: {use.replace('_', ' ')} is {artifact}")
+            with StopSignals() as stop:
+                result = work(run, stop, run.start())
+            run.finish(result)
+        return result
+
+    def _already_done(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
+        self.console.say(f"{request.settings.stage} {request.name} is done already; --overwrite does it again")
+        return result
+
+    def _plan(self, request: RunRequest) -> dict[str, Any]:
+        return {
+            "dry_run": True,
+            "name": request.name,
+            "device": str(self.device),
+            "produces": [f"{kind} {name}" for kind, name in request.produces],
+            "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
+            **request.identity(),
+        }
+
+    def source_q(self, name: str | None = None) -> Artifact:
+        """Q_S: the named Q-function, or the newest that was trained on the source task."""
+        task = self.project.task("source")
+        return self._select("q", name, task, "Q-function of the source task")
+
+    def artifact_of_task(self, kind: str, name: str | None, task: Task) -> Artifact:
+        """The named memory or model of ``task``, or the newest. Raises :class:`ArtifactError`."""
+        return self._select(kind, name, task, f"{'memory' if kind == 'memory' else 'environment model'} of the {task.role} task")
+
+    def _select(self, kind: str, name: str | None, task: Task, wanted: str) -> Artifact:
+        def fits(manifest: dict[str, Any]) -> str | None:
+            if manifest.get("task_sha256") != task.sha256:
+                return f"it was made on another task than {task}"
+            if manifest.get("role") != task.role and name is None:
+                return f"it belongs to the {manifest.get('role')} task"
+            return None
+
+        return select_artifact(self.project.root, kind, name, fits, wanted)
+
+    def correspondence(self, name: str | None = None) -> Artifact:
+        """The named correspondence, or the newest one between the two tasks; the best of a training, not its last."""
+        source, target = self.project.task("source"), self.project.task("target")
+
+        def fits(manifest: dict[str, Any]) -> str | None:
+            if manifest.get("source_task_sha256") != source.sha256 or manifest.get("target_task_sha256") != target.sha256:
+                return "it was learnt between other tasks"
+            if name is None and manifest.get("selection") != "best":
+                return "it is the last of a training, not the best"
+            return None
+
+        return select_artifact(self.project.root, "corr", name, fits, "correspondence between its two tasks")
+
+
+def require_same_actions(source_actions: int, target_actions: int) -> None:
+    """Eq. (13) maps actions by the identity. Raises :class:`ArtifactError` where that is impossible."""
+    if source_actions != target_actions:
+        raise ArtifactError(
+            f"the source has {source_actions} actions and the target {target_actions}",
+            "the method maps actions by the identity, so give both tasks the same actions",
+        )

@@ -1,0 +1,174 @@
+"""Play fresh games and report every one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from corrtool.config import EvaluateSettings
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
+from corrtool.project.artifacts import Artifact, read_artifact
+from corrtool.project.runs import Run, RunRequest
+from corrtool.runtime import derive_seeds, numpy_generator
+from corrtool.stages.context import StageContext, require_same_actions
+from corrtool.stages.loop import Loop, StopSignals
+from corrtool.stages.play import MAX_LANES, QValues, direct_q_values, play_games, transferred_q_values
+from corrtool.states import StateSpec
+from corrtool.statistics import bootstrap_interval
+from corrtool.tasks import Lanes, Task, probe
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who plays a task: a Q-function, directly or through a correspondence; or nobody, at random."""
+
+    q: Artifact | None = None
+    corr: Artifact | None = None
+
+    def inputs(self) -> dict[str, Artifact]:
+        """The artifacts, by use."""
+        return {use: artifact for use, artifact in (("q", self.q), ("corr", self.corr)) if artifact is not None}
+
+    def q_values(self, spec: StateSpec, device: torch.device) -> QValues | None:
+        """Loads the networks; None for random play. Raises :class:`ArtifactError`."""
+        if self.q is None:
+            return None
+        q_function = load_q_function(self.q, device)
+        if self.corr is None:
+            return direct_q_values(q_function, spec)
+        return transferred_q_values(q_function, load_correspondence(self.corr, device))
+
+
+def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str | None, no_corr: bool) -> Player:
+    """The Q-function and correspondence that play ``task``; what is not named is the newest that fits.
+
+    On the target task a Q-function of the source plays through the correspondence, unless ``no_corr``. One that was
+    finetuned or trained on the target plays the way it was trained. A correspondence brings the Q-function it was
+    learnt with.
+
+    Raises:
+        ArtifactError: something is missing or does not fit.
+        UsageError: ``corr`` and ``no_corr`` contradict each other.
+    """
+    if corr is not None and no_corr:
+        raise UsageError("--corr and --no-corr contradict each other", "give one of them")
+    if task.role == "source":
+        if corr is not None:
+            raise UsageError("--corr translates target states", "leave it out on the source task")
+        return Player(context.source_q(q))
+    target = context.project.task("target")
+    chosen = None if q is None else read_artifact(context.project.root, "q", q)
+    if chosen is not None and chosen.manifest.get("role") == "target":
+        if chosen.manifest.get("task_sha256") != target.sha256:
+            raise ArtifactError(f"{chosen} was trained on another target task")
+        through = chosen.manifest.get("parents", {}).get("corr")
+        if corr is None and through is not None and not no_corr:
+            artifact = context.correspondence(through["name"])
+            if artifact.sha256 != through["sha256"]:
+                raise ArtifactError(f"{chosen} was finetuned with another {through['name']!r} than the project's", "name one with --corr")
+            return Player(chosen, artifact)
+        return Player(chosen, None if corr is None else context.correspondence(corr))
+    correspondence = None if no_corr else context.correspondence(corr)
+    if q is None and correspondence is not None:
+        parent = correspondence.manifest.get("parents", {}).get("q")
+        for candidate in [] if parent is None else [parent["name"]]:
+            try:
+                own = context.source_q(candidate)
+            except ArtifactError:
+                break
+            if own.sha256 == parent["sha256"]:
+                return Player(own, correspondence)
+    return Player(context.source_q(q), correspondence)
+
+
+def check_player(player: Player, spec: StateSpec, actions: int) -> None:
+    """Whether the Q-function can play states of ``spec`` at all. Raises :class:`ArtifactError`."""
+    if player.q is None:
+        return
+    description = QDescription.from_manifest(player.q)
+    require_same_actions(description.actions, actions)
+    if player.corr is None and description.states.state_shape != spec.state_shape:
+        raise ArtifactError(
+            f"{player.q} takes states of {description.states}, the task has {spec}", "learn a correspondence between them"
+        )
+
+
+def evaluate(
+    context: StageContext,
+    settings: EvaluateSettings,
+    *,
+    q: str | None = None,
+    corr: str | None = None,
+    no_corr: bool = False,
+) -> dict[str, Any]:
+    """Plays ``settings.games`` games with seeds that no training and no selection ever used; every game counts.
+
+    Returns:
+        task, policy, q, corr, games, returns, mean_return, ci95 (percentile bootstrap over games), seed.
+    """
+    task = context.project.task(settings.task)
+    if settings.policy == "random":
+        if q is not None or corr is not None:
+            raise UsageError("--policy random plays without --q and --corr", "leave them out")
+        player = Player()
+    else:
+        player = choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
+    spec, actions = probe(task)
+    check_player(player, spec, actions)
+    request = RunRequest(
+        settings,
+        context.name or "pending",
+        context.seed,
+        tasks={task.role: task.to_json()},
+        inputs=player.inputs(),
+        produces=[],
+        options={"no_corr": player.corr is None},
+    )
+    if context.name is None:
+        who = "-".join(["random"] if player.q is None else [a.name for a in (player.q, player.corr) if a is not None])
+        name = f"{task.role}-{who}"[:80] + f"-{request.fingerprint[:8]}"
+        request = RunRequest(**(request.__dict__ | {"name": name}))
+
+    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+        q_values = player.q_values(spec, context.device)
+        seeds = derive_seeds(context.seed, "evaluate", settings.games)
+        returns: list[float] = [] if state is None else list(state["returns"])
+        began = len(returns)
+        with Loop(
+            run, context.console, stop, total=settings.games, unit="games", start=began, state=lambda: {"returns": returns}
+        ) as loop:  # fmt: skip
+            for start in range(began, settings.games, MAX_LANES):
+                wave = play_games(
+                    lambda count: Lanes(task, count),
+                    q_values,
+                    seeds=seeds[start : start + MAX_LANES],
+                    epsilon=settings.epsilon,
+                    random=numpy_generator(context.seed, "evaluate", start),
+                    device=context.device,
+                    on_game=lambda game_return: loop.show(1, {"last return": game_return}),
+                    poll=loop.poll,
+                )
+                returns = returns + wave
+                loop.advance_to(len(returns), {"mean return": float(np.mean(returns))})
+        low, high = bootstrap_interval(returns)
+        for game, value in enumerate(returns):
+            run.metrics.write(game, {"event": "game", "game": game, "return": value})
+        return {
+            "task": task.role,
+            "environment": str(task),
+            "policy": settings.policy,
+            "q": None if player.q is None else player.q.name,
+            "corr": None if player.corr is None else player.corr.name,
+            "games": settings.games,
+            "returns": returns,
+            "mean_return": float(np.mean(returns)),
+            "ci95": [low, high],
+            "seed": context.seed,
+            "name": run.request.name,
+        }
+
+    return context.carry_out(request, work)

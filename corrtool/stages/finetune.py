@@ -1,0 +1,130 @@
+"""Step 5 of the experiments: go on learning on the target task, with the correspondence held fixed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from corrtool.config import FinetuneSettings, TrainDqnSettings
+from corrtool.correspondence import Correspondence
+from corrtool.dqn import learn_by_playing
+from corrtool.errors import UsageError
+from corrtool.memory import StateStacker
+from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
+from corrtool.project.runs import Run, RunRequest
+from corrtool.stages.context import StageContext
+from corrtool.stages.evaluate import Player, check_player, choose_player
+from corrtool.stages.loop import StopSignals
+from corrtool.stages.play import LanesLike
+from corrtool.states import StateSpec
+from corrtool.tasks import Lanes, LaneStep, probe
+
+
+class TranslatedLanes:
+    """The target task as the source agent sees it: each frame is the translated state G_T(s_T).
+
+    The correspondence is fixed, so each state is translated once, when it is seen, and learning from the memory
+    needs no generator. Images are rounded to 256 levels, as frames are.
+    """
+
+    def __init__(self, lanes: LanesLike, correspondence: Correspondence, device: torch.device) -> None:
+        self._lanes, self._correspondence = lanes, correspondence
+        self._stacker = StateStacker(lanes.spec, lanes.count, device)
+        source = correspondence.source_scaling.spec
+        self.spec = StateSpec(source.kind, source.state_shape)
+        self.actions, self.count = lanes.actions, lanes.count
+
+    def __enter__(self) -> TranslatedLanes:
+        self._lanes.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lanes.__exit__()
+
+    def reset(self, seeds: list[int]) -> NDArray[Any]:
+        """As :meth:`Lanes.reset`, translated."""
+        return self._translate(self._lanes.reset(seeds), None)
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        """As :meth:`Lanes.send`: actions map by the identity, eq. (13)."""
+        self._lanes.send(actions)
+
+    def receive(self) -> LaneStep:
+        """As :meth:`Lanes.receive`, translated."""
+        step = self._lanes.receive()
+        return replace(step, frames=self._translate(step.frames, step.episode_steps))
+
+    @torch.inference_mode()
+    def _translate(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None) -> NDArray[Any]:
+        states = self._correspondence.translate(self._stacker.push(frames, episode_steps))
+        return self._correspondence.source_scaling.model_to_raw(states).cpu().numpy()
+
+
+def finetune(
+    context: StageContext,
+    settings: FinetuneSettings,
+    *,
+    q: str | None = None,
+    corr: str | None = None,
+    no_corr: bool = False,
+    from_scratch: bool = False,
+) -> dict[str, Any]:
+    """DQN on the target task, from Q_S through the correspondence, from Q_S alone, or from nothing; writes a Q-function.
+
+    Raises:
+        ArtifactError: an input is missing, damaged or does not fit.
+        UsageError: the options contradict each other.
+    """
+    task = context.project.task(settings.task)
+    if from_scratch and (q is not None or corr is not None or no_corr):
+        raise UsageError("--from-scratch uses neither a Q-function nor a correspondence", "leave --q, --corr and --no-corr out")
+    player = Player() if from_scratch else choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
+    spec, actions = probe(task)
+    check_player(player, spec, actions)
+    if from_scratch:
+        settings = replace(settings, epsilon_start=max(settings.epsilon_start, TrainDqnSettings().epsilon_start))
+        description = QDescription(spec, actions, "auto")
+    else:
+        assert player.q is not None
+        description = QDescription.from_manifest(player.q)
+    start = "scratch" if player.q is None else "reuse" if player.corr is None else player.corr.name
+    name = context.name or f"{task.role}-finetune-{start}"
+    request = RunRequest(
+        settings,
+        name,
+        context.seed,
+        tasks={task.role: task.to_json()},
+        inputs=player.inputs(),
+        produces=[("q", name)],
+        options={"from_scratch": from_scratch, "no_corr": player.corr is None},
+    )
+
+    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+        q_function = description.build() if player.q is None else load_q_function(player.q, context.device).requires_grad_(True)
+        correspondence = None if player.corr is None else load_correspondence(player.corr, context.device)
+
+        def make_lanes(count: int) -> LanesLike:
+            lanes = Lanes(task, count)
+            return lanes if correspondence is None else TranslatedLanes(lanes, correspondence, context.device)
+
+        outcome = learn_by_playing(
+            run,
+            context.console,
+            stop,
+            state,
+            settings=settings,
+            q_function=q_function,
+            make_lanes=make_lanes,
+            device=context.device,
+            seed=context.seed,
+        )
+        artifact = run.publish_weights(
+            "q", name, outcome.weights, network=description.to_json(), role="target", task_sha256=task.sha256, summary=outcome.summary
+        )
+        return {"q": name, "corr": None if player.corr is None else player.corr.name, **outcome.summary, "sha256": artifact.sha256}
+
+    return context.carry_out(request, work)

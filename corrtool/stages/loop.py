@@ -1,0 +1,126 @@
+"""What every long loop of a stage does besides its work: progress, checkpoints at intervals, orderly stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from corrtool.errors import InterruptedRunError
+from corrtool.project.runs import Run
+from corrtool.reporting.console import Console
+
+CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SHARE = 0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
+
+_STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+class StopSignals:
+    """Remembers the first SIGINT, SIGTERM or SIGUSR1; the loop saves at its next step. A second one ends at once.
+
+    Saving inside a handler would cut into whatever is being written.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in _STOP_SIGNALS:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(130 if number == signal.SIGINT else 143)
+        self.received = number
+
+
+class Loop:
+    """A loop over ``total`` ``unit``, from ``start``. Use as a context manager.
+
+    Args:
+        state: returns what a checkpoint must hold; called between steps only.
+        after_checkpoint: called when a new checkpoint is on disk.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        console: Console,
+        stop: StopSignals,
+        *,
+        total: int,
+        unit: str,
+        start: int,
+        state: Callable[[], dict[str, Any]],
+        after_checkpoint: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._run, self._stop, self._state, self._after = run, stop, state, after_checkpoint
+        self.done, self.total = start, total
+        title = f"{run.request.settings.stage} {run.request.name}"
+        self._progress = console.progress(title, total, unit, start)
+        if start:
+            console.say(f"{title}: going on at {start:,} of {total:,} {unit}")
+        self._began = self._saved = time.monotonic()
+        self._spent_saving = 0.0
+
+    def __enter__(self) -> Loop:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.__exit__(kind, error, trace)
+
+    @property
+    def rate(self) -> float:
+        """How many a second since this process began."""
+        return self._progress.rate
+
+    def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+        """``count`` more are done. Shows ``numbers``, saves when it is time, stops when asked to.
+
+        Raises:
+            InterruptedRunError: a signal came; everything is saved.
+            TrainingDivergedError: a weight is NaN or infinite.
+        """
+        self.done += count
+        self._progress.advance(count, numbers)
+        self.poll()
+
+    def advance_to(self, done: int, numbers: dict[str, Any] | None = None) -> None:
+        """As :meth:`advance`, but the display was moved by :meth:`show` already."""
+        self.done = done
+        self._progress.advance(0, numbers)
+        self.poll()
+
+    def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+        """Moves the display alone: work that is under way, but not done in the sense of a checkpoint."""
+        self._progress.advance(count, numbers)
+
+    def poll(self) -> None:
+        """Saves when it is time and stops when asked to, also in the middle of a play test."""
+        if self._stop.received is not None:
+            self.save()
+            raise InterruptedRunError(self._stop.received, self._run.project.relative(self._run.directory))
+        now = time.monotonic()
+        if now - self._saved >= CHECKPOINT_SECONDS and self._spent_saving <= CHECKPOINT_SHARE * (now - self._began):
+            self.save()
+
+    def save(self) -> None:
+        """Writes a checkpoint now."""
+        began = time.monotonic()
+        self._run.save(self._state())
+        self._after()
+        self._saved = time.monotonic()
+        self._spent_saving += self._saved - began

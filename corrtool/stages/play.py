@@ -1,0 +1,96 @@
+"""Playing whole games: play tests, evaluation and the policies that play."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from corrtool.correspondence import Correspondence
+from corrtool.memory import StateStacker
+from corrtool.states import StateSpec, raw_to_q
+from corrtool.tasks import LaneStep
+
+MAX_LANES = 32  # games played side by side; a wave waits for its longest game
+
+QValues = Callable[[Tensor], Tensor]
+
+
+class LanesLike(Protocol):
+    """What plays: :class:`corrtool.tasks.Lanes`, or the same seen through a correspondence."""
+
+    spec: StateSpec
+    actions: int
+    count: int
+
+    def __enter__(self) -> Any: ...
+    def __exit__(self, *_: object) -> None: ...
+    def reset(self, seeds: list[int]) -> NDArray[Any]: ...
+    def send(self, actions: NDArray[np.int64]) -> None: ...
+    def receive(self) -> LaneStep: ...
+
+
+def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
+    """Q on the states as they are: raw (N, …) → (N, A)."""
+    return lambda raw: q_function(raw_to_q(spec, raw))
+
+
+def transferred_q_values(q_function: nn.Module, correspondence: Correspondence) -> QValues:
+    """Eq. (6): Q_S on the translated states, raw target states (N, …) → (N, A)."""
+    return lambda raw: correspondence.target_q_values(q_function, raw)
+
+
+def choose_actions(q_values: Tensor | None, lanes: int, actions: int, epsilon: float, random: np.random.Generator) -> NDArray[np.int64]:
+    """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` (N, A) is None. Draws the same numbers either way."""
+    chosen = random.integers(0, actions, lanes)
+    explore = random.random(lanes) < epsilon
+    if q_values is None:
+        return chosen
+    return np.where(explore, chosen, q_values.argmax(dim=1).cpu().numpy())
+
+
+def play_games(
+    make_lanes: Callable[[int], LanesLike],
+    q_values: QValues | None,
+    *,
+    seeds: list[int],
+    epsilon: float,
+    random: np.random.Generator,
+    device: torch.device,
+    on_game: Callable[[float], None] = lambda game_return: None,
+    poll: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """Plays one game per seed and returns every return, unclipped, in the order of the seeds.
+
+    Each game has its own lane and seed, and a lane's further games are not looked at: which games count is fixed before
+    they begin, so that short games cannot be over-represented.
+
+    Args:
+        q_values: who plays; None for random actions.
+        on_game: called with each return as its game ends.
+        poll: called at every step.
+    """
+    returns: list[float] = []
+    for start in range(0, len(seeds), MAX_LANES):
+        wave = seeds[start : start + MAX_LANES]
+        with make_lanes(len(wave)) as lanes, torch.inference_mode():
+            stacker = StateStacker(lanes.spec, len(wave), device)
+            states = stacker.push(lanes.reset(wave))
+            totals, playing = np.zeros(len(wave)), np.ones(len(wave), bool)
+            while playing.any():
+                values = None if q_values is None else q_values(states)
+                lanes.send(choose_actions(values, len(wave), lanes.actions, epsilon, random))
+                step = lanes.receive()
+                totals += np.where(playing, step.rewards.astype(np.float64), 0.0)
+                ended = playing & (step.terminated | step.truncated)
+                for lane in np.flatnonzero(ended):
+                    on_game(float(totals[lane]))
+                playing &= ~ended
+                states = stacker.push(step.frames, step.episode_steps)
+                poll()
+        returns.extend(float(total) for total in totals)
+    return returns

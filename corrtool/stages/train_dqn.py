@@ -1,0 +1,57 @@
+"""Step 1 of the experiments: learn Q_S on the source task, and keep the newest records as M_S."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from corrtool.config import TrainDqnSettings
+from corrtool.dqn import learn_by_playing
+from corrtool.errors import UsageError
+from corrtool.memory import write_rows
+from corrtool.networks.saved import QDescription
+from corrtool.project.runs import Run, RunRequest
+from corrtool.stages.context import StageContext
+from corrtool.stages.loop import StopSignals
+from corrtool.tasks import Lanes, probe
+
+
+def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, Any]:
+    """Algorithm 2 on a task: writes the Q-function ``name`` and the memory ``name``.
+
+    Raises:
+        UsageError: the architecture does not fit the task's states.
+    """
+    task = context.project.task(settings.task)
+    spec, actions = probe(task)
+    description = QDescription(spec, actions, settings.architecture, settings.width, settings.init)
+    try:
+        description.build()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    name = context.name or f"{settings.task}-dqn"
+    request = RunRequest(
+        settings, name, context.seed, tasks={task.role: task.to_json()}, inputs={}, produces=[("q", name), ("memory", name)]
+    )
+
+    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+        outcome = learn_by_playing(
+            run,
+            context.console,
+            stop,
+            state,
+            settings=settings,
+            q_function=description.build(),
+            make_lanes=lambda count: Lanes(task, count),
+            device=context.device,
+            seed=context.seed,
+        )
+        about = {"role": task.role, "task_sha256": task.sha256, "summary": outcome.summary}
+        staged = run.directory / "staged.zarr"
+        shutil.rmtree(staged, ignore_errors=True)
+        stored = write_rows(staged, outcome.memory.newest_records(settings.memory_records))
+        memory = run.publish_memory(name, staged, actions=actions, **about, **stored)
+        q = run.publish_weights("q", name, outcome.weights, network=description.to_json(), **about)
+        return {"q": name, "memory": name, **outcome.summary, "records": stored["records"], "sha256": q.sha256, "memory_sha256": memory.sha256}
+
+    return context.carry_out(request, work)

@@ -1,0 +1,144 @@
+"""Learn the environment model F of the source task from its memory M_S (appendix 6.1 and 6.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corrtool.config import TrainModelSettings
+from corrtool.correspondence import ScaledModel, copy_of_weights
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.losses import environment_model_loss
+from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
+from corrtool.networks.saved import build_model, describe_model
+from corrtool.project.artifacts import check_memory
+from corrtool.project.runs import Run, RunRequest
+from corrtool.runtime import numpy_generator
+from corrtool.stages.context import StageContext
+from corrtool.stages.loop import Loop, StopSignals
+from corrtool.states import StateScaling
+
+LOG_EVERY_GRADIENT_STEPS = 50
+_VALIDATION_BATCH = 64
+
+
+def train_model(context: StageContext, settings: TrainModelSettings, *, memory_name: str | None = None) -> dict[str, Any]:
+    """Trains F on the memory ``memory_name``, by default the newest of the source task; writes the model ``name``.
+
+    Raises:
+        ArtifactError: there is no such memory, it is damaged, or it holds too few records.
+        UsageError: the architecture does not fit the states.
+    """
+    task = context.project.task("source")
+    source_memory = context.artifact_of_task("memory", memory_name, task)
+    name = context.name or source_memory.name
+    request = RunRequest(
+        settings, name, context.seed, tasks={"source": task.to_json()}, inputs={"source_memory": source_memory}, produces=[("model", name)]
+    )
+
+    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+        manifest = check_memory(source_memory.path)
+        memory = ReplayMemory.from_rows(read_rows(source_memory.path, manifest), context.device)
+        training, validation = _split(memory, settings, context.seed)
+        description = describe_model(
+            memory.spec,
+            int(manifest["actions"]),
+            architecture=settings.architecture,
+            filters=settings.filters,
+            blocks=settings.blocks,
+            action_block=settings.action_block,
+            norm=settings.norm,
+        )
+        try:
+            model = build_model(description, StateScaling.from_states(memory.spec, memory.states(training))).to(context.device)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate, fused=True)
+        batches = ShuffledRows(training, settings.batch_size, numpy_generator(context.seed, "train-model"))
+        steps_per_epoch = max(1, len(training) // settings.batch_size)
+        total = settings.gradient_steps or settings.epochs * steps_per_epoch
+        done = 0
+        if state is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            batches.load_state(state["batches"])
+            done = int(state["done"])
+
+        def checkpoint() -> dict[str, Any]:
+            return {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "batches": batches.state(),
+                "done": loop.done,
+            }
+
+        model.train()
+        with Loop(run, context.console, stop, total=total, unit="gradient steps", start=done, state=checkpoint) as loop:
+            while loop.done < total:
+                loss = environment_model_loss(*_prediction(model, memory, batches.next()), settings.loss)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                numbers = None
+                if (loop.done + 1) % LOG_EVERY_GRADIENT_STEPS == 0 or loop.done + 1 == total:
+                    numbers = {"loss": float(loss.item()), "epoch": round((loop.done + 1) / steps_per_epoch, 2)}
+                    run.metrics.write(loop.done + 1, {"event": "progress", "gradient_steps": loop.done + 1, **numbers})
+                loop.advance(1, numbers)
+        errors = prediction_errors(model, memory, validation)
+        run.metrics.write(total, {"event": "validation", **errors})
+        artifact = run.publish_weights(
+            "model", name, copy_of_weights(model), network=description, role="source", task_sha256=task.sha256, summary=errors
+        )
+        return {"model": name, "gradient_steps": total, "validation": errors, "sha256": artifact.sha256}
+
+    return context.carry_out(request, work)
+
+
+def _split(memory: ReplayMemory, settings: TrainModelSettings, seed: int) -> tuple[Any, Any]:
+    """Rows for training and rows held out for validation, chosen at random, always the same for a seed."""
+    rows = numpy_generator(seed, "hold out").permutation(memory.dynamics_rows())
+    held_out = int(round(len(rows) * settings.validation_share))
+    if not held_out or len(rows) - held_out < 1:
+        raise ArtifactError(f"the memory holds only {len(rows)} usable records", "collect more of them")
+    return np.sort(rows[held_out:]), np.sort(rows[:held_out])
+
+
+def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Any) -> tuple[Tensor, Tensor]:
+    """F(s_t, a_t) and s_{t+1} in the model range, (B, …) each."""
+    states = model.scaling.raw_to_model(memory.states(rows))
+    next_states = model.scaling.raw_to_model(memory.states(memory.next_rows(rows)))
+    return model(states, memory.actions(rows)), next_states
+
+
+@torch.inference_mode()
+def prediction_errors(model: ScaledModel, memory: ReplayMemory, rows: Any) -> dict[str, Any]:
+    """Mean absolute error of F and of persistence (s_{t+1} = s_t) in the model range.
+
+    Over all elements of a state, and over those that change from s_t to s_{t+1}: hardly any pixel of Pong changes, so
+    that an F that predicts nothing looks good over all of them.
+    """
+    model.eval()
+    sums = dict.fromkeys(("model", "persistence", "model_changing", "persistence_changing"), 0.0)
+    elements = changing_elements = 0
+    for start in range(0, len(rows), _VALIDATION_BATCH):
+        batch = rows[start : start + _VALIDATION_BATCH]
+        states = model.scaling.raw_to_model(memory.states(batch))
+        predicted, next_states = _prediction(model, memory, batch)
+        changing = states != next_states
+        for key, error in (("model", predicted - next_states), ("persistence", states - next_states)):
+            sums[key] += error.abs().sum().item()
+            sums[f"{key}_changing"] += error.abs()[changing].sum().item()
+        elements += states.numel()
+        changing_elements += int(changing.sum().item())
+    model.train()
+    return {
+        "records": len(rows),
+        "l1": sums["model"] / elements,
+        "l1_persistence": sums["persistence"] / elements,
+        "l1_changing": sums["model_changing"] / max(1, changing_elements),
+        "l1_changing_persistence": sums["persistence_changing"] / max(1, changing_elements),
+        "changing_share": changing_elements / elements,
+    }

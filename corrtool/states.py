@@ -1,0 +1,149 @@
+"""State kinds and value ranges: the only place where the range or the layout of a state changes.
+
+Three ranges exist, and every tensor of states is in exactly one of them:
+
+========  =========================  ============================  ==================================
+range     image                      vector                        who works in it
+========  =========================  ============================  ==================================
+raw       uint8 in [0, 255]          float32, the task's units     memories, environments
+model     float32 in [-1, 1]         standardised: (x - μ) / σ     generators, discriminators, F
+q         float32 in [0, 1]          float32, the task's units     Q-functions
+========  =========================  ============================  ==================================
+
+The paper's authors train F on [-1, 1] and feed it [0, 1] inside the model loss, which no test could see.
+Here a stage never scales anything itself: it asks the :class:`StateScaling` of the task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from corrtool.errors import ArtifactError
+
+IMAGE = "image"
+VECTOR = "vector"
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """What a state of a task looks like.
+
+    A *frame* is what the environment shows at one time step; a *state* is the last ``stack`` frames.
+
+    Attributes:
+        kind: ``"image"`` or ``"vector"``.
+        frame_shape: ``(channels, height, width)`` of an image frame, ``(size,)`` of a vector.
+        stack: how many frames make a state (K); 4 for Atari as in Mnih et al. 2013.
+        stack_order: the order in which the K frames, oldest first, appear in the state. Only the
+            ``mosaic-rotate`` view, which moves whole frames about, changes it.
+    """
+
+    kind: str
+    frame_shape: tuple[int, ...]
+    stack: int = 1
+    stack_order: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in (IMAGE, VECTOR):
+            raise ValueError(f"unknown state kind {self.kind!r}")
+        if not self.stack_order:
+            object.__setattr__(self, "stack_order", tuple(range(self.stack)))
+        if sorted(self.stack_order) != list(range(self.stack)):
+            raise ValueError(f"stack_order {self.stack_order} is no permutation of {self.stack} frames")
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of one state: ``(K·channels, height, width)`` or ``(K·size,)``."""
+        return (self.stack * self.frame_shape[0], *self.frame_shape[1:])
+
+    @property
+    def frame_dtype(self) -> torch.dtype:
+        """``uint8`` for images, ``float32`` for vectors."""
+        return torch.uint8 if self.kind == IMAGE else torch.float32
+
+    def stack_frames(self, frames: Tensor) -> Tensor:
+        """Frames ``(B, K, *frame_shape)``, oldest first, to states ``(B, *state_shape)``."""
+        if self.stack_order != tuple(range(self.stack)):
+            frames = frames[:, list(self.stack_order)]
+        return frames.reshape(frames.shape[0], *self.state_shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, for manifests."""
+        return asdict(self) | {"frame_shape": list(self.frame_shape), "stack_order": list(self.stack_order)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> StateSpec:
+        """The inverse of :meth:`to_json`. Raises :class:`ArtifactError` when a field does not fit."""
+        try:
+            return cls(
+                kind=value["kind"],
+                frame_shape=tuple(int(n) for n in value["frame_shape"]),
+                stack=int(value["stack"]),
+                stack_order=tuple(int(n) for n in value["stack_order"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"a manifest describes its states in a way this version cannot read ({error})") from None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {'×'.join(map(str, self.frame_shape))}, {self.stack} stacked"
+
+
+class StateScaling(nn.Module):
+    """Converts states of one task between the three ranges (see the module's table).
+
+    For images the conversion is fixed. For vectors it standardises with the mean and the standard
+    deviation of the task's own memory, because a coordinate's unit says nothing about its importance;
+    both are buffers, so they travel with the weights of F and of the correspondence.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, spec: StateSpec, mean: Tensor | None = None, deviation: Tensor | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        if spec.kind == VECTOR:
+            shape = spec.state_shape
+            self.register_buffer("mean", torch.zeros(shape) if mean is None else mean.float())
+            self.register_buffer("deviation", torch.ones(shape) if deviation is None else deviation.float())
+
+    @classmethod
+    def from_states(cls, spec: StateSpec, states: Tensor) -> StateScaling:
+        """Scaling with the statistics of raw ``states`` (N, *state_shape); coordinates that never change get σ = 1."""
+        if spec.kind == IMAGE:
+            return cls(spec)
+        deviation = states.float().std(dim=0, unbiased=False)
+        return cls(spec, states.float().mean(dim=0), torch.where(deviation > 1e-6, deviation, 1.0))
+
+    def raw_to_model(self, raw: Tensor) -> Tensor:
+        """uint8 [0, 255] → [-1, 1]; a vector is standardised."""
+        if self.spec.kind == IMAGE:
+            return raw.float().mul_(2.0 / 255.0).sub_(1.0)
+        return (raw - self.mean) / self.deviation
+
+    def model_to_raw(self, model: Tensor) -> Tensor:
+        """The inverse of :meth:`raw_to_model`; images are rounded to uint8."""
+        if self.spec.kind == IMAGE:
+            return ((model + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return model * self.deviation + self.mean
+
+    def model_to_q(self, model: Tensor) -> Tensor:
+        """[-1, 1] → [0, 1]; a vector goes back to the task's units. Differentiable."""
+        if self.spec.kind == IMAGE:
+            return (model + 1.0) * 0.5
+        return model * self.deviation + self.mean
+
+    def raw_to_q(self, raw: Tensor) -> Tensor:
+        """uint8 [0, 255] → [0, 1]; a vector stays as it is."""
+        return raw_to_q(self.spec, raw)
+
+
+def raw_to_q(spec: StateSpec, raw: Tensor) -> Tensor:
+    """Raw states to the range of a Q-function: uint8 [0, 255] → [0, 1]; a vector stays as it is."""
+    if spec.kind == IMAGE:
+        return raw.float().mul_(1.0 / 255.0)
+    return raw

@@ -1,0 +1,154 @@
+"""A task: a Gymnasium environment, how it is preprocessed, and the views through which the agent sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corrtool.config import flag_name
+from corrtool.errors import UsageError
+from corrtool.tasks.views import View, parse_view
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How observations become frames and frames become states. Every value is recorded with the task.
+
+    The Atari values are those of Mnih et al. 2013 [23]; other environments only know the last three fields.
+    """
+
+    frame_skip: int = 4
+    max_pool: bool = True
+    noop_max: int = 30
+    repeat_action_probability: float = 0.0
+    fire_reset: bool = False
+    terminal_on_life_loss: bool = False
+    full_action_space: bool = False
+    max_episode_frames: int = 108_000
+    screen_size: int | None = 84
+    grayscale: bool = True
+    stack: int = 4
+
+    ATARI_ONLY = (
+        "frame_skip",
+        "max_pool",
+        "noop_max",
+        "repeat_action_probability",
+        "fire_reset",
+        "terminal_on_life_loss",
+        "full_action_space",
+        "max_episode_frames",
+    )
+
+    @classmethod
+    def for_environment(cls, is_atari: bool, given: dict[str, Any]) -> Preprocessing:
+        """The defaults for an Atari game or for any other environment, with what is given.
+
+        Raises:
+            UsageError: an unknown name, a value that makes no sense, or an Atari setting for another environment.
+        """
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        for name, value in given.items():
+            if name not in fields:
+                raise UsageError(f"unknown preprocessing setting {name!r}", f"choose from {', '.join(fields)}")
+            if not is_atari and name in cls.ATARI_ONLY:
+                raise UsageError(f"{flag_name(name)} is for Atari games only", "leave it out for this environment")
+            _check_value(name, value)
+        if is_atari:
+            return cls(**given)
+        return cls(**({"screen_size": None, "grayscale": False, "stack": 1} | given))
+
+    def to_json(self, is_atari: bool) -> dict[str, Any]:
+        """The values that apply to the environment."""
+        values = dataclasses.asdict(self)
+        return values if is_atari else {k: v for k, v in values.items() if k not in self.ATARI_ONLY}
+
+
+_MINIMA = {"frame_skip": 1, "noop_max": 0, "max_episode_frames": 1, "screen_size": 16, "stack": 1}
+
+
+def _check_value(name: str, value: Any) -> None:
+    if name in _MINIMA:
+        if name == "screen_size" and value is None:
+            return
+        if type(value) is not int or value < _MINIMA[name] or value > 10**8:
+            raise UsageError(f"{flag_name(name)} is {value!r}", f"give it a whole number of at least {_MINIMA[name]}")
+    elif name == "repeat_action_probability":
+        if type(value) not in (int, float) or not 0 <= value <= 1:
+            raise UsageError(f"{flag_name(name)} is {value!r}", "give it a probability")
+    elif type(value) is not bool:
+        raise UsageError(f"{flag_name(name)} is {value!r}", "give it true or false")
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment id with keyword arguments, preprocessing and views.
+
+    Attributes:
+        role: ``"source"`` or ``"target"``, its section in ``corrtool.toml``.
+        id: any registered Gymnasium id, or ``module:Id``, which imports ``module``.
+        kwargs: keyword arguments of ``gymnasium.make``.
+        preprocessing: see :class:`Preprocessing`.
+        view_texts: the views as written, applied in order.
+        views: the views themselves.
+    """
+
+    role: str
+    id: str
+    is_atari: bool
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    view_texts: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What the task is, without its role: two tasks are the same where this is equal."""
+        return {
+            "id": self.id,
+            "kwargs": self.kwargs,
+            "preprocessing": self.preprocessing.to_json(self.is_atari),
+            "views": [view.identity() for view in self.views],
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Identifies the task in manifests."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return " ".join([self.id, *self.view_texts])
+
+
+def parse_task(role: str, table: dict[str, Any], directory: Path) -> Task:
+    """A task from its table in ``corrtool.toml``: ``id``, ``kwargs``, ``views``, ``preprocessing``.
+
+    Raises:
+        UsageError: the environment is unknown, or a part of the table cannot be understood.
+    """
+    from corrtool.tasks.environments import is_atari
+
+    unknown = set(table) - {"id", "kwargs", "views", "preprocessing"}
+    if unknown:
+        raise UsageError(f"[{role}] has no setting {sorted(unknown)[0]!r}", "it knows id, kwargs, views and preprocessing")
+    identifier, kwargs = table.get("id"), table.get("kwargs", {})
+    views, preprocessing = table.get("views", []), table.get("preprocessing", {})
+    if not isinstance(identifier, str) or not identifier:
+        raise UsageError(f"[{role}] needs the id of an environment", f'write id = "ALE/Pong-v5" under [{role}]')
+    if not isinstance(kwargs, dict) or not isinstance(preprocessing, dict):
+        raise UsageError(f"[{role}.kwargs] and [{role}.preprocessing] must be tables")
+    if not isinstance(views, list) or not all(isinstance(view, str) for view in views):
+        raise UsageError(f"[{role}] views must be a list of texts", 'write views = ["rotate:90"]')
+    atari = is_atari(identifier)
+    return Task(
+        role=role,
+        id=identifier,
+        is_atari=atari,
+        kwargs=kwargs,
+        preprocessing=Preprocessing.for_environment(atari, preprocessing),
+        view_texts=tuple(views),
+        views=tuple(parse_view(view, directory) for view in views),
+    )
