@@ -129,7 +129,9 @@ class DqnSettings(Settings):
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
     n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
     double_q: bool = setting(True, "choose the next action with the learning network (double Q-learning)")
-    clip_rewards: bool = setting(True, "learn from the sign of each reward as in [23]; reported returns are never clipped")
+    clip_rewards: bool = setting(
+        True, "learn from the sign of each reward as in [23]; reported returns are never clipped"
+    )
     replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
     memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1)
@@ -140,7 +142,9 @@ class DqnSettings(Settings):
     epsilon_end: float = setting(0.02, "share of random actions in the end", minimum=0, maximum=1)
     epsilon_env_steps: int = setting(40_000, "environment steps over which ε falls linearly", minimum=1)
     max_gradient_norm: float = setting(10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0)
-    eval_every: int = setting(0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0)
+    eval_every: int = setting(
+        0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
+    )
     eval_games: int = setting(10, "games in a play test", minimum=1)
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
@@ -151,10 +155,13 @@ class DqnSettings(Settings):
                 f"{self.lanes} lanes with {self.n_step}-step returns need at least {self.lanes * (self.n_step + 2)}",
             )
         if not self.replay and self.n_step != 1:
-            raise UsageError(f"--no-replay learns from single transitions, but --n-step is {self.n_step}", "use --n-step 1")
+            raise UsageError(
+                f"--no-replay learns from single transitions, but --n-step is {self.n_step}", "use --n-step 1"
+            )
         if not self.replay and self.env_steps_per_update != self.lanes:
             raise UsageError(
-                "--no-replay learns from each newest transition once", "set --env-steps-per-update equal to --lanes"
+                "--no-replay learns from each newest transition once",
+                "set --env-steps-per-update equal to --lanes",
             )
 
 
@@ -166,7 +173,8 @@ class TrainDqnSettings(DqnSettings):
 
     task: Literal["source", "target"] = setting("source", "which task to learn")
     architecture: Literal["auto", "nature", "paper", "mlp", "linear"] = setting(
-        "auto", "Q-function: 'nature' or 'paper' for images, 'mlp' or 'linear' for vectors; 'auto' is nature or mlp"
+        "auto",
+        "Q-function: 'nature' or 'paper' for images, 'mlp' or 'linear' for vectors; 'auto' is nature or mlp",
     )
     width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1)
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
@@ -194,9 +202,17 @@ class TrainModelSettings(Settings):
     stage: ClassVar[str] = "train-model"
 
     architecture: Literal["auto", "resnet", "mlp"] = setting("auto", "'resnet' for images, 'mlp' for vectors")
-    filters: int = setting(32, "filters of the first convolution, units of a hidden layer for vectors; the paper has 64", minimum=1)
+    filters: int = setting(
+        32,
+        "filters of the first convolution, units of a hidden layer for vectors; the paper has 64",
+        minimum=1,
+    )
     blocks: int = setting(5, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1)
-    action_block: int = setting(0, "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)", minimum=0)
+    action_block: int = setting(
+        0,
+        "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)",
+        minimum=0,
+    )
     norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
@@ -220,21 +236,38 @@ class LearnCorrSettings(Settings):
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
     lambda_m: float = setting(1.0, "weight of the model loss (11)", minimum=0)
     generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "linear", "mlp"] = setting(
-        "auto", "kind of generator: the first three for images, 'linear' and 'mlp' for vectors; 'auto' is resnet or linear"
+        "auto",
+        "kind of generator: the first three for images, 'linear' and 'mlp' for vectors; 'auto' is resnet or linear",
     )
     angle_init: float = setting(0.0, "angle at which a rotation layer starts, in degrees counter-clockwise")
-    filters: int = setting(32, "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64", minimum=1)
-    blocks: int = setting(6, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0)
-    discriminator_filters: int = setting(64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1)
+    filters: int = setting(
+        32,
+        "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64",
+        minimum=1,
+    )
+    blocks: int = setting(
+        6, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0
+    )
+    discriminator_filters: int = setting(
+        64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1
+    )
     norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
-    gan_loss: Literal["lsgan", "log"] = setting("lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)")
+    gan_loss: Literal["lsgan", "log"] = setting(
+        "lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)"
+    )
     learning_rate: float = setting(2e-4, "step size of Adam, for generators and discriminators", above=0)
-    constant_share: float = setting(0.0, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1)
+    constant_share: float = setting(
+        0.0, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1
+    )
     batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1)
     pool_size: int = setting(50, "generated states remembered for the discriminators; 0 for none", minimum=0)
     epochs: int = setting(1, "passes over the larger memory; the paper has 4", minimum=1)
     gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
-    eval_every: int = setting(1_000, "gradient steps between play tests on the target task; there is one at the end as well", minimum=1)
+    eval_every: int = setting(
+        1_000,
+        "gradient steps between play tests on the target task; there is one at the end as well",
+        minimum=1,
+    )
     eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0)
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
@@ -248,7 +281,12 @@ class EvaluateSettings(Settings):
     task: Literal["source", "target"] = setting("target", "which task to play")
     policy: Literal["q", "random"] = setting("q", "who plays: a Q-function, or random actions")
     games: int = setting(30, "games to play; every game that is begun counts", minimum=1)
-    epsilon: float = setting(0.001, "share of random actions; a little keeps a greedy agent out of endless loops", minimum=0, maximum=1)
+    epsilon: float = setting(
+        0.001,
+        "share of random actions; a little keeps a greedy agent out of endless loops",
+        minimum=0,
+        maximum=1,
+    )
 
 
 STAGE_SETTINGS: dict[str, type[Settings]] = {

@@ -79,4 +79,7 @@ def freeze(network: nn.Module) -> nn.Module:
 
 def copy_of_weights(network: nn.Module) -> dict[str, Tensor]:
     """A copy of a network's weights, detached from further training."""
-    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in network.state_dict().items()}
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }

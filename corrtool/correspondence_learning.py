@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel
-from corrtool.losses import adversarial_loss, correspondence_loss, cycle_loss, discriminator_loss, model_loss, q_loss
+from corrtool.losses import (
+    adversarial_loss,
+    correspondence_loss,
+    cycle_loss,
+    discriminator_loss,
+    model_loss,
+    q_loss,
+)
 from corrtool.networks.discriminators import build_discriminator
 
 
@@ -132,7 +139,12 @@ class CorrespondenceLearner:
         return {name: term.detach() for name, term in terms.items()}
 
     def _generator_terms(
-        self, source: Tensor, target: Tensor, raw_source: Tensor, actions: Tensor, raw_next_target: Tensor | None
+        self,
+        source: Tensor,
+        target: Tensor,
+        raw_source: Tensor,
+        actions: Tensor,
+        raw_next_target: Tensor | None,
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """The terms of eq. (12) whose λ is not zero, and both batches of generated states.
 

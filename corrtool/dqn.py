@@ -206,7 +206,9 @@ def learn_by_playing(
                 memory.record(actions, step)
                 states = stacker.push(step.frames, step.episode_steps)
                 progress.env_steps += int(step.valid.sum())
-                if not settings.replay and (batch := memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards)):
+                if not settings.replay and (
+                    batch := memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards)
+                ):
                     loss = learner.update(batch)
 
                 totals += np.where(step.valid, step.rewards, 0.0)
@@ -236,7 +238,10 @@ def learn_by_playing(
                 }
                 if progress.env_steps // LOG_EVERY_ENV_STEPS > loop.done // LOG_EVERY_ENV_STEPS:
                     _log(run, progress, learner, epsilon, loop.rate, loss)
-                if settings.eval_every and progress.env_steps // settings.eval_every > progress.evaluated_at // settings.eval_every:
+                if (
+                    settings.eval_every
+                    and progress.env_steps // settings.eval_every > progress.evaluated_at // settings.eval_every
+                ):
                     _play_test(run, loop, progress, settings, q_values, learner, make_lanes, seed, device)
                 loop.advance(progress.env_steps - loop.done, numbers)
 

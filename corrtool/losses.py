@@ -94,9 +94,7 @@ def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Li
     return F.mse_loss(predicted_next, next_states) if kind == "mse" else F.l1_loss(predicted_next, next_states)
 
 
-def correspondence_loss(
-    terms: dict[str, Tensor], *, lambda_cyc: float, lambda_q: float, lambda_m: float
-) -> Tensor:
+def correspondence_loss(terms: dict[str, Tensor], *, lambda_cyc: float, lambda_q: float, lambda_m: float) -> Tensor:
     r"""Eq. (12): :math:`L_{GAN} + \lambda_{Cyc} L_{Cyc} + \lambda_Q L_Q + \lambda_M L_M`.
 
     ``terms`` holds ``gan`` and whichever of ``cycle``, ``q``, ``model`` were computed: a λ of 0 removes the term

@@ -86,7 +86,9 @@ class StateSpec:
                 stack_order=tuple(int(n) for n in value["stack_order"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"a manifest describes its states in a way this version cannot read ({error})") from None
+            raise ArtifactError(
+                f"a manifest describes its states in a way this version cannot read ({error})"
+            ) from None
 
     def __str__(self) -> str:
         return f"{self.kind} {'×'.join(map(str, self.frame_shape))}, {self.stack} stacked"

@@ -9,7 +9,18 @@ from collections.abc import Sequence
 import typer
 
 from corrtool import __version__
-from corrtool.cli import collect, evaluate, finetune, init, learn_corr, quickstart, status, train_dqn, train_model, verify
+from corrtool.cli import (
+    collect,
+    evaluate,
+    finetune,
+    init,
+    learn_corr,
+    quickstart,
+    status,
+    train_dqn,
+    train_model,
+    verify,
+)
 from corrtool.errors import CorrtoolError
 
 app = typer.Typer(
@@ -32,14 +43,29 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=_version, is_eager=True),
-    debug: bool = typer.Option(False, "--debug", envvar="CORRTOOL_DEBUG", help="Show a traceback when something fails."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
+    ),
+    debug: bool = typer.Option(
+        False, "--debug", envvar="CORRTOOL_DEBUG", help="Show a traceback when something fails."
+    ),
 ) -> None:
     if debug:
         os.environ["CORRTOOL_DEBUG"] = "1"
 
 
-for _module in (init, quickstart, train_dqn, collect, train_model, learn_corr, evaluate, finetune, status, verify):
+for _module in (
+    init,
+    quickstart,
+    train_dqn,
+    collect,
+    train_model,
+    learn_corr,
+    evaluate,
+    finetune,
+    status,
+    verify,
+):
     _module.add(app)
 
 
@@ -62,15 +88,27 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; what was written before is kept, run the command again to go on", 1, error)
+        return _fail(
+            f"{where}{error.strerror or error}; what was written before is kept, run the command again to go on",
+            1,
+            error,
+        )
     except Exception as error:
         message = getattr(error, "format_message", None)  # an error of Typer's own parser
         if message is not None:
             text = message()
             return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
         if type(error).__name__ == "OutOfMemoryError":
-            return _fail("the device ran out of memory; use a smaller --batch-size, --filters or --memory-capacity", 1, error)
-        return _fail(f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and report it", 1, error)
+            return _fail(
+                "the device ran out of memory; use a smaller --batch-size, --filters or --memory-capacity",
+                1,
+                error,
+            )
+        return _fail(
+            f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and report it",
+            1,
+            error,
+        )
 
 
 def _fail(message: str, code: int, error: BaseException) -> int:

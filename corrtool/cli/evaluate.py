@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,8 +24,13 @@ def add(app: typer.Typer) -> None:
 def player_options() -> list[Any]:
     """Who plays: shared with ``finetune``."""
     return [
-        extra("q", Optional[str], None, "Q-function that plays; otherwise the one the correspondence was learnt with, or the newest."),
-        extra("corr", Optional[str], None, "Correspondence to play through; otherwise the newest."),
+        extra(
+            "q",
+            str | None,
+            None,
+            "Q-function that plays; otherwise the one the correspondence was learnt with, or the newest.",
+        ),
+        extra("corr", str | None, None, "Correspondence to play through; otherwise the newest."),
         extra("no_corr", bool, False, "Reuse the Q-function directly, without a correspondence."),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -27,35 +27,42 @@ def _preprocessing(help: str, minimum: float | None = None, maximum: float | Non
 def init(
     directory: Annotated[Path, typer.Argument(help="Directory to make.", metavar="DIR")],
     source: Annotated[str, typer.Option(help="Gymnasium id of the source task; 'module:Id' imports the module.")],
-    target: Annotated[Optional[str], typer.Option(help="Gymnasium id of the target task.", show_default="the source's")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Gymnasium id of the target task.", show_default="the source's")
+    ] = None,
     source_view: Annotated[
-        Optional[list[str]], typer.Option(help="View of the source task, such as rotate:90; repeat for several.")
+        list[str] | None,
+        typer.Option(help="View of the source task, such as rotate:90; repeat for several."),
     ] = None,
     target_view: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
             help="View of the target task: rotate:DEG, flip:h, flip:v, invert, mosaic-rotate:DEG, permute:1,0,…, scale:-1,…, affine:FILE."
         ),
     ] = None,
     source_kwarg: Annotated[
-        Optional[list[str]], typer.Option(help="Keyword argument of the source environment, name=value.", metavar="NAME=VALUE")
+        list[str] | None,
+        typer.Option(help="Keyword argument of the source environment, name=value.", metavar="NAME=VALUE"),
     ] = None,
     target_kwarg: Annotated[
-        Optional[list[str]], typer.Option(help="Keyword argument of the target environment, name=value.", metavar="NAME=VALUE")
+        list[str] | None,
+        typer.Option(help="Keyword argument of the target environment, name=value.", metavar="NAME=VALUE"),
     ] = None,
-    frame_skip: Annotated[Optional[int], _preprocessing("Frames that each action lasts.", 1)] = None,
-    max_pool: Annotated[Optional[bool], _preprocessing("Show the maximum of the last two frames.")] = None,
-    noop_max: Annotated[Optional[int], _preprocessing("No-ops at an episode's start, at most.", 0)] = None,
-    repeat_action_probability: Annotated[Optional[float], _preprocessing("Sticky actions.", 0, 1)] = None,
-    fire_reset: Annotated[Optional[bool], _preprocessing("Press FIRE at an episode's start.")] = None,
-    terminal_on_life_loss: Annotated[Optional[bool], _preprocessing("A lost life ends the episode.")] = None,
-    full_action_space: Annotated[Optional[bool], _preprocessing("All 18 actions.")] = None,
-    max_episode_frames: Annotated[Optional[int], _preprocessing("Frames after which an episode is cut off.", 1)] = None,
-    screen_size: Annotated[Optional[int], _preprocessing("Height and width of a frame.", 16)] = None,
-    grayscale: Annotated[Optional[bool], _preprocessing("Grey frames.")] = None,
-    stack: Annotated[Optional[int], _preprocessing("Frames that make a state.", 1)] = None,
+    frame_skip: Annotated[int | None, _preprocessing("Frames that each action lasts.", 1)] = None,
+    max_pool: Annotated[bool | None, _preprocessing("Show the maximum of the last two frames.")] = None,
+    noop_max: Annotated[int | None, _preprocessing("No-ops at an episode's start, at most.", 0)] = None,
+    repeat_action_probability: Annotated[float | None, _preprocessing("Sticky actions.", 0, 1)] = None,
+    fire_reset: Annotated[bool | None, _preprocessing("Press FIRE at an episode's start.")] = None,
+    terminal_on_life_loss: Annotated[bool | None, _preprocessing("A lost life ends the episode.")] = None,
+    full_action_space: Annotated[bool | None, _preprocessing("All 18 actions.")] = None,
+    max_episode_frames: Annotated[int | None, _preprocessing("Frames after which an episode is cut off.", 1)] = None,
+    screen_size: Annotated[int | None, _preprocessing("Height and width of a frame.", 16)] = None,
+    grayscale: Annotated[bool | None, _preprocessing("Grey frames.")] = None,
+    stack: Annotated[int | None, _preprocessing("Frames that make a state.", 1)] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the corrtool.toml of a project that exists.")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="No messages.")] = False,
 ) -> None:
     """Writes ``corrtool.toml`` after making both tasks once."""
@@ -123,7 +130,9 @@ def _keyword(text: str) -> tuple[str, Any]:
     except ValueError:
         parsed = value
     if parsed is None or isinstance(parsed, dict):
-        raise UsageError(f"{text!r} cannot be written into corrtool.toml", "give a number, a text, true, false or a list")
+        raise UsageError(
+            f"{text!r} cannot be written into corrtool.toml", "give a number, a text, true, false or a list"
+        )
     return name, parsed
 
 

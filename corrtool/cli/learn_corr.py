@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,10 +22,10 @@ HELP = (
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     extras = [
-        extra("q", Optional[str], None, "Q-function of the source task; otherwise the newest."),
-        extra("model", Optional[str], None, "Environment model of the source task; otherwise the newest."),
-        extra("source_memory", Optional[str], None, "Memory of the source task; otherwise the newest."),
-        extra("target_memory", Optional[str], None, "Memory of the target task; otherwise the newest."),
+        extra("q", str | None, None, "Q-function of the source task; otherwise the newest."),
+        extra("model", str | None, None, "Environment model of the source task; otherwise the newest."),
+        extra("source_memory", str | None, None, "Memory of the source task; otherwise the newest."),
+        extra("target_memory", str | None, None, "Memory of the target task; otherwise the newest."),
     ]
     add_stage(app, LearnCorrSettings, HELP, _work, _lines, extras)
 
@@ -42,4 +42,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
         line += f"; the best play test, {result['best_mean_return']:.2f}, came after {result['best_gradient_steps']:,}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
-    return [line, "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones"]
+    return [
+        line,
+        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones",
+    ]

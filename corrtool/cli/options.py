@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -36,26 +36,74 @@ class Common:
 def common_parameters(stage: str) -> list[inspect.Parameter]:
     """The options of :class:`Common`, for a command's signature."""
 
-    def option(name: str, kind: Any, default: Any, help: str, *flags: str, env: str | None = None, **more: Any) -> inspect.Parameter:
+    def option(
+        name: str, kind: Any, default: Any, help: str, *flags: str, env: str | None = None, **more: Any
+    ) -> inspect.Parameter:
         info = typer.Option(*(flags or (flag_name(name),)), help=help, envvar=env, rich_help_panel=COMMON, **more)
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+        )
 
     return [
-        option("project", Optional[Path], None, "Project directory; otherwise the nearest parent with a corrtool.toml.", "--project", "-p", env="CORRTOOL_PROJECT"),
-        option("seed", Optional[int], None, "Seed of everything random.", env="CORRTOOL_SEED", min=0, max=2**63 - 1, show_default="0"),
-        option("device", Optional[str], None, "auto, cpu, cuda, cuda:N or mps; it exists or the command fails.", env="CORRTOOL_DEVICE", show_default="auto"),
-        option("preset", Optional[Literal[PRESETS]], None, "Sizes and settings to start from.", env="CORRTOOL_PRESET", show_default="default"),  # type: ignore[valid-type]
-        option("name", Optional[str], None, "Name of what this command makes.", show_default="made from the settings"),
+        option(
+            "project",
+            Path | None,
+            None,
+            "Project directory; otherwise the nearest parent with a corrtool.toml.",
+            "--project",
+            "-p",
+            env="CORRTOOL_PROJECT",
+        ),
+        option(
+            "seed",
+            int | None,
+            None,
+            "Seed of everything random.",
+            env="CORRTOOL_SEED",
+            min=0,
+            max=2**63 - 1,
+            show_default="0",
+        ),
+        option(
+            "device",
+            str | None,
+            None,
+            "auto, cpu, cuda, cuda:N or mps; it exists or the command fails.",
+            env="CORRTOOL_DEVICE",
+            show_default="auto",
+        ),
+        option(
+            "preset",
+            Literal[PRESETS] | None,
+            None,
+            "Sizes and settings to start from.",
+            env="CORRTOOL_PRESET",
+            show_default="default",
+        ),
+        option(
+            "name",
+            str | None,
+            None,
+            "Name of what this command makes.",
+            show_default="made from the settings",
+        ),
         option("overwrite", bool, False, "Replace what has this name."),
         option("dry_run", bool, False, "Show the resolved settings and inputs, and do nothing."),
-        *([] if stage in ("collect", "evaluate") else [option("tensorboard", bool, False, "Write TensorBoard event files as well (extra 'tensorboard').")]),
+        *(
+            []
+            if stage in ("collect", "evaluate")
+            else [option("tensorboard", bool, False, "Write TensorBoard event files as well (extra 'tensorboard').")]
+        ),
         *output_parameters(),
     ]
 
 
 def output_parameters() -> list[inspect.Parameter]:
     """``--json`` and ``--quiet``."""
-    kinds = (("json", "Print one JSON object on stdout and nothing else."), ("quiet", "No progress and no messages."))
+    kinds = (
+        ("json", "Print one JSON object on stdout and nothing else."),
+        ("quiet", "No progress and no messages."),
+    )
     return [
         inspect.Parameter(
             name,
@@ -82,7 +130,12 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
             show_envvar=False,
         )
         parameters.append(
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], info])
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[kind | None, info],
+            )
         )
     return parameters
 
@@ -109,11 +162,16 @@ def _shown(default: Any) -> str:
 def extra(name: str, kind: Any, default: Any, help: str) -> inspect.Parameter:
     """An option that is no setting, such as the name of an input."""
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typer.Option(flag_name(name), help=help)]
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, typer.Option(flag_name(name), help=help)],
     )
 
 
-def with_parameters(parameters: list[inspect.Parameter], body: Callable[..., None], name: str, help: str) -> Callable[..., None]:
+def with_parameters(
+    parameters: list[inspect.Parameter], body: Callable[..., None], name: str, help: str
+) -> Callable[..., None]:
     """``body`` as a function with these parameters, which Typer reads."""
 
     def command(**values: Any) -> None:

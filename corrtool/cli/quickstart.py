@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,10 +19,17 @@ def add(app: typer.Typer) -> None:
 
 
 def quickstart(
-    directory: Annotated[Path, typer.Argument(help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR")],
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, envvar="CORRTOOL_SEED", show_envvar=False)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)] = "auto",
-    preset: Annotated[Optional[str], typer.Option(help="Preset of the stages.", show_default="quickstart")] = None,
+    directory: Annotated[
+        Path,
+        typer.Argument(help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR"),
+    ],
+    seed: Annotated[
+        int, typer.Option(help="Seed of everything random.", min=0, envvar="CORRTOOL_SEED", show_envvar=False)
+    ] = 0,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)
+    ] = "auto",
+    preset: Annotated[str | None, typer.Option(help="Preset of the stages.", show_default="quickstart")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:
@@ -32,7 +39,9 @@ def quickstart(
     from corrtool.stages.quickstart import quickstart as run_quickstart
 
     console = Console(quiet=quiet, json=json)
-    result = run_quickstart(directory, console=console, device=resolve_device(device), seed=seed, preset=preset or "quickstart")
+    result = run_quickstart(
+        directory, console=console, device=resolve_device(device), seed=seed, preset=preset or "quickstart"
+    )
     console.result(result, _table(result))
     if not json:
         for line in result["notes"]:
@@ -42,7 +51,10 @@ def quickstart(
 def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"Pong rotated by 90°, {result['games']} fresh games each, returns from −21 to 21", title_justify="left")
+    table = Table(
+        title=f"Pong rotated by 90°, {result['games']} fresh games each, returns from −21 to 21",
+        title_justify="left",
+    )
     for column in ("who plays", "mean return", "95% interval over games"):
         table.add_column(column)
     words = {

@@ -24,7 +24,12 @@ Lines = Callable[[dict[str, Any]], list[str]]
 
 
 def add_stage(
-    app: typer.Typer, settings_class: type[Settings], help: str, work: Work, lines: Lines, extras: list[inspect.Parameter]
+    app: typer.Typer,
+    settings_class: type[Settings],
+    help: str,
+    work: Work,
+    lines: Lines,
+    extras: list[inspect.Parameter],
 ) -> None:
     """Adds a stage's subcommand to ``app``.
 

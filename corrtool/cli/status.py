@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,8 @@ def add(app: typer.Typer) -> None:
 
 def status(
     project: Annotated[
-        Optional[Path], typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False)
+        Path | None,
+        typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False),
     ] = None,
     settings: Annotated[bool, typer.Option("--settings", help="Show the settings of each artifact as well.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
@@ -49,13 +50,29 @@ def status(
 def _table(result: dict[str, Any], with_settings: bool) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}", title_justify="left")
+    table = Table(
+        title=f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}",
+        title_justify="left",
+    )
     for column in ("kind", "name", "size", "parents", *(["settings"] if with_settings else []), "state"):
         table.add_column(column, overflow="fold")
     for a in result["artifacts"]:
-        size = f"{a['records']:,} records" if a["records"] is not None else f"{a['parameters']:,} parameters" if a["parameters"] is not None else "?"
+        size = (
+            f"{a['records']:,} records"
+            if a["records"] is not None
+            else f"{a['parameters']:,} parameters"
+            if a["parameters"] is not None
+            else "?"
+        )
         parents = "\n".join(f"{use.replace('_', ' ')} {parent['name']}" for use, parent in a["parents"].items())
         chosen = [" ".join(f"{name}={value}" for name, value in a["settings"].items())] if with_settings else []
         colour = "green" if a["state"] == "whole" else "red"
-        table.add_row(a["kind"], a["name"], f"{size}\n{a['bytes'] / 1e6:,.1f} MB", parents or "–", *chosen, f"[{colour}]{a['state']}")
+        table.add_row(
+            a["kind"],
+            a["name"],
+            f"{size}\n{a['bytes'] / 1e6:,.1f} MB",
+            parents or "–",
+            *chosen,
+            f"[{colour}]{a['state']}",
+        )
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,7 +18,7 @@ HELP = "Learn the environment model F of the source task from a memory (appendix
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    extras = [extra("memory", Optional[str], None, "Memory of the source task to learn from; otherwise the newest.")]
+    extras = [extra("memory", str | None, None, "Memory of the source task to learn from; otherwise the newest.")]
     add_stage(app, TrainModelSettings, HELP, _work, _lines, extras)
 
 

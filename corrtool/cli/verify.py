@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,8 @@ def add(app: typer.Typer) -> None:
 
 def verify(
     project: Annotated[
-        Optional[Path], typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False)
+        Path | None,
+        typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,

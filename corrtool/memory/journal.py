@@ -34,7 +34,10 @@ class MemoryJournal:
         checkpoint is there.
         """
         saved = self._blocks[-1][1] if self._blocks else 0
-        first, last = max(saved, memory.oldest_slot), memory.slots_written - 1  # the open slot is not part of it
+        first, last = (
+            max(saved, memory.oldest_slot),
+            memory.slots_written - 1,
+        )  # the open slot is not part of it
         if last > first:
             staged = self._directory / f".{first}-{last}.partial"
             shutil.rmtree(staged, ignore_errors=True)

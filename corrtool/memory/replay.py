@@ -81,7 +81,9 @@ class ReplayMemory:
     def __init__(self, spec: StateSpec, lanes: int, slots: int, device: torch.device) -> None:
         self.spec, self.lanes, self.slots, self.device = spec, lanes, slots, device
         self.frames = torch.zeros((slots * lanes, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
-        self.fields = {name: np.zeros(slots * lanes, dtype=dtype) for name, dtype in FIELDS.items()}
+        self.fields: dict[str, NDArray[Any]] = {
+            name: np.zeros(slots * lanes, dtype=dtype) for name, dtype in FIELDS.items()
+        }
         self.slots_written = 0  # ever; the newest one is open: seen, but not acted on yet
         self._frame_offsets = torch.arange(1 - spec.stack, 1, device=device)
 
@@ -201,7 +203,9 @@ class ReplayMemory:
         at = rows
         for _ in range(n_step):
             rewards = self.fields["rewards"][at]
-            returns += np.where(alive, discounts * (np.sign(rewards) if clip_rewards else rewards), 0).astype(np.float32)
+            returns += np.where(alive, discounts * (np.sign(rewards) if clip_rewards else rewards), 0).astype(
+                np.float32
+            )
             discounts = np.where(alive, discounts * np.float32(gamma), discounts)
             steps += alive
             terminated |= alive & self.fields["terminated"][at]

@@ -37,17 +37,19 @@ class MemoryWriter:
         dtype = np.dtype(str(spec.frame_dtype).removeprefix("torch."))
         frame_bytes = int(np.prod(spec.frame_shape)) * dtype.itemsize
         self._chunk_rows = lanes * max(1, CHUNK_BYTES // (frame_bytes * lanes))
+        self._frames: Any
         self._pending: list[NDArray[Any]] = []
         self._fields: dict[str, list[NDArray[Any]]] = {name: [] for name in FIELDS}
         self.records = 0
         if state is not None and (path / "frames").exists():
             self._group = zarr.open_group(path, mode="r+")
-            self._frames: Any = self._group["frames"]
+            self._frames = self._group["frames"]
             self._frames.resize((int(state["rows_on_disk"]), *spec.frame_shape))
             if len(state["pending"]):
                 self._pending.append(state["pending"])
             fields = {name: np.array(state["fields"][name]) for name in FIELDS}
-            closed = slice(-2 * lanes, -lanes)  # emulators restart: the episodes before a resumption end in a truncation
+            # Emulators restart, so the episodes before a resumption end in a truncation.
+            closed = slice(-2 * lanes, -lanes)
             fields["truncated"][closed] |= fields["valid"][closed] & ~fields["terminated"][closed]
             for name in FIELDS:
                 self._fields[name].append(fields[name])
@@ -153,10 +155,15 @@ def read_rows(path: Path, manifest: dict[str, Any]) -> MemoryRows:
         frames: Any = group["frames"]
         fields: dict[str, Any] = {name: group[name] for name in FIELDS}
         if frames.shape != (rows, *spec.frame_shape) or str(frames.dtype) != dtype or rows % lanes:
-            raise ArtifactError(f"{path} does not hold the frames that its manifest describes", "collect it again with --overwrite")
+            raise ArtifactError(
+                f"{path} does not hold the frames that its manifest describes",
+                "collect it again with --overwrite",
+            )
         for name, kind in FIELDS.items():
             if fields[name].shape != (rows,) or fields[name].dtype != np.dtype(kind):
-                raise ArtifactError(f"{path}/{name} is not what its manifest describes", "collect it again with --overwrite")
+                raise ArtifactError(
+                    f"{path}/{name} is not what its manifest describes", "collect it again with --overwrite"
+                )
         return MemoryRows(spec, lanes, frames[:], {name: array[:] for name, array in fields.items()})
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ArtifactError(f"{path} cannot be read as Zarr ({' '.join(str(error).split())})") from None

@@ -18,7 +18,10 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int, filters: int = 64, norm: Norm = "instance") -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, filters, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for width, stride in ((filters, 2), (2 * filters, 2), (4 * filters, 1)):
             layers += [
                 nn.Conv2d(width, 2 * width, 4, stride=stride, padding=1),
@@ -38,7 +41,11 @@ class VectorDiscriminator(nn.Module):
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(size, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, 1)
+            nn.Linear(size, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
         )
 
     def forward(self, states: Tensor) -> Tensor:

@@ -19,7 +19,13 @@ class ResnetModel(nn.Module):
     """
 
     def __init__(
-        self, channels: int, actions: int, filters: int = 64, blocks: int = 9, action_block: int = 5, norm: Norm = "instance"
+        self,
+        channels: int,
+        actions: int,
+        filters: int = 64,
+        blocks: int = 9,
+        action_block: int = 5,
+        norm: Norm = "instance",
     ) -> None:
         super().__init__()
         if not 1 <= action_block <= blocks:

@@ -19,7 +19,9 @@ class ResnetGenerator(nn.Module):
     At f = 64, nine blocks and C = 4: 11,384,452 parameters.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, filters: int = 64, blocks: int = 9, norm: Norm = "instance") -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, filters: int = 64, blocks: int = 9, norm: Norm = "instance"
+    ) -> None:
         super().__init__()
         self.encoder = Encoder(in_channels, filters, norm)
         self.blocks = nn.Sequential(*(ResidualBlock(4 * filters, norm) for _ in range(blocks)))
@@ -102,7 +104,9 @@ def build_generator(
             return LinearGenerator(in_shape[0], out_shape[0])
         return MlpGenerator(in_shape[0], out_shape[0], filters, blocks)
     if in_shape[1:] != out_shape[1:]:
-        raise ValueError(f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size")
+        raise ValueError(
+            f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
+        )
     if kind == "rotation":
         if in_shape != out_shape:
             raise ValueError(f"a rotation cannot turn {in_shape[0]} channels into {out_shape[0]}")

@@ -122,7 +122,9 @@ class RotationLayer(nn.Module):
         return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
 
 
-def mlp(in_size: int, width: int, hidden_layers: int, out_size: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+def mlp(
+    in_size: int, width: int, hidden_layers: int, out_size: int, activation: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
     """Fully connected layers: in_size → width × hidden_layers → out_size, linear at the end."""
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):

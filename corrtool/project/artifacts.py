@@ -34,7 +34,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def check_name(name: str) -> str:
     """The name of an artifact, or :class:`UsageError`: it becomes a file name, so it has no slashes and no surprises."""
     if not _NAME.fullmatch(name) or name.endswith((".partial", ".replaced")):
-        raise UsageError(f"{name!r} is no artifact name", "use letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit")
+        raise UsageError(
+            f"{name!r} is no artifact name",
+            "use letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit",
+        )
     return name
 
 
@@ -180,7 +183,12 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
     for name, digest in files.items():
         path = directory / name
         if not path.is_file():
-            problems.append(ArtifactError(f"{path} is missing", "collect the memory again with --overwrite, or restore it from a copy"))
+            problems.append(
+                ArtifactError(
+                    f"{path} is missing",
+                    "collect the memory again with --overwrite, or restore it from a copy",
+                )
+            )
         elif sha256_of_file(path) != digest:
             problems.append(damaged(path))
     for path in directory.rglob("*"):

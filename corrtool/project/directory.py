@@ -80,10 +80,15 @@ def find_project(given: Path | None) -> Project:
     for directory in (here, *here.parents):
         if (directory / PROJECT_FILE).is_file():
             return Project(directory)
-    raise ArtifactError("no corrtool project here", "run inside one, give --project DIR, or make one with 'corrtool init DIR …'")
+    raise ArtifactError(
+        "no corrtool project here",
+        "run inside one, give --project DIR, or make one with 'corrtool init DIR …'",
+    )
 
 
-def create_project(root: Path, tables: dict[str, dict[str, Any]], copies: dict[str, Path], *, overwrite: bool = False) -> Project:
+def create_project(
+    root: Path, tables: dict[str, dict[str, Any]], copies: dict[str, Path], *, overwrite: bool = False
+) -> Project:
     """Writes a new project.
 
     Args:
@@ -95,7 +100,10 @@ def create_project(root: Path, tables: dict[str, dict[str, Any]], copies: dict[s
         UsageError: the directory is a project already, or a task cannot be understood.
     """
     if (root / PROJECT_FILE).exists() and not overwrite:
-        raise UsageError(f"{root} is a project already", "give another directory, or --overwrite to replace its corrtool.toml")
+        raise UsageError(
+            f"{root} is a project already",
+            "give another directory, or --overwrite to replace its corrtool.toml",
+        )
     for name, path in copies.items():
         root.mkdir(parents=True, exist_ok=True)
         if not (root / name).exists() or not (root / name).samefile(path):

@@ -31,6 +31,8 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
                 stack.enter_context(lock)
             except filelock.Timeout:
                 holder = holder_path.read_text(encoding="utf-8") if holder_path.exists() else "another process"
-                raise LockedError(f"{kind} {name} is being written by {holder}", "wait for it, or use another --name") from None
+                raise LockedError(
+                    f"{kind} {name} is being written by {holder}", "wait for it, or use another --name"
+                ) from None
             holder_path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield

@@ -21,7 +21,14 @@ from torch import Tensor
 
 from corrtool.config import Settings
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.project.artifacts import Artifact, artifact_path, check_name, read_artifact, save_weights, seal_memory
+from corrtool.project.artifacts import (
+    Artifact,
+    artifact_path,
+    check_name,
+    read_artifact,
+    save_weights,
+    seal_memory,
+)
 from corrtool.project.checkpoints import load_checkpoint, save_checkpoint
 from corrtool.project.directory import Project
 from corrtool.project.files import publish_directory, recover_directories, sweep_partial, write_atomic
@@ -87,7 +94,9 @@ class Run:
         state = load_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
         if state is not None:
             self.resumptions = int(state["resumptions"]) + 1
-        self.metrics = MetricsLog(self.directory, 0 if state is None else int(state["metrics_bytes"]), self._tensorboard)
+        self.metrics = MetricsLog(
+            self.directory, 0 if state is None else int(state["metrics_bytes"]), self._tensorboard
+        )
         self._write_record("running")
         return None if state is None else state["stage"]
 
@@ -160,14 +169,17 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
     record = read_sealed_json(record_path) if record_path.exists() else None
     if record is not None and record["fingerprint"] != request.fingerprint:
         raise UsageError(
-            f"{request.settings.stage} {request.name!r} exists with other settings or inputs ({_difference(record['identity'], request.identity())})",
+            f"{request.settings.stage} {request.name!r} exists with other settings or inputs "
+            f"({_difference(record['identity'], request.identity())})",
             "choose another --name, or --overwrite it",
         )
     for kind, name in request.produces:
         if not artifact_path(project.root, kind, name).exists():
             continue
         if read_artifact(project.root, kind, name).manifest.get("fingerprint") != request.fingerprint:
-            raise UsageError(f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it")
+            raise UsageError(
+                f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it"
+            )
     if record is None or record["state"] != "finished":
         return None
     if not all(artifact_path(project.root, kind, name).exists() for kind, name in request.produces):

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 PLAIN_LINE_SECONDS = 10.0
@@ -98,7 +105,10 @@ class ProgressBar:
     def _show(self) -> None:
         assert self._bar is not None
         self._bar.update(
-            self._row, completed=self._done, rate=f"{self.rate:,.0f} {self._unit}/s", numbers=_shown(self._numbers)
+            self._row,
+            completed=self._done,
+            rate=f"{self.rate:,.0f} {self._unit}/s",
+            numbers=_shown(self._numbers),
         )
 
     def _print_line(self) -> None:

@@ -52,7 +52,7 @@ def _event_writer(directory: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UsageError("--tensorboard needs TensorBoard", "pip install 'corrtool[tensorboard]'") from None
-    return SummaryWriter(str(directory))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(directory))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,10 @@ def write_example_pictures(path: Path, correspondence: Correspondence, raw_targe
         _newest_frames(source.model_to_raw(translated), source.spec),
         _newest_frames(target.model_to_raw(reconstructed), target.spec),
     ]
-    height, width = max(r.shape[1] for r in rows) * _SCALE + _GAP, max(r.shape[2] for r in rows) * _SCALE + _GAP
+    height, width = (
+        max(r.shape[1] for r in rows) * _SCALE + _GAP,
+        max(r.shape[2] for r in rows) * _SCALE + _GAP,
+    )
     sheet = np.full((_GAP + 3 * height, _GAP + len(raw_target_states) * width, 3), 128, np.uint8)
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):

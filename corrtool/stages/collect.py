@@ -30,7 +30,12 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
         inputs["q"] = context.artifact_of_task("q", settings.policy.removeprefix("q:"), task)
     name = context.name or f"{settings.task}-{settings.policy.removeprefix('q:')}"
     request = RunRequest(
-        settings, name, context.seed, tasks={task.role: task.to_json()}, inputs=inputs, produces=[("memory", name)]
+        settings,
+        name,
+        context.seed,
+        tasks={task.role: task.to_json()},
+        inputs=inputs,
+        produces=[("memory", name)],
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
@@ -59,7 +64,12 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
             artifact = run.publish_memory(
                 name, staged, role=task.role, task_sha256=task.sha256, actions=lanes.actions, **description
             )
-        return {"memory": name, "records": writer.records, "bytes": _size(artifact), "sha256": artifact.sha256}
+        return {
+            "memory": name,
+            "records": writer.records,
+            "bytes": _size(artifact),
+            "sha256": artifact.sha256,
+        }
 
     return context.carry_out(request, work)
 

@@ -31,7 +31,9 @@ class StageContext:
     dry_run: bool = False
     tensorboard: bool = False
 
-    def carry_out(self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]) -> dict[str, Any]:
+    def carry_out(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
         """Does ``work`` for ``request``, unless it is done already; returns its result.
 
         ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one.
@@ -79,7 +81,12 @@ class StageContext:
 
     def artifact_of_task(self, kind: str, name: str | None, task: Task) -> Artifact:
         """The named memory or model of ``task``, or the newest. Raises :class:`ArtifactError`."""
-        return self._select(kind, name, task, f"{'memory' if kind == 'memory' else 'environment model'} of the {task.role} task")
+        return self._select(
+            kind,
+            name,
+            task,
+            f"{'memory' if kind == 'memory' else 'environment model'} of the {task.role} task",
+        )
 
     def _select(self, kind: str, name: str | None, task: Task, wanted: str) -> Artifact:
         def fits(manifest: dict[str, Any]) -> str | None:
@@ -96,7 +103,10 @@ class StageContext:
         source, target = self.project.task("source"), self.project.task("target")
 
         def fits(manifest: dict[str, Any]) -> str | None:
-            if manifest.get("source_task_sha256") != source.sha256 or manifest.get("target_task_sha256") != target.sha256:
+            if (
+                manifest.get("source_task_sha256") != source.sha256
+                or manifest.get("target_task_sha256") != target.sha256
+            ):
                 return "it was learnt between other tasks"
             if name is None and manifest.get("selection") != "best":
                 return "it is the last of a training, not the best"

@@ -69,7 +69,10 @@ def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str
         if corr is None and through is not None and not no_corr:
             artifact = context.correspondence(through["name"])
             if artifact.sha256 != through["sha256"]:
-                raise ArtifactError(f"{chosen} was finetuned with another {through['name']!r} than the project's", "name one with --corr")
+                raise ArtifactError(
+                    f"{chosen} was finetuned with another {through['name']!r} than the project's",
+                    "name one with --corr",
+                )
             return Player(chosen, artifact)
         return Player(chosen, None if corr is None else context.correspondence(corr))
     correspondence = None if no_corr else context.correspondence(corr)
@@ -93,7 +96,8 @@ def check_player(player: Player, spec: StateSpec, actions: int) -> None:
     require_same_actions(description.actions, actions)
     if player.corr is None and description.states.state_shape != spec.state_shape:
         raise ArtifactError(
-            f"{player.q} takes states of {description.states}, the task has {spec}", "learn a correspondence between them"
+            f"{player.q} takes states of {description.states}, the task has {spec}",
+            "learn a correspondence between them",
         )
 
 

@@ -81,7 +81,10 @@ def finetune(
     """
     task = context.project.task(settings.task)
     if from_scratch and (q is not None or corr is not None or no_corr):
-        raise UsageError("--from-scratch uses neither a Q-function nor a correspondence", "leave --q, --corr and --no-corr out")
+        raise UsageError(
+            "--from-scratch uses neither a Q-function nor a correspondence",
+            "leave --q, --corr and --no-corr out",
+        )
     player = Player() if from_scratch else choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
     spec, actions = probe(task)
     check_player(player, spec, actions)
@@ -104,7 +107,9 @@ def finetune(
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        q_function = description.build() if player.q is None else load_q_function(player.q, context.device).requires_grad_(True)
+        q_function = (
+            description.build() if player.q is None else load_q_function(player.q, context.device).requires_grad_(True)
+        )
         correspondence = None if player.corr is None else load_correspondence(player.corr, context.device)
 
         def make_lanes(count: int) -> LanesLike:
@@ -123,8 +128,19 @@ def finetune(
             seed=context.seed,
         )
         artifact = run.publish_weights(
-            "q", name, outcome.weights, network=description.to_json(), role="target", task_sha256=task.sha256, summary=outcome.summary
+            "q",
+            name,
+            outcome.weights,
+            network=description.to_json(),
+            role="target",
+            task_sha256=task.sha256,
+            summary=outcome.summary,
         )
-        return {"q": name, "corr": None if player.corr is None else player.corr.name, **outcome.summary, "sha256": artifact.sha256}
+        return {
+            "q": name,
+            "corr": None if player.corr is None else player.corr.name,
+            **outcome.summary,
+            "sha256": artifact.sha256,
+        }
 
     return context.carry_out(request, work)

@@ -131,7 +131,9 @@ def learn_corr(
             )
             correspondence.train()
             tested_at, mean = step, float(np.mean(returns))
-            run.metrics.write(step, {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean})
+            run.metrics.write(
+                step, {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean}
+            )
             if best["mean_return"] is None or mean > best["mean_return"]:
                 best.update(mean_return=mean, gradient_steps=step, weights=copy_of_weights(correspondence))
             pictures(step)
@@ -171,7 +173,8 @@ def learn_corr(
                             "event": "progress",
                             "gradient_steps": step,
                             **numbers,
-                            "learning_rate": settings.learning_rate * learning_rate_share(step - 1, total, settings.constant_share),
+                            "learning_rate": settings.learning_rate
+                            * learning_rate_share(step - 1, total, settings.constant_share),
                             "angle_degrees": rotation_angle_degrees(correspondence.target_to_source),
                         },
                     )
@@ -193,7 +196,9 @@ def learn_corr(
             "summary": summary,
         }
         run.publish_weights("corr", f"{name}-last", last, selection="last", **about)
-        artifact = run.publish_weights("corr", name, last if best["weights"] is None else best["weights"], selection="best", **about)
+        artifact = run.publish_weights(
+            "corr", name, last if best["weights"] is None else best["weights"], selection="best", **about
+        )
         return {"corr": name, **summary, "sha256": artifact.sha256}
 
     return context.carry_out(request, work)
@@ -206,7 +211,9 @@ def _check_fit(inputs: dict[str, Artifact]) -> None:
     if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
         raise ArtifactError(f"{inputs['q']} and {inputs['source_memory']} have different states", "name fitting ones")
     if "model" in inputs and inputs["model"].manifest.get("network", {}).get("states") != states:
-        raise ArtifactError(f"{inputs['model']} and {inputs['source_memory']} have different states", "name fitting ones")
+        raise ArtifactError(
+            f"{inputs['model']} and {inputs['source_memory']} have different states", "name fitting ones"
+        )
 
 
 def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:

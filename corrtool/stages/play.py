@@ -44,7 +44,9 @@ def transferred_q_values(q_function: nn.Module, correspondence: Correspondence) 
     return lambda raw: correspondence.target_q_values(q_function, raw)
 
 
-def choose_actions(q_values: Tensor | None, lanes: int, actions: int, epsilon: float, random: np.random.Generator) -> NDArray[np.int64]:
+def choose_actions(
+    q_values: Tensor | None, lanes: int, actions: int, epsilon: float, random: np.random.Generator
+) -> NDArray[np.int64]:
     """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` (N, A) is None. Draws the same numbers either way."""
     chosen = random.integers(0, actions, lanes)
     explore = random.random(lanes) < epsilon

@@ -31,7 +31,12 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
         raise UsageError(str(error)) from None
     name = context.name or f"{settings.task}-dqn"
     request = RunRequest(
-        settings, name, context.seed, tasks={task.role: task.to_json()}, inputs={}, produces=[("q", name), ("memory", name)]
+        settings,
+        name,
+        context.seed,
+        tasks={task.role: task.to_json()},
+        inputs={},
+        produces=[("q", name), ("memory", name)],
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
@@ -52,6 +57,13 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
         stored = write_rows(staged, outcome.memory.newest_records(settings.memory_records))
         memory = run.publish_memory(name, staged, actions=actions, **about, **stored)
         q = run.publish_weights("q", name, outcome.weights, network=description.to_json(), **about)
-        return {"q": name, "memory": name, **outcome.summary, "records": stored["records"], "sha256": q.sha256, "memory_sha256": memory.sha256}
+        return {
+            "q": name,
+            "memory": name,
+            **outcome.summary,
+            "records": stored["records"],
+            "sha256": q.sha256,
+            "memory_sha256": memory.sha256,
+        }
 
     return context.carry_out(request, work)

@@ -25,7 +25,9 @@ LOG_EVERY_GRADIENT_STEPS = 50
 _VALIDATION_BATCH = 64
 
 
-def train_model(context: StageContext, settings: TrainModelSettings, *, memory_name: str | None = None) -> dict[str, Any]:
+def train_model(
+    context: StageContext, settings: TrainModelSettings, *, memory_name: str | None = None
+) -> dict[str, Any]:
     """Trains F on the memory ``memory_name``, by default the newest of the source task; writes the model ``name``.
 
     Raises:
@@ -36,7 +38,12 @@ def train_model(context: StageContext, settings: TrainModelSettings, *, memory_n
     source_memory = context.artifact_of_task("memory", memory_name, task)
     name = context.name or source_memory.name
     request = RunRequest(
-        settings, name, context.seed, tasks={"source": task.to_json()}, inputs={"source_memory": source_memory}, produces=[("model", name)]
+        settings,
+        name,
+        context.seed,
+        tasks={"source": task.to_json()},
+        inputs={"source_memory": source_memory},
+        produces=[("model", name)],
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
@@ -53,7 +60,9 @@ def train_model(context: StageContext, settings: TrainModelSettings, *, memory_n
             norm=settings.norm,
         )
         try:
-            model = build_model(description, StateScaling.from_states(memory.spec, memory.states(training))).to(context.device)
+            model = build_model(description, StateScaling.from_states(memory.spec, memory.states(training))).to(
+                context.device
+            )
         except ValueError as error:
             raise UsageError(str(error)) from None
         optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate, fused=True)
@@ -84,13 +93,22 @@ def train_model(context: StageContext, settings: TrainModelSettings, *, memory_n
                 optimizer.step()
                 numbers = None
                 if (loop.done + 1) % LOG_EVERY_GRADIENT_STEPS == 0 or loop.done + 1 == total:
-                    numbers = {"loss": float(loss.item()), "epoch": round((loop.done + 1) / steps_per_epoch, 2)}
+                    numbers = {
+                        "loss": float(loss.item()),
+                        "epoch": round((loop.done + 1) / steps_per_epoch, 2),
+                    }
                     run.metrics.write(loop.done + 1, {"event": "progress", "gradient_steps": loop.done + 1, **numbers})
                 loop.advance(1, numbers)
         errors = prediction_errors(model, memory, validation)
         run.metrics.write(total, {"event": "validation", **errors})
         artifact = run.publish_weights(
-            "model", name, copy_of_weights(model), network=description, role="source", task_sha256=task.sha256, summary=errors
+            "model",
+            name,
+            copy_of_weights(model),
+            network=description,
+            role="source",
+            task_sha256=task.sha256,
+            summary=errors,
         )
         return {"model": name, "gradient_steps": total, "validation": errors, "sha256": artifact.sha256}
 
@@ -100,7 +118,7 @@ def train_model(context: StageContext, settings: TrainModelSettings, *, memory_n
 def _split(memory: ReplayMemory, settings: TrainModelSettings, seed: int) -> tuple[Any, Any]:
     """Rows for training and rows held out for validation, chosen at random, always the same for a seed."""
     rows = numpy_generator(seed, "hold out").permutation(memory.dynamics_rows())
-    held_out = int(round(len(rows) * settings.validation_share))
+    held_out = round(len(rows) * settings.validation_share)
     if not held_out or len(rows) - held_out < 1:
         raise ArtifactError(f"the memory holds only {len(rows)} usable records", "collect more of them")
     return np.sort(rows[held_out:]), np.sort(rows[:held_out])

@@ -35,7 +35,9 @@ def _registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
         env_spec = gymnasium.envs.registration._find_spec(identifier)
     except (gymnasium.error.Error, ImportError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"unknown environment {identifier!r} ({reason})", "give the id of a registered environment") from None
+        raise UsageError(
+            f"unknown environment {identifier!r} ({reason})", "give the id of a registered environment"
+        ) from None
     return env_spec
 
 
@@ -95,7 +97,9 @@ class Lanes:
         actions = self._env.single_action_space
         if not isinstance(actions, gymnasium.spaces.Discrete):
             self._env.close()
-            raise UsageError(f"{task.id} has the action space {actions}", "only discrete actions can be learnt with DQN")
+            raise UsageError(
+                f"{task.id} has the action space {actions}", "only discrete actions can be learnt with DQN"
+            )
         self.actions = int(actions.n)
         self._first_action = int(actions.start)
         self._observe = _reader(task, self._env.single_observation_space)

@@ -133,7 +133,9 @@ def parse_task(role: str, table: dict[str, Any], directory: Path) -> Task:
 
     unknown = set(table) - {"id", "kwargs", "views", "preprocessing"}
     if unknown:
-        raise UsageError(f"[{role}] has no setting {sorted(unknown)[0]!r}", "it knows id, kwargs, views and preprocessing")
+        raise UsageError(
+            f"[{role}] has no setting {sorted(unknown)[0]!r}", "it knows id, kwargs, views and preprocessing"
+        )
     identifier, kwargs = table.get("id"), table.get("kwargs", {})
     views, preprocessing = table.get("views", []), table.get("preprocessing", {})
     if not isinstance(identifier, str) or not identifier:

@@ -113,7 +113,10 @@ class MosaicRotate:
         _require(IMAGE, spec, self.identity())
         side = math.isqrt(spec.stack)
         if side * side != spec.stack or side < 2:
-            raise UsageError(f"mosaic-rotate tiles a square number of frames, but the stack is {spec.stack}", "stack 4 frames")
+            raise UsageError(
+                f"mosaic-rotate tiles a square number of frames, but the stack is {spec.stack}",
+                "stack 4 frames",
+            )
         tiles = np.rot90(np.array(spec.stack_order).reshape(side, side), self.degrees // 90)
         turned = Rotate(self.degrees).spec(spec)
         return replace(turned, stack_order=tuple(int(frame) for frame in tiles.ravel()))
@@ -177,7 +180,9 @@ class Affine:
     def spec(self, spec: StateSpec) -> StateSpec:
         _require(VECTOR, spec, "affine")
         if len(self.matrix[0]) != spec.frame_shape[0]:
-            raise UsageError(f"the affine view's matrix has {len(self.matrix[0])} columns for {spec.frame_shape[0]} coordinates")
+            raise UsageError(
+                f"the affine view's matrix has {len(self.matrix[0])} columns for {spec.frame_shape[0]} coordinates"
+            )
         return replace(spec, frame_shape=(len(self.matrix),))
 
     def frames(self, frames: Frames) -> Frames:
