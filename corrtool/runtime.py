@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from corrtool.errors import DeviceError, UsageError
+from corrtool.states import VECTOR
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # malloc.h of glibc
 
@@ -42,13 +43,17 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(kind)
 
 
-def configure_process(device: torch.device, seed: int) -> None:
+def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
     """Makes a run repeatable on the CPU and keeps glibc from handing memory back to the kernel on every step.
+
+    Networks on vector states are so small that a second thread only waits: they get one.
 
     On CUDA the backward passes of reflection padding and of grid sampling have no deterministic kernel
     (docs/deviations.md), so determinism is only promised on the CPU.
     """
     torch.manual_seed(seed)
+    if state_kind == VECTOR:
+        torch.set_num_threads(1)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
     else:

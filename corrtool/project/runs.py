@@ -47,6 +47,7 @@ class RunRequest:
         tasks: JSON of each task that is played, by role.
         inputs: the artifacts read, by what they are used for.
         produces: pairs of kind and name.
+        state_kind: ``"image"`` or ``"vector"``.
         options: choices that are no settings but change the outcome, such as ``no_corr``.
     """
 
@@ -56,6 +57,7 @@ class RunRequest:
     tasks: dict[str, Any]
     inputs: dict[str, Artifact]
     produces: list[tuple[str, str]]
+    state_kind: str
     options: dict[str, Any] = field(default_factory=dict)
 
     @property

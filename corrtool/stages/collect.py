@@ -15,7 +15,7 @@ from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import choose_actions, direct_q_values
-from corrtool.tasks import Lanes
+from corrtool.tasks import Lanes, probe
 
 
 def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
         tasks={task.role: task.to_json()},
         inputs=inputs,
         produces=[("memory", name)],
+        state_kind=probe(task)[0].kind,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class StageContext:
             result = finished_result(self.project, request)
             if result is not None:
                 return self._already_done(request, result)
-        configure_process(self.device, self.seed)
+        configure_process(self.device, self.seed, request.state_kind)
         machine = describe_machine(self.device)
         with open_run(
             self.project, request, machine=machine, overwrite=self.overwrite, tensorboard=self.tensorboard

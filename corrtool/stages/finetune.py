@@ -103,6 +103,7 @@ def finetune(
         tasks={task.role: task.to_json()},
         inputs=player.inputs(),
         produces=[("q", name)],
+        state_kind=spec.kind,
         options={"from_scratch": from_scratch, "no_corr": player.corr is None},
     )
 
