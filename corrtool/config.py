@@ -135,12 +135,12 @@ class DqnSettings(Settings):
     replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
     memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1)
-    learning_starts: int = setting(5_000, "environment steps played at random before learning begins", minimum=0)
+    learning_starts: int = setting(5_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(4, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(1_000, "gradient steps between copies into the target network (n_U)", minimum=1)
     epsilon_start: float = setting(1.0, "share of random actions when learning begins", minimum=0, maximum=1)
     epsilon_end: float = setting(0.02, "share of random actions in the end", minimum=0, maximum=1)
-    epsilon_env_steps: int = setting(40_000, "environment steps over which ε falls linearly", minimum=1)
+    epsilon_env_steps: int = setting(60_000, "environment steps over which ε falls linearly", minimum=1)
     max_gradient_norm: float = setting(10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0)
     eval_every: int = setting(
         0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
@@ -193,6 +193,9 @@ class FinetuneSettings(DqnSettings):
     learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
     epsilon_start: float = setting(0.02, "share of random actions when learning begins", minimum=0, maximum=1)
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
+    scratch_epsilon_start: float = setting(
+        1.0, "with --from-scratch, what takes the place of --epsilon-start", minimum=0, maximum=1
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,9 @@ class TrainModelSettings(Settings):
         "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)",
         minimum=0,
     )
-    norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
+    norm: Literal["batch", "instance"] = setting(
+        "batch", "normalisation of the convolutions; 'instance' removes the action from every block that gets it"
+    )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
     batch_size: int = setting(16, "transitions in a mini-batch", minimum=1)

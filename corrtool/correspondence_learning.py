@@ -19,6 +19,7 @@ from corrtool.losses import (
     q_loss,
 )
 from corrtool.networks.discriminators import build_discriminator
+from corrtool.project.checkpoints import load_optimizer_state
 
 
 class StatePool:
@@ -196,8 +197,8 @@ class CorrespondenceLearner:
         """The inverse of :meth:`state`."""
         self.correspondence.load_state_dict(state["correspondence"])
         self._discriminators.load_state_dict(state["discriminators"])
-        self._generator_optimizer.load_state_dict(state["generator_optimizer"])
-        self._discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        load_optimizer_state(self._generator_optimizer, state["generator_optimizer"])
+        load_optimizer_state(self._discriminator_optimizer, state["discriminator_optimizer"])
         self._source_pool.load_state(state["source_pool"], self._device)
         self._target_pool.load_state(state["target_pool"], self._device)
         self.gradient_steps = int(state["gradient_steps"])

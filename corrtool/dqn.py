@@ -15,6 +15,7 @@ from corrtool.config import DqnSettings
 from corrtool.correspondence import copy_of_weights
 from corrtool.losses import temporal_difference_loss, temporal_difference_target
 from corrtool.memory import MemoryJournal, ReplayMemory, StateStacker, TransitionBatch
+from corrtool.project.checkpoints import load_optimizer_state
 from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
 from corrtool.runtime import derive_seeds, numpy_generator
@@ -81,8 +82,15 @@ class DqnLearner:
         """The inverse of :meth:`state`."""
         self.q_function.load_state_dict(state["q_function"])
         self.target.load_state_dict(state["target"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
         self.gradient_steps = int(state["gradient_steps"])
+
+
+def _ring_slots(settings: DqnSettings, spec: StateSpec, lanes: int) -> int:
+    """Slots that hold ``memory_capacity`` records: besides them a ring has the open slot, the frames that its oldest
+    states need, and a row for each reset (one in a hundred leaves room for the games of Atari)."""
+    least = spec.stack + settings.n_step + 2
+    return least + (-(-settings.memory_capacity * 101 // (100 * lanes)) if settings.replay else 0)
 
 
 def _optimizer(network: nn.Module, settings: DqnSettings) -> torch.optim.Optimizer:
@@ -147,8 +155,7 @@ def learn_by_playing(
     """
     with make_lanes(settings.lanes) as lanes:
         spec, count = lanes.spec, lanes.count
-        capacity = settings.memory_capacity if settings.replay else count * (spec.stack + 2)
-        memory = ReplayMemory(spec, count, max(spec.stack + 2, -(-capacity // count)), device)
+        memory = ReplayMemory(spec, count, _ring_slots(settings, spec, count), device)
         learner = DqnLearner(q_function.to(device).train(), spec, settings)
         random = numpy_generator(seed, "dqn")
         progress = Progress()

@@ -12,7 +12,7 @@ from corrtool.errors import UsageError
 
 HELP = "Make a project directory with a source and a target task."
 
-_PANEL = "Preprocessing of both tasks (Atari games get the values of Mnih et al. 2013)"
+_PANEL = "Preprocessing of both tasks (Atari games get the values of the DQN papers)"
 
 
 def add(app: typer.Typer) -> None:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from corrtool.states import StateSpec
+from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import LaneStep
 
 Rows = NDArray[np.int64]
@@ -142,6 +142,12 @@ class ReplayMemory:
             gathered[young_index] = gathered[young_index].masked_fill(mask, 0)
         return self.spec.stack_frames(gathered)
 
+    def scaling(self, rows: Rows) -> StateScaling:
+        """The scaling of this task's states, from the statistics of (at most 10,000 of) ``rows``; images need none."""
+        if self.spec.kind == IMAGE:
+            return StateScaling(self.spec)
+        return StateScaling.from_states(self.spec, self.states(rows[:: max(1, len(rows) // 10_000)]))
+
     def next_rows(self, rows: Rows, steps: Rows | int = 1) -> Rows:
         """The rows of the same lanes ``steps`` later."""
         return (rows + steps * self.lanes) % (self.slots * self.lanes)
@@ -166,7 +172,9 @@ class ReplayMemory:
     def can_sample(self, n_step: int) -> bool:
         """Whether the ring holds a slot from which n steps can be followed."""
         low, high = self._sampling_slots(n_step)
-        return high > low and bool(self.fields["valid"].any())
+        if high - low > 2:  # a lane's reset takes one slot, so that longer stretches hold a transition
+            return True
+        return any(bool(self.fields["valid"][self._slot_rows(slot)].any()) for slot in range(low, high))
 
     def _sampling_slots(self, n_step: int) -> tuple[int, int]:
         """Slots from which n steps can be followed and whose states are whole: [low, high)."""

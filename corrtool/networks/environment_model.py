@@ -16,6 +16,9 @@ class ResnetModel(nn.Module):
     The one-hot action is spread over the picture and appended to the input of residual block ``action_block``
     (counted from 1), so that this block and those after it have 4f + A channels. (B, C, H, W) and (B,) int64 →
     (B, C, H, W) in [-1, 1].
+
+    BatchNorm as printed: an action plane is constant over the picture, and InstanceNorm subtracts exactly that from
+    every residual branch, so that with it the action only reaches the output past the blocks.
     """
 
     def __init__(
@@ -25,7 +28,7 @@ class ResnetModel(nn.Module):
         filters: int = 64,
         blocks: int = 9,
         action_block: int = 5,
-        norm: Norm = "instance",
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
         if not 1 <= action_block <= blocks:
@@ -67,7 +70,7 @@ def build_environment_model(
     filters: int = 64,
     blocks: int = 9,
     action_block: int = 0,
-    norm: Norm = "instance",
+    norm: Norm = "batch",
 ) -> nn.Module:
     """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from corrtool.config import FinetuneSettings, TrainDqnSettings
+from corrtool.config import FinetuneSettings
 from corrtool.correspondence import Correspondence
 from corrtool.dqn import learn_by_playing
-from corrtool.errors import UsageError
+from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import StateStacker
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
 from corrtool.project.runs import Run, RunRequest
@@ -64,6 +64,15 @@ class TranslatedLanes:
         return self._correspondence.source_scaling.model_to_raw(states).cpu().numpy()
 
 
+def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:
+    """New weights in the architecture of Q_S, so that the two are compared fairly; the default one without a Q_S."""
+    try:
+        like = QDescription.from_manifest(context.source_q())
+    except ArtifactError:
+        return QDescription(spec, actions, "auto")
+    return replace(like, states=spec, actions=actions)
+
+
 def finetune(
     context: StageContext,
     settings: FinetuneSettings,
@@ -89,8 +98,8 @@ def finetune(
     spec, actions = probe(task)
     check_player(player, spec, actions)
     if from_scratch:
-        settings = replace(settings, epsilon_start=max(settings.epsilon_start, TrainDqnSettings().epsilon_start))
-        description = QDescription(spec, actions, "auto")
+        settings = replace(settings, epsilon_start=settings.scratch_epsilon_start)
+        description = _scratch_description(context, spec, actions)
     else:
         assert player.q is not None
         description = QDescription.from_manifest(player.q)
@@ -133,7 +142,7 @@ def finetune(
             name,
             outcome.weights,
             network=description.to_json(),
-            role="target",
+            role=task.role,
             task_sha256=task.sha256,
             summary=outcome.summary,
         )

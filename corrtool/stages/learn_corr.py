@@ -86,9 +86,9 @@ def learn_corr(
             "norm": settings.norm,
             "angle_init": settings.angle_init,
         }
-        scaling = environment_model.scaling if environment_model is not None else _scaling(source, source_rows)
+        scaling = environment_model.scaling if environment_model is not None else source.scaling(source_rows)
         try:
-            correspondence = Correspondence(_copy(scaling), _scaling(target, target_rows), generator)
+            correspondence = Correspondence(_copy(scaling), target.scaling(target_rows), generator)
             random = numpy_generator(context.seed, "learn-corr")
             learner = CorrespondenceLearner(
                 correspondence, source_q, environment_model, settings, total, random, device
@@ -98,7 +98,7 @@ def learn_corr(
         source_batches = ShuffledRows(source_rows, settings.batch_size, random)
         target_batches = ShuffledRows(target_rows, settings.batch_size, random)
         examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
-        best: dict[str, Any] = {"mean_return": None, "gradient_steps": 0, "weights": None}
+        best: dict[str, Any] = {"mean_return": None, "gradient_steps": 0, "weights": None, "angle_degrees": None}
         tested_at, sums = 0, _Means()
         if state is not None:
             learner.load_state(state["learner"])
@@ -136,7 +136,12 @@ def learn_corr(
                 step, {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean}
             )
             if best["mean_return"] is None or mean > best["mean_return"]:
-                best.update(mean_return=mean, gradient_steps=step, weights=copy_of_weights(correspondence))
+                best.update(
+                    mean_return=mean,
+                    gradient_steps=step,
+                    weights=copy_of_weights(correspondence),
+                    angle_degrees=rotation_angle_degrees(correspondence.target_to_source),
+                )
             pictures(step)
 
         def pictures(step: int) -> None:
@@ -188,6 +193,7 @@ def learn_corr(
             "gradient_steps": total,
             "best_gradient_steps": best["gradient_steps"] or total,
             "best_mean_return": best["mean_return"],
+            "best_angle_degrees": best["angle_degrees"],
             "angle_degrees": rotation_angle_degrees(correspondence.target_to_source),
         }
         about = {
@@ -222,13 +228,6 @@ def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:
     if not len(memory.dynamics_rows()):
         raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
     return memory
-
-
-def _scaling(memory: ReplayMemory, rows: Any) -> StateScaling:
-    """Scaling with the statistics of (at most 10,000 of) a memory's states; images need none."""
-    if memory.spec.kind == IMAGE:
-        return StateScaling(memory.spec)
-    return StateScaling.from_states(memory.spec, memory.states(rows[:: max(1, len(rows) // 10_000)]))
 
 
 def _copy(scaling: StateScaling) -> StateScaling:

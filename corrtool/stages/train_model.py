@@ -15,11 +15,11 @@ from corrtool.losses import environment_model_loss
 from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
 from corrtool.networks.saved import build_model, describe_model
 from corrtool.project.artifacts import check_memory
+from corrtool.project.checkpoints import load_optimizer_state
 from corrtool.project.runs import Run, RunRequest
 from corrtool.runtime import numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.states import StateScaling
 
 LOG_EVERY_GRADIENT_STEPS = 50
 _VALIDATION_BATCH = 64
@@ -61,9 +61,7 @@ def train_model(
             norm=settings.norm,
         )
         try:
-            model = build_model(description, StateScaling.from_states(memory.spec, memory.states(training))).to(
-                context.device
-            )
+            model = build_model(description, memory.scaling(training)).to(context.device)
         except ValueError as error:
             raise UsageError(str(error)) from None
         optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate, fused=True)
@@ -73,7 +71,7 @@ def train_model(
         done = 0
         if state is not None:
             model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
+            load_optimizer_state(optimizer, state["optimizer"])
             batches.load_state(state["batches"])
             done = int(state["done"])
 

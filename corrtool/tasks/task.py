@@ -18,7 +18,7 @@ from corrtool.tasks.views import View, parse_view
 class Preprocessing:
     """How observations become frames and frames become states. Every value is recorded with the task.
 
-    The Atari values are those of Mnih et al. 2013 [23]; other environments only know the last three fields.
+    The Atari values are those of the DQN papers, Mnih et al. 2013 [23] and 2015; other environments only know the last three fields.
     """
 
     frame_skip: int = 4

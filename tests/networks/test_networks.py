@@ -244,7 +244,9 @@ class TestWhatDoesNotFit:
         with pytest.raises(ValueError, match="too small"):
             build(smaller)
 
-    @pytest.mark.parametrize("spec, architecture", [(PONG, "mlp"), (PONG, "linear"), (VECTOR, "nature"), (VECTOR, "paper")])
+    @pytest.mark.parametrize(
+        "spec, architecture", [(PONG, "mlp"), (PONG, "linear"), (VECTOR, "nature"), (VECTOR, "paper")]
+    )
     def test_q_functions(self, spec: StateSpec, architecture: str) -> None:
         with pytest.raises(ValueError, match=architecture):
             build_q_function(spec, ACTIONS, architecture)
@@ -288,9 +290,7 @@ class TestRotationLayer:
 
     def test_half_a_turn_of_an_oblong_picture_is_rot90_twice(self) -> None:
         states = pictures(SMALL)
-        torch.testing.assert_close(
-            RotationLayer(180)(states), torch.rot90(states, 2, dims=(-2, -1)), rtol=0, atol=5e-5
-        )
+        torch.testing.assert_close(RotationLayer(180)(states), torch.rot90(states, 2, dims=(-2, -1)), rtol=0, atol=5e-5)
 
     def test_positive_angles_turn_counter_clockwise(self) -> None:
         states = torch.full((1, 1, 41, 41), -1.0)

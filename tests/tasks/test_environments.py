@@ -1,6 +1,7 @@
 """Lanes on the real games: both Atari paths, episode ends, and every other kind of environment."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,9 @@ def test_after_an_episode_end_comes_a_row_that_is_no_transition() -> None:
         assert not np.array_equal(steps[at].frames, steps[at - 1].frames)
 
 
-def test_a_reset_begins_everything_anew() -> None:
-    with Lanes(task(max_episode_frames=20), 2) as lanes:
+@pytest.mark.parametrize("through_gymnasium", [False, True])
+def test_a_reset_begins_everything_anew(through_gymnasium: bool) -> None:
+    with Lanes(task(max_episode_frames=20), 2, through_gymnasium=through_gymnasium) as lanes:
         first, steps = play(lanes, 5)
         assert steps[-1].truncated.all()
         again, repeated = play(lanes, 5)  # not one step of the old episode's reset is left
@@ -195,7 +197,7 @@ def test_a_view_that_does_not_fit_the_states_is_refused() -> None:
 
 
 class Clock(gymnasium.Env):
-    """An environment whose observation tells the step, the seed's episode and the last action."""
+    """An environment whose observations begin with the number of the step; an episode has three."""
 
     def __init__(self, space: gymnasium.Space, actions: gymnasium.Space | None = None) -> None:
         self.observation_space = space
@@ -205,7 +207,9 @@ class Clock(gymnasium.Env):
     def _observation(self) -> Any:
         if isinstance(self.observation_space, Box):
             size = int(np.prod(self.observation_space.shape))
-            return (np.arange(size) + self.at).reshape(self.observation_space.shape).astype(self.observation_space.dtype)
+            return (
+                (np.arange(size) + self.at).reshape(self.observation_space.shape).astype(self.observation_space.dtype)
+            )
         return self.observation_space.sample()
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
@@ -226,8 +230,8 @@ def register(name: str, space: gymnasium.Space, actions: gymnasium.Space | None 
 
 
 @pytest.fixture
-def registered(request: pytest.FixtureRequest):
-    """Registers an environment for one test."""
+def registered():
+    """Registers environments, for one test."""
     before = set(gymnasium.registry)
     yield register
     for identifier in set(gymnasium.registry) - before:
@@ -247,7 +251,7 @@ class TestOtherEnvironments:
             assert first.shape == (3, 4)
             assert (np.abs(first) <= 0.05).all()
         assert ends(steps) > 3
-        for before, after in zip(steps[:-1], steps[1:], strict=True):
+        for before, after in itertools.pairwise(steps):
             over = before.valid & (before.terminated | before.truncated)
             assert np.array_equal(after.valid, ~over)
             assert np.array_equal(after.episode_steps, np.where(over, 0, before.episode_steps + 1))

@@ -1,0 +1,79 @@
+"""The command reference ``docs/cli.md``, made from the same objects as ``--help``: ``python -m corrtool.cli.reference``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer.main
+
+from corrtool.cli import app
+
+_HEAD = """# Command reference
+
+Made from `--help` by `python -m corrtool.cli.reference > docs/cli.md`; a test fails when it drifts.
+
+**Where a setting comes from:** flag > environment variable > `corrtool.toml` > preset > default. The environment
+variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL_LEARN_CORR_LAMBDA_Q`; the common ones are
+`CORRTOOL_PROJECT`, `CORRTOOL_SEED`, `CORRTOOL_DEVICE` and `CORRTOOL_PRESET`. In `corrtool.toml` a stage's settings stand in
+a section of its name (`[learn-corr]`), `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
+images; the preset `default` changes some for vector states (`corrtool/presets/default.toml`), and `--dry-run` shows what
+holds in your project.
+
+**Which project:** `--project`, else `$CORRTOOL_PROJECT`, else the nearest parent directory with a `corrtool.toml`.
+
+**Running a command again:** finished with the same settings, seed and inputs: it says so and exits with 0. Interrupted: it
+goes on from its last checkpoint. Other settings under the same name: refused; choose another `--name`, or `--overwrite`.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | failed: full disk, diverged training, a bug |
+| 2 | usage: the command, its settings or `corrtool.toml` make no sense |
+| 3 | an artifact or the project is missing, damaged or does not fit |
+| 4 | the device is not there |
+| 5 | another process is writing the same artifact |
+| 130, 143 | interrupted by SIGINT, or by SIGTERM or SIGUSR1; resumable |
+
+Errors are one line on stderr that says what happened and what to do; `corrtool --debug COMMAND …` adds a traceback.
+"""
+
+
+def reference() -> str:
+    """The whole reference as Markdown."""
+    command: Any = typer.main.get_command(app)
+    parts = [_HEAD]
+    for name, subcommand in command.commands.items():
+        arguments = [p for p in subcommand.params if p.param_type_name == "argument"]
+        usage = " ".join(["corrtool", name, *(p.metavar for p in arguments), "[OPTIONS]"])
+        parts.append(
+            f"\n## `{name}`\n\n{subcommand.help}\n\n    {usage}\n\n| option | default | what it is |\n| --- | --- | --- |"
+        )
+        for parameter in subcommand.params:
+            if parameter.param_type_name == "argument":
+                parts.append(f"| `{parameter.metavar}` | required | {_cell(parameter.help)} |")
+            elif parameter.name != "help":
+                parts.append(f"| `{_flags(parameter)}` | {_default(parameter)} | {_cell(parameter.help)} |")
+    return "\n".join(parts) + "\n"
+
+
+def _flags(parameter: Any) -> str:
+    flags = ", ".join(parameter.opts)
+    return f"{flags} / {', '.join(parameter.secondary_opts)}" if parameter.secondary_opts else flags
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    if isinstance(parameter.show_default, str):
+        return _cell(parameter.show_default)
+    if parameter.default in (None, False) or not parameter.show_default:
+        return ""
+    return _cell(str(parameter.default))
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|").strip()
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,0 +1,78 @@
+"""Shared fixtures: real projects, made once, and the command line as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run_corrtool(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Outcome:
+    """Runs the command line in a process of its own."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "corrtool", *map(str, arguments)],
+        cwd=cwd,
+        env=clean | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_in_process(*arguments: object) -> int:
+    """Runs the command line in this process: the same code without the seconds that importing torch takes."""
+    from corrtool.cli import run
+
+    return run([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def pong_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project on real Pong and rotated Pong, every stage done at `--preset tiny`. Copy it before changing it."""
+    lab = tmp_path_factory.mktemp("pong") / "lab"
+    assert run_in_process("init", lab, "--source", "ALE/Pong-v5", "--target-view", "rotate:90", "--quiet") == 0
+    for stage in ("train-dqn", "collect", "train-model", "learn-corr", "finetune"):
+        assert run_in_process(stage, "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet") == 0, stage
+    return lab
+
+
+@pytest.fixture
+def pong_copy(pong_lab: Path, tmp_path: Path) -> Path:
+    """A copy of the finished Pong project, to break."""
+    return shutil.copytree(pong_lab, tmp_path / "lab")
+
+
+@pytest.fixture
+def cartpole(tmp_path: Path) -> Callable[..., Path]:
+    """Makes an empty CartPole project with the given views of the target."""
+
+    def make(*views: str) -> Path:
+        lab = tmp_path / "cartpole"
+        flags = [flag for view in views for flag in ("--target-view", view)]
+        assert run_in_process("init", lab, "--source", "CartPole-v1", *flags, "--quiet") == 0
+        return lab
+
+    return make

@@ -1,0 +1,261 @@
+"""The replay memory gives back what was seen, and learns nothing from what was not a transition."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from made_up_lanes import CPU, MadeUpLanes
+
+from corrtool.memory import ReplayMemory, ShuffledRows, StateStacker, TransitionBatch
+from corrtool.states import StateSpec
+
+GAMMA = 0.9
+
+fast = settings(deadline=None, max_examples=60)
+seeds = st.integers(0, 2**32 - 1)
+stacks = st.integers(1, 4)
+lane_counts = st.integers(1, 3)
+step_counts = st.integers(0, 40)
+longest_episodes = st.integers(1, 9)
+
+
+def vectors(stack: int) -> StateSpec:
+    return StateSpec("vector", (2,), stack)
+
+
+def oldest_whole_slot(lanes: MadeUpLanes, memory: ReplayMemory) -> int:
+    """The oldest slot whose state has all its frames in the ring."""
+    written = len(lanes.history)
+    return 0 if written <= memory.slots else written - memory.slots + lanes.spec.stack - 1
+
+
+def candidates(lanes: MadeUpLanes, memory: ReplayMemory, n_step: int) -> set[tuple[int, int]]:
+    """What may be sampled: transitions with a whole state whose n steps have all been seen."""
+    return lanes.valid_pairs(oldest_whole_slot(lanes, memory), len(lanes.history) - n_step)
+
+
+def pairs_of(batch: TransitionBatch, lanes: MadeUpLanes) -> list[tuple[int, int]]:
+    """Which slots and lanes a batch of vector states is of: their newest frame tells."""
+    return [divmod(int(row), lanes.count) for row in batch.states[:, -2].tolist()]
+
+
+def assert_transitions(batch: TransitionBatch, lanes: MadeUpLanes, n_step: int, clip: bool = False) -> None:
+    assert batch.actions.dtype == torch.int64
+    assert batch.returns.dtype == batch.discounts.dtype == torch.float32
+    for index, (slot, lane) in enumerate(pairs_of(batch, lanes)):
+        expected = lanes.transition(slot, lane, n_step, GAMMA, clip)
+        assert torch.equal(batch.states[index], expected.state)
+        assert torch.equal(batch.next_states[index], expected.next_state)
+        assert batch.actions[index].item() == expected.action
+        assert batch.terminated[index].item() == expected.terminated
+        assert batch.returns[index].item() == pytest.approx(expected.total, rel=1e-5, abs=1e-5)
+        assert batch.discounts[index].item() == pytest.approx(expected.discount, rel=1e-5)
+
+
+class TestStates:
+    @fast
+    @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12))
+    def test_are_those_seen_while_playing(self, seed, stack, count, steps, longest, slots) -> None:
+        spec = StateSpec("image", (2, 2, 3), stack, tuple(np.random.default_rng(seed).permutation(stack).tolist()))
+        memory = ReplayMemory(spec, count, slots, CPU)
+        lanes = MadeUpLanes(spec, count, seed, longest).play(steps, memory)
+        for slot in range(oldest_whole_slot(lanes, memory), len(lanes.history)):
+            rows = np.arange(count) + slot % slots * count
+            states = memory.states(rows)
+            assert states.dtype == torch.uint8
+            assert torch.equal(states, lanes.history[slot].states)
+
+    def test_an_episode_starts_with_nothing_before_it(self) -> None:
+        memory = ReplayMemory(vectors(3), 1, 10, CPU)
+        lanes = MadeUpLanes(vectors(3), 1, longest=2).play(9, memory)
+        for slot, seen in enumerate(lanes.history):
+            frames = memory.states(np.array([slot])).reshape(3, 2)
+            unseen = max(0, 2 - int(seen.episode_steps[0]))
+            assert not frames[:unseen].any()
+            assert (frames[unseen:] != 0).any(dim=1).all()
+
+    def test_of_one_time_and_the_next_share_frames(self) -> None:
+        memory = ReplayMemory(vectors(4), 2, 20, CPU)
+        MadeUpLanes(vectors(4), 2, longest=100).play(12, memory)
+        rows = np.array([16, 17, 10])
+        states, following = memory.states(rows), memory.states(memory.next_rows(rows))
+        assert torch.equal(states[:, 2:], following[:, :-2])
+
+
+class TestStateStacker:
+    def test_by_hand(self) -> None:
+        stacker = StateStacker(StateSpec("vector", (1,), 3), 2, CPU)
+
+        def push(*frame: float, steps: list[int] | None = None) -> list:
+            steps = None if steps is None else np.array(steps)
+            return stacker.push(np.array(frame, np.float32)[:, None], steps).tolist()
+
+        assert push(1, 10) == [[0, 0, 1], [0, 0, 10]]
+        assert push(2, 20, steps=[1, 1]) == [[0, 1, 2], [0, 10, 20]]
+        assert push(3, 30, steps=[2, 2]) == [[1, 2, 3], [10, 20, 30]]
+        assert push(4, 40, steps=[3, 0]) == [[2, 3, 4], [0, 0, 40]]  # the second lane begins anew
+        assert push(5, 50, steps=[4, 1]) == [[3, 4, 5], [0, 40, 50]]
+        assert push(6, 60) == [[0, 0, 6], [0, 0, 60]]
+
+    def test_earlier_states_stay_as_they_were(self) -> None:
+        lanes = MadeUpLanes(vectors(3), 2, longest=3)
+        lanes.reset()
+        kept = lanes.history[0].states.clone()
+        lanes.play(10)
+        assert torch.equal(lanes.history[0].states, kept)
+
+
+class TestSampling:
+    @fast
+    @given(
+        seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12), st.integers(1, 4), st.booleans()
+    )
+    def test_gives_whole_transitions_only(self, seed, stack, count, steps, longest, slots, n_step, clip) -> None:
+        """Never a row that is none, never one whose frames or n steps cross the position of writing."""
+        memory = ReplayMemory(vectors(stack), count, slots, CPU)
+        lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
+        allowed = candidates(lanes, memory, n_step)
+        if allowed:
+            batch = memory.sample(64, np.random.default_rng(seed), n_step=n_step, gamma=GAMMA, clip_rewards=clip)
+            assert len(batch.states) == 64
+            assert set(pairs_of(batch, lanes)) <= allowed
+            assert_transitions(batch, lanes, n_step, clip)
+
+    @pytest.mark.parametrize("steps", [7, 30])
+    def test_reaches_every_transition_alike(self, steps: int) -> None:
+        memory = ReplayMemory(vectors(2), 2, 12, CPU)
+        lanes = MadeUpLanes(vectors(2), 2, longest=4).play(steps, memory)
+        allowed = candidates(lanes, memory, 3)
+        batch = memory.sample(6000, np.random.default_rng(0), n_step=3, gamma=GAMMA, clip_rewards=False)
+        drawn, times = np.unique(pairs_of(batch, lanes), axis=0, return_counts=True)
+        assert {tuple(pair) for pair in drawn.tolist()} == allowed
+        np.testing.assert_allclose(times, 6000 / len(allowed), rtol=0.25)
+
+    @fast
+    @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 8), st.integers(1, 4))
+    @example(seed=0, stack=4, count=1, steps=7, longest=1, slots=6, n_step=2)
+    def test_can_be_asked_for_beforehand(self, seed, stack, count, steps, longest, slots, n_step) -> None:
+        """Where ``can_sample`` is wrong, ``sample`` looks for a transition for ever."""
+        memory = ReplayMemory(vectors(stack), count, slots, CPU)
+        lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
+        assert memory.can_sample(n_step) == bool(candidates(lanes, memory, n_step))
+
+    def test_is_decided_by_the_random_generator(self) -> None:
+        memory = ReplayMemory(vectors(1), 2, 12, CPU)
+        lanes = MadeUpLanes(vectors(1), 2).play(30, memory)
+        drawn = [
+            pairs_of(memory.sample(20, np.random.default_rng(seed), n_step=1, gamma=GAMMA, clip_rewards=False), lanes)
+            for seed in (1, 1, 2)
+        ]
+        assert drawn[0] == drawn[1] != drawn[2]
+
+    def test_n_step_returns_by_hand(self) -> None:
+        """One lane, frames 0 to 5, rewards 1, -2, 3, then the episode ends or goes on."""
+        for terminated, truncated in ((True, False), (False, True)):
+            memory = ReplayMemory(vectors(1), 1, 10, CPU)
+            lanes = MadeUpLanes(vectors(1), 1, longest=10**9).play(4, memory)
+            memory.fields["rewards"][:4] = [1, -2, 3, 5]
+            memory.fields["terminated"][2], memory.fields["truncated"][2] = terminated, truncated
+            batch = memory._transitions(np.array([0, 1, 2]), 3, 0.5, clip_rewards=False)
+            # From 0: 1 - 0.5·2 + 0.25·3 = 0.75.  From 1: -2 + 0.5·3 = -0.5, cut short.  From 2: 3.
+            assert batch.returns.tolist() == [0.75, -0.5, 3.0]
+            assert batch.discounts.tolist() == [0.125, 0.25, 0.5]
+            assert batch.terminated.tolist() == [terminated] * 3  # truncation bootstraps
+            assert torch.equal(batch.next_states, lanes.history[3].states.expand(3, -1))
+            clipped = memory._transitions(np.array([0, 1, 2]), 3, 0.5, clip_rewards=True)
+            assert clipped.returns.tolist() == [0.75, -0.5, 1.0]  # 1 - 0.5 + 0.25, -1 + 0.5, 1
+
+
+class TestNewest:
+    @fast
+    @given(seeds, stacks, lane_counts, st.integers(1, 30), longest_episodes)
+    def test_is_the_step_just_recorded(self, seed, stack, count, steps, longest) -> None:
+        memory = ReplayMemory(vectors(stack), count, stack + 2, CPU)
+        lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
+        batch = memory.newest(gamma=GAMMA, clip_rewards=False)
+        expected = sorted(lanes.valid_pairs(steps - 1, steps))
+        if not expected:
+            assert batch is None
+        else:
+            assert pairs_of(batch, lanes) == expected
+            assert_transitions(batch, lanes, 1)
+
+
+class TestNewestRecords:
+    @fast
+    @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 20), st.integers(1, 30))
+    def test_are_exactly_so_many_and_the_newest(self, seed, stack, count, steps, longest, slots, records) -> None:
+        memory = ReplayMemory(vectors(stack), count, slots, CPU)
+        lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
+        rows = memory.newest_records(records)
+
+        available = sorted(candidates(lanes, memory, 1))
+        assert rows.records == min(records, len(available))
+        kept = ReplayMemory.from_rows(rows, CPU)
+        at = kept.transition_rows()
+        batch = kept._transitions(at, 1, GAMMA, False)
+        assert set(pairs_of(batch, lanes)) == set(available[len(available) - rows.records :])
+        assert_transitions(batch, lanes, 1)
+
+    def test_leave_the_memory_as_it_was(self) -> None:
+        memory = ReplayMemory(vectors(2), 2, 10, CPU)
+        MadeUpLanes(vectors(2), 2).play(15, memory)
+        before = {name: values.copy() for name, values in memory.fields.items()}
+        memory.newest_records(3)
+        assert all(np.array_equal(values, memory.fields[name]) for name, values in before.items())
+
+
+class TestRowsOfAMemory:
+    def test_dynamics_rows_leave_episode_ends_out(self) -> None:
+        memory = ReplayMemory(vectors(2), 2, 40, CPU)
+        lanes = MadeUpLanes(vectors(2), 2, longest=4).play(39, memory)
+        transitions, dynamics = set(memory.transition_rows().tolist()), set(memory.dynamics_rows().tolist())
+        assert transitions == {slot * 2 + lane for slot, lane in lanes.valid_pairs(0, 39)}
+        ends = {
+            slot * 2 + lane
+            for slot, lane in lanes.valid_pairs(0, 39)
+            if lanes.history[slot].terminated[lane] or lanes.history[slot].truncated[lane]
+        }
+        assert len(ends) > 10
+        assert dynamics == transitions - ends
+
+    def test_what_was_truncated_afterwards_ends_an_episode(self) -> None:
+        memory = ReplayMemory(vectors(1), 3, 10, CPU)
+        lanes = MadeUpLanes(vectors(1), 3, seed=3, longest=3).play(5, memory)
+        memory.slots_written -= 1  # the open slot is not part of what a journal restores
+        memory.truncate_newest()
+        newest = lanes.history[4]
+        assert np.array_equal(memory.fields["truncated"][12:15], newest.valid & ~newest.terminated)
+        assert np.array_equal(memory.fields["truncated"][:12], np.concatenate([s.truncated for s in lanes.history[:4]]))
+
+
+class TestShuffledRows:
+    @fast
+    @given(st.integers(1, 40), st.integers(1, 15), seeds)
+    def test_every_row_comes_once_per_epoch(self, count: int, batch_size: int, seed: int) -> None:
+        rows = np.arange(100, 100 + count)
+        batches = ShuffledRows(rows, batch_size, np.random.default_rng(seed))
+        drawn = np.concatenate([batches.next() for _ in range(3 * count)])  # whole epochs: 3·batch_size of them
+        assert len(drawn) == 3 * count * batch_size
+        for epoch in drawn.reshape(-1, count):
+            assert sorted(epoch) == rows.tolist()
+
+    def test_every_epoch_has_an_order_of_its_own(self) -> None:
+        batches = ShuffledRows(np.arange(50), 50, np.random.default_rng(0))
+        first, second = batches.next(), batches.next()
+        assert first.tolist() != second.tolist()
+        assert first.tolist() != list(range(50))
+
+    @pytest.mark.parametrize("drawn", [0, 1, 5, 9])
+    def test_goes_on_exactly_where_it_was(self, drawn: int) -> None:
+        rows = np.arange(17)
+        unbroken = ShuffledRows(rows, 4, np.random.default_rng(3))
+        for _ in range(drawn):
+            unbroken.next()
+        state = unbroken.state()
+        state = {"order": state["order"].copy(), "random": state["random"]}
+        expected = [unbroken.next().tolist() for _ in range(12)]
+        resumed = ShuffledRows(rows, 4, np.random.default_rng(99))
+        resumed.load_state(state)
+        assert [resumed.next().tolist() for _ in range(12)] == expected

@@ -1,0 +1,103 @@
+"""One writer per artifact, among real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from corrtool.config import CollectSettings
+from corrtool.errors import LockedError
+from corrtool.project.directory import create_project
+from corrtool.project.locks import lock_artifacts
+from corrtool.project.runs import RunRequest, open_run
+
+HOLD = """
+import sys
+from pathlib import Path
+from corrtool.project.locks import lock_artifacts
+
+with lock_artifacts(Path(sys.argv[1]), [("memory", "m")]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def holder(root: Path) -> Iterator[subprocess.Popen]:
+    """Another process that holds the lock of memory m until its input closes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.communicate()
+
+
+def test_a_second_process_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        with pytest.raises(LockedError) as raised, lock_artifacts(tmp_path, [("memory", "m")]):
+            pass
+        assert f"process {process.pid} on " in raised.value.message
+        assert "memory m" in raised.value.message
+        assert raised.value.exit_code == 5
+    with lock_artifacts(tmp_path, [("memory", "m")]):  # free again when its holder ends
+        pass
+
+
+def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        with lock_artifacts(tmp_path, [("memory", "m")]):
+            pass
+
+
+def test_other_artifacts_are_free(tmp_path: Path) -> None:
+    with holder(tmp_path), lock_artifacts(tmp_path, [("memory", "n"), ("q", "m")]):
+        pass
+
+
+def test_a_lock_that_fails_lets_go_of_those_taken_before(tmp_path: Path) -> None:
+    with lock_artifacts(tmp_path, [("q", "b")]):
+        with pytest.raises(LockedError), lock_artifacts(tmp_path, [("q", "b"), ("memory", "a")]):
+            pass
+        with lock_artifacts(tmp_path, [("memory", "a")]):
+            pass
+
+
+def test_the_same_process_cannot_take_a_lock_twice(tmp_path: Path) -> None:
+    with (
+        lock_artifacts(tmp_path, [("memory", "m")]),
+        pytest.raises(LockedError, match=str(os.getpid())),
+        lock_artifacts(tmp_path, [("memory", "m")]),
+    ):
+        pass
+
+
+def test_an_error_under_a_lock_frees_it(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), lock_artifacts(tmp_path, [("memory", "m")]):
+        _ = 1 / 0
+    with lock_artifacts(tmp_path, [("memory", "m")]):
+        pass
+
+
+def test_a_run_leaves_a_memory_alone_that_another_process_is_replacing(tmp_path: Path) -> None:
+    """Between the two renames of ``publish_directory`` the old memory stands aside; only its lock's holder may act."""
+    project = create_project(tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {})
+    aside = tmp_path / "memories" / ".m.zarr.replaced"
+    aside.mkdir(parents=True)
+    request = RunRequest(
+        CollectSettings(), "n", 0, tasks={}, inputs={}, produces=[("memory", "n")], state_kind="vector"
+    )
+    with holder(tmp_path):
+        with open_run(project, request, machine={}, overwrite=False, tensorboard=False):
+            pass
+        assert aside.exists()
+        assert not (tmp_path / "memories" / "m.zarr").exists()
