@@ -167,8 +167,10 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
         UsageError: the name is taken by a run with other settings or inputs.
         ArtifactError: an artifact that the run made is damaged.
     """
-    record_path = run_directory(project.root, request.settings.stage, request.name) / "run.json"
-    record = read_sealed_json(record_path) if record_path.exists() else None
+    directory = run_directory(project.root, request.settings.stage, request.name)
+    record = read_sealed_json(directory / "run.json") if (directory / "run.json").exists() else None
+    if record is not None and record["state"] == "running" and not (directory / "checkpoint.safetensors").exists():
+        record = None  # it failed before it had anything to lose, so it does not claim the name
     if record is not None and record["fingerprint"] != request.fingerprint:
         raise UsageError(
             f"{request.settings.stage} {request.name!r} exists with other settings or inputs "

@@ -1,0 +1,229 @@
+"""The command line from outside: exit codes, one-line errors, pure JSON, sources of settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import run_corrtool, run_in_process
+
+STAGES = ("collect", "train-dqn", "train-model", "learn-corr", "evaluate", "finetune")
+COMMANDS = ("init", *STAGES, "status", "verify", "quickstart")
+
+
+def test_help_imports_neither_torch_nor_gymnasium() -> None:
+    code = "import sys, corrtool.cli; print([m for m in ('torch', 'gymnasium', 'zarr') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process(command, "--help") == 0
+    assert command in capsys.readouterr().out
+
+
+def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """The error that was printed, which is one line and no traceback."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1 and lines[0].startswith("corrtool: "), lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["learn-corr", "--lambda-q", "-1"], 2, "--lambda-q"),
+        (["learn-corr", "--lambda-q", "nan"], 2, "--lambda-q"),
+        (["learn-corr", "--generator", "cubist"], 2, "cubist"),
+        (["learn-corr", "--generator", "linear", "--name", "x"], 2, "linear"),
+        (["collect", "--records", "0"], 2, "--records"),
+        (["collect", "--records", "many"], 2, "many"),
+        (["collect", "--policy", "human"], 2, "--policy"),
+        (["collect", "--policy", "q:nobody", "--name", "x"], 3, "nobody"),
+        (["train-dqn", "--no-replay"], 2, "--n-step"),
+        (["train-dqn", "--no-such-flag"], 2, "no-such-flag"),
+        (["train-dqn", "--architecture", "mlp", "--name", "x"], 2, "mlp"),
+        (["train-dqn", "--preset", "huge"], 2, "huge"),
+        (["train-dqn", "--name", "../../etc"], 2, "../../etc"),
+        (["train-dqn", "--device", "cuda:7", "--name", "x"], 4, "cuda:7"),
+        (["train-dqn", "--device", "abacus"], 2, "abacus"),
+        (["train-model", "--memory", "nothing"], 3, "nothing"),
+        (["evaluate", "--corr", "nothing"], 3, "nothing"),
+        (["evaluate", "--corr", "resnet-cyc1-q1-m1", "--no-corr"], 2, "--no-corr"),
+        (["evaluate", "--policy", "random", "--q", "source-dqn"], 2, "--policy random"),
+        (["evaluate", "--q", "nobody"], 3, "nobody"),
+        (["finetune", "--from-scratch", "--no-corr"], 2, "--from-scratch"),
+        (["collect", "--preset", "tiny", "--records", "401"], 2, "--overwrite"),
+    ],
+)
+def test_bad_input_is_one_line_and_the_documented_code(
+    pong_lab: Path, arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_in_process(*arguments, "-p", pong_lab) == code
+    assert says in one_line_error(capsys)
+
+
+def test_a_directory_that_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("status", "verify", *STAGES):
+        assert run_in_process(command, "-p", tmp_path) == 3
+        assert "no corrtool project" in one_line_error(capsys)
+
+
+def test_unknown_environments_and_views_are_refused_by_init(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (
+        ["--source", "NoSuchGame-v0"],
+        ["--source", "no_such_module:Game-v0"],
+        ["--source", "Pendulum-v1"],
+        ["--source", "CartPole-v1", "--target-view", "rotate:90"],
+        ["--source", "CartPole-v1", "--target-view", "permute:0,0,1,2"],
+        ["--source", "CartPole-v1", "--target", "Acrobot-v1"],
+        ["--source", "CartPole-v1", "--frame-skip", "4"],
+    ):
+        assert run_in_process("init", tmp_path / "lab", *flags) in (2, 3), flags
+        one_line_error(capsys)
+        assert not (tmp_path / "lab").exists()
+
+
+def test_init_does_not_touch_a_project_that_exists(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    before = (lab / "corrtool.toml").read_bytes()
+    assert run_in_process("init", lab, "--source", "Acrobot-v1") == 2
+    assert "--overwrite" in one_line_error(capsys)
+    assert (lab / "corrtool.toml").read_bytes() == before
+
+
+def test_mistakes_in_corrtool_toml_are_usage_errors(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    good = (lab / "corrtool.toml").read_text()
+    for text in (
+        "= nonsense",
+        "[learn-corr]\nlambda_z = 1",
+        "[nowhere]\nx = 1",
+        '[defaults]\nseed = "one"',
+        "[collect]\nrecords = 1.5",
+    ):
+        (lab / "corrtool.toml").write_text(good + "\n" + text + "\n")
+        stage = "collect" if "collect" in text or "defaults" in text else "learn-corr"
+        assert run_in_process(stage, "-p", lab, "--dry-run") == 2, text
+        one_line_error(capsys)
+
+
+def test_settings_come_from_flag_then_environment_then_project_then_preset(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = cartpole()
+
+    def records(*flags: str) -> int:
+        assert run_in_process("collect", "-p", lab, "--dry-run", "--json", *flags) == 0
+        return int(json.loads(capsys.readouterr().out)["settings"]["records"])
+
+    assert records() == 10_000
+    assert records("--preset", "tiny") == 400
+    with (lab / "corrtool.toml").open("a") as file:
+        file.write("\n[collect]\nrecords = 7\n")
+    assert records("--preset", "tiny") == 7
+    monkeypatch.setenv("CORRTOOL_COLLECT_RECORDS", "8")
+    assert records() == 8
+    assert records("--records", "9") == 9
+
+
+def test_dry_run_writes_nothing(cartpole: Callable[..., Path]) -> None:
+    lab = cartpole()
+    assert run_in_process("train-dqn", "-p", lab, "--dry-run", "--quiet") == 0
+    assert [path.name for path in lab.iterdir()] == ["corrtool.toml"]
+
+
+def test_json_is_alone_on_stdout_and_progress_is_on_stderr(pong_lab: Path) -> None:
+    done = run_corrtool("evaluate", "--policy", "random", "--games", 1, "--json", cwd=pong_lab)
+    assert done.code == 0
+    assert done.json["policy"] == "random" and done.json["corr"] is None
+    assert "1/1 games" in done.err
+    quiet = run_corrtool("evaluate", "--policy", "random", "--games", 1, "--quiet", "--seed", 1, cwd=pong_lab)
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_status_lists_every_artifact_as_whole_with_its_parents(
+    pong_lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_in_process("status", "-p", pong_lab, "--json") == 0
+    artifacts = json.loads(capsys.readouterr().out)["artifacts"]
+    assert {(a["kind"], a["name"]) for a in artifacts} == {
+        ("memory", "source-dqn"),
+        ("memory", "target-random"),
+        ("q", "source-dqn"),
+        ("q", "target-finetune-resnet-cyc1-q1-m1"),
+        ("model", "source-dqn"),
+        ("corr", "resnet-cyc1-q1-m1"),
+        ("corr", "resnet-cyc1-q1-m1-last"),
+    }
+    assert {a["state"] for a in artifacts} == {"whole"}
+    for artifact in artifacts:
+        assert (pong_lab / artifact["path"]).exists()
+        assert artifact["records"] or artifact["parameters"]
+    sha256 = {(a["kind"], a["name"]): a["sha256"] for a in artifacts}
+    corr = next(a for a in artifacts if a["name"] == "resnet-cyc1-q1-m1")
+    assert set(corr["parents"]) == {"q", "model", "source_memory", "target_memory"}
+    for parent in corr["parents"].values():
+        assert sha256[parent["kind"], parent["name"]] == parent["sha256"]
+
+
+def test_damage_is_named_and_refused_and_costs_nothing_else(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    q = pong_copy / "weights" / "q" / "source-dqn.safetensors"
+    content = bytearray(q.read_bytes())
+    content[len(content) // 2] ^= 1
+    q.write_bytes(content)
+    assert run_in_process("evaluate", "-p", pong_copy, "--preset", "tiny") == 3
+    assert "source-dqn.safetensors is damaged" in capsys.readouterr().err
+    chunk = next((pong_copy / "memories" / "target-random.zarr").rglob("c/0*"))
+    shutil.rmtree(chunk) if chunk.is_dir() else chunk.unlink()
+    assert run_in_process("learn-corr", "-p", pong_copy, "--preset", "tiny", "--name", "again") == 3
+    assert "is missing" in capsys.readouterr().err
+    assert run_in_process("verify", "-p", pong_copy) == 3
+    listed = capsys.readouterr().out
+    assert "weights/q/source-dqn.safetensors" in listed and "memories/target-random.zarr" in listed
+    assert "5 of 7 artifacts are whole" in listed
+
+
+def test_weights_of_another_task_are_refused(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toml = pong_copy / "corrtool.toml"
+    toml.write_text(toml.read_text().replace('id = "ALE/Pong-v5"', 'id = "ALE/Breakout-v5"'))
+    assert run_in_process("evaluate", "-p", pong_copy, "--q", "source-dqn", "--no-corr") == 3
+    assert "another task" in one_line_error(capsys)
+
+
+def test_the_same_command_again_says_that_it_is_done(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (pong_lab / "weights" / "model" / "source-dqn.safetensors").stat().st_mtime_ns
+    assert run_in_process("train-model", "-p", pong_lab, "--preset", "tiny") == 0
+    captured = capsys.readouterr()
+    assert "done already" in captured.err and "held-out records" in captured.out
+    assert (pong_lab / "weights" / "model" / "source-dqn.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_there(pong_copy: Path) -> None:
+    """A file size limit stands in for the full disk: writes fail in the same places."""
+    before = {p: p.read_bytes() for p in (pong_copy / "weights").rglob("*.safetensors")}
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from corrtool.cli import main; main(sys.argv[1:])"
+    )
+    command = ["train-dqn", "-p", str(pong_copy), "--preset", "tiny", "--overwrite", "--quiet", "--seed", "4"]
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "File too large" in done.stderr
+    for path, content in before.items():
+        assert path.read_bytes() == content
+    assert run_in_process("verify", "-p", pong_copy, "--quiet") == 0
+    assert run_in_process(*command) == 0
