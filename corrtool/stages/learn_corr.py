@@ -13,7 +13,7 @@ from corrtool.correspondence import Correspondence, copy_of_weights
 from corrtool.correspondence_learning import CorrespondenceLearner, learning_rate_share
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
-from corrtool.networks import rotation_angle_degrees
+from corrtool.networks import build_discriminator, rotation_angle_degrees
 from corrtool.networks.saved import QDescription, load_model, load_q_function
 from corrtool.project.artifacts import Artifact, check_memory
 from corrtool.project.runs import Run, RunRequest
@@ -22,7 +22,7 @@ from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import play_games, transferred_q_values
-from corrtool.states import IMAGE, StateScaling
+from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
 
 LOG_EVERY_GRADIENT_STEPS = 50
@@ -59,6 +59,14 @@ def learn_corr(
     kind = settings.generator
     if kind == "auto":
         kind = "resnet" if inputs["source_memory"].manifest["states"]["kind"] == IMAGE else "linear"
+    generator = {
+        "kind": kind,
+        "filters": settings.filters,
+        "blocks": settings.blocks,
+        "norm": settings.norm,
+        "angle_init": settings.angle_init,
+    }
+    _check_networks(inputs, generator, settings)
     name = context.name or f"{kind}-cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}"
     request = RunRequest(
         settings,
@@ -79,22 +87,10 @@ def learn_corr(
         total = settings.gradient_steps or settings.epochs * max(
             1, max(len(source_rows), len(target_rows)) // settings.batch_size
         )
-        generator = {
-            "kind": kind,
-            "filters": settings.filters,
-            "blocks": settings.blocks,
-            "norm": settings.norm,
-            "angle_init": settings.angle_init,
-        }
         scaling = environment_model.scaling if environment_model is not None else source.scaling(source_rows)
-        try:
-            correspondence = Correspondence(_copy(scaling), target.scaling(target_rows), generator)
-            random = numpy_generator(context.seed, "learn-corr")
-            learner = CorrespondenceLearner(
-                correspondence, source_q, environment_model, settings, total, random, device
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        correspondence = Correspondence(_copy(scaling), target.scaling(target_rows), generator)
+        random = numpy_generator(context.seed, "learn-corr")
+        learner = CorrespondenceLearner(correspondence, source_q, environment_model, settings, total, random, device)
         source_batches = ShuffledRows(source_rows, settings.batch_size, random)
         target_batches = ShuffledRows(target_rows, settings.batch_size, random)
         examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
@@ -221,6 +217,17 @@ def _check_fit(inputs: dict[str, Artifact]) -> None:
         raise ArtifactError(
             f"{inputs['model']} and {inputs['source_memory']} have different states", "name fitting ones"
         )
+
+
+def _check_networks(inputs: dict[str, Artifact], generator: dict[str, Any], settings: LearnCorrSettings) -> None:
+    """Whether generators and discriminators of this kind go with the states. Raises :class:`UsageError`."""
+    specs = [StateSpec.from_json(inputs[f"{role}_memory"].manifest["states"]) for role in ("source", "target")]
+    try:
+        Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
+        for spec in specs:
+            build_discriminator(spec, settings.discriminator_filters, settings.norm)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:

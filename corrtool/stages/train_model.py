@@ -20,6 +20,7 @@ from corrtool.project.runs import Run, RunRequest
 from corrtool.runtime import numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.loop import Loop, StopSignals
+from corrtool.states import StateScaling, StateSpec
 
 LOG_EVERY_GRADIENT_STEPS = 50
 _VALIDATION_BATCH = 64
@@ -36,6 +37,20 @@ def train_model(
     """
     task = context.project.task("source")
     source_memory = context.artifact_of_task("memory", memory_name, task)
+    spec = StateSpec.from_json(source_memory.manifest["states"])
+    description = describe_model(
+        spec,
+        int(source_memory.manifest["actions"]),
+        architecture=settings.architecture,
+        filters=settings.filters,
+        blocks=settings.blocks,
+        action_block=settings.action_block,
+        norm=settings.norm,
+    )
+    try:
+        build_model(description, StateScaling(spec))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     name = context.name or source_memory.name
     request = RunRequest(
         settings,
@@ -44,26 +59,14 @@ def train_model(
         tasks={"source": task.to_json()},
         inputs={"source_memory": source_memory},
         produces=[("model", name)],
-        state_kind=source_memory.manifest["states"]["kind"],
+        state_kind=spec.kind,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
         manifest = check_memory(source_memory.path)
         memory = ReplayMemory.from_rows(read_rows(source_memory.path, manifest), context.device)
         training, validation = _split(memory, settings, context.seed)
-        description = describe_model(
-            memory.spec,
-            int(manifest["actions"]),
-            architecture=settings.architecture,
-            filters=settings.filters,
-            blocks=settings.blocks,
-            action_block=settings.action_block,
-            norm=settings.norm,
-        )
-        try:
-            model = build_model(description, memory.scaling(training)).to(context.device)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        model = build_model(description, memory.scaling(training)).to(context.device)
         optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate, fused=True)
         batches = ShuffledRows(training, settings.batch_size, numpy_generator(context.seed, "train-model"))
         steps_per_epoch = max(1, len(training) // settings.batch_size)

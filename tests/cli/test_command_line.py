@@ -43,7 +43,7 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
         (["learn-corr", "--generator", "cubist"], 2, "cubist"),
         (["learn-corr", "--generator", "linear", "--name", "x"], 2, "linear"),
         (["collect", "--records", "0"], 2, "--records"),
-        (["collect", "--records", "many"], 2, "many"),
+        (["collect", "--records", "many"], 2, "--records"),
         (["collect", "--policy", "human"], 2, "--policy"),
         (["collect", "--policy", "q:nobody", "--name", "x"], 3, "nobody"),
         (["train-dqn", "--no-replay"], 2, "--n-step"),

@@ -72,6 +72,11 @@ class TestBothAtariPathsAgree:
         assert_equal_steps(fast, slow)
         assert ends(fast) > 10  # every lost ball
 
+    def test_on_rewards_which_are_never_clipped(self) -> None:
+        (_, fast), (_, slow) = both_paths(task("ALE/MsPacman-v5"), 60)
+        assert_equal_steps(fast, slow)
+        assert {reward for step in fast for reward in step.rewards.tolist()} >= {0.0, 10.0}
+
     @pytest.mark.parametrize(
         "given",
         [
