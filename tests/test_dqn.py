@@ -184,6 +184,26 @@ class TestCheckpoint:
         found = learn(resumed, 4)
         assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
+    def test_a_convolutional_one_too(self, tmp_path: Path) -> None:
+        """Its weights lie in memory channels last, those in a file do not; Adam's moments have to follow."""
+        spec = StateSpec("image", (2, 36, 36))
+        random = np.random.default_rng(0)
+        states = torch.from_numpy(random.integers(0, 256, (2, *spec.state_shape), dtype=np.uint8))
+        numbers = torch.tensor([0.5, 1.0])
+        transitions = TransitionBatch(states, torch.tensor([0, 1]), numbers, states.flip(0), numbers, numbers > 0.7)
+
+        def learn(made: DqnLearner) -> dict[str, torch.Tensor]:
+            for _ in range(3):
+                made.update(transitions)
+            return copy_of_weights(made.q_function)
+
+        unbroken, resumed = (DqnLearner(build_q_function(spec, 2), spec, TrainDqnSettings()) for _ in range(2))
+        learn(unbroken)
+        save_checkpoint(tmp_path / "c", unbroken.state())
+        resumed.load_state(load_checkpoint(tmp_path / "c"))
+        expected, found = learn(unbroken), learn(resumed)
+        assert all(torch.equal(found[name], weight) for name, weight in expected.items())
+
 
 class TestExplorationRate:
     settings = TrainDqnSettings(learning_starts=100, epsilon_start=0.9, epsilon_end=0.1, epsilon_env_steps=400)
