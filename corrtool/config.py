@@ -206,11 +206,11 @@ class TrainModelSettings(Settings):
 
     architecture: Literal["auto", "resnet", "mlp"] = setting("auto", "'resnet' for images, 'mlp' for vectors")
     filters: int = setting(
-        32,
+        16,
         "filters of the first convolution, units of a hidden layer for vectors; the paper has 64",
         minimum=1,
     )
-    blocks: int = setting(5, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1)
+    blocks: int = setting(4, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1)
     action_block: int = setting(
         0,
         "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)",
@@ -222,7 +222,7 @@ class TrainModelSettings(Settings):
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
     batch_size: int = setting(16, "transitions in a mini-batch", minimum=1)
-    epochs: int = setting(5, "passes over the training records; the paper has 50", minimum=1)
+    epochs: int = setting(4, "passes over the training records; the paper has 50", minimum=1)
     gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
     validation_share: float = setting(0.1, "share of the records held out for validation", above=0, maximum=0.9)
 

@@ -49,14 +49,35 @@ def run_in_process(*arguments: object) -> int:
     return run([str(argument) for argument in arguments])
 
 
+def run_example(name: str, *arguments: object) -> Outcome:
+    """Runs a script of `examples/` with this interpreter's `corrtool` on the path."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
+    script = Path(__file__).parents[1] / "examples" / name
+    done = subprocess.run(["bash", str(script), *map(str, arguments)], env=clean, capture_output=True, text=True)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """What `examples/smoke.sh` did and left."""
+
+    outcome: Outcome
+    lab: Path
+
+
 @pytest.fixture(scope="session")
-def pong_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project on real Pong and rotated Pong, every stage done at `--preset tiny`. Copy it before changing it."""
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """`examples/smoke.sh`, run once: every stage on real Pong and rotated Pong at `--preset tiny`."""
     lab = tmp_path_factory.mktemp("pong") / "lab"
-    assert run_in_process("init", lab, "--source", "ALE/Pong-v5", "--target-view", "rotate:90", "--quiet") == 0
-    for stage in ("train-dqn", "collect", "train-model", "learn-corr", "finetune"):
-        assert run_in_process(stage, "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet") == 0, stage
-    return lab
+    return SmokeRun(run_example("smoke.sh", lab), lab)
+
+
+@pytest.fixture
+def pong_lab(smoke_run: SmokeRun) -> Path:
+    """The project that `examples/smoke.sh` made. Copy it before changing it."""
+    assert smoke_run.outcome.code == 0, smoke_run.outcome.err
+    return smoke_run.lab
 
 
 @pytest.fixture
