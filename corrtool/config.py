@@ -124,6 +124,11 @@ class DqnSettings(Settings):
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
     learning_rate: float = setting(2.5e-4, "step size of the optimizer", above=0)
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
+    optimizer_epsilon: float = setting(
+        1.5e-4,
+        "added to the denominator of Adam and RMSprop; too small, and a Q-function dies before its first rewards",
+        above=0,
+    )
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
     batch_size: int = setting(32, "transitions in a mini-batch (n_B)", minimum=1)
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)

@@ -97,9 +97,9 @@ def _optimizer(network: nn.Module, settings: DqnSettings) -> torch.optim.Optimiz
     parameters = list(network.parameters())
     match settings.optimizer:
         case "adam":
-            return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+            return torch.optim.Adam(parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon, fused=True)
         case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr=settings.learning_rate)
+            return torch.optim.RMSprop(parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon)
         case "sgd":
             return torch.optim.SGD(parameters, lr=settings.learning_rate)
 
