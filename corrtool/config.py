@@ -72,6 +72,8 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         if value not in get_args(hint):
             raise UsageError(f"{name} is {value!r}", f"choose one of {', '.join(map(str, get_args(hint)))}")
         return value
+    if type(value) is int and abs(value) > 2**53:
+        raise UsageError(f"{name} is out of range", "give a smaller number")
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
@@ -139,7 +141,7 @@ class DqnSettings(Settings):
     )
     replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
-    memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1)
+    memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     learning_starts: int = setting(5_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(4, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(1_000, "gradient steps between copies into the target network (n_U)", minimum=1)
@@ -150,7 +152,7 @@ class DqnSettings(Settings):
     eval_every: int = setting(
         0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
     )
-    eval_games: int = setting(10, "games in a play test", minimum=1)
+    eval_games: int = setting(10, "games in a play test", minimum=1, maximum=1_000_000)
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
     def check(self) -> None:
@@ -181,7 +183,7 @@ class TrainDqnSettings(DqnSettings):
         "auto",
         "Q-function: 'nature' or 'paper' for images, 'mlp' or 'linear' for vectors; 'auto' is nature or mlp",
     )
-    width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1)
+    width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384)
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
     memory_records: int = setting(10_000, "newest records to keep as the source memory M_S", minimum=1)
 
@@ -194,7 +196,7 @@ class FinetuneSettings(DqnSettings):
 
     task: Literal["source", "target"] = setting("target", "which task to learn")
     env_steps: int = setting(200_000, "environment steps to learn for, over all lanes", minimum=1)
-    memory_capacity: int = setting(30_000, "records in the replay memory (n_M)", minimum=1)
+    memory_capacity: int = setting(30_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
     epsilon_start: float = setting(0.02, "share of random actions when learning begins", minimum=0, maximum=1)
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
@@ -214,8 +216,9 @@ class TrainModelSettings(Settings):
         16,
         "filters of the first convolution, units of a hidden layer for vectors; the paper has 64",
         minimum=1,
+        maximum=16_384,
     )
-    blocks: int = setting(4, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1)
+    blocks: int = setting(4, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1, maximum=256)
     action_block: int = setting(
         0,
         "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)",
@@ -254,12 +257,13 @@ class LearnCorrSettings(Settings):
         32,
         "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64",
         minimum=1,
+        maximum=16_384,
     )
     blocks: int = setting(
-        6, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0
+        6, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
     )
     discriminator_filters: int = setting(
-        64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1
+        64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1, maximum=16_384
     )
     norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
     gan_loss: Literal["lsgan", "log"] = setting(
@@ -278,7 +282,7 @@ class LearnCorrSettings(Settings):
         "gradient steps between play tests on the target task; there is one at the end as well",
         minimum=1,
     )
-    eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0)
+    eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000)
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
 
@@ -290,7 +294,7 @@ class EvaluateSettings(Settings):
 
     task: Literal["source", "target"] = setting("target", "which task to play")
     policy: Literal["q", "random"] = setting("q", "who plays: a Q-function, or random actions")
-    games: int = setting(30, "games to play; every game that is begun counts", minimum=1)
+    games: int = setting(30, "games to play; every game that is begun counts", minimum=1, maximum=1_000_000)
     epsilon: float = setting(
         0.001,
         "share of random actions; a little keeps a greedy agent out of endless loops",
@@ -346,11 +350,10 @@ def resolve(
     names = {field.name for field in dataclasses.fields(settings_class)}
     values: dict[str, Any] = {}
     section = load_preset(preset).get(settings_class.stage, {})
-    for layer in (section, section.get(state_kind, {}), project_values):
+    own = {key: value for key, value in section.items() if not isinstance(value, dict)}
+    for layer in (own, section.get(state_kind, {}), project_values):
         for key, value in layer.items():
             name = key.replace("-", "_")
-            if isinstance(value, dict):
-                continue
             if name not in names:
                 raise UsageError(
                     f"[{settings_class.stage}] has no setting {key!r}",

@@ -89,8 +89,7 @@ class DqnLearner:
 def _ring_slots(settings: DqnSettings, spec: StateSpec, lanes: int) -> int:
     """Slots that hold ``memory_capacity`` records: besides them a ring has the open slot, the frames that its oldest
     states need, and a row for each reset (one in a hundred leaves room for the games of Atari)."""
-    least = spec.stack + settings.n_step + 2
-    return least + (-(-settings.memory_capacity * 101 // (100 * lanes)) if settings.replay else 0)
+    return spec.stack + settings.n_step + 2 - (-settings.memory_capacity * 101 // (100 * lanes))
 
 
 def _optimizer(network: nn.Module, settings: DqnSettings) -> torch.optim.Optimizer:
@@ -213,8 +212,10 @@ def learn_by_playing(
                 memory.record(actions, step)
                 states = stacker.push(step.frames, step.episode_steps)
                 progress.env_steps += int(step.valid.sum())
-                if not settings.replay and (
-                    batch := memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards)
+                if (
+                    not settings.replay
+                    and progress.env_steps > settings.learning_starts
+                    and (batch := memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards))
                 ):
                     loss = learner.update(batch)
 
@@ -302,6 +303,7 @@ def _play_test(
         epsilon=settings.eval_epsilon,
         random=numpy_generator(seed, "select", progress.env_steps),
         device=device,
+        poll=loop.poll,
     )
     progress.evaluated_at = progress.env_steps
     mean = float(np.mean(returns))

@@ -41,11 +41,13 @@ def main() -> None:
 <defs><marker id="a" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="5" markerHeight="5" orient="auto">
 <path d="M0 0 L8 4 L0 8 z" fill="#334155"/></marker></defs>
 <rect width="980" height="210" fill="#ffffff"/>
-<image href="{frames["target"]}" x="16" y="22" width="160" height="160"/><text x="96" y="202" class="small">a state of the target task</text>
+<image href="{frames["target"]}" x="16" y="22" width="160" height="160"/>
+<text x="96" y="202" class="small">a state of the target task</text>
 {arrow(184)}
 {box(232, "G_T", "correspondence")}
 {arrow(410)}
-<image href="{frames["source"]}" x="458" y="22" width="160" height="160"/><text x="538" y="202" class="small">its twin in the source task</text>
+<image href="{frames["source"]}" x="458" y="22" width="160" height="160"/>
+<text x="538" y="202" class="small">its twin in the source task</text>
 {arrow(626)}
 {box(674, "Q_S", "learnt long ago")}
 {arrow(852)}

@@ -218,7 +218,7 @@ class TestRanges:
             (TrainDqnSettings, {"lanes": 1024, "memory_capacity": 10**7}),
             (LearnCorrSettings, {"lambda_cyc": 0, "lambda_q": 0, "lambda_m": 0, "pool_size": 0, "eval_games": 0}),
             (LearnCorrSettings, {"blocks": 0, "constant_share": 1.0, "gradient_steps": 1}),
-            (TrainModelSettings, {"validation_share": 0.9, "action_block": 5}),
+            (TrainModelSettings, {"validation_share": 0.9, "blocks": 5, "action_block": 5}),
             (EvaluateSettings, {"games": 1, "epsilon": 0.0}),
         ],
     )
@@ -254,7 +254,7 @@ class TestContradictions:
 
     def test_an_action_block_beyond_the_last(self) -> None:
         with pytest.raises(UsageError, match="--action-block is 6") as raised:
-            TrainModelSettings(action_block=6)
+            TrainModelSettings(blocks=5, action_block=6)
         assert "only 5 blocks" in raised.value.hint
 
     @pytest.mark.parametrize("policy", ["", "q", "q:", "greedy", "random "])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ app = typer.Typer(
 )
 
 
+_debug = False
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"corrtool {__version__}")
@@ -50,8 +54,8 @@ def _options(
         False, "--debug", envvar="CORRTOOL_DEBUG", help="Show a traceback when something fails."
     ),
 ) -> None:
-    if debug:
-        os.environ["CORRTOOL_DEBUG"] = "1"
+    global _debug
+    _debug = debug
 
 
 for _module in (
@@ -71,6 +75,9 @@ for _module in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with the documented code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # λ and ° must not end a command where the locale is ASCII
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -78,6 +85,8 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command; returns its exit code. An error becomes one line on stderr, and a traceback with ``--debug``."""
     try:
         code = app(args=list(arguments), prog_name="corrtool", standalone_mode=False)
+        if code == 130:
+            print("corrtool: interrupted before there was anything to save", file=sys.stderr)
         return code if isinstance(code, int) else 0
     except CorrtoolError as error:
         return _fail(str(error), error.exit_code, error)
@@ -98,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
         if message is not None:
             text = message()
             return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
-        if type(error).__name__ == "OutOfMemoryError":
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
             return _fail(
                 "the device ran out of memory; use a smaller --batch-size, --filters or --memory-capacity",
                 1,
@@ -112,7 +121,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(message: str, code: int, error: BaseException) -> int:
-    if os.environ.get("CORRTOOL_DEBUG"):
+    if _debug:
         import traceback
 
         traceback.print_exception(error)

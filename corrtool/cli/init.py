@@ -92,7 +92,7 @@ def init(
     copies: dict[str, Path] = {}
     for role, identifier, views, kwargs in (
         ("source", source, source_view, source_kwarg),
-        ("target", target or source, target_view, target_kwarg),
+        ("target", target or source, target_view, target_kwarg or (None if target else source_kwarg)),
     ):
         tables[role] = {
             "id": identifier,

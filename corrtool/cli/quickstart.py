@@ -29,7 +29,12 @@ def quickstart(
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)
     ] = "auto",
-    preset: Annotated[str | None, typer.Option(help="Preset of the stages.", show_default="quickstart")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Preset of the stages.", show_default="quickstart", envvar="CORRTOOL_PRESET", show_envvar=False
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:

@@ -64,8 +64,8 @@ def prepare(common: Common, settings_class: type[S], given: dict[str, Any]) -> t
     settings = resolve_settings(project, settings_class, common.preset, given)
     device = resolve_device(common.device or project_default(project, "device", str, "auto"))
     seed = common.seed if common.seed is not None else project_default(project, "seed", int, 0)
-    if seed < 0:
-        raise UsageError(f"seed is {seed}", "give a whole number of at least 0")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
     if common.name is not None:
         from corrtool.project.artifacts import check_name
 

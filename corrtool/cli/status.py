@@ -49,9 +49,10 @@ def status(
 
 def _table(result: dict[str, Any], with_settings: bool) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
-        title=f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}",
+        title=Text(f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}"),
         title_justify="left",
     )
     for column in ("kind", "name", "size", "parents", *(["settings"] if with_settings else []), "state"):

@@ -26,6 +26,7 @@ class MemoryJournal:
         self._directory = directory
         self._blocks: list[list[int]] = [] if state is None else [list(block) for block in state["blocks"]]
         self._open_slot: dict[str, Any] = {} if state is None else state["open_slot"]
+        self._resumed_at: list[int] = [] if state is None else list(state["resumed_at"])
 
     def save(self, memory: ReplayMemory) -> dict[str, Any]:
         """Writes the slots since the last block; returns what the checkpoint must hold.
@@ -48,7 +49,8 @@ class MemoryJournal:
         self._blocks = [block for block in self._blocks if block[1] > memory.oldest_slot]
         newest = memory.slot_range(last, last + 1)
         open_slot = {"frames": newest.frames, "episode_steps": newest.fields["episode_steps"]}
-        return {"blocks": self._blocks, "open_slot": open_slot}
+        self._resumed_at = [slot for slot in self._resumed_at if slot > memory.oldest_slot]
+        return {"blocks": self._blocks, "open_slot": open_slot, "resumed_at": self._resumed_at}
 
     def prune(self) -> None:
         """Deletes everything that the newest checkpoint does not need."""
@@ -69,6 +71,8 @@ class MemoryJournal:
             blocks.append(read_rows(path, check_memory(path)))
         if self._blocks:
             memory.restore(blocks, self._blocks[-1][1])
-            memory.truncate_newest()
+            self._resumed_at.append(memory.slots_written)
+            for slot in self._resumed_at:
+                memory.truncate_before(slot)
         if self._open_slot:
             memory.open_slot(self._open_slot["frames"], self._open_slot["episode_steps"].astype(np.int64))

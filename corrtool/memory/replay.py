@@ -255,9 +255,11 @@ class ReplayMemory:
         valid[surplus] = False
         return rows
 
-    def truncate_newest(self) -> None:
-        """Ends the episodes of the newest slot by truncation: nothing that follows belongs to them."""
-        rows = self._slot_rows(self.slots_written - 1)
+    def truncate_before(self, slot: int) -> None:
+        """Ends the episodes of the slot before ``slot`` by truncation: nothing that follows belongs to them."""
+        if slot - 1 < self.oldest_slot:
+            return
+        rows = self._slot_rows(slot - 1)
         self.fields["truncated"][rows] |= self.fields["valid"][rows] & ~self.fields["terminated"][rows]
 
     def restore(self, blocks: list[MemoryRows], slots_written: int) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError, TrainingDivergedError, UsageError
 from corrtool.project.files import sha256_of_file, write_atomic
 from corrtool.project.sealed import (
     content_sha256,
@@ -74,7 +75,8 @@ def artifact_path(root: Path, kind: str, name: str) -> Path:
 def artifact_names(root: Path, kind: str) -> list[str]:
     """Names of all artifacts of a kind, whole or not."""
     folder, suffix = (root / "memories", ".zarr") if kind == "memory" else (root / "weights" / kind, ".safetensors")
-    return sorted(p.name[: -len(suffix)] for p in folder.glob(f"*{suffix}") if _NAME.fullmatch(p.name))
+    names = (path.name[: -len(suffix)] for path in folder.glob(f"*{suffix}"))
+    return sorted(name for name in names if _NAME.fullmatch(name))
 
 
 def read_artifact(root: Path, kind: str, name: str) -> Artifact:
@@ -102,13 +104,18 @@ def find_artifacts(root: Path, kind: str) -> list[Artifact]:
 
 
 def select_artifact(
-    root: Path, kind: str, name: str | None, fits: Callable[[dict[str, Any]], str | None], wanted: str
+    root: Path,
+    kind: str,
+    name: str | None,
+    fits: Callable[[dict[str, Any]], str | None],
+    wanted: str,
+    made_by: str,
 ) -> Artifact:
     """The artifact called ``name``, or the newest that fits.
 
     Args:
         fits: given a manifest, why the artifact does not fit, or None if it does.
-        wanted: what is looked for, in words, for the error message.
+        wanted, made_by: what is looked for and the command that makes it, in words, for the error message.
 
     Raises:
         ArtifactError: there is none, or the named one does not fit.
@@ -125,11 +132,21 @@ def select_artifact(
     broken = [n for n in artifact_names(root, kind) if n not in {a.name for a in find_artifacts(root, kind)}]
     if broken:
         raise ArtifactError(f"{KIND_WORDS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
-    raise ArtifactError(f"this project has no {wanted}", f"make it with 'corrtool {MADE_BY[kind]}'")
+    raise ArtifactError(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")
 
 
 def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> Artifact:
-    """Writes weights with their manifest as one sealed safetensors file."""
+    """Writes weights with their manifest as one sealed safetensors file.
+
+    Raises:
+        TrainingDivergedError: a weight is NaN or infinite; what was there stays.
+    """
+    for tensor_name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingDivergedError(
+                f"{tensor_name} of {KIND_WORDS[kind]} {name} became NaN or infinite, so it was not written",
+                "use a smaller --learning-rate",
+            )
     full = {
         "kind": kind,
         "name": name,

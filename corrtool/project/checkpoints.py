@@ -60,9 +60,11 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
+        name = f"{len(tensors)}:{name}"  # the number tells apart {"a/b": …} and {"a": {"b": …}}
         tensors[name] = value
         return {_TENSOR: name}
     if isinstance(value, np.ndarray):
+        name = f"{len(tensors)}:{name}"
         tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
         return {_ARRAY: name}
     if isinstance(value, dict):

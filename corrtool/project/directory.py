@@ -99,6 +99,9 @@ def create_project(
     Raises:
         UsageError: the directory is a project already, or a task cannot be understood.
     """
+    for place in (root, *root.parents):
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place} is a file", "give another directory")
     if (root / PROJECT_FILE).exists() and not overwrite:
         raise UsageError(
             f"{root} is a project already",
@@ -122,6 +125,10 @@ def create_project(
         for key, values in nested.items():
             if values:
                 text += f"\n[{role}.{key}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"a keyword argument cannot be written into {PROJECT_FILE}: {error}") from None
     write_atomic(root / PROJECT_FILE, text.encode())
     return Project(root)
 

@@ -52,7 +52,7 @@ def publish_directory(staged: Path, final: Path) -> None:
     """Moves the finished directory ``staged`` to ``final``, replacing what is there.
 
     A directory cannot be renamed over another one, so the old one steps aside first;
-    :func:`recover_directories` puts it back if the process dies between the two renames.
+    :func:`recover_directory` puts it back if the process dies between the two renames.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     sync_tree(staged)
@@ -65,14 +65,13 @@ def publish_directory(staged: Path, final: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def recover_directories(parent: Path) -> None:
-    """Undoes a replacement that was cut short (see :func:`publish_directory`). Call under the artifact's lock."""
-    for replaced in parent.glob(f".*{REPLACED_SUFFIX}"):
-        final = parent / replaced.name[1 : -len(REPLACED_SUFFIX)]
-        if final.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-        else:
-            replaced.rename(final)
+def recover_directory(final: Path) -> None:
+    """Undoes a replacement of ``final`` that was cut short (see :func:`publish_directory`). Call under its lock."""
+    replaced = final.with_name(f".{final.name}{REPLACED_SUFFIX}")
+    if final.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+    elif replaced.exists():
+        replaced.rename(final)
 
 
 def sweep_partial(directory: Path) -> None:

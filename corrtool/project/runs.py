@@ -24,6 +24,8 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import (
     Artifact,
     artifact_path,
+    artifact_problems,
+    check_memory,
     check_name,
     read_artifact,
     save_weights,
@@ -31,7 +33,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.checkpoints import load_checkpoint, save_checkpoint
 from corrtool.project.directory import Project
-from corrtool.project.files import publish_directory, recover_directories, sweep_partial, write_atomic
+from corrtool.project.files import publish_directory, recover_directory, sweep_partial, write_atomic
 from corrtool.project.locks import lock_artifacts
 from corrtool.project.sealed import read_sealed_json, seal_json
 from corrtool.reporting.metrics import MetricsLog
@@ -59,6 +61,10 @@ class RunRequest:
     produces: list[tuple[str, str]]
     state_kind: str
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for _, name in [("run", self.name), *self.produces]:
+            check_name(name)
 
     @property
     def fingerprint(self) -> str:
@@ -95,6 +101,8 @@ class Run:
         """The state of the last checkpoint, or None; opens the metrics where that state left them."""
         state = load_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
         if state is not None:
+            if state["fingerprint"] != self.request.fingerprint:
+                raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
             self.resumptions = int(state["resumptions"]) + 1
         self.metrics = MetricsLog(
             self.directory, 0 if state is None else int(state["metrics_bytes"]), self._tensorboard
@@ -104,7 +112,12 @@ class Run:
 
     def save(self, stage_state: dict[str, Any]) -> None:
         """Writes a checkpoint: ``stage_state`` and where the metrics stand."""
-        state = {"resumptions": self.resumptions, "metrics_bytes": self.metrics.sync(), "stage": stage_state}
+        state = {
+            "fingerprint": self.request.fingerprint,
+            "resumptions": self.resumptions,
+            "metrics_bytes": self.metrics.sync(),
+            "stage": stage_state,
+        }
         save_checkpoint(self.checkpoint_path, state)
 
     def manifest(self, **more: Any) -> dict[str, Any]:
@@ -188,6 +201,9 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
         return None
     if not all(artifact_path(project.root, kind, name).exists() for kind, name in request.produces):
         return None
+    for kind, name in request.produces:
+        for problem in artifact_problems(project.root, kind, name):
+            raise problem
     result: dict[str, Any] = record["result"]
     return result
 
@@ -218,7 +234,9 @@ def open_run(
     """
     stage = request.settings.stage
     with lock_artifacts(project.root, request.produces or [(stage, request.name)]):
-        recover_directories(project.root / "memories")
+        for kind, name in request.produces:
+            if kind == "memory":
+                recover_directory(artifact_path(project.root, kind, name))
         directory = run_directory(project.root, stage, request.name)
         if directory.exists() and overwrite and not _is_interrupted(directory, request):
             shutil.rmtree(directory)
@@ -233,8 +251,12 @@ def open_run(
 
 
 def _is_interrupted(directory: Path, request: RunRequest) -> bool:
+    """Whether the directory holds an equal run that can go on: its record, checkpoint and journal are whole."""
     try:
         record = read_sealed_json(directory / "run.json")
+        state = load_checkpoint(directory / "checkpoint.safetensors")
+        for first, last in state["stage"].get("journal", {}).get("blocks", []):
+            check_memory(directory / "journal" / f"{first}-{last}.zarr")
     except ArtifactError:
         return False
-    return record.get("fingerprint") == request.fingerprint and record.get("state") == "running"
+    return record.get("state") == "running" and record.get("fingerprint") == state["fingerprint"] == request.fingerprint

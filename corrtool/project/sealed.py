@@ -52,7 +52,13 @@ def seal_json(value: dict[str, Any]) -> bytes:
 
 def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
     """``tensors`` with ``value`` as the bytes of a sealed safetensors file, readable with plain safetensors."""
-    ready = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    ready: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        flat = tensor.detach().to("cpu").contiguous()
+        shared = flat.untyped_storage().data_ptr() in seen  # safetensors refuses tensors that share memory
+        seen.add(flat.untyped_storage().data_ptr())
+        ready[name] = flat.clone() if shared else flat
     content: bytes = safetensors.torch.save(ready, metadata={METADATA_KEY: _sealable(value)})
     return _seal(content, _TENSOR_MARKER)
 

@@ -20,7 +20,7 @@ class MetricsLog:
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "metrics.jsonl"
         self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(keep_bytes)
+        self._file.truncate(min(keep_bytes, path.stat().st_size))
         self._file.seek(0, os.SEEK_END)
         self._events = _event_writer(directory / "events") if tensorboard else None
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import Artifact, select_artifact
+from corrtool.project.artifacts import MADE_BY, Artifact, select_artifact
 from corrtool.project.directory import Project
 from corrtool.project.runs import Run, RunRequest, finished_result, open_run
 from corrtool.reporting.console import Console
@@ -70,8 +70,8 @@ class StageContext:
             "name": request.name,
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],
-            "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
             **request.identity(),
+            "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
         }
 
     def source_q(self, name: str | None = None) -> Artifact:
@@ -96,7 +96,8 @@ class StageContext:
                 return f"it belongs to the {manifest.get('role')} task"
             return None
 
-        return select_artifact(self.project.root, kind, name, fits, wanted)
+        made_by = "train-dqn" if kind == "memory" and task.role == "source" else MADE_BY[kind]
+        return select_artifact(self.project.root, kind, name, fits, wanted, made_by)
 
     def correspondence(self, name: str | None = None) -> Artifact:
         """The named correspondence, or the newest one between the two tasks; the best of a training, not its last."""
@@ -112,7 +113,9 @@ class StageContext:
                 return "it is the last of a training, not the best"
             return None
 
-        return select_artifact(self.project.root, "corr", name, fits, "correspondence between its two tasks")
+        return select_artifact(
+            self.project.root, "corr", name, fits, "correspondence between its two tasks", MADE_BY["corr"]
+        )
 
 
 def require_same_actions(source_actions: int, target_actions: int) -> None:

@@ -67,7 +67,8 @@ def learn_corr(
         "angle_init": settings.angle_init,
     }
     _check_networks(inputs, generator, settings)
-    name = context.name or f"{kind}-cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}"
+    weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")
+    name = context.name or f"{kind}-{weights}"
     request = RunRequest(
         settings,
         name,

@@ -25,6 +25,7 @@ from corrtool.tasks.atari import NoopReset
 from corrtool.tasks.task import Task
 
 gymnasium.register_envs(ale_py)
+gymnasium.logger.min_level = gymnasium.logger.ERROR  # its warnings are for those who write environments
 
 _ATARI_ENTRY_POINT = "ale_py.env:AtariEnv"
 
@@ -33,7 +34,7 @@ def _registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     """The registered environment, importing the module of ``module:Id``. Raises :class:`UsageError`."""
     try:
         env_spec = gymnasium.envs.registration._find_spec(identifier)
-    except (gymnasium.error.Error, ImportError, ValueError) as error:
+    except Exception as error:  # importing the module of module:Id runs anything
         reason = " ".join(str(error).split())
         raise UsageError(
             f"unknown environment {identifier!r} ({reason})", "give the id of a registered environment"
@@ -104,8 +105,12 @@ class Lanes:
         self._first_action = int(actions.start)
         self._observe = _reader(task, self._env.single_observation_space)
         self.spec = self._observe.spec
-        for view in task.views:
-            self.spec = view.spec(self.spec)
+        try:
+            for view in task.views:
+                self.spec = view.spec(self.spec)
+        except UsageError:
+            self._env.close()
+            raise
         self._over = np.zeros(count, dtype=bool)
         self._episode_steps = np.zeros(count, dtype=np.int64)
         self._pending: NDArray[np.int64] | None = None
@@ -119,7 +124,10 @@ class Lanes:
     def reset(self, seeds: list[int]) -> NDArray[Any]:
         """Starts every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
         vector_seeds = np.asarray(seeds, dtype=np.int64) if isinstance(self._env, AtariVectorEnv) else list(seeds)
-        observations, _ = self._env.reset(seed=vector_seeds)
+        try:
+            observations, _ = self._env.reset(seed=vector_seeds)
+        except Exception as error:  # whatever an environment raises
+            raise self._raised(error) from error
         self._over[:] = False
         self._episode_steps[:] = 0
         return self._frames(observations)
@@ -133,11 +141,15 @@ class Lanes:
 
     def receive(self) -> LaneStep:
         """Ends the step begun by :meth:`send`."""
-        if isinstance(self._env, AtariVectorEnv):
-            result = self._env.recv()
-        else:
-            result = self._env.step(self._pending)
+        try:
+            result = self._env.recv() if isinstance(self._env, AtariVectorEnv) else self._env.step(self._pending)
+        except Exception as error:  # whatever an environment raises
+            raise self._raised(error) from error
         observations, rewards, terminated, truncated, _ = result
+        if not np.isfinite(rewards).all():
+            raise CorrtoolError(
+                f"the {self.task.role} task's environment {self.task.id} gave a reward that is no number"
+            )
         valid = ~self._over
         terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
         self._episode_steps = np.where(valid, self._episode_steps + 1, 0)
@@ -156,8 +168,18 @@ class Lanes:
         self.send(actions)
         return self.receive()
 
+    def _raised(self, error: Exception) -> CorrtoolError:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return CorrtoolError(
+            f"the {self.task.role} task's environment {self.task.id} raised {reason}", "mend the environment"
+        )
+
     def _frames(self, observations: Any) -> NDArray[Any]:
         frames = self._observe(observations)
+        if self.spec.kind == VECTOR and not np.isfinite(frames).all():
+            raise CorrtoolError(
+                f"the {self.task.role} task's environment {self.task.id} gave an observation that is no number"
+            )
         for view in self.task.views:
             frames = view.frames(frames)
         return frames
@@ -172,7 +194,7 @@ def probe(task: Task) -> tuple[StateSpec, int]:
 def _atari_vector_env(task: Task, count: int) -> AtariVectorEnv:
     """The fast path. Every default that differs from ``gymnasium.make`` is set here."""
     p = task.preprocessing
-    game = gymnasium.spec(task.id).kwargs["game"]
+    game = _registered(task.id).kwargs["game"]
     size = p.screen_size or 84
     return AtariVectorEnv(
         game,
@@ -199,6 +221,10 @@ def _make_single(task: Task) -> gymnasium.Env[Any, Any]:
     """One environment of the slower path, wrapped so that it shows what the fast path would."""
     p = task.preprocessing
     if task.is_atari:
+        if not p.max_pool:
+            raise UsageError(
+                "--no-max-pool needs ale-py's vector environment", "leave the environment's keyword arguments out"
+            )
         env: gymnasium.Env[Any, Any] = gymnasium.make(
             task.id,
             disable_env_checker=True,

@@ -68,15 +68,22 @@ class Preprocessing:
         return values if is_atari else {k: v for k, v in values.items() if k not in self.ATARI_ONLY}
 
 
-_MINIMA = {"frame_skip": 1, "noop_max": 0, "max_episode_frames": 1, "screen_size": 16, "stack": 1}
+_RANGES = {
+    "frame_skip": (1, 1_000),
+    "noop_max": (0, 10_000),
+    "max_episode_frames": (1, 10**8),
+    "screen_size": (16, 4_096),
+    "stack": (1, 64),
+}
 
 
 def _check_value(name: str, value: Any) -> None:
-    if name in _MINIMA:
+    if name in _RANGES:
+        low, high = _RANGES[name]
         if name == "screen_size" and value is None:
             return
-        if type(value) is not int or value < _MINIMA[name] or value > 10**8:
-            raise UsageError(f"{flag_name(name)} is {value!r}", f"give it a whole number of at least {_MINIMA[name]}")
+        if type(value) is not int or not low <= value <= high:
+            raise UsageError(f"{flag_name(name)} is {value!r}", f"give it a whole number from {low} to {high}")
     elif name == "repeat_action_probability":
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise UsageError(f"{flag_name(name)} is {value!r}", "give it a probability")

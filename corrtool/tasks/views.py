@@ -40,6 +40,11 @@ def _require(kind: str, spec: StateSpec, text: str) -> None:
         raise UsageError(f"view {text!r} is for {kind} states, but this task has {spec.kind} states", "remove the view")
 
 
+def _shortest(number: float) -> str:
+    """A number as text that no other number has: 90.0 → 90, 33.3333333 as it is."""
+    return repr(float(number)).removesuffix(".0")
+
+
 @dataclass(frozen=True)
 class Rotate:
     """``rotate:DEG``: counter-clockwise. Quarter turns are exact; other angles are sampled bilinearly about the centre."""
@@ -53,7 +58,7 @@ class Rotate:
 
     def frames(self, frames: Frames) -> Frames:
         if self.degrees % 90 == 0:
-            return np.ascontiguousarray(np.rot90(frames, int(self.degrees // 90), axes=(-2, -1)))
+            return np.rot90(frames, int(self.degrees // 90), axes=(-2, -1)).copy()
         height, width = frames.shape[-2:]
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), self.degrees, 1.0)
         turned = [
@@ -63,7 +68,7 @@ class Rotate:
         return np.stack(turned).reshape(frames.shape)
 
     def identity(self) -> str:
-        return f"rotate:{self.degrees:g}"
+        return f"rotate:{_shortest(self.degrees)}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Flip:
         return spec
 
     def frames(self, frames: Frames) -> Frames:
-        return np.ascontiguousarray(np.flip(frames, axis=-1 if self.axis == "h" else -2))
+        return np.flip(frames, axis=-1 if self.axis == "h" else -2).copy()
 
     def identity(self) -> str:
         return f"flip:{self.axis}"
@@ -167,7 +172,7 @@ class Scale:
         return scaled
 
     def identity(self) -> str:
-        return "scale:" + ",".join(f"{factor:g}" for factor in self.factors)
+        return "scale:" + ",".join(map(_shortest, self.factors))
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ class Affine:
             offset = tuple(float(x) for x in content.get("offset", [0.0] * len(matrix)))
         except OSError as error:
             raise UsageError(f"the affine view cannot read {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise UsageError(f"{path} is no affine view", 'write {"matrix": [[…], …], "offset": […]} into it') from None
         if not matrix or not matrix[0] or len({len(row) for row in matrix}) != 1 or len(offset) != len(matrix):
             raise UsageError(f"{path}: the matrix needs rows of one length and the offset one number per row")

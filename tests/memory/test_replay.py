@@ -224,7 +224,7 @@ class TestRowsOfAMemory:
         memory = ReplayMemory(vectors(1), 3, 10, CPU)
         lanes = MadeUpLanes(vectors(1), 3, seed=3, longest=3).play(5, memory)
         memory.slots_written -= 1  # the open slot is not part of what a journal restores
-        memory.truncate_newest()
+        memory.truncate_before(memory.slots_written)
         newest = lanes.history[4]
         assert np.array_equal(memory.fields["truncated"][12:15], newest.valid & ~newest.terminated)
         assert np.array_equal(memory.fields["truncated"][:12], np.concatenate([s.truncated for s in lanes.history[:4]]))

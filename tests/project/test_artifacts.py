@@ -135,26 +135,26 @@ class TestSelection:
             return None if manifest["role"] == "source" else "it belongs to the target task"
 
         assert [artifact.name for artifact in find_artifacts(tmp_path, "q")] == ["other", "new", "old"]
-        assert select_artifact(tmp_path, "q", None, fits, "Q-function of the source").name == "new"
-        assert select_artifact(tmp_path, "q", "old", fits, "Q-function of the source").name == "old"
+        assert select_artifact(tmp_path, "q", None, fits, "Q-function of the source", "train-dqn").name == "new"
+        assert select_artifact(tmp_path, "q", "old", fits, "Q-function of the source", "train-dqn").name == "old"
         with pytest.raises(ArtifactError, match="Q-function other does not fit: it belongs to the target task"):
-            select_artifact(tmp_path, "q", "other", fits, "Q-function of the source")
+            select_artifact(tmp_path, "q", "other", fits, "Q-function of the source", "train-dqn")
 
     def test_without_any_says_how_to_make_one(self, tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match="this project has no model of it") as raised:
-            select_artifact(tmp_path, "model", None, lambda _: None, "model of it")
+            select_artifact(tmp_path, "model", None, lambda _: None, "model of it", "train-model")
         assert raised.value.hint == "make it with 'corrtool train-model'"
 
     def test_says_so_where_the_only_one_is_damaged(self, tmp_path: Path) -> None:
         save(tmp_path, "q1").path.write_bytes(b"nonsense")
         assert find_artifacts(tmp_path, "q") == []
         with pytest.raises(ArtifactError, match="Q-function q1 is damaged"):
-            select_artifact(tmp_path, "q", None, lambda _: None, "Q-function")
+            select_artifact(tmp_path, "q", None, lambda _: None, "Q-function", "train-dqn")
 
     @pytest.mark.parametrize("name", ["../q1", "a\n", ".q"])
     def test_of_a_name_that_is_none_is_refused(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(UsageError, match="is no artifact name"):
-            select_artifact(tmp_path, "q", name, lambda _: None, "Q-function")
+            select_artifact(tmp_path, "q", name, lambda _: None, "Q-function", "train-dqn")
 
 
 class TestMemories:

@@ -11,7 +11,7 @@ import pytest
 from corrtool.project import files
 from corrtool.project.files import (
     publish_directory,
-    recover_directories,
+    recover_directory,
     sha256_of_file,
     sweep_partial,
     sync_tree,
@@ -124,7 +124,7 @@ class TestPublishDirectory:
             publish_directory(staged, memories / "m.zarr")
         monkeypatch.undo()
 
-        recover_directories(memories)
+        recover_directory(memories / "m.zarr")
         assert tree(memories) == {"m.zarr/c/0": b"new" if renames == 2 else b"old"}
 
     def test_works_again_after_a_crash_that_nobody_recovered(self, tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ class TestPublishDirectory:
     def test_recovery_leaves_everything_else_alone(self, tmp_path: Path) -> None:
         directory(tmp_path / "m.zarr", "whole")
         directory(tmp_path / ".hidden", "hidden")
-        recover_directories(tmp_path)
+        recover_directory(tmp_path / "m.zarr")
         assert tree(tmp_path) == {"m.zarr/c/0": b"whole", ".hidden/c/0": b"hidden"}
 
     def test_recovery_of_a_directory_that_is_not_there_does_nothing(self, tmp_path: Path) -> None:
-        recover_directories(tmp_path / "nowhere")
+        recover_directory(tmp_path / "nowhere" / "m.zarr")
         assert not (tmp_path / "nowhere").exists()
 
 

@@ -82,14 +82,18 @@ class TestBothAtariPathsAgree:
         [
             {"grayscale": False, "screen_size": 42},
             {"frame_skip": 2, "noop_max": 0, "full_action_space": True},
-            {"max_pool": False},
         ],
-        ids=["colour-42", "skip-2", "no-max-pool"],
+        ids=["colour-42", "skip-2"],
     )
     def test_with_other_preprocessing(self, given: dict[str, Any]) -> None:
         (first, fast), (first_slow, slow) = both_paths(task(**given), 30, lanes=1)
         assert np.array_equal(first, first_slow)
         assert_equal_steps(fast, slow)
+
+    def test_without_max_pooling_only_the_fast_one_plays(self) -> None:
+        Lanes(task(max_pool=False), 1)
+        with pytest.raises(UsageError, match="max-pool"):
+            Lanes(task(max_pool=False), 1, through_gymnasium=True)
 
     def test_a_time_limit_truncates_at_the_same_step(self) -> None:
         (_, fast), (_, slow) = both_paths(task(max_episode_frames=400), 205)
