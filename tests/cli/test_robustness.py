@@ -1,0 +1,149 @@
+"""What went wrong once, and must not again: divergence, environments that misbehave, damaged runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import run_in_process
+
+TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
+
+
+class Misbehaving(gymnasium.Env[Any, Any]):
+    """A two-dimensional environment that does one thing wrong in its fifth step."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        self.steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        now = self.steps >= 5
+        if now and self.fault == "raises":
+            raise ValueError("boom")
+        observation = np.full(2, np.nan if now and self.fault == "observation" else 0.5, np.float32)
+        return observation, float("nan") if now and self.fault == "reward" else 1.0, False, False, {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> None:
+    gymnasium.register("Misbehaving-v0", Misbehaving)
+
+
+def interrupted(lab: Path, *arguments: object) -> int:
+    """Runs a stage in this process and sends it SIGTERM once it has begun."""
+    record = lab / "runs" / str(arguments[0])
+
+    def stop() -> None:
+        while not list(record.glob("*/run.json")):
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    code = run_in_process(*arguments, "-p", lab)
+    thread.join()
+    return code
+
+
+@pytest.mark.parametrize(("fault", "says"), [("raises", "boom"), ("observation", "no number"), ("reward", "no number")])
+def test_an_environment_that_misbehaves_ends_the_stage_and_is_named(
+    tmp_path: Path, fault: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = tmp_path / "lab"
+    assert run_in_process("init", lab, "--source", "Misbehaving-v0", "--source-kwarg", f"fault={fault}", "--quiet") == 0
+    for stage in ("train-dqn", "collect"):
+        assert run_in_process(stage, "-p", lab, *TINY) == 1
+        error = capsys.readouterr().err
+        assert says in error and "Misbehaving-v0" in error and error.count("\n") == 1
+    assert not list((lab / "memories").glob("*")) if (lab / "memories").exists() else True
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train-dqn", "--learning-rate", 1e30, "--optimizer", "sgd", "--loss", "squared", "--max-gradient-norm", 0),
+        ("train-model", "--learning-rate", 1e30),
+        ("learn-corr", "--learning-rate", 1e30, "--eval-games", 0),
+    ],
+    ids=lambda command: command[0],
+)
+def test_weights_that_diverged_are_never_written(
+    cartpole: Callable[..., Path], command: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    for stage in ("train-dqn", "collect", "train-model")[
+        : {"train-dqn": 0, "train-model": 1, "learn-corr": 3}[command[0]]
+    ]:
+        assert run_in_process(stage, "-p", lab, *TINY) == 0
+    before = sorted((lab / "weights").rglob("*.safetensors")) if (lab / "weights").exists() else []
+    assert run_in_process(*command, "-p", lab, *TINY, "--name", "boom") == 1
+    assert "NaN or infinite" in capsys.readouterr().err
+    assert [p for p in sorted((lab / "weights").rglob("*.safetensors")) if p not in before] == []
+
+
+def test_a_run_without_target_network_can_be_interrupted_and_goes_on(cartpole: Callable[..., Path]) -> None:
+    lab = cartpole()
+    command = ("train-dqn", *TINY, "--no-target-network", "--env-steps", 30_000)
+    assert interrupted(lab, *command) == 143
+    assert run_in_process(*command, "-p", lab) == 0
+
+
+def test_overwrite_replaces_an_interrupted_run_whose_checkpoint_is_damaged(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    command = ("train-dqn", *TINY, "--env-steps", 20_000)
+    assert interrupted(lab, *command) == 143
+    checkpoint = lab / "runs" / "train-dqn" / "source-dqn" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert run_in_process(*command, "-p", lab) == 3
+    assert "checkpoint.safetensors is damaged" in capsys.readouterr().err
+    assert run_in_process(*command, "-p", lab, "--overwrite") == 0
+
+
+def test_damaged_weights_are_not_done_already(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = pong_copy / "weights" / "model" / "source-dqn.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert run_in_process("train-model", "-p", pong_copy, *TINY) == 3
+    assert "source-dqn.safetensors is damaged" in capsys.readouterr().err
+    assert run_in_process("train-model", "-p", pong_copy, *TINY, "--overwrite") == 0
+
+
+def test_dry_run_names_its_inputs(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", "--json", "--name", "x") == 0
+    assert json.loads(capsys.readouterr().out)["inputs"]["q"] == "q source-dqn"
+
+
+def test_names_are_refused_before_the_work(pong_lab: Path) -> None:
+    assert run_in_process("learn-corr", "-p", pong_lab, *TINY, "--name", "x" * 100) == 2
+
+
+def test_a_file_in_the_way_of_a_project_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert run_in_process("init", tmp_path / "file" / "lab", "--source", "CartPole-v1") == 2
+
+
+def test_a_project_in_a_directory_that_looks_like_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab = tmp_path / "a[/b]"
+    assert run_in_process("init", lab, "--source", "CartPole-v1", "--quiet") == 0
+    assert run_in_process("status", "-p", lab) == 0
+    assert "[/b]" in capsys.readouterr().out
