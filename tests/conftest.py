@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers side by side: more threads than cores only wait
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,15 @@ class SmokeRun:
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     """`examples/smoke.sh`, run once: every stage on real Pong and rotated Pong at `--preset tiny`."""
-    lab = tmp_path_factory.mktemp("pong") / "lab"
-    return SmokeRun(run_example("smoke.sh", lab), lab)
+    shared = (
+        tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.getbasetemp()
+    )
+    lab, record = shared / "smoke" / "lab", shared / "smoke.json"
+    with filelock.FileLock(shared / "smoke.lock"):  # the workers of pytest-xdist share one run
+        if not record.exists():
+            outcome = run_example("smoke.sh", lab)
+            record.write_text(json.dumps([outcome.code, outcome.out, outcome.err]))
+    return SmokeRun(Outcome(*json.loads(record.read_text())), lab)
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_damage_is_named_and_refused_and_costs_nothing_else(
     content = bytearray(q.read_bytes())
     content[len(content) // 2] ^= 1
     q.write_bytes(content)
-    assert run_in_process("evaluate", "-p", pong_copy, "--preset", "tiny") == 3
+    assert run_in_process("evaluate", "-p", pong_copy, "--preset", "tiny", "--games", 1) == 3
     assert "source-dqn.safetensors is damaged" in capsys.readouterr().err
     chunk = next((pong_copy / "memories" / "target-random.zarr").rglob("c/0*"))
     shutil.rmtree(chunk) if chunk.is_dir() else chunk.unlink()

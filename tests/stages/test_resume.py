@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from corrtool.reporting.metrics import read_metrics
 
-LEARN = ("learn-corr", "--preset", "tiny", "--gradient-steps", "60", "--eval-every", "30", "--filters", "2")
+LEARN = ("learn-corr", "--preset", "tiny", "--gradient-steps", "110", "--eval-every", "60", "--filters", "2")
 MODEL = ("train-model", "--preset", "tiny", "--gradient-steps", "120")
 
 
@@ -31,8 +31,8 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
 
 
 def interrupt(lab: Path, command: tuple[str, ...], name: str, number: int) -> int:
-    """Starts a stage as a process, checkpointing at every step, and sends the signal once it has a checkpoint."""
-    code = "import corrtool.stages.loop as l; l.CHECKPOINT_SECONDS = 0; l.CHECKPOINT_SHARE = 1; from corrtool.cli import main; main()"
+    """Starts a stage as a process, checkpointing twice a second, and sends the signal once it has a checkpoint."""
+    code = "import corrtool.stages.loop as l; l.CHECKPOINT_SECONDS = 0.5; l.CHECKPOINT_SHARE = 1; from corrtool.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *command, "-p", str(lab), "--name", name, "--device", "cpu"],
         stderr=subprocess.PIPE,
