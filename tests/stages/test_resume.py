@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from corrtool.reporting.metrics import read_metrics
 
 LEARN = ("learn-corr", "--preset", "tiny", "--gradient-steps", "110", "--eval-every", "60", "--filters", "2")
-MODEL = ("train-model", "--preset", "tiny", "--gradient-steps", "120")
+MODEL = ("train-model", "--preset", "tiny", "--gradient-steps", "200")
 
 
 def weights(lab: Path, kind: str, name: str) -> dict[str, torch.Tensor]:
