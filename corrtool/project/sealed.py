@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from corrtool.errors import ArtifactError
@@ -59,7 +59,7 @@ def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
         shared = flat.untyped_storage().data_ptr() in seen  # safetensors refuses tensors that share memory
         seen.add(flat.untyped_storage().data_ptr())
         ready[name] = flat.clone() if shared else flat
-    content: bytes = safetensors.torch.save(ready, metadata={METADATA_KEY: _sealable(value)})
+    content: bytes = tensors_to_bytes(ready, metadata={METADATA_KEY: _sealable(value)})
     return _seal(content, _TENSOR_MARKER)
 
 
@@ -69,7 +69,7 @@ def content_sha256(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu").contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(safetensors.torch.save({"": tensor}))
+        digest.update(tensors_to_bytes({"": tensor}))
     return digest.hexdigest()
 
 
@@ -90,7 +90,7 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     content = _read(path)
     if not _seal_holds(content, _TENSOR_MARKER):
         raise damaged(path)
-    tensors = safetensors.torch.load(content)
+    tensors = tensors_from_bytes(content)
     return tensors, _metadata(content, path)
 
 
