@@ -105,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         message = getattr(error, "format_message", None)  # an error of Typer's own parser
         if message is not None:
-            text = message()
+            text = message().replace("Value error, ", "")
             return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
             return _fail(

@@ -17,7 +17,7 @@ HELP = "Play a task, by default the target at random, and write a replay memory.
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    add_stage(app, CollectSettings, HELP, _work, _lines, [])
+    add_stage(app, CollectSettings, HELP, _work, lines, [])
 
 
 def _work(context: StageContext, settings: CollectSettings, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def _work(context: StageContext, settings: CollectSettings, chosen: dict[str, An
     return collect(context, settings)
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for people."""
     per_record = result["bytes"] / result["records"]
     return [f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on disk"]

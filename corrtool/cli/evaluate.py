@@ -18,7 +18,7 @@ HELP = "Play fresh games, by default of the target with the newest correspondenc
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    add_stage(app, EvaluateSettings, HELP, _work, _lines, player_options())
+    add_stage(app, EvaluateSettings, HELP, _work, lines, player_options())
 
 
 def player_options() -> list[Any]:
@@ -41,7 +41,8 @@ def _work(context: StageContext, settings: EvaluateSettings, chosen: dict[str, A
     return evaluate(context, settings, **chosen)
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for people."""
     low, high = result["ci95"]
     who = "random play" if result["policy"] == "random" else result["q"]
     who += "" if result["corr"] is None else f" through {result['corr']}"

@@ -21,7 +21,7 @@ HELP = "Go on learning on the target task by DQN, with the correspondence held f
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     scratch = extra("from_scratch", bool, False, "Start from new weights, without a correspondence.")
-    add_stage(app, FinetuneSettings, HELP, _work, _lines, [*player_options(), scratch])
+    add_stage(app, FinetuneSettings, HELP, _work, lines, [*player_options(), scratch])
 
 
 def _work(context: StageContext, settings: FinetuneSettings, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -30,5 +30,6 @@ def _work(context: StageContext, settings: FinetuneSettings, chosen: dict[str, A
     return finetune(context, settings, **chosen)
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for people."""
     return [learning_line(result)]

@@ -27,7 +27,7 @@ def add(app: typer.Typer) -> None:
         extra("source_memory", str | None, None, "Memory of the source task; otherwise the newest."),
         extra("target_memory", str | None, None, "Memory of the target task; otherwise the newest."),
     ]
-    add_stage(app, LearnCorrSettings, HELP, _work, _lines, extras)
+    add_stage(app, LearnCorrSettings, HELP, _work, lines, extras)
 
 
 def _work(context: StageContext, settings: LearnCorrSettings, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def _work(context: StageContext, settings: LearnCorrSettings, chosen: dict[str, 
     return learn_corr(context, settings, **chosen)
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for people."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     if result["best_mean_return"] is not None:
         line += f"; the best play test, {result['best_mean_return']:.2f}, came after {result['best_gradient_steps']:,}"

@@ -41,13 +41,22 @@ def status(
         "unfinished_runs": runs,
     }
     console = Console(quiet=quiet, json=json)
-    console.result(result, _table(result, settings))
-    if not json and not quiet:
-        for run in runs:
+    console.result(result, _table(result) if artifacts else ["no artifacts yet; 'corrtool train-dqn' makes the first"])
+    if json or quiet:
+        return
+    if settings:
+        for a in artifacts:
+            console.say(
+                f"{a['kind']} {a['name']}: " + " ".join(f"{key}={value}" for key, value in a["settings"].items())
+            )
+    for run in runs:
+        if run["process"]:
+            console.say(f"going on: {run['stage']} {run['name']}, {run['process']}")
+        else:
             console.say(f"unfinished: {run['stage']} {run['name']}; the same command goes on with it: {run['command']}")
 
 
-def _table(result: dict[str, Any], with_settings: bool) -> Table:
+def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -55,25 +64,33 @@ def _table(result: dict[str, Any], with_settings: bool) -> Table:
         title=Text(f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}"),
         title_justify="left",
     )
-    for column in ("kind", "name", "size", "parents", *(["settings"] if with_settings else []), "state"):
+    for column in ("kind", "name", "size", "parents", "outcome", "state"):
         table.add_column(column, overflow="fold")
     for a in result["artifacts"]:
-        size = (
-            f"{a['records']:,} records"
-            if a["records"] is not None
-            else f"{a['parameters']:,} parameters"
-            if a["parameters"] is not None
-            else "?"
-        )
         parents = "\n".join(f"{use.replace('_', ' ')} {parent['name']}" for use, parent in a["parents"].items())
-        chosen = [" ".join(f"{name}={value}" for name, value in a["settings"].items())] if with_settings else []
         colour = "green" if a["state"] == "whole" else "red"
-        table.add_row(
-            a["kind"],
-            a["name"],
-            f"{size}\n{a['bytes'] / 1e6:,.1f} MB",
-            parents or "–",
-            *chosen,
-            f"[{colour}]{a['state']}",
-        )
+        table.add_row(a["kind"], a["name"], _size(a), parents or "–", _outcome(a) or "–", f"[{colour}]{a['state']}")
     return table
+
+
+def _size(artifact: dict[str, Any]) -> str:
+    size = artifact["bytes"]
+    on_disk = f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+    for counted in ("records", "parameters"):
+        if artifact[counted] is not None:
+            return f"{artifact[counted]:,} {counted if artifact[counted] != 1 else counted[:-1]}\n{on_disk}"
+    return on_disk
+
+
+def _outcome(artifact: dict[str, Any]) -> str:
+    """What its training came to; a memory says nothing of that kind."""
+    summary = artifact["summary"] or {}
+    if artifact["kind"] == "model" and "l1_changing" in summary:
+        return f"error {summary['l1_changing']:.3f} over what changes\npersistence {summary['l1_changing_persistence']:.3f}"
+    if artifact["kind"] == "q" and summary.get("mean_return_20") is not None:
+        return f"mean return {summary['mean_return_20']:.1f}\nafter {summary['env_steps']:,} env steps"
+    if artifact["kind"] == "corr" and summary.get("best_mean_return") is not None:
+        return (
+            f"best play test {summary['best_mean_return']:.1f}\nafter {summary['best_gradient_steps']:,} gradient steps"
+        )
+    return ""

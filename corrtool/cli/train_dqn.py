@@ -17,7 +17,7 @@ HELP = "Learn a Q-function by DQN (Algorithm 2), by default of the source task; 
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    add_stage(app, TrainDqnSettings, HELP, _work, _lines, [])
+    add_stage(app, TrainDqnSettings, HELP, _work, lines, [])
 
 
 def _work(context: StageContext, settings: TrainDqnSettings, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,8 @@ def _work(context: StageContext, settings: TrainDqnSettings, chosen: dict[str, A
     return train_dqn(context, settings)
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for people."""
     return [learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
 
 
@@ -34,6 +35,6 @@ def learning_line(result: dict[str, Any]) -> str:
     """One line on how a DQN ended."""
     mean = result["mean_return_20"]
     line = f"Q-function {result['q']}: {result['env_steps']:,} env steps, {result['games']:,} games"
-    line += "" if mean is None else f", mean return {mean:.2f} over the last 20 training games"
+    line += "" if mean is None else f", mean return {mean:.2f} over the last {min(20, result['games'])}"
     best = result["best_mean_return"]
     return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")

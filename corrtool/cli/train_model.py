@@ -19,7 +19,7 @@ HELP = "Learn the environment model F of the source task from a memory (appendix
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     extras = [extra("memory", str | None, None, "Memory of the source task to learn from; otherwise the newest.")]
-    add_stage(app, TrainModelSettings, HELP, _work, _lines, extras)
+    add_stage(app, TrainModelSettings, HELP, _work, lines, extras)
 
 
 def _work(context: StageContext, settings: TrainModelSettings, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def _work(context: StageContext, settings: TrainModelSettings, chosen: dict[str,
     return train_model(context, settings, memory_name=chosen["memory"])
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for people."""
     errors = result["validation"]
     return [
         f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "

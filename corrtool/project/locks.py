@@ -20,11 +20,10 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
     Raises:
         LockedError: another process holds one; the message names it.
     """
-    folder = root / "runs" / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    (root / "runs" / ".locks").mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for kind, name in sorted(artifacts):
-            path = folder / f"{kind}-{name}.lock"
+            path = _lock_path(root, kind, name)
             holder_path = path.with_suffix(".holder")
             lock = filelock.FileLock(path, timeout=0)
             try:
@@ -34,5 +33,33 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
                 raise LockedError(
                     f"{kind} {name} is being written by {holder}", "wait for it, or use another --name"
                 ) from None
-            holder_path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            holder_path.write_text(_this_process(), encoding="utf-8")
+            stack.callback(holder_path.unlink, missing_ok=True)
         yield
+
+
+def living_holder(root: Path, kind: str, name: str) -> str | None:
+    """Who is writing an artifact on this machine right now; None when nobody is, or when it lives elsewhere.
+
+    Looks at what the holder wrote and not at the lock, since a look at the lock could get in a writer's way.
+    """
+    path = _lock_path(root, kind, name).with_suffix(".holder")
+    holder = path.read_text(encoding="utf-8") if path.exists() else ""
+    words = holder.split()
+    if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
+        return None
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return holder
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _lock_path(root: Path, kind: str, name: str) -> Path:
+    return root / "runs" / ".locks" / f"{kind}-{name}.lock"

@@ -8,6 +8,7 @@ from typing import Any
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import KINDS, artifact_names, artifact_path, artifact_problems, read_artifact
 from corrtool.project.directory import Project
+from corrtool.project.locks import living_holder
 from corrtool.project.sealed import read_sealed_json
 
 
@@ -44,7 +45,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
 
 
 def unfinished_runs(project: Project) -> list[dict[str, Any]]:
-    """Runs that were interrupted, or are going on right now."""
+    """Runs that go on right now, in ``process``, or were interrupted, where ``process`` is None."""
     runs = []
     for path in sorted((project.root / "runs").glob("*/*/run.json")):
         try:
@@ -52,7 +53,14 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
         except ArtifactError:
             continue
         if record.get("state") == "running":
-            runs.append({"stage": record["stage"], "name": record["name"], "command": record["command"]})
+            runs.append(
+                {
+                    "stage": record["stage"],
+                    "name": record["name"],
+                    "command": record["command"],
+                    "process": living_holder(project.root, *record["locks"][0]) if record.get("locks") else None,
+                }
+            )
     return runs
 
 

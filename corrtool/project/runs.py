@@ -67,6 +67,11 @@ class RunRequest:
             check_name(name)
 
     @property
+    def locks(self) -> list[tuple[str, str]]:
+        """What is locked while it runs: the artifacts, or the run itself when it makes none."""
+        return self.produces or [(self.settings.stage, self.name)]
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that determines the outcome, except the device and the versions."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
@@ -164,6 +169,7 @@ class Run:
 
     def _write_record(self, state: str, **more: Any) -> None:
         record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)
+        record["locks"] = self.request.locks
         record["artifacts"] = [artifact.reference() for artifact in self._published]
         write_atomic(self.directory / "run.json", seal_json(record))
 
@@ -233,7 +239,7 @@ def open_run(
         LockedError: another process is writing one of the artifacts.
     """
     stage = request.settings.stage
-    with lock_artifacts(project.root, request.produces or [(stage, request.name)]):
+    with lock_artifacts(project.root, request.locks):
         for kind, name in request.produces:
             if kind == "memory":
                 recover_directory(artifact_path(project.root, kind, name))

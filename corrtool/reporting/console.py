@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 PLAIN_LINE_SECONDS = 10.0
+RATE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ProgressBar:
         self._title, self._total, self._unit = title, total, unit
         self._done = self._start = start
         self._began = self._last_line = time.monotonic()
+        self._recent = deque([(self._began, start)])
         self._numbers: dict[str, Any] = {}
         self._quiet = console.quiet
         rich_console = RichConsole(stderr=True)
@@ -91,16 +94,26 @@ class ProgressBar:
         """``count`` more are done; ``numbers`` are shown beside the bar from now on."""
         self._done += count
         if numbers is not None:
-            self._numbers = numbers
+            self._numbers |= numbers
+        now = time.monotonic()
+        if now - self._recent[-1][0] >= RATE_SECONDS / 60:
+            self._recent.append((now, self._done))
+            while now - self._recent[1][0] >= RATE_SECONDS:
+                self._recent.popleft()
         if self._bar is not None:
             self._show()
         elif not self._quiet and time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
             self._print_line()
 
+    def note(self, numbers: dict[str, Any]) -> None:
+        """Shows ``numbers`` as well from now on."""
+        self.advance(0, numbers)
+
     @property
     def rate(self) -> float:
-        """How many a second since the start of this process."""
-        return (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
+        """How many a second, over the last minute: stages such as DQN's slow down when learning begins."""
+        since, done = self._recent[0]
+        return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
     def _show(self) -> None:
         assert self._bar is not None

@@ -140,6 +140,7 @@ def learn_corr(
                     angle_degrees=rotation_angle_degrees(correspondence.target_to_source),
                 )
             pictures(step)
+            loop.note({"best return": best["mean_return"]})
 
         def pictures(step: int) -> None:
             if correspondence.target_scaling.spec.kind == IMAGE:
@@ -181,7 +182,6 @@ def learn_corr(
                             "angle_degrees": rotation_angle_degrees(correspondence.target_to_source),
                         },
                     )
-                    numbers["best return"] = best["mean_return"]
                 loop.advance(1, numbers)
         if not settings.eval_games:
             pictures(total)

@@ -110,6 +110,10 @@ class Loop:
         """Moves the display alone: work that is under way, but not done in the sense of a checkpoint."""
         self._progress.advance(count, numbers)
 
+    def note(self, numbers: dict[str, Any]) -> None:
+        """Shows ``numbers`` beside the others from now on."""
+        self._progress.note(numbers)
+
     def poll(self) -> None:
         """Saves when it is time and stops when asked to, also in the middle of a play test."""
         if self._stop.received is not None:

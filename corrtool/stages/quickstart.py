@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from corrtool.config import (
     EvaluateSettings,
     FinetuneSettings,
     LearnCorrSettings,
+    Settings,
     TrainDqnSettings,
     TrainModelSettings,
 )
@@ -31,8 +33,19 @@ SOURCE = {"id": "ALE/Pong-v5"}
 TARGET = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
 
 
-def quickstart(directory: Path, *, console: Console, device: torch.device, seed: int, preset: str) -> dict[str, Any]:
+def quickstart(
+    directory: Path,
+    *,
+    console: Console,
+    device: torch.device,
+    seed: int,
+    preset: str,
+    tell: Callable[[str, dict[str, Any]], None],
+) -> dict[str, Any]:
     """Makes the project and runs all stages; what an earlier quickstart finished in the directory is not done again.
+
+    Args:
+        tell: is called with the name and the result of each stage that ends.
 
     Returns:
         ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return and ci95.
@@ -43,19 +56,22 @@ def quickstart(directory: Path, *, console: Console, device: torch.device, seed:
     project = _open(directory)
     context = StageContext(project, console, device, seed)
 
-    def settings(kind: Any, **given: Any) -> Any:
-        return resolve_settings(project, kind, preset, given)
+    def run(stage: Callable[..., dict[str, Any]], kind: type[Settings], **options: Any) -> dict[str, Any]:
+        given = {name: options.pop(name) for name in list(options) if name == "policy"}
+        result = stage(context, resolve_settings(project, kind, preset, given), **options)
+        tell(kind.stage, result)
+        return result
 
-    trained = train_dqn(context, settings(TrainDqnSettings))
-    collect(context, settings(CollectSettings))
-    train_model(context, settings(TrainModelSettings))
-    learnt = learn_corr(context, settings(LearnCorrSettings))
+    trained = run(train_dqn, TrainDqnSettings)
+    run(collect, CollectSettings)
+    run(train_model, TrainModelSettings)
+    learnt = run(learn_corr, LearnCorrSettings)
     results = {
-        "random": evaluate(context, settings(EvaluateSettings, policy="random")),
-        "reuse": evaluate(context, settings(EvaluateSettings), no_corr=True),
-        "transfer": evaluate(context, settings(EvaluateSettings)),
+        "random": run(evaluate, EvaluateSettings, policy="random"),
+        "reuse": run(evaluate, EvaluateSettings, no_corr=True),
+        "transfer": run(evaluate, EvaluateSettings),
     }
-    finetune(context, settings(FinetuneSettings))
+    finetuned = run(finetune, FinetuneSettings)
     rows = [
         {"policy": policy, **{key: result[key] for key in ("returns", "mean_return", "ci95")}}
         for policy, result in results.items()
@@ -67,6 +83,7 @@ def quickstart(directory: Path, *, console: Console, device: torch.device, seed:
         "preset": preset,
         "train_dqn": trained,
         "learn_corr": learnt,
+        "finetune": finetuned,
         "notes": [
             f"The source agent learnt for only {trained['env_steps']:,} environment steps, from nothing: too few to play Pong,",
             "so these scores show that every stage works, not what the method can do.",

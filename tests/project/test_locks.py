@@ -13,7 +13,7 @@ import pytest
 from corrtool.config import CollectSettings
 from corrtool.errors import LockedError
 from corrtool.project.directory import create_project
-from corrtool.project.locks import lock_artifacts
+from corrtool.project.locks import living_holder, lock_artifacts
 from corrtool.project.runs import RunRequest, open_run
 
 HOLD = """
@@ -101,3 +101,15 @@ def test_a_run_leaves_a_memory_alone_that_another_process_is_replacing(tmp_path:
             pass
         assert aside.exists()
         assert not (tmp_path / "memories" / "m.zarr").exists()
+
+
+def test_who_is_writing_right_now(tmp_path: Path) -> None:
+    assert living_holder(tmp_path, "memory", "m") is None
+    with holder(tmp_path) as process:
+        assert living_holder(tmp_path, "memory", "m").startswith(f"process {process.pid} on ")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert living_holder(tmp_path, "memory", "m") is None  # it left its name behind, but lives no more
+    with lock_artifacts(tmp_path, [("memory", "m")]):
+        assert str(os.getpid()) in living_holder(tmp_path, "memory", "m")
+    assert living_holder(tmp_path, "memory", "m") is None

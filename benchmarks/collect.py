@@ -1,0 +1,61 @@
+"""``collect`` on Pong at random, written to disk, beside the bare emulator; and the size of a record on disk."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from ale_py.vector_env import AtariVectorEnv
+
+from benchmarks.measuring import Row, alternate, per_second
+from corrtool.config import CollectSettings
+from corrtool.project.artifacts import artifact_path
+from corrtool.project.directory import create_project
+from corrtool.reporting.console import Console
+from corrtool.stages.collect import collect
+from corrtool.stages.context import StageContext
+
+PONG = {"id": "ALE/Pong-v5"}
+FLOAT32_PAIR_BYTES = 2 * 4 * 84 * 84 * 4  # s and s', four frames each
+
+
+def measure(rounds: int) -> list[Row]:
+    """Steps a second, and bytes a record."""
+    settings = CollectSettings()
+    sizes: list[float] = []
+
+    def ours() -> float:
+        directory = Path(tempfile.mkdtemp())
+        try:
+            project = create_project(directory / "lab", {"source": PONG, "target": PONG}, {})
+            context = StageContext(project, Console(quiet=True), torch.device("cpu"))
+            speed = per_second(settings.records, lambda: collect(context, settings))
+            memory = artifact_path(project.root, "memory", "target-random")
+            sizes.append(sum(path.stat().st_size for path in memory.rglob("*") if path.is_file()) / settings.records)
+            return speed
+        finally:
+            shutil.rmtree(directory)
+
+    def theirs() -> float:
+        lanes = AtariVectorEnv("pong", num_envs=settings.lanes, repeat_action_probability=0.0)
+        random = np.random.default_rng(0)
+        steps = settings.records // settings.lanes
+
+        def play() -> None:
+            lanes.reset()
+            for _ in range(steps):
+                lanes.step(random.integers(0, 6, settings.lanes))
+
+        speed = per_second(steps * settings.lanes, play)
+        lanes.close()
+        return speed
+
+    mine, bare = alternate(ours, theirs, rounds)
+    return [
+        Row(f"collect Pong at random, {settings.records:,} records", "bare AtariVectorEnv", "steps/s", mine, bare, 0.9),
+        Row("records in a megabyte of disk", "float32 (s, s') pairs", "records/MB",
+            [1e6 / size for size in sizes[1:]], [1e6 / FLOAT32_PAIR_BYTES] * rounds, 400.0),
+    ]  # fmt: skip
