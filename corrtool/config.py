@@ -179,9 +179,9 @@ class TrainDqnSettings(DqnSettings):
     stage: ClassVar[str] = "train-dqn"
 
     task: Literal["source", "target"] = setting("source", "which task to learn")
-    architecture: Literal["auto", "nature", "paper", "mlp", "linear"] = setting(
+    architecture: Literal["auto", "nature", "paper", "small", "mlp", "linear"] = setting(
         "auto",
-        "Q-function: 'nature' or 'paper' for images, 'mlp' or 'linear' for vectors; 'auto' is nature or mlp",
+        "Q-function: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors; 'auto' is nature or mlp",
     )
     width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384)
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
@@ -253,6 +253,16 @@ class LearnCorrSettings(Settings):
         "kind of generator: the first three for images, 'linear' and 'mlp' for vectors; 'auto' is resnet or linear",
     )
     angle_init: float = setting(0.0, "angle at which a rotation layer starts, in degrees counter-clockwise")
+    angle_starts: int | None = setting(
+        None,
+        "angles, evenly spaced from --angle-init, of which the one with the least model loss becomes the start of a "
+        "rotation generator; 1 for none but --angle-init; by default 36 where there is a model loss",
+        minimum=1,
+        maximum=3_600,
+    )
+    angle_learning_rate: float = setting(
+        1e-3, "step size of Adam for the angle of a rotation layer, in radians", above=0
+    )
     filters: int = setting(
         32,
         "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64",
@@ -284,6 +294,18 @@ class LearnCorrSettings(Settings):
     )
     eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000)
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+
+    def check(self) -> None:
+        if (self.angle_starts or 1) > 1 and not self.can_search_angles:
+            raise UsageError(
+                f"--angle-starts is {self.angle_starts}",
+                "only --generator rotation with --lambda-m above 0 has a use for it",
+            )
+
+    @property
+    def can_search_angles(self) -> bool:
+        """Whether the model loss can tell which start of a rotation generator is best."""
+        return self.generator == "rotation" and self.lambda_m > 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from corrtool.losses import (
     q_loss,
 )
 from corrtool.networks.discriminators import build_discriminator
+from corrtool.networks.layers import RotationLayer
 from corrtool.project.checkpoints import load_optimizer_state
 
 
@@ -97,9 +98,15 @@ class CorrespondenceLearner:
         self.target_discriminator = build_discriminator(correspondence.target_scaling.spec, filters, norm).to(device)
         self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
         rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
-        self._generator_optimizer = torch.optim.Adam(correspondence.parameters(), rate, betas, fused=True)
+        angles = [m.angle for m in correspondence.modules() if isinstance(m, RotationLayer)]
+        others = [p for p in correspondence.parameters() if all(p is not angle for angle in angles)]
+        groups = [{"params": others, "lr": rate}, {"params": angles, "lr": settings.angle_learning_rate}]
+        self._generator_optimizer = torch.optim.Adam([g for g in groups if g["params"]], rate, betas, fused=True)
         self._discriminator_optimizer = torch.optim.Adam(self._discriminators.parameters(), rate, betas, fused=True)
         self._source_pool, self._target_pool = StatePool(settings.pool_size), StatePool(settings.pool_size)
+        for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
         self.gradient_steps = 0
 
     def update(
@@ -179,7 +186,7 @@ class CorrespondenceLearner:
         share = learning_rate_share(self.gradient_steps, self._total, self.settings.constant_share)
         for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = self.settings.learning_rate * share
+                group["lr"] = group["initial_lr"] * share
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

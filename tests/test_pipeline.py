@@ -55,7 +55,19 @@ def test_a_lambda_of_zero_leaves_its_term_out_of_the_log(pong_copy: Path) -> Non
 
 @pytest.mark.parametrize("generator", ["rotation", "resnet-rotation"])
 def test_rotation_generators_start_where_they_are_told(pong_copy: Path, generator: str) -> None:
-    flags = ("--generator", generator, "--angle-init", 30, "--gradient-steps", 2, "--eval-games", 0, "--name", "turned")
+    flags = (
+        "--generator",
+        generator,
+        "--angle-init",
+        30,
+        "--angle-starts",
+        1,
+        "--gradient-steps",
+        2,
+        "--eval-games",
+        0,
+    )
+    flags += ("--name", "turned")
     assert run_in_process("learn-corr", "-p", pong_copy, *TINY, *flags) == 0
     line = next(
         x

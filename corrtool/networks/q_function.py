@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
@@ -9,32 +10,48 @@ from torch import Tensor, nn
 from corrtool.networks.layers import init_normal, mlp
 from corrtool.states import IMAGE, StateSpec
 
-IMAGE_ARCHITECTURES = ("nature", "paper")
-VECTOR_ARCHITECTURES = ("mlp", "linear")
+_VECTOR_ARCHITECTURES = ("mlp", "linear")
+
+
+@dataclass(frozen=True)
+class Convolutions:
+    """What tells the convolutional Q-functions apart: (kernel, stride, filters) of each layer, and units of the head."""
+
+    layers: tuple[tuple[int, int, int], ...]
+    units: int
+
+    def output_side(self, side: int) -> int:
+        """Height or width after all layers; not positive when a picture of this side is too small."""
+        for kernel, stride, _ in self.layers:
+            side = (side - kernel) // stride + 1
+        return side
+
+
+CONVOLUTIONS = {
+    "nature": Convolutions(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512),  # [23], and the authors' code
+    "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
+    "small": Convolutions(((8, 4, 16), (4, 2, 32)), 256),  # of Mnih et al. 2013, arXiv 1312.5602
+}
 
 
 class ConvolutionalQ(nn.Module):
-    """``c-8-s-32, c-4-2-64, c-3-1-64, f-512, f-A`` of appendix 6.1; (B, C, H, W) in [0, 1] → (B, A).
+    """Convolutions and two fully connected layers; (B, C, H, W) in [0, 1] → (B, A).
 
-    ``first_stride`` is 1 as printed, or 4 as in [23] and in the authors' code ("nature"). The last layer is
-    linear although f-6 is called Fully connected-ReLU: Q-values in Pong are negative.
+    The last layer is linear although the printed f-6 is called Fully connected-ReLU: Q-values in Pong are negative.
     """
 
-    def __init__(self, state_shape: tuple[int, ...], actions: int, first_stride: int) -> None:
+    def __init__(self, state_shape: tuple[int, ...], actions: int, convolutions: Convolutions) -> None:
         super().__init__()
         channels, height, width = state_shape
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(channels, 32, 8, stride=first_stride),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 4, stride=2),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, 3, stride=1),
-            nn.ReLU(),
-            nn.Flatten(),
+        layers: list[nn.Module] = []
+        for kernel, stride, filters in convolutions.layers:
+            layers += [nn.Conv2d(channels, filters, kernel, stride=stride), nn.ReLU()]
+            channels = filters
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        features = channels * convolutions.output_side(height) * convolutions.output_side(width)
+        self.head = nn.Sequential(
+            nn.Linear(features, convolutions.units), nn.ReLU(), nn.Linear(convolutions.units, actions)
         )
-        for size, stride in ((8, first_stride), (4, 2), (3, 1)):
-            height, width = (height - size) // stride + 1, (width - size) // stride + 1
-        self.head = nn.Sequential(nn.Linear(64 * height * width, 512), nn.ReLU(), nn.Linear(512, actions))
 
     def forward(self, states: Tensor) -> Tensor:
         q_values: Tensor = self.head(self.convolutions(states))
@@ -73,22 +90,22 @@ def build_q_function(
     width: int = 256,
     init: Literal["default", "normal"] = "default",
 ) -> nn.Module:
-    """A Q-function for states of ``spec``: 'nature' or 'paper' for images, 'mlp' or 'linear' for vectors.
+    """A Q-function for states of ``spec``: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors.
 
     Raises:
         ValueError: the architecture does not go with the kind of state, or the picture is too small for it.
     """
     if architecture == "auto":
         architecture = "nature" if spec.kind == IMAGE else "mlp"
-    fitting = IMAGE_ARCHITECTURES if spec.kind == IMAGE else VECTOR_ARCHITECTURES
+    fitting = CONVOLUTIONS if spec.kind == IMAGE else _VECTOR_ARCHITECTURES
     if architecture not in fitting:
-        raise ValueError(f"Q-function {architecture!r} does not take {spec.kind} states; choose {' or '.join(fitting)}")
+        raise ValueError(f"Q-function {architecture!r} does not take {spec.kind} states; choose {', '.join(fitting)}")
     network: nn.Module
     if spec.kind == IMAGE:
-        stride = 1 if architecture == "paper" else 4
-        if min(spec.state_shape[1:]) < (36 if stride == 4 else 15):
+        convolutions = CONVOLUTIONS[architecture]
+        if convolutions.output_side(min(spec.state_shape[1:])) < 1:
             raise ValueError(f"pictures of {spec.state_shape[1:]} are too small for Q-function {architecture!r}")
-        network = ConvolutionalQ(spec.state_shape, actions, stride)
+        network = ConvolutionalQ(spec.state_shape, actions, convolutions)
     elif architecture == "mlp":
         network = VectorQ(spec.state_shape[0], actions, width)
     else:

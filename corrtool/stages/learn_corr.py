@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corrtool.angle_search import ANGLE_STARTS, TRANSITIONS, evenly_spaced, model_loss_by_angle, start_at
 from corrtool.config import LearnCorrSettings
-from corrtool.correspondence import Correspondence, copy_of_weights
+from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights
 from corrtool.correspondence_learning import CorrespondenceLearner, learning_rate_share
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
@@ -148,6 +149,10 @@ def learn_corr(
                 write_example_pictures(path, correspondence, examples)
 
         if state is None:
+            if settings.can_search_angles:
+                assert environment_model is not None
+                starts = evenly_spaced(settings.angle_init, settings.angle_starts or ANGLE_STARTS)
+                _start_at_best_angle(run, correspondence, environment_model, target, starts, random)
             pictures(0)
         with Loop(
             run, context.console, stop, total=total, unit="gradient steps", start=learner.gradient_steps, state=checkpoint
@@ -236,6 +241,33 @@ def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:
     if not len(memory.dynamics_rows()):
         raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
     return memory
+
+
+def _start_at_best_angle(
+    run: Run,
+    correspondence: Correspondence,
+    environment_model: ScaledModel,
+    target: ReplayMemory,
+    starts: list[float],
+    random: np.random.Generator,
+) -> None:
+    if len(starts) == 1:
+        return
+    rows = target.dynamics_rows()
+    rows = random.choice(rows, size=min(TRANSITIONS, len(rows)), replace=False)
+    losses = model_loss_by_angle(
+        correspondence,
+        environment_model,
+        target.states(rows),
+        target.actions(rows),
+        target.states(target.next_rows(rows)),
+        starts,
+    )
+    best = starts[int(np.argmin(losses))]
+    start_at(correspondence, best)
+    run.metrics.write(
+        0, {"event": "angle_search", "angles_degrees": starts, "model_losses": losses, "start_degrees": best}
+    )
 
 
 def _copy(scaling: StateScaling) -> StateScaling:

@@ -57,6 +57,7 @@ class TestFullSize:
     def test_q_function_as_printed_and_as_in_nature(self) -> None:
         assert parameters(build_q_function(PONG, ACTIONS, "paper")) == 40_222_374
         assert parameters(build_q_function(PONG, ACTIONS, "nature")) == 1_687_206
+        assert parameters(build_q_function(PONG, ACTIONS, "small")) == 4_112 + 8_224 + 663_808 + 1_542
         assert parameters(build_q_function(PONG, ACTIONS, "auto")) == 1_687_206
 
     @pytest.mark.parametrize("action_block", [5, 0])
@@ -113,7 +114,7 @@ class TestShapesAndRanges:
         # 84 → 42 → 21 → 10 → 9 → 8
         assert build_discriminator(PONG, 4)(pictures(PONG, 1)).shape == (1, 1, 8, 8)
 
-    @pytest.mark.parametrize("architecture", ["nature", "paper"])
+    @pytest.mark.parametrize("architecture", ["nature", "paper", "small"])
     def test_image_q_function(self, architecture: str) -> None:
         spec = StateSpec("image", (1, 41, 43), 2)
         q_values = build_q_function(spec, ACTIONS, architecture)(pictures(spec))
@@ -239,9 +240,10 @@ class TestWhatDoesNotFit:
             (32, lambda spec: build_discriminator(spec, 4)),
             (36, lambda spec: build_q_function(spec, ACTIONS, "nature")),
             (15, lambda spec: build_q_function(spec, ACTIONS, "paper")),
+            (20, lambda spec: build_q_function(spec, ACTIONS, "small")),
             (16, lambda spec: build_generator(spec, spec, "resnet", filters=4, blocks=1)),
         ],
-        ids=["discriminator", "nature", "paper", "resnet"],
+        ids=["discriminator", "nature", "paper", "small", "resnet"],
     )
     def test_the_smallest_pictures_are_not_too_small(self, side: int, build) -> None:
         smallest, smaller = (StateSpec("image", (1, n, n)) for n in (side, side - 1))
