@@ -17,6 +17,7 @@ from corrtool.cli import (
     init,
     learn_corr,
     quickstart,
+    report,
     status,
     train_dqn,
     train_model,
@@ -67,6 +68,7 @@ for _module in (
     learn_corr,
     evaluate,
     finetune,
+    report,
     status,
     verify,
 ):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class Run:
         self.directory = run_directory(project.root, request.settings.stage, request.name)
         self.checkpoint_path = self.directory / "checkpoint.safetensors"
         self.resumptions = 0
+        self._began, self._earlier_seconds = time.monotonic(), 0.0
         self._tensorboard = tensorboard
         self._published: list[Artifact] = []
         self.metrics: MetricsLog
@@ -109,17 +111,24 @@ class Run:
             if state["fingerprint"] != self.request.fingerprint:
                 raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
             self.resumptions = int(state["resumptions"]) + 1
+            self._earlier_seconds = float(state["seconds"])
         self.metrics = MetricsLog(
             self.directory, 0 if state is None else int(state["metrics_bytes"]), self._tensorboard
         )
         self._write_record("running")
         return None if state is None else state["stage"]
 
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on this run, without what a killed process did after its last checkpoint."""
+        return self._earlier_seconds + time.monotonic() - self._began
+
     def save(self, stage_state: dict[str, Any]) -> None:
         """Writes a checkpoint: ``stage_state`` and where the metrics stand."""
         state = {
             "fingerprint": self.request.fingerprint,
             "resumptions": self.resumptions,
+            "seconds": self.seconds,
             "metrics_bytes": self.metrics.sync(),
             "stage": stage_state,
         }
@@ -169,6 +178,7 @@ class Run:
 
     def _write_record(self, state: str, **more: Any) -> None:
         record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)
+        record["seconds"] = self.seconds
         record["locks"] = self.request.locks
         record["artifacts"] = [artifact.reference() for artifact in self._published]
         write_atomic(self.directory / "run.json", seal_json(record))

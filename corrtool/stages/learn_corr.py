@@ -192,6 +192,7 @@ def learn_corr(
             pictures(total)
         last = copy_of_weights(correspondence)
         summary = {
+            "generator": kind,
             "gradient_steps": total,
             "best_gradient_steps": best["gradient_steps"] or total,
             "best_mean_return": best["mean_return"],

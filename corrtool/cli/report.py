@@ -1,0 +1,37 @@
+"""``corrtool report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG and one HTML page."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    app.command("report", help=HELP)(report)
+
+
+def report(
+    project: Annotated[
+        Path | None,
+        typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="File for the tables as Markdown.", metavar="FILE")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+) -> None:
+    """Reads the records and metrics of all finished runs."""
+    from corrtool.project.directory import find_project
+    from corrtool.reporting.console import Console
+    from corrtool.stages.report import report as write_report
+
+    opened = find_project(project)
+    result = write_report(opened, markdown)
+    lines = [*result["figures"], f"open {opened.root / result['report']} in a browser"]
+    Console(quiet=quiet, json=json).result(result, lines)

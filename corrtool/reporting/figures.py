@@ -1,0 +1,196 @@
+"""The paper's Figures 3–8, drawn from a project's runs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
+from corrtool.statistics import MOVING_MEAN_GAMES, bootstrap_interval, moving_means
+
+matplotlib.use("agg")  # files only: no display is needed
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito: for all eyes
+_PANEL_INCHES = (3.6, 2.4)
+_STRIP_STEPS = 4  # the paper shows the correspondence at four moments
+
+
+def draw_figures(results: Results) -> dict[str, Figure]:
+    """Every figure for which the project holds runs, by name; see each function for what it shows."""
+    drawn: dict[str, Callable[[Results], Figure | None]] = {
+        "source-agent": source_agent,
+        "play-tests": play_tests,
+        "losses": losses,
+        "translations": translations,
+        "finetuning": finetuning,
+    }
+    figures = {name: draw(results) for name, draw in drawn.items()}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def encode(figure: Figure, kind: str) -> bytes:
+    """The figure as ``"png"`` or ``"svg"``; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "corrtool"}):
+        figure.savefig(file, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    return file.getvalue()
+
+
+def source_agent(results: Results) -> Figure | None:
+    """20-game mean of the training games of each source agent, by environment steps."""
+    cells = results.source_agents
+    if not any(run.metrics("game") for cell in cells for run in cell.runs):
+        return None
+    figure, (axes,) = _panels(1, width=2.0)
+    for colour, cell in zip(_cycle(cells), cells, strict=True):
+        for index, run in enumerate(cell.runs):
+            games = run.metrics("game")
+            curve = moving_means([game["return"] for game in games])
+            axes.plot(
+                [game["env_steps"] for game in games], curve, color=colour, label=cell.label if index == 0 else None
+            )
+    _finish(axes, "environment steps", f"return, mean of {MOVING_MEAN_GAMES} games", legend=len(cells) > 1)
+    return figure
+
+
+def play_tests(results: Results) -> Figure | None:
+    """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps; one line a seed."""
+    cells = [cell for cell in results.correspondences if any(run.metrics("play_test") for run in cell.runs)]
+    if not cells:
+        return None
+    figure, panels = _panels(len(cells))
+    for axes, cell in zip(panels, cells, strict=True):
+        for index, run in enumerate(cell.runs):
+            tests = run.metrics("play_test")
+            axes.plot(
+                [test["gradient_steps"] for test in tests],
+                [test["mean_return"] for test in tests],
+                color=_COLOURS[index % len(_COLOURS)],
+                marker=".",
+                label=f"seed {run.seed}",
+            )
+        axes.set_title(cell.label, fontsize=9)
+        _finish(axes, "gradient steps", "return", legend=len(cell.runs) > 1)
+    _share_returns(panels)
+    return figure
+
+
+def losses(results: Results) -> Figure | None:
+    """Each loss term of each cell's first seed, unweighted, by gradient steps."""
+    cells = [cell for cell in results.correspondences if cell.runs[0].metrics("progress")]
+    if not cells:
+        return None
+    figure, panels = _panels(len(cells))
+    terms = ("gan", "cycle", "q", "model", "source_discriminator", "target_discriminator")
+    for axes, cell in zip(panels, cells, strict=True):
+        lines = cell.runs[0].metrics("progress")
+        for colour, term in zip(_COLOURS, terms, strict=False):
+            if term in lines[-1]:
+                steps = [line["gradient_steps"] for line in lines]
+                axes.plot(
+                    steps, [line[term] for line in lines], color=colour, label=term.replace("_", " "), linewidth=1
+                )
+        axes.set_title(cell.label, fontsize=9)
+        axes.set_yscale("log")
+        _finish(axes, "gradient steps", "loss, unweighted", legend=True)
+    return figure
+
+
+def translations(results: Results) -> Figure | None:
+    """Figures 4 and 7: states of the target and their translations, at four moments of each cell's first seed."""
+    strips = [(cell, _strip(cell)) for cell in results.correspondences]
+    shown = [(cell, strip) for cell, strip in strips if strip]
+    if not shown:
+        return None
+    figure = Figure(figsize=(2.0 * _STRIP_STEPS + 0.4, 1.45 * len(shown)), layout="constrained")
+    grid = figure.subplots(len(shown), _STRIP_STEPS, squeeze=False)
+    for row, (cell, strip) in zip(grid, shown, strict=True):
+        for axes, (step, picture) in zip(row, strip, strict=False):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_title(f"{step:,} steps", fontsize=8)
+        for axes in row:
+            axes.set_axis_off()
+        row[0].text(-0.06, 0.5, cell.label.replace(", ", "\n", 1), transform=row[0].transAxes, rotation=90,
+                    fontsize=7, ha="right", va="center")  # fmt: skip
+    return figure
+
+
+def finetuning(results: Results) -> Figure | None:
+    """Figures 5 and 8: 20-game mean on the target by games played; mean over seeds, and their 95 % interval as a band."""
+    cells = results.finetunings
+    curves = [[moving_means([game["return"] for game in run.metrics("game")]) for run in cell.runs] for cell in cells]
+    if not any(curve for cell in curves for curve in cell):
+        return None
+    figure, (axes,) = _panels(1, width=2.0)
+    for colour, cell, seeds in zip(_cycle(cells), cells, curves, strict=True):
+        length = min(map(len, seeds))
+        if not length:
+            continue
+        games = np.arange(1, length + 1)
+        values = np.array([curve[:length] for curve in seeds])
+        style = "--" if cell.label in (SCRATCH, REUSE) else "-"
+        named = cell.label + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
+        axes.plot(games, values.mean(axis=0), color=colour, label=named, linestyle=style)
+        if len(seeds) > 1:
+            bands = np.array([bootstrap_interval(values[:, game].tolist()) for game in range(length)])
+            axes.fill_between(games, bands[:, 0], bands[:, 1], color=colour, alpha=0.2, linewidth=0)
+    _finish(axes, "games of the target task", f"return, mean of {MOVING_MEAN_GAMES} games", legend=True)
+    return figure
+
+
+def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
+    """Four moments of the first run: the target state beside its translation, cut out of its example pictures."""
+    paths = sorted((cell.runs[0].directory / "pictures").glob("step-*.png"))
+    if not paths:
+        return []
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(_STRIP_STEPS, len(paths))).round().astype(int)]
+    strip = []
+    for path in chosen:
+        sheet = cv2.imread(str(path))
+        if sheet is None:
+            continue
+        height = sheet.shape[0] // 3  # rows: target, translation, reconstruction
+        width = height
+        pair = np.concatenate([sheet[:height, :width], sheet[height : 2 * height, :width]], axis=1)
+        strip.append((int(path.stem.removeprefix("step-")), np.ascontiguousarray(pair[..., ::-1]).astype(np.uint8)))
+    return strip
+
+
+def _panels(count: int, width: float = 1.0) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels, at most three beside each other."""
+    columns = min(3, count)
+    rows = -(-count // columns)
+    size = (_PANEL_INCHES[0] * columns * width, _PANEL_INCHES[1] * rows * (1.4 if width > 1 else 1.0))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
+    return figure, panels
+
+
+def _finish(axes: Axes, x: str, y: str, *, legend: bool) -> None:
+    axes.set_xlabel(x, fontsize=8)
+    axes.set_ylabel(y, fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(fontsize=7, frameon=False)
+
+
+def _share_returns(panels: list[Axes]) -> None:
+    """One range of returns for all panels, so that they can be compared."""
+    low = min(axes.get_ylim()[0] for axes in panels)
+    high = max(axes.get_ylim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_ylim(low, high)
+
+
+def _cycle(cells: list[Any]) -> list[str]:
+    return [_COLOURS[index % len(_COLOURS)] for index in range(len(cells))]

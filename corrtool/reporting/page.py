@@ -1,0 +1,280 @@
+"""The report's tables, and its page: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from corrtool.reporting.results import Cell, Results
+from corrtool.statistics import Interval, TransferMetrics, interval_over_games, transfer_metrics
+
+THRESHOLDS = (0.0, 10.0, 18.0)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report, with a note on how to read it."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+    def to_markdown(self) -> str:
+        """As GitHub draws it."""
+        lines = [f"### {self.title}", ""]
+        lines += ["| " + " | ".join(self.columns) + " |", "| " + " | ".join("---" for _ in self.columns) + " |"]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows]
+        return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
+
+    def to_html(self) -> str:
+        """As a section of the page."""
+        head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
+        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.rows)
+        note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
+        return f"<h2>{escape(self.title)}</h2><div class=wide><table><tr>{head}</tr>{body}</table></div>{note}"
+
+
+def tables(results: Results) -> list[Table]:
+    """Every table for which the project holds runs."""
+    made = [_source_agents(results), _models(results), _zero_shot(results), _transfer(results), _lineage(results)]
+    return [table for table in made if table.rows]
+
+
+def _source_agents(results: Results) -> Table:
+    rows = []
+    for cell in results.source_agents:
+        for run, evaluation in zip(cell.runs, cell.evaluations, strict=True):
+            games = run.metrics("game")
+            solved = None
+            if len(games) >= 20:
+                solved = transfer_metrics([g["return"] for g in games], [g["env_steps"] for g in games]).env_steps_to[
+                    18.0
+                ]
+            rows.append(
+                [
+                    run.name,
+                    str(run.seed),
+                    f"{run.result['env_steps']:,}",
+                    _optional(run.result["mean_return_20"]),
+                    "–" if solved is None else f"{solved:,}",
+                    "–" if evaluation is None else _interval(interval_over_games(evaluation.result["returns"])),
+                    _duration(run.seconds),
+                    _machine(run.record["machine"]),
+                ]
+            )
+    return Table(
+        "Source agents",
+        [
+            "agent",
+            "seed",
+            "env steps",
+            "last 20 training games",
+            "env steps to 18",
+            "fresh games",
+            "wall time",
+            "machine",
+        ],
+        rows,
+        "Returns are means; intervals are 95 %. 'Env steps to 18': until the mean of 20 training games reached 18.",
+    )
+
+
+def _models(results: Results) -> Table:
+    rows = []
+    for cell in results.models:
+        for run in cell.runs:
+            errors = run.result["validation"]
+            rows.append(
+                [
+                    run.name,
+                    str(run.seed),
+                    f"{run.result['gradient_steps']:,}",
+                    f"{errors['l1_changing']:.4f}",
+                    f"{errors['l1_changing_persistence']:.4f}",
+                    f"{errors['l1']:.5f}",
+                    f"{errors['l1_persistence']:.5f}",
+                    _duration(run.seconds),
+                ]
+            )
+    columns = [
+        "model",
+        "seed",
+        "gradient steps",
+        "error, what changes",
+        "persistence",
+        "error, everything",
+        "persistence",
+        "wall time",
+    ]
+    return Table(
+        "Environment models",
+        columns,
+        rows,
+        "Mean absolute error on held-out records, states in [-1, 1]; persistence predicts that nothing changes.",
+    )
+
+
+def _zero_shot(results: Results) -> Table:
+    rows = []
+    for name, run in results.baselines.items():
+        rows.append([name, "–", "–", _interval(interval_over_games(run.result["returns"])), "–", "–", "–"])
+    for cell in results.correspondences:
+        best = [run.result["best_mean_return"] for run in cell.runs if run.result["best_mean_return"] is not None]
+        angles = [run.result["angle_degrees"] for run in cell.runs if run.result["angle_degrees"] is not None]
+        zero_shot = cell.zero_shot()
+        each = [
+            "–" if evaluation is None else f"{evaluation.result['mean_return']:.1f}" for evaluation in cell.evaluations
+        ]
+        rows.append(
+            [
+                cell.label,
+                ", ".join(map(str, cell.seeds)),
+                f"{cell.runs[0].result['gradient_steps']:,}",
+                "–" if zero_shot is None else _interval(zero_shot),
+                ", ".join(each),
+                ", ".join(f"{value:.1f}" for value in best) + ("; " if best and angles else "")
+                + ", ".join(f"{angle:.2f}°" for angle in angles),
+                _duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
+            ]
+        )  # fmt: skip
+    return Table(
+        "Zero-shot transfer: the source agent on the target, without learning there",
+        [
+            "who plays",
+            "seeds",
+            "gradient steps",
+            "fresh games",
+            "each seed",
+            "best play test; angle",
+            "wall time a seed",
+        ],
+        rows,
+        "Fresh games chose nothing. Intervals are 95 %, over seeds where there are several and over games otherwise. "
+        "The best play test chose the checkpoint and is therefore too good.",
+    )
+
+
+def _transfer(results: Results) -> Table:
+    rows = []
+    metrics = {}
+    for cell in results.finetunings:
+        metrics[cell.label] = [_curve_metrics(run.metrics("game")) for run in cell.runs if run.metrics("game")]
+    scratch = metrics.get("from scratch", [])
+    for cell in results.finetunings:
+        seeds = metrics[cell.label]
+        if not seeds:
+            continue
+        rows.append(
+            [
+                cell.label,
+                ", ".join(map(str, cell.seeds)),
+                _mean([m.jumpstart for m in seeds]),
+                _mean([m.asymptote for m in seeds]),
+                *(_reached(seeds, scratch, threshold) for threshold in THRESHOLDS),
+            ]
+        )
+    return Table(
+        "Learning on the target",
+        ["start", "seeds", "first 20 games", "last 20 games", *(f"games (env steps) to {t:g}" for t in THRESHOLDS)],
+        rows,
+        "Means over seeds. 'To 18': until the mean of 20 games reached 18, counting at least 20 games; in brackets the "
+        "environment steps, and the share of them that learning from scratch needs beyond that. A dash: not reached by all seeds.",
+    )
+
+
+def _curve_metrics(games: list[dict[str, Any]]) -> TransferMetrics:
+    return transfer_metrics([g["return"] for g in games], [g["env_steps"] for g in games], THRESHOLDS)
+
+
+def _reached(seeds: list[TransferMetrics], scratch: list[TransferMetrics], threshold: float) -> str:
+    games, steps = [m.games_to[threshold] for m in seeds], [m.env_steps_to[threshold] for m in seeds]
+    known_games, known_steps = [g for g in games if g is not None], [s for s in steps if s is not None]
+    if len(known_steps) < len(seeds):
+        return "–"
+    mean_steps = sum(known_steps) / len(known_steps)
+    text = f"{sum(known_games) / len(known_games):.0f} ({mean_steps:,.0f}"
+    alone = [s for m in scratch if (s := m.env_steps_to[threshold]) is not None]
+    if scratch and seeds is not scratch and len(alone) == len(scratch):
+        text += f"; saves {1 - mean_steps / (sum(alone) / len(alone)):.0%}"
+    return text + ")"
+
+
+def _lineage(results: Results) -> Table:
+    rows = []
+    for run in results.runs:
+        parents = ", ".join(f"{use.replace('_', ' ')} {p['name']}" for use, p in run.record["parents"].items())
+        rows.append(
+            [run.stage, run.name, str(run.seed), parents or "–", str(run.record["command"]), _duration(run.seconds)]
+        )
+    return Table(
+        "Runs and what they were made from", ["stage", "name", "seed", "made from", "command", "wall time"], rows
+    )
+
+
+def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) -> str:
+    """The page as HTML; ``figures`` are PNGs by name and become part of it."""
+    project = results.project
+    parts = [f"<h1>{escape(project.root.name)}</h1>"]
+    parts += [f"<p>{role}: <code>{escape(str(project.task(role)))}</code></p>" for role in ("source", "target")]
+    for name, picture in figures.items():
+        encoded = base64.b64encode(picture).decode()
+        caption = escape(captions[name])
+        parts.append(
+            f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}"><figcaption>{caption}</figcaption></figure>'
+        )
+    parts += [table.to_html() for table in tables(results)]
+    parts += [
+        _settings(cell)
+        for cells in (results.source_agents, results.correspondences, results.finetunings)
+        for cell in cells
+    ]
+    return _PAGE.format(title=escape(project.root.name), body="\n".join(parts))
+
+
+def _settings(cell: Cell) -> str:
+    run = cell.runs[0]
+    settings = " ".join(f"{name.replace('_', '-')}={value}" for name, value in run.settings.items())
+    return f"<details><summary>Settings: {escape(run.stage)} {escape(cell.label)}</summary><code>{escape(settings)}</code></details>"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}: corrtool report</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }}
+table {{ border-collapse: collapse; font-size: .85rem; }}
+th, td {{ text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd; }}
+.wide {{ overflow-x: auto; }}
+figure {{ margin: 2rem 0; }}
+img {{ max-width: 100%; }}
+figcaption, .note {{ color: #555; font-size: .85rem; }}
+code {{ font-size: .85em; overflow-wrap: anywhere; }}
+details {{ margin: .3rem 0; }}
+</style>
+{body}
+</html>
+"""
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}], {interval.count} {interval.over}"
+
+
+def _optional(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _mean(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    return f"{machine.get('device', '?')}, {machine.get('threads', '?')} threads"

@@ -1,0 +1,195 @@
+"""What a project's finished runs came to, brought together for the report: by cell, over seeds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError
+from corrtool.project.directory import Project
+from corrtool.project.sealed import read_sealed_json
+from corrtool.reporting.metrics import read_metrics
+from corrtool.statistics import Interval, interval_over_games, interval_over_seeds
+
+SCRATCH, REUSE = "from scratch", "Q reused without correspondence"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One run of a stage that ended, with its record ``run.json``."""
+
+    stage: str
+    name: str
+    directory: Path
+    record: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings."""
+        return self.record["settings"]  # type: ignore[no-any-return]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the stage returned."""
+        return self.record["result"]  # type: ignore[no-any-return]
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random in it."""
+        return int(self.record["seed"])
+
+    @property
+    def seconds(self) -> float:
+        """Wall time, over all its resumptions."""
+        return float(self.record.get("seconds", 0.0))
+
+    def parent(self, use: str) -> str | None:
+        """SHA-256 of the artifact it read for ``use``."""
+        reference = self.record["parents"].get(use)
+        return None if reference is None else str(reference["sha256"])
+
+    def made(self, kind: str, name: str) -> str | None:
+        """SHA-256 of the artifact it wrote under this kind and name."""
+        for reference in self.record["artifacts"]:
+            if (reference["kind"], reference["name"]) == (kind, name):
+                return str(reference["sha256"])
+        return None
+
+    def metrics(self, event: str) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl`` with this event, in order."""
+        return [line for line in read_metrics(self.directory / "metrics.jsonl") if line.get("event") == event]
+
+
+@dataclass
+class Cell:
+    """Runs of a stage that differ in their seed only.
+
+    Attributes:
+        label: what tells it from the other cells.
+        evaluations: by run, the evaluation of what it made, or None.
+    """
+
+    label: str
+    runs: list[FinishedRun] = field(default_factory=list)
+    evaluations: list[FinishedRun | None] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> list[int]:
+        """One seed per run."""
+        return [run.seed for run in self.runs]
+
+    def zero_shot(self) -> Interval | None:
+        """Mean return of fresh games: over seeds where there are several, else over games; None without evaluations."""
+        evaluated = [run.result["returns"] for run in self.evaluations if run is not None]
+        if not evaluated:
+            return None
+        return interval_over_seeds(evaluated) if len(evaluated) > 1 else interval_over_games(evaluated[0])
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report shows of a project."""
+
+    project: Project
+    runs: list[FinishedRun]
+    source_agents: list[Cell]
+    models: list[Cell]
+    correspondences: list[Cell]
+    finetunings: list[Cell]
+    baselines: dict[str, FinishedRun]
+
+
+def read_results(project: Project) -> Results:
+    """Reads the records of all finished runs; those that are damaged or unfinished are left out."""
+    runs = []
+    for path in sorted((project.root / "runs").glob("*/*/run.json")):
+        try:
+            record = read_sealed_json(path)
+        except ArtifactError:
+            continue
+        if record.get("state") == "finished":
+            runs.append(FinishedRun(str(record["stage"]), str(record["name"]), path.parent, record))
+    by_stage = {stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}}
+    evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
+    correspondences = _cells(by_stage.get("learn-corr", []), _correspondence_label)
+    for cell in correspondences:
+        cell.evaluations = [_newest(evaluations, "corr", run.made("corr", run.name)) for run in cell.runs]
+    agents = _cells([r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label)
+    for cell in agents:
+        played = [e for e in evaluations if e.settings["task"] == "source"]
+        cell.evaluations = [_newest(played, "q", run.made("q", run.name)) for run in cell.runs]
+    return Results(
+        project=project,
+        runs=runs,
+        source_agents=agents,
+        models=_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
+        correspondences=correspondences,
+        finetunings=_cells(
+            [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
+            lambda run: _finetuning_label(run, correspondences),
+        ),
+        baselines=_baselines(evaluations),
+    )
+
+
+def _cells(runs: list[FinishedRun], label: Any) -> list[Cell]:
+    """Groups runs by label and settings; where two cells would have one label, what differs is appended."""
+    groups: dict[tuple[str, str], Cell] = {}
+    for run in runs:
+        key = (label(run), json.dumps(run.settings, sort_keys=True))
+        groups.setdefault(key, Cell(key[0])).runs.append(run)
+    cells = list(groups.values())
+    for name in {cell.label for cell in cells}:
+        alike = [cell for cell in cells if cell.label == name]
+        for cell in alike if len(alike) > 1 else []:
+            settings = [other.runs[0].settings for other in alike]
+            mine = cell.runs[0].settings
+            differing = [key for key in mine if any(other.get(key) != mine[key] for other in settings)]
+            cell.label += ", " + ", ".join(f"{key.replace('_', '-')} {mine[key]}" for key in differing)
+    for cell in cells:
+        cell.runs.sort(key=lambda run: run.seed)
+    return sorted(cells, key=lambda cell: str(cell.runs[0].record["created"]))
+
+
+def _correspondence_label(run: FinishedRun) -> str:
+    s = run.settings
+    weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
+    words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
+    shown = ", ".join(f"{weight:g}" for weight in weights)
+    kind = run.result.get("generator") or s["generator"]
+    return f"{kind}, {words or 'λ'} ({shown})"
+
+
+def _agent_label(run: FinishedRun) -> str:
+    return f"DQN, {run.settings['optimizer']}, {run.settings['architecture']}"
+
+
+def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
+    if run.record["options"].get("from_scratch"):
+        return SCRATCH
+    corr = run.parent("corr")
+    if corr is None:
+        return REUSE
+    for cell in correspondences:
+        if any(corr == learnt.made("corr", learnt.name) for learnt in cell.runs):
+            return cell.label
+    return str(run.record["parents"]["corr"]["name"])
+
+
+def _newest(evaluations: list[FinishedRun], use: str, sha256: str | None) -> FinishedRun | None:
+    fitting = [e for e in evaluations if sha256 is not None and e.parent(use) == sha256]
+    return fitting[-1] if fitting else None
+
+
+def _baselines(evaluations: list[FinishedRun]) -> dict[str, FinishedRun]:
+    """The newest evaluations of random play and of direct reuse on the target."""
+    found = {}
+    for run in evaluations:
+        if run.settings["task"] == "target":
+            if run.settings["policy"] == "random":
+                found["random play"] = run
+            elif run.parent("corr") is None:
+                found[REUSE] = run
+    return found

@@ -1,0 +1,52 @@
+"""Draws what a project's runs came to: figures, tables and one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError
+from corrtool.project.directory import Project
+from corrtool.project.files import write_atomic
+from corrtool.reporting.figures import draw_figures, encode
+from corrtool.reporting.page import page, tables
+from corrtool.reporting.results import read_results
+
+CAPTIONS = {
+    "source-agent": "Learning the source task: mean return of the last 20 training games (ε-greedy).",
+    "play-tests": "Zero-shot play on the target while the correspondence was learnt (the paper's Figures 3 and 6).",
+    "losses": "The terms of the loss, eq. (8)–(11), unweighted.",
+    "translations": "States of the target task (left) and their translations (right) while learning (the paper's Figures 4 and 7).",
+    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and 8); bands are 95 % intervals over seeds.",
+}
+
+
+def report(project: Project, markdown: Path | None = None) -> dict[str, Any]:
+    """Writes ``report/``: each figure as PNG and SVG, and ``report.html``; the tables also as Markdown on request.
+
+    Args:
+        markdown: file for the tables, with links to nothing: figures stay in ``report/``.
+
+    Raises:
+        ArtifactError: there is no finished run to report on.
+    """
+    results = read_results(project)
+    if not results.runs:
+        raise ArtifactError(
+            f"{project.root} has no finished run to report on", "run a stage first, such as 'corrtool train-dqn'"
+        )
+    folder = project.root / "report"
+    pictures = {}
+    for name, figure in draw_figures(results).items():
+        pictures[name] = encode(figure, "png")
+        write_atomic(folder / f"{name}.png", pictures[name])
+        write_atomic(folder / f"{name}.svg", encode(figure, "svg"))
+    write_atomic(folder / "report.html", page(results, pictures, CAPTIONS).encode())
+    made = tables(results)
+    if markdown is not None:
+        write_atomic(markdown, "\n".join(table.to_markdown() for table in made).encode())
+    return {
+        "report": project.relative(folder / "report.html"),
+        "figures": [f"report/{name}.{kind}" for name in pictures for kind in ("png", "svg")],
+        "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in made],
+    }
