@@ -127,8 +127,9 @@ class DqnSettings(Settings):
     learning_rate: float = setting(2.5e-4, "step size of the optimizer", above=0)
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
     optimizer_epsilon: float = setting(
-        1.5e-4,
-        "added to the denominator of Adam and RMSprop; too small, and a Q-function dies before its first rewards",
+        1e-8,
+        "added to the denominator of Adam and RMSprop; 'nature' and 'paper' need some 1.5e-4 with Adam, or may die before "
+        "the first useful reward",
         above=0,
     )
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
@@ -181,7 +182,7 @@ class TrainDqnSettings(DqnSettings):
     task: Literal["source", "target"] = setting("source", "which task to learn")
     architecture: Literal["auto", "nature", "paper", "small", "mlp", "linear"] = setting(
         "auto",
-        "Q-function: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors; 'auto' is nature or mlp",
+        "Q-function: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors; 'auto' is small or mlp",
     )
     width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384)
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from corrtool.statistics import bootstrap_interval, moving_mean
+from corrtool.statistics import (
+    bootstrap_interval,
+    interval_over_games,
+    interval_over_seeds,
+    moving_mean,
+    moving_means,
+    transfer_metrics,
+)
 
 
 def test_constant_returns_have_an_interval_of_no_width() -> None:
@@ -47,3 +54,29 @@ def test_moving_mean_takes_the_last_window() -> None:
     assert moving_mean([1.0, 2.0], window=20) == 1.5
     assert moving_mean([100.0, *[1.0] * 20]) == 1.0
     assert moving_mean([]) is None
+
+
+def test_moving_means_after_each_game() -> None:
+    assert moving_means([1.0, 3.0, 5.0, 7.0], window=2) == [1.0, 2.0, 4.0, 6.0]
+    assert moving_means([]) == []
+
+
+def test_intervals_say_what_they_are_over() -> None:
+    games = interval_over_games([1.0, 2.0, 3.0])
+    assert (games.mean, games.over, games.count) == (2.0, "games", 3)
+    seeds = interval_over_seeds([[20.0] * 30, [10.0] * 30])
+    assert (seeds.mean, seeds.low, seeds.high, seeds.over, seeds.count) == (15.0, 10.0, 20.0, "seeds", 2)
+
+
+def test_transfer_metrics_of_a_curve_worked_out_by_hand() -> None:
+    returns = [-21.0] * 20 + [21.0] * 30  # the 20-game mean rises by 2.1 a game from the 21st
+    metrics = transfer_metrics(returns, [100 * (game + 1) for game in range(50)])
+    assert metrics.jumpstart == -21.0 and metrics.asymptote == 21.0
+    assert metrics.games_to == {0.0: 30, 10.0: 35, 18.0: 39}
+    assert metrics.env_steps_to == {0.0: 3000, 10.0: 3500, 18.0: 3900}
+
+
+def test_a_threshold_counts_from_twenty_games_on_and_may_never_be_reached() -> None:
+    metrics = transfer_metrics([20.0] * 25 + [-21.0], list(range(26)), thresholds=(18.0, 21.0))
+    assert metrics.games_to == {18.0: 20, 21.0: None}
+    assert metrics.env_steps_to == {18.0: 19, 21.0: None}

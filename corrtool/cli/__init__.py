@@ -18,6 +18,7 @@ from corrtool.cli import (
     learn_corr,
     quickstart,
     report,
+    reproduce,
     status,
     train_dqn,
     train_model,
@@ -69,6 +70,7 @@ for _module in (
     evaluate,
     finetune,
     report,
+    reproduce,
     status,
     verify,
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,7 +19,8 @@ HELP = "Play fresh games, by default of the target with the newest correspondenc
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    add_stage(app, EvaluateSettings, HELP, _work, lines, player_options())
+    video = extra("video", Path | None, None, "File for a video of one more game, .mp4 or .gif.")
+    add_stage(app, EvaluateSettings, HELP, _work, lines, [*player_options(), video])
 
 
 def player_options() -> list[Any]:
@@ -50,4 +52,5 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"{who} on {result['environment']}: mean return {result['mean_return']:.2f}, "
         f"95% interval [{low:.2f}, {high:.2f}] over {result['games']} games",
         "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
+        *([f"video of a game that ended {result['video_return']:g}: {result['video']}"] if "video" in result else []),
     ]

@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corrtool.cli import collect, evaluate, finetune, learn_corr, train_dqn, train_model
+from corrtool.cli.stages import stage_lines
 from corrtool.config import load_preset
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-LINES = {
-    "train-dqn": train_dqn.lines,
-    "collect": collect.lines,
-    "train-model": train_model.lines,
-    "learn-corr": learn_corr.lines,
-    "evaluate": evaluate.lines,
-    "finetune": finetune.lines,
-}
 
 HELP = "Make a project for Pong and Pong rotated by 90°, and run every stage of it within ten minutes on two cores."
 
@@ -59,13 +50,14 @@ def quickstart(
     preset = preset or "quickstart"
     load_preset(preset)  # a preset that does not exist must not leave a directory behind
 
-    def tell(stage: str, ended: dict[str, Any]) -> None:
-        for line in LINES[stage](ended):
-            console.say(line)
-
     console.say(f"Every stage on Pong and on Pong rotated by 90°, with the preset {preset}, in {directory}.")
     result = run_quickstart(
-        directory, console=console, device=resolve_device(device), seed=seed, preset=preset, tell=tell
+        directory,
+        console=console,
+        device=resolve_device(device),
+        seed=seed,
+        preset=preset,
+        tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
     )
     console.result(result, _table(result))
     if not json:

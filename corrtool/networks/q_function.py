@@ -15,10 +15,17 @@ _VECTOR_ARCHITECTURES = ("mlp", "linear")
 
 @dataclass(frozen=True)
 class Convolutions:
-    """What tells the convolutional Q-functions apart: (kernel, stride, filters) of each layer, and units of the head."""
+    """What tells the convolutional Q-functions apart.
+
+    Attributes:
+        layers: kernel, stride and filters of each convolution.
+        units: of the hidden fully connected layer.
+        layer_norm: normalise before each ReLU, so that none can die before the first rewards come.
+    """
 
     layers: tuple[tuple[int, int, int], ...]
     units: int
+    layer_norm: bool = False
 
     def output_side(self, side: int) -> int:
         """Height or width after all layers; not positive when a picture of this side is too small."""
@@ -30,7 +37,9 @@ class Convolutions:
 CONVOLUTIONS = {
     "nature": Convolutions(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512),  # [23], and the authors' code
     "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
-    "small": Convolutions(((8, 4, 16), (4, 2, 32)), 256),  # of Mnih et al. 2013, arXiv 1312.5602
+    # The layers of Mnih et al. 2013 (arXiv 1312.5602), normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third of
+    # nature's work per update.
+    "small": Convolutions(((8, 4, 16), (4, 2, 32)), 256, layer_norm=True),
 }
 
 
@@ -45,13 +54,16 @@ class ConvolutionalQ(nn.Module):
         channels, height, width = state_shape
         layers: list[nn.Module] = []
         for kernel, stride, filters in convolutions.layers:
-            layers += [nn.Conv2d(channels, filters, kernel, stride=stride), nn.ReLU()]
+            layers.append(nn.Conv2d(channels, filters, kernel, stride=stride))
+            if convolutions.layer_norm:
+                layers.append(nn.GroupNorm(1, filters))  # over channels and picture: LayerNorm for any picture size
+            layers.append(nn.ReLU())
             channels = filters
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         features = channels * convolutions.output_side(height) * convolutions.output_side(width)
-        self.head = nn.Sequential(
-            nn.Linear(features, convolutions.units), nn.ReLU(), nn.Linear(convolutions.units, actions)
-        )
+        units = convolutions.units
+        norm = [nn.LayerNorm(units)] if convolutions.layer_norm else []
+        self.head = nn.Sequential(nn.Linear(features, units), *norm, nn.ReLU(), nn.Linear(units, actions))
 
     def forward(self, states: Tensor) -> Tensor:
         q_values: Tensor = self.head(self.convolutions(states))
@@ -83,6 +95,13 @@ class LinearQ(nn.Module):
         return q_values
 
 
+def resolve_architecture(spec: StateSpec, architecture: str) -> str:
+    """What 'auto' means for states of ``spec``; every other name stays as it is."""
+    if architecture != "auto":
+        return architecture
+    return "small" if spec.kind == IMAGE else "mlp"
+
+
 def build_q_function(
     spec: StateSpec,
     actions: int,
@@ -95,8 +114,7 @@ def build_q_function(
     Raises:
         ValueError: the architecture does not go with the kind of state, or the picture is too small for it.
     """
-    if architecture == "auto":
-        architecture = "nature" if spec.kind == IMAGE else "mlp"
+    architecture = resolve_architecture(spec, architecture)
     fitting = CONVOLUTIONS if spec.kind == IMAGE else _VECTOR_ARCHITECTURES
     if architecture not in fitting:
         raise ValueError(f"Q-function {architecture!r} does not take {spec.kind} states; choose {', '.join(fitting)}")

@@ -11,20 +11,23 @@ from torch import nn
 from corrtool.correspondence import Correspondence, ScaledModel, freeze
 from corrtool.errors import ArtifactError
 from corrtool.networks.environment_model import build_environment_model
-from corrtool.networks.q_function import build_q_function
+from corrtool.networks.q_function import build_q_function, resolve_architecture
 from corrtool.project.artifacts import Artifact, load_weights
 from corrtool.states import StateScaling, StateSpec
 
 
 @dataclass(frozen=True)
 class QDescription:
-    """How a Q-function is built; the ``network`` table of its manifest."""
+    """How a Q-function is built; the ``network`` table of its manifest. It never says 'auto', which may come to mean another."""
 
     states: StateSpec
     actions: int
     architecture: str
     width: int = 256
     init: str = "default"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "architecture", resolve_architecture(self.states, self.architecture))
 
     def build(self) -> nn.Module:
         """A new Q-function. Raises ValueError when the architecture does not fit the states."""

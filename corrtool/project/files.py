@@ -48,6 +48,14 @@ def sync_tree(path: Path) -> None:
         sync_directory(Path(directory))
 
 
+def publish_file(staged: Path, final: Path) -> None:
+    """Moves the finished file ``staged`` to ``final`` in the same directory: fsync, rename, fsync of the directory."""
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+    staged.replace(final)
+    sync_directory(final.parent)
+
+
 def publish_directory(staged: Path, final: Path) -> None:
     """Moves the finished directory ``staged`` to ``final``, replacing what is there.
 

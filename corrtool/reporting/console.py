@@ -35,6 +35,11 @@ class Console:
         if not self.quiet:
             RichConsole(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
 
+    def say_all(self, messages: list[str]) -> None:
+        """Several lines for the person who waits."""
+        for message in messages:
+            self.say(message)
+
     def result(self, result: dict[str, Any], lines: list[str] | Table) -> None:
         """The outcome of a command: ``result`` as one JSON object, or ``lines`` or a table for people."""
         out = RichConsole(highlight=False, soft_wrap=not isinstance(lines, Table))
@@ -107,7 +112,9 @@ class ProgressBar:
 
     def note(self, numbers: dict[str, Any]) -> None:
         """Shows ``numbers`` as well from now on."""
-        self.advance(0, numbers)
+        self._numbers |= numbers
+        if self._bar is not None:
+            self._show()
 
     @property
     def rate(self) -> float:

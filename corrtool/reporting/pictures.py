@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from corrtool.correspondence import Correspondence
@@ -26,9 +27,9 @@ def write_example_pictures(path: Path, correspondence: Correspondence, raw_targe
     reconstructed = correspondence.source_to_target(translated)
     correspondence.train(was_training)
     rows = [
-        _newest_frames(raw_target_states, target.spec),
-        _newest_frames(source.model_to_raw(translated), source.spec),
-        _newest_frames(target.model_to_raw(reconstructed), target.spec),
+        newest_frames(raw_target_states, target.spec),
+        newest_frames(source.model_to_raw(translated), source.spec),
+        newest_frames(target.model_to_raw(reconstructed), target.spec),
     ]
     height, width = (
         max(r.shape[1] for r in rows) * _SCALE + _GAP,
@@ -40,15 +41,15 @@ def write_example_pictures(path: Path, correspondence: Correspondence, raw_targe
             big = picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
             top, left = _GAP + y * height, _GAP + x * width
             sheet[top : top + big.shape[0], left : left + big.shape[1]] = big
-    _, encoded = cv2.imencode(".png", sheet)
+    _, encoded = cv2.imencode(".png", sheet[..., ::-1])  # OpenCV writes blue first
     write_atomic(path, encoded.tobytes())
 
 
-def _newest_frames(raw_states: Tensor, spec: StateSpec) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """(N, *state_shape) → (N, height, width, 3)."""
+def newest_frames(raw_states: Tensor, spec: StateSpec) -> NDArray[np.uint8]:
+    """The newest frame of raw image states (N, *state_shape) as pictures (N, height, width, 3), RGB."""
     channels = spec.frame_shape[0]
     place = spec.stack_order.index(spec.stack - 1)
     frames = raw_states[:, place * channels : (place + 1) * channels].permute(0, 2, 3, 1).cpu().numpy()
     if channels == 3:
-        return np.ascontiguousarray(frames[..., ::-1])  # OpenCV writes blue first
+        return np.ascontiguousarray(frames)
     return np.repeat(frames[..., :1], 3, axis=-1)

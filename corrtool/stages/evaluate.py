@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from corrtool.config import EvaluateSettings
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
 from corrtool.project.artifacts import Artifact, read_artifact
 from corrtool.project.runs import Run, RunRequest
+from corrtool.reporting.pictures import newest_frames
+from corrtool.reporting.video import GameVideo
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import MAX_LANES, QValues, direct_q_values, play_games, transferred_q_values
-from corrtool.states import StateSpec
+from corrtool.states import IMAGE, StateSpec
 from corrtool.statistics import bootstrap_interval
-from corrtool.tasks import Lanes, Task, probe
+from corrtool.tasks import Lanes, Task, action_names, probe
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,19 @@ def evaluate(
     q: str | None = None,
     corr: str | None = None,
     no_corr: bool = False,
+    video: Path | None = None,
 ) -> dict[str, Any]:
     """Plays ``settings.games`` games with seeds that no training and no selection ever used; every game counts.
 
+    Args:
+        video: a file for a video of one more game, which is not among those that count.
+
     Returns:
         task, policy, q, corr, games, returns, mean_return, ci95 (percentile bootstrap over games), seed.
+
+    Raises:
+        ArtifactError: a Q-function or a correspondence is missing, damaged or does not fit.
+        UsageError: the options contradict each other, or no video can be made of the task.
     """
     task = context.project.task(settings.task)
     if settings.policy == "random":
@@ -176,4 +189,36 @@ def evaluate(
             "name": run.request.name,
         }
 
-    return context.carry_out(request, work)
+    if video is not None and spec.kind != IMAGE:
+        raise UsageError(f"--video shows pictures, and the states of {task} are none", "leave it out")
+    result = context.carry_out(request, work)
+    if video is not None and not context.dry_run:
+        result = result | {"video": str(video), "video_return": _record(context, settings, player, task, video)}
+    return result
+
+
+def _record(context: StageContext, settings: EvaluateSettings, player: Player, task: Task, path: Path) -> float:
+    """Plays one game and writes it as a video; returns its return."""
+    spec, _ = probe(task)
+    correspondence = None if player.corr is None else load_correspondence(player.corr, context.device)
+    names = action_names(task)
+
+    def show(states: Tensor, actions: NDArray[np.int64]) -> None:
+        panels = [(f"{task.role} as seen", newest_frames(states, spec)[0])]
+        if correspondence is not None:
+            source = correspondence.source_scaling
+            translated = source.model_to_raw(correspondence.translate(states))
+            panels.append(("translated to the source", newest_frames(translated, source.spec)[0]))
+        game.add(panels, f"action: {names[int(actions[0])]}")
+
+    with GameVideo(path) as game:
+        (game_return,) = play_games(
+            lambda count: Lanes(task, count),
+            player.q_values(spec, context.device),
+            seeds=derive_seeds(context.seed, "video", 1),
+            epsilon=settings.epsilon,
+            random=numpy_generator(context.seed, "video"),
+            device=context.device,
+            watch=show,
+        )
+    return game_return

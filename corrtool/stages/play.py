@@ -64,6 +64,7 @@ def play_games(
     random: np.random.Generator,
     device: torch.device,
     on_game: Callable[[float], None] = lambda game_return: None,
+    watch: Callable[[Tensor, NDArray[np.int64]], None] | None = None,
     poll: Callable[[], None] = lambda: None,
 ) -> list[float]:
     """Plays one game per seed and returns every return, unclipped, in the order of the seeds.
@@ -74,6 +75,7 @@ def play_games(
     Args:
         q_values: who plays; None for random actions.
         on_game: called with each return as its game ends.
+        watch: called at every step with the raw states (N, …) and the actions (N,) chosen in them.
         poll: called at every step.
     """
     returns: list[float] = []
@@ -85,7 +87,10 @@ def play_games(
             totals, playing = np.zeros(len(wave)), np.ones(len(wave), bool)
             while playing.any():
                 values = None if q_values is None else q_values(states)
-                lanes.send(choose_actions(values, len(wave), lanes.actions, epsilon, random))
+                actions = choose_actions(values, len(wave), lanes.actions, epsilon, random)
+                if watch is not None:
+                    watch(states, actions)
+                lanes.send(actions)
                 step = lanes.receive()
                 totals += np.where(playing, step.rewards.astype(np.float64), 0.0)
                 ended = playing & (step.terminated | step.truncated)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -189,6 +190,15 @@ def probe(task: Task) -> tuple[StateSpec, int]:
     """The states and the number of actions of a task, by making it once. Raises :class:`UsageError`."""
     with Lanes(task, 1) as lanes:
         return lanes.spec, lanes.actions
+
+
+def action_names(task: Task) -> list[str]:
+    """What each action is called: the game's own names, or numbers where the environment has none."""
+    with closing(_make_single(task)) as env:
+        space = env.action_space
+        assert isinstance(space, gymnasium.spaces.Discrete)
+        name = getattr(env.unwrapped, "get_action_meanings", lambda: [str(action) for action in range(int(space.n))])
+        return list(name())
 
 
 def _atari_vector_env(task: Task, count: int) -> AtariVectorEnv:

@@ -57,7 +57,9 @@ class TestFullSize:
     def test_q_function_as_printed_and_as_in_nature(self) -> None:
         assert parameters(build_q_function(PONG, ACTIONS, "paper")) == 40_222_374
         assert parameters(build_q_function(PONG, ACTIONS, "nature")) == 1_687_206
-        assert parameters(build_q_function(PONG, ACTIONS, "small")) == 4_112 + 8_224 + 663_808 + 1_542
+        assert parameters(build_q_function(PONG, ACTIONS, "small")) == 4_112 + 8_224 + 663_808 + 1_542 + 2 * (
+            16 + 32 + 256
+        )
         assert parameters(build_q_function(PONG, ACTIONS, "auto")) == 1_687_206
 
     @pytest.mark.parametrize("action_block", [5, 0])

@@ -1,0 +1,61 @@
+"""``corrtool reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from corrtool.cli.stages import stage_lines
+from corrtool.config import load_preset
+
+HELP = "Run one of the paper's experiments: every cell of it that is not finished yet, then draw the report."
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    app.command("reproduce", help=HELP)(reproduce)
+
+
+def reproduce(
+    experiment: Annotated[Literal["experiment-1", "experiment-2"], typer.Argument(help="1: the same task; 2: Pong rotated by 90°.")],
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project", "-p", help="Project directory; made if it is not there.", envvar="CORRTOOL_PROJECT",
+            show_default="a directory named like the experiment", show_envvar=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds of each cell.", min=1)] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)] = "auto",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Sizes and settings to start from.", show_default="default", envvar="CORRTOOL_PRESET", show_envvar=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
+) -> None:  # fmt: skip
+    """Runs the cells and draws the report."""
+    from corrtool.reporting.console import Console
+    from corrtool.runtime import resolve_device
+    from corrtool.stages.context import StageContext
+    from corrtool.stages.reproduce import load_experiment, open_or_create
+    from corrtool.stages.reproduce import reproduce as run_experiment
+
+    console = Console(quiet=quiet, json=json)
+    load_preset(preset or "default")  # before anything is made
+    resolved = resolve_device(device)
+    table = load_experiment(experiment)
+    opened = open_or_create(project or Path(experiment), table)
+
+    console.say(f"{experiment} with the preset {preset or 'default'}, in {opened.root}")
+    context = StageContext(opened, console, resolved)
+    result = run_experiment(
+        context,
+        table,
+        preset=preset or "default",
+        seeds=seeds,
+        tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
+    )
+    console.result(result, [*result["figures"], f"open {opened.root / result['report']} in a browser"])

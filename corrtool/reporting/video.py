@@ -1,0 +1,87 @@
+"""Videos of a game: the target as seen, its translation, and the chosen action, side by side."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from corrtool.errors import UsageError
+from corrtool.project.files import PARTIAL_SUFFIX, publish_file
+
+FRAMES_PER_SECOND = 15  # Atari's 60 by the usual frame skip of 4
+_SCALE, _GAP, _LINE = 4, 8, 22
+KINDS = (".mp4", ".gif")
+
+
+class GameVideo:
+    """Writes one picture per step to an MP4 or a GIF. Use as a context manager; the file appears when it is whole.
+
+    Raises:
+        UsageError: the file's name ends in neither ``.mp4`` nor ``.gif``, or its directory is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix.lower() not in KINDS:
+            raise UsageError(f"--video {path} is of no known kind", f"let its name end in {' or '.join(KINDS)}")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no directory {path.parent}", "make it first")
+        self._path = path
+        self._partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}")
+        self._mp4: cv2.VideoWriter | None = None
+        self._gif: list[Image.Image] = []
+
+    def add(self, panels: list[tuple[str, NDArray[np.uint8]]], caption: str) -> None:
+        """One step: pictures (height, width, 3), RGB, each with a title, and a line below them."""
+        picture = _compose(panels, caption)
+        if self._path.suffix.lower() == ".gif":
+            small = Image.fromarray(picture).reduce(2)  # a GIF keeps every frame whole: a quarter of the size
+            self._gif.append(small.convert("P", palette=Image.Palette.ADAPTIVE, colors=16))
+            return
+        if self._mp4 is None:
+            height, width = picture.shape[:2]
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._mp4 = cv2.VideoWriter(str(self._partial), code, FRAMES_PER_SECOND, (width, height))
+            if not self._mp4.isOpened():
+                raise UsageError(f"OpenCV cannot write {self._path} here", "choose a .gif")
+        self._mp4.write(picture[..., ::-1])
+
+    def __enter__(self) -> GameVideo:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._mp4 is not None:
+            self._mp4.release()
+        if kind is None and self._gif:
+            first, *rest = self._gif
+            first.save(self._partial, save_all=True, append_images=rest, duration=1000 // FRAMES_PER_SECOND, loop=0)
+        if kind is None:
+            publish_file(self._partial, self._path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
+def _compose(panels: list[tuple[str, NDArray[np.uint8]]], caption: str) -> NDArray[np.uint8]:
+    """The panels beside each other with their titles above and the caption below; even sides, as MP4 wants them."""
+    pictures = [picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1) for _, picture in panels]
+    width = sum(p.shape[1] for p in pictures) + _GAP * (len(pictures) + 1)
+    height = max(p.shape[0] for p in pictures) + 2 * _LINE + _GAP
+    sheet = np.full((height + height % 2, width + width % 2, 3), 24, np.uint8)
+    left = _GAP
+    for (title, _), picture in zip(panels, pictures, strict=True):
+        sheet[_LINE : _LINE + picture.shape[0], left : left + picture.shape[1]] = picture
+        _write(sheet, title, left, _LINE - 7)
+        left += picture.shape[1] + _GAP
+    _write(sheet, caption, _GAP, height - 12)
+    return sheet
+
+
+def _write(sheet: NDArray[np.uint8], text: str, x: int, y: int) -> None:
+    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
