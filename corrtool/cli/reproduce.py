@@ -19,7 +19,9 @@ def add(app: typer.Typer) -> None:
 
 
 def reproduce(
-    experiment: Annotated[Literal["experiment-1", "experiment-2"], typer.Argument(help="1: the same task; 2: Pong rotated by 90°.")],
+    experiment: Annotated[Literal["experiment-1", "experiment-2"], typer.Argument(
+            help="experiment-1 (source and target are the same) or experiment-2 (Pong rotated by 90°).", metavar="EXPERIMENT"
+        )],
     project: Annotated[
         Path | None,
         typer.Option(
