@@ -228,6 +228,10 @@ class TrainModelSettings(Settings):
     norm: Literal["batch", "instance"] = setting(
         "batch", "normalisation of the convolutions; 'instance' removes the action from every block that gets it"
     )
+    prediction: Literal["residual", "state"] = setting(
+        "residual",
+        "what F puts out for images: the change of the newest frame, the others being known, or the whole next state as printed",
+    )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
     batch_size: int = setting(16, "transitions in a mini-batch", minimum=1)

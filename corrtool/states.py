@@ -71,6 +71,13 @@ class StateSpec:
             frames = frames[:, list(self.stack_order)]
         return frames.reshape(frames.shape[0], *self.state_shape)
 
+    def frames_of(self, states: Tensor) -> Tensor:
+        """The inverse of :meth:`stack_frames`: states ``(B, *state_shape)`` to frames ``(B, K, *frame_shape)``, oldest first."""
+        frames = states.reshape(states.shape[0], self.stack, *self.frame_shape)
+        if self.stack_order != tuple(range(self.stack)):
+            frames = frames[:, [self.stack_order.index(frame) for frame in range(self.stack)]]
+        return frames
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, for manifests."""
         return asdict(self) | {"frame_shape": list(self.frame_shape), "stack_order": list(self.stack_order)}

@@ -195,7 +195,7 @@ class TestTheEnvironmentModelGetsOneRangeAtBothCallSites:
         memory = memory_of(frames, model.scaling.spec)
         rows = memory.transition_rows()
         predicted, next_states = train_model._prediction(model, memory, rows)
-        train_model.prediction_errors(model, memory, rows)
+        train_model.prediction_errors(model, memory, rows, 1)
         assert (next_states.min().item(), next_states.max().item()) == (predicted.min().item(), predicted.max().item())
         return model.network.ranges
 

@@ -85,8 +85,8 @@ def _size(artifact: dict[str, Any]) -> str:
 def _outcome(artifact: dict[str, Any]) -> str:
     """What its training came to; a memory says nothing of that kind."""
     summary = artifact["summary"] or {}
-    if artifact["kind"] == "model" and "l1_changing" in summary:
-        return f"error {summary['l1_changing']:.3f} over what changes\npersistence {summary['l1_changing_persistence']:.3f}"
+    if artifact["kind"] == "model" and "l1_newest" in summary:
+        return f"error {summary['l1_newest']:.3f} over what changes\npersistence {summary['l1_newest_persistence']:.3f}"
     if artifact["kind"] == "q" and summary.get("mean_return_20") is not None:
         return f"mean return {summary['mean_return_20']:.1f}\nafter {summary['env_steps']:,} env steps"
     if artifact["kind"] == "corr" and summary.get("best_mean_return") is not None:

@@ -37,4 +37,5 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
         f"  over what changes     {errors['l1_changing']:.5f}   persistence {errors['l1_changing_persistence']:.5f}"
         f"   ({errors['changing_share']:.2%} of the state)",
+        f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}",
     ]

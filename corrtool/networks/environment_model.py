@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corrtool.networks.layers import Decoder, Encoder, Norm, ResidualBlock, init_normal, mlp
 from corrtool.states import IMAGE, StateSpec
+
+Prediction = Literal["residual", "state"]
 
 
 class ResnetModel(nn.Module):
@@ -19,33 +23,42 @@ class ResnetModel(nn.Module):
 
     BatchNorm as printed: an action plane is constant over the picture, and InstanceNorm subtracts exactly that from
     every residual branch, so that with it the action only reaches the output past the blocks.
+
+    Args:
+        prediction: ``"state"`` as printed: all K frames of s_{t+1} come out of the network. ``"residual"``: K - 1 of them are
+            frames of s_t, so they are taken from there, and the network says by how much the newest frame changes.
     """
 
     def __init__(
         self,
-        channels: int,
+        spec: StateSpec,
         actions: int,
         filters: int = 64,
         blocks: int = 9,
         action_block: int = 5,
         norm: Norm = "batch",
+        prediction: Prediction = "state",
     ) -> None:
         super().__init__()
         if not 1 <= action_block <= blocks:
             raise ValueError(f"the action cannot enter block {action_block} of {blocks}")
-        self.actions = actions
-        before, width = action_block - 1, 4 * filters
+        self.actions, self._spec, self._residual = actions, spec, prediction == "residual"
+        before, width, channels = action_block - 1, 4 * filters, spec.state_shape[0]
         self.encoder = Encoder(channels, filters, norm)
         self.blocks_before_action = nn.Sequential(*(ResidualBlock(width, norm) for _ in range(before)))
         self.blocks_with_action = nn.Sequential(*(ResidualBlock(width + actions, norm) for _ in range(blocks - before)))
-        self.decoder = Decoder(width + actions, filters, channels, norm)
+        self.decoder = Decoder(width + actions, filters, spec.frame_shape[0] if self._residual else channels, norm)
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         features = self.blocks_before_action(self.encoder(states))
         planes = F.one_hot(actions, self.actions).to(features.dtype)[:, :, None, None]
         features = torch.cat([features, planes.expand(-1, -1, *features.shape[-2:])], dim=1)
-        next_states: Tensor = self.decoder(self.blocks_with_action(features), (states.shape[-2], states.shape[-1]))
-        return next_states
+        decoded: Tensor = self.decoder(self.blocks_with_action(features), (states.shape[-2], states.shape[-1]))
+        if not self._residual:
+            return decoded
+        frames = self._spec.frames_of(states)
+        newest = frames[:, -1] + 2.0 * decoded  # tanh is in [-1, 1]; black to white is a change of 2
+        return self._spec.stack_frames(torch.cat([frames[:, 1:], newest[:, None]], dim=1))
 
 
 class VectorModel(nn.Module):
@@ -71,10 +84,12 @@ def build_environment_model(
     blocks: int = 9,
     action_block: int = 0,
     norm: Norm = "batch",
+    prediction: Prediction = "state",
 ) -> nn.Module:
     """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
 
-    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine.
+    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes and ``prediction`` but ``filters``
+    and ``blocks`` are for images; the model of vectors always predicts the change.
 
     Raises:
         ValueError: the architecture does not go with the kind of state, or the action block does not exist.
@@ -84,6 +99,6 @@ def build_environment_model(
         raise ValueError(f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}")
     if spec.kind != IMAGE:
         return VectorModel(spec.state_shape[0], actions, filters, blocks)
-    network = ResnetModel(spec.state_shape[0], actions, filters, blocks, action_block or (blocks + 1) // 2, norm)
+    network = ResnetModel(spec, actions, filters, blocks, action_block or (blocks + 1) // 2, norm, prediction)
     init_normal(network)
     return network

@@ -92,6 +92,8 @@ def _models(results: Results) -> Table:
                     run.name,
                     str(run.seed),
                     f"{run.result['gradient_steps']:,}",
+                    f"{errors['l1_newest']:.4f}",
+                    f"{errors['l1_newest_persistence']:.4f}",
                     f"{errors['l1_changing']:.4f}",
                     f"{errors['l1_changing_persistence']:.4f}",
                     f"{errors['l1']:.5f}",
@@ -103,9 +105,11 @@ def _models(results: Results) -> Table:
         "model",
         "seed",
         "gradient steps",
-        "error, what changes",
+        "newest frame, what changes",
         "persistence",
-        "error, everything",
+        "state, what changes",
+        "persistence",
+        "state, everything",
         "persistence",
         "wall time",
     ]
@@ -113,7 +117,8 @@ def _models(results: Results) -> Table:
         "Environment models",
         columns,
         rows,
-        "Mean absolute error on held-out records, states in [-1, 1]; persistence predicts that nothing changes.",
+        "Mean absolute error on held-out records, states in [-1, 1]; persistence predicts that nothing changes. Of a state only the "
+        "newest frame is news: the others were in the state before.",
     )
 
 

@@ -46,6 +46,7 @@ def train_model(
         blocks=settings.blocks,
         action_block=settings.action_block,
         norm=settings.norm,
+        prediction=settings.prediction,
     )
     try:
         build_model(description, StateScaling(spec))
@@ -101,7 +102,7 @@ def train_model(
                     }
                     run.metrics.write(loop.done + 1, {"event": "progress", "gradient_steps": loop.done + 1, **numbers})
                 loop.advance(1, numbers)
-        errors = prediction_errors(model, memory, validation)
+        errors = prediction_errors(model, memory, validation, description["actions"])
         run.metrics.write(total, {"event": "validation", **errors})
         artifact = run.publish_weights(
             "model",
@@ -134,31 +135,54 @@ def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Any) -> tuple[Te
 
 
 @torch.inference_mode()
-def prediction_errors(model: ScaledModel, memory: ReplayMemory, rows: Any) -> dict[str, Any]:
+def prediction_errors(model: ScaledModel, memory: ReplayMemory, rows: Any, actions: int) -> dict[str, Any]:
     """Mean absolute error of F and of persistence (s_{t+1} = s_t) in the model range.
 
-    Over all elements of a state, and over those that change from s_t to s_{t+1}: hardly any pixel of Pong changes, so
-    that an F that predicts nothing looks good over all of them.
+    ``l1`` is over all elements of a state, ``l1_changing`` over those that change from s_t to s_{t+1}: hardly any pixel of
+    Pong changes, so that an F that predicts nothing looks good over all of them. ``l1_newest`` is over the elements of the
+    newest frame that change; the older frames are no prediction, since s_t shows them. ``by_action`` has the same, for each
+    action.
     """
     model.eval()
-    sums = dict.fromkeys(("model", "persistence", "model_changing", "persistence_changing"), 0.0)
-    elements = changing_elements = 0
+    everything, changes, newest = _Errors(), _Errors(), _Errors()
+    by_action = [_Errors() for _ in range(actions)]
     for start in range(0, len(rows), _VALIDATION_BATCH):
         batch = rows[start : start + _VALIDATION_BATCH]
         states = model.scaling.raw_to_model(memory.states(batch))
         predicted, next_states = _prediction(model, memory, batch)
-        changing = states != next_states
-        for key, error in (("model", predicted - next_states), ("persistence", states - next_states)):
-            sums[key] += error.abs().sum().item()
-            sums[f"{key}_changing"] += error.abs()[changing].sum().item()
-        elements += states.numel()
-        changing_elements += int(changing.sum().item())
+        spec, changing = model.scaling.spec, states != next_states
+        in_newest = torch.zeros_like(spec.frames_of(changing))
+        in_newest[:, -1] = spec.frames_of(changing)[:, -1]
+        in_newest = spec.stack_frames(in_newest)
+        errors = (predicted - next_states).abs(), (states - next_states).abs()
+        everything.add(*errors, torch.ones_like(changing))
+        changes.add(*errors, changing)
+        newest.add(*errors, in_newest)
+        for action, sums in enumerate(by_action):
+            sums.add(*errors, in_newest & (memory.actions(batch) == action).reshape(-1, *[1] * (states.ndim - 1)))
     model.train()
     return {
         "records": len(rows),
-        "l1": sums["model"] / elements,
-        "l1_persistence": sums["persistence"] / elements,
-        "l1_changing": sums["model_changing"] / max(1, changing_elements),
-        "l1_changing_persistence": sums["persistence_changing"] / max(1, changing_elements),
-        "changing_share": changing_elements / elements,
+        **everything.named("l1"),
+        **changes.named("l1_changing"),
+        **newest.named("l1_newest"),
+        "changing_share": changes.elements / everything.elements,
+        "by_action": [{"action": action, **sums.named("l1_newest")} for action, sums in enumerate(by_action)],
     }
+
+
+class _Errors:
+    """Sums of absolute errors over chosen elements."""
+
+    def __init__(self) -> None:
+        self.model = self.persistence = 0.0
+        self.elements = 0
+
+    def add(self, model: Tensor, persistence: Tensor, chosen: Tensor) -> None:
+        self.model += model[chosen].sum().item()
+        self.persistence += persistence[chosen].sum().item()
+        self.elements += int(chosen.sum().item())
+
+    def named(self, name: str) -> dict[str, float]:
+        count = max(1, self.elements)
+        return {name: self.model / count, f"{name}_persistence": self.persistence / count}

@@ -57,10 +57,9 @@ class TestFullSize:
     def test_q_function_as_printed_and_as_in_nature(self) -> None:
         assert parameters(build_q_function(PONG, ACTIONS, "paper")) == 40_222_374
         assert parameters(build_q_function(PONG, ACTIONS, "nature")) == 1_687_206
-        assert parameters(build_q_function(PONG, ACTIONS, "small")) == 4_112 + 8_224 + 663_808 + 1_542 + 2 * (
-            16 + 32 + 256
-        )
-        assert parameters(build_q_function(PONG, ACTIONS, "auto")) == 1_687_206
+        weights, norms = 4_112 + 8_224 + 663_808 + 1_542, 2 * (16 + 32 + 256)
+        assert parameters(build_q_function(PONG, ACTIONS, "small")) == weights + norms
+        assert parameters(build_q_function(PONG, ACTIONS, "auto")) == weights + norms
 
     @pytest.mark.parametrize("action_block", [5, 0])
     def test_environment_model_gets_the_action_in_its_fifth_block(self, action_block: int) -> None:
@@ -154,6 +153,25 @@ class TestTheAction:
         model(pictures(SMALL, 1).expand(ACTIONS, *SMALL.state_shape), torch.arange(ACTIONS))
         between_actions = branches[0].std(dim=0).mean().item()
         assert between_actions > 0.05 * branches[0].std().item()
+
+
+class TestResidualEnvironmentModel:
+    @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+    def test_known_frames_are_those_of_the_state_and_only_the_newest_is_predicted(self, order: tuple[int, ...]) -> None:
+        spec = StateSpec("image", (2, 32, 36), 3, order)
+        model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual").eval()
+        states = pictures(spec)
+        frames, predicted = spec.frames_of(states), spec.frames_of(model(states, torch.tensor([0, 5])))
+        assert torch.equal(predicted[:, :-1], frames[:, 1:])
+        change = predicted[:, -1] - frames[:, -1]
+        assert 0 < change.abs().max() <= 2.0
+
+    def test_a_single_frame_is_predicted_as_a_change(self) -> None:
+        spec = StateSpec("image", (1, 32, 36), 1)
+        model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual").eval()
+        torch.nn.init.zeros_(model.decoder.out[1].weight)
+        states = pictures(spec)
+        assert torch.equal(model(states, torch.tensor([0, 5])), states)
 
 
 class TestFirstWeights:

@@ -1,0 +1,45 @@
+"""What train-model says of F, against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from corrtool.correspondence import ScaledModel
+from corrtool.memory import MemoryRows, ReplayMemory
+from corrtool.memory.replay import FIELDS
+from corrtool.stages.train_model import prediction_errors
+from corrtool.states import StateScaling, StateSpec
+
+SPEC = StateSpec("image", (1, 16, 16), 2)
+
+
+class HalfWay(nn.Module):
+    """Knows the older frame; of the newest it predicts nothing but action 1, by which every pixel becomes half white."""
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        frames = SPEC.frames_of(states)
+        newest = torch.where(actions[:, None, None, None] == 1, frames[:, -1].clamp(min=0.0), frames[:, -1])
+        return SPEC.stack_frames(torch.stack([frames[:, -1], newest], dim=1))
+
+
+def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
+    frames = torch.zeros(4, 1, 16, 16, dtype=torch.uint8)  # black, and a white pixel that appears twice
+    frames[2, 0, 3, 3] = frames[3, 0, 3, 3] = frames[3, 0, 4, 4] = 255
+    fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
+    fields["valid"][:3], fields["episode_steps"][:], fields["actions"][:] = True, np.arange(4), [0, 0, 1, 0]
+    memory = ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames.numpy(), fields), torch.device("cpu"))
+    errors = prediction_errors(ScaledModel(HalfWay(), StateScaling(SPEC)), memory, np.array([1, 2]), 3)
+
+    # s_1 → s_2: the newest frame gains one white pixel, a change of 2; F with action 0 misses it. The older frame stays.
+    # s_2 → s_3: the older frame gains that pixel, which F knows; the newest gains another, where F with action 1 says 0,
+    # half of the way, as it does of 254 pixels that stay black.
+    elements = 2 * 2 * 256
+    assert errors["l1"] == pytest.approx((2 + 1 + 254) / elements)
+    assert errors["l1_persistence"] == pytest.approx((2 + 2 + 2) / elements)
+    assert errors["changing_share"] == pytest.approx(3 / elements)
+    assert errors["l1_changing"] == pytest.approx((2 + 0 + 1) / 3)
+    assert errors["l1_changing_persistence"] == pytest.approx(2)
+    assert errors["l1_newest"] == pytest.approx((2 + 1) / 2)
+    assert [a["l1_newest"] for a in errors["by_action"]] == pytest.approx([2, 1, 0])
+    assert [a["l1_newest_persistence"] for a in errors["by_action"]] == pytest.approx([2, 2, 0])
