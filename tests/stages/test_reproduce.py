@@ -1,0 +1,67 @@
+"""An experiment run cell by cell, on a real environment small enough for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from corrtool.config import LearnCorrSettings
+from corrtool.errors import UsageError
+from corrtool.reporting.console import Console
+from corrtool.reporting.results import REUSE, SCRATCH, read_results
+from corrtool.stages.context import StageContext
+from corrtool.stages.reproduce import load_experiment, open_or_create, reproduce
+
+CARTPOLE = {
+    "source": {"id": "CartPole-v1"},
+    "target": {"id": "CartPole-v1", "views": ["permute:1,0,3,2"]},
+    "correspondence": [
+        {"name": "gan", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 0.0}},
+        {"name": "model", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0}, "finetune": True},
+    ],
+    "finetune": {"from_scratch": True, "reuse": True},
+}
+
+
+def run(directory: Path, seeds: int) -> tuple[list[str], dict[str, Any]]:
+    """Runs the experiment; the stages that ended, in order, and the report's result."""
+    ended: list[str] = []
+    context = StageContext(open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu"))
+    report = reproduce(context, CARTPOLE, preset="tiny", seeds=seeds, tell=lambda stage, _: ended.append(stage))
+    return ended, report
+
+
+def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
+    ended, report = run(tmp_path / "lab", seeds=1)
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "weights").rglob("*.safetensors")}
+    assert ended[:2] == ["train-dqn", "evaluate"] and ended.count("learn-corr") == 2 and ended.count("finetune") == 3
+
+    again, second = run(tmp_path / "lab", seeds=2)  # one more seed; what is there stays as it is
+    assert made == {path: path.stat().st_mtime_ns for path in made}
+    assert again.count("train-dqn") == 0 and again.count("learn-corr") == 4
+
+    results = read_results(open_or_create(tmp_path / "lab", CARTPOLE))
+    assert [cell.seeds for cell in results.correspondences] == [[0, 1], [0, 1]]
+    assert {cell.label for cell in results.finetunings} == {SCRATCH, REUSE, "linear, λ (0, 0, 1)"}
+    zero_shot = results.correspondences[0].zero_shot()
+    assert zero_shot is not None and (zero_shot.over, zero_shot.count) == ("seeds", 2)
+    assert len(second["tables"]) >= len(report["tables"]) > 3
+
+
+def test_a_project_of_other_tasks_is_left_alone(tmp_path: Path) -> None:
+    open_or_create(tmp_path / "lab", CARTPOLE)
+    with pytest.raises(UsageError, match="target task"):
+        open_or_create(tmp_path / "lab", CARTPOLE | {"target": {"id": "CartPole-v1"}})
+
+
+@pytest.mark.parametrize("name", ["experiment-1", "experiment-2"])
+def test_the_packaged_experiments_make_sense(tmp_path: Path, name: str) -> None:
+    experiment = load_experiment(name)
+    open_or_create(tmp_path / "lab", experiment)
+    cells = experiment["correspondence"]
+    assert len({cell["name"] for cell in cells}) == len(cells) >= 5
+    for cell in cells:
+        LearnCorrSettings(**cell["settings"])
