@@ -124,7 +124,7 @@ class DqnSettings(Settings):
         None, "stop early when the mean return of the last 20 training games reaches this"
     )
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
-    learning_rate: float = setting(2.5e-4, "step size of the optimizer", above=0)
+    learning_rate: float = setting(4e-4, "step size of the optimizer", above=0)
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
     optimizer_epsilon: float = setting(
         1e-8,
@@ -135,7 +135,7 @@ class DqnSettings(Settings):
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
     batch_size: int = setting(32, "transitions in a mini-batch (n_B)", minimum=1)
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
-    n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
+    n_step: int = setting(10, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
     double_q: bool = setting(True, "choose the next action with the learning network (double Q-learning)")
     clip_rewards: bool = setting(
         True, "learn from the sign of each reward as in [23]; reported returns are never clipped"
@@ -143,12 +143,12 @@ class DqnSettings(Settings):
     replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
     memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
-    learning_starts: int = setting(5_000, "environment steps played with the first ε before learning begins", minimum=0)
+    learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(4, "environment steps played for each gradient step", minimum=1)
-    target_sync_every: int = setting(1_000, "gradient steps between copies into the target network (n_U)", minimum=1)
+    target_sync_every: int = setting(500, "gradient steps between copies into the target network (n_U)", minimum=1)
     epsilon_start: float = setting(1.0, "share of random actions when learning begins", minimum=0, maximum=1)
     epsilon_end: float = setting(0.02, "share of random actions in the end", minimum=0, maximum=1)
-    epsilon_env_steps: int = setting(60_000, "environment steps over which ε falls linearly", minimum=1)
+    epsilon_env_steps: int = setting(40_000, "environment steps over which ε falls linearly", minimum=1)
     max_gradient_norm: float = setting(10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0)
     eval_every: int = setting(
         0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0

@@ -87,9 +87,8 @@ def quickstart(
         "notes": [
             f"The source agent learnt for only {trained['env_steps']:,} environment steps, from nothing: too few to play Pong,",
             "so these scores show that every stage works, not what the method can do.",
-            "Nor can the correspondence reach 90° in so few steps, so both rows with a Q-function may be the same player.",
             f"Next: cd {directory} && corrtool status",
-            "      corrtool train-dqn --name solved   (the default preset; learns to play, takes hours on two cores)",
+            "      corrtool train-dqn --name solved   (the default preset; learns to play, in about an hour on two cores)",
         ],
     }
 
