@@ -135,7 +135,16 @@ class DqnSettings(Settings):
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
     batch_size: int = setting(32, "transitions in a mini-batch (n_B)", minimum=1)
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
-    n_step: int = setting(10, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
+    n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
+    n_step_start: int | None = setting(
+        None,
+        "the same when learning begins: long returns carry the first rewards far, short ones are exact; by default --n-step",
+        minimum=1,
+        maximum=100,
+    )
+    n_step_env_steps: int = setting(
+        80_000, "environment steps over which the returns go linearly from --n-step-start to --n-step", minimum=1
+    )
     double_q: bool = setting(True, "choose the next action with the learning network (double Q-learning)")
     clip_rewards: bool = setting(
         True, "learn from the sign of each reward as in [23]; reported returns are never clipped"
@@ -157,14 +166,15 @@ class DqnSettings(Settings):
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
     def check(self) -> None:
-        if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
+        longest = max(self.n_step, self.n_step_start or 1)
+        if self.replay and self.memory_capacity < self.lanes * (longest + 2):
             raise UsageError(
                 f"--memory-capacity is {self.memory_capacity}",
-                f"{self.lanes} lanes with {self.n_step}-step returns need at least {self.lanes * (self.n_step + 2)}",
+                f"{self.lanes} lanes with {longest}-step returns need at least {self.lanes * (longest + 2)}",
             )
-        if not self.replay and self.n_step != 1:
+        if not self.replay and longest != 1:
             raise UsageError(
-                f"--no-replay learns from single transitions, but --n-step is {self.n_step}", "use --n-step 1"
+                f"--no-replay learns from single transitions, but returns are {longest} steps long", "use --n-step 1"
             )
         if not self.replay and self.env_steps_per_update != self.lanes:
             raise UsageError(

@@ -33,6 +33,13 @@ def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
     return settings.epsilon_start + share * (settings.epsilon_end - settings.epsilon_start)
 
 
+def return_length(settings: DqnSettings, env_steps: int) -> int:
+    """n of the n-step returns after ``env_steps``: from n_step_start when learning begins, linearly to n_step."""
+    start = settings.n_step_start or settings.n_step
+    share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.n_step_env_steps))
+    return round(start + share * (settings.n_step - start))
+
+
 class DqnLearner:
     """The learning network, its target network and the optimizer."""
 
@@ -89,7 +96,8 @@ class DqnLearner:
 def _ring_slots(settings: DqnSettings, spec: StateSpec, lanes: int) -> int:
     """Slots that hold ``memory_capacity`` records: besides them a ring has the open slot, the frames that its oldest
     states need, and a row for each reset (one in a hundred leaves room for the games of Atari)."""
-    return spec.stack + settings.n_step + 2 - (-settings.memory_capacity * 101 // (100 * lanes))
+    longest = max(settings.n_step, settings.n_step_start or 1)
+    return spec.stack + longest + 2 - (-settings.memory_capacity * 101 // (100 * lanes))
 
 
 def _optimizer(network: nn.Module, settings: DqnSettings) -> torch.optim.Optimizer:
@@ -191,12 +199,13 @@ def learn_by_playing(
             def learn() -> None:
                 nonlocal loss
                 due = max(0, progress.env_steps - settings.learning_starts) // settings.env_steps_per_update
-                while settings.replay and learner.gradient_steps < due and memory.can_sample(settings.n_step):
+                n_step = return_length(settings, progress.env_steps)
+                while settings.replay and learner.gradient_steps < due and memory.can_sample(n_step):
                     loss = learner.update(
                         memory.sample(
                             settings.batch_size,
                             random,
-                            n_step=settings.n_step,
+                            n_step=n_step,
                             gamma=settings.gamma,
                             clip_rewards=settings.clip_rewards,
                         )

@@ -57,19 +57,24 @@ def status(
 
 
 def _table(result: dict[str, Any]) -> Table:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
         title=Text(f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}"),
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for column in ("kind", "name", "size", "parents", "outcome", "state"):
-        table.add_column(column, overflow="fold")
+    for column in ("kind", "name, made from", "state", "size", "outcome"):
+        table.add_column(column, overflow="fold", min_width=28 if column.startswith("name") else None)
     for a in result["artifacts"]:
-        parents = "\n".join(f"{use.replace('_', ' ')} {parent['name']}" for use, parent in a["parents"].items())
+        name = Text(a["name"])
+        for use, parent in a["parents"].items():
+            name.append(f"\n  {use.replace('_', ' ')} {parent['name']}", style="dim")
         colour = "green" if a["state"] == "whole" else "red"
-        table.add_row(a["kind"], a["name"], _size(a), parents or "–", _outcome(a) or "–", f"[{colour}]{a['state']}")
+        table.add_row(a["kind"], name, f"[{colour}]{a['state']}", _size(a), _outcome(a) or "–")
     return table
 
 
@@ -86,11 +91,9 @@ def _outcome(artifact: dict[str, Any]) -> str:
     """What its training came to; a memory says nothing of that kind."""
     summary = artifact["summary"] or {}
     if artifact["kind"] == "model" and "l1_newest" in summary:
-        return f"error {summary['l1_newest']:.3f} over what changes\npersistence {summary['l1_newest_persistence']:.3f}"
+        return f"error {summary['l1_newest']:.3f},\npersistence {summary['l1_newest_persistence']:.3f}"
     if artifact["kind"] == "q" and summary.get("mean_return_20") is not None:
-        return f"mean return {summary['mean_return_20']:.1f}\nafter {summary['env_steps']:,} env steps"
+        return f"mean return\n{summary['mean_return_20']:.1f}"
     if artifact["kind"] == "corr" and summary.get("best_mean_return") is not None:
-        return (
-            f"best play test {summary['best_mean_return']:.1f}\nafter {summary['best_gradient_steps']:,} gradient steps"
-        )
+        return f"best play test\n{summary['best_mean_return']:.1f}"
     return ""
