@@ -263,20 +263,23 @@ class LearnCorrSettings(Settings):
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
     lambda_m: float = setting(1.0, "weight of the model loss (11)", minimum=0)
-    generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "linear", "mlp"] = setting(
-        "auto",
-        "kind of generator: the first three for images, 'linear' and 'mlp' for vectors; 'auto' is resnet or linear",
+    generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"] = (
+        setting(
+            "auto",
+            "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is resnet or linear",
+        )
     )
     angle_init: float = setting(0.0, "angle at which a rotation layer starts, in degrees counter-clockwise")
     angle_starts: int | None = setting(
         None,
-        "angles, evenly spaced from --angle-init, of which the one with the least model loss becomes the start of a "
-        "rotation generator; 1 for none but --angle-init; by default 36 where there is a model loss",
+        "angles, evenly spaced from --angle-init, of which the one with the least model loss becomes the start of a rotation "
+        "or affine generator (affine: also of the mirror image); 1 for none but --angle-init; by default 36 where there is a "
+        "model loss",
         minimum=1,
         maximum=3_600,
     )
-    angle_learning_rate: float = setting(
-        1e-3, "step size of Adam for the angle of a rotation layer, in radians", above=0
+    spatial_learning_rate: float = setting(
+        1e-3, "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an affine one", above=0
     )
     filters: int = setting(
         32,
@@ -314,13 +317,13 @@ class LearnCorrSettings(Settings):
         if (self.angle_starts or 1) > 1 and not self.can_search_angles:
             raise UsageError(
                 f"--angle-starts is {self.angle_starts}",
-                "only --generator rotation with --lambda-m above 0 has a use for it",
+                "only the generators rotation, affine and affine-resnet with --lambda-m above 0 have a use for it",
             )
 
     @property
     def can_search_angles(self) -> bool:
-        """Whether the model loss can tell which start of a rotation generator is best."""
-        return self.generator == "rotation" and self.lambda_m > 0
+        """Whether the generator begins with a spatial layer, and the model loss can tell where that should start."""
+        return self.generator in ("rotation", "affine", "affine-resnet") and self.lambda_m > 0
 
 
 @dataclass(frozen=True)

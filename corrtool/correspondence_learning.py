@@ -19,7 +19,7 @@ from corrtool.losses import (
     q_loss,
 )
 from corrtool.networks.discriminators import build_discriminator
-from corrtool.networks.layers import RotationLayer
+from corrtool.networks.layers import AffineLayer, RotationLayer
 from corrtool.project.checkpoints import load_optimizer_state
 
 
@@ -98,9 +98,10 @@ class CorrespondenceLearner:
         self.target_discriminator = build_discriminator(correspondence.target_scaling.spec, filters, norm).to(device)
         self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
         rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
-        angles = [m.angle for m in correspondence.modules() if isinstance(m, RotationLayer)]
-        others = [p for p in correspondence.parameters() if all(p is not angle for angle in angles)]
-        groups = [{"params": others, "lr": rate}, {"params": angles, "lr": settings.angle_learning_rate}]
+        layers = [m for m in correspondence.modules() if isinstance(m, RotationLayer | AffineLayer)]
+        spatial = [p for layer in layers for p in layer.parameters()]
+        others = [p for p in correspondence.parameters() if all(p is not own for own in spatial)]
+        groups = [{"params": others, "lr": rate}, {"params": spatial, "lr": settings.spatial_learning_rate}]
         self._generator_optimizer = torch.optim.Adam([g for g in groups if g["params"]], rate, betas, fused=True)
         self._discriminator_optimizer = torch.optim.Adam(self._discriminators.parameters(), rate, betas, fused=True)
         self._source_pool, self._target_pool = StatePool(settings.pool_size), StatePool(settings.pool_size)

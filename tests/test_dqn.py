@@ -14,7 +14,7 @@ from torch import nn
 from corrtool.config import LearnCorrSettings, TrainDqnSettings
 from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights, freeze
 from corrtool.correspondence_learning import CorrespondenceLearner, StatePool, learning_rate_share
-from corrtool.dqn import DqnLearner, Progress, exploration_rate
+from corrtool.dqn import DqnLearner, Progress, exploration_rate, return_length
 from corrtool.memory import ReplayMemory, TransitionBatch, read_rows
 from corrtool.networks import build_environment_model, build_q_function
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
@@ -218,6 +218,13 @@ class TestExplorationRate:
     def test_may_be_constant(self) -> None:
         constant = TrainDqnSettings(epsilon_start=0.3, epsilon_end=0.3)
         assert {exploration_rate(constant, step) for step in (0, 20_000, 10**6)} == {0.3}
+
+
+@pytest.mark.parametrize("env_steps, n", [(0, 10), (1_000, 10), (5_500, 6), (10_000, 3), (10**6, 3)])
+def test_returns_get_shorter(env_steps: int, n: int) -> None:
+    settings = TrainDqnSettings(n_step=3, n_step_start=10, n_step_env_steps=9_000, learning_starts=1_000)
+    assert return_length(settings, env_steps) == n
+    assert return_length(TrainDqnSettings(n_step=3), env_steps) == 3
 
 
 def test_progress_keeps_the_last_twenty_returns() -> None:

@@ -41,7 +41,10 @@ def status(
         "unfinished_runs": runs,
     }
     console = Console(quiet=quiet, json=json)
-    console.result(result, _table(result) if artifacts else ["no artifacts yet; 'corrtool train-dqn' makes the first"])
+    console.result(
+        result,
+        _table(result) if artifacts else [f"{opened.root} has no artifacts yet; 'corrtool train-dqn' makes the first"],
+    )
     if json or quiet:
         return
     if settings:
@@ -91,7 +94,7 @@ def _outcome(artifact: dict[str, Any]) -> str:
     """What its training came to; a memory says nothing of that kind."""
     summary = artifact["summary"] or {}
     if artifact["kind"] == "model" and "l1_newest" in summary:
-        return f"error {summary['l1_newest']:.3f},\npersistence {summary['l1_newest_persistence']:.3f}"
+        return f"error {summary['l1_newest']:.3f},\nstill {summary['l1_newest_persistence']:.3f}"
     if artifact["kind"] == "q" and summary.get("mean_return_20") is not None:
         return f"mean return\n{summary['mean_return_20']:.1f}"
     if artifact["kind"] == "corr" and summary.get("best_mean_return") is not None:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from corrtool.networks.layers import Decoder, Encoder, Norm, ResidualBlock, RotationLayer, init_normal, mlp
+from corrtool.networks.layers import (
+    AffineLayer,
+    Decoder,
+    Encoder,
+    Norm,
+    ResidualBlock,
+    RotationLayer,
+    init_normal,
+    mlp,
+)
 from corrtool.states import IMAGE, StateSpec
 
-IMAGE_GENERATORS = ("resnet", "rotation", "resnet-rotation")
+IMAGE_GENERATORS = ("resnet", "rotation", "resnet-rotation", "affine", "affine-resnet")
 VECTOR_GENERATORS = ("linear", "mlp")
 
 
@@ -44,6 +53,27 @@ class ResnetRotationGenerator(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         translated: Tensor = self.rotation(self.resnet(states))
         return translated
+
+
+class AffineResnetGenerator(nn.Module):
+    """An affine layer that puts everything in its place, and a resnet that changes what is there: warp(s) + 2 resnet(warp(s)).
+
+    The resnet's last convolution starts at zero, so that the generator starts as its affine layer. Twice, because black to
+    white is a change of 2.
+    """
+
+    def __init__(self, resnet: ResnetGenerator, degrees: float) -> None:
+        super().__init__()
+        self.warp = AffineLayer(degrees)
+        self.resnet = resnet
+        last = resnet.decoder.out[1]
+        assert isinstance(last, nn.Conv2d)
+        nn.init.zeros_(last.weight)
+
+    def forward(self, states: Tensor) -> Tensor:
+        warped: Tensor = self.warp(states)
+        change: Tensor = self.resnet(warped)
+        return warped + 2.0 * change
 
 
 class LinearGenerator(nn.Module):
@@ -107,21 +137,35 @@ def build_generator(
         raise ValueError(
             f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
         )
+    if kind != "resnet" and kind != "resnet-rotation" and in_shape != out_shape:
+        raise ValueError(f"generator {kind!r} cannot turn {in_shape[0]} channels into {out_shape[0]}")
     if kind == "rotation":
-        if in_shape != out_shape:
-            raise ValueError(f"a rotation cannot turn {in_shape[0]} channels into {out_shape[0]}")
         return RotationLayer(angle_init)
+    if kind == "affine":
+        return AffineLayer(angle_init)
     if min(in_shape[1:]) < 16:
         raise ValueError(f"pictures of {in_shape[1:]} are too small for generator {kind!r}")
     resnet = ResnetGenerator(in_shape[0], out_shape[0], filters, blocks, norm)
     init_normal(resnet)
+    if kind == "affine-resnet":
+        return AffineResnetGenerator(resnet, angle_init)
     return resnet if kind == "resnet" else ResnetRotationGenerator(resnet, angle_init)
 
 
 def rotation_angle_degrees(generator: nn.Module) -> float | None:
-    """The angle of a rotation layer inside ``generator``, in degrees counter-clockwise, in (-180, 180]; None without one."""
+    """The angle of a rotation or affine layer inside ``generator``, in degrees counter-clockwise, in (-180, 180]; None without one.
+
+    For an affine layer, the angle of the rotation nearest to its matrix, after undoing a mirror image.
+    """
     for module in generator.modules():
         if isinstance(module, RotationLayer):
             degrees = torch.rad2deg(module.angle.detach()).item()
-            return 180.0 - (180.0 - degrees) % 360.0
+        elif isinstance(module, AffineLayer):
+            matrix = module.matrix.detach()[:, :2].clone()
+            if torch.linalg.det(matrix) < 0:
+                matrix[0] *= -1.0
+            degrees = torch.rad2deg(torch.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])).item()
+        else:
+            continue
+        return 180.0 - (180.0 - degrees) % 360.0
     return None

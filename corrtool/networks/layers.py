@@ -122,6 +122,38 @@ class RotationLayer(nn.Module):
         return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
 
 
+class AffineLayer(nn.Module):
+    """A spatial transformer [16] with six parameters: any linear map of the picture's plane, and a shift.
+
+    ``matrix`` (2, 3) says for each output pixel, in coordinates from -1 to 1, where in the input it comes from. Starts as
+    a rotation by ``degrees`` counter-clockwise, of the mirror image (left and right exchanged) if ``mirrored``. (B, C, H, W)
+    in [-1, 1] → the same shape; bilinear, ``align_corners=False``, black (-1) outside.
+    """
+
+    def __init__(self, degrees: float = 0.0, mirrored: bool = False) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(affine_start(degrees, mirrored))
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = F.affine_grid(self.matrix.expand(x.shape[0], 2, 3), list(x.shape), align_corners=False)
+        return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
+
+
+def affine_start(degrees: float, mirrored: bool) -> Tensor:
+    """The (2, 3) matrix of an :class:`AffineLayer` that mirrors, if asked to, and then rotates a square picture."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    inverse_rotation = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]])
+    if mirrored:
+        inverse_rotation[0] *= -1.0
+    return inverse_rotation
+
+
+def inverse_affine(matrix: Tensor) -> Tensor:
+    """The (2, 3) matrix of the opposite map: what turns the output of an :class:`AffineLayer` back into its input."""
+    inverse = torch.linalg.inv(matrix[:, :2])
+    return torch.cat([inverse, -inverse @ matrix[:, 2:]], dim=1)
+
+
 def mlp(
     in_size: int, width: int, hidden_layers: int, out_size: int, activation: type[nn.Module] = nn.ReLU
 ) -> nn.Sequential:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corrtool.angle_search import ANGLE_STARTS, TRANSITIONS, evenly_spaced, model_loss_by_angle, start_at
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights
 from corrtool.correspondence_learning import CorrespondenceLearner, learning_rate_share
@@ -20,6 +19,7 @@ from corrtool.project.artifacts import Artifact, check_memory
 from corrtool.project.runs import Run, RunRequest
 from corrtool.reporting.pictures import write_example_pictures
 from corrtool.runtime import derive_seeds, numpy_generator
+from corrtool.spatial_search import ANGLE_STARTS, TRANSITIONS, Start, all_around, model_loss_by_start, start_at
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import play_games, transferred_q_values
@@ -151,8 +151,8 @@ def learn_corr(
         if state is None:
             if settings.can_search_angles:
                 assert environment_model is not None
-                starts = evenly_spaced(settings.angle_init, settings.angle_starts or ANGLE_STARTS)
-                _start_at_best_angle(run, correspondence, environment_model, target, starts, random)
+                starts = all_around(correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
+                _start_at_the_best(run, correspondence, environment_model, target, starts, random)
             pictures(0)
         with Loop(
             run, context.console, stop, total=total, unit="gradient steps", start=learner.gradient_steps, state=checkpoint
@@ -244,19 +244,19 @@ def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:
     return memory
 
 
-def _start_at_best_angle(
+def _start_at_the_best(
     run: Run,
     correspondence: Correspondence,
     environment_model: ScaledModel,
     target: ReplayMemory,
-    starts: list[float],
+    starts: list[Start],
     random: np.random.Generator,
 ) -> None:
     if len(starts) == 1:
         return
     rows = target.dynamics_rows()
     rows = random.choice(rows, size=min(TRANSITIONS, len(rows)), replace=False)
-    losses = model_loss_by_angle(
+    losses = model_loss_by_start(
         correspondence,
         environment_model,
         target.states(rows),
@@ -267,7 +267,15 @@ def _start_at_best_angle(
     best = starts[int(np.argmin(losses))]
     start_at(correspondence, best)
     run.metrics.write(
-        0, {"event": "angle_search", "angles_degrees": starts, "model_losses": losses, "start_degrees": best}
+        0,
+        {
+            "event": "spatial_search",
+            "angles_degrees": [start.degrees for start in starts],
+            "mirrored": [start.mirrored for start in starts],
+            "model_losses": losses,
+            "start_degrees": best.degrees,
+            "start_mirrored": best.mirrored,
+        },
     )
 
 

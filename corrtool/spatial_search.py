@@ -1,0 +1,78 @@
+"""Where the spatial layer of a generator starts: the model loss has a basin only some ten degrees wide, so look all around.
+
+Elsewhere the loss (11) is flat, 0° is a ridge of it, and descent goes either way; the paper needed 39,000 steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from corrtool.correspondence import Correspondence, ScaledModel
+from corrtool.losses import model_loss
+from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
+
+ANGLE_STARTS = 36  # ten degrees apart
+TRANSITIONS = (
+    64  # of the target, on which starts are compared; the right one differs from the others by a factor of three
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A rotation by ``degrees`` counter-clockwise, of the mirror image if ``mirrored`` (affine layers only)."""
+
+    degrees: float
+    mirrored: bool = False
+
+
+def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
+    """The spatial layer that is, or is the first part of, a generator; None without one, or where it comes last."""
+    layer = getattr(generator, "warp", generator)
+    return layer if isinstance(layer, RotationLayer | AffineLayer) else None
+
+
+def all_around(correspondence: Correspondence, first_degrees: float, count: int) -> list[Start]:
+    """``count`` angles, evenly spaced from ``first_degrees``; for affine layers each with and without a mirror."""
+    degrees = [180.0 - (180.0 - first_degrees - 360.0 * k / count) % 360.0 for k in range(count)]
+    mirrors = [False, True] if isinstance(spatial_layer(correspondence.target_to_source), AffineLayer) else [False]
+    return [Start(angle, mirrored) for mirrored in mirrors for angle in degrees]
+
+
+@torch.no_grad()
+def model_loss_by_start(
+    correspondence: Correspondence,
+    environment_model: ScaledModel,
+    raw_states: Tensor,
+    actions: Tensor,
+    raw_next_states: Tensor,
+    starts: list[Start],
+) -> list[float]:
+    """L_M, eq. (11), of each start alone on transitions (B, …) of the target task, raw."""
+    scaling = correspondence.target_scaling
+    states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
+    losses = []
+    for start in starts:
+        layer = _layer(start).to(states.device)
+        losses.append(model_loss(environment_model(layer(states), actions), layer(next_states)).item())
+    return losses
+
+
+@torch.no_grad()
+def start_at(correspondence: Correspondence, start: Start) -> None:
+    """Sets the spatial layer for the target's states to a start, and that for the source's states to its inverse."""
+    forward, backward = spatial_layer(correspondence.target_to_source), spatial_layer(correspondence.source_to_target)
+    if isinstance(forward, AffineLayer) and isinstance(backward, AffineLayer):
+        forward.matrix.copy_(AffineLayer(start.degrees, start.mirrored).matrix)
+        backward.matrix.copy_(inverse_affine(forward.matrix))
+    elif isinstance(forward, RotationLayer) and isinstance(backward, RotationLayer):
+        forward.angle.copy_(RotationLayer(start.degrees).angle)
+        backward.angle.copy_(-forward.angle)
+    else:
+        raise ValueError("the generators have no spatial layer to start from")
+
+
+def _layer(start: Start) -> nn.Module:
+    return AffineLayer(start.degrees, True) if start.mirrored else RotationLayer(start.degrees)

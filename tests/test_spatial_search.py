@@ -1,0 +1,95 @@
+"""The search for the start of a generator's spatial layer."""
+
+import pytest
+import torch
+
+from corrtool.config import LearnCorrSettings
+from corrtool.correspondence import Correspondence, ScaledModel
+from corrtool.errors import UsageError
+from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
+from corrtool.spatial_search import Start, all_around, model_loss_by_start, start_at
+from corrtool.states import StateScaling, StateSpec
+
+SPEC = StateSpec("image", (1, 32, 32), 1)
+NO_ACTION = torch.zeros(4, dtype=torch.int64)
+
+
+class BallFalls(torch.nn.Module):
+    """An exact environment model: everything moves down by two pixels, whatever the action."""
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return torch.roll(states, 2, dims=2)
+
+
+def falling_ball() -> tuple[torch.Tensor, torch.Tensor]:
+    """Four states with a lopsided ball, left of the middle, and what follows them."""
+    states = torch.zeros(4, 1, 32, 32, dtype=torch.uint8)
+    for k in range(4):
+        states[k, 0, 8 + 3 * k : 12 + 3 * k, 9:13] = 255
+        states[k, 0, 8 + 3 * k, 13:16] = 128
+    return states, torch.roll(states, 2, dims=2)
+
+
+@pytest.mark.parametrize("kind", ["rotation", "affine", "affine-resnet"])
+def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str) -> None:
+    states, following = falling_ball()
+    turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))  # counter-clockwise
+    scaling = StateScaling(SPEC)
+    sizes = {"filters": 2, "blocks": 1} if kind == "affine-resnet" else {}
+    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": kind, **sizes})
+    model = ScaledModel(BallFalls(), scaling)
+    starts = [start for start in all_around(correspondence, 0.0, 12) if not start.mirrored]
+    losses = model_loss_by_start(correspondence, model, turned, NO_ACTION, turned_following, starts)
+    assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
+    assert min(losses) == pytest.approx(0, abs=1e-5)
+
+    start_at(correspondence, Start(-90.0))
+    assert torch.allclose(correspondence.translate(turned), scaling.raw_to_model(states), atol=1e-4)
+    back = correspondence.source_to_target(scaling.raw_to_model(states))
+    assert torch.allclose(back, scaling.raw_to_model(turned), atol=1e-4)
+
+
+def test_a_mirror_image_is_undone() -> None:
+    states, _ = falling_ball()
+    seen = torch.rot90(states.flip(3), 1, (2, 3))
+    scaling = StateScaling(SPEC)
+    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": "affine"})
+    start_at(correspondence, Start(90.0, mirrored=True))  # a mirror image turned back is one turned on
+    assert torch.allclose(correspondence.translate(seen), scaling.raw_to_model(states), atol=1e-4)
+    back = correspondence.source_to_target(scaling.raw_to_model(states))
+    assert torch.allclose(back, scaling.raw_to_model(seen), atol=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 37.0, 90.0, -120.0])
+def test_an_affine_layer_without_a_mirror_is_a_rotation(degrees: float) -> None:
+    pictures = torch.rand(2, 3, 20, 20) * 2 - 1
+    assert torch.allclose(AffineLayer(degrees)(pictures), RotationLayer(degrees)(pictures), atol=1e-5)
+
+
+def test_the_inverse_of_an_affine_map_with_a_shift() -> None:
+    matrix = torch.tensor([[0.5, 0.2, 0.1], [-0.3, 1.5, -0.4]])
+    points = torch.tensor([[0.3], [-0.8]])
+    there = matrix[:, :2] @ points + matrix[:, 2:]
+    inverse = inverse_affine(matrix)
+    assert torch.allclose(inverse[:, :2] @ there + inverse[:, 2:], points, atol=1e-6)
+
+
+def test_starts_all_around() -> None:
+    rotation, affine = (
+        Correspondence(StateScaling(SPEC), StateScaling(SPEC), {"kind": k}) for k in ("rotation", "affine")
+    )
+    assert [s.degrees for s in all_around(rotation, 0, 4)] == pytest.approx([0, 90, 180, -90])
+    assert [s.degrees for s in all_around(rotation, 30, 2)] == pytest.approx([30, -150])
+    assert [(s.degrees, s.mirrored) for s in all_around(affine, 0, 2)] == [
+        (0, False),
+        (180, False),
+        (0, True),
+        (180, True),
+    ]
+
+
+@pytest.mark.parametrize("given", [{"generator": "resnet"}, {"generator": "rotation", "lambda_m": 0.0}])
+def test_a_search_that_cannot_be_made_is_refused(given: dict) -> None:
+    with pytest.raises(UsageError, match="--angle-starts"):
+        LearnCorrSettings(angle_starts=36, **given)
+    LearnCorrSettings(angle_starts=1, **given)
