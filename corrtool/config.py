@@ -135,16 +135,14 @@ class DqnSettings(Settings):
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
     batch_size: int = setting(32, "transitions in a mini-batch (n_B)", minimum=1)
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
-    n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
-    n_step_start: int | None = setting(
-        None,
-        "the same when learning begins: long returns carry the first rewards far, short ones are exact; by default --n-step",
+    n_step: int = setting(
+        10,
+        "rewards summed before bootstrapping when learning begins: many carry the first rewards far; 1 is the paper's",
         minimum=1,
         maximum=100,
     )
-    n_step_env_steps: int = setting(
-        80_000, "environment steps over which the returns go linearly from --n-step-start to --n-step", minimum=1
-    )
+    n_step_end: int = setting(3, "the same in the end, if that is fewer: few are exact", minimum=1, maximum=100)
+    n_step_env_steps: int = setting(80_000, "environment steps over which --n-step falls to --n-step-end", minimum=1)
     double_q: bool = setting(True, "choose the next action with the learning network (double Q-learning)")
     clip_rewards: bool = setting(
         True, "learn from the sign of each reward as in [23]; reported returns are never clipped"
@@ -166,15 +164,14 @@ class DqnSettings(Settings):
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
     def check(self) -> None:
-        longest = max(self.n_step, self.n_step_start or 1)
-        if self.replay and self.memory_capacity < self.lanes * (longest + 2):
+        if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
             raise UsageError(
                 f"--memory-capacity is {self.memory_capacity}",
-                f"{self.lanes} lanes with {longest}-step returns need at least {self.lanes * (longest + 2)}",
+                f"{self.lanes} lanes with {self.n_step}-step returns need at least {self.lanes * (self.n_step + 2)}",
             )
-        if not self.replay and longest != 1:
+        if not self.replay and self.n_step != 1:
             raise UsageError(
-                f"--no-replay learns from single transitions, but returns are {longest} steps long", "use --n-step 1"
+                f"--no-replay learns from single transitions, but --n-step is {self.n_step}", "use --n-step 1"
             )
         if not self.replay and self.env_steps_per_update != self.lanes:
             raise UsageError(
@@ -207,6 +204,7 @@ class FinetuneSettings(DqnSettings):
 
     task: Literal["source", "target"] = setting("target", "which task to learn")
     env_steps: int = setting(200_000, "environment steps to learn for, over all lanes", minimum=1)
+    n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
     memory_capacity: int = setting(30_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
     epsilon_start: float = setting(0.02, "share of random actions when learning begins", minimum=0, maximum=1)
@@ -252,6 +250,9 @@ class TrainModelSettings(Settings):
     def check(self) -> None:
         if self.action_block > self.blocks:
             raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
+
+
+_SPATIAL_GENERATORS = ("rotation", "affine", "affine-resnet")  # those that begin with a spatial layer
 
 
 @dataclass(frozen=True)
@@ -314,6 +315,10 @@ class LearnCorrSettings(Settings):
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
     def check(self) -> None:
+        if self.angle_init != 0 and self.generator not in (*_SPATIAL_GENERATORS, "resnet-rotation"):
+            raise UsageError(
+                f"--angle-init is {self.angle_init:g}", f"--generator {self.generator} has no angle; leave it out"
+            )
         if (self.angle_starts or 1) > 1 and not self.can_search_angles:
             raise UsageError(
                 f"--angle-starts is {self.angle_starts}",
@@ -323,7 +328,7 @@ class LearnCorrSettings(Settings):
     @property
     def can_search_angles(self) -> bool:
         """Whether the generator begins with a spatial layer, and the model loss can tell where that should start."""
-        return self.generator in ("rotation", "affine", "affine-resnet") and self.lambda_m > 0
+        return self.generator in _SPATIAL_GENERATORS and self.lambda_m > 0
 
 
 @dataclass(frozen=True)

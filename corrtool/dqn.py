@@ -34,10 +34,10 @@ def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
 
 
 def return_length(settings: DqnSettings, env_steps: int) -> int:
-    """n of the n-step returns after ``env_steps``: from n_step_start when learning begins, linearly to n_step."""
-    start = settings.n_step_start or settings.n_step
+    """n of the n-step returns after ``env_steps``: from n_step when learning begins, linearly to n_step_end if that is less."""
+    end = min(settings.n_step, settings.n_step_end)
     share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.n_step_env_steps))
-    return round(start + share * (settings.n_step - start))
+    return round(settings.n_step + share * (end - settings.n_step))
 
 
 class DqnLearner:
@@ -96,8 +96,7 @@ class DqnLearner:
 def _ring_slots(settings: DqnSettings, spec: StateSpec, lanes: int) -> int:
     """Slots that hold ``memory_capacity`` records: besides them a ring has the open slot, the frames that its oldest
     states need, and a row for each reset (one in a hundred leaves room for the games of Atari)."""
-    longest = max(settings.n_step, settings.n_step_start or 1)
-    return spec.stack + longest + 2 - (-settings.memory_capacity * 101 // (100 * lanes))
+    return spec.stack + settings.n_step + 2 - (-settings.memory_capacity * 101 // (100 * lanes))
 
 
 def _optimizer(network: nn.Module, settings: DqnSettings) -> torch.optim.Optimizer:

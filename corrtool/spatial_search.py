@@ -35,9 +35,10 @@ def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
 
 
 def all_around(correspondence: Correspondence, first_degrees: float, count: int) -> list[Start]:
-    """``count`` angles, evenly spaced from ``first_degrees``; for affine layers each with and without a mirror."""
+    """``count`` angles, evenly spaced from ``first_degrees``; if several, for affine layers each with and without a mirror."""
     degrees = [180.0 - (180.0 - first_degrees - 360.0 * k / count) % 360.0 for k in range(count)]
-    mirrors = [False, True] if isinstance(spatial_layer(correspondence.target_to_source), AffineLayer) else [False]
+    affine = isinstance(spatial_layer(correspondence.target_to_source), AffineLayer)
+    mirrors = [False, True] if affine and count > 1 else [False]
     return [Start(angle, mirrored) for mirrored in mirrors for angle in degrees]
 
 
@@ -55,7 +56,7 @@ def model_loss_by_start(
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
     losses = []
     for start in starts:
-        layer = _layer(start).to(states.device)
+        layer = _layer(correspondence, start).to(states.device)
         losses.append(model_loss(environment_model(layer(states), actions), layer(next_states)).item())
     return losses
 
@@ -65,14 +66,18 @@ def start_at(correspondence: Correspondence, start: Start) -> None:
     """Sets the spatial layer for the target's states to a start, and that for the source's states to its inverse."""
     forward, backward = spatial_layer(correspondence.target_to_source), spatial_layer(correspondence.source_to_target)
     if isinstance(forward, AffineLayer) and isinstance(backward, AffineLayer):
-        forward.matrix.copy_(AffineLayer(start.degrees, start.mirrored).matrix)
+        forward.load_state_dict(_layer(correspondence, start).state_dict())
         backward.matrix.copy_(inverse_affine(forward.matrix))
     elif isinstance(forward, RotationLayer) and isinstance(backward, RotationLayer):
-        forward.angle.copy_(RotationLayer(start.degrees).angle)
+        forward.load_state_dict(_layer(correspondence, start).state_dict())
         backward.angle.copy_(-forward.angle)
     else:
         raise ValueError("the generators have no spatial layer to start from")
 
 
-def _layer(start: Start) -> nn.Module:
-    return AffineLayer(start.degrees, True) if start.mirrored else RotationLayer(start.degrees)
+def _layer(correspondence: Correspondence, start: Start) -> nn.Module:
+    """A layer of the kind that the generators begin with, at a start."""
+    if isinstance(spatial_layer(correspondence.target_to_source), AffineLayer):
+        _, height, width = correspondence.target_scaling.spec.state_shape
+        return AffineLayer(start.degrees, start.mirrored, aspect=height / width)
+    return RotationLayer(start.degrees)

@@ -239,13 +239,13 @@ class TestContradictions:
         assert "at least 40" in raised.value.hint
 
     def test_no_replay_with_n_step_returns(self) -> None:
-        with pytest.raises(UsageError, match=r"--no-replay .* 3 steps long; use --n-step 1"):
+        with pytest.raises(UsageError, match=r"--no-replay .*--n-step is 3"):
             TrainDqnSettings(replay=False, n_step=3, env_steps_per_update=8)
 
     def test_room_for_the_longest_returns(self) -> None:
         with pytest.raises(UsageError, match="10-step returns need at least 96"):
-            TrainDqnSettings(n_step_start=10, memory_capacity=95)
-        TrainDqnSettings(n_step_start=10, memory_capacity=96)
+            TrainDqnSettings(n_step=10, memory_capacity=95)
+        TrainDqnSettings(n_step=10, memory_capacity=96)
 
     def test_no_replay_with_another_rhythm_of_learning(self) -> None:
         with pytest.raises(UsageError, match="--no-replay") as raised:

@@ -222,9 +222,9 @@ class TestExplorationRate:
 
 @pytest.mark.parametrize("env_steps, n", [(0, 10), (1_000, 10), (5_500, 6), (10_000, 3), (10**6, 3)])
 def test_returns_get_shorter(env_steps: int, n: int) -> None:
-    settings = TrainDqnSettings(n_step=3, n_step_start=10, n_step_env_steps=9_000, learning_starts=1_000)
+    settings = TrainDqnSettings(n_step=10, n_step_end=3, n_step_env_steps=9_000, learning_starts=1_000)
     assert return_length(settings, env_steps) == n
-    assert return_length(TrainDqnSettings(n_step=3), env_steps) == 3
+    assert return_length(TrainDqnSettings(n_step=2, n_step_end=3), env_steps) == 2
 
 
 def test_progress_keeps_the_last_twenty_returns() -> None:

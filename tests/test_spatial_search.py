@@ -61,9 +61,11 @@ def test_a_mirror_image_is_undone() -> None:
 
 
 @pytest.mark.parametrize("degrees", [0.0, 37.0, 90.0, -120.0])
-def test_an_affine_layer_without_a_mirror_is_a_rotation(degrees: float) -> None:
-    pictures = torch.rand(2, 3, 20, 20) * 2 - 1
-    assert torch.allclose(AffineLayer(degrees)(pictures), RotationLayer(degrees)(pictures), atol=1e-5)
+@pytest.mark.parametrize("width", [20, 32])
+def test_an_affine_layer_without_a_mirror_is_a_rotation(degrees: float, width: int) -> None:
+    pictures = torch.rand(2, 3, 20, width) * 2 - 1
+    affine = AffineLayer(degrees, aspect=20 / width)
+    assert torch.allclose(affine(pictures), RotationLayer(degrees)(pictures), atol=1e-5)
 
 
 def test_the_inverse_of_an_affine_map_with_a_shift() -> None:
@@ -80,6 +82,7 @@ def test_starts_all_around() -> None:
     )
     assert [s.degrees for s in all_around(rotation, 0, 4)] == pytest.approx([0, 90, 180, -90])
     assert [s.degrees for s in all_around(rotation, 30, 2)] == pytest.approx([30, -150])
+    assert all_around(affine, 20, 1) == [Start(20.0)]
     assert [(s.degrees, s.mirrored) for s in all_around(affine, 0, 2)] == [
         (0, False),
         (180, False),

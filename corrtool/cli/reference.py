@@ -19,7 +19,7 @@ variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL
 `CORRTOOL_PROJECT`, `CORRTOOL_SEED`, `CORRTOOL_DEVICE` and `CORRTOOL_PRESET`. In `corrtool.toml` a stage's settings stand in
 a section of its name (`[learn-corr]`), `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
 images; the preset `default` changes some for vector states (`corrtool/presets/default.toml`), and `--dry-run` shows what
-holds in your project.
+holds in your project. `quickstart` and `reproduce` run stages with what the preset and `corrtool.toml` say, and nothing else.
 
 **Which project:** `--project`, else `$CORRTOOL_PROJECT`, else the nearest parent directory with a `corrtool.toml`.
 

@@ -30,7 +30,10 @@ def reproduce(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each cell.", min=1)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)] = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto", envvar="CORRTOOL_DEVICE", show_envvar=False),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(help="Sizes and settings to start from.", show_default="default", envvar="CORRTOOL_PRESET", show_envvar=False),
@@ -39,6 +42,7 @@ def reproduce(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:  # fmt: skip
     """Runs the cells and draws the report."""
+    from corrtool.cli.stage_command import project_default
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext
@@ -47,16 +51,16 @@ def reproduce(
 
     console = Console(quiet=quiet, json=json)
     load_preset(preset or "default")  # before anything is made
-    resolved = resolve_device(device)
     table = load_experiment(experiment)
     opened = open_or_create(project or Path(experiment), table)
 
-    console.say(f"{experiment} with the preset {preset or 'default'}, in {opened.root}")
-    context = StageContext(opened, console, resolved)
+    preset = preset or project_default(opened, "preset", str, "default")
+    console.say(f"{experiment} with the preset {preset}, in {opened.root}")
+    context = StageContext(opened, console, resolve_device(device or project_default(opened, "device", str, "auto")))
     result = run_experiment(
         context,
         table,
-        preset=preset or "default",
+        preset=preset,
         seeds=seeds,
         tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
     )

@@ -57,7 +57,7 @@ class ResnetModel(nn.Module):
         if not self._residual:
             return decoded
         frames = self._spec.frames_of(states)
-        newest = frames[:, -1] + 2.0 * decoded  # tanh is in [-1, 1]; black to white is a change of 2
+        newest = (frames[:, -1] + 2.0 * decoded).clamp(-1.0, 1.0)  # tanh is in [-1, 1]; black to white is a change of 2
         return self._spec.stack_frames(torch.cat([frames[:, 1:], newest[:, None]], dim=1))
 
 

@@ -56,15 +56,17 @@ class ResnetRotationGenerator(nn.Module):
 
 
 class AffineResnetGenerator(nn.Module):
-    """An affine layer that puts everything in its place, and a resnet that changes what is there: warp(s) + 2 resnet(warp(s)).
+    """An affine layer that puts everything in its place, and a resnet that changes what is there.
+
+    warp(s) + 2 resnet(warp(s)), cut off at -1 and 1; (B, C, H, W) in [-1, 1] → the same.
 
     The resnet's last convolution starts at zero, so that the generator starts as its affine layer. Twice, because black to
     white is a change of 2.
     """
 
-    def __init__(self, resnet: ResnetGenerator, degrees: float) -> None:
+    def __init__(self, resnet: ResnetGenerator, warp: AffineLayer) -> None:
         super().__init__()
-        self.warp = AffineLayer(degrees)
+        self.warp = warp
         self.resnet = resnet
         last = resnet.decoder.out[1]
         assert isinstance(last, nn.Conv2d)
@@ -73,7 +75,7 @@ class AffineResnetGenerator(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         warped: Tensor = self.warp(states)
         change: Tensor = self.resnet(warped)
-        return warped + 2.0 * change
+        return (warped + 2.0 * change).clamp(-1.0, 1.0)
 
 
 class LinearGenerator(nn.Module):
@@ -142,13 +144,13 @@ def build_generator(
     if kind == "rotation":
         return RotationLayer(angle_init)
     if kind == "affine":
-        return AffineLayer(angle_init)
+        return AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2])
     if min(in_shape[1:]) < 16:
         raise ValueError(f"pictures of {in_shape[1:]} are too small for generator {kind!r}")
     resnet = ResnetGenerator(in_shape[0], out_shape[0], filters, blocks, norm)
     init_normal(resnet)
     if kind == "affine-resnet":
-        return AffineResnetGenerator(resnet, angle_init)
+        return AffineResnetGenerator(resnet, AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2]))
     return resnet if kind == "resnet" else ResnetRotationGenerator(resnet, angle_init)
 
 

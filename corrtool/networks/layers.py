@@ -126,23 +126,27 @@ class AffineLayer(nn.Module):
     """A spatial transformer [16] with six parameters: any linear map of the picture's plane, and a shift.
 
     ``matrix`` (2, 3) says for each output pixel, in coordinates from -1 to 1, where in the input it comes from. Starts as
-    a rotation by ``degrees`` counter-clockwise, of the mirror image (left and right exchanged) if ``mirrored``. (B, C, H, W)
-    in [-1, 1] → the same shape; bilinear, ``align_corners=False``, black (-1) outside.
+    a rotation by ``degrees`` counter-clockwise, of the mirror image (left and right exchanged) if ``mirrored``, of pictures
+    whose height is ``aspect`` times their width. (B, C, H, W) in [-1, 1] → the same shape; bilinear,
+    ``align_corners=False``, black (-1) outside.
     """
 
-    def __init__(self, degrees: float = 0.0, mirrored: bool = False) -> None:
+    def __init__(self, degrees: float = 0.0, mirrored: bool = False, aspect: float = 1.0) -> None:
         super().__init__()
-        self.matrix = nn.Parameter(affine_start(degrees, mirrored))
+        self.matrix = nn.Parameter(affine_start(degrees, mirrored, aspect))
 
     def forward(self, x: Tensor) -> Tensor:
         grid = F.affine_grid(self.matrix.expand(x.shape[0], 2, 3), list(x.shape), align_corners=False)
         return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
 
 
-def affine_start(degrees: float, mirrored: bool) -> Tensor:
-    """The (2, 3) matrix of an :class:`AffineLayer` that mirrors, if asked to, and then rotates a square picture."""
+def affine_start(degrees: float, mirrored: bool, aspect: float) -> Tensor:
+    """The (2, 3) matrix of an :class:`AffineLayer` that mirrors, if asked to, and then rotates a picture.
+
+    ``aspect`` is the picture's height by its width: coordinates run from -1 to 1 along either side.
+    """
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    inverse_rotation = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]])
+    inverse_rotation = torch.tensor([[cos, -sin * aspect, 0.0], [sin / aspect, cos, 0.0]])
     if mirrored:
         inverse_rotation[0] *= -1.0
     return inverse_rotation

@@ -113,9 +113,15 @@ def read_results(project: Project) -> Results:
             runs.append(FinishedRun(str(record["stage"]), str(record["name"]), path.parent, record))
     by_stage = {stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}}
     evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
+    learnt_on_target = {
+        run.made("q", run.name)
+        for run in runs
+        if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
+    }
     correspondences = _cells(by_stage.get("learn-corr", []), _correspondence_label)
     for cell in correspondences:
-        cell.evaluations = [_newest(evaluations, "corr", run.made("corr", run.name)) for run in cell.runs]
+        zero_shot = [e for e in evaluations if e.parent("q") not in learnt_on_target]
+        cell.evaluations = [_newest(zero_shot, "corr", run.made("corr", run.name)) for run in cell.runs]
     agents = _cells([r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label)
     for cell in agents:
         played = [e for e in evaluations if e.settings["task"] == "source"]
@@ -130,7 +136,7 @@ def read_results(project: Project) -> Results:
             [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
             lambda run: _finetuning_label(run, correspondences),
         ),
-        baselines=_baselines(evaluations),
+        baselines=_baselines([e for e in evaluations if e.parent("q") not in learnt_on_target]),
     )
 
 

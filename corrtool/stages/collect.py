@@ -8,13 +8,13 @@ import torch
 
 from corrtool.config import CollectSettings
 from corrtool.memory import MemoryWriter, StateStacker
-from corrtool.networks.saved import load_q_function
 from corrtool.project.artifacts import Artifact
 from corrtool.project.runs import Run, RunRequest
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext
+from corrtool.stages.evaluate import Player, check_player, choose_player
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import choose_actions, direct_q_values
+from corrtool.stages.play import choose_actions
 from corrtool.tasks import Lanes, probe
 
 
@@ -22,31 +22,31 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
     """Writes exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
 
     Raises:
-        ArtifactError: the Q-function that should play is missing, damaged or of another task.
+        ArtifactError: the Q-function that should play is missing, damaged or does not fit, or needs a correspondence that is.
     """
     task = context.project.task(settings.task)
-    inputs: dict[str, Artifact] = {}
+    player, (spec, actions) = Player(), probe(task)
     if settings.policy != "random":
-        inputs["q"] = context.artifact_of_task("q", settings.policy.removeprefix("q:"), task)
+        player = choose_player(context, task, q=settings.policy.removeprefix("q:"), corr=None, no_corr=False)
+        check_player(player, spec, actions)
     name = context.name or f"{settings.task}-{settings.policy.removeprefix('q:')}"
     request = RunRequest(
         settings,
         name,
         context.seed,
         tasks={task.role: task.to_json()},
-        inputs=inputs,
+        inputs=player.inputs(),
         produces=[("memory", name)],
-        state_kind=probe(task)[0].kind,
+        state_kind=spec.kind,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        q_function = load_q_function(inputs["q"], context.device) if inputs else None
+        q_values = player.q_values(spec, context.device)
         random = numpy_generator(context.seed, "collect", run.resumptions)
         with Lanes(task, settings.lanes) as lanes, torch.inference_mode():
             staged = run.directory / "staged.zarr"
             writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
             stacker = StateStacker(lanes.spec, lanes.count, context.device)
-            q_values = None if q_function is None else direct_q_values(q_function, lanes.spec)
             frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, run.resumptions))
             writer.open_slot(frames)
             states = stacker.push(frames)

@@ -113,7 +113,8 @@ def finetune(
         inputs=player.inputs(),
         produces=[("q", name)],
         state_kind=spec.kind,
-        options={"from_scratch": from_scratch, "no_corr": player.corr is None},
+        # From scratch the architecture is that of the newest Q_S, which is no input: it must be part of the identity.
+        options={"from_scratch": description.to_json() if from_scratch else False, "no_corr": player.corr is None},
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from corrtool.config import (
     TrainDqnSettings,
     TrainModelSettings,
 )
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import UsageError
+from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
 from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext
@@ -30,6 +31,8 @@ from corrtool.stages.report import report
 from corrtool.stages.train_dqn import train_dqn
 from corrtool.stages.train_model import train_model
 from corrtool.tasks import parse_task
+
+AGENT, RANDOM_PLAY = "source-dqn", "target-random"
 
 
 def load_experiment(name: str) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def reproduce(
 ) -> dict[str, Any]:
     """Runs every cell of an experiment with seeds 0 … ``seeds`` - 1, plays 30 fresh games with each, and draws the report.
 
-    A source agent and an environment model that the project holds already are used; otherwise they are trained.
+    What the project holds already under the names ``source-dqn`` (Q_S, M_S and F) and ``target-random`` (M_T) is used.
 
     Args:
         tell: called with the stage and the result of everything that ends.
@@ -72,20 +75,24 @@ def reproduce(
         tell(kind.stage, result)
         return result
 
-    target = context.project.task("target")
-    if not _has(context.source_q):
-        run(train_dqn, TrainDqnSettings, {})
-    run(evaluate, EvaluateSettings, {"task": "source"})
-    if not _has(lambda: context.artifact_of_task("model", None, context.project.task("source"))):
-        run(train_model, TrainModelSettings, {})
-    if not _has(lambda: context.artifact_of_task("memory", None, target)):
-        run(collect, CollectSettings, {})
+    root = context.project.root
+    if not artifact_path(root, "q", AGENT).exists():
+        run(train_dqn, TrainDqnSettings, {}, name=AGENT)
+    run(evaluate, EvaluateSettings, {"task": "source"}, q=AGENT)
+    if not artifact_path(root, "model", AGENT).exists():
+        run(train_model, TrainModelSettings, {}, name=AGENT, memory_name=AGENT)
+    if not artifact_path(root, "memory", RANDOM_PLAY).exists():
+        run(collect, CollectSettings, {}, name=RANDOM_PLAY)
     run(evaluate, EvaluateSettings, {"policy": "random"})
-    run(evaluate, EvaluateSettings, {}, no_corr=True)
+    run(evaluate, EvaluateSettings, {}, q=AGENT, no_corr=True)
+    inputs = {"q": AGENT, "model": AGENT, "source_memory": AGENT, "target_memory": RANDOM_PLAY}
     for cell in experiment["correspondence"]:
         for seed in range(seeds):
             name = f"{cell['name']}-seed{seed}"
-            run(learn_corr, LearnCorrSettings, cell["settings"], name=name, seed=seed)
+            # What no λ and no play test needs is no input: the stage refuses a name for it.
+            unused = {"model"} if cell["settings"].get("lambda_m") == 0 else set()
+            chosen = {use: artifact for use, artifact in inputs.items() if use not in unused}
+            run(learn_corr, LearnCorrSettings, cell["settings"], name=name, seed=seed, **chosen)
             run(evaluate, EvaluateSettings, {}, seed=seed, corr=name)
             if cell.get("finetune"):
                 run(finetune, FinetuneSettings, {}, name=f"finetune-{name}", seed=seed, corr=name)
@@ -93,13 +100,5 @@ def reproduce(
         if experiment["finetune"]["from_scratch"]:
             run(finetune, FinetuneSettings, {}, name=f"finetune-scratch-seed{seed}", seed=seed, from_scratch=True)
         if experiment["finetune"]["reuse"]:
-            run(finetune, FinetuneSettings, {}, name=f"finetune-reuse-seed{seed}", seed=seed, no_corr=True)
+            run(finetune, FinetuneSettings, {}, name=f"finetune-reuse-seed{seed}", seed=seed, q=AGENT, no_corr=True)
     return report(context.project)
-
-
-def _has(find: Callable[[], object]) -> bool:
-    try:
-        find()
-    except ArtifactError:
-        return False
-    return True
