@@ -90,7 +90,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="corrtool", standalone_mode=False)
         if code == 130:
-            print("corrtool: interrupted before there was anything to save", file=sys.stderr)
+            print(
+                "corrtool: interrupted; what had finished is kept, run the same command again to go on", file=sys.stderr
+            )
         return code if isinstance(code, int) else 0
     except CorrtoolError as error:
         return _fail(str(error), error.exit_code, error)

@@ -19,7 +19,9 @@ HELP = "Play fresh games, by default of the target with the newest correspondenc
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    video = extra("video", Path | None, None, "File for a video of one more game, .mp4 or .gif.")
+    video = extra(
+        "video", Path | None, None, "File for a video of one more game, .mp4 or .gif; replaced if it is there."
+    )
     add_stage(app, EvaluateSettings, HELP, _work, lines, [*player_options(), video])
 
 

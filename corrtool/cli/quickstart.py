@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corrtool.cli.stages import stage_lines
+from corrtool.cli.stages import in_another_directory, stage_lines
 from corrtool.config import load_preset
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ def quickstart(
         typer.Argument(help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR"),
     ],
     seed: Annotated[
-        int, typer.Option(help="Seed of everything random.", min=0, envvar="CORRTOOL_SEED", show_envvar=False)
+        int,
+        typer.Option(
+            help="Seed of everything random.", min=0, max=2**63 - 1, envvar="CORRTOOL_SEED", show_envvar=False
+        ),
     ] = 0,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)
@@ -51,14 +54,15 @@ def quickstart(
     load_preset(preset)  # a preset that does not exist must not leave a directory behind
 
     console.say(f"Every stage on Pong and on Pong rotated by 90°, with the preset {preset}, in {directory}.")
-    result = run_quickstart(
-        directory,
-        console=console,
-        device=resolve_device(device),
-        seed=seed,
-        preset=preset,
-        tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
-    )
+    with in_another_directory("DIR"):
+        result = run_quickstart(
+            directory,
+            console=console,
+            device=resolve_device(device),
+            seed=seed,
+            preset=preset,
+            tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
+        )
     console.result(result, _table(result))
     if not json:
         for line in result["notes"]:

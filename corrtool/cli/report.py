@@ -21,7 +21,8 @@ def report(
         typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False),
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="File for the tables as Markdown.", metavar="FILE")
+        Path | None,
+        typer.Option("--markdown", help="File for the tables as Markdown; replaced if it is there.", metavar="FILE"),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
@@ -34,4 +35,7 @@ def report(
     opened = find_project(project)
     result = write_report(opened, markdown)
     lines = [*result["figures"], f"open {opened.root / result['report']} in a browser"]
-    Console(quiet=quiet, json=json).result(result, lines)
+    console = Console(quiet=quiet, json=json)
+    for damaged in result["left_out"]:
+        console.say(f"left out: {damaged}")
+    console.result(result, lines)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from corrtool.cli.stages import stage_lines
+from corrtool.cli.stages import in_another_directory, stage_lines
 from corrtool.config import load_preset
 
 HELP = "Run one of the paper's experiments: every cell of it that is not finished yet, then draw the report."
@@ -50,18 +50,20 @@ def reproduce(
     from corrtool.stages.reproduce import reproduce as run_experiment
 
     console = Console(quiet=quiet, json=json)
-    load_preset(preset or "default")  # before anything is made
+    load_preset(preset or "default")  # before anything is made, as is the device
+    chosen = None if device is None else resolve_device(device)
     table = load_experiment(experiment)
     opened = open_or_create(project or Path(experiment), table)
 
     preset = preset or project_default(opened, "preset", str, "default")
     console.say(f"{experiment} with the preset {preset}, in {opened.root}")
-    context = StageContext(opened, console, resolve_device(device or project_default(opened, "device", str, "auto")))
-    result = run_experiment(
-        context,
-        table,
-        preset=preset,
-        seeds=seeds,
-        tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
-    )
+    context = StageContext(opened, console, chosen or resolve_device(project_default(opened, "device", str, "auto")))
+    with in_another_directory("--project"):
+        result = run_experiment(
+            context,
+            table,
+            preset=preset,
+            seeds=seeds,
+            tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
+        )
     console.result(result, [*result["figures"], f"open {opened.root / result['report']} in a browser"])

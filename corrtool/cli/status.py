@@ -25,7 +25,7 @@ def status(
     ] = None,
     settings: Annotated[bool, typer.Option("--settings", help="Show the settings of each artifact as well.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
     """Reads every byte of every artifact."""
     from corrtool.project.directory import find_project

@@ -66,6 +66,30 @@ class Project:
         return path.relative_to(self.root).as_posix()
 
 
+def check_output(path: Path, flag: str, project: Project) -> None:
+    """Whether a file that a command shall write can be written there, before anything else is done.
+
+    A regular file that is there will be replaced.
+
+    Raises:
+        UsageError: the path is no place for a file, cannot be written, or belongs to the project's own files.
+    """
+    parent = path.parent
+    if not path.name or path.is_dir():
+        raise UsageError(f"{flag} {str(path)!r} names no file", "give it the name of a file")
+    if not parent.is_dir():
+        raise UsageError(f"{flag}: there is no directory {parent}", "make it first")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UsageError(f"{flag} {path} is a link or a device", "give it the name of a file")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{flag}: cannot write into {parent}", "give it another place")
+    inside = parent.resolve() / path.name
+    if inside.is_relative_to(project.root) and (
+        inside.name == PROJECT_FILE or inside.relative_to(project.root).parts[0] in ("memories", "weights", "runs")
+    ):
+        raise UsageError(f"{flag} {path} is one of the project's own files", "give it another place")
+
+
 def find_project(given: Path | None) -> Project:
     """The project: ``--project``, else ``$CORRTOOL_PROJECT``, else the nearest parent with a ``corrtool.toml``.
 

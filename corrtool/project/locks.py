@@ -41,7 +41,7 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
 def living_holder(root: Path, kind: str, name: str) -> str | None:
     """Who is writing an artifact on this machine right now; None when nobody is, or when it lives elsewhere.
 
-    Looks at what the holder wrote and not at the lock, since a look at the lock could get in a writer's way.
+    Tries the lock only while a process of the holder's number lives, since trying could get in a new writer's way.
     """
     path = _lock_path(root, kind, name).with_suffix(".holder")
     holder = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -54,7 +54,12 @@ def living_holder(root: Path, kind: str, name: str) -> str | None:
         return None
     except PermissionError:
         pass
-    return holder
+    lock = filelock.FileLock(_lock_path(root, kind, name), timeout=0)  # its number may belong to another process by now
+    try:
+        with lock:
+            return None
+    except filelock.Timeout:
+        return holder
 
 
 def _this_process() -> str:

@@ -148,15 +148,16 @@ def finetuning(results: Results) -> Figure | None:
 
 def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
     """Four moments of the first run: the target state beside its translation, cut out of its example pictures."""
-    paths = sorted((cell.runs[0].directory / "pictures").glob("step-*.png"))
+    folder = cell.runs[0].directory / "pictures"
+    paths = [path for path in sorted(folder.glob("step-*.png")) if path.stem.removeprefix("step-").isdecimal()]
     if not paths:
         return []
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(_STRIP_STEPS, len(paths))).round().astype(int)]
     strip = []
     for path in chosen:
         sheet = cv2.imread(str(path))
-        if sheet is None:
-            continue
+        if sheet is None or min(sheet.shape[:2]) < 3:
+            continue  # damaged: the figure does without it
         height = sheet.shape[0] // 3  # rows: target, translation, reconstruction
         width = height
         pair = np.concatenate([sheet[:height, :width], sheet[height : 2 * height, :width]], axis=1)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from corrtool.errors import UsageError
+from corrtool.errors import ArtifactError, UsageError
 
 
 class MetricsLog:
@@ -56,6 +56,15 @@ def _event_writer(directory: Path) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All lines of a ``metrics.jsonl``; a last line that was cut off by a crash is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    """All lines of a ``metrics.jsonl``; a last line that was cut off by a crash is left out.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error})", "run the stage again with --overwrite") from None
+    if not all(isinstance(line, dict) for line in lines):
+        raise ArtifactError(f"{path} is damaged", "run the stage again with --overwrite")
+    return lines

@@ -92,8 +92,8 @@ def _models(results: Results) -> Table:
                     run.name,
                     str(run.seed),
                     f"{run.result['gradient_steps']:,}",
-                    f"{errors['l1_newest']:.4f}",
-                    f"{errors['l1_newest_persistence']:.4f}",
+                    _four(errors.get("l1_newest")),
+                    _four(errors.get("l1_newest_persistence")),
                     f"{errors['l1_changing']:.4f}",
                     f"{errors['l1_changing_persistence']:.4f}",
                     f"{errors['l1']:.5f}",
@@ -269,6 +269,10 @@ def _interval(interval: Interval) -> str:
 
 def _optional(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
+
+
+def _four(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _mean(values: list[float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from corrtool.statistics import Interval, interval_over_games, interval_over_see
 SCRATCH, REUSE = "from scratch", "Q reused without correspondence"
 
 
-@dataclass(frozen=True)
+@dataclass
 class FinishedRun:
     """One run of a stage that ended, with its record ``run.json``."""
 
@@ -57,9 +58,13 @@ class FinishedRun:
                 return str(reference["sha256"])
         return None
 
+    @functools.cached_property
+    def _lines(self) -> list[dict[str, Any]]:
+        return read_metrics(self.directory / "metrics.jsonl")
+
     def metrics(self, event: str) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl`` with this event, in order."""
-        return [line for line in read_metrics(self.directory / "metrics.jsonl") if line.get("event") == event]
+        """The lines of ``metrics.jsonl`` with this event, in order. Raises :class:`ArtifactError`."""
+        return [line for line in self._lines if line.get("event") == event]
 
 
 @dataclass
@@ -90,7 +95,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the report shows of a project."""
+    """Everything that the report shows of a project; ``left_out`` names runs that cannot be read, and why."""
 
     project: Project
     runs: list[FinishedRun]
@@ -99,18 +104,21 @@ class Results:
     correspondences: list[Cell]
     finetunings: list[Cell]
     baselines: dict[str, FinishedRun]
+    left_out: list[str]
 
 
 def read_results(project: Project) -> Results:
-    """Reads the records of all finished runs; those that are damaged or unfinished are left out."""
-    runs = []
+    """Reads the records and metrics of all finished runs; unfinished ones and those that are damaged are left out."""
+    runs, left_out = [], []
     for path in sorted((project.root / "runs").glob("*/*/run.json")):
         try:
             record = read_sealed_json(path)
-        except ArtifactError:
-            continue
-        if record.get("state") == "finished":
-            runs.append(FinishedRun(str(record["stage"]), str(record["name"]), path.parent, record))
+            if record.get("state") == "finished":
+                run = FinishedRun(str(record["stage"]), str(record["name"]), path.parent, record)
+                run.metrics("")  # reads the file
+                runs.append(run)
+        except ArtifactError as error:
+            left_out.append(str(error))
     by_stage = {stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}}
     evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
     learnt_on_target = {
@@ -136,6 +144,7 @@ def read_results(project: Project) -> Results:
             [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
             lambda run: _finetuning_label(run, correspondences),
         ),
+        left_out=left_out,
         baselines=_baselines([e for e in evaluations if e.parent("q") not in learnt_on_target]),
     )
 

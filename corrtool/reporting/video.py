@@ -19,18 +19,21 @@ _SCALE, _GAP, _LINE = 4, 8, 22
 KINDS = (".mp4", ".gif")
 
 
+def check_video(path: Path) -> None:
+    """Whether a video can be written under this name. Raises :class:`UsageError`."""
+    if path.suffix.lower() not in KINDS:
+        raise UsageError(f"--video {path} is of no known kind", f"let its name end in {' or '.join(KINDS)}")
+
+
 class GameVideo:
     """Writes one picture per step to an MP4 or a GIF. Use as a context manager; the file appears when it is whole.
 
     Raises:
-        UsageError: the file's name ends in neither ``.mp4`` nor ``.gif``, or its directory is not there.
+        UsageError: the file's name ends in neither ``.mp4`` nor ``.gif``.
     """
 
     def __init__(self, path: Path) -> None:
-        if path.suffix.lower() not in KINDS:
-            raise UsageError(f"--video {path} is of no known kind", f"let its name end in {' or '.join(KINDS)}")
-        if not path.parent.is_dir():
-            raise UsageError(f"there is no directory {path.parent}", "make it first")
+        check_video(path)
         self._path = path
         self._partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}")
         self._mp4: cv2.VideoWriter | None = None

@@ -15,9 +15,10 @@ from corrtool.config import EvaluateSettings
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
 from corrtool.project.artifacts import Artifact, read_artifact
+from corrtool.project.directory import check_output
 from corrtool.project.runs import Run, RunRequest
 from corrtool.reporting.pictures import newest_frames
-from corrtool.reporting.video import GameVideo
+from corrtool.reporting.video import GameVideo, check_video
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
@@ -189,8 +190,11 @@ def evaluate(
             "name": run.request.name,
         }
 
-    if video is not None and spec.kind != IMAGE:
-        raise UsageError(f"--video shows pictures, and the states of {task} are none", "leave it out")
+    if video is not None:
+        check_output(video, "--video", context.project)
+        check_video(video)
+        if spec.kind != IMAGE:
+            raise UsageError(f"--video shows pictures, and the states of {task} are none", "leave it out")
     result = context.carry_out(request, work)
     if video is not None and not context.dry_run:
         result = result | {"video": str(video), "video_return": _record(context, settings, player, task, video)}

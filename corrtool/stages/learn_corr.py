@@ -45,12 +45,8 @@ def learn_corr(
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
-        UsageError: the generator does not fit the states, or an input is named that nothing needs.
+        UsageError: the generator does not fit the states.
     """
-    if q is not None and settings.lambda_q == 0 and settings.eval_games == 0:
-        raise UsageError("--q is for the Q loss and for play tests, and there are neither", "leave it out")
-    if model is not None and settings.lambda_m == 0:
-        raise UsageError("--model is for the model loss, and --lambda-m is 0", "leave it out")
     source_task, target_task = context.project.task("source"), context.project.task("target")
     inputs = {
         "source_memory": context.artifact_of_task("memory", source_memory, source_task),

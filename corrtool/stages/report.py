@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError
-from corrtool.project.directory import Project
+from corrtool.project.directory import Project, check_output
 from corrtool.project.files import write_atomic
 from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.page import page, tables
@@ -24,12 +24,17 @@ CAPTIONS = {
 def report(project: Project, markdown: Path | None = None) -> dict[str, Any]:
     """Writes ``report/``: each figure as PNG and SVG, and ``report.html``; the tables also as Markdown on request.
 
+    Runs that cannot be read are left out, and named under ``left_out`` in what is returned.
+
     Args:
-        markdown: file for the tables, with links to nothing: figures stay in ``report/``.
+        markdown: file for the tables; figures stay in ``report/``.
 
     Raises:
         ArtifactError: there is no finished run to report on.
+        UsageError: the tables cannot be written there.
     """
+    if markdown is not None:
+        check_output(markdown, "--markdown", project)
     results = read_results(project)
     if not results.runs:
         raise ArtifactError(
@@ -48,5 +53,6 @@ def report(project: Project, markdown: Path | None = None) -> dict[str, Any]:
     return {
         "report": project.relative(folder / "report.html"),
         "figures": [f"report/{name}.{kind}" for name in pictures for kind in ("png", "svg")],
+        "left_out": results.left_out,
         "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in made],
     }

@@ -89,10 +89,7 @@ def reproduce(
     for cell in experiment["correspondence"]:
         for seed in range(seeds):
             name = f"{cell['name']}-seed{seed}"
-            # What no λ and no play test needs is no input: the stage refuses a name for it.
-            unused = {"model"} if cell["settings"].get("lambda_m") == 0 else set()
-            chosen = {use: artifact for use, artifact in inputs.items() if use not in unused}
-            run(learn_corr, LearnCorrSettings, cell["settings"], name=name, seed=seed, **chosen)
+            run(learn_corr, LearnCorrSettings, cell["settings"], name=name, seed=seed, **inputs)
             run(evaluate, EvaluateSettings, {}, seed=seed, corr=name)
             if cell.get("finetune"):
                 run(finetune, FinetuneSettings, {}, name=f"finetune-{name}", seed=seed, corr=name)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
+import pytest
 from conftest import run_in_process
 
 from corrtool.project.directory import Project
@@ -61,3 +64,49 @@ def test_a_video_of_the_transferred_agent(pong_copy: Path) -> None:
     frames = cv2.VideoCapture(str(film))
     assert frames.get(cv2.CAP_PROP_FRAME_COUNT) > 500
     assert frames.get(cv2.CAP_PROP_FRAME_WIDTH) > 2 * 84 * 4  # as seen, and translated
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: (run / "metrics.jsonl").unlink(),
+        lambda run: (run / "metrics.jsonl").write_bytes(b"\xff\xfe{}\n"),
+        lambda run: (run / "metrics.jsonl").write_text("[1]\n"),
+        lambda run: (run / "run.json").write_text((run / "run.json").read_text()[:100]),
+    ],
+    ids=["missing", "not UTF-8", "no objects", "cut off"],
+)
+def test_a_damaged_run_is_left_out_and_named(pong_copy: Path, capsys, damage: Callable[[Path], None]) -> None:
+    damage(pong_copy / "runs" / "learn-corr" / "resnet-cyc1-q1-m1")
+    assert run_in_process("report", "-p", pong_copy) == 0
+    told = capsys.readouterr().err
+    assert told.startswith("left out: ") and "resnet-cyc1-q1-m1" in told
+
+
+def test_damaged_pictures_do_not_stop_the_report(pong_copy: Path) -> None:
+    pictures = pong_copy / "runs" / "learn-corr" / "resnet-cyc1-q1-m1" / "pictures"
+    cv2.imwrite(str(pictures / "step-00000040.png"), np.zeros((2, 2, 3), np.uint8))
+    (pictures / "step-foo.png").write_text("no picture")
+    assert run_in_process("report", "-p", pong_copy, "--quiet") == 0
+
+
+@pytest.mark.parametrize("place", ["corrtool.toml", "runs/tables.md", "", "nowhere/tables.md", "link.md", "report"])
+def test_output_that_must_not_be_written_is_refused_before_anything_is_done(
+    pong_copy: Path, capsys, place: str
+) -> None:
+    (pong_copy / "report").mkdir(exist_ok=True)
+    (pong_copy / "real.md").write_text("mine")
+    (pong_copy / "link.md").symlink_to(pong_copy / "real.md")
+    tasks = (pong_copy / "corrtool.toml").read_bytes()
+    assert run_in_process("report", "-p", pong_copy, "--markdown", str(pong_copy / place) if place else "") == 2
+    assert "--markdown" in capsys.readouterr().err
+    assert (pong_copy / "corrtool.toml").read_bytes() == tasks and (pong_copy / "real.md").read_text() == "mine"
+    assert not list((pong_copy / "report").iterdir())
+
+
+@pytest.mark.parametrize("film", ["game.avi", "nowhere/game.mp4", "weights/game.mp4"])
+def test_a_video_that_cannot_be_written_is_refused_before_the_first_game(pong_copy: Path, capsys, film: str) -> None:
+    flags = ("--preset", "tiny", "--games", 1, "--name", "filmed", "--video", pong_copy / film)
+    assert run_in_process("evaluate", "-p", pong_copy, *flags) == 2
+    assert "--video" in capsys.readouterr().err
+    assert not (pong_copy / "runs" / "evaluate" / "filmed").exists()

@@ -37,7 +37,7 @@ def test_gif(tmp_path: Path) -> None:
         assert film.convert("L").getpixel((20, 30)) > 200
 
 
-@pytest.mark.parametrize("name", ["game.avi", "game", "nowhere/game.mp4"])
+@pytest.mark.parametrize("name", ["game.avi", "game"])
 def test_what_cannot_be_written_is_said_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError):
         GameVideo(tmp_path / name)
