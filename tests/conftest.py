@@ -18,6 +18,11 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers side by side: more threads than cores only wait
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the smoke run comes first: worksteal gives each worker a half, so the other one need not wait for it."""
+    items.sort(key=lambda item: "smoke_run" not in getattr(item, "fixturenames", ()))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command did."""
