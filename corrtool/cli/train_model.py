@@ -31,11 +31,15 @@ def _work(context: StageContext, settings: TrainModelSettings, chosen: dict[str,
 def lines(result: dict[str, Any]) -> list[str]:
     """The result for people."""
     errors = result["validation"]
-    return [
+    told = [
         f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
         f"mean absolute error on {errors['records']:,} held-out records:",
         f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
         f"  over what changes     {errors['l1_changing']:.5f}   persistence {errors['l1_changing_persistence']:.5f}"
         f"   ({errors['changing_share']:.2%} of the state)",
-        f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}",
     ]
+    if errors["l1_newest"] != errors["l1_changing"]:  # states of several frames, of which only the newest is news
+        told.append(
+            f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}"
+        )
+    return told
