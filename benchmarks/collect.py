@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from ale_py.vector_env import AtariVectorEnv
 
 from benchmarks.measuring import Row, alternate, per_second
 from corrtool.config import CollectSettings
-from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import create_project
 from corrtool.reporting.console import Console
 from corrtool.stages.collect import collect
@@ -32,9 +32,9 @@ def measure(rounds: int) -> list[Row]:
         try:
             project = create_project(directory / "lab", {"source": PONG, "target": PONG}, {})
             context = StageContext(project, Console(quiet=True), torch.device("cpu"))
-            speed = per_second(settings.records, lambda: collect(context, settings))
-            memory = artifact_path(project.root, "memory", "target-random")
-            sizes.append(sum(path.stat().st_size for path in memory.rglob("*") if path.is_file()) / settings.records)
+            results: list[dict[str, Any]] = []
+            speed = per_second(settings.records, lambda: results.append(collect(context, settings)))
+            sizes.append(results[0]["bytes"] / settings.records)
             return speed
         finally:
             shutil.rmtree(directory)

@@ -1,101 +1,14 @@
-"""Settings: one frozen dataclass per stage, the single source of defaults, help texts and validation.
-
-The command line (flags, environment variables), ``corrtool.toml`` and the presets all fill these classes;
-``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
-``corrtool.toml`` > preset > default. This module imports neither torch nor numpy, so ``--help`` stays fast.
-"""
+"""The settings of each stage: one frozen dataclass, the single source of defaults, help texts and ranges."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import tomllib
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal
 
 from corrtool.errors import UsageError
+from corrtool.settings import Settings, setting
 
-PRESETS = ("tiny", "quickstart", "default", "paper")
 TASK_ROLES = ("source", "target")
-
-
-def setting(
-    default: Any,
-    help: str,
-    *,
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-) -> Any:
-    """A field of a settings class. ``minimum``/``maximum`` are inclusive, ``above`` is exclusive."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "minimum": minimum, "above": above, "maximum": maximum}
-    )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What every stage's settings share: validation on construction and conversion to JSON."""
-
-    stage: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, hints[field.name], getattr(self, field.name)))
-        self.check()
-
-    def check(self) -> None:
-        """Rejects settings that contradict each other. Raises :class:`UsageError`."""
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings as plain JSON values."""
-        return dataclasses.asdict(self)
-
-
-def flag_name(field_name: str) -> str:
-    """``lambda_q`` → ``--lambda-q``."""
-    return "--" + field_name.replace("_", "-")
-
-
-def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
-    """The value in its declared type, or :class:`UsageError` naming the flag."""
-    name, kinds = flag_name(field.name), get_args(hint) if get_origin(hint) is not Literal else ()
-    if value is None:
-        if type(None) in kinds:
-            return None
-        raise UsageError(f"{name} needs a value")
-    if type(None) in kinds:
-        hint = next(kind for kind in kinds if kind is not type(None))
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise UsageError(f"{name} is {value!r}", f"choose one of {', '.join(map(str, get_args(hint)))}")
-        return value
-    if type(value) is int and abs(value) > 2**53:
-        raise UsageError(f"{name} is out of range", "give a smaller number")
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise UsageError(f"{name} is {value!r}", f"give it {_KIND_NAMES[hint]}")
-    if hint in (int, float):
-        _check_range(name, value, field.metadata)
-    return value
-
-
-_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
-def _check_range(name: str, value: float, metadata: Any) -> None:
-    minimum, above, maximum = metadata["minimum"], metadata["above"], metadata["maximum"]
-    if not math.isfinite(value):
-        raise UsageError(f"{name} is {value}", "give it a finite number")
-    if minimum is not None and value < minimum:
-        raise UsageError(f"{name} is {value}", f"it must be at least {minimum}")
-    if above is not None and value <= above:
-        raise UsageError(f"{name} is {value}", f"it must be greater than {above}")
-    if maximum is not None and value > maximum:
-        raise UsageError(f"{name} is {value}", f"it must be at most {maximum}")
 
 
 @dataclass(frozen=True)
@@ -359,51 +272,3 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {
         FinetuneSettings,
     )
 }
-
-S = TypeVar("S", bound=Settings)
-
-
-def load_preset(name: str) -> dict[str, Any]:
-    """The packaged preset ``name`` as a nested dictionary: ``{stage: {setting: value, "vector": {...}}}``.
-
-    Raises :class:`UsageError` for a preset that does not exist.
-    """
-    if name not in PRESETS:
-        raise UsageError(f"there is no preset {name!r}", f"choose one of {', '.join(PRESETS)}")
-    text = resources.files("corrtool.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
-def resolve(
-    settings_class: type[S],
-    *,
-    preset: str,
-    state_kind: str,
-    project_values: dict[str, Any],
-    given: dict[str, Any],
-) -> S:
-    """Settings from all their sources: ``given`` (flags, environment) > ``corrtool.toml`` > preset > default.
-
-    Args:
-        state_kind: ``"image"`` or ``"vector"``; a preset's section may hold a sub-table for one of them.
-        project_values: the stage's table in ``corrtool.toml``.
-        given: what the command line says; ``None`` means not given.
-
-    Raises:
-        UsageError: an unknown name, a wrong type or a value out of its range; the message names the flag.
-    """
-    names = {field.name for field in dataclasses.fields(settings_class)}
-    values: dict[str, Any] = {}
-    section = load_preset(preset).get(settings_class.stage, {})
-    own = {key: value for key, value in section.items() if not isinstance(value, dict)}
-    for layer in (own, section.get(state_kind, {}), project_values):
-        for key, value in layer.items():
-            name = key.replace("-", "_")
-            if name not in names:
-                raise UsageError(
-                    f"[{settings_class.stage}] has no setting {key!r}",
-                    f"see 'corrtool {settings_class.stage} --help' for its settings",
-                )
-            values[name] = value
-    values |= {name: value for name, value in given.items() if value is not None}
-    return settings_class(**values)

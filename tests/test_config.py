@@ -9,20 +9,16 @@ from typing import Any
 import pytest
 
 from corrtool.config import (
-    PRESETS,
     STAGE_SETTINGS,
     CollectSettings,
     EvaluateSettings,
     FinetuneSettings,
     LearnCorrSettings,
-    Settings,
     TrainDqnSettings,
     TrainModelSettings,
-    flag_name,
-    load_preset,
-    resolve,
 )
 from corrtool.errors import UsageError
+from corrtool.settings import PRESETS, Settings, flag_name, load_preset, resolve
 
 STAGES = list(STAGE_SETTINGS.values())
 SETTINGS = [(stage, field) for stage in STAGES for field in dataclasses.fields(stage)]
@@ -56,7 +52,7 @@ class TestPrecedence:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         table = {"collect": {"lanes": 2, "records": 20, "vector": {"lanes": 3}}}
-        monkeypatch.setattr("corrtool.config.load_preset", lambda name: table)
+        monkeypatch.setattr("corrtool.settings.load_preset", lambda name: table)
         assert resolved(CollectSettings, kind="image") == CollectSettings(lanes=2, records=20)
         assert resolved(CollectSettings, kind="vector") == CollectSettings(lanes=3, records=20)
         assert resolved(CollectSettings, kind="vector", project={"lanes": 4}).lanes == 4
@@ -124,7 +120,7 @@ class TestUnknownNames:
             resolved(LearnCorrSettings, project={name: 1})
 
     def test_in_a_preset_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("corrtool.config.load_preset", lambda name: {"collect": {"vector": {"lane": 3}}})
+        monkeypatch.setattr("corrtool.settings.load_preset", lambda name: {"collect": {"vector": {"lane": 3}}})
         assert resolved(CollectSettings, kind="image") == CollectSettings()
         with pytest.raises(UsageError, match=r"\[collect\] has no setting 'lane'"):
             resolved(CollectSettings, kind="vector")

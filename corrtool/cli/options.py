@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from corrtool.config import PRESETS, Settings, flag_name
+from corrtool.settings import PRESETS, Settings, flag_name
 
 COMMON = "Common options"
 

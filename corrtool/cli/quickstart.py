@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corrtool.cli.stages import in_another_directory, stage_lines
-from corrtool.config import load_preset
+from corrtool.settings import load_preset
 
 if TYPE_CHECKING:
     from rich.table import Table

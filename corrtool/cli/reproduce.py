@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from corrtool.cli.stages import in_another_directory, stage_lines
-from corrtool.config import load_preset
+from corrtool.settings import load_preset
 
 HELP = "Run one of the paper's experiments: every cell of it that is not finished yet, then draw the report."
 

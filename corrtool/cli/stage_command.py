@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from corrtool.cli.options import Common, common_parameters, setting_parameters, with_parameters
-from corrtool.config import Settings, resolve
 from corrtool.errors import UsageError
+from corrtool.settings import Settings, resolve
 
 if TYPE_CHECKING:
     from corrtool.project.directory import Project

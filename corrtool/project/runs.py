@@ -20,7 +20,6 @@ from typing import Any
 
 from torch import Tensor
 
-from corrtool.config import Settings
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import (
     Artifact,
@@ -38,6 +37,7 @@ from corrtool.project.files import publish_directory, recover_directory, sweep_p
 from corrtool.project.locks import lock_artifacts
 from corrtool.project.sealed import read_sealed_json, seal_json
 from corrtool.reporting.metrics import MetricsLog
+from corrtool.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from corrtool.config import (
     EvaluateSettings,
     FinetuneSettings,
     LearnCorrSettings,
-    Settings,
     TrainDqnSettings,
     TrainModelSettings,
 )
 from corrtool.errors import UsageError
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
 from corrtool.reporting.console import Console
+from corrtool.settings import Settings
 from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext
 from corrtool.stages.evaluate import evaluate

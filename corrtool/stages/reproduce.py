@@ -15,13 +15,13 @@ from corrtool.config import (
     EvaluateSettings,
     FinetuneSettings,
     LearnCorrSettings,
-    Settings,
     TrainDqnSettings,
     TrainModelSettings,
 )
 from corrtool.errors import UsageError
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
+from corrtool.settings import Settings
 from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext
 from corrtool.stages.evaluate import evaluate

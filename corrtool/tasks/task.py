@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corrtool.config import flag_name
 from corrtool.errors import UsageError
+from corrtool.settings import flag_name
 from corrtool.tasks.views import View, parse_view
 
 
