@@ -38,6 +38,9 @@ class DqnSettings(Settings):
     )
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
     learning_rate: float = setting(4e-4, "step size of the optimizer", above=0)
+    learning_rate_end: float = setting(
+        1e-4, "the same at the end of --env-steps, if that is less: it falls linearly", above=0
+    )
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
     optimizer_epsilon: float = setting(
         1e-8,
@@ -67,7 +70,7 @@ class DqnSettings(Settings):
     env_steps_per_update: int = setting(4, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(500, "gradient steps between copies into the target network (n_U)", minimum=1)
     epsilon_start: float = setting(1.0, "share of random actions when learning begins", minimum=0, maximum=1)
-    epsilon_end: float = setting(0.02, "share of random actions in the end", minimum=0, maximum=1)
+    epsilon_end: float = setting(0.01, "share of random actions in the end", minimum=0, maximum=1)
     epsilon_env_steps: int = setting(40_000, "environment steps over which ε falls linearly", minimum=1)
     max_gradient_norm: float = setting(10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0)
     eval_every: int = setting(
@@ -120,7 +123,7 @@ class FinetuneSettings(DqnSettings):
     n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
     memory_capacity: int = setting(30_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
-    epsilon_start: float = setting(0.02, "share of random actions when learning begins", minimum=0, maximum=1)
+    epsilon_start: float = setting(0.01, "share of random actions when learning begins", minimum=0, maximum=1)
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
     scratch_epsilon_start: float = setting(
         1.0, "with --from-scratch, what takes the place of --epsilon-start", minimum=0, maximum=1

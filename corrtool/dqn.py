@@ -33,6 +33,13 @@ def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
     return settings.epsilon_start + share * (settings.epsilon_end - settings.epsilon_start)
 
 
+def learning_rate(settings: DqnSettings, env_steps: int) -> float:
+    """The optimizer's step size after ``env_steps``: from learning_rate linearly to learning_rate_end, if that is less."""
+    end = min(settings.learning_rate, settings.learning_rate_end)
+    share = min(1.0, env_steps / settings.env_steps)
+    return settings.learning_rate + share * (end - settings.learning_rate)
+
+
 def return_length(settings: DqnSettings, env_steps: int) -> int:
     """n of the n-step returns after ``env_steps``: from n_step when learning begins, linearly to n_step_end if that is less."""
     end = min(settings.n_step, settings.n_step_end)
@@ -52,9 +59,11 @@ class DqnLearner:
         self.optimizer = _optimizer(q_function, settings)
         self.gradient_steps = 0
 
-    def update(self, batch: TransitionBatch) -> Tensor:
+    def update(self, batch: TransitionBatch, env_steps: int = 0) -> Tensor:
         """Lines 9–17 of Algorithm 2 on one mini-batch; returns the loss, detached, still on the device."""
         settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, env_steps)
         with torch.no_grad():
             next_states = raw_to_q(self._spec, batch.next_states)
             next_values = self.target(next_states)
@@ -207,7 +216,8 @@ def learn_by_playing(
                             n_step=n_step,
                             gamma=settings.gamma,
                             clip_rewards=settings.clip_rewards,
-                        )
+                        ),
+                        progress.env_steps,
                     )
 
             while progress.env_steps < total and not progress.solved:
@@ -225,7 +235,7 @@ def learn_by_playing(
                     and progress.env_steps > settings.learning_starts
                     and (batch := memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards))
                 ):
-                    loss = learner.update(batch)
+                    loss = learner.update(batch, progress.env_steps)
 
                 totals += np.where(step.valid, step.rewards, 0.0)
                 lengths += step.valid

@@ -14,7 +14,7 @@ from torch import nn
 from corrtool.config import LearnCorrSettings, TrainDqnSettings
 from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights, freeze
 from corrtool.correspondence_learning import CorrespondenceLearner, StatePool, learning_rate_share
-from corrtool.dqn import DqnLearner, Progress, exploration_rate, return_length
+from corrtool.dqn import DqnLearner, Progress, exploration_rate, learning_rate, return_length
 from corrtool.memory import ReplayMemory, TransitionBatch, read_rows
 from corrtool.networks import build_environment_model, build_q_function
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
@@ -220,6 +220,23 @@ class TestExplorationRate:
         assert {exploration_rate(constant, step) for step in (0, 20_000, 10**6)} == {0.3}
 
 
+class TestLearningRate:
+    @pytest.mark.parametrize("env_steps, rate", [(0, 0.5), (50, 0.4), (100, 0.3), (200, 0.1), (300, 0.1)])
+    def test_falls_in_a_line_to_the_last_step(self, env_steps: int, rate: float) -> None:
+        settings = TrainDqnSettings(learning_rate=0.5, learning_rate_end=0.1, env_steps=200)
+        assert learning_rate(settings, env_steps) == pytest.approx(rate)
+
+    def test_never_rises(self) -> None:
+        settings = TrainDqnSettings(learning_rate=0.1, learning_rate_end=0.5)
+        assert {learning_rate(settings, step) for step in (0, 1_000, 10**6)} == {0.1}
+
+    def test_moves_the_weights(self) -> None:
+        made = learner([[1.0, 0.0], [0.0, 2.0]], learning_rate_end=STEP / 4, env_steps=10)
+        made.update(batch(([1.0, 0.0], 1, 3.0, [0.0, 1.0], 0.5, True)), env_steps=10)
+        # As a terminal state above: error 3, but a step of ⅛ / 4.
+        assert weights(made) == [[1.0, 0.0], [0.09375, 2.0]]
+
+
 @pytest.mark.parametrize("env_steps, n", [(0, 10), (1_000, 10), (5_500, 6), (10_000, 3), (10**6, 3)])
 def test_returns_get_shorter(env_steps: int, n: int) -> None:
     settings = TrainDqnSettings(n_step=10, n_step_end=3, n_step_env_steps=9_000, learning_starts=1_000)
@@ -240,7 +257,7 @@ LAKE = {"id": "FrozenLake-v1", "kwargs": {"desc": ["SFF", "FHF", "GFF"]}}
 ALGORITHM_1 = TrainDqnSettings(
     architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared", lanes=1,
     env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False, max_gradient_norm=0.0,
-    learning_rate=0.25, gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
+    learning_rate=0.25, learning_rate_end=0.25, gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
 )  # fmt: skip
 
 

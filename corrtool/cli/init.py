@@ -59,6 +59,9 @@ def init(
     screen_size: Annotated[int | None, _preprocessing("Height and width of a frame.", 16)] = None,
     grayscale: Annotated[bool | None, _preprocessing("Grey frames.")] = None,
     stack: Annotated[int | None, _preprocessing("Frames that make a state.", 1)] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Copy in the trained weights that come with corrtool for these tasks.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace the corrtool.toml of a project that exists.")] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")
@@ -83,6 +86,7 @@ def init(
         )
         if value is not None
     }
+    from corrtool.pretrained import adopt, shipped_for
     from corrtool.project.directory import create_project
     from corrtool.reporting.console import Console
     from corrtool.stages.context import require_same_actions
@@ -100,23 +104,29 @@ def init(
             "kwargs": dict(_keyword(text) for text in kwargs or []),
             "preprocessing": preprocessing,
         }
-    shapes = {}
+    shapes, digests = {}, {}
     for role, table in tables.items():
         local = {**table, "views": [_original(view, copies) for view in table["views"]]}
         task = parse_task(role, local, Path())
-        shapes[role] = probe(task)
+        shapes[role], digests[role] = probe(task), task.sha256
     require_same_actions(shapes["source"][1], shapes["target"][1])
+    shipped = shipped_for(digests["source"], digests["target"]) if pretrained else []
+    if pretrained and not shipped:
+        raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
     project = create_project(directory, tables, copies, overwrite=overwrite)
+    adopted = [adopt(project, artifact.kind, artifact.name) for artifact in shipped]
     result = {
         "project": str(project.root),
         "tasks": {
             role: {"task": str(project.task(role)), "states": spec.to_json(), "actions": actions}
             for role, (spec, actions) in shapes.items()
         },
+        "pretrained": [artifact.reference() for artifact in adopted],
     }
     lines = [f"project {project.root}"]
     lines += [f"  {role}: {project.task(role)} ({spec}; {actions} actions)" for role, (spec, actions) in shapes.items()]
-    lines += [f"next: cd {directory} && corrtool train-dqn"]
+    lines += [f"  comes with corrtool: {artifact}" for artifact in adopted]
+    lines += [f"next: cd {directory} && corrtool {'collect' if pretrained else 'train-dqn'}"]
     Console(quiet=quiet, json=json_output).result(result, lines)
 
 

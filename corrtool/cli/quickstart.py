@@ -41,6 +41,10 @@ def quickstart(
             help="Preset of the stages.", show_default="quickstart", envvar="CORRTOOL_PRESET", show_envvar=False
         ),
     ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="Learn Q_S and F here, instead of taking those that come with corrtool."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:
@@ -61,6 +65,7 @@ def quickstart(
             device=resolve_device(device),
             seed=seed,
             preset=preset,
+            from_scratch=from_scratch,
             tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
         )
     console.result(result, _table(result))

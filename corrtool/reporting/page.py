@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from corrtool.reporting.results import Cell, Results
+from corrtool.experiments import experiment_of
+from corrtool.reporting.results import SCRATCH, Cell, Results
 from corrtool.statistics import Interval, TransferMetrics, interval_over_games, transfer_metrics
 
 THRESHOLDS = (0.0, 10.0, 18.0)
@@ -39,7 +40,14 @@ class Table:
 
 def tables(results: Results) -> list[Table]:
     """Every table for which the project holds runs."""
-    made = [_source_agents(results), _models(results), _zero_shot(results), _transfer(results), _lineage(results)]
+    made = [
+        _source_agents(results),
+        _models(results),
+        _models_by_action(results),
+        _zero_shot(results),
+        _transfer(results),
+        _lineage(results),
+    ]
     return [table for table in made if table.rows]
 
 
@@ -122,10 +130,32 @@ def _models(results: Results) -> Table:
     )
 
 
+def _models_by_action(results: Results) -> Table:
+    rows = []
+    for cell in results.models:
+        for run in cell.runs:
+            for errors in run.result["validation"].get("by_action", []):
+                rows.append(
+                    [
+                        run.name,
+                        str(errors["action"]),
+                        _four(errors["l1_newest"]),
+                        _four(errors["l1_newest_persistence"]),
+                    ]
+                )
+    return Table(
+        "Environment models, by action",
+        ["model", "action", "newest frame, what changes", "persistence"],
+        rows,
+        "As above, for the records in which this action was taken.",
+    )
+
+
 def _zero_shot(results: Results) -> Table:
     rows = []
+    experiment = experiment_of(results.project)
     for name, run in results.baselines.items():
-        rows.append([name, "–", "–", _interval(interval_over_games(run.result["returns"])), "–", "–", "–"])
+        rows.append([name, "–", "–", _interval(interval_over_games(run.result["returns"])), "–", "–", "–", "–"])
     for cell in results.correspondences:
         best = [run.result["best_mean_return"] for run in cell.runs if run.result["best_mean_return"] is not None]
         angles = [run.result["angle_degrees"] for run in cell.runs if run.result["angle_degrees"] is not None]
@@ -143,6 +173,7 @@ def _zero_shot(results: Results) -> Table:
                 ", ".join(f"{value:.1f}" for value in best) + ("; " if best and angles else "")
                 + ", ".join(f"{angle:.2f}°" for angle in angles),
                 _duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
+                _in_the_paper(experiment, cell),
             ]
         )  # fmt: skip
     return Table(
@@ -155,11 +186,21 @@ def _zero_shot(results: Results) -> Table:
             "each seed",
             "best play test; angle",
             "wall time a seed",
+            "in the paper",
         ],
         rows,
         "Fresh games chose nothing. Intervals are 95 %, over seeds where there are several and over games otherwise. "
-        "The best play test chose the checkpoint and is therefore too good.",
+        "The best play test chose the checkpoint and is therefore too good. The paper's numbers are read off its figures: play tests "
+        "of one training.",
     )
+
+
+def _in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
+    """What the paper measured with the same generator and weights of the losses; its sizes and lengths may differ."""
+    for known in [] if experiment is None else experiment["correspondence"]:
+        if all(cell.runs[0].settings[name] == value for name, value in known["settings"].items()):
+            return str(known.get("paper", "–"))
+    return "–"
 
 
 def _transfer(results: Results) -> Table:
@@ -167,7 +208,8 @@ def _transfer(results: Results) -> Table:
     metrics = {}
     for cell in results.finetunings:
         metrics[cell.label] = [_curve_metrics(run.metrics("game")) for run in cell.runs if run.metrics("game")]
-    scratch = metrics.get("from scratch", [])
+    scratch = metrics.get(SCRATCH, [])
+    known = ((experiment_of(results.project) or {}).get("finetune") or {}).get("paper", {})
     for cell in results.finetunings:
         seeds = metrics[cell.label]
         if not seeds:
@@ -179,11 +221,19 @@ def _transfer(results: Results) -> Table:
                 _mean([m.jumpstart for m in seeds]),
                 _mean([m.asymptote for m in seeds]),
                 *(_reached(seeds, scratch, threshold) for threshold in THRESHOLDS),
+                next((text for start, text in known.items() if cell.label.split(",")[0] == start), "–"),
             ]
         )
     return Table(
         "Learning on the target",
-        ["start", "seeds", "first 20 games", "last 20 games", *(f"games (env steps) to {t:g}" for t in THRESHOLDS)],
+        [
+            "start",
+            "seeds",
+            "first 20 games",
+            "last 20 games",
+            *(f"games (env steps) to {t:g}" for t in THRESHOLDS),
+            "in the paper",
+        ],
         rows,
         "Means over seeds. 'To 18': until the mean of 20 games reached 18, counting at least 20 games; in brackets the "
         "environment steps, and the share of them that learning from scratch needs beyond that. A dash: not reached by all seeds.",
@@ -286,4 +336,5 @@ def _duration(seconds: float) -> str:
 
 
 def _machine(machine: dict[str, Any]) -> str:
-    return f"{machine.get('device', '?')}, {machine.get('threads', '?')} threads"
+    processor = machine.get("device_name") or "?"
+    return f"{machine.get('device', '?')} ({processor}), {machine.get('threads', '?')} threads, commit {machine.get('commit') or '–'}"

@@ -1,4 +1,4 @@
-"""Example pictures of a correspondence: target states, their translations, and the way back."""
+"""Example pictures: of a correspondence (target states, their translations, and the way back) and of F's predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from corrtool.correspondence import Correspondence
+from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.project.files import write_atomic
 from corrtool.states import StateSpec
 
@@ -31,11 +31,26 @@ def write_example_pictures(path: Path, correspondence: Correspondence, raw_targe
         newest_frames(source.model_to_raw(translated), source.spec),
         newest_frames(target.model_to_raw(reconstructed), target.spec),
     ]
-    height, width = (
-        max(r.shape[1] for r in rows) * _SCALE + _GAP,
-        max(r.shape[2] for r in rows) * _SCALE + _GAP,
-    )
-    sheet = np.full((_GAP + 3 * height, _GAP + len(raw_target_states) * width, 3), 128, np.uint8)
+    _write_sheet(path, rows)
+
+
+@torch.inference_mode()
+def write_prediction_pictures(
+    path: Path, model: ScaledModel, raw_states: Tensor, actions: Tensor, raw_next_states: Tensor
+) -> None:
+    """A PNG with four rows: the newest frame of each s_t (N, …), of F(s_t, a_t), of s_{t+1}, and how far the two are apart."""
+    was_training = model.training
+    model.eval()
+    predicted = model.scaling.model_to_raw(model(model.scaling.raw_to_model(raw_states), actions))
+    model.train(was_training)
+    rows = [newest_frames(states, model.scaling.spec) for states in (raw_states, predicted, raw_next_states)]
+    _write_sheet(path, [*rows, np.abs(rows[1].astype(np.int16) - rows[2]).astype(np.uint8)])
+
+
+def _write_sheet(path: Path, rows: list[NDArray[np.uint8]]) -> None:
+    """One PNG of rows of pictures (N, height, width, 3), RGB."""
+    height, width = (max(row.shape[axis] for row in rows) * _SCALE + _GAP for axis in (1, 2))
+    sheet = np.full((_GAP + len(rows) * height, _GAP + len(rows[0]) * width, 3), 128, np.uint8)
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
             big = picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)

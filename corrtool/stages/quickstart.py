@@ -8,26 +8,11 @@ from typing import Any
 
 import torch
 
-from corrtool.cli.stage_command import resolve_settings
-from corrtool.config import (
-    CollectSettings,
-    EvaluateSettings,
-    FinetuneSettings,
-    LearnCorrSettings,
-    TrainDqnSettings,
-    TrainModelSettings,
-)
 from corrtool.errors import UsageError
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
 from corrtool.reporting.console import Console
-from corrtool.settings import Settings
-from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext
-from corrtool.stages.evaluate import evaluate
-from corrtool.stages.finetune import finetune
-from corrtool.stages.learn_corr import learn_corr
-from corrtool.stages.train_dqn import train_dqn
-from corrtool.stages.train_model import train_model
+from corrtool.stages.pipeline import TARGET_PLAY, Pipeline
 
 SOURCE = {"id": "ALE/Pong-v5"}
 TARGET = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
@@ -40,11 +25,15 @@ def quickstart(
     device: torch.device,
     seed: int,
     preset: str,
+    from_scratch: bool,
     tell: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Makes the project and runs all stages; what an earlier quickstart finished in the directory is not done again.
+    """Makes the project and runs the stages; what an earlier quickstart finished in the directory is not done again.
+
+    Q_S and F are those that come with corrtool, or are learnt here; the correspondence is learnt here in any case.
 
     Args:
+        from_scratch: learn Q_S and F here.
         tell: is called with the name and the result of each stage that ends.
 
     Returns:
@@ -54,24 +43,16 @@ def quickstart(
         UsageError: the directory holds a project with other tasks.
     """
     project = _open(directory)
-    context = StageContext(project, console, device, seed)
-
-    def run(stage: Callable[..., dict[str, Any]], kind: type[Settings], **options: Any) -> dict[str, Any]:
-        given = {name: options.pop(name) for name in list(options) if name == "policy"}
-        result = stage(context, resolve_settings(project, kind, preset, given), **options)
-        tell(kind.stage, result)
-        return result
-
-    trained = run(train_dqn, TrainDqnSettings)
-    run(collect, CollectSettings)
-    run(train_model, TrainModelSettings)
-    learnt = run(learn_corr, LearnCorrSettings)
+    pipeline = Pipeline(StageContext(project, console, device, seed), preset, tell)
+    run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
+    run("collect", name=TARGET_PLAY)
+    learnt = run("learn-corr", **vars(agent), target_memory=TARGET_PLAY)
     results = {
-        "random": run(evaluate, EvaluateSettings, policy="random"),
-        "reuse": run(evaluate, EvaluateSettings, no_corr=True),
-        "transfer": run(evaluate, EvaluateSettings),
+        "random": run("evaluate", {"policy": "random"}),
+        "reuse": run("evaluate", q=agent.q, no_corr=True),
+        "transfer": run("evaluate", corr=learnt["corr"]),
     }
-    finetuned = run(finetune, FinetuneSettings)
+    finetuned = run("finetune", corr=learnt["corr"])
     rows = [
         {"policy": policy, **{key: result[key] for key in ("returns", "mean_return", "ci95")}}
         for policy, result in results.items()
@@ -81,15 +62,10 @@ def quickstart(
         "rows": rows,
         "games": results["random"]["games"],
         "preset": preset,
-        "train_dqn": trained,
+        "source_agent": agent.q,
         "learn_corr": learnt,
         "finetune": finetuned,
-        "notes": [
-            f"The source agent learnt for only {trained['env_steps']:,} environment steps, from nothing: too few to play Pong,",
-            "so these scores show that every stage works, not what the method can do.",
-            f"Next: cd {directory} && corrtool status",
-            "      corrtool train-dqn --name solved   (the default preset; learns to play, in about an hour on two cores)",
-        ],
+        "notes": [f"Next: cd {directory} && corrtool status", "      corrtool evaluate --video transfer.mp4"],
     }
 
 

@@ -17,12 +17,14 @@ from corrtool.networks.saved import build_model, describe_model
 from corrtool.project.artifacts import check_memory
 from corrtool.project.checkpoints import load_optimizer_state
 from corrtool.project.runs import Run, RunRequest
+from corrtool.reporting.pictures import write_prediction_pictures
 from corrtool.runtime import numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.states import StateScaling, StateSpec
+from corrtool.states import IMAGE, StateScaling, StateSpec
 
 LOG_EVERY_GRADIENT_STEPS = 50
+EXAMPLE_PREDICTIONS = 8
 _VALIDATION_BATCH = 64
 
 
@@ -104,6 +106,15 @@ def train_model(
                 loop.advance(1, numbers)
         errors = prediction_errors(model, memory, validation, description["actions"])
         run.metrics.write(total, {"event": "validation", **errors})
+        if spec.kind == IMAGE:
+            shown = _most_changing(memory, validation, EXAMPLE_PREDICTIONS)
+            write_prediction_pictures(
+                run.directory / "pictures" / "predictions.png",
+                model,
+                memory.states(shown),
+                memory.actions(shown),
+                memory.states(memory.next_rows(shown)),
+            )
         artifact = run.publish_weights(
             "model",
             name,
@@ -125,6 +136,16 @@ def _split(memory: ReplayMemory, settings: TrainModelSettings, seed: int) -> tup
     if not held_out or len(rows) - held_out < 1:
         raise ArtifactError(f"the memory holds only {len(rows)} usable records", "collect more of them")
     return np.sort(rows[held_out:]), np.sort(rows[:held_out])
+
+
+def _most_changing(memory: ReplayMemory, rows: Any, count: int) -> Any:
+    """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most: where F has work to do."""
+    parts = np.array_split(rows, min(count, len(rows)))
+    changes = [
+        (memory.states(part) != memory.states(memory.next_rows(part))).flatten(1).sum(1).argmax().item()
+        for part in parts
+    ]
+    return np.array([part[int(most)] for part, most in zip(parts, changes, strict=True)])
 
 
 def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Any) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from corrtool.networks import (
     rotation_angle_degrees,
 )
 from corrtool.networks.layers import RotationLayer, init_normal, norm_layer
+from corrtool.networks.q_function import HalfSize
 from corrtool.states import StateSpec
 from corrtool.tasks.views import Rotate
 
@@ -57,7 +58,7 @@ class TestFullSize:
     def test_q_function_as_printed_and_as_in_nature(self) -> None:
         assert parameters(build_q_function(PONG, ACTIONS, "paper")) == 40_222_374
         assert parameters(build_q_function(PONG, ACTIONS, "nature")) == 1_687_206
-        weights, norms = 4_112 + 8_224 + 663_808 + 1_542, 2 * (16 + 32 + 256)
+        weights, norms = 1_040 + 8_224 + 9_248 + 131_328 + 1_542, 2 * (16 + 32 + 32 + 256)
         assert parameters(build_q_function(PONG, ACTIONS, "small")) == weights + norms
         assert parameters(build_q_function(PONG, ACTIONS, "auto")) == weights + norms
 
@@ -120,6 +121,11 @@ class TestShapesAndRanges:
         spec = StateSpec("image", (1, 41, 43), 2)
         q_values = build_q_function(spec, ACTIONS, architecture)(pictures(spec))
         assert q_values.shape == (2, ACTIONS)
+
+    def test_the_small_q_function_sees_means_of_two_by_two_pixels(self) -> None:
+        picture = torch.arange(2.0 * 5 * 6).reshape(1, 2, 5, 6)
+        torch.testing.assert_close(HalfSize()(picture), nn.functional.avg_pool2d(picture, 2))
+        assert HalfSize()(picture)[0, 0, 0, 0] == (0 + 1 + 6 + 7) / 4
 
     def test_vector_networks(self) -> None:
         states, other = pictures(VECTOR), StateSpec("vector", (4,), 1)
@@ -260,7 +266,7 @@ class TestWhatDoesNotFit:
             (32, lambda spec: build_discriminator(spec, 4)),
             (36, lambda spec: build_q_function(spec, ACTIONS, "nature")),
             (15, lambda spec: build_q_function(spec, ACTIONS, "paper")),
-            (20, lambda spec: build_q_function(spec, ACTIONS, "small")),
+            (36, lambda spec: build_q_function(spec, ACTIONS, "small")),
             (16, lambda spec: build_generator(spec, spec, "resnet", filters=4, blocks=1)),
         ],
         ids=["discriminator", "nature", "paper", "small", "resnet"],

@@ -10,10 +10,11 @@ import torch
 
 from corrtool.config import LearnCorrSettings
 from corrtool.errors import UsageError
+from corrtool.experiments import load_experiment
 from corrtool.reporting.console import Console
 from corrtool.reporting.results import REUSE, SCRATCH, read_results
 from corrtool.stages.context import StageContext
-from corrtool.stages.reproduce import load_experiment, open_or_create, reproduce
+from corrtool.stages.reproduce import open_or_create, reproduce
 
 CARTPOLE = {
     "source": {"id": "CartPole-v1"},
@@ -30,7 +31,9 @@ def run(directory: Path, seeds: int) -> tuple[list[str], dict[str, Any]]:
     """Runs the experiment; the stages that ended, in order, and the report's result."""
     ended: list[str] = []
     context = StageContext(open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu"))
-    report = reproduce(context, CARTPOLE, preset="tiny", seeds=seeds, tell=lambda stage, _: ended.append(stage))
+    report = reproduce(
+        context, CARTPOLE, preset="tiny", seeds=seeds, from_scratch=True, tell=lambda stage, _: ended.append(stage)
+    )
     return ended, report
 
 

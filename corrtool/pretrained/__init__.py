@@ -1,0 +1,52 @@
+"""Trained weights that come with corrtool, laid out as in a project: ``weights/KIND/NAME.safetensors``.
+
+Each file's manifest says which command made it, with which settings and seed; ``corrtool status`` shows it once it is in a
+project.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corrtool.errors import UsageError
+from corrtool.project.artifacts import KINDS, Artifact, artifact_names, artifact_path, load_weights, read_artifact
+from corrtool.project.directory import Project
+from corrtool.project.files import write_atomic
+
+PRETRAINED = Path(__file__).parent
+PONG = "pong"  # Q-function and environment model of ALE/Pong-v5, and the correspondence of Pong rotated by 90° with it
+
+
+def adopt(project: Project, kind: str, name: str) -> Artifact:
+    """Copies the weights ``name`` that come with corrtool into a project, unless it has them.
+
+    Raises:
+        UsageError: the project has other weights of that name.
+        ArtifactError: the weights, here or there, are damaged.
+    """
+    shipped = read_artifact(PRETRAINED, kind, name)
+    load_weights(shipped)  # checks every byte
+    path = artifact_path(project.root, kind, name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, shipped.path.read_bytes())
+    own = read_artifact(project.root, kind, name)
+    if own.sha256 != shipped.sha256:
+        raise UsageError(
+            f"{project.root} has another {own} than the one that comes with corrtool", "give another directory"
+        )
+    return own
+
+
+def shipped_for(source_task: str, target_task: str) -> list[Artifact]:
+    """What comes with corrtool for a pair of tasks, each named by its SHA-256."""
+    found = []
+    for kind in KINDS:
+        for name in artifact_names(PRETRAINED, kind):
+            manifest = read_artifact(PRETRAINED, kind, name).manifest
+            tasks = {"source_task_sha256": source_task, "target_task_sha256": target_task}
+            if kind != "corr":
+                tasks = {"task_sha256": source_task}
+            if all(manifest.get(key) == task for key, task in tasks.items()):
+                found.append(read_artifact(PRETRAINED, kind, name))
+    return found
