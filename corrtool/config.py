@@ -32,7 +32,7 @@ class CollectSettings(Settings):
 class DqnSettings(Settings):
     """Algorithm 2, and Algorithm 1 as its special case; shared by ``train-dqn`` and ``finetune``."""
 
-    env_steps: int = setting(400_000, "environment steps to learn for, over all lanes", minimum=1)
+    env_steps: int = setting(300_000, "environment steps to learn for, over all lanes", minimum=1)
     stop_at_mean_return: float | None = setting(
         None, "stop early when the mean return of the last 20 training games reaches this"
     )
@@ -69,6 +69,13 @@ class DqnSettings(Settings):
     learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(4, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(500, "gradient steps between copies into the target network (n_U)", minimum=1)
+    weight_average: float = setting(
+        0.999,
+        "share of the average of the weights that each gradient step leaves as it was; the average is what is tested and saved, "
+        "0 for the weights themselves",
+        minimum=0,
+        maximum=0.999_999,
+    )
     epsilon_start: float = setting(1.0, "share of random actions when learning begins", minimum=0, maximum=1)
     epsilon_end: float = setting(0.01, "share of random actions in the end", minimum=0, maximum=1)
     epsilon_env_steps: int = setting(40_000, "environment steps over which ε falls linearly", minimum=1)

@@ -220,6 +220,21 @@ class TestExplorationRate:
         assert {exploration_rate(constant, step) for step in (0, 20_000, 10**6)} == {0.3}
 
 
+class TestAverage:
+    def test_follows_the_weights_at_a_distance(self) -> None:
+        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.75)
+        for _ in range(2):
+            made.update(batch(([1.0, 0.0], 0, 2.0, [0.0, 1.0], 0.5, True)))
+        # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375, and its average a quarter of the way each time.
+        assert weights(made)[0][0] == 1.234375
+        assert made.average.table.weight[0, 0].item() == 1 + 0.25 * 0.125 + 0.25 * (1.234375 - 1.03125)
+        assert not made.average.table.weight.requires_grad
+
+    def test_is_the_network_itself_without_a_setting(self) -> None:
+        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.0)
+        assert made.average is made.q_function
+
+
 class TestLearningRate:
     @pytest.mark.parametrize("env_steps, rate", [(0, 0.5), (50, 0.4), (100, 0.3), (200, 0.1), (300, 0.1)])
     def test_falls_in_a_line_to_the_last_step(self, env_steps: int, rate: float) -> None:
@@ -257,7 +272,8 @@ LAKE = {"id": "FrozenLake-v1", "kwargs": {"desc": ["SFF", "FHF", "GFF"]}}
 ALGORITHM_1 = TrainDqnSettings(
     architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared", lanes=1,
     env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False, max_gradient_norm=0.0,
-    learning_rate=0.25, learning_rate_end=0.25, gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
+    learning_rate=0.25, learning_rate_end=0.25, weight_average=0.0,
+    gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
 )  # fmt: skip
 
 
