@@ -221,6 +221,11 @@ class LearnCorrSettings(Settings):
     gan_loss: Literal["lsgan", "log"] = setting(
         "lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)"
     )
+    pixel_weights: Literal["equal", "deviation"] = setting(
+        "equal",
+        "how much each pixel counts in the cycle and the model loss: all alike as in the paper, or by its standard deviation in "
+        "the task's memory",
+    )
     learning_rate: float = setting(2e-4, "step size of Adam, for generators and discriminators", above=0)
     constant_share: float = setting(
         0.0, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1

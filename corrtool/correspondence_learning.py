@@ -78,6 +78,7 @@ class CorrespondenceLearner:
         source_q: Q_S; may be None when λ_Q is 0.
         environment_model: F; may be None when λ_M is 0.
         total_steps: gradient steps over which the learning rate falls.
+        element_weights: how much each element of a source and of a target state counts in (9) and (11).
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class CorrespondenceLearner:
         total_steps: int,
         random: np.random.Generator,
         device: torch.device,
+        element_weights: tuple[Tensor | float, Tensor | float] = (1.0, 1.0),
     ) -> None:
+        self._source_weights, self._target_weights = element_weights
         self.settings, self._total, self._random, self._device = settings, total_steps, random, device
         self.correspondence = correspondence.to(device).train()
         self._source_q, self._model = source_q, environment_model
@@ -170,7 +173,9 @@ class CorrespondenceLearner:
             reconstructed_source = c.target_to_source(generated_target)
         if s.lambda_cyc > 0:
             reconstructed_target = c.source_to_target(generated_source)
-            terms["cycle"] = cycle_loss(reconstructed_source, source) + cycle_loss(reconstructed_target, target)
+            terms["cycle"] = cycle_loss(reconstructed_source, source, self._source_weights) + cycle_loss(
+                reconstructed_target, target, self._target_weights
+            )
         if s.lambda_q > 0:
             assert self._source_q is not None
             with torch.no_grad():
@@ -180,7 +185,7 @@ class CorrespondenceLearner:
             assert self._model is not None and raw_next_target is not None
             predicted_next = self._model(generated_source, actions)
             translated_next = c.target_to_source(c.target_scaling.raw_to_model(raw_next_target))
-            terms["model"] = model_loss(predicted_next, translated_next)
+            terms["model"] = model_loss(predicted_next, translated_next, self._source_weights)
         return terms, generated_source, generated_target
 
     def _set_learning_rate(self) -> None:

@@ -74,9 +74,12 @@ def adversarial_loss(generated_scores: Tensor, kind: GanLoss = "lsgan") -> Tenso
     return F.softplus(-generated_scores).mean()
 
 
-def cycle_loss(reconstructed: Tensor, states: Tensor) -> Tensor:
-    r"""One direction of eq. (9): :math:`\mathbb{E}\,\|G_T(G_S(s_S)) - s_S\|_1`; both (B, ...) in the model range."""
-    return F.l1_loss(reconstructed, states)
+def cycle_loss(reconstructed: Tensor, states: Tensor, weights: Tensor | float = 1.0) -> Tensor:
+    r"""One direction of eq. (9): :math:`\mathbb{E}\,\|G_T(G_S(s_S)) - s_S\|_1`; both (B, ...) in the model range.
+
+    ``weights``, of a state's shape and 1 in the mean, say how much each element counts.
+    """
+    return ((reconstructed - states).abs() * weights).mean()
 
 
 def q_loss(reconstructed_q_values: Tensor, q_values: Tensor) -> Tensor:
@@ -84,9 +87,12 @@ def q_loss(reconstructed_q_values: Tensor, q_values: Tensor) -> Tensor:
     return F.l1_loss(reconstructed_q_values, q_values)
 
 
-def model_loss(predicted_next: Tensor, translated_next: Tensor) -> Tensor:
-    r"""Eq. (11): :math:`\mathbb{E}\,\|F(G_T(s_{T,t}), a_{T,t}) - G_T(s_{T,t+1})\|_1`; both (B, ...), model range."""
-    return F.l1_loss(predicted_next, translated_next)
+def model_loss(predicted_next: Tensor, translated_next: Tensor, weights: Tensor | float = 1.0) -> Tensor:
+    r"""Eq. (11): :math:`\mathbb{E}\,\|F(G_T(s_{T,t}), a_{T,t}) - G_T(s_{T,t+1})\|_1`; both (B, ...), model range.
+
+    ``weights`` as in :func:`cycle_loss`.
+    """
+    return ((predicted_next - translated_next).abs() * weights).mean()
 
 
 def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Literal["mse", "l1"] = "mse") -> Tensor:

@@ -130,6 +130,13 @@ class TestMeanAbsoluteErrors:
         torch.testing.assert_close(second.grad, tensor(-0.5, 0.5))
 
 
+@pytest.mark.parametrize("loss", [cycle_loss, model_loss])
+def test_elements_may_count_differently(loss) -> None:
+    first, second = torch.tensor([[1.0, 2.0], [0.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+    # |differences| 1, 2, 0, 3; the second element counts three times as much as the first: (½·1 + ³⁄₂·2 + ½·0 + ³⁄₂·3) / 4
+    assert loss(first, second, torch.tensor([0.5, 1.5])).item() == 2.0
+
+
 def test_environment_model_loss_is_mean_square_or_mean_absolute_error() -> None:
     predicted, actual = tensor(1, -2), tensor(0, 1)
     assert environment_model_loss(predicted, actual).item() == pytest.approx(5.0)  # (1 + 9) / 2

@@ -13,7 +13,7 @@ from corrtool.settings import load_preset
 if TYPE_CHECKING:
     from rich.table import Table
 
-HELP = "Make a project for Pong and Pong rotated by 90°, and run every stage of it within ten minutes on two cores."
+HELP = "Learn how Pong rotated by 90° corresponds to Pong, and let an agent of Pong play it: within ten minutes on two cores."
 
 
 def add(app: typer.Typer) -> None:
@@ -57,7 +57,7 @@ def quickstart(
     preset = preset or "quickstart"
     load_preset(preset)  # a preset that does not exist must not leave a directory behind
 
-    console.say(f"Every stage on Pong and on Pong rotated by 90°, with the preset {preset}, in {directory}.")
+    console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
     with in_another_directory("DIR"):
         result = run_quickstart(
             directory,

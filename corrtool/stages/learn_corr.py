@@ -92,7 +92,16 @@ def learn_corr(
         scaling = environment_model.scaling if environment_model is not None else source.scaling(source_rows)
         correspondence = Correspondence(_copy(scaling), target.scaling(target_rows), generator)
         random = numpy_generator(context.seed, "learn-corr")
-        learner = CorrespondenceLearner(correspondence, source_q, environment_model, settings, total, random, device)
+        learner = CorrespondenceLearner(
+            correspondence,
+            source_q,
+            environment_model,
+            settings,
+            total,
+            random,
+            device,
+            (pixel_weights(source, source_rows, settings), pixel_weights(target, target_rows, settings)),
+        )
         source_batches = ShuffledRows(source_rows, settings.batch_size, random)
         target_batches = ShuffledRows(target_rows, settings.batch_size, random)
         examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
@@ -277,6 +286,18 @@ def _start_at_the_best(
             "start_mirrored": best.mirrored,
         },
     )
+
+
+def pixel_weights(memory: ReplayMemory, rows: Any, settings: LearnCorrSettings) -> Tensor | float:
+    """How much each element of a state counts: 1, or its standard deviation over (at most 2,000 of) ``rows``, 1 in the mean.
+
+    Only the ball, the paddles and the score of Pong ever change: some hundredth of the elements, which alone say how to play.
+    """
+    if settings.pixel_weights == "equal" or memory.spec.kind != IMAGE:
+        return 1.0
+    states = memory.states(rows[:: max(1, len(rows) // 2_000)])
+    deviations = torch.stack([states[:, channel].float().std(dim=0) for channel in range(states.shape[1])])
+    return deviations / deviations.mean() if bool(deviations.any()) else 1.0
 
 
 def _copy(scaling: StateScaling) -> StateScaling:
