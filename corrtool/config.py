@@ -163,6 +163,10 @@ class TrainModelSettings(Settings):
         "residual",
         "what F puts out for images: the change of the newest frame, the others being known, or the whole next state as printed",
     )
+    skips: bool = setting(
+        True,
+        "for images: the last layers of F also see the first ones' features, so that small things stay sharp; the paper has none",
+    )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
     batch_size: int = setting(16, "transitions in a mini-batch", minimum=1)

@@ -88,8 +88,8 @@ class DqnLearner:
         self.optimizer.step()
         if self.average is not self.q_function:
             with torch.no_grad():
-                own, new = list(self.average.parameters()), list(self.q_function.parameters())
-                torch._foreach_lerp_(own, new, 1.0 - settings.weight_average)
+                own: list[Tensor] = list(self.average.parameters())
+                torch._foreach_lerp_(own, list(self.q_function.parameters()), 1.0 - settings.weight_average)
         self.gradient_steps += 1
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())

@@ -27,6 +27,7 @@ class ResnetModel(nn.Module):
     Args:
         prediction: ``"state"`` as printed: all K frames of s_{t+1} come out of the network. ``"residual"``: K - 1 of them are
             frames of s_t, so they are taken from there, and the network says by how much the newest frame changes.
+        skips: the decoder also sees what the encoder knew at its resolution; the printed network has none.
     """
 
     def __init__(
@@ -38,22 +39,26 @@ class ResnetModel(nn.Module):
         action_block: int = 5,
         norm: Norm = "batch",
         prediction: Prediction = "state",
+        skips: bool = False,
     ) -> None:
         super().__init__()
         if not 1 <= action_block <= blocks:
             raise ValueError(f"the action cannot enter block {action_block} of {blocks}")
-        self.actions, self._spec, self._residual = actions, spec, prediction == "residual"
+        self.actions, self._spec, self._residual, self._skips = actions, spec, prediction == "residual", skips
         before, width, channels = action_block - 1, 4 * filters, spec.state_shape[0]
         self.encoder = Encoder(channels, filters, norm)
         self.blocks_before_action = nn.Sequential(*(ResidualBlock(width, norm) for _ in range(before)))
         self.blocks_with_action = nn.Sequential(*(ResidualBlock(width + actions, norm) for _ in range(blocks - before)))
-        self.decoder = Decoder(width + actions, filters, spec.frame_shape[0] if self._residual else channels, norm)
+        out_channels = spec.frame_shape[0] if self._residual else channels
+        self.decoder = Decoder(width + actions, filters, out_channels, norm, skips)
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
-        features = self.blocks_before_action(self.encoder(states))
+        whole, half, encoded = self.encoder.stages(states)
+        features = self.blocks_before_action(encoded)
         planes = F.one_hot(actions, self.actions).to(features.dtype)[:, :, None, None]
         features = torch.cat([features, planes.expand(-1, -1, *features.shape[-2:])], dim=1)
-        decoded: Tensor = self.decoder(self.blocks_with_action(features), (states.shape[-2], states.shape[-1]))
+        size = (states.shape[-2], states.shape[-1])
+        decoded: Tensor = self.decoder(self.blocks_with_action(features), size, (whole, half) if self._skips else None)
         if not self._residual:
             return decoded
         frames = self._spec.frames_of(states)
@@ -85,11 +90,12 @@ def build_environment_model(
     action_block: int = 0,
     norm: Norm = "batch",
     prediction: Prediction = "state",
+    skips: bool = False,
 ) -> nn.Module:
     """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
 
-    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes and ``prediction`` but ``filters``
-    and ``blocks`` are for images; the model of vectors always predicts the change.
+    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes, ``prediction`` and ``skips``, but ``filters``
+    and ``blocks``, are for images; the model of vectors always predicts the change.
 
     Raises:
         ValueError: the architecture does not go with the kind of state, or the action block does not exist.
@@ -99,6 +105,6 @@ def build_environment_model(
         raise ValueError(f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}")
     if spec.kind != IMAGE:
         return VectorModel(spec.state_shape[0], actions, filters, blocks)
-    network = ResnetModel(spec, actions, filters, blocks, action_block or (blocks + 1) // 2, norm, prediction)
+    network = ResnetModel(spec, actions, filters, blocks, action_block or (blocks + 1) // 2, norm, prediction, skips)
     init_normal(network)
     return network

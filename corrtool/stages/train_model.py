@@ -49,6 +49,7 @@ def train_model(
         action_block=settings.action_block,
         norm=settings.norm,
         prediction=settings.prediction,
+        skips=settings.skips,
     )
     try:
         build_model(description, StateScaling(spec))

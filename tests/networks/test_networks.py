@@ -100,8 +100,9 @@ class TestShapesAndRanges:
         assert generator(pictures(SMALL)).shape == (2, 6, 32, 36)
 
     @pytest.mark.parametrize("spec", [ODD, SMALL], ids=["83x85", "32x36"])
-    def test_environment_model(self, spec: StateSpec) -> None:
-        model = build_environment_model(spec, ACTIONS, filters=4, blocks=3)
+    @pytest.mark.parametrize("skips", [False, True])
+    def test_environment_model(self, spec: StateSpec, skips: bool) -> None:
+        model = build_environment_model(spec, ACTIONS, filters=4, blocks=3, skips=skips)
         predicted = model(pictures(spec), torch.tensor([0, 5]))
         assert predicted.shape == (2, *spec.state_shape)
         assert -1.0 <= predicted.min() < predicted.max() <= 1.0
