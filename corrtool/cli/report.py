@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from corrtool.errors import UsageError
+
 HELP = "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG and one HTML page."
 
 
@@ -24,6 +26,9 @@ def report(
         Path | None,
         typer.Option("--markdown", help="File for the tables as Markdown; replaced if it is there.", metavar="FILE"),
     ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Keep what the Markdown file holds, and write after it.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
@@ -32,8 +37,10 @@ def report(
     from corrtool.reporting.console import Console
     from corrtool.stages.report import report as write_report
 
+    if append and markdown is None:
+        raise UsageError("--append is for --markdown", "name the file with --markdown FILE")
     opened = find_project(project)
-    result = write_report(opened, markdown)
+    result = write_report(opened, markdown, append=append)
     lines = [*result["figures"], f"open {opened.root / result['report']} in a browser"]
     console = Console(quiet=quiet, json=json)
     for damaged in result["left_out"]:

@@ -173,7 +173,7 @@ def _zero_shot(results: Results) -> Table:
                 ", ".join(f"{value:.1f}" for value in best) + ("; " if best and angles else "")
                 + ", ".join(f"{angle:.2f}°" for angle in angles),
                 _duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
-                _in_the_paper(experiment, cell),
+                in_the_paper(experiment, cell),
             ]
         )  # fmt: skip
     return Table(
@@ -195,7 +195,7 @@ def _zero_shot(results: Results) -> Table:
     )
 
 
-def _in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
+def in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
     """What the paper measured with the same generator and weights of the losses; its sizes and lengths may differ."""
     for known in [] if experiment is None else experiment["correspondence"]:
         if all(cell.runs[0].settings[name] == value for name, value in known["settings"].items()):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError
+from corrtool.experiments import experiment_of
 from corrtool.project.directory import Project, check_output
 from corrtool.project.files import write_atomic
 from corrtool.reporting.figures import draw_figures, encode
-from corrtool.reporting.page import page, tables
+from corrtool.reporting.page import Table, page, tables
 from corrtool.reporting.results import read_results
 
 CAPTIONS = {
@@ -21,13 +22,14 @@ CAPTIONS = {
 }
 
 
-def report(project: Project, markdown: Path | None = None) -> dict[str, Any]:
+def report(project: Project, markdown: Path | None = None, *, append: bool = False) -> dict[str, Any]:
     """Writes ``report/``: each figure as PNG and SVG, and ``report.html``; the tables also as Markdown on request.
 
     Runs that cannot be read are left out, and named under ``left_out`` in what is returned.
 
     Args:
         markdown: file for the tables; figures stay in ``report/``.
+        append: keep what the file holds, and write the tables after it.
 
     Raises:
         ArtifactError: there is no finished run to report on.
@@ -49,10 +51,18 @@ def report(project: Project, markdown: Path | None = None) -> dict[str, Any]:
     write_atomic(folder / "report.html", page(results, pictures, CAPTIONS).encode())
     made = tables(results)
     if markdown is not None:
-        write_atomic(markdown, "\n".join(table.to_markdown() for table in made).encode())
+        before = markdown.read_text(encoding="utf-8") + "\n" if append and markdown.exists() else ""
+        write_atomic(markdown, (before + _as_markdown(project, made)).encode())
     return {
         "report": project.relative(folder / "report.html"),
         "figures": [f"report/{name}.{kind}" for name in pictures for kind in ("png", "svg")],
         "left_out": results.left_out,
         "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in made],
     }
+
+
+def _as_markdown(project: Project, made: list[Table]) -> str:
+    experiment = experiment_of(project)
+    title = project.root.name if experiment is None else experiment["title"]
+    tasks = "\n".join(f"- {role}: `{project.task(role)}`" for role in ("source", "target"))
+    return f"## {title}\n\n{tasks}\n\n" + "\n".join(table.to_markdown() for table in made)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from conftest import run_in_process
 
+from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
-from corrtool.reporting.results import read_results
+from corrtool.reporting.page import in_the_paper
+from corrtool.reporting.results import Cell, FinishedRun, read_results
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
@@ -30,7 +32,21 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
     row = next(row for row in zero_shot["rows"] if row[0].startswith("resnet"))
     evaluation = read_results(Project(pong_copy)).correspondences[0].evaluations[0].result
     assert row[3].startswith(f"{evaluation['mean_return']:.1f} [") and row[3].endswith("2 games")
-    assert "### Zero-shot" in (pong_copy / "results.md").read_text(encoding="utf-8")
+    written = (pong_copy / "results.md").read_text(encoding="utf-8")
+    assert written.startswith("## Experiment 2") and "### Zero-shot" in written  # its tasks are those of the paper
+    assert run_in_process("report", "-p", pong_copy, "--append", "--markdown", pong_copy / "results.md") == 0
+    assert (pong_copy / "results.md").read_text(encoding="utf-8") == written + "\n" + written
+    assert run_in_process("report", "-p", pong_copy, "--append") == 2
+
+
+def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
+    experiment = load_experiment("experiment-2")
+    settings = {"generator": "rotation", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 10.0, "filters": 32}
+    cell = Cell("", [FinishedRun("learn-corr", "mine", Path(), {"settings": settings})])
+    assert in_the_paper(experiment, cell).startswith("−21 until 38,000 steps")
+    assert in_the_paper(None, cell) == "–"
+    settings["lambda_q"] = 1.0
+    assert in_the_paper(experiment, cell) == "–"
 
 
 def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:

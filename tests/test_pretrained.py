@@ -1,0 +1,79 @@
+"""The trained weights that come with corrtool."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_in_process
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.networks.saved import load_correspondence, load_model, load_q_function
+from corrtool.pretrained import PONG, PRETRAINED, adopt, shipped_for
+from corrtool.project.artifacts import artifact_path, artifact_problems, read_artifact
+from corrtool.project.directory import Project, create_project
+
+KINDS = {"q": load_q_function, "model": load_model, "corr": load_correspondence}
+PONG_TABLE, ROTATED_TABLE = {"id": "ALE/Pong-v5"}, {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return create_project(tmp_path / "lab", {"source": PONG_TABLE, "target": ROTATED_TABLE}, {})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_are_whole_and_say_where_they_are_from(kind: str) -> None:
+    assert artifact_problems(PRETRAINED, kind, PONG) == []
+    artifact = read_artifact(PRETRAINED, kind, PONG)
+    KINDS[kind](artifact, torch.device("cpu"))
+    manifest = artifact.manifest
+    assert manifest["command"].startswith("corrtool ") and manifest["machine"]["packages"] and "seed" in manifest
+    assert manifest["machine"]["commit"]
+
+
+def test_they_are_small() -> None:
+    assert sum(path.stat().st_size for path in PRETRAINED.rglob("*.safetensors")) < 20_000_000
+
+
+def test_they_fit_each_other(project: Project) -> None:
+    source, target = project.task("source").sha256, project.task("target").sha256
+    shipped = {artifact.kind: artifact for artifact in shipped_for(source, target)}
+    assert set(shipped) == set(KINDS)
+    assert {artifact.kind for artifact in shipped_for(source, source)} == {"q", "model"}
+    assert shipped_for(target, source) == []
+    parents = shipped["corr"].manifest["parents"]
+    assert {parents[kind]["sha256"] for kind in ("q", "model")} == {shipped[kind].sha256 for kind in ("q", "model")}
+
+
+def test_adopting_copies_once_and_replaces_nothing(project: Project) -> None:
+    adopted = adopt(project, "q", PONG)
+    assert adopted.path.read_bytes() == artifact_path(PRETRAINED, "q", PONG).read_bytes()
+    made = adopted.path.stat().st_mtime_ns
+    assert adopt(project, "q", PONG).path.stat().st_mtime_ns == made
+
+    shutil.copy(artifact_path(PRETRAINED, "model", PONG), adopted.path)
+    with pytest.raises((UsageError, ArtifactError)):
+        adopt(project, "q", PONG)
+
+
+def test_init_can_copy_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--source", "ALE/Pong-v5", "--target-view", "rotate:90", "--pretrained", "--json")
+    assert run_in_process("init", str(tmp_path / "lab"), *arguments) == 0
+    assert {item["kind"] for item in json.loads(capsys.readouterr().out)["pretrained"]} == set(KINDS)
+    assert run_in_process("init", str(tmp_path / "other"), "--source", "CartPole-v1", "--pretrained") == 2
+    assert not (tmp_path / "other").exists()
+
+
+def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On real Pong, at the smallest size: an interrupted or finished quickstart is not begun again."""
+    for _ in range(2):
+        assert run_in_process("quickstart", str(tmp_path / "lab"), "--preset", "tiny", "--json") == 0
+        result = json.loads(capsys.readouterr().out)
+        assert [row["policy"] for row in result["rows"]] == ["random", "reuse", "transfer"]
+        assert result["source_agent"] == PONG
+    assert not (tmp_path / "lab" / "runs" / "train-dqn").exists()
+    assert adopt(Project(tmp_path / "lab"), "model", PONG).sha256 == read_artifact(PRETRAINED, "model", PONG).sha256
