@@ -38,8 +38,9 @@ class DqnSettings(Settings):
     )
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
     learning_rate: float = setting(4e-4, "step size of the optimizer", above=0)
-    learning_rate_end: float = setting(
-        1e-4, "the same at the end of --env-steps, if that is less: it falls linearly", above=0
+    learning_rate_end: float = setting(1e-4, "the same at the end of --env-steps, if that is less", above=0)
+    constant_share: float = setting(
+        0.5, "share of --env-steps before the learning rate starts to fall, linearly", minimum=0, maximum=1
     )
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
     optimizer_epsilon: float = setting(
@@ -164,8 +165,8 @@ class TrainModelSettings(Settings):
         "what F puts out for images: the change of the newest frame, the others being known, or the whole next state as printed",
     )
     skips: bool = setting(
-        True,
-        "for images: the last layers of F also see the first ones' features, so that small things stay sharp; the paper has none",
+        False,
+        "for images: the last layers of F also see the first ones' features, which keep small things sharp; the paper has none",
     )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)

@@ -34,9 +34,10 @@ def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
 
 
 def learning_rate(settings: DqnSettings, env_steps: int) -> float:
-    """The optimizer's step size after ``env_steps``: from learning_rate linearly to learning_rate_end, if that is less."""
+    """The optimizer's step size after ``env_steps``: learning_rate for a while, then linearly to learning_rate_end if that is less."""
     end = min(settings.learning_rate, settings.learning_rate_end)
-    share = min(1.0, env_steps / settings.env_steps)
+    constant = settings.constant_share * settings.env_steps
+    share = min(1.0, max(0.0, (env_steps - constant) / max(1.0, settings.env_steps - constant)))
     return settings.learning_rate + share * (end - settings.learning_rate)
 
 

@@ -236,9 +236,9 @@ class TestAverage:
 
 
 class TestLearningRate:
-    @pytest.mark.parametrize("env_steps, rate", [(0, 0.5), (50, 0.4), (100, 0.3), (200, 0.1), (300, 0.1)])
+    @pytest.mark.parametrize("env_steps, rate", [(0, 0.5), (100, 0.5), (150, 0.4), (200, 0.3), (300, 0.1), (400, 0.1)])
     def test_falls_in_a_line_to_the_last_step(self, env_steps: int, rate: float) -> None:
-        settings = TrainDqnSettings(learning_rate=0.5, learning_rate_end=0.1, env_steps=200)
+        settings = TrainDqnSettings(learning_rate=0.5, learning_rate_end=0.1, env_steps=300, constant_share=1 / 3)
         assert learning_rate(settings, env_steps) == pytest.approx(rate)
 
     def test_never_rises(self) -> None:

@@ -142,7 +142,7 @@ def learn_corr(
             run.metrics.write(
                 step, {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean}
             )
-            if best["mean_return"] is None or mean > best["mean_return"]:
+            if best["mean_return"] is None or mean >= best["mean_return"]:  # of equals the one that learnt longer
                 best.update(
                     mean_return=mean,
                     gradient_steps=step,

@@ -52,7 +52,8 @@ def reproduce(
     for cell in experiment["correspondence"]:
         for seed in range(seeds):
             name = f"{cell['name']}-seed{seed}"
-            run("learn-corr", cell["settings"], name=name, seed=seed, **vars(agent), target_memory=TARGET_PLAY)
+            settings = cell["settings"] | cell.get("sizes", {}).get(preset, {})
+            run("learn-corr", settings, name=name, seed=seed, **vars(agent), target_memory=TARGET_PLAY)
             run("evaluate", seed=seed, corr=name)
             if cell.get("finetune"):
                 run("finetune", name=f"finetune-{name}", seed=seed, corr=name)

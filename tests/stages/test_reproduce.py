@@ -13,6 +13,7 @@ from corrtool.errors import UsageError
 from corrtool.experiments import load_experiment
 from corrtool.reporting.console import Console
 from corrtool.reporting.results import REUSE, SCRATCH, read_results
+from corrtool.settings import PRESETS
 from corrtool.stages.context import StageContext
 from corrtool.stages.reproduce import open_or_create, reproduce
 
@@ -67,4 +68,6 @@ def test_the_packaged_experiments_make_sense(tmp_path: Path, name: str) -> None:
     cells = experiment["correspondence"]
     assert len({cell["name"] for cell in cells}) == len(cells) >= 5
     for cell in cells:
-        LearnCorrSettings(**cell["settings"])
+        for sizes in ({}, *cell.get("sizes", {}).values()):
+            LearnCorrSettings(**(cell["settings"] | sizes))
+        assert set(cell.get("sizes", {})) <= set(PRESETS)
