@@ -144,7 +144,9 @@ class TrainModelSettings(Settings):
 
     stage: ClassVar[str] = "train-model"
 
-    architecture: Literal["auto", "resnet", "mlp"] = setting("auto", "'resnet' for images, 'mlp' for vectors")
+    architecture: Literal["auto", "resnet", "dilated", "mlp"] = setting(
+        "auto", "'resnet' or 'dilated' for images, 'mlp' for vectors; 'auto' is resnet or mlp"
+    )
     filters: int = setting(
         16,
         "filters of the first convolution, units of a hidden layer for vectors; the paper has 64",

@@ -41,7 +41,11 @@ def run(directory: Path, seeds: int) -> tuple[list[str], dict[str, Any]]:
 def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
     ended, report = run(tmp_path / "lab", seeds=1)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "weights").rglob("*.safetensors")}
-    assert ended[:3] == ["train-dqn", "train-model", "evaluate"] and ended.count("learn-corr") == 2 and ended.count("finetune") == 3
+    assert (
+        ended[:3] == ["train-dqn", "train-model", "evaluate"]
+        and ended.count("learn-corr") == 2
+        and ended.count("finetune") == 3
+    )
 
     again, second = run(tmp_path / "lab", seeds=2)  # one more seed; what is there stays as it is
     assert made == {path: path.stat().st_mtime_ns for path in made}
