@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
+from corrtool.reporting.results import RANDOM_PLAY, REUSE, SCRATCH, Cell, Results
 from corrtool.statistics import MOVING_MEAN_GAMES, bootstrap_interval, moving_means
 
 matplotlib.use("agg")  # files only: no display is needed
@@ -62,7 +62,7 @@ def source_agent(results: Results) -> Figure | None:
 
 
 def play_tests(results: Results) -> Figure | None:
-    """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps; one line a seed."""
+    """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps; one line a seed, random play dotted."""
     cells = [cell for cell in results.correspondences if any(run.metrics("play_test") for run in cell.runs)]
     if not cells:
         return None
@@ -78,6 +78,9 @@ def play_tests(results: Results) -> Figure | None:
                 label=f"seed {run.seed}",
             )
         axes.set_title(cell.label, fontsize=9)
+        if (random := results.baselines.get(RANDOM_PLAY)) is not None:
+            axes.axhline(random.result["mean_return"], color="grey", linestyle=":", linewidth=1, label=RANDOM_PLAY)
+        axes.set_xlim(left=0)
         _finish(axes, "gradient steps", "return", legend=len(cell.runs) > 1)
     _share_returns(panels)
     return figure
@@ -160,7 +163,9 @@ def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
             continue  # damaged: the figure does without it
         height = sheet.shape[0] // 3  # rows: target, translation, reconstruction
         width = height
-        pair = np.concatenate([sheet[:height, :width], sheet[height : 2 * height, :width]], axis=1)
+        left = sheet.shape[1] // width // 2 * width  # the one in the middle: the first is from the start of a game
+        column = sheet[:, left : left + width]
+        pair = np.concatenate([column[:height], column[height : 2 * height]], axis=1)
         strip.append((int(path.stem.removeprefix("step-")), np.ascontiguousarray(pair[..., ::-1]).astype(np.uint8)))
     return strip
 

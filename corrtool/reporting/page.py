@@ -70,7 +70,6 @@ def _source_agents(results: Results) -> Table:
                     "–" if solved is None else f"{solved:,}",
                     "–" if evaluation is None else _interval(interval_over_games(evaluation.result["returns"])),
                     _duration(run.seconds),
-                    _machine(run.record["machine"]),
                 ]
             )
     return Table(
@@ -83,7 +82,6 @@ def _source_agents(results: Results) -> Table:
             "env steps to 18",
             "fresh games",
             "wall time",
-            "machine",
         ],
         rows,
         "Returns are means; intervals are 95 %. 'Env steps to 18': until the mean of 20 training games reached 18.",
@@ -274,6 +272,7 @@ def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) 
     project = results.project
     parts = [f"<h1>{escape(project.root.name)}</h1>"]
     parts += [f"<p>{role}: <code>{escape(str(project.task(role)))}</code></p>" for role in ("source", "target")]
+    parts += [f"<p class=note>made on: {escape('; '.join(results.machines()))}</p>"]
     for name, picture in figures.items():
         encoded = base64.b64encode(picture).decode()
         caption = escape(captions[name])
@@ -333,8 +332,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def _machine(machine: dict[str, Any]) -> str:
-    processor = machine.get("device_name") or "?"
-    return f"{machine.get('device', '?')} ({processor}), {machine.get('threads', '?')} threads, commit {machine.get('commit') or '–'}"

@@ -14,7 +14,7 @@ from corrtool.project.sealed import read_sealed_json
 from corrtool.reporting.metrics import read_metrics
 from corrtool.statistics import Interval, interval_over_games, interval_over_seeds
 
-SCRATCH, REUSE = "from scratch", "Q reused without correspondence"
+SCRATCH, REUSE, RANDOM_PLAY = "from scratch", "Q reused without correspondence", "random play"
 
 
 @dataclass
@@ -105,6 +105,15 @@ class Results:
     finetunings: list[Cell]
     baselines: dict[str, FinishedRun]
     left_out: list[str]
+
+    def machines(self) -> list[str]:
+        """On what the runs were made: device, threads and the commit of corrtool, each combination once."""
+        seen = [run.record["machine"] for run in sorted(self.runs, key=lambda run: str(run.record["created"]))]
+        texts = (
+            f"{m.get('device_name') or m['device']}, {m.get('threads', '?')} threads, commit {m.get('commit') or 'unknown'}"
+            for m in seen
+        )
+        return list(dict.fromkeys(texts))
 
 
 def read_results(project: Project) -> Results:
@@ -204,7 +213,7 @@ def _baselines(evaluations: list[FinishedRun]) -> dict[str, FinishedRun]:
     for run in evaluations:
         if run.settings["task"] == "target":
             if run.settings["policy"] == "random":
-                found["random play"] = run
+                found[RANDOM_PLAY] = run
             elif run.parent("corr") is None:
                 found[REUSE] = run
     return found

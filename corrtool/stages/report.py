@@ -11,7 +11,7 @@ from corrtool.project.directory import Project, check_output
 from corrtool.project.files import write_atomic
 from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.page import Table, page, tables
-from corrtool.reporting.results import read_results
+from corrtool.reporting.results import Results, read_results
 
 CAPTIONS = {
     "source-agent": "Learning the source task: mean return of the last 20 training games (ε-greedy).",
@@ -52,7 +52,7 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
     made = tables(results)
     if markdown is not None:
         before = markdown.read_text(encoding="utf-8") + "\n" if append and markdown.exists() else ""
-        write_atomic(markdown, (before + _as_markdown(project, made)).encode())
+        write_atomic(markdown, (before + _as_markdown(results, made)).encode())
     return {
         "report": project.relative(folder / "report.html"),
         "figures": [f"report/{name}.{kind}" for name in pictures for kind in ("png", "svg")],
@@ -61,8 +61,10 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
     }
 
 
-def _as_markdown(project: Project, made: list[Table]) -> str:
+def _as_markdown(results: Results, made: list[Table]) -> str:
+    project = results.project
     experiment = experiment_of(project)
     title = project.root.name if experiment is None else experiment["title"]
     tasks = "\n".join(f"- {role}: `{project.task(role)}`" for role in ("source", "target"))
+    tasks += f"\n- made on: {'; '.join(results.machines())}"
     return f"## {title}\n\n{tasks}\n\n" + "\n".join(table.to_markdown() for table in made)
