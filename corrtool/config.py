@@ -228,6 +228,10 @@ class LearnCorrSettings(Settings):
     gan_loss: Literal["lsgan", "log"] = setting(
         "lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)"
     )
+    model_loss: Literal["printed", "relative"] = setting(
+        "printed",
+        "the model loss as in (11), or over what changes only, as a share of that change: for targets on which F is noisy",
+    )
     pixel_weights: Literal["equal", "deviation"] = setting(
         "equal",
         "how much each pixel counts in the cycle and the model loss: all alike as in the paper, or by its standard deviation in "

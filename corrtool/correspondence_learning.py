@@ -17,6 +17,7 @@ from corrtool.losses import (
     discriminator_loss,
     model_loss,
     q_loss,
+    relative_model_loss,
 )
 from corrtool.networks.discriminators import build_discriminator
 from corrtool.networks.layers import AffineLayer, RotationLayer
@@ -185,7 +186,10 @@ class CorrespondenceLearner:
             assert self._model is not None and raw_next_target is not None
             predicted_next = self._model(generated_source, actions)
             translated_next = c.target_to_source(c.target_scaling.raw_to_model(raw_next_target))
-            terms["model"] = model_loss(predicted_next, translated_next, self._source_weights)
+            if s.model_loss == "relative":
+                terms["model"] = relative_model_loss(predicted_next, generated_source, translated_next)
+            else:
+                terms["model"] = model_loss(predicted_next, translated_next, self._source_weights)
         return terms, generated_source, generated_target
 
     def _set_learning_rate(self) -> None:

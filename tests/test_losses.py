@@ -14,6 +14,7 @@ from corrtool.losses import (
     environment_model_loss,
     model_loss,
     q_loss,
+    relative_model_loss,
     temporal_difference_loss,
     temporal_difference_target,
 )
@@ -135,6 +136,17 @@ def test_elements_may_count_differently(loss) -> None:
     first, second = torch.tensor([[1.0, 2.0], [0.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
     # |differences| 1, 2, 0, 3; the second element counts three times as much as the first: (½·1 + ³⁄₂·2 + ½·0 + ³⁄₂·3) / 4
     assert loss(first, second, torch.tensor([0.5, 1.5])).item() == 2.0
+
+
+def test_relative_model_loss_is_the_share_of_the_change_that_is_not_explained() -> None:
+    now, following = torch.tensor([[0.0, 0.5, -1.0, 0.3]]), torch.tensor([[1.0, 0.5, -0.5, 0.29]])
+    # Changes: 1, 0, 0.5 and one of 0.01, too little to count. Of the 1.5, 0.25 and 0.5 are predicted wrongly; what is
+    # predicted where nothing changes does not count.
+    predicted = torch.tensor([[0.75, -0.9, -1.0, 1.0]])
+    assert relative_model_loss(predicted, now, following).item() == pytest.approx(0.5)
+    assert relative_model_loss(following, now, following).item() == 0.0
+    assert relative_model_loss(now, now, following).item() == pytest.approx(1.0)
+    assert relative_model_loss(predicted, now, now).item() == 0.0  # nothing happens, so nothing is to be explained
 
 
 def test_environment_model_loss_is_mean_square_or_mean_absolute_error() -> None:
