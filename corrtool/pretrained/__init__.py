@@ -28,7 +28,6 @@ def adopt(project: Project, kind: str, name: str) -> Artifact:
     load_weights(shipped)  # checks every byte
     path = artifact_path(project.root, kind, name)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, shipped.path.read_bytes())
     own = read_artifact(project.root, kind, name)
     if own.sha256 != shipped.sha256:
@@ -43,10 +42,10 @@ def shipped_for(source_task: str, target_task: str) -> list[Artifact]:
     found = []
     for kind in KINDS:
         for name in artifact_names(PRETRAINED, kind):
-            manifest = read_artifact(PRETRAINED, kind, name).manifest
+            artifact = read_artifact(PRETRAINED, kind, name)
             tasks = {"source_task_sha256": source_task, "target_task_sha256": target_task}
             if kind != "corr":
                 tasks = {"task_sha256": source_task}
-            if all(manifest.get(key) == task for key, task in tasks.items()):
-                found.append(read_artifact(PRETRAINED, kind, name))
+            if all(artifact.manifest.get(key) == task for key, task in tasks.items()):
+                found.append(artifact)
     return found
