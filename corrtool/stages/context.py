@@ -44,7 +44,16 @@ class StageContext:
             result = finished_result(self.project, request)
             if result is not None:
                 return self._already_done(request, result)
+        threads = torch.get_num_threads()
         configure_process(self.device, self.seed, request.state_kind)
+        try:
+            return self._carry_out(request, work)
+        finally:
+            torch.set_num_threads(threads)  # the next stage in this process may be on pictures
+
+    def _carry_out(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
         machine = describe_machine(self.device)
         with open_run(
             self.project, request, machine=machine, overwrite=self.overwrite, tensorboard=self.tensorboard

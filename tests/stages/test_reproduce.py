@@ -39,7 +39,9 @@ def run(directory: Path, seeds: int) -> tuple[list[str], dict[str, Any]]:
 
 
 def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
     ended, report = run(tmp_path / "lab", seeds=1)
+    assert torch.get_num_threads() == threads  # the stages on vectors took one
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "weights").rglob("*.safetensors")}
     assert (
         ended[:3] == ["train-dqn", "train-model", "evaluate"]
