@@ -37,7 +37,7 @@ class DqnSettings(Settings):
         None, "stop early when the mean return of the last 20 training games reaches this"
     )
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
-    learning_rate: float = setting(4e-4, "step size of the optimizer", above=0)
+    learning_rate: float = setting(5e-4, "step size of the optimizer", above=0)
     learning_rate_end: float = setting(1e-4, "the same at the end of --env-steps, if that is less", above=0)
     constant_share: float = setting(
         0.5, "share of --env-steps before the learning rate starts to fall, linearly", minimum=0, maximum=1
@@ -50,7 +50,7 @@ class DqnSettings(Settings):
         above=0,
     )
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
-    batch_size: int = setting(32, "transitions in a mini-batch (n_B)", minimum=1)
+    batch_size: int = setting(64, "transitions in a mini-batch (n_B)", minimum=1)
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
     n_step: int = setting(
         10,
@@ -60,7 +60,7 @@ class DqnSettings(Settings):
     )
     n_step_end: int = setting(3, "the same in the end, if that is fewer: few are exact", minimum=1, maximum=100)
     n_step_env_steps: int = setting(80_000, "environment steps over which --n-step falls to --n-step-end", minimum=1)
-    double_q: bool = setting(True, "choose the next action with the learning network (double Q-learning)")
+    double_q: bool = setting(False, "choose the next action with the learning network (double Q-learning)")
     clip_rewards: bool = setting(
         True, "learn from the sign of each reward as in [23]; reported returns are never clipped"
     )
@@ -68,8 +68,8 @@ class DqnSettings(Settings):
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
     memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
-    env_steps_per_update: int = setting(4, "environment steps played for each gradient step", minimum=1)
-    target_sync_every: int = setting(500, "gradient steps between copies into the target network (n_U)", minimum=1)
+    env_steps_per_update: int = setting(8, "environment steps played for each gradient step", minimum=1)
+    target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)
     weight_average: float = setting(
         0.999,
         "share of the average of the weights that each gradient step leaves as it was; the average is what is tested and saved, "
