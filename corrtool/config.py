@@ -221,6 +221,10 @@ class LearnCorrSettings(Settings):
     blocks: int = setting(
         6, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
     )
+    skips: bool = setting(
+        False,
+        "resnet generators: the last layers also see the first ones' features, which keep small things sharp; the paper has none",
+    )
     discriminator_filters: int = setting(
         64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1, maximum=16_384
     )

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_ty
 
 from corrtool.errors import UsageError
 
-PRESETS = ("tiny", "quickstart", "default", "paper")
+PRESETS = ("tiny", "quickstart", "small", "default", "paper")
 
 
 def setting(

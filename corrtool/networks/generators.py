@@ -26,19 +26,30 @@ class ResnetGenerator(nn.Module):
 
     The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
     At f = 64, nine blocks and C = 4: 11,384,452 parameters.
+
+    With ``skips`` the decoder also sees what the encoder knew at its resolution, as in the U-Net generators of pix2pix (Isola et
+    al. 2017); the printed network has none.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, filters: int = 64, blocks: int = 9, norm: Norm = "instance"
+        self,
+        in_channels: int,
+        out_channels: int,
+        filters: int = 64,
+        blocks: int = 9,
+        norm: Norm = "instance",
+        skips: bool = False,
     ) -> None:
         super().__init__()
+        self._skips = skips
         self.encoder = Encoder(in_channels, filters, norm)
         self.blocks = nn.Sequential(*(ResidualBlock(4 * filters, norm) for _ in range(blocks)))
-        self.decoder = Decoder(4 * filters, filters, out_channels, norm)
+        self.decoder = Decoder(4 * filters, filters, out_channels, norm, skips)
 
     def forward(self, states: Tensor) -> Tensor:
         size = (states.shape[-2], states.shape[-1])
-        translated: Tensor = self.decoder(self.blocks(self.encoder(states)), size)
+        whole, half, encoded = self.encoder.stages(states)
+        translated: Tensor = self.decoder(self.blocks(encoded), size, (whole, half) if self._skips else None)
         return translated
 
 
@@ -113,12 +124,14 @@ def build_generator(
     filters: int = 64,
     blocks: int = 9,
     norm: Norm = "instance",
+    skips: bool = False,
     angle_init: float = 0.0,
 ) -> nn.Module:
     """A generator from states of ``from_spec`` to states of ``to_spec``.
 
-    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``angle_init`` is in
-    degrees counter-clockwise and only matters to the rotation kinds. Image weights start from N(0, 0.02).
+    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` only matters to those with a
+    resnet; ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or affine layer. Image weights
+    start from N(0, 0.02).
 
     Raises:
         ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
@@ -147,7 +160,7 @@ def build_generator(
         return AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2])
     if min(in_shape[1:]) < 16:
         raise ValueError(f"pictures of {in_shape[1:]} are too small for generator {kind!r}")
-    resnet = ResnetGenerator(in_shape[0], out_shape[0], filters, blocks, norm)
+    resnet = ResnetGenerator(in_shape[0], out_shape[0], filters, blocks, norm, skips)
     init_normal(resnet)
     if kind == "affine-resnet":
         return AffineResnetGenerator(resnet, AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2]))

@@ -65,6 +65,7 @@ def learn_corr(
         "filters": settings.filters,
         "blocks": settings.blocks,
         "norm": settings.norm,
+        "skips": settings.skips,
         "angle_init": settings.angle_init,
     }
     _check_networks(inputs, generator, settings)

@@ -80,8 +80,11 @@ class TestShapesAndRanges:
     @pytest.mark.parametrize("spec", [ODD, SMALL], ids=["83x85", "32x36"])
     @pytest.mark.parametrize("kind", ["resnet", "rotation", "resnet-rotation"])
     @pytest.mark.parametrize("norm", ["instance", "batch"])
-    def test_image_generators_keep_the_picture_and_the_range(self, spec: StateSpec, kind: str, norm: str) -> None:
-        generator = build_generator(spec, spec, kind, filters=4, blocks=1, norm=norm, angle_init=20.0)
+    @pytest.mark.parametrize("skips", [False, True])
+    def test_image_generators_keep_the_picture_and_the_range(
+        self, spec: StateSpec, kind: str, norm: str, skips: bool
+    ) -> None:
+        generator = build_generator(spec, spec, kind, filters=4, blocks=1, norm=norm, skips=skips, angle_init=20.0)
         states = pictures(spec)
         translated = generator(states)
         assert translated.shape == states.shape
@@ -93,6 +96,18 @@ class TestShapesAndRanges:
             for parameter in generator.parameters():
                 parameter.mul_(1000)
             assert generator(pictures(SMALL)).abs().max() <= 1.0
+
+    def test_with_skips_a_single_pixel_reaches_the_output_past_the_blocks(self) -> None:
+        states = torch.full((1, *SMALL.state_shape), -1.0)
+        dotted = states.clone()
+        dotted[0, 0, 20, 20] = 1.0
+        for skips in (False, True):
+            generator = build_generator(SMALL, SMALL, "resnet", filters=4, blocks=1, skips=skips)
+            resnet = generator
+            with torch.no_grad():
+                resnet.decoder.up_1.weight.zero_()  # all that comes from the blocks
+                changed = (generator(dotted) != generator(states)).any()
+            assert bool(changed) == skips
 
     def test_a_resnet_may_change_the_number_of_channels(self) -> None:
         colour = StateSpec("image", (3, 32, 36), 2)
