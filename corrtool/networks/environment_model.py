@@ -50,7 +50,7 @@ class ResnetModel(nn.Module):
         self.blocks_before_action = nn.Sequential(*(ResidualBlock(width, norm) for _ in range(before)))
         self.blocks_with_action = nn.Sequential(*(ResidualBlock(width + actions, norm) for _ in range(blocks - before)))
         out_channels = spec.frame_shape[0] if self._residual else channels
-        self.decoder = Decoder(width + actions, filters, out_channels, norm)
+        self.decoder = Decoder(width + actions, filters, out_channels, norm, skips)
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         whole, half, encoded = self.encoder.stages(states)

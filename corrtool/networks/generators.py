@@ -27,7 +27,8 @@ class ResnetGenerator(nn.Module):
     The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
     At f = 64, nine blocks and C = 4: 11,384,452 parameters.
 
-    With ``skips`` the decoder also sees what the encoder knew at its resolution; the printed network has none.
+    With ``skips`` the decoder also sees what the encoder knew at its resolution, as in the U-Net generators of pix2pix (Isola et
+    al. 2017); the printed network has none.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class ResnetGenerator(nn.Module):
         self._skips = skips
         self.encoder = Encoder(in_channels, filters, norm)
         self.blocks = nn.Sequential(*(ResidualBlock(4 * filters, norm) for _ in range(blocks)))
-        self.decoder = Decoder(4 * filters, filters, out_channels, norm)
+        self.decoder = Decoder(4 * filters, filters, out_channels, norm, skips)
 
     def forward(self, states: Tensor) -> Tensor:
         size = (states.shape[-2], states.shape[-1])

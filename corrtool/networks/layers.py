@@ -82,25 +82,26 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """``u2f, uf, c7s1-C`` and tanh: (B, in_channels, h, w) → (B, C, *size) in [-1, 1].
 
-    ``in_channels`` is 4f for a generator and 4f + A for the environment model.
+    ``in_channels`` is 4f for a generator and 4f + A for the environment model. With ``skips`` the second and the third layer
+    also see what the encoder knew at their resolution (U-Net, Ronneberger et al. 2015).
     """
 
-    def __init__(self, in_channels: int, filters: int, out_channels: int, norm: Norm) -> None:
+    def __init__(self, in_channels: int, filters: int, out_channels: int, norm: Norm, skips: bool = False) -> None:
         super().__init__()
+        again = 2 if skips else 1
         self.up_1 = nn.ConvTranspose2d(in_channels, 2 * filters, 3, stride=2, padding=1)
         self.norm_1 = norm_layer(norm, 2 * filters)
-        self.up_2 = nn.ConvTranspose2d(2 * filters, filters, 3, stride=2, padding=1)
+        self.up_2 = nn.ConvTranspose2d(again * 2 * filters, filters, 3, stride=2, padding=1)
         self.norm_2 = norm_layer(norm, filters)
-        self.out = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(filters, out_channels, 7), nn.Tanh())
+        self.out = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(again * filters, out_channels, 7), nn.Tanh())
 
     def forward(self, x: Tensor, size: tuple[int, int], skips: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """``skips``: the encoder's features at full and at half resolution, which are added to the decoder's (Chaurasia & Culurciello
-        2017, arXiv 1707.03718): half the work of a U-Net, which appends them."""
+        """``skips``: the encoder's features at full and at half resolution."""
         half = [math.ceil(size[0] / 2), math.ceil(size[1] / 2)]
         x = F.relu(self.norm_1(self.up_1(x, output_size=half)))
-        x = x if skips is None else x + skips[1]
+        x = x if skips is None else torch.cat([x, skips[1]], dim=1)
         x = F.relu(self.norm_2(self.up_2(x, output_size=list(size))))
-        x = x if skips is None else x + skips[0]
+        x = x if skips is None else torch.cat([x, skips[0]], dim=1)
         out: Tensor = self.out(x)
         return out
 

@@ -103,8 +103,9 @@ class TestShapesAndRanges:
         dotted[0, 0, 20, 20] = 1.0
         for skips in (False, True):
             generator = build_generator(SMALL, SMALL, "resnet", filters=4, blocks=1, skips=skips)
+            resnet = generator
             with torch.no_grad():
-                generator.decoder.up_1.weight.zero_()  # all that comes from the blocks
+                resnet.decoder.up_1.weight.zero_()  # all that comes from the blocks
                 changed = (generator(dotted) != generator(states)).any()
             assert bool(changed) == skips
 
