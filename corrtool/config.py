@@ -232,14 +232,14 @@ class LearnCorrSettings(Settings):
     gan_loss: Literal["lsgan", "log"] = setting(
         "lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)"
     )
+    cycle_loss: Literal["printed", "surprise"] = setting(
+        "printed",
+        "the cycle loss as in (9), or with half of its weight on what is unusual in a state, by its distance from the memory's mean "
+        "in standard deviations: for small things on which everything depends",
+    )
     model_loss: Literal["printed", "relative"] = setting(
         "printed",
         "the model loss as in (11), or over what changes only, as a share of that change: for targets on which F is noisy",
-    )
-    pixel_weights: Literal["equal", "deviation"] = setting(
-        "equal",
-        "how much each pixel counts in the cycle and the model loss: all alike as in the paper, or by its standard deviation in "
-        "the task's memory",
     )
     learning_rate: float = setting(2e-4, "step size of Adam, for generators and discriminators", above=0)
     constant_share: float = setting(

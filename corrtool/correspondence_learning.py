@@ -18,10 +18,14 @@ from corrtool.losses import (
     model_loss,
     q_loss,
     relative_model_loss,
+    surprise_weights,
 )
 from corrtool.networks.discriminators import build_discriminator
 from corrtool.networks.layers import AffineLayer, RotationLayer
 from corrtool.project.checkpoints import load_optimizer_state
+
+
+Usual = tuple[Tensor, Tensor]  # mean and standard deviation of each element of a task's states, in the model range
 
 
 class StatePool:
@@ -79,7 +83,7 @@ class CorrespondenceLearner:
         source_q: Q_S; may be None when λ_Q is 0.
         environment_model: F; may be None when λ_M is 0.
         total_steps: gradient steps over which the learning rate falls.
-        element_weights: how much each element of a source and of a target state counts in (9) and (11).
+        usual: for the surprise cycle loss, mean and deviation of each element of a source and of a target state, model range.
     """
 
     def __init__(
@@ -91,9 +95,9 @@ class CorrespondenceLearner:
         total_steps: int,
         random: np.random.Generator,
         device: torch.device,
-        element_weights: tuple[Tensor | float, Tensor | float] = (1.0, 1.0),
+        usual: tuple[Usual, Usual] | None = None,
     ) -> None:
-        self._source_weights, self._target_weights = element_weights
+        self._usual = usual
         self.settings, self._total, self._random, self._device = settings, total_steps, random, device
         self.correspondence = correspondence.to(device).train()
         self._source_q, self._model = source_q, environment_model
@@ -174,8 +178,12 @@ class CorrespondenceLearner:
             reconstructed_source = c.target_to_source(generated_target)
         if s.lambda_cyc > 0:
             reconstructed_target = c.source_to_target(generated_source)
-            terms["cycle"] = cycle_loss(reconstructed_source, source, self._source_weights) + cycle_loss(
-                reconstructed_target, target, self._target_weights
+            weights: list[Tensor | float] = [1.0, 1.0]
+            if self._usual is not None:
+                pairs = zip((source, target), self._usual, strict=True)
+                weights = [surprise_weights(states, *usual) for states, usual in pairs]
+            terms["cycle"] = cycle_loss(reconstructed_source, source, weights[0]) + cycle_loss(
+                reconstructed_target, target, weights[1]
             )
         if s.lambda_q > 0:
             assert self._source_q is not None
@@ -189,7 +197,7 @@ class CorrespondenceLearner:
             if s.model_loss == "relative":
                 terms["model"] = relative_model_loss(predicted_next, generated_source, translated_next)
             else:
-                terms["model"] = model_loss(predicted_next, translated_next, self._source_weights)
+                terms["model"] = model_loss(predicted_next, translated_next)
         return terms, generated_source, generated_target
 
     def _set_learning_rate(self) -> None:

@@ -15,6 +15,7 @@ from corrtool.losses import (
     model_loss,
     q_loss,
     relative_model_loss,
+    surprise_weights,
     temporal_difference_loss,
     temporal_difference_target,
 )
@@ -131,11 +132,21 @@ class TestMeanAbsoluteErrors:
         torch.testing.assert_close(second.grad, tensor(-0.5, 0.5))
 
 
-@pytest.mark.parametrize("loss", [cycle_loss, model_loss])
-def test_elements_may_count_differently(loss) -> None:
+def test_elements_may_count_differently_in_the_cycle_loss() -> None:
     first, second = torch.tensor([[1.0, 2.0], [0.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
     # |differences| 1, 2, 0, 3; the second element counts three times as much as the first: (½·1 + ³⁄₂·2 + ½·0 + ³⁄₂·3) / 4
-    assert loss(first, second, torch.tensor([0.5, 1.5])).item() == 2.0
+    assert cycle_loss(first, second, torch.tensor([0.5, 1.5])).item() == 2.0
+
+
+def test_half_of_the_weight_lies_on_what_is_unusual() -> None:
+    mean, deviation = torch.tensor([0.0, 0.0, -1.0, 1.0]), torch.tensor([0.5, 0.1, 1.0, 1.0])
+    states = torch.tensor([[0.5, 0.2, 0.0, 1.0], [0.0, 0.0, -1.0, 1.0]])
+    # |s - μ| / σ of the first: 1, 2, 1, 0, mean 1; the second is the mean itself
+    expected = torch.tensor([[1.0, 1.5, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]])
+    torch.testing.assert_close(surprise_weights(states, mean, deviation), expected)
+    pictures = torch.rand(3, 4, 5, 5) * 2 - 1
+    weights = surprise_weights(pictures, torch.zeros(4, 5, 5), torch.full((4, 5, 5), 0.02))
+    torch.testing.assert_close(weights.mean(dim=(1, 2, 3)), torch.ones(3))
 
 
 def test_relative_model_loss_is_the_share_of_the_change_that_is_not_explained() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights
-from corrtool.correspondence_learning import CorrespondenceLearner, learning_rate_share
+from corrtool.correspondence_learning import CorrespondenceLearner, Usual, learning_rate_share
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
 from corrtool.networks import build_discriminator, rotation_angle_degrees
@@ -28,6 +28,7 @@ from corrtool.tasks import Lanes
 
 LOG_EVERY_GRADIENT_STEPS = 50
 EXAMPLE_STATES = 6
+LEAST_DEVIATION = 0.02
 
 
 def learn_corr(
@@ -93,6 +94,10 @@ def learn_corr(
         scaling = environment_model.scaling if environment_model is not None else source.scaling(source_rows)
         correspondence = Correspondence(_copy(scaling), target.scaling(target_rows), generator)
         random = numpy_generator(context.seed, "learn-corr")
+        usual = None
+        if settings.cycle_loss == "surprise" and settings.lambda_cyc > 0:
+            scalings = correspondence.source_scaling, correspondence.target_scaling
+            usual = (usual_state(source, source_rows, scalings[0]), usual_state(target, target_rows, scalings[1]))
         learner = CorrespondenceLearner(
             correspondence,
             source_q,
@@ -101,7 +106,7 @@ def learn_corr(
             total,
             random,
             device,
-            (pixel_weights(source, source_rows, settings), pixel_weights(target, target_rows, settings)),
+            usual,
         )
         source_batches = ShuffledRows(source_rows, settings.batch_size, random)
         target_batches = ShuffledRows(target_rows, settings.batch_size, random)
@@ -289,16 +294,19 @@ def _start_at_the_best(
     )
 
 
-def pixel_weights(memory: ReplayMemory, rows: Any, settings: LearnCorrSettings) -> Tensor | float:
-    """How much each element of a state counts: 1, or its standard deviation over (at most 2,000 of) ``rows``, 1 in the mean.
+def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual:
+    """Mean and standard deviation of each element of a state over (at most 2,000 of) ``rows``, in the model range.
 
-    Only the ball, the paddles and the score of Pong ever change: some hundredth of the elements, which alone say how to play.
+    A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.
     """
-    if settings.pixel_weights == "equal" or memory.spec.kind != IMAGE:
-        return 1.0
     states = memory.states(rows[:: max(1, len(rows) // 2_000)])
-    deviations = torch.stack([states[:, channel].float().std(dim=0) for channel in range(states.shape[1])])
-    return deviations / deviations.mean() if bool(deviations.any()) else 1.0
+    total = squares = torch.zeros((), dtype=torch.float64)
+    for chunk in states.split(100):  # as floating point numbers they would take a gigabyte
+        elements = scaling.raw_to_model(chunk).double()
+        total, squares = total + elements.sum(dim=0), squares + elements.square().sum(dim=0)
+    mean = total / len(states)
+    deviation = (squares / len(states) - mean.square()).clamp(min=0.0).sqrt()
+    return mean.float(), deviation.float().clamp(min=LEAST_DEVIATION)
 
 
 def _copy(scaling: StateScaling) -> StateScaling:

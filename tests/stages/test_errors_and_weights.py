@@ -5,11 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import ScaledModel
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.replay import FIELDS
-from corrtool.stages.learn_corr import pixel_weights
+from corrtool.stages.learn_corr import LEAST_DEVIATION, usual_state
 from corrtool.stages.train_model import prediction_errors
 from corrtool.states import StateScaling, StateSpec
 
@@ -47,19 +46,14 @@ def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
     assert [a["l1_newest_persistence"] for a in errors["by_action"]] == pytest.approx([2, 2, 0])
 
 
-def test_pixels_count_by_their_deviation() -> None:
+def test_what_is_usual_comes_from_the_memory() -> None:
     frames = torch.zeros(4, 1, 16, 16, dtype=torch.uint8)
-    frames[1::2, 0, 3, 3] = 200  # every other time: twice the deviation of
-    frames[1::2, 0, 4, 4] = 100
-    frames[:, 0, 5, 5] = 255  # which never changes
+    frames[1::2, 0, 3, 3] = 255  # every other time black and white: mean 0, deviation 1
+    frames[:, 0, 5, 5] = 255  # never changes
     spec = StateSpec("image", (1, 16, 16), 1)
     fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     memory = ReplayMemory.from_rows(MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu"))
-    weights = pixel_weights(memory, np.arange(4), LearnCorrSettings(pixel_weights="deviation"))
-    assert isinstance(weights, torch.Tensor) and weights.shape == spec.state_shape
-    assert weights[0, 3, 3].item() == pytest.approx(256 * 2 / 3) and weights[0, 4, 4].item() == pytest.approx(256 / 3)
-    assert weights.count_nonzero() == 2 and weights.mean().item() == pytest.approx(1.0)
-    assert pixel_weights(memory, np.arange(4), LearnCorrSettings()) == 1.0
-    assert (
-        pixel_weights(memory, np.array([0, 2]), LearnCorrSettings(pixel_weights="deviation")) == 1.0
-    )  # nothing changes
+    mean, deviation = usual_state(memory, np.arange(4), StateScaling(spec))
+    assert mean.shape == deviation.shape == spec.state_shape
+    assert (mean[0, 3, 3].item(), mean[0, 5, 5].item(), mean[0, 0, 0].item()) == pytest.approx((0.0, 1.0, -1.0))
+    assert (deviation[0, 3, 3].item(), deviation[0, 5, 5].item()) == pytest.approx((1.0, LEAST_DEVIATION))
