@@ -24,7 +24,6 @@ from corrtool.networks.discriminators import build_discriminator
 from corrtool.networks.layers import AffineLayer, RotationLayer
 from corrtool.project.checkpoints import load_optimizer_state
 
-
 Usual = tuple[Tensor, Tensor]  # mean and standard deviation of each element of a task's states, in the model range
 
 

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from corrtool.experiments import experiment_of
-from corrtool.reporting.results import SCRATCH, Cell, Results
+from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
 from corrtool.statistics import Interval, TransferMetrics, interval_over_games, transfer_metrics
 
 THRESHOLDS = (0.0, 10.0, 18.0)
@@ -201,13 +201,25 @@ def in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
     return "–"
 
 
+def finetuning_in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
+    """What the paper's Figures 5 and 8 show from the same start: the same generator, none, or no Q-function either."""
+    if experiment is None:
+        return "–"
+    generators = {known["name"]: known["settings"]["generator"] for known in experiment["correspondence"]}
+    for known in experiment["finetune"]:
+        start = {"scratch": SCRATCH, "reuse": REUSE}.get(known["start"]) or generators[known["start"]]
+        if cell.label.split(",")[0] == start:
+            return str(known.get("paper", "–"))
+    return "–"
+
+
 def _transfer(results: Results) -> Table:
     rows = []
     metrics = {}
     for cell in results.finetunings:
         metrics[cell.label] = [_curve_metrics(run.metrics("game")) for run in cell.runs if run.metrics("game")]
     scratch = metrics.get(SCRATCH, [])
-    known = ((experiment_of(results.project) or {}).get("finetune") or {}).get("paper", {})
+    experiment = experiment_of(results.project)
     for cell in results.finetunings:
         seeds = metrics[cell.label]
         if not seeds:
@@ -219,7 +231,7 @@ def _transfer(results: Results) -> Table:
                 _mean([m.jumpstart for m in seeds]),
                 _mean([m.asymptote for m in seeds]),
                 *(_reached(seeds, scratch, threshold) for threshold in THRESHOLDS),
-                next((text for start, text in known.items() if cell.label.split(",")[0] == start), "–"),
+                finetuning_in_the_paper(experiment, cell),
             ]
         )
     return Table(

@@ -52,14 +52,17 @@ def reproduce(
     for cell in experiment["correspondence"]:
         for seed in range(seeds):
             name = f"{cell['name']}-seed{seed}"
-            settings = cell["settings"] | cell.get("sizes", {}).get(preset, {})
-            run("learn-corr", settings, name=name, seed=seed, **vars(agent), target_memory=TARGET_PLAY)
+            run("learn-corr", _settings(cell, preset), name=name, seed=seed, **vars(agent), target_memory=TARGET_PLAY)
             run("evaluate", seed=seed, corr=name)
-            if cell.get("finetune"):
-                run("finetune", name=f"finetune-{name}", seed=seed, corr=name)
-    for seed in range(seeds):
-        if experiment["finetune"]["from_scratch"]:
-            run("finetune", name=f"finetune-scratch-seed{seed}", seed=seed, from_scratch=True)
-        if experiment["finetune"]["reuse"]:
-            run("finetune", name=f"finetune-reuse-seed{seed}", seed=seed, q=agent.q, no_corr=True)
+    for cell in experiment["finetune"]:
+        for seed in range(seeds):
+            start = cell["start"]
+            inputs = {"scratch": {"from_scratch": True}, "reuse": {"q": agent.q, "no_corr": True}}.get(
+                start, {"corr": f"{start}-seed{seed}"}
+            )
+            run("finetune", _settings(cell, preset), name=f"finetune-{start}-seed{seed}", seed=seed, **inputs)
     return report(context.project)
+
+
+def _settings(cell: dict[str, Any], preset: str) -> dict[str, Any]:
+    return cell.get("settings", {}) | cell.get("sizes", {}).get(preset, {})

@@ -13,8 +13,8 @@ from conftest import run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
-from corrtool.reporting.page import in_the_paper
-from corrtool.reporting.results import Cell, FinishedRun, read_results
+from corrtool.reporting.page import finetuning_in_the_paper, in_the_paper
+from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, read_results
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
@@ -47,6 +47,10 @@ def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
     assert in_the_paper(None, cell) == "–"
     settings["lambda_q"] = 1.0
     assert in_the_paper(experiment, cell) == "–"
+    assert finetuning_in_the_paper(experiment, Cell("resnet-rotation, λ (1, 0, 1)")).startswith("0 after 63 games")
+    assert finetuning_in_the_paper(experiment, Cell(SCRATCH)).startswith("0 after 79 games")
+    assert finetuning_in_the_paper(experiment, Cell("affine, λ (0, 0, 10)")) == "–"
+    assert finetuning_in_the_paper(None, Cell(REUSE)) == "–"
 
 
 def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:

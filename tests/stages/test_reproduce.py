@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from corrtool.config import LearnCorrSettings
+from corrtool.config import FinetuneSettings, LearnCorrSettings
 from corrtool.errors import UsageError
 from corrtool.experiments import load_experiment
 from corrtool.reporting.console import Console
@@ -22,9 +22,9 @@ CARTPOLE = {
     "target": {"id": "CartPole-v1", "views": ["permute:1,0,3,2"]},
     "correspondence": [
         {"name": "gan", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 0.0}},
-        {"name": "model", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0}, "finetune": True},
+        {"name": "model", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0}},
     ],
-    "finetune": {"from_scratch": True, "reuse": True},
+    "finetune": [{"start": "model"}, {"start": "scratch", "sizes": {"tiny": {"n_step": 2}}}, {"start": "reuse"}],
 }
 
 
@@ -55,6 +55,8 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
 
     results = read_results(open_or_create(tmp_path / "lab", CARTPOLE))
     assert [cell.seeds for cell in results.correspondences] == [[0, 1], [0, 1]]
+    scratch = next(cell for cell in results.finetunings if cell.label == SCRATCH)
+    assert scratch.runs[0].settings["n_step"] == 2  # the cell's own size
     assert {cell.label for cell in results.finetunings} == {SCRATCH, REUSE, "linear, λ (0, 0, 1)"}
     zero_shot = results.correspondences[0].zero_shot()
     assert zero_shot is not None and (zero_shot.over, zero_shot.count) == ("seeds", 2)
@@ -77,3 +79,7 @@ def test_the_packaged_experiments_make_sense(tmp_path: Path, name: str) -> None:
         for sizes in ({}, *cell.get("sizes", {}).values()):
             LearnCorrSettings(**(cell["settings"] | sizes))
         assert set(cell.get("sizes", {})) <= set(PRESETS)
+    for cell in experiment["finetune"]:
+        assert cell["start"] in {"scratch", "reuse", *(known["name"] for known in cells)}
+        for settings in cell.get("sizes", {}).values():
+            FinetuneSettings(**settings)
