@@ -40,7 +40,7 @@ class DqnSettings(Settings):
     learning_rate: float = setting(5e-4, "step size of the optimizer", above=0)
     learning_rate_end: float = setting(1e-4, "the same at the end of --env-steps, if that is less", above=0)
     constant_share: float = setting(
-        0.5, "share of --env-steps before the learning rate starts to fall, linearly", minimum=0, maximum=1
+        0.7, "share of --env-steps before the learning rate starts to fall, linearly", minimum=0, maximum=1
     )
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
     optimizer_epsilon: float = setting(
@@ -66,7 +66,12 @@ class DqnSettings(Settings):
     )
     replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
-    memory_capacity: int = setting(100_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
+    memory_capacity: int = setting(
+        40_000,
+        "records in the replay memory (n_M); many more hold play from long ago, from which Pong is learnt later",
+        minimum=1,
+        maximum=10**9,
+    )
     learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(8, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)
