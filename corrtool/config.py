@@ -230,6 +230,11 @@ class LearnCorrSettings(Settings):
         False,
         "resnet generators: the last layers also see the first ones' features, which keep small things sharp; the paper has none",
     )
+    framewise: bool = setting(
+        False,
+        "resnet generators: translate each frame of a state by itself, all with the same weights; the paper takes the frames as "
+        "channels of one picture",
+    )
     discriminator_filters: int = setting(
         64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1, maximum=16_384
     )

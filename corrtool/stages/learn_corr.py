@@ -67,6 +67,7 @@ def learn_corr(
         "blocks": settings.blocks,
         "norm": settings.norm,
         "skips": settings.skips,
+        "framewise": settings.framewise,
         "angle_init": settings.angle_init,
     }
     _check_networks(inputs, generator, settings)

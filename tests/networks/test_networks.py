@@ -109,6 +109,23 @@ class TestShapesAndRanges:
                 changed = (generator(dotted) != generator(states)).any()
             assert bool(changed) == skips
 
+    @pytest.mark.parametrize("kind", ["resnet", "resnet-rotation", "affine-resnet"])
+    def test_framewise_each_frame_decides_its_own_translation_only(self, kind: str) -> None:
+        spec = StateSpec("image", (1, 32, 36), 4)
+        generator = build_generator(spec, spec, kind, filters=4, blocks=1, framewise=True)
+        states = pictures(spec)
+        changed = states.clone()
+        changed[:, 1] = -changed[:, 1]
+        differs = (generator(states) - generator(changed)).abs().flatten(2).amax(dim=(0, 2)) > 1e-6
+        assert differs.tolist() == [False, True, False, False]
+        same = states[:, :1].expand_as(states)  # four times one frame: four times one translation
+        translated = generator(same)
+        torch.testing.assert_close(translated, translated[:, :1].expand_as(translated))
+
+    def test_framewise_needs_as_many_frames(self) -> None:
+        with pytest.raises(ValueError, match="one by one"):
+            build_generator(SMALL, StateSpec("image", (1, 32, 36), 3), "resnet", framewise=True)
+
     def test_a_resnet_may_change_the_number_of_channels(self) -> None:
         colour = StateSpec("image", (3, 32, 36), 2)
         generator = build_generator(SMALL, colour, "resnet", filters=4, blocks=1)
