@@ -149,8 +149,8 @@ class TrainModelSettings(Settings):
 
     stage: ClassVar[str] = "train-model"
 
-    architecture: Literal["auto", "resnet", "dilated", "mlp"] = setting(
-        "auto", "'resnet' or 'dilated' for images, 'mlp' for vectors; 'auto' is resnet or mlp"
+    architecture: Literal["auto", "resnet", "mlp"] = setting(
+        "auto", "'resnet' for images, 'mlp' for vectors; 'auto' is resnet or mlp"
     )
     filters: int = setting(
         16,
@@ -218,20 +218,20 @@ class LearnCorrSettings(Settings):
         1e-3, "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an affine one", above=0
     )
     filters: int = setting(
-        32,
+        16,
         "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64",
         minimum=1,
         maximum=16_384,
     )
     blocks: int = setting(
-        6, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
+        4, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
     )
     skips: bool = setting(
-        False,
+        True,
         "resnet generators: the last layers also see the first ones' features, which keep small things sharp; the paper has none",
     )
     framewise: bool = setting(
-        False,
+        True,
         "resnet generators: translate each frame of a state by itself, all with the same weights; the paper takes the frames as "
         "channels of one picture",
     )
@@ -243,7 +243,7 @@ class LearnCorrSettings(Settings):
         "lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)"
     )
     cycle_loss: Literal["printed", "surprise"] = setting(
-        "printed",
+        "surprise",
         "the cycle loss as in (9), or with half of its weight on what is unusual in a state, by its distance from the memory's mean "
         "in standard deviations: for small things on which everything depends",
     )

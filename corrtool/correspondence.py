@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from corrtool.networks.generators import build_generator
+from corrtool.networks.generators import FramewiseGenerator, build_generator
 from corrtool.states import StateScaling, StateSpec
 
 
@@ -49,10 +49,34 @@ class Correspondence(nn.Module):
         translated: Tensor = self.target_to_source(self.target_scaling.raw_to_model(raw_target_states))
         return translated
 
-    def target_q_values(self, source_q: nn.Module, raw_target_states: Tensor) -> Tensor:
-        r"""Eq. (6): :math:`Q_T(s_T, \cdot) = Q_S(G_T(s_T), \cdot)`; (B, …) raw → (B, A)."""
-        q_values: Tensor = source_q(self.source_scaling.model_to_q(self.translate(raw_target_states)))
-        return q_values
+
+class PlayTranslator:
+    """Translates the states of games as they go on: what :meth:`Correspondence.translate` says, with less work.
+
+    Of the K frames of a state K - 1 were in the state before. A generator that translates each frame by itself only has the
+    newest left to do, unless one of the games has just begun.
+    """
+
+    def __init__(self, correspondence: Correspondence) -> None:
+        self._correspondence = correspondence
+        self._raw: Tensor | None = None
+        self._translated: Tensor | None = None
+
+    def __call__(self, raw_target_states: Tensor) -> Tensor:
+        """Raw target states (N, …), one of each game, → source states in the model range."""
+        c = self._correspondence
+        generator, target, source = c.target_to_source, c.target_scaling, c.source_scaling
+        if not isinstance(generator, FramewiseGenerator):
+            return c.translate(raw_target_states)
+        raw = target.spec.frames_of(raw_target_states)
+        if self._raw is not None and self._raw.shape == raw.shape and torch.equal(raw[:, :-1], self._raw[:, 1:]):
+            newest = generator.frame_generator(target.raw_to_model(raw[:, -1]))
+            assert self._translated is not None
+            translated = torch.cat([self._translated[:, 1:], newest[:, None]], dim=1)
+        else:
+            translated = source.spec.frames_of(c.translate(raw_target_states))
+        self._raw, self._translated = raw.clone(), translated
+        return source.spec.stack_frames(translated)
 
 
 class ScaledModel(nn.Module):

@@ -34,8 +34,8 @@ def resolved(
 
 class TestPrecedence:
     def test_default_preset_project_given(self) -> None:
-        # train-dqn --batch-size: 32 by default, and the preset 'paper' says env_steps_per_update = 1 instead of 4.
-        assert TrainDqnSettings().env_steps_per_update == 4
+        # train-dqn --env-steps-per-update: 8 by default, and the preset 'paper' says 1.
+        assert TrainDqnSettings().env_steps_per_update == 8
         assert resolved(preset="paper").env_steps_per_update == 1
         assert resolved(preset="paper", project={"env_steps_per_update": 2}).env_steps_per_update == 2
         assert (

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corrtool.networks.layers import Decoder, Encoder, Norm, ResidualBlock, init_normal, mlp, norm_layer
+from corrtool.networks.layers import Decoder, Encoder, Norm, ResidualBlock, init_normal, mlp
 from corrtool.states import IMAGE, StateSpec
 
 Prediction = Literal["residual", "state"]
@@ -69,52 +69,6 @@ def _with_newest_changed(spec: StateSpec, states: Tensor, change: Tensor) -> Ten
     return spec.stack_frames(torch.cat([frames[:, 1:], newest[:, None]], dim=1))
 
 
-class DilatedModel(nn.Module):
-    """``c7s1-f``, residual blocks of one 3×3 convolution with dilations 1, 2, 4, 8, 1, …, ``c7s1-C`` and tanh: all of it at the
-    resolution of the picture, where a ball of two pixels keeps its place.
-
-    Half of the operations of a :class:`ResnetModel` with as many filters and blocks. The one-hot action, spread over the
-    picture, is a part of the input of ``action_block`` (counted from 1) and of all later blocks. Arguments and shapes as there.
-    """
-
-    def __init__(
-        self,
-        spec: StateSpec,
-        actions: int,
-        filters: int = 16,
-        blocks: int = 4,
-        action_block: int = 2,
-        norm: Norm = "batch",
-        prediction: Prediction = "residual",
-    ) -> None:
-        super().__init__()
-        if not 1 <= action_block <= blocks:
-            raise ValueError(f"the action cannot enter block {action_block} of {blocks}")
-        self.actions, self._spec, self._residual = actions, spec, prediction == "residual"
-        self._action_block, channels = action_block, spec.state_shape[0]
-        self.encoder = nn.Sequential(
-            nn.ReflectionPad2d(3), nn.Conv2d(channels, filters, 7), norm_layer(norm, filters), nn.ReLU(inplace=True)
-        )
-        self.blocks = nn.ModuleList()
-        for block in range(1, blocks + 1):
-            dilation = 2 ** ((block - 1) % 4)
-            in_channels = filters + (actions if block >= action_block else 0)
-            convolution = nn.Conv2d(in_channels, filters, 3, padding=dilation, dilation=dilation)
-            self.blocks.append(nn.Sequential(convolution, norm_layer(norm, filters), nn.ReLU(inplace=True)))
-        out_channels = spec.frame_shape[0] if self._residual else channels
-        self.out = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(filters, out_channels, 7), nn.Tanh())
-
-    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
-        features: Tensor = self.encoder(states)
-        planes = F.one_hot(actions, self.actions).to(features.dtype)[:, :, None, None]
-        planes = planes.expand(-1, -1, *features.shape[-2:])
-        for number, block in enumerate(self.blocks, 1):
-            seen = torch.cat([features, planes], dim=1) if number >= self._action_block else features
-            features = features + block(seen)
-        decoded: Tensor = self.out(features)
-        return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
-
-
 class VectorModel(nn.Module):
     """Fully connected F, (B, n) and (B,) int64 → (B, n): the state plus a change that depends on state and action."""
 
@@ -141,7 +95,7 @@ def build_environment_model(
     prediction: Prediction = "state",
     skips: bool = False,
 ) -> nn.Module:
-    """F for states of ``spec``: 'resnet' or 'dilated' for images, 'mlp' for vectors.
+    """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
 
     ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes, ``prediction`` and ``skips``, but ``filters``
     and ``blocks``, are for images; the model of vectors always predicts the change.
@@ -149,20 +103,12 @@ def build_environment_model(
     Raises:
         ValueError: the architecture does not go with the kind of state, or the action block does not exist.
     """
-    fitting = ("resnet", "dilated") if spec.kind == IMAGE else ("mlp",)
-    if architecture not in ("auto", *fitting):
-        raise ValueError(
-            f"environment model {architecture!r} does not take {spec.kind} states; choose {' or '.join(fitting)}"
-        )
+    fitting = "resnet" if spec.kind == IMAGE else "mlp"
+    if architecture not in ("auto", fitting):
+        raise ValueError(f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}")
     if spec.kind != IMAGE:
         return VectorModel(spec.state_shape[0], actions, filters, blocks)
     action_block = action_block or (blocks + 1) // 2
-    network: nn.Module
-    if architecture == "dilated":
-        if skips:
-            raise ValueError("environment model 'dilated' has no skips: it works at one resolution")
-        network = DilatedModel(spec, actions, filters, blocks, action_block, norm, prediction)
-    else:
-        network = ResnetModel(spec, actions, filters, blocks, action_block, norm, prediction, skips)
+    network = ResnetModel(spec, actions, filters, blocks, action_block, norm, prediction, skips)
     init_normal(network)
     return network

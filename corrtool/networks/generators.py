@@ -54,27 +54,27 @@ class ResnetGenerator(nn.Module):
 
 
 class FramewiseGenerator(nn.Module):
-    """Translates each of the K frames of a state by itself, all with the same ``resnet``; (B, C, H, W) in [-1, 1] → the same.
+    """Translates each of the K frames of a state by itself, all with the same ``frame_generator``; (B, C, H, W) in [-1, 1] → the same.
 
     It cannot mix what was with what is, and learns from K pictures where the printed generator, which takes the frames as channels
     of one picture, learns from one.
     """
 
-    def __init__(self, resnet: ResnetGenerator, from_spec: StateSpec, to_spec: StateSpec) -> None:
+    def __init__(self, frame_generator: nn.Module, from_spec: StateSpec, to_spec: StateSpec) -> None:
         super().__init__()
-        self.resnet = resnet
+        self.frame_generator = frame_generator
         self._from_spec, self._to_spec = from_spec, to_spec
 
     def forward(self, states: Tensor) -> Tensor:
         frames = self._from_spec.frames_of(states)
-        translated: Tensor = self.resnet(frames.flatten(0, 1))
-        return self._to_spec.stack_frames(translated.unflatten(0, frames.shape[:2]))
+        translated: Tensor = self.frame_generator(frames.flatten(0, 1))
+        return self._to_spec.stack_frames(translated.reshape(*frames.shape[:2], *translated.shape[1:]))
 
 
 class ResnetRotationGenerator(nn.Module):
     """The paper's second experiment: the resnet, followed by the rotation layer."""
 
-    def __init__(self, resnet: nn.Module, angle_init: float) -> None:
+    def __init__(self, resnet: ResnetGenerator, angle_init: float) -> None:
         super().__init__()
         self.resnet = resnet
         self.rotation = RotationLayer(angle_init)
@@ -89,14 +89,17 @@ class AffineResnetGenerator(nn.Module):
 
     warp(s) + 2 resnet(warp(s)), cut off at -1 and 1; (B, C, H, W) in [-1, 1] → the same.
 
-    The resnet's last convolution is to start at zero, so that the generator starts as its affine layer. Twice, because black to
+    The resnet's last convolution starts at zero, so that the generator starts as its affine layer. Twice, because black to
     white is a change of 2.
     """
 
-    def __init__(self, resnet: nn.Module, warp: AffineLayer) -> None:
+    def __init__(self, resnet: ResnetGenerator, warp: AffineLayer) -> None:
         super().__init__()
         self.warp = warp
         self.resnet = resnet
+        last = resnet.decoder.out[1]
+        assert isinstance(last, nn.Conv2d)
+        nn.init.zeros_(last.weight)
 
     def forward(self, states: Tensor) -> Tensor:
         warped: Tensor = self.warp(states)
@@ -146,8 +149,8 @@ def build_generator(
     """A generator from states of ``from_spec`` to states of ``to_spec``.
 
     ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` and ``framewise`` only
-    matter to those with a resnet; ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or affine layer. Image weights
-    start from N(0, 0.02).
+    matter to those with a resnet; ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or
+    affine layer. Image weights start from N(0, 0.02).
 
     Raises:
         ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
@@ -165,7 +168,9 @@ def build_generator(
             return LinearGenerator(in_shape[0], out_shape[0])
         return MlpGenerator(in_shape[0], out_shape[0], filters, blocks)
     if framewise and from_spec.stack != to_spec.stack:
-        raise ValueError(f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}")
+        raise ValueError(
+            f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
+        )
     if in_shape[1:] != out_shape[1:]:
         raise ValueError(
             f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
@@ -181,13 +186,12 @@ def build_generator(
     ends = (from_spec.frame_shape, to_spec.frame_shape) if framewise else (in_shape, out_shape)
     resnet = ResnetGenerator(ends[0][0], ends[1][0], filters, blocks, norm, skips)
     init_normal(resnet)
-    translator = FramewiseGenerator(resnet, from_spec, to_spec) if framewise else resnet
-    if kind == "affine-resnet":
-        last = resnet.decoder.out[1]
-        assert isinstance(last, nn.Conv2d)
-        nn.init.zeros_(last.weight)
-        return AffineResnetGenerator(translator, AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2]))
-    return translator if kind == "resnet" else ResnetRotationGenerator(translator, angle_init)
+    generator: nn.Module = resnet
+    if kind == "resnet-rotation":
+        generator = ResnetRotationGenerator(resnet, angle_init)
+    elif kind == "affine-resnet":
+        generator = AffineResnetGenerator(resnet, AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2]))
+    return FramewiseGenerator(generator, from_spec, to_spec) if framewise else generator
 
 
 def rotation_angle_degrees(generator: nn.Module) -> float | None:

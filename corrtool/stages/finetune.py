@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from corrtool.config import FinetuneSettings
-from corrtool.correspondence import Correspondence
+from corrtool.correspondence import Correspondence, PlayTranslator
 from corrtool.dqn import learn_by_playing
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import StateStacker
@@ -32,7 +32,8 @@ class TranslatedLanes:
     """
 
     def __init__(self, lanes: LanesLike, correspondence: Correspondence, device: torch.device) -> None:
-        self._lanes, self._correspondence = lanes, correspondence
+        self._lanes, self._scaling = lanes, correspondence.source_scaling
+        self._translate_states = PlayTranslator(correspondence)
         self._stacker = StateStacker(lanes.spec, lanes.count, device)
         source = correspondence.source_scaling.spec
         self.spec = StateSpec(source.kind, source.state_shape)
@@ -60,8 +61,8 @@ class TranslatedLanes:
 
     @torch.inference_mode()
     def _translate(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None) -> NDArray[Any]:
-        states = self._correspondence.translate(self._stacker.push(frames, episode_steps))
-        return self._correspondence.source_scaling.model_to_raw(states).cpu().numpy()
+        states = self._translate_states(self._stacker.push(frames, episode_steps))
+        return self._scaling.model_to_raw(states).cpu().numpy()
 
 
 def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:

@@ -302,7 +302,7 @@ def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual
     """
     states = memory.states(rows[:: max(1, len(rows) // 2_000)])
     total = squares = torch.zeros((), dtype=torch.float64)
-    for chunk in states.split(100):  # as floating point numbers they would take a gigabyte
+    for chunk in torch.split(states, 100):  # as floating point numbers they would take a gigabyte
         elements = scaling.raw_to_model(chunk).double()
         total, squares = total + elements.sum(dim=0), squares + elements.square().sum(dim=0)
     mean = total / len(states)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from corrtool.correspondence import Correspondence
+from corrtool.correspondence import Correspondence, PlayTranslator
 from corrtool.memory import StateStacker
 from corrtool.states import StateSpec, raw_to_q
 from corrtool.tasks import LaneStep
@@ -40,8 +40,9 @@ def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
 
 
 def transferred_q_values(q_function: nn.Module, correspondence: Correspondence) -> QValues:
-    """Eq. (6): Q_S on the translated states, raw target states (N, …) → (N, A)."""
-    return lambda raw: correspondence.target_q_values(q_function, raw)
+    """Eq. (6): Q_S on the translated states, raw target states (N, …) → (N, A). For the states of games as they go on."""
+    translate = PlayTranslator(correspondence)
+    return lambda raw: q_function(correspondence.source_scaling.model_to_q(translate(raw)))
 
 
 def choose_actions(

@@ -57,12 +57,15 @@ def reproduce(
     for cell in experiment["finetune"]:
         for seed in range(seeds):
             start = cell["start"]
-            inputs = {"scratch": {"from_scratch": True}, "reuse": {"q": agent.q, "no_corr": True}}.get(
-                start, {"corr": f"{start}-seed{seed}"}
-            )
+            inputs: dict[str, Any] = {"corr": f"{start}-seed{seed}"}
+            if start == "scratch":
+                inputs = {"from_scratch": True}
+            elif start == "reuse":
+                inputs = {"q": agent.q, "no_corr": True}
             run("finetune", _settings(cell, preset), name=f"finetune-{start}-seed{seed}", seed=seed, **inputs)
     return report(context.project)
 
 
 def _settings(cell: dict[str, Any], preset: str) -> dict[str, Any]:
-    return cell.get("settings", {}) | cell.get("sizes", {}).get(preset, {})
+    settings: dict[str, Any] = cell.get("settings", {}) | cell.get("sizes", {}).get(preset, {})
+    return settings
