@@ -141,6 +141,9 @@ class FinetuneSettings(DqnSettings):
     scratch_epsilon_start: float = setting(
         1.0, "with --from-scratch, what takes the place of --epsilon-start", minimum=0, maximum=1
     )
+    scratch_epsilon_env_steps: int = setting(
+        40_000, "with --from-scratch, what takes the place of --epsilon-env-steps", minimum=1
+    )
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,9 @@ class CorrespondenceLearner:
             predicted_next = self._model(generated_source, actions)
             translated_next = c.target_to_source(c.target_scaling.raw_to_model(raw_next_target))
             if s.model_loss == "relative":
-                terms["model"] = relative_model_loss(predicted_next, generated_source, translated_next)
+                frames_of = c.source_scaling.spec.frames_of
+                newest = [frames_of(states)[:, -1] for states in (predicted_next, generated_source, translated_next)]
+                terms["model"] = relative_model_loss(*newest)
             else:
                 terms["model"] = model_loss(predicted_next, translated_next)
         return terms, generated_source, generated_target

@@ -90,11 +90,15 @@ class DqnLearner:
         if self.average is not self.q_function:
             with torch.no_grad():
                 own: list[Tensor] = list(self.average.parameters())
-                torch._foreach_lerp_(own, list(self.q_function.parameters()), 1.0 - settings.weight_average)
+                torch._foreach_lerp_(own, list(self.q_function.parameters()), 1.0 - self._average_share())
         self.gradient_steps += 1
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())
         return loss.detach()
+
+    def _average_share(self) -> float:
+        """What a gradient step leaves of the average: less at first, so that a short run's is not that of its first weights."""
+        return min(self.settings.weight_average, (1 + self.gradient_steps) / (10 + self.gradient_steps))
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

@@ -112,18 +112,20 @@ def model_loss(predicted_next: Tensor, translated_next: Tensor) -> Tensor:
 
 
 def relative_model_loss(predicted_next: Tensor, translated: Tensor, translated_next: Tensor) -> Tensor:
-    r"""Eq. (11) over the elements that change, as a share of what persistence (s_{t+1} = s_t) gets wrong there:
+    r"""Eq. (11) over what changes, as a share of what persistence (s_{t+1} = s_t) gets wrong there:
 
     :math:`\sum_{i \in C} |F(G_T(s_t), a_t) - G_T(s_{t+1})|_i \,/\, \sum_{i \in C} |G_T(s_t) - G_T(s_{t+1})|_i`.
 
-    0 where F explains every change, about 1 where it explains none. All (B, ...) in the model range. C are the elements that
-    change by more than a hundredth of the range. Hardly any does, so that in (11) itself the noise of F on all the others can
-    outweigh what happens; and unlike (11) this is no smaller for a generator that dims what moves.
+    0 where F explains every change, 1 where it predicts none or where there is none. All (B, ...) in the model range: the newest
+    frame of each state, the only one that is news. C are the elements that change by more than 0.02, a hundredth of the range of
+    pictures. Hardly any does, so that in (11) itself the noise of F on all the others can outweigh what happens; and unlike (11)
+    this is no smaller for a generator that dims what moves.
     """
     change = (translated_next - translated).abs()
     changing = (change > 0.02).detach()
     error = ((predicted_next - translated_next).abs() * changing).sum()
-    return error / (change * changing).sum().clamp(min=1e-6)
+    none = 1e-6
+    return (error + none) / ((change * changing).sum() + none)
 
 
 def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Literal["mse", "l1"] = "mse") -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.losses import relative_model_loss
+from corrtool.networks.generators import FramewiseGenerator
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
 
 ANGLE_STARTS = 36  # ten degrees apart
@@ -32,6 +33,8 @@ class Start:
 
 def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
     """The spatial layer that is, or is the first part of, a generator; None without one, or where it comes last."""
+    if isinstance(generator, FramewiseGenerator):
+        generator = generator.frame_generator
     layer = getattr(generator, "warp", generator)
     return layer if isinstance(layer, RotationLayer | AffineLayer) else None
 
@@ -54,14 +57,15 @@ def model_loss_by_start(
     starts: list[Start],
 ) -> list[float]:
     """The relative model loss of each start alone on transitions (B, …) of the target task, raw."""
-    scaling = correspondence.target_scaling
+    scaling, spec = correspondence.target_scaling, correspondence.source_scaling.spec
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
     losses = []
     for start in starts:
         layer = _layer(correspondence, start).to(states.device)
         translated = layer(states)
         predicted_next = environment_model(translated, actions)
-        losses.append(relative_model_loss(predicted_next, translated, layer(next_states)).item())
+        newest = (spec.frames_of(states)[:, -1] for states in (predicted_next, translated, layer(next_states)))
+        losses.append(relative_model_loss(*newest).item())
     return losses
 
 

@@ -225,9 +225,12 @@ class TestAverage:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.75)
         for _ in range(2):
             made.update(batch(([1.0, 0.0], 0, 2.0, [0.0, 1.0], 0.5, True)))
-        # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375, and its average a quarter of the way each time.
+        # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375. Its average goes along by 9/10 at first, then by 9/11, …, until
+        # that would be less than a quarter.
         assert weights(made)[0][0] == 1.234375
-        assert made.average.table.weight[0, 0].item() == 1 + 0.25 * 0.125 + 0.25 * (1.234375 - 1.03125)
+        assert made.average.table.weight[0, 0].item() == pytest.approx(1.1125 + 9 / 11 * (1.234375 - 1.1125))
+        made.gradient_steps = 1_000
+        assert made._average_share() == 0.75
         assert not made.average.table.weight.requires_grad
 
     def test_is_the_network_itself_without_a_setting(self) -> None:

@@ -155,9 +155,11 @@ def test_relative_model_loss_is_the_share_of_the_change_that_is_not_explained() 
     # predicted where nothing changes does not count.
     predicted = torch.tensor([[0.75, -0.9, -1.0, 1.0]])
     assert relative_model_loss(predicted, now, following).item() == pytest.approx(0.5)
-    assert relative_model_loss(following, now, following).item() == 0.0
+    assert relative_model_loss(following, now, following).item() == pytest.approx(0.0, abs=1e-5)
     assert relative_model_loss(now, now, following).item() == pytest.approx(1.0)
-    assert relative_model_loss(predicted, now, now).item() == 0.0  # nothing happens, so nothing is to be explained
+    assert relative_model_loss(now, now, now).item() == 1.0  # a generator gains nothing by showing nothing
+    dim = 0.01
+    assert relative_model_loss(predicted * dim, now * dim, following * dim).item() == 1.0
 
 
 def test_environment_model_loss_is_mean_square_or_mean_absolute_error() -> None:

@@ -30,12 +30,14 @@ def falling_ball() -> tuple[torch.Tensor, torch.Tensor]:
     return states, torch.roll(states, 2, dims=2)
 
 
-@pytest.mark.parametrize("kind", ["rotation", "affine", "affine-resnet"])
-def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "framewise"), [("rotation", False), ("affine", False), ("affine-resnet", False), ("affine-resnet", True)]
+)
+def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str, framewise: bool) -> None:
     states, following = falling_ball()
     turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))  # counter-clockwise
     scaling = StateScaling(SPEC)
-    sizes = {"filters": 2, "blocks": 1} if kind == "affine-resnet" else {}
+    sizes = {"filters": 2, "blocks": 1, "framewise": framewise} if kind == "affine-resnet" else {}
     correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": kind, **sizes})
     model = ScaledModel(BallFalls(), scaling)
     starts = [start for start in all_around(correspondence, 0.0, 12) if not start.mirrored]

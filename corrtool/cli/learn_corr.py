@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Learn the correspondence function (eq. 8-13), with play tests along the way. "
-    "GAN is --lambda-cyc 0 --lambda-q 0 --lambda-m 0; CycleGAN is --lambda-cyc 10 --lambda-q 0 --lambda-m 0."
+    "GAN is --lambda-cyc 0 --lambda-q 0 --lambda-m 0; CycleGAN is --lambda-cyc 10 --lambda-q 0 --lambda-m 0 --cycle-loss printed."
 )
 
 

@@ -196,7 +196,7 @@ def _zero_shot(results: Results) -> Table:
 def in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
     """What the paper measured with the same generator and weights of the losses; its sizes and lengths may differ."""
     for known in [] if experiment is None else experiment["correspondence"]:
-        if all(cell.runs[0].settings[name] == value for name, value in known["settings"].items()):
+        if all(cell.runs[0].settings.get(name) == value for name, value in known["settings"].items()):
             return str(known.get("paper", "–"))
     return "–"
 

@@ -99,7 +99,11 @@ def finetune(
     spec, actions = probe(task)
     check_player(player, spec, actions)
     if from_scratch:
-        settings = replace(settings, epsilon_start=settings.scratch_epsilon_start)
+        settings = replace(
+            settings,
+            epsilon_start=settings.scratch_epsilon_start,
+            epsilon_env_steps=settings.scratch_epsilon_env_steps,
+        )
         description = _scratch_description(context, spec, actions)
     else:
         assert player.q is not None

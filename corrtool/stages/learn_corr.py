@@ -300,14 +300,16 @@ def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual
 
     A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.
     """
-    states = memory.states(rows[:: max(1, len(rows) // 2_000)])
+    chosen = np.linspace(0, len(rows) - 1, min(2_000, len(rows))).round().astype(int)
+    states = memory.states(rows[chosen])
     total = squares = torch.zeros((), dtype=torch.float64)
     for chunk in torch.split(states, 100):  # as floating point numbers they would take a gigabyte
-        elements = scaling.raw_to_model(chunk).double()
+        elements = scaling.raw_to_model(chunk).cpu().double()  # which MPS does not have
         total, squares = total + elements.sum(dim=0), squares + elements.square().sum(dim=0)
     mean = total / len(states)
     deviation = (squares / len(states) - mean.square()).clamp(min=0.0).sqrt()
-    return mean.float(), deviation.float().clamp(min=LEAST_DEVIATION)
+    usual = mean.float(), deviation.float().clamp(min=LEAST_DEVIATION)
+    return usual[0].to(states.device), usual[1].to(states.device)
 
 
 def _copy(scaling: StateScaling) -> StateScaling:
