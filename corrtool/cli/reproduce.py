@@ -30,6 +30,12 @@ def reproduce(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each cell.", min=1)] = 1,
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be repeated.", show_default="all",
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto", envvar="CORRTOOL_DEVICE", show_envvar=False),
@@ -50,13 +56,13 @@ def reproduce(
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext
-    from corrtool.stages.reproduce import open_or_create
+    from corrtool.stages.reproduce import only_cells, open_or_create
     from corrtool.stages.reproduce import reproduce as run_experiment
 
     console = Console(quiet=quiet, json=json)
     load_preset(preset or "default")  # before anything is made, as is the device
     chosen = None if device is None else resolve_device(device)
-    table = load_experiment(experiment)
+    table = only_cells(load_experiment(experiment), cell or [])
     opened = open_or_create(project or Path(experiment), table)
 
     preset = preset or project_default(opened, "preset", str, "default")

@@ -27,6 +27,25 @@ def open_or_create(directory: Path, experiment: dict[str, Any]) -> Project:
     return project
 
 
+def only_cells(experiment: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """An experiment with nothing but the cells ``names`` and what is finetuned from them; all of it if there are no names.
+
+    Raises:
+        UsageError: it has no such cell.
+    """
+    known = [cell["name"] for cell in experiment["correspondence"]]
+    starts = [cell["start"] for cell in experiment["finetune"] if cell["start"] not in known]
+    for name in names:
+        if name not in known + starts:
+            raise UsageError(f"there is no cell {name!r}", f"choose from {', '.join(known + starts)}")
+    if not names:
+        return experiment
+    return experiment | {
+        "correspondence": [cell for cell in experiment["correspondence"] if cell["name"] in names],
+        "finetune": [cell for cell in experiment["finetune"] if cell["start"] in names],
+    }
+
+
 def reproduce(
     context: StageContext,
     experiment: dict[str, Any],

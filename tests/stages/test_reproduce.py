@@ -15,7 +15,7 @@ from corrtool.reporting.console import Console
 from corrtool.reporting.results import REUSE, SCRATCH, read_results
 from corrtool.settings import PRESETS
 from corrtool.stages.context import StageContext
-from corrtool.stages.reproduce import open_or_create, reproduce
+from corrtool.stages.reproduce import only_cells, open_or_create, reproduce
 
 CARTPOLE = {
     "source": {"id": "CartPole-v1"},
@@ -61,6 +61,18 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
     zero_shot = results.correspondences[0].zero_shot()
     assert zero_shot is not None and (zero_shot.over, zero_shot.count) == ("seeds", 2)
     assert len(second["tables"]) >= len(report["tables"]) > 3
+
+
+def test_some_cells_of_an_experiment() -> None:
+    experiment = load_experiment("experiment-2")
+    assert only_cells(experiment, []) == experiment
+    some = only_cells(experiment, ["rotation-model", "reuse"])
+    assert [cell["name"] for cell in some["correspondence"]] == ["rotation-model"]
+    assert [cell["start"] for cell in some["finetune"]] == ["rotation-model", "reuse"]
+    assert some["target"] == experiment["target"]
+    with pytest.raises(UsageError, match="no cell 'rotation'") as raised:
+        only_cells(experiment, ["rotation"])
+    assert "rotation-model" in str(raised.value.hint) and "scratch" in str(raised.value.hint)
 
 
 def test_a_project_of_other_tasks_is_left_alone(tmp_path: Path) -> None:
