@@ -79,6 +79,24 @@ class Encoder(nn.Module):
         return whole, half, self.layers[7:](half)
 
 
+class OneChannelConv2d(nn.Conv2d):
+    """A square convolution without padding to a single channel, (B, C, H, W) → (B, 1, H - k + 1, W - k + 1), by rows of its kernel.
+
+    A row each to k channels, which are then shifted against each other and summed: the same sum in another order. On a CPU two to
+    five times as fast as torch's kernels, which are made for eight channels or more.
+    """
+
+    def __init__(self, in_channels: int, kernel: int) -> None:
+        super().__init__(in_channels, 1, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.kernel_size[0]
+        rows = F.conv2d(x, self.weight.transpose(0, 2))  # (1, C, k, k) → (k, C, 1, k)
+        height = x.shape[-2] - kernel + 1
+        assert self.bias is not None
+        return torch.stack([rows[:, row, row : row + height] for row in range(kernel)]).sum(dim=0)[:, None] + self.bias
+
+
 class Decoder(nn.Module):
     """``u2f, uf, c7s1-C`` and tanh: (B, in_channels, h, w) → (B, C, *size) in [-1, 1].
 
@@ -93,7 +111,9 @@ class Decoder(nn.Module):
         self.norm_1 = norm_layer(norm, 2 * filters)
         self.up_2 = nn.ConvTranspose2d(again * 2 * filters, filters, 3, stride=2, padding=1)
         self.norm_2 = norm_layer(norm, filters)
-        self.out = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(again * filters, out_channels, 7), nn.Tanh())
+        channels = again * filters
+        last = OneChannelConv2d(channels, 7) if out_channels == 1 else nn.Conv2d(channels, out_channels, 7)
+        self.out = nn.Sequential(nn.ReflectionPad2d(3), last, nn.Tanh())
 
     def forward(self, x: Tensor, size: tuple[int, int], skips: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """``skips``: the encoder's features at full and at half resolution."""

@@ -14,7 +14,7 @@ from corrtool.networks import (
     build_q_function,
     rotation_angle_degrees,
 )
-from corrtool.networks.layers import RotationLayer, init_normal, norm_layer
+from corrtool.networks.layers import OneChannelConv2d, RotationLayer, init_normal, norm_layer
 from corrtool.networks.q_function import HalfSize
 from corrtool.states import StateSpec
 from corrtool.tasks.views import Rotate
@@ -89,6 +89,14 @@ class TestShapesAndRanges:
         translated = generator(states)
         assert translated.shape == states.shape
         assert -1.0 <= translated.min() < translated.max() <= 1.0
+
+    def test_a_convolution_to_one_channel_is_torchs(self) -> None:
+        mine = OneChannelConv2d(3, 5).double()
+        pictures = torch.rand(2, 3, 9, 11, dtype=torch.float64)
+        expected = torch.nn.functional.conv2d(pictures, mine.weight, mine.bias)
+        torch.testing.assert_close(mine(pictures), expected)
+        gradients = [torch.autograd.grad(made.square().sum(), mine.parameters()) for made in (mine(pictures), expected)]
+        torch.testing.assert_close(*gradients)
 
     def test_saturated_generators_stay_in_range(self) -> None:
         generator = build_generator(SMALL, SMALL, "resnet", filters=4, blocks=1)
