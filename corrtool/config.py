@@ -32,7 +32,7 @@ class CollectSettings(Settings):
 class DqnSettings(Settings):
     """Algorithm 2, and Algorithm 1 as its special case; shared by ``train-dqn`` and ``finetune``."""
 
-    env_steps: int = setting(300_000, "environment steps to learn for, over all lanes", minimum=1)
+    env_steps: int = setting(400_000, "environment steps to learn for, over all lanes", minimum=1)
     stop_at_mean_return: float | None = setting(
         None, "stop early when the mean return of the last 20 training games reaches this"
     )
@@ -77,7 +77,7 @@ class DqnSettings(Settings):
     target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)
     weight_average: float = setting(
         0.999,
-        "share of the average of the weights that each gradient step leaves as it was; the average is what plays, is tested and saved, "
+        "share of the average of the weights that each gradient step leaves as it was; the average is what is tested and saved, "
         "0 for the weights themselves",
         minimum=0,
         maximum=0.999_999,

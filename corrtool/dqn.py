@@ -52,9 +52,9 @@ class DqnLearner:
     """The learning network, its target network, its average and the optimizer.
 
     Attributes:
-        average: the network that plays, is tested and kept: an exponential average of the weights on the way, which plays more
-            steadily than the weights of any one moment (as in Schwarzer et al. 2023, arXiv 2305.19452); the learning network
-            itself where ``weight_average`` is 0.
+        average: the network that is tested and kept: an exponential average of the weights on the way, which plays more
+            steadily than the weights of any one moment; the learning network itself where ``weight_average`` is 0. Training
+            games are played by the learning network, whose mistakes are news (docs/results.md).
     """
 
     def __init__(self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings) -> None:
@@ -212,7 +212,7 @@ def learn_by_playing(
         memory.open_slot(frames)
         stacker = StateStacker(spec, count, device)
         states = stacker.push(frames)
-        q_values = direct_q_values(learner.average, spec)
+        q_values = direct_q_values(learner.q_function, spec)
         totals, lengths = np.zeros(count), np.zeros(count, np.int64)
         loss = torch.zeros((), device=device)
         total = settings.env_steps
