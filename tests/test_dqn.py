@@ -132,7 +132,7 @@ class TestUpdate:
 
     def test_images_come_to_the_q_function_between_zero_and_one(self) -> None:
         spec = StateSpec("image", (1, 36, 36))
-        made = DqnLearner(build_q_function(spec, 2), spec, TrainDqnSettings())
+        made = DqnLearner(build_q_function(spec, 2), spec, TrainDqnSettings(double_q=True))
         seen = []
         made.q_function.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         made.target.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
