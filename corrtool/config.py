@@ -66,12 +66,7 @@ class DqnSettings(Settings):
     )
     replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
-    memory_capacity: int = setting(
-        40_000,
-        "records in the replay memory (n_M); many more hold play from long ago, from which Pong is learnt later",
-        minimum=1,
-        maximum=10**9,
-    )
+    memory_capacity: int = setting(40_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(8, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)

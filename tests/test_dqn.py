@@ -14,7 +14,7 @@ from torch import nn
 from corrtool.config import LearnCorrSettings, TrainDqnSettings
 from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights, freeze
 from corrtool.correspondence_learning import CorrespondenceLearner, StatePool, learning_rate_share
-from corrtool.dqn import DqnLearner, Progress, exploration_rate, learning_rate, return_length
+from corrtool.dqn import DqnLearner, exploration_rate, learning_rate, return_length
 from corrtool.memory import ReplayMemory, TransitionBatch, read_rows
 from corrtool.networks import build_environment_model, build_q_function
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
@@ -23,6 +23,7 @@ from corrtool.project.directory import create_project
 from corrtool.reporting.console import Console
 from corrtool.stages import train_dqn as train_dqn_stage
 from corrtool.stages.context import StageContext
+from corrtool.stages.learning_by_playing import Progress
 from corrtool.stages.train_dqn import train_dqn
 from corrtool.states import StateScaling, StateSpec
 from corrtool.tasks import Lanes

@@ -167,10 +167,6 @@ def build_generator(
         if kind == "linear":
             return LinearGenerator(in_shape[0], out_shape[0])
         return MlpGenerator(in_shape[0], out_shape[0], filters, blocks)
-    if framewise and from_spec.stack != to_spec.stack:
-        raise ValueError(
-            f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
-        )
     if in_shape[1:] != out_shape[1:]:
         raise ValueError(
             f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
@@ -183,6 +179,10 @@ def build_generator(
         return AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2])
     if min(in_shape[1:]) < 16:
         raise ValueError(f"pictures of {in_shape[1:]} are too small for generator {kind!r}")
+    if framewise and from_spec.stack != to_spec.stack:
+        raise ValueError(
+            f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
+        )
     ends = (from_spec.frame_shape, to_spec.frame_shape) if framewise else (in_shape, out_shape)
     resnet = ResnetGenerator(ends[0][0], ends[1][0], filters, blocks, norm, skips)
     init_normal(resnet)

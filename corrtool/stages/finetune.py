@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from corrtool.config import FinetuneSettings
 from corrtool.correspondence import Correspondence, PlayTranslator
-from corrtool.dqn import learn_by_playing
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import StateStacker
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
 from corrtool.project.runs import Run, RunRequest
 from corrtool.stages.context import StageContext
 from corrtool.stages.evaluate import Player, check_player, choose_player
+from corrtool.stages.learning_by_playing import learn_by_playing
 from corrtool.stages.loop import StopSignals
 from corrtool.stages.play import LanesLike
 from corrtool.states import StateSpec

@@ -6,12 +6,12 @@ import shutil
 from typing import Any
 
 from corrtool.config import TrainDqnSettings
-from corrtool.dqn import learn_by_playing
 from corrtool.errors import UsageError
 from corrtool.memory import write_rows
 from corrtool.networks.saved import QDescription
 from corrtool.project.runs import Run, RunRequest
 from corrtool.stages.context import StageContext
+from corrtool.stages.learning_by_playing import learn_by_playing
 from corrtool.stages.loop import StopSignals
 from corrtool.tasks import Lanes, probe
 
