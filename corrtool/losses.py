@@ -86,8 +86,8 @@ def surprise_weights(states: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     r"""Weights for :func:`cycle_loss` that give half of it to what is unusual in a state: :math:`\tfrac12 + \tfrac12 z / \bar z` with
     :math:`z = |s - \mu| / \sigma` and its mean over the state, :math:`\bar z`.
 
-    In Pong the ball is some three of 7,056 pixels and so a thousandth of (9); by this it is a tenth. The other half keeps what is
-    usual in place.
+    In Pong the bright pixels of the ball, one or two of 7,056, have 0.014 % of the weight in (9), and by this 1.4 %: measured on play
+    by a trained agent. The other half keeps what is usual in place.
 
     Args:
         states: (B, ...) in the model range.
