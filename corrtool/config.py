@@ -77,6 +77,13 @@ class DqnSettings(Settings):
         minimum=0,
         maximum=0.999_999,
     )
+    average_plays_from: float = setting(
+        0.5,
+        "share of --env-steps after which the average of the weights plays the training games too: early on it lags behind what "
+        "was learnt, later it makes fewer mistakes; 1 for never",
+        minimum=0,
+        maximum=1,
+    )
     epsilon_start: float = setting(1.0, "share of random actions when learning begins", minimum=0, maximum=1)
     epsilon_end: float = setting(0.01, "share of random actions in the end", minimum=0, maximum=1)
     epsilon_env_steps: int = setting(40_000, "environment steps over which ε falls linearly", minimum=1)

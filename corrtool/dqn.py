@@ -41,8 +41,7 @@ class DqnLearner:
 
     Attributes:
         average: the network that is tested and kept: an exponential average of the weights on the way, which plays more
-            steadily than the weights of any one moment; the learning network itself where ``weight_average`` is 0. Training
-            games are played by the learning network, whose mistakes are news (docs/results.md).
+            steadily than the weights of any one moment; the learning network itself where ``weight_average`` is 0.
     """
 
     def __init__(self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings) -> None:
@@ -84,6 +83,12 @@ class DqnLearner:
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())
         return loss.detach()
+
+    def player(self, env_steps: int) -> nn.Module:
+        """The network that plays the training games after ``env_steps``: the learning one, whose mistakes are news, and for the rest
+        of the training the average, which stopped falling back where the other did not (docs/results.md)."""
+        late = env_steps >= self.settings.average_plays_from * self.settings.env_steps
+        return self.average if late else self.q_function
 
     def _average_share(self) -> float:
         """What a gradient step leaves of the average: less at first, so that a short run's is not that of its first weights."""

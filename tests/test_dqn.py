@@ -238,6 +238,11 @@ class TestAverage:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.0)
         assert made.average is made.q_function
 
+    @pytest.mark.parametrize("env_steps, plays", [(0, False), (29, False), (30, True), (1_000, True)])
+    def test_plays_the_training_games_in_the_end(self, env_steps: int, plays: bool) -> None:
+        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.75, average_plays_from=0.3, env_steps=100)
+        assert made.player(env_steps) is (made.average if plays else made.q_function)
+
 
 class TestLearningRate:
     @pytest.mark.parametrize("env_steps, rate", [(0, 0.5), (100, 0.5), (150, 0.4), (200, 0.3), (300, 0.1), (400, 0.1)])

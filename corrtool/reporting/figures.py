@@ -81,8 +81,9 @@ def play_tests(results: Results) -> Figure | None:
         if (random := results.baselines.get(RANDOM_PLAY)) is not None:
             axes.axhline(random.result["mean_return"], color="grey", linestyle=":", linewidth=1, label=RANDOM_PLAY)
         axes.set_xlim(left=0)
-        _finish(axes, "gradient steps", "return", legend=len(cell.runs) > 1)
+        _finish(axes, "gradient steps", "return")
     _share_returns(panels)
+    _legend_below(figure, panels)
     return figure
 
 
@@ -103,7 +104,8 @@ def losses(results: Results) -> Figure | None:
                 )
         axes.set_title(cell.label, fontsize=9)
         axes.set_yscale("log")
-        _finish(axes, "gradient steps", "loss, unweighted", legend=True)
+        _finish(axes, "gradient steps", "loss, unweighted")
+    _legend_below(figure, panels)
     return figure
 
 
@@ -180,7 +182,7 @@ def _panels(count: int, width: float = 1.0) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _finish(axes: Axes, x: str, y: str, *, legend: bool) -> None:
+def _finish(axes: Axes, x: str, y: str, *, legend: bool = False) -> None:
     axes.set_xlabel(x, fontsize=8)
     axes.set_ylabel(y, fontsize=8)
     axes.tick_params(labelsize=7)
@@ -188,6 +190,12 @@ def _finish(axes: Axes, x: str, y: str, *, legend: bool) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if legend:
         axes.legend(fontsize=7, frameon=False)
+
+
+def _legend_below(figure: Figure, panels: list[Axes]) -> None:
+    """One legend for all panels, where it covers no curve."""
+    lines = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=6, fontsize=7, frameon=False)
 
 
 def _share_returns(panels: list[Axes]) -> None:

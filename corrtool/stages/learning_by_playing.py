@@ -100,7 +100,6 @@ def learn_by_playing(
         memory.open_slot(frames)
         stacker = StateStacker(spec, count, device)
         states = stacker.push(frames)
-        q_values = direct_q_values(learner.q_function, spec)
         totals, lengths = np.zeros(count), np.zeros(count, np.int64)
         loss = torch.zeros((), device=device)
         total = settings.env_steps
@@ -128,6 +127,7 @@ def learn_by_playing(
 
             while progress.env_steps < total and not progress.solved:
                 epsilon = exploration_rate(settings, progress.env_steps)
+                q_values = direct_q_values(learner.player(progress.env_steps), spec)
                 with torch.inference_mode():
                     actions = choose_actions(q_values(states), count, lanes.actions, epsilon, random)
                 lanes.send(actions)
