@@ -192,7 +192,7 @@ class TrainModelSettings(Settings):
             raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
 
 
-_SPATIAL_GENERATORS = ("rotation", "affine", "affine-resnet")  # those that begin with a spatial layer
+_SPATIAL_GENERATORS = ("rotation", "affine", "resnet-rotation", "affine-resnet")  # those with a spatial layer
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ class LearnCorrSettings(Settings):
     angle_starts: int | None = setting(
         None,
         "angles, evenly spaced from --angle-init, of which the one with the least model loss becomes the start of a rotation "
-        "or affine generator (affine: also of the mirror image); 1 for none but --angle-init; by default 36 where there is a "
-        "model loss",
+        "or affine layer (affine: also of the mirror image); 1 for none but --angle-init; by default 36 where there is a model "
+        "loss and both tasks' states have one shape",
         minimum=1,
         maximum=3_600,
     )
@@ -273,19 +273,19 @@ class LearnCorrSettings(Settings):
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
 
     def check(self) -> None:
-        if self.angle_init != 0 and self.generator not in (*_SPATIAL_GENERATORS, "resnet-rotation"):
+        if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:
             raise UsageError(
                 f"--angle-init is {self.angle_init:g}", f"--generator {self.generator} has no angle; leave it out"
             )
         if (self.angle_starts or 1) > 1 and not self.can_search_angles:
             raise UsageError(
                 f"--angle-starts is {self.angle_starts}",
-                "only the generators rotation, affine and affine-resnet with --lambda-m above 0 have a use for it",
+                "only the generators with a rotation or affine layer and --lambda-m above 0 have a use for it",
             )
 
     @property
     def can_search_angles(self) -> bool:
-        """Whether the generator begins with a spatial layer, and the model loss can tell where that should start."""
+        """Whether the generator has a spatial layer, and the model loss can tell where that should start."""
         return self.generator in _SPATIAL_GENERATORS and self.lambda_m > 0
 
 

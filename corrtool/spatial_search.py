@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.losses import relative_model_loss
-from corrtool.networks.generators import FramewiseGenerator
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
 
 ANGLE_STARTS = 36  # ten degrees apart
@@ -32,11 +31,8 @@ class Start:
 
 
 def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
-    """The spatial layer that is, or is the first part of, a generator; None without one, or where it comes last."""
-    if isinstance(generator, FramewiseGenerator):
-        generator = generator.frame_generator
-    layer = getattr(generator, "warp", generator)
-    return layer if isinstance(layer, RotationLayer | AffineLayer) else None
+    """The spatial layer that is, or is part of, a generator; None without one."""
+    return next((layer for layer in generator.modules() if isinstance(layer, RotationLayer | AffineLayer)), None)
 
 
 def all_around(correspondence: Correspondence, first_degrees: float, count: int) -> list[Start]:
@@ -56,7 +52,8 @@ def model_loss_by_start(
     raw_next_states: Tensor,
     starts: list[Start],
 ) -> list[float]:
-    """The relative model loss of each start alone on transitions (B, …) of the target task, raw."""
+    """The relative model loss of each start on transitions (B, …) of the target task, raw: of the spatial layer alone, as if the
+    rest of a generator did nothing. The states of both tasks must have one shape."""
     scaling, spec = correspondence.target_scaling, correspondence.source_scaling.spec
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
     losses = []

@@ -6,6 +6,7 @@ import torch
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.errors import UsageError
+from corrtool.networks import rotation_angle_degrees
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
 from corrtool.spatial_search import Start, all_around, model_loss_by_start, start_at
 from corrtool.states import StateScaling, StateSpec
@@ -49,6 +50,24 @@ def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str
     assert torch.allclose(correspondence.translate(turned), scaling.raw_to_model(states), atol=1e-4)
     back = correspondence.source_to_target(scaling.raw_to_model(states))
     assert torch.allclose(back, scaling.raw_to_model(turned), atol=1e-4)
+
+
+def test_a_layer_after_a_resnet_is_searched_as_if_that_did_nothing() -> None:
+    states, following = falling_ball()
+    turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))
+    scaling = StateScaling(SPEC)
+    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": "resnet-rotation", "filters": 2, "blocks": 1})
+    starts = all_around(correspondence, 0.0, 12)
+    losses = model_loss_by_start(
+        correspondence, ScaledModel(BallFalls(), scaling), turned, NO_ACTION, turned_following, starts
+    )
+    assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
+    start_at(correspondence, Start(-90.0))
+    angles = (
+        rotation_angle_degrees(correspondence.target_to_source),
+        rotation_angle_degrees(correspondence.source_to_target),
+    )
+    assert angles == pytest.approx((-90, 90))
 
 
 def test_a_mirror_image_is_undone() -> None:

@@ -165,7 +165,7 @@ def learn_corr(
                 write_example_pictures(path, correspondence, examples)
 
         if state is None:
-            if settings.can_search_angles:
+            if settings.can_search_angles and _same_shape(inputs):
                 assert environment_model is not None
                 starts = all_around(correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
                 _start_at_the_best(run, correspondence, environment_model, target, starts, random)
@@ -244,13 +244,27 @@ def _check_fit(inputs: dict[str, Artifact]) -> None:
 
 def _check_networks(inputs: dict[str, Artifact], generator: dict[str, Any], settings: LearnCorrSettings) -> None:
     """Whether generators and discriminators of this kind go with the states. Raises :class:`UsageError`."""
-    specs = [StateSpec.from_json(inputs[f"{role}_memory"].manifest["states"]) for role in ("source", "target")]
+    specs = _state_specs(inputs)
+    if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
+        raise UsageError(
+            f"--angle-starts is {settings.angle_starts}, but the tasks' states have different shapes",
+            "use --angle-starts 1, or give both tasks one stack of frames",
+        )
     try:
         Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
         for spec in specs:
             build_discriminator(spec, settings.discriminator_filters, settings.norm)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _state_specs(inputs: dict[str, Artifact]) -> list[StateSpec]:
+    return [StateSpec.from_json(inputs[f"{role}_memory"].manifest["states"]) for role in ("source", "target")]
+
+
+def _same_shape(inputs: dict[str, Artifact]) -> bool:
+    source, target = _state_specs(inputs)
+    return source.state_shape == target.state_shape
 
 
 def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:
