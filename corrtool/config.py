@@ -27,6 +27,9 @@ class CollectSettings(Settings):
         if self.policy != "random" and not (self.policy.startswith("q:") and len(self.policy) > 2):
             raise UsageError(f"--policy is {self.policy!r}", "give 'random' or 'q:NAME'")
 
+    def without_effect(self, state_kind: str) -> dict[str, str]:
+        return {"epsilon": "random play has no other"} if self.policy == "random" else {}
+
 
 @dataclass(frozen=True)
 class DqnSettings(Settings):
@@ -110,6 +113,16 @@ class DqnSettings(Settings):
                 "set --env-steps-per-update equal to --lanes",
             )
 
+    def without_effect(self, state_kind: str) -> dict[str, str]:
+        idle: dict[str, str] = {}
+        if not self.eval_every:
+            idle |= dict.fromkeys(("eval_games", "eval_epsilon"), "there are no play tests without --eval-every")
+        if not self.replay:
+            idle |= dict.fromkeys(("memory_capacity", "batch_size"), "--no-replay learns from each newest transition")
+        if not self.target_network:
+            idle["target_sync_every"] = "--no-target-network"
+        return idle
+
 
 @dataclass(frozen=True)
 class TrainDqnSettings(DqnSettings):
@@ -125,6 +138,10 @@ class TrainDqnSettings(DqnSettings):
     width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384)
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
     memory_records: int = setting(10_000, "newest records to keep as the source memory M_S", minimum=1)
+
+    def without_effect(self, state_kind: str) -> dict[str, str]:
+        mlp = self.architecture == "mlp" or (self.architecture == "auto" and state_kind != "image")
+        return super().without_effect(state_kind) | ({} if mlp else {"width": "only an mlp Q-function has it"})
 
 
 @dataclass(frozen=True)
@@ -190,6 +207,12 @@ class TrainModelSettings(Settings):
     def check(self) -> None:
         if self.action_block > self.blocks:
             raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
+
+    def without_effect(self, state_kind: str) -> dict[str, str]:
+        idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        if state_kind != "image":
+            idle |= dict.fromkeys(("action_block", "norm", "prediction", "skips"), "it is for the F of images")
+        return idle
 
 
 _SPATIAL_GENERATORS = ("rotation", "affine", "resnet-rotation", "affine-resnet")  # those with a spatial layer
@@ -283,6 +306,18 @@ class LearnCorrSettings(Settings):
                 "only the generators with a rotation or affine layer and --lambda-m above 0 have a use for it",
             )
 
+    def without_effect(self, state_kind: str) -> dict[str, str]:
+        idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        if not self.eval_games:
+            idle |= dict.fromkeys(("eval_every", "eval_epsilon"), "--eval-games is 0")
+        if self.generator in ("rotation", "affine") or (self.generator in ("auto", "linear") and state_kind != "image"):
+            idle |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
+        if "resnet" not in self.generator and not (self.generator == "auto" and state_kind == "image"):
+            idle |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
+        if self.generator not in _SPATIAL_GENERATORS:
+            idle["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
+        return idle
+
     @property
     def can_search_angles(self) -> bool:
         """Whether the generator has a spatial layer, and the model loss can tell where that should start."""
@@ -304,6 +339,9 @@ class EvaluateSettings(Settings):
         minimum=0,
         maximum=1,
     )
+
+    def without_effect(self, state_kind: str) -> dict[str, str]:
+        return {"epsilon": "random play has no other"} if self.policy == "random" else {}
 
 
 STAGE_SETTINGS: dict[str, type[Settings]] = {

@@ -48,6 +48,10 @@ class Settings:
     def check(self) -> None:
         """Rejects settings that contradict each other. Raises :class:`UsageError`."""
 
+    def without_effect(self, state_kind: str) -> dict[str, str]:
+        """Settings that these ones, on states of this kind, make meaningless: their names, and why in a few words."""
+        return {}
+
     def to_json(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
         return dataclasses.asdict(self)
@@ -127,7 +131,8 @@ def resolve(
         given: what the command line says; ``None`` means not given.
 
     Raises:
-        UsageError: an unknown name, a wrong type or a value out of its range; the message names the flag.
+        UsageError: an unknown name, a wrong type, a value out of its range, or one that was given and would have no effect; the
+            message names the flag.
     """
     names = {field.name for field in dataclasses.fields(settings_class)}
     values: dict[str, Any] = {}
@@ -142,5 +147,11 @@ def resolve(
                     f"see 'corrtool {settings_class.stage} --help' for its settings",
                 )
             values[name] = value
-    values |= {name: value for name, value in given.items() if value is not None}
-    return settings_class(**values)
+    given = {name: value for name, value in given.items() if value is not None}
+    if "epochs" in given and "gradient_steps" not in given:
+        values.pop("gradient_steps", None)  # which a preset or the project may have, and which would come first
+    settings = settings_class(**(values | given))
+    for name, why in settings.without_effect(state_kind).items():
+        if name in given:
+            raise UsageError(f"{flag_name(name)} has no effect: {why}", "leave it out")
+    return settings
