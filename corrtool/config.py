@@ -80,10 +80,10 @@ class DqnSettings(Settings):
         minimum=0,
         maximum=0.999_999,
     )
-    average_plays_from: float = setting(
+    greedy_from: float = setting(
         0.5,
-        "share of --env-steps after which the average of the weights plays the training games too: early on it lags behind what "
-        "was learnt, later it makes fewer mistakes; 1 for never",
+        "share of --env-steps after which the training games are played as they are tested: by the average of the weights, which early "
+        "on lags behind, and with --eval-epsilon; 1 for never",
         minimum=0,
         maximum=1,
     )
@@ -95,7 +95,9 @@ class DqnSettings(Settings):
         0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
     )
     eval_games: int = setting(10, "games in a play test", minimum=1, maximum=1_000_000)
-    eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+    eval_epsilon: float = setting(
+        0.001, "share of random actions in a play test, and after --greedy-from", minimum=0, maximum=1
+    )
 
     def check(self) -> None:
         if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
@@ -116,7 +118,9 @@ class DqnSettings(Settings):
     def without_effect(self, state_kind: str) -> dict[str, str]:
         idle: dict[str, str] = {}
         if not self.eval_every:
-            idle |= dict.fromkeys(("eval_games", "eval_epsilon"), "there are no play tests without --eval-every")
+            idle["eval_games"] = "there are no play tests without --eval-every"
+        if not self.eval_every and self.greedy_from == 1:
+            idle["eval_epsilon"] = "there are no play tests without --eval-every"
         if not self.replay:
             idle |= dict.fromkeys(("memory_capacity", "batch_size"), "--no-replay learns from each newest transition")
         if not self.target_network:
@@ -157,6 +161,13 @@ class FinetuneSettings(DqnSettings):
     learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
     epsilon_start: float = setting(0.01, "share of random actions when learning begins", minimum=0, maximum=1)
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
+    greedy_from: float = setting(
+        1.0,
+        "share of --env-steps after which the training games are played as they are tested: by the average of the weights and with "
+        "--eval-epsilon; 1 for never",
+        minimum=0,
+        maximum=1,
+    )
     scratch_epsilon_start: float = setting(
         1.0, "with --from-scratch, what takes the place of --epsilon-start", minimum=0, maximum=1
     )

@@ -16,9 +16,16 @@ from corrtool.states import IMAGE, StateSpec, raw_to_q
 
 
 def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
-    """ε after ``env_steps``: ε_start until learning begins, then linearly to ε_end."""
+    """ε after ``env_steps``: ε_start until learning begins, then linearly to ε_end; that of the play tests in the greedy part."""
+    if plays_greedily(settings, env_steps):
+        return settings.eval_epsilon
     share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.epsilon_env_steps))
     return settings.epsilon_start + share * (settings.epsilon_end - settings.epsilon_start)
+
+
+def plays_greedily(settings: DqnSettings, env_steps: int) -> bool:
+    """Whether the training games are played as they are tested: after ``greedy_from`` of all steps, if that is less than 1."""
+    return settings.greedy_from < 1.0 and env_steps >= settings.greedy_from * settings.env_steps
 
 
 def learning_rate(settings: DqnSettings, env_steps: int) -> float:
@@ -85,10 +92,9 @@ class DqnLearner:
         return loss.detach()
 
     def player(self, env_steps: int) -> nn.Module:
-        """The network that plays the training games after ``env_steps``: the learning one, whose mistakes are news, and for the rest
-        of the training the average, which stopped falling back where the other did not (docs/results.md)."""
-        late = env_steps >= self.settings.average_plays_from * self.settings.env_steps
-        return self.average if late else self.q_function
+        """The network that plays the training games after ``env_steps``: the learning one, whose mistakes are news, and in the greedy
+        part the average."""
+        return self.average if plays_greedily(self.settings, env_steps) else self.q_function
 
     def _average_share(self) -> float:
         """What a gradient step leaves of the average: less at first, so that a short run's is not that of its first weights."""

@@ -207,7 +207,9 @@ class TestCheckpoint:
 
 
 class TestExplorationRate:
-    settings = TrainDqnSettings(learning_starts=100, epsilon_start=0.9, epsilon_end=0.1, epsilon_env_steps=400)
+    settings = TrainDqnSettings(
+        learning_starts=100, epsilon_start=0.9, epsilon_end=0.1, epsilon_env_steps=400, greedy_from=1.0
+    )
 
     @pytest.mark.parametrize(
         "env_steps, epsilon",
@@ -216,8 +218,13 @@ class TestExplorationRate:
     def test_falls_in_a_line_once_learning_begins(self, env_steps: int, epsilon: float) -> None:
         assert exploration_rate(self.settings, env_steps) == pytest.approx(epsilon)
 
+    def test_is_that_of_the_tests_in_the_greedy_part(self) -> None:
+        settings = TrainDqnSettings(env_steps=1_000, greedy_from=0.7, epsilon_end=0.1, eval_epsilon=0.02)
+        assert exploration_rate(settings, 699) > 0.1
+        assert [exploration_rate(settings, step) for step in (700, 1_000, 1_007)] == [0.02] * 3
+
     def test_may_be_constant(self) -> None:
-        constant = TrainDqnSettings(epsilon_start=0.3, epsilon_end=0.3)
+        constant = TrainDqnSettings(epsilon_start=0.3, epsilon_end=0.3, greedy_from=1.0)
         assert {exploration_rate(constant, step) for step in (0, 20_000, 10**6)} == {0.3}
 
 
@@ -240,7 +247,7 @@ class TestAverage:
 
     @pytest.mark.parametrize("env_steps, plays", [(0, False), (29, False), (30, True), (1_000, True)])
     def test_plays_the_training_games_in_the_end(self, env_steps: int, plays: bool) -> None:
-        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.75, average_plays_from=0.3, env_steps=100)
+        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.75, greedy_from=0.3, env_steps=100)
         assert made.player(env_steps) is (made.average if plays else made.q_function)
 
 
