@@ -70,7 +70,9 @@ class StageContext:
         return result
 
     def _already_done(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
-        self.console.say(f"{request.settings.stage} {request.name} is done already; --overwrite does it again")
+        self.console.say(
+            f"{request.settings.stage} {request.name} is done already; 'corrtool {request.settings.stage} --overwrite' does it again"
+        )
         return result
 
     def _plan(self, request: RunRequest) -> dict[str, Any]:
