@@ -70,6 +70,12 @@ class DqnSettings(Settings):
     replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
     memory_capacity: int = setting(40_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
+    priority_exponent: float = setting(
+        0.5,
+        "α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
+        minimum=0,
+        maximum=1,
+    )
     learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(8, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)
@@ -122,7 +128,9 @@ class DqnSettings(Settings):
         if not self.eval_every and self.greedy_from == 1:
             idle["eval_epsilon"] = "there are no play tests without --eval-every"
         if not self.replay:
-            idle |= dict.fromkeys(("memory_capacity", "batch_size"), "--no-replay learns from each newest transition")
+            idle |= dict.fromkeys(
+                ("memory_capacity", "batch_size", "priority_exponent"), "--no-replay learns from each newest transition"
+            )
         if not self.target_network:
             idle["target_sync_every"] = "--no-target-network"
         return idle
@@ -161,6 +169,12 @@ class FinetuneSettings(DqnSettings):
     learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
     epsilon_start: float = setting(0.01, "share of random actions when learning begins", minimum=0, maximum=1)
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
+    priority_exponent: float = setting(
+        0.0,
+        "α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
+        minimum=0,
+        maximum=1,
+    )
     greedy_from: float = setting(
         1.0,
         "share of --env-steps after which the training games are played as they are tested: by the average of the weights and with "

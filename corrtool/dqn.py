@@ -36,6 +36,11 @@ def learning_rate(settings: DqnSettings, env_steps: int) -> float:
     return settings.learning_rate + share * (end - settings.learning_rate)
 
 
+def importance_exponent(settings: DqnSettings, env_steps: int) -> float:
+    """β of prioritized replay after ``env_steps``: from 0.4 to 1 in the end, as in Schaul et al. 2016, section 3.4."""
+    return 0.4 + 0.6 * min(1.0, env_steps / settings.env_steps)
+
+
 def return_length(settings: DqnSettings, env_steps: int) -> int:
     """n of the n-step returns after ``env_steps``: from n_step when learning begins, linearly to n_step_end if that is less."""
     end = min(settings.n_step, settings.n_step_end)
@@ -61,8 +66,9 @@ class DqnLearner:
         self.optimizer = _optimizer(q_function, settings)
         self.gradient_steps = 0
 
-    def update(self, batch: TransitionBatch, env_steps: int = 0) -> Tensor:
-        """Lines 9–17 of Algorithm 2 on one mini-batch; returns the loss, detached, still on the device."""
+    def update(self, batch: TransitionBatch, env_steps: int = 0) -> tuple[Tensor, Tensor]:
+        """Lines 9–17 of Algorithm 2 on one mini-batch; returns the loss, and the temporal difference of each transition (B,),
+        detached, still on the device."""
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, env_steps)
@@ -76,7 +82,7 @@ class DqnLearner:
                 next_best = next_values.max(dim=1).values
             targets = temporal_difference_target(batch.returns, batch.terminated, next_best, batch.discounts)
         q_values = self.q_function(raw_to_q(self._spec, batch.states)).gather(1, batch.actions[:, None]).squeeze(1)
-        loss = temporal_difference_loss(q_values, targets, settings.loss)
+        loss = temporal_difference_loss(q_values, targets, settings.loss, batch.weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.max_gradient_norm > 0:
@@ -89,7 +95,7 @@ class DqnLearner:
         self.gradient_steps += 1
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())
-        return loss.detach()
+        return loss.detach(), (targets - q_values).detach()
 
     def player(self, env_steps: int) -> nn.Module:
         """The network that plays the training games after ``env_steps``: the learning one, whose mistakes are news, and in the greedy

@@ -34,14 +34,19 @@ def temporal_difference_target(
     return rewards + discounts * next_q_values * (~terminated)
 
 
-def temporal_difference_loss(q_values: Tensor, targets: Tensor, kind: TemporalDifferenceLoss = "huber") -> Tensor:
+def temporal_difference_loss(
+    q_values: Tensor, targets: Tensor, kind: TemporalDifferenceLoss = "huber", weights: Tensor | float = 1.0
+) -> Tensor:
     r"""Line 16 of Algorithm 2: Huber loss of ``targets - q_values``, both (B,); a mean over the batch.
 
-    ``squared`` is ½(target - q)², whose plain gradient step is exactly eq. (4) with α the learning rate.
+    ``squared`` is ½(target - q)², whose plain gradient step is exactly eq. (4) with α the learning rate. ``weights`` (B,) say how
+    much each transition counts.
     """
     if kind == "huber":
-        return F.smooth_l1_loss(q_values, targets)
-    return 0.5 * F.mse_loss(q_values, targets)
+        errors = F.smooth_l1_loss(q_values, targets, reduction="none")
+    else:
+        errors = 0.5 * F.mse_loss(q_values, targets, reduction="none")
+    return (errors * weights).mean()
 
 
 def discriminator_loss(real_scores: Tensor, generated_scores: Tensor, kind: GanLoss = "lsgan") -> Tensor:

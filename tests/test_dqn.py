@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from corrtool.config import LearnCorrSettings, TrainDqnSettings
 from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights, freeze
 from corrtool.correspondence_learning import CorrespondenceLearner, StatePool, learning_rate_share
-from corrtool.dqn import DqnLearner, exploration_rate, learning_rate, return_length
+from corrtool.dqn import DqnLearner, exploration_rate, importance_exponent, learning_rate, return_length
 from corrtool.memory import ReplayMemory, TransitionBatch, read_rows
 from corrtool.networks import build_environment_model, build_q_function
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
@@ -68,7 +69,17 @@ def batch(*transitions: tuple[list[float], int, float, list[float], float, bool]
         next_states=torch.tensor(following),
         discounts=torch.tensor(discounts),
         terminated=torch.tensor(terminated),
+        weights=torch.ones(len(states)),
+        rows=np.arange(len(states)),
     )
+
+
+def pictures(
+    states: torch.Tensor, numbers: torch.Tensor, next_states: torch.Tensor, terminated: torch.Tensor
+) -> TransitionBatch:
+    """Two transitions of pictures, with actions 0 and 1; ``numbers`` are both returns and discounts."""
+    actions, rows = torch.tensor([0, 1]), np.arange(2)
+    return TransitionBatch(states, actions, numbers, next_states, numbers, terminated, torch.ones(2), rows)
 
 
 class TestUpdate:
@@ -78,7 +89,7 @@ class TestUpdate:
 
     def test_one_transition(self) -> None:
         made = learner(self.W)
-        loss = made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
+        loss, _ = made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
         # Target 1 + 0.5·2 = 2, error 1, loss ½; W of action 0 moves by ⅛·1·(1, 0).
         assert loss.item() == 0.5
         assert weights(made) == [[1.125, 0.0], [0.0, 2.0]]
@@ -91,7 +102,7 @@ class TestUpdate:
 
     def test_a_batch_is_a_mean(self) -> None:
         made = learner(self.W)
-        loss = made.update(
+        loss, _ = made.update(
             batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False), ([1.0, 1.0], 1, -2.0, [1.0, 0.0], 0.25, False))
         )
         # Errors 1 (as above) and -2 + 0.25·1 - 2 = -3.75; the loss is (1 + 14.0625) / 4.
@@ -101,7 +112,7 @@ class TestUpdate:
 
     def test_huber_moves_by_one_at_most(self) -> None:
         made = learner(self.W, loss="huber")
-        loss = made.update(batch(([1.0, 0.0], 0, 5.0, [0.0, 1.0], 0.5, False)))
+        loss, _ = made.update(batch(([1.0, 0.0], 0, 5.0, [0.0, 1.0], 0.5, False)))
         # Error 5: loss 4.5, gradient 1.
         assert loss.item() == 4.5
         assert weights(made) == [[1.125, 0.0], [0.0, 2.0]]
@@ -140,8 +151,16 @@ class TestUpdate:
         states = torch.randint(0, 256, (2, 1, 36, 36), dtype=torch.uint8)
         states[:, 0, 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)
         numbers = torch.tensor([0.0, 1.0])
-        made.update(TransitionBatch(states, torch.tensor([0, 1]), numbers, states, numbers, numbers > 2))
+        made.update(pictures(states, numbers, states, numbers > 2))
         assert [(x.min().item(), x.max().item()) for x in seen] == [(0.0, 1.0)] * 3
+
+    def test_weights_and_errors(self) -> None:
+        made = learner([[1.0, 0.0], [0.0, 2.0]])
+        transitions = batch(([1.0, 0.0], 0, 1.5, [0.0, 1.0], 0.5, True), ([0.0, 1.0], 1, 0.0, [1.0, 0.0], 0.5, False))
+        loss, errors = made.update(replace(transitions, weights=torch.tensor([1.0, 0.5])))
+        # Targets 1.5 and ½ max(1, 0) = 0.5 where Q has 1 and 2: ½ 0.5² and ½ 1.5², of which the second counts half.
+        assert errors.tolist() == [0.5, -1.5]
+        assert loss.item() == (0.125 + 1.125 / 2) / 2
 
 
 class TestTargetNetwork:
@@ -191,7 +210,7 @@ class TestCheckpoint:
         random = np.random.default_rng(0)
         states = torch.from_numpy(random.integers(0, 256, (2, *spec.state_shape), dtype=np.uint8))
         numbers = torch.tensor([0.5, 1.0])
-        transitions = TransitionBatch(states, torch.tensor([0, 1]), numbers, states.flip(0), numbers, numbers > 0.7)
+        transitions = pictures(states, numbers, states.flip(0), numbers > 0.7)
 
         def learn(made: DqnLearner) -> dict[str, torch.Tensor]:
             for _ in range(3):
@@ -266,6 +285,11 @@ class TestLearningRate:
         made.update(batch(([1.0, 0.0], 1, 3.0, [0.0, 1.0], 0.5, True)), env_steps=10)
         # As a terminal state above: error 3, but a step of ⅛ / 4.
         assert weights(made) == [[1.0, 0.0], [0.09375, 2.0]]
+
+
+@pytest.mark.parametrize("env_steps, exponent", [(0, 0.4), (50, 0.7), (100, 1.0), (107, 1.0)])
+def test_importance_weights_become_exact(env_steps: int, exponent: float) -> None:
+    assert importance_exponent(TrainDqnSettings(env_steps=100), env_steps) == pytest.approx(exponent)
 
 
 @pytest.mark.parametrize("env_steps, n", [(0, 10), (1_000, 10), (5_500, 6), (10_000, 3), (10**6, 3)])

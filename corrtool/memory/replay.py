@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from corrtool.memory.priorities import Priorities
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import LaneStep
 
@@ -62,6 +63,8 @@ class TransitionBatch:
         returns: (B,) float32, the discounted sum of the rewards on the way.
         discounts: (B,) float32, γ to the number of steps on the way.
         terminated: (B,) bool, whether the next state is terminal.
+        weights: (B,) float32, how much each counts in the loss; 1 where they are chosen uniformly.
+        rows: (B,) on the host, where in the memory they start.
     """
 
     states: Tensor
@@ -70,20 +73,28 @@ class TransitionBatch:
     next_states: Tensor
     discounts: Tensor
     terminated: Tensor
+    weights: Tensor
+    rows: Rows
 
 
 class ReplayMemory:
     """A ring of ``slots`` × ``lanes`` rows; with ``from_rows`` a whole memory from disk.
 
     Frames live on ``device``; the small fields stay on the host, where batches are chosen.
+
+    Args:
+        priority_exponent: α of prioritized replay; 0 chooses uniformly.
     """
 
-    def __init__(self, spec: StateSpec, lanes: int, slots: int, device: torch.device) -> None:
+    def __init__(
+        self, spec: StateSpec, lanes: int, slots: int, device: torch.device, priority_exponent: float = 0.0
+    ) -> None:
         self.spec, self.lanes, self.slots, self.device = spec, lanes, slots, device
         self.frames = torch.zeros((slots * lanes, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
         self.fields: dict[str, NDArray[Any]] = {
             name: np.zeros(slots * lanes, dtype=dtype) for name, dtype in FIELDS.items()
         }
+        self._priorities = Priorities(slots * lanes, priority_exponent) if priority_exponent > 0 else None
         self.slots_written = 0  # ever; the newest one is open: seen, but not acted on yet
         self._frame_offsets = torch.arange(1 - spec.stack, 1, device=device)
 
@@ -115,6 +126,8 @@ class ReplayMemory:
         self.fields["terminated"][rows] = step.terminated & step.valid
         self.fields["truncated"][rows] = step.truncated & step.valid
         self.fields["valid"][rows] = step.valid
+        if self._priorities is not None:
+            self._priorities.add(rows)
         self.open_slot(step.frames, step.episode_steps)
 
     def _slot_rows(self, slot: int) -> slice:
@@ -185,10 +198,23 @@ class ReplayMemory:
         return low, self.slots_written - n_step
 
     def sample(
-        self, batch_size: int, random: np.random.Generator, *, n_step: int, gamma: float, clip_rewards: bool
+        self,
+        batch_size: int,
+        random: np.random.Generator,
+        *,
+        n_step: int,
+        gamma: float,
+        clip_rewards: bool,
+        importance_exponent: float = 0.0,
     ) -> TransitionBatch:
-        """``batch_size`` transitions chosen uniformly (line 8 of Algorithm 2). Ask :meth:`can_sample` first."""
+        """``batch_size`` transitions chosen uniformly (line 8 of Algorithm 2) or by priority. Ask :meth:`can_sample` first."""
         low, high = self._sampling_slots(n_step)
+        if self._priorities is not None:
+            slots = np.arange(low, high) % self.slots
+            candidates = (slots[:, None] * self.lanes + np.arange(self.lanes)).ravel()
+            candidates = candidates[self.fields["valid"][candidates]]
+            rows, weights = self._priorities.choose(candidates, batch_size, random, importance_exponent)
+            return self._transitions(rows, n_step, gamma, clip_rewards, weights)
 
         def draw(count: int) -> Rows:
             slots = random.integers(low, high, count)
@@ -206,7 +232,19 @@ class ReplayMemory:
         rows = rows[self.fields["valid"][rows]]
         return self._transitions(rows, 1, gamma, clip_rewards) if len(rows) else None
 
-    def _transitions(self, rows: Rows, n_step: int, gamma: float, clip_rewards: bool) -> TransitionBatch:
+    def set_errors(self, rows: Rows, errors: NDArray[np.float32]) -> None:
+        """Tells by how much the targets of ``rows`` were missed, (B,): their priorities, where there are any."""
+        if self._priorities is not None:
+            self._priorities.set_errors(rows, errors)
+
+    def _transitions(
+        self,
+        rows: Rows,
+        n_step: int,
+        gamma: float,
+        clip_rewards: bool,
+        weights: NDArray[np.float32] | None = None,
+    ) -> TransitionBatch:
         count = len(rows)
         returns, discounts = np.zeros(count, np.float32), np.ones(count, np.float32)
         steps, alive, terminated = np.zeros(count, np.int64), np.ones(count, bool), np.zeros(count, bool)
@@ -232,6 +270,8 @@ class ReplayMemory:
             next_states=self.states(self.next_rows(rows, steps)),
             discounts=send(discounts.astype(np.float32)),
             terminated=send(terminated),
+            weights=send(np.ones(count, np.float32) if weights is None else weights),
+            rows=rows,
         )
 
     def slot_range(self, first: int, last: int) -> MemoryRows:
@@ -257,6 +297,15 @@ class ReplayMemory:
         valid[surplus] = False
         return rows
 
+    def priorities(self) -> dict[str, Any] | None:
+        """For a checkpoint: what :meth:`slot_range` does not hold. None where transitions are chosen uniformly."""
+        return None if self._priorities is None else self._priorities.state()
+
+    def load_priorities(self, state: dict[str, Any] | None) -> None:
+        """The inverse of :meth:`priorities`, after :meth:`restore`."""
+        if self._priorities is not None and state is not None:
+            self._priorities.load_state(state)
+
     def truncate_before(self, slot: int) -> None:
         """Ends the episodes of the slot before ``slot`` by truncation: nothing that follows belongs to them."""
         if slot - 1 < self.oldest_slot:
@@ -276,6 +325,8 @@ class ReplayMemory:
                     self.frames[rows] = torch.from_numpy(block.frames[part]).to(self.device)
                     for name, values in self.fields.items():
                         values[rows] = block.fields[name][part]
+                    if self._priorities is not None:
+                        self._priorities.add(rows)
                 first += 1
 
 

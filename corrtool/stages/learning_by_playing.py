@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from corrtool.config import DqnSettings
 from corrtool.correspondence import copy_of_weights
-from corrtool.dqn import DqnLearner, exploration_rate, return_length
+from corrtool.dqn import DqnLearner, exploration_rate, importance_exponent, return_length
 from corrtool.memory import MemoryJournal, ReplayMemory, StateStacker
 from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
@@ -76,7 +76,7 @@ def learn_by_playing(
     """
     with make_lanes(settings.lanes) as lanes:
         spec, count = lanes.spec, lanes.count
-        memory = ReplayMemory(spec, count, _ring_slots(settings, spec, count), device)
+        memory = ReplayMemory(spec, count, _ring_slots(settings, spec, count), device, settings.priority_exponent)
         learner = DqnLearner(q_function.to(device).train(), spec, settings)
         random = numpy_generator(seed, "dqn")
         progress = Progress()
@@ -86,6 +86,7 @@ def learn_by_playing(
             random.bit_generator.state = state["random"]
             progress = Progress(**state["progress"])
             journal.load(memory)
+            memory.load_priorities(state["priorities"])
         journal.prune()
 
         def checkpoint() -> dict[str, Any]:
@@ -94,6 +95,7 @@ def learn_by_playing(
                 "random": random.bit_generator.state,
                 "progress": dict(progress.__dict__),
                 "journal": journal.save(memory),
+                "priorities": memory.priorities(),
             }
 
         frames = lanes.reset(derive_seeds(seed, "train", count, run.resumptions))
@@ -114,16 +116,17 @@ def learn_by_playing(
                 due = max(0, progress.env_steps - settings.learning_starts) // settings.env_steps_per_update
                 n_step = return_length(settings, progress.env_steps)
                 while settings.replay and learner.gradient_steps < due and memory.can_sample(n_step):
-                    loss = learner.update(
-                        memory.sample(
-                            settings.batch_size,
-                            random,
-                            n_step=n_step,
-                            gamma=settings.gamma,
-                            clip_rewards=settings.clip_rewards,
-                        ),
-                        progress.env_steps,
+                    batch = memory.sample(
+                        settings.batch_size,
+                        random,
+                        n_step=n_step,
+                        gamma=settings.gamma,
+                        clip_rewards=settings.clip_rewards,
+                        importance_exponent=importance_exponent(settings, progress.env_steps),
                     )
+                    loss, errors = learner.update(batch, progress.env_steps)
+                    if settings.priority_exponent > 0:
+                        memory.set_errors(batch.rows, errors.cpu().numpy())
 
             while progress.env_steps < total and not progress.solved:
                 epsilon = exploration_rate(settings, progress.env_steps)
@@ -141,7 +144,7 @@ def learn_by_playing(
                     and progress.env_steps > settings.learning_starts
                     and (batch := memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards))
                 ):
-                    loss = learner.update(batch, progress.env_steps)
+                    loss, _ = learner.update(batch, progress.env_steps)
 
                 totals += np.where(step.valid, step.rewards, 0.0)
                 lengths += step.valid

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from made_up_lanes import CPU, MadeUpLanes
 
 from corrtool.memory import ReplayMemory, ShuffledRows, StateStacker, TransitionBatch
+from corrtool.memory.priorities import LEAST_ERROR
 from corrtool.states import StateSpec
 
 GAMMA = 0.9
@@ -107,13 +108,16 @@ class TestStateStacker:
 
 
 class TestSampling:
+    @pytest.mark.parametrize("priority_exponent", [0.0, 0.5])
     @fast
     @given(
         seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12), st.integers(1, 4), st.booleans()
     )
-    def test_gives_whole_transitions_only(self, seed, stack, count, steps, longest, slots, n_step, clip) -> None:
+    def test_gives_whole_transitions_only(
+        self, priority_exponent, seed, stack, count, steps, longest, slots, n_step, clip
+    ) -> None:
         """Never a row that is none, never one whose frames or n steps cross the position of writing."""
-        memory = ReplayMemory(vectors(stack), count, slots, CPU)
+        memory = ReplayMemory(vectors(stack), count, slots, CPU, priority_exponent)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         allowed = candidates(lanes, memory, n_step)
         if allowed:
@@ -122,15 +126,43 @@ class TestSampling:
             assert set(pairs_of(batch, lanes)) <= allowed
             assert_transitions(batch, lanes, n_step, clip)
 
+    @pytest.mark.parametrize("priority_exponent", [0.0, 0.5])
     @pytest.mark.parametrize("steps", [7, 30])
-    def test_reaches_every_transition_alike(self, steps: int) -> None:
-        memory = ReplayMemory(vectors(2), 2, 12, CPU)
+    def test_reaches_every_transition_alike(self, steps: int, priority_exponent: float) -> None:
+        memory = ReplayMemory(vectors(2), 2, 12, CPU, priority_exponent)  # all are new, so that all have one priority
         lanes = MadeUpLanes(vectors(2), 2, longest=4).play(steps, memory)
         allowed = candidates(lanes, memory, 3)
         batch = memory.sample(6000, np.random.default_rng(0), n_step=3, gamma=GAMMA, clip_rewards=False)
         drawn, times = np.unique(pairs_of(batch, lanes), axis=0, return_counts=True)
         assert {tuple(pair) for pair in drawn.tolist()} == allowed
         np.testing.assert_allclose(times, 6000 / len(allowed), rtol=0.25)
+
+    def test_by_priority_prefers_what_was_missed(self) -> None:
+        memory = ReplayMemory(vectors(1), 1, 40, CPU, priority_exponent=0.5)
+        MadeUpLanes(vectors(1), 1, longest=100).play(20, memory)
+        memory.set_errors(np.arange(20), np.full(20, 0.25 - LEAST_ERROR, np.float32))
+        memory.set_errors(np.array([7]), np.array([-4.0 + LEAST_ERROR], np.float32))
+
+        def sample(exponent: float) -> TransitionBatch:
+            numbers = {"n_step": 1, "gamma": GAMMA, "clip_rewards": False, "importance_exponent": exponent}
+            return memory.sample(2_300, np.random.default_rng(0), **numbers)
+
+        # Priorities √4 = 2 once and √¼ = ½ nineteen times: 4 of 23 parts. N P is 80/23 against 20/23.
+        batch = sample(0.5)
+        assert abs((batch.rows == 7).sum() - 400) <= 1
+        assert torch.equal(batch.weights, torch.from_numpy(np.where(batch.rows == 7, 0.5, 1.0)).float())
+        assert set(sample(0.0).weights.tolist()) == {1.0}
+
+    def test_by_priority_new_ones_come_first_and_again_after_the_ring_is_full(self) -> None:
+        memory = ReplayMemory(vectors(1), 1, 12, CPU, priority_exponent=1.0)
+        lanes = MadeUpLanes(vectors(1), 1, longest=100).play(8, memory)
+        memory.set_errors(np.arange(8), np.full(8, 3.0, np.float32))
+        memory.set_errors(np.arange(8), np.full(8, 1.0, np.float32))
+        lanes.play(6, memory)  # over rows 8 … 11, 0 and 1: what was known of the last two is of another transition
+        priorities = memory.priorities()
+        assert priorities is not None
+        assert priorities["scaled"][[0, 1, 8, 11]] == pytest.approx(3.0 + LEAST_ERROR)
+        assert priorities["scaled"][[2, 7]] == pytest.approx(1.0 + LEAST_ERROR)
 
     @fast
     @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 8), st.integers(1, 4))
