@@ -150,6 +150,9 @@ class TrainDqnSettings(DqnSettings):
     width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384)
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
     memory_records: int = setting(10_000, "newest records to keep as the source memory M_S", minimum=1)
+    eval_every: int = setting(
+        40_000, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
+    )
 
     def without_effect(self, state_kind: str) -> dict[str, str]:
         mlp = self.architecture == "mlp" or (self.architecture == "auto" and state_kind != "image")

@@ -293,7 +293,7 @@ class TestWithoutEffect:
             (CollectSettings, "image", {"epsilon": 0.2}, "--epsilon"),
             (EvaluateSettings, "image", {"policy": "random", "epsilon": 0.2}, "--epsilon"),
             (TrainDqnSettings, "image", {"width": 64}, "--width"),
-            (TrainDqnSettings, "image", {"eval_games": 3}, "--eval-games"),
+            (FinetuneSettings, "image", {"eval_games": 3}, "--eval-games"),
             (TrainDqnSettings, "image", {"target_network": False, "target_sync_every": 3}, "--target-sync-every"),
             (TrainModelSettings, "vector", {"prediction": "state"}, "--prediction"),
             (TrainModelSettings, "image", {"epochs": 3, "gradient_steps": 10}, "--epochs"),

@@ -312,7 +312,7 @@ LAKE = {"id": "FrozenLake-v1", "kwargs": {"desc": ["SFF", "FHF", "GFF"]}}
 ALGORITHM_1 = TrainDqnSettings(
     architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared", lanes=1,
     env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False, max_gradient_norm=0.0,
-    learning_rate=0.25, learning_rate_end=0.25, weight_average=0.0,
+    learning_rate=0.25, learning_rate_end=0.25, weight_average=0.0, greedy_from=1.0, eval_every=0,
     gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
 )  # fmt: skip
 
