@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+if TYPE_CHECKING:  # which imports this module
+    from corrtool.memory.replay import Rows
 
 LEAST_ERROR = 1e-3  # so that no transition is forgotten
 
