@@ -71,7 +71,7 @@ class DqnSettings(Settings):
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
     memory_capacity: int = setting(40_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     priority_exponent: float = setting(
-        0.5,
+        0.0,
         "α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
         minimum=0,
         maximum=1,
@@ -172,12 +172,6 @@ class FinetuneSettings(DqnSettings):
     learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
     epsilon_start: float = setting(0.01, "share of random actions when learning begins", minimum=0, maximum=1)
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
-    priority_exponent: float = setting(
-        0.0,
-        "α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
-        minimum=0,
-        maximum=1,
-    )
     greedy_from: float = setting(
         1.0,
         "share of --env-steps after which the training games are played as they are tested: by the average of the weights and with "
