@@ -270,7 +270,7 @@ class ReplayMemory:
             next_states=self.states(self.next_rows(rows, steps)),
             discounts=send(discounts.astype(np.float32)),
             terminated=send(terminated),
-            weights=send(np.ones(count, np.float32) if weights is None else weights),
+            weights=torch.ones(count, device=self.device) if weights is None else send(weights),
             rows=rows,
         )
 
