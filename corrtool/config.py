@@ -268,13 +268,13 @@ class LearnCorrSettings(Settings):
         1e-3, "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an affine one", above=0
     )
     filters: int = setting(
-        16,
+        8,
         "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64",
         minimum=1,
         maximum=16_384,
     )
     blocks: int = setting(
-        4, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
+        3, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
     )
     skips: bool = setting(
         True,
@@ -286,7 +286,7 @@ class LearnCorrSettings(Settings):
         "channels of one picture",
     )
     discriminator_filters: int = setting(
-        64, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1, maximum=16_384
+        16, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1, maximum=16_384
     )
     norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
     gan_loss: Literal["lsgan", "log"] = setting(
@@ -301,16 +301,16 @@ class LearnCorrSettings(Settings):
         "printed",
         "the model loss as in (11), or over what changes only, as a share of that change: for targets on which F is noisy",
     )
-    learning_rate: float = setting(2e-4, "step size of Adam, for generators and discriminators", above=0)
+    learning_rate: float = setting(5e-4, "step size of Adam, for generators and discriminators", above=0)
     constant_share: float = setting(
-        0.0, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1
+        0.5, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1
     )
     batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1)
     pool_size: int = setting(50, "generated states remembered for the discriminators; 0 for none", minimum=0)
-    epochs: int = setting(1, "passes over the larger memory; the paper has 4", minimum=1)
-    gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
+    epochs: int = setting(1, "instead of --gradient-steps: passes over the larger memory; the paper has 4", minimum=1)
+    gradient_steps: int | None = setting(1_500, "gradient steps in all, unless there is --epochs", minimum=1)
     eval_every: int = setting(
-        1_000,
+        250,
         "gradient steps between play tests on the target task; there is one at the end as well",
         minimum=1,
     )

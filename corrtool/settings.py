@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_ty
 from corrtool.errors import UsageError
 
 PRESETS = ("tiny", "quickstart", "small", "default", "paper")
+SYNONYMS = {"small": "default"}  # what was small's has become the default; its name is in published commands
 
 
 def setting(
@@ -111,7 +112,8 @@ def load_preset(name: str) -> dict[str, Any]:
     """
     if name not in PRESETS:
         raise UsageError(f"there is no preset {name!r}", f"choose one of {', '.join(PRESETS)}")
-    text = resources.files("corrtool.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    file = f"{SYNONYMS.get(name, name)}.toml"
+    text = resources.files("corrtool.presets").joinpath(file).read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
@@ -138,7 +140,10 @@ def resolve(
     values: dict[str, Any] = {}
     section = load_preset(preset).get(settings_class.stage, {})
     own = {key: value for key, value in section.items() if not isinstance(value, dict)}
-    for layer in (own, section.get(state_kind, {}), project_values):
+    given = {name: value for name, value in given.items() if value is not None}
+    for layer in (own, section.get(state_kind, {}), project_values, given):
+        if "epochs" in layer and "gradient_steps" in names:
+            values["gradient_steps"] = None  # or those of a lower layer would come first
         for key, value in layer.items():
             name = key.replace("-", "_")
             if name not in names:
@@ -147,10 +152,7 @@ def resolve(
                     f"see 'corrtool {settings_class.stage} --help' for its settings",
                 )
             values[name] = value
-    given = {name: value for name, value in given.items() if value is not None}
-    if "epochs" in given and "gradient_steps" not in given:
-        values.pop("gradient_steps", None)  # which a preset or the project may have, and which would come first
-    settings = settings_class(**(values | given))
+    settings = settings_class(**values)
     for name, why in settings.without_effect(state_kind).items():
         if name in given:
             raise UsageError(f"{flag_name(name)} has no effect: {why}", "leave it out")

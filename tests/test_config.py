@@ -18,7 +18,7 @@ from corrtool.config import (
     TrainModelSettings,
 )
 from corrtool.errors import UsageError
-from corrtool.settings import PRESETS, Settings, flag_name, load_preset, resolve
+from corrtool.settings import PRESETS, SYNONYMS, Settings, flag_name, load_preset, resolve
 
 STAGES = list(STAGE_SETTINGS.values())
 SETTINGS = [(stage, field) for stage in STAGES for field in dataclasses.fields(stage)]
@@ -87,7 +87,7 @@ class TestPresets:
 
     def test_the_packaged_files_are_those_that_can_be_chosen(self) -> None:
         names = {file.name for file in resources.files("corrtool.presets").iterdir() if file.name.endswith(".toml")}
-        assert names == {f"{name}.toml" for name in PRESETS}
+        assert names == {f"{name}.toml" for name in PRESETS if name not in SYNONYMS}
         for name in names:
             tomllib.loads(resources.files("corrtool.presets").joinpath(name).read_text(encoding="utf-8"))
 
@@ -104,6 +104,18 @@ class TestPresets:
         assert (corr.learning_rate, corr.batch_size, corr.epochs, corr.pool_size) == (2e-4, 1, 4, 50)
         assert (corr.filters, corr.blocks, corr.eval_every, corr.eval_games) == (64, 9, 1_000, 5)
         assert resolved(CollectSettings, "paper").records == 10_000
+
+    def test_whoever_says_epochs_means_epochs(self) -> None:
+        assert resolved(LearnCorrSettings, "paper").gradient_steps is None
+        assert resolved(LearnCorrSettings, "tiny", project={"epochs": 2}).gradient_steps is None
+        assert resolved(LearnCorrSettings, "paper", gradient_steps=7).gradient_steps == 7
+        assert resolved(LearnCorrSettings, "tiny", project={"epochs": 2, "gradient_steps": 7}).gradient_steps == 7
+
+    def test_the_default_correspondence_is_sized_for_two_cores(self) -> None:
+        image, vector = resolved(LearnCorrSettings), resolved(LearnCorrSettings, kind="vector")
+        assert (image.gradient_steps, image.eval_every, image.filters, image.blocks) == (1_500, 250, 8, 3)
+        assert (vector.gradient_steps, vector.discriminator_filters, vector.constant_share) == (5_000, 64, 0.0)
+        assert load_preset("small") == load_preset("default")
 
     def test_an_unknown_preset_is_refused(self) -> None:
         with pytest.raises(UsageError, match="no preset 'huge'") as raised:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 import sys
 import time
@@ -149,7 +150,7 @@ class Run:
             "parents": {use: a.reference() for use, a in request.inputs.items()},
             "resumptions": self.resumptions,
             "machine": self.machine,
-            "command": " ".join(["corrtool", *sys.argv[1:]]),
+            "command": shlex.join(["corrtool", *sys.argv[1:]]),
             **more,
         }
 

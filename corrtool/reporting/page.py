@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -272,11 +273,23 @@ def _lineage(results: Results) -> Table:
     for run in results.runs:
         parents = ", ".join(f"{use.replace('_', ' ')} {p['name']}" for use, p in run.record["parents"].items())
         rows.append(
-            [run.stage, run.name, str(run.seed), parents or "–", str(run.record["command"]), _duration(run.seconds)]
+            [
+                run.stage,
+                run.name,
+                str(run.seed),
+                parents or "–",
+                command_without_project(run.record["command"]),
+                _duration(run.seconds),
+            ]
         )
     return Table(
         "Runs and what they were made from", ["stage", "name", "seed", "made from", "command", "wall time"], rows
     )
+
+
+def command_without_project(recorded: str) -> str:
+    """A command without the directory of the project, which is nobody else's."""
+    return re.sub(r" (?:-p|--project)[ =](?:'[^']*'|\S+)", "", recorded)
 
 
 def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) -> str:

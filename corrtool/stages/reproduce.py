@@ -10,6 +10,7 @@ from corrtool.errors import UsageError
 from corrtool.experiments import different_task
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
+from corrtool.settings import SYNONYMS
 from corrtool.stages.context import StageContext
 from corrtool.stages.pipeline import TARGET_PLAY, Pipeline
 from corrtool.stages.report import report
@@ -86,5 +87,5 @@ def reproduce(
 
 
 def _settings(cell: dict[str, Any], preset: str) -> dict[str, Any]:
-    settings: dict[str, Any] = cell.get("settings", {}) | cell.get("sizes", {}).get(preset, {})
+    settings: dict[str, Any] = cell.get("settings", {}) | cell.get("sizes", {}).get(SYNONYMS.get(preset, preset), {})
     return settings

@@ -13,7 +13,7 @@ from conftest import run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
-from corrtool.reporting.page import finetuning_in_the_paper, in_the_paper
+from corrtool.reporting.page import command_without_project, finetuning_in_the_paper, in_the_paper
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, read_results
 
 
@@ -51,6 +51,19 @@ def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
     assert finetuning_in_the_paper(experiment, Cell(SCRATCH)).startswith("0 after 79 games")
     assert finetuning_in_the_paper(experiment, Cell("affine, λ (0, 0, 10)")) == "–"
     assert finetuning_in_the_paper(None, Cell(REUSE)) == "–"
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        "corrtool -p /here evaluate --games 3",
+        "corrtool evaluate --project '/over there' --games 3",
+        "corrtool evaluate --project=/x --games 3",
+    ],
+)
+def test_the_directory_of_a_project_is_nobody_elses(recorded: str) -> None:
+    assert command_without_project(recorded) == "corrtool evaluate --games 3"
+    assert command_without_project("corrtool quickstart lab -profile") == "corrtool quickstart lab -profile"
 
 
 def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:
