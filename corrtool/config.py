@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
-from corrtool.settings import Settings, setting
+from corrtool.settings import Settings, flag_name, setting
 
 TASK_ROLES = ("source", "target")
 
@@ -27,7 +27,7 @@ class CollectSettings(Settings):
         if self.policy != "random" and not (self.policy.startswith("q:") and len(self.policy) > 2):
             raise UsageError(f"--policy is {self.policy!r}", "give 'random' or 'q:NAME'")
 
-    def without_effect(self, state_kind: str) -> dict[str, str]:
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         return {"epsilon": "random play has no other"} if self.policy == "random" else {}
 
 
@@ -121,7 +121,7 @@ class DqnSettings(Settings):
                 "set --env-steps-per-update equal to --lanes",
             )
 
-    def without_effect(self, state_kind: str) -> dict[str, str]:
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         idle: dict[str, str] = {}
         if not self.eval_every:
             idle["eval_games"] = "there are no play tests without --eval-every"
@@ -154,9 +154,9 @@ class TrainDqnSettings(DqnSettings):
         40_000, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
     )
 
-    def without_effect(self, state_kind: str) -> dict[str, str]:
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         mlp = self.architecture == "mlp" or (self.architecture == "auto" and state_kind != "image")
-        return super().without_effect(state_kind) | ({} if mlp else {"width": "only an mlp Q-function has it"})
+        return super().without_effect(state_kind, options) | ({} if mlp else {"width": "only an mlp Q-function has it"})
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,14 @@ class FinetuneSettings(DqnSettings):
     scratch_epsilon_env_steps: int = setting(
         40_000, "with --from-scratch, what takes the place of --epsilon-env-steps", minimum=1
     )
+
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        names = ("epsilon_start", "epsilon_env_steps")
+        if options.get("from_scratch"):
+            idle = {name: f"--from-scratch goes by {flag_name(f'scratch_{name}')}" for name in names}
+        else:
+            idle = {f"scratch_{name}": "it is for --from-scratch" for name in names}
+        return super().without_effect(state_kind, options) | idle
 
 
 @dataclass(frozen=True)
@@ -230,7 +238,7 @@ class TrainModelSettings(Settings):
         if self.action_block > self.blocks:
             raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
 
-    def without_effect(self, state_kind: str) -> dict[str, str]:
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if state_kind != "image":
             idle |= dict.fromkeys(("action_block", "norm", "prediction", "skips"), "it is for the F of images")
@@ -328,7 +336,7 @@ class LearnCorrSettings(Settings):
                 "only the generators with a rotation or affine layer and --lambda-m above 0 have a use for it",
             )
 
-    def without_effect(self, state_kind: str) -> dict[str, str]:
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if not self.eval_games:
             idle |= dict.fromkeys(("eval_every", "eval_epsilon"), "--eval-games is 0")
@@ -362,7 +370,7 @@ class EvaluateSettings(Settings):
         maximum=1,
     )
 
-    def without_effect(self, state_kind: str) -> dict[str, str]:
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         return {"epsilon": "random play has no other"} if self.policy == "random" else {}
 
 

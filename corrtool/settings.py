@@ -49,8 +49,12 @@ class Settings:
     def check(self) -> None:
         """Rejects settings that contradict each other. Raises :class:`UsageError`."""
 
-    def without_effect(self, state_kind: str) -> dict[str, str]:
-        """Settings that these ones, on states of this kind, make meaningless: their names, and why in a few words."""
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        """Settings that these ones, on states of this kind, make meaningless: their names, and why in a few words.
+
+        Args:
+            options: what else the command line says, by name: its options that are no settings.
+        """
         return {}
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +128,7 @@ def resolve(
     state_kind: str,
     project_values: dict[str, Any],
     given: dict[str, Any],
+    options: dict[str, Any] | None = None,
 ) -> S:
     """Settings from all their sources: ``given`` (flags, environment) > ``corrtool.toml`` > preset > default.
 
@@ -131,6 +136,7 @@ def resolve(
         state_kind: ``"image"`` or ``"vector"``; a preset's section may hold a sub-table for one of them.
         project_values: the stage's table in ``corrtool.toml``.
         given: what the command line says; ``None`` means not given.
+        options: the command's options that are no settings; they may make some of the settings meaningless.
 
     Raises:
         UsageError: an unknown name, a wrong type, a value out of its range, or one that was given and would have no effect; the
@@ -153,7 +159,7 @@ def resolve(
                 )
             values[name] = value
     settings = settings_class(**values)
-    for name, why in settings.without_effect(state_kind).items():
+    for name, why in settings.without_effect(state_kind, options or {}).items():
         if name in given:
             raise UsageError(f"{flag_name(name)} has no effect: {why}", "leave it out")
     return settings

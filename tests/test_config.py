@@ -336,12 +336,28 @@ class TestWithoutEffect:
         settings = resolved(stage, kind=kind, **given)
         assert {name: getattr(settings, name) for name in given} == given
 
+    def test_finetuning_has_one_epsilon_at_a_time(self) -> None:
+        def settings(from_scratch: bool, **given: float) -> FinetuneSettings:
+            options = {"from_scratch": from_scratch}
+            return resolve(
+                FinetuneSettings, preset="default", state_kind="image", project_values={}, given=given, options=options
+            )
+
+        assert settings(True, scratch_epsilon_start=0.5).scratch_epsilon_start == 0.5
+        assert settings(False, epsilon_start=0.5).epsilon_start == 0.5
+        with pytest.raises(UsageError, match="--scratch-epsilon-start has no effect: it is for --from-scratch"):
+            settings(False, scratch_epsilon_start=0.5)
+        with pytest.raises(
+            UsageError, match="--epsilon-start has no effect: --from-scratch goes by --scratch-epsilon-"
+        ):
+            settings(True, epsilon_start=0.5)
+
     @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.stage)
     @pytest.mark.parametrize("preset", PRESETS)
     @pytest.mark.parametrize("kind", ["image", "vector"])
     def test_names_settings(self, stage: type[Settings], preset: str, kind: str) -> None:
         names = {field.name for field in dataclasses.fields(stage)}
-        assert set(resolved(stage, preset=preset, kind=kind).without_effect(kind)) <= names
+        assert set(resolved(stage, preset=preset, kind=kind).without_effect(kind, {})) <= names
 
     @pytest.mark.parametrize("stage", [TrainModelSettings, LearnCorrSettings])
     def test_epochs_come_before_the_gradient_steps_of_a_preset(self, stage: type[Settings]) -> None:

@@ -45,7 +45,7 @@ def add_stage(
         chosen = {name: values.pop(name) for name in extra_names}
         given = {field.name: values.pop(field.name) for field in dataclasses.fields(settings_class)}
         common = Common(**({"tensorboard": False} | values))
-        context, settings = prepare(common, settings_class, given)
+        context, settings = prepare(common, settings_class, given, chosen)
         result = work(context, settings, chosen)
         context.console.result(result, _plan_lines(result) if result.get("dry_run") else lines(result))
 
@@ -53,7 +53,9 @@ def add_stage(
     app.command(stage, help=help)(with_parameters(parameters, body, stage, help))
 
 
-def prepare(common: Common, settings_class: type[S], given: dict[str, Any]) -> tuple[StageContext, S]:
+def prepare(
+    common: Common, settings_class: type[S], given: dict[str, Any], options: dict[str, Any]
+) -> tuple[StageContext, S]:
     """Opens the project, resolves settings and device. Usage errors come first, then the device, then inputs."""
     from corrtool.project.directory import find_project
     from corrtool.reporting.console import Console
@@ -61,7 +63,7 @@ def prepare(common: Common, settings_class: type[S], given: dict[str, Any]) -> t
     from corrtool.stages.context import StageContext
 
     project = find_project(common.project)
-    settings = resolve_settings(project, settings_class, common.preset, given)
+    settings = resolve_settings(project, settings_class, common.preset, given, options)
     device = resolve_device(common.device or project_default(project, "device", str, "auto"))
     seed = common.seed if common.seed is not None else project_default(project, "seed", int, 0)
     if not 0 <= seed < 2**63:
@@ -83,7 +85,13 @@ def prepare(common: Common, settings_class: type[S], given: dict[str, Any]) -> t
     return context, settings
 
 
-def resolve_settings(project: Project, settings_class: type[S], preset: str | None, given: dict[str, Any]) -> S:
+def resolve_settings(
+    project: Project,
+    settings_class: type[S],
+    preset: str | None,
+    given: dict[str, Any],
+    options: dict[str, Any] | None = None,
+) -> S:
     """The stage's settings for this project, from all their sources. Raises :class:`UsageError`."""
     from corrtool.tasks import probe
 
@@ -95,6 +103,7 @@ def resolve_settings(project: Project, settings_class: type[S], preset: str | No
         state_kind=spec.kind,
         project_values=project.stage_values(settings_class.stage),
         given=given,
+        options=options,
     )
 
 
