@@ -20,11 +20,14 @@ from corrtool.losses import (
     relative_model_loss,
     surprise_weights,
 )
+from corrtool.memory import ReplayMemory
 from corrtool.networks.discriminators import build_discriminator
 from corrtool.networks.layers import AffineLayer, RotationLayer
 from corrtool.project.checkpoints import load_optimizer_state
+from corrtool.states import StateScaling
 
 Usual = tuple[Tensor, Tensor]  # mean and standard deviation of each element of a task's states, in the model range
+LEAST_DEVIATION = 0.02
 
 
 class StatePool:
@@ -73,6 +76,23 @@ def learning_rate_share(step: int, total: int, constant_share: float) -> float:
     """Linear decay to zero over ``total`` steps, constant for the first ``constant_share`` of them."""
     constant = constant_share * total
     return 1.0 if step < constant else max(0.0, (total - step) / max(1.0, total - constant))
+
+
+def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual:
+    """Mean and standard deviation of each element of a state over (at most 2,000 of) ``rows``, in the model range.
+
+    A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.
+    """
+    chosen = np.linspace(0, len(rows) - 1, min(2_000, len(rows))).round().astype(int)
+    states = memory.states(rows[chosen])
+    total = squares = torch.zeros((), dtype=torch.float64)
+    for chunk in torch.split(states, 100):  # as floating point numbers they would take a gigabyte
+        elements = scaling.raw_to_model(chunk).cpu().double()  # which MPS does not have
+        total, squares = total + elements.sum(dim=0), squares + elements.square().sum(dim=0)
+    mean = total / len(states)
+    deviation = (squares / len(states) - mean.square()).clamp(min=0.0).sqrt()
+    usual = mean.float(), deviation.float().clamp(min=LEAST_DEVIATION)
+    return usual[0].to(states.device), usual[1].to(states.device)
 
 
 class CorrespondenceLearner:

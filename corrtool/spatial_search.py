@@ -8,12 +8,15 @@ least 70° from the answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.losses import relative_model_loss
+from corrtool.memory import ReplayMemory
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
 
 ANGLE_STARTS = 36  # ten degrees apart
@@ -64,6 +67,29 @@ def model_loss_by_start(
         newest = (spec.frames_of(states)[:, -1] for states in (predicted_next, translated, layer(next_states)))
         losses.append(relative_model_loss(*newest).item())
     return losses
+
+
+def start_at_the_best(
+    correspondence: Correspondence,
+    environment_model: ScaledModel,
+    target: ReplayMemory,
+    starts: list[Start],
+    random: np.random.Generator,
+) -> dict[str, Any]:
+    """Sets the spatial layers to the start with the least loss on random transitions of M_T; returns all that was compared."""
+    rows = target.dynamics_rows()
+    rows = random.choice(rows, size=min(TRANSITIONS, len(rows)), replace=False)
+    states, next_states = target.states(rows), target.states(target.next_rows(rows))
+    losses = model_loss_by_start(correspondence, environment_model, states, target.actions(rows), next_states, starts)
+    best = starts[int(np.argmin(losses))]
+    start_at(correspondence, best)
+    return {
+        "angles_degrees": [start.degrees for start in starts],
+        "mirrored": [start.mirrored for start in starts],
+        "model_losses": losses,
+        "start_degrees": best.degrees,
+        "start_mirrored": best.mirrored,
+    }
 
 
 @torch.no_grad()

@@ -74,7 +74,7 @@ def test_rotation_generators_start_where_they_are_told(pong_copy: Path, generato
         for x in read_metrics(pong_copy / "runs" / "learn-corr" / "turned" / "metrics.jsonl")
         if x["event"] == "progress"
     )
-    assert line["angle_degrees"] == pytest.approx(30, abs=0.1)
+    assert line["angle_degrees"] == pytest.approx(30, abs=0.2)  # two steps of 0.001 radians
 
 
 def test_finetuned_q_functions_play_through_the_correspondence_they_were_finetuned_with(

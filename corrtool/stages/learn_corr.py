@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from corrtool.config import LearnCorrSettings
-from corrtool.correspondence import Correspondence, ScaledModel, copy_of_weights
-from corrtool.correspondence_learning import CorrespondenceLearner, Usual, learning_rate_share
+from corrtool.correspondence import Correspondence, copy_of_weights
+from corrtool.correspondence_learning import CorrespondenceLearner, learning_rate_share, usual_state
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
 from corrtool.networks import build_discriminator, rotation_angle_degrees
@@ -19,7 +19,7 @@ from corrtool.project.artifacts import Artifact, check_memory
 from corrtool.project.runs import Run, RunRequest
 from corrtool.reporting.pictures import write_example_pictures
 from corrtool.runtime import derive_seeds, numpy_generator
-from corrtool.spatial_search import ANGLE_STARTS, TRANSITIONS, Start, all_around, model_loss_by_start, start_at
+from corrtool.spatial_search import ANGLE_STARTS, all_around, start_at_the_best
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import play_games, transferred_q_values
@@ -28,7 +28,6 @@ from corrtool.tasks import Lanes
 
 LOG_EVERY_GRADIENT_STEPS = 50
 EXAMPLE_STATES = 6
-LEAST_DEVIATION = 0.02
 
 
 def learn_corr(
@@ -168,7 +167,9 @@ def learn_corr(
             if settings.can_search_angles and _same_shape(inputs):
                 assert environment_model is not None
                 starts = all_around(correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
-                _start_at_the_best(run, correspondence, environment_model, target, starts, random)
+                if len(starts) > 1:
+                    found = start_at_the_best(correspondence, environment_model, target, starts, random)
+                    run.metrics.write(0, {"event": "spatial_search", **found})
             pictures(0)
         with Loop(
             run, context.console, stop, total=total, unit="gradient steps", start=learner.gradient_steps, state=checkpoint
@@ -272,58 +273,6 @@ def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:
     if not len(memory.dynamics_rows()):
         raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
     return memory
-
-
-def _start_at_the_best(
-    run: Run,
-    correspondence: Correspondence,
-    environment_model: ScaledModel,
-    target: ReplayMemory,
-    starts: list[Start],
-    random: np.random.Generator,
-) -> None:
-    if len(starts) == 1:
-        return
-    rows = target.dynamics_rows()
-    rows = random.choice(rows, size=min(TRANSITIONS, len(rows)), replace=False)
-    losses = model_loss_by_start(
-        correspondence,
-        environment_model,
-        target.states(rows),
-        target.actions(rows),
-        target.states(target.next_rows(rows)),
-        starts,
-    )
-    best = starts[int(np.argmin(losses))]
-    start_at(correspondence, best)
-    run.metrics.write(
-        0,
-        {
-            "event": "spatial_search",
-            "angles_degrees": [start.degrees for start in starts],
-            "mirrored": [start.mirrored for start in starts],
-            "model_losses": losses,
-            "start_degrees": best.degrees,
-            "start_mirrored": best.mirrored,
-        },
-    )
-
-
-def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual:
-    """Mean and standard deviation of each element of a state over (at most 2,000 of) ``rows``, in the model range.
-
-    A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.
-    """
-    chosen = np.linspace(0, len(rows) - 1, min(2_000, len(rows))).round().astype(int)
-    states = memory.states(rows[chosen])
-    total = squares = torch.zeros((), dtype=torch.float64)
-    for chunk in torch.split(states, 100):  # as floating point numbers they would take a gigabyte
-        elements = scaling.raw_to_model(chunk).cpu().double()  # which MPS does not have
-        total, squares = total + elements.sum(dim=0), squares + elements.square().sum(dim=0)
-    mean = total / len(states)
-    deviation = (squares / len(states) - mean.square()).clamp(min=0.0).sqrt()
-    usual = mean.float(), deviation.float().clamp(min=LEAST_DEVIATION)
-    return usual[0].to(states.device), usual[1].to(states.device)
 
 
 def _copy(scaling: StateScaling) -> StateScaling:

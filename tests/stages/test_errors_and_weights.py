@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from corrtool.correspondence import ScaledModel
+from corrtool.correspondence_learning import LEAST_DEVIATION, usual_state
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.replay import FIELDS
-from corrtool.stages.learn_corr import LEAST_DEVIATION, usual_state
 from corrtool.stages.train_model import prediction_errors
 from corrtool.states import StateScaling, StateSpec
 
