@@ -100,7 +100,12 @@ class DqnSettings(Settings):
     eval_every: int = setting(
         0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
     )
-    eval_games: int = setting(10, "games in a play test", minimum=1, maximum=1_000_000)
+    eval_games: int = setting(
+        10,
+        "games in a play test; one that looks better than the best so far plays as many again",
+        minimum=1,
+        maximum=1_000_000,
+    )
     eval_epsilon: float = setting(
         0.001, "share of random actions in a play test, and after --greedy-from", minimum=0, maximum=1
     )
@@ -151,7 +156,7 @@ class TrainDqnSettings(DqnSettings):
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
     memory_records: int = setting(10_000, "newest records to keep as the source memory M_S", minimum=1)
     eval_every: int = setting(
-        40_000, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
+        20_000, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
     )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
@@ -266,9 +271,9 @@ class LearnCorrSettings(Settings):
     angle_init: float = setting(0.0, "angle at which a rotation layer starts, in degrees counter-clockwise")
     angle_starts: int | None = setting(
         None,
-        "angles, evenly spaced from --angle-init, of which the one with the least model loss becomes the start of a rotation "
-        "or affine layer (affine: also of the mirror image); 1 for none but --angle-init; by default 36 where there is a model "
-        "loss and both tasks' states have one shape",
+        "angles, evenly spaced from --angle-init, of which the one with the least relative model loss becomes the start of a "
+        "rotation or affine layer (affine: also of the mirror image); 1 for none but --angle-init; by default 120 where there is "
+        "a model loss and both tasks' states have one shape",
         minimum=1,
         maximum=3_600,
     )

@@ -1,14 +1,19 @@
 """The search for the start of a generator's spatial layer."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.errors import UsageError
+from corrtool.memory import MemoryRows, ReplayMemory
+from corrtool.memory.replay import FIELDS
 from corrtool.networks import rotation_angle_degrees
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
-from corrtool.spatial_search import Start, all_around, model_loss_by_start, start_at
+from corrtool.spatial_search import ANGLE_STARTS, Start, all_around, model_loss_by_start, start_at, start_at_the_best
 from corrtool.states import StateScaling, StateSpec
 
 SPEC = StateSpec("image", (1, 32, 32), 1)
@@ -70,6 +75,63 @@ def test_a_layer_after_a_resnet_is_searched_as_if_that_did_nothing() -> None:
     assert angles == pytest.approx((-90, 90))
 
 
+class NewestFrameFalls(torch.nn.Module):
+    """An exact environment model of two frames."""
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return torch.stack([states[:, 1], torch.roll(states[:, 1], 2, dims=1)], dim=1)
+
+
+def test_a_framewise_generator_is_searched_frame_by_frame() -> None:
+    """The target shows its newest frame first, the source last."""
+    states, following = falling_ball()
+    after = torch.roll(following, 2, dims=2)
+    turned = [torch.rot90(x, 1, (2, 3)) for x in (states, following, after)]
+    source = StateSpec("image", (1, 32, 32), 2)
+    scalings = StateScaling(source), StateScaling(replace(source, stack_order=(1, 0)))
+    sizes = {"filters": 2, "blocks": 1, "framewise": True}
+    correspondence = Correspondence(*scalings, {"kind": "resnet-rotation", **sizes})
+    losses = model_loss_by_start(
+        correspondence,
+        ScaledModel(NewestFrameFalls(), scalings[0]),
+        torch.cat([turned[1], turned[0]], dim=1),
+        NO_ACTION,
+        torch.cat([turned[2], turned[1]], dim=1),
+        starts := all_around(correspondence, 0.0, 12),
+    )
+    assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
+    assert min(losses) == pytest.approx(0, abs=1e-5)
+
+
+class LargeBallFalls(torch.nn.Module):
+    """An exact environment model: everything moves down by eight pixels, whatever the action."""
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return torch.roll(states, 8, dims=2)
+
+
+@pytest.mark.parametrize("degrees", [94.0, -37.0])
+@pytest.mark.parametrize("records", [4, 200])
+def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> None:
+    spec = StateSpec("image", (1, 84, 84), 1)
+    upright, times = torch.zeros(records, 1, 84, 84, dtype=torch.uint8), np.arange(records) % 4
+    for row, time in enumerate(times):
+        upright[row, 0, 16 + 8 * time : 28 + 8 * time, 24:40] = 255
+        upright[row, 0, 16 + 8 * time : 22 + 8 * time, 40:52] = 128
+    scaling = StateScaling(spec)
+    frames = scaling.model_to_raw(RotationLayer(degrees)(scaling.raw_to_model(upright)))
+    fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
+    fields["valid"][:], fields["episode_steps"][:] = times < 3, times
+    target = ReplayMemory.from_rows(MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu"))
+    correspondence = Correspondence(scaling, StateScaling(spec), {"kind": "rotation"})
+    starts = all_around(correspondence, 0.0, ANGLE_STARTS)
+    model = ScaledModel(LargeBallFalls(), scaling)
+    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0))
+    assert len(found["model_losses"]) == ANGLE_STARTS and len(found["finalist_model_losses"]) == 8
+    assert found["start_degrees"] == pytest.approx(rotation_angle_degrees(correspondence.target_to_source), abs=1e-3)
+    assert found["start_degrees"] == pytest.approx(-degrees, abs=1.5)
+
+
 def test_a_mirror_image_is_undone() -> None:
     states, _ = falling_ball()
     seen = torch.rot90(states.flip(3), 1, (2, 3))
@@ -115,5 +177,5 @@ def test_starts_all_around() -> None:
 @pytest.mark.parametrize("given", [{"generator": "resnet"}, {"generator": "rotation", "lambda_m": 0.0}])
 def test_a_search_that_cannot_be_made_is_refused(given: dict) -> None:
     with pytest.raises(UsageError, match="--angle-starts"):
-        LearnCorrSettings(angle_starts=36, **given)
+        LearnCorrSettings(angle_starts=ANGLE_STARTS, **given)
     LearnCorrSettings(angle_starts=1, **given)

@@ -206,7 +206,8 @@ def rotation_angle_degrees(generator: nn.Module) -> float | None:
             matrix = module.matrix.detach()[:, :2].clone()
             if torch.linalg.det(matrix) < 0:
                 matrix[0] *= -1.0
-            degrees = torch.rad2deg(torch.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])).item()
+            sine = matrix[1, 0] * module.aspect - matrix[0, 1] / module.aspect  # of a picture's sides in one unit
+            degrees = torch.rad2deg(torch.atan2(sine, matrix[0, 0] + matrix[1, 1])).item()
         else:
             continue
         return 180.0 - (180.0 - degrees) % 360.0

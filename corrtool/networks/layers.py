@@ -164,6 +164,7 @@ class AffineLayer(nn.Module):
 
     def __init__(self, degrees: float = 0.0, mirrored: bool = False, aspect: float = 1.0) -> None:
         super().__init__()
+        self.aspect = aspect
         self.matrix = nn.Parameter(affine_start(degrees, mirrored, aspect))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from corrtool.networks import (
     build_q_function,
     rotation_angle_degrees,
 )
-from corrtool.networks.layers import OneChannelConv2d, RotationLayer, init_normal, norm_layer
+from corrtool.networks.layers import AffineLayer, OneChannelConv2d, RotationLayer, init_normal, norm_layer
 from corrtool.networks.q_function import HalfSize
 from corrtool.states import StateSpec
 from corrtool.tasks.views import Rotate
@@ -423,6 +423,12 @@ class TestRotationAngle:
     def test_is_found_behind_a_resnet(self) -> None:
         generator = build_generator(SMALL, SMALL, "resnet-rotation", filters=2, blocks=1, angle_init=25)
         assert rotation_angle_degrees(generator) == pytest.approx(25, abs=1e-3)
+
+    @pytest.mark.parametrize("mirrored", [False, True])
+    @pytest.mark.parametrize("aspect", [0.5, 1.0, 2.0])
+    def test_is_that_of_the_picture_whatever_its_sides(self, aspect: float, mirrored: bool) -> None:
+        layer = AffineLayer(40, mirrored, aspect)
+        assert rotation_angle_degrees(layer) == pytest.approx(40, abs=1e-3)
 
     def test_is_none_without_a_rotation_layer(self) -> None:
         assert rotation_angle_degrees(build_generator(SMALL, SMALL, "resnet", filters=2, blocks=1)) is None
