@@ -38,10 +38,9 @@ class Convolutions:
 
 
 CONVOLUTIONS = {
-    "nature": Convolutions(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512),  # [23], and the authors' code
+    "nature": Convolutions(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512),  # Mnih et al. 2015, and the authors' code
     "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
-    # The layers of Mnih et al. 2013 (arXiv 1312.5602) on pictures of half the size, normalised as in Gallici et al. 2024
-    # (arXiv 2407.04811): a quarter of nature's work per update.
+    # On pictures of half the size, normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third of nature's work per update.
     "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
 }
 

@@ -56,7 +56,7 @@ def reproduce(
     from_scratch: bool,
     tell: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Runs every cell of an experiment with seeds 0 … ``seeds`` - 1, plays 30 fresh games with each, and draws the report.
+    """Runs every cell of an experiment with seeds 0 … ``seeds`` - 1, plays fresh games with each, and draws the report.
 
     Args:
         from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
