@@ -68,10 +68,7 @@ def moving_means(returns: Sequence[float], window: int = MOVING_MEAN_GAMES) -> l
 
 def first_at_least(curve: Sequence[float], threshold: float, window: int = MOVING_MEAN_GAMES) -> int | None:
     """Index of the first game, not before a whole ``window``, whose moving mean reaches ``threshold``; None if none does."""
-    for index in range(min(window, len(curve)) - 1, len(curve)):
-        if index >= 0 and curve[index] >= threshold:
-            return index
-    return None
+    return next((index for index in range(window - 1, len(curve)) if curve[index] >= threshold), None)
 
 
 @dataclass(frozen=True)

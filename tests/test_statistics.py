@@ -80,3 +80,8 @@ def test_a_threshold_counts_from_twenty_games_on_and_may_never_be_reached() -> N
     metrics = transfer_metrics([20.0] * 25 + [-21.0], list(range(26)), thresholds=(18.0, 21.0))
     assert metrics.games_to == {18.0: 20, 21.0: None}
     assert metrics.env_steps_to == {18.0: 19, 21.0: None}
+    assert transfer_metrics([20.0] * 19, list(range(19))).games_to == {
+        0.0: None,
+        10.0: None,
+        18.0: None,
+    }  # no 20-game mean yet
