@@ -39,16 +39,23 @@ class Table:
         return f"<h2>{escape(self.title)}</h2><div class=wide><table><tr>{head}</tr>{body}</table></div>{note}"
 
 
+def title(results: Results) -> str:
+    """The paper's experiment whose tasks the project has, or the project's name."""
+    experiment = experiment_of(results.project)
+    return results.project.root.name if experiment is None else str(experiment["title"])
+
+
 def tables(results: Results) -> list[Table]:
     """Every table for which the project holds runs."""
-    made = [
-        _source_agents(results),
-        _models(results),
-        _models_by_action(results),
-        _zero_shot(results),
-        _transfer(results),
-        _lineage(results),
-    ]
+    return [*_what_came_of_it(results), *_what_it_was_made_from(results)]
+
+
+def _what_came_of_it(results: Results) -> list[Table]:
+    return [table for table in (_zero_shot(results), _transfer(results)) if table.rows]
+
+
+def _what_it_was_made_from(results: Results) -> list[Table]:
+    made = (_source_agents(results), _models(results), _models_by_action(results), _lineage(results))
     return [table for table in made if table.rows]
 
 
@@ -295,22 +302,23 @@ def command_without_project(recorded: str) -> str:
 def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) -> str:
     """The page as HTML; ``figures`` are PNGs by name and become part of it."""
     project = results.project
-    parts = [f"<h1>{escape(project.root.name)}</h1>"]
+    parts = [f"<h1>{escape(title(results))}</h1>"]
     parts += [f"<p>{role}: <code>{escape(str(project.task(role)))}</code></p>" for role in ("source", "target")]
     parts += [f"<p class=note>made on: {escape('; '.join(results.machines()))}</p>"]
+    parts += [table.to_html() for table in _what_came_of_it(results)]
     for name, picture in figures.items():
         encoded = base64.b64encode(picture).decode()
         caption = escape(captions[name])
         parts.append(
             f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}"><figcaption>{caption}</figcaption></figure>'
         )
-    parts += [table.to_html() for table in tables(results)]
+    parts += [table.to_html() for table in _what_it_was_made_from(results)]
     parts += [
         _settings(cell)
         for cells in (results.source_agents, results.correspondences, results.finetunings)
         for cell in cells
     ]
-    return _PAGE.format(title=escape(project.root.name), body="\n".join(parts))
+    return _PAGE.format(title=escape(title(results)), body="\n".join(parts))
 
 
 def _settings(cell: Cell) -> str:

@@ -107,13 +107,14 @@ class Results:
     left_out: list[str]
 
     def machines(self) -> list[str]:
-        """On what the runs were made: device, threads and the commit of corrtool, each combination once."""
-        seen = [run.record["machine"] for run in sorted(self.runs, key=lambda run: str(run.record["created"]))]
-        texts = (
-            f"{m.get('device_name') or m['device']}, {m.get('threads', '?')} threads, commit {m.get('commit') or 'unknown'}"
-            for m in seen
-        )
-        return list(dict.fromkeys(texts))
+        """On what the runs were made: each device and number of threads once, with the commits of corrtool in their order."""
+        commits: dict[str, list[str]] = {}
+        for run in sorted(self.runs, key=lambda run: str(run.record["created"])):
+            m = run.record["machine"]
+            threads = m.get("threads", "?")
+            text = f"{m.get('device_name') or m['device']}, {threads} {'thread' if threads == 1 else 'threads'}"
+            commits.setdefault(text, []).append(m.get("commit") or "unknown")
+        return [f"{machine}, commit {', '.join(dict.fromkeys(made))}" for machine, made in commits.items()]
 
 
 def read_results(project: Project) -> Results:

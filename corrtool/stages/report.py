@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError
-from corrtool.experiments import experiment_of
 from corrtool.project.directory import Project, check_output
 from corrtool.project.files import write_atomic
 from corrtool.reporting.figures import draw_figures, encode
-from corrtool.reporting.page import Table, page, tables
+from corrtool.reporting.page import Table, page, tables, title
 from corrtool.reporting.results import Results, read_results
 
 CAPTIONS = {
@@ -63,8 +62,6 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
 
 def _as_markdown(results: Results, made: list[Table]) -> str:
     project = results.project
-    experiment = experiment_of(project)
-    title = project.root.name if experiment is None else experiment["title"]
     tasks = "\n".join(f"- {role}: `{project.task(role)}`" for role in ("source", "target"))
     tasks += f"\n- made on: {'; '.join(results.machines())}"
-    return f"## {title}\n\n{tasks}\n\n" + "\n".join(table.to_markdown() for table in made)
+    return f"## {title(results)}\n\n{tasks}\n\n" + "\n".join(table.to_markdown() for table in made)
