@@ -138,6 +138,8 @@ class DqnSettings(Settings):
             )
         if not self.target_network:
             idle["target_sync_every"] = "--no-target-network"
+        if self.optimizer == "sgd":
+            idle["optimizer_epsilon"] = "--optimizer sgd has none"
         return idle
 
 
@@ -268,7 +270,9 @@ class LearnCorrSettings(Settings):
             "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is resnet or linear",
         )
     )
-    angle_init: float = setting(0.0, "angle at which a rotation layer starts, in degrees counter-clockwise")
+    angle_init: float = setting(
+        0.0, "angle at which a rotation layer starts, in degrees counter-clockwise", minimum=-360, maximum=360
+    )
     angle_starts: int | None = setting(
         None,
         "angles, evenly spaced from --angle-init, of which the one with the least relative model loss becomes the start of a "
@@ -349,6 +353,8 @@ class LearnCorrSettings(Settings):
             idle |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
         if "resnet" not in self.generator and not (self.generator == "auto" and state_kind == "image"):
             idle |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
+        if state_kind != "image":
+            idle["norm"] = "it is for the convolutions of images"
         if self.generator not in _SPATIAL_GENERATORS:
             idle["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
         return idle

@@ -128,14 +128,16 @@ def resolve(
     state_kind: str,
     project_values: dict[str, Any],
     given: dict[str, Any],
+    environment: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
 ) -> S:
-    """Settings from all their sources: ``given`` (flags, environment) > ``corrtool.toml`` > preset > default.
+    """Settings from all their sources: ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
 
     Args:
         state_kind: ``"image"`` or ``"vector"``; a preset's section may hold a sub-table for one of them.
         project_values: the stage's table in ``corrtool.toml``.
-        given: what the command line says; ``None`` means not given.
+        given: what the flags say; ``None`` means not given.
+        environment: what the environment variables say, likewise.
         options: the command's options that are no settings; they may make some of the settings meaningless.
 
     Raises:
@@ -146,8 +148,10 @@ def resolve(
     values: dict[str, Any] = {}
     section = load_preset(preset).get(settings_class.stage, {})
     own = {key: value for key, value in section.items() if not isinstance(value, dict)}
-    given = {name: value for name, value in given.items() if value is not None}
-    for layer in (own, section.get(state_kind, {}), project_values, given):
+    given, environment = (
+        {name: value for name, value in layer.items() if value is not None} for layer in (given, environment or {})
+    )
+    for layer in (own, section.get(state_kind, {}), project_values, environment, given):
         if "epochs" in layer and "gradient_steps" in names:
             values["gradient_steps"] = None  # or those of a lower layer would come first
         for key, value in layer.items():

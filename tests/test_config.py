@@ -307,6 +307,8 @@ class TestWithoutEffect:
             (TrainDqnSettings, "image", {"width": 64}, "--width"),
             (FinetuneSettings, "image", {"eval_games": 3}, "--eval-games"),
             (TrainDqnSettings, "image", {"target_network": False, "target_sync_every": 3}, "--target-sync-every"),
+            (TrainDqnSettings, "image", {"optimizer": "sgd", "optimizer_epsilon": 1.0}, "--optimizer-epsilon"),
+            (LearnCorrSettings, "vector", {"norm": "batch"}, "--norm"),
             (TrainModelSettings, "vector", {"prediction": "state"}, "--prediction"),
             (TrainModelSettings, "image", {"epochs": 3, "gradient_steps": 10}, "--epochs"),
             (LearnCorrSettings, "image", {"generator": "rotation", "filters": 8}, "--filters"),

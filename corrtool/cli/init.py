@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from corrtool.cli.options import named_directory
 from corrtool.errors import UsageError
 
 HELP = "Make a project directory with a source and a target task."
@@ -25,7 +27,7 @@ def _preprocessing(help: str, minimum: float | None = None, maximum: float | Non
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="Directory to make.", metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(help="Directory to make.", metavar="DIR", parser=named_directory)],
     source: Annotated[str, typer.Option(help="Gymnasium id of the source task; 'module:Id' imports the module.")],
     target: Annotated[
         str | None, typer.Option(help="Gymnasium id of the target task.", show_default="the source's")
@@ -126,7 +128,7 @@ def init(
     lines = [f"project {project.root}"]
     lines += [f"  {role}: {project.task(role)} ({spec}; {actions} actions)" for role, (spec, actions) in shapes.items()]
     lines += [f"  comes with corrtool: {artifact}" for artifact in adopted]
-    lines += [f"next: cd {directory} && corrtool {'collect' if pretrained else 'train-dqn'}"]
+    lines += [f"next: cd {shlex.quote(str(directory))} && corrtool {'collect' if pretrained else 'train-dqn'}"]
     Console(quiet=quiet, json=json_output).result(result, lines)
 
 

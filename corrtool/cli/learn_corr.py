@@ -43,7 +43,6 @@ def lines(result: dict[str, Any]) -> list[str]:
         line += f"; the best play test, {result['best_mean_return']:.2f}, came after {result['best_gradient_steps']:,}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
-    return [
-        line,
-        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones",
-    ]
+    if result["best_mean_return"] is None:
+        return [line, "no games chose it; 'corrtool evaluate' plays some"]
+    return [line, "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones"]

@@ -159,6 +159,13 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
+def named_directory(text: str) -> Path:
+    """The directory of an argument; an empty one is the unset variable of a script, not the current directory."""
+    if not text:
+        raise typer.BadParameter("it is empty; name a directory.")
+    return Path(text)
+
+
 def extra(name: str, kind: Any, default: Any, help: str) -> inspect.Parameter:
     """An option that is no setting, such as the name of an input."""
     return inspect.Parameter(
@@ -172,10 +179,15 @@ def extra(name: str, kind: Any, default: Any, help: str) -> inspect.Parameter:
 def with_parameters(
     parameters: list[inspect.Parameter], body: Callable[..., None], name: str, help: str
 ) -> Callable[..., None]:
-    """``body`` as a function with these parameters, which Typer reads."""
+    """``body`` as a function with these parameters, which Typer reads.
 
-    def command(**values: Any) -> None:
-        body(values)
+    It gets the values by name, and the names of those that come from environment variables.
+    """
+    parameters = [*parameters, inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+
+    def command(*, context: typer.Context, **values: Any) -> None:
+        sources = {name: context.get_parameter_source(name) for name in values}
+        body(values, {name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"})
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

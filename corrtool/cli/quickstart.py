@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from corrtool.cli.options import named_directory
 from corrtool.cli.stages import in_another_directory, stage_lines
 from corrtool.settings import load_preset
 
@@ -24,17 +25,27 @@ def add(app: typer.Typer) -> None:
 def quickstart(
     directory: Annotated[
         Path,
-        typer.Argument(help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR"),
+        typer.Argument(
+            help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR", parser=named_directory
+        ),
     ],
     seed: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Seed of everything random.", min=0, max=2**63 - 1, envvar="CORRTOOL_SEED", show_envvar=False
+            help="Seed of everything random.",
+            min=0,
+            max=2**63 - 1,
+            show_default="0",
+            envvar="CORRTOOL_SEED",
+            show_envvar=False,
         ),
-    ] = 0,
+    ] = None,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="CORRTOOL_DEVICE", show_envvar=False)
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:N or mps.", show_default="auto", envvar="CORRTOOL_DEVICE", show_envvar=False
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -49,21 +60,29 @@ def quickstart(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:
     """Runs the stages and compares random play, direct reuse and transfer."""
+    from corrtool.cli.stage_command import project_default, project_seed
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
+    from corrtool.stages.context import StageContext
+    from corrtool.stages.quickstart import open_or_create
     from corrtool.stages.quickstart import quickstart as run_quickstart
 
     console = Console(quiet=quiet, json=json)
-    preset = preset or "quickstart"
-    load_preset(preset)  # a preset that does not exist must not leave a directory behind
+    load_preset(preset or "quickstart")  # before anything is made, as is the device
+    chosen = None if device is None else resolve_device(device)
+    opened = open_or_create(directory)
 
+    preset = preset or project_default(opened, "preset", str, "quickstart")
+    context = StageContext(
+        opened,
+        console,
+        chosen or resolve_device(project_default(opened, "device", str, "auto")),
+        project_seed(opened, seed),
+    )
     console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
     with in_another_directory("DIR"):
         result = run_quickstart(
-            directory,
-            console=console,
-            device=resolve_device(device),
-            seed=seed,
+            context,
             preset=preset,
             from_scratch=from_scratch,
             tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),

@@ -41,11 +41,15 @@ def add_stage(
     stage = settings_class.stage
     extra_names = [parameter.name for parameter in extras]
 
-    def body(values: dict[str, Any]) -> None:
+    def body(values: dict[str, Any], from_environment: set[str]) -> None:
         chosen = {name: values.pop(name) for name in extra_names}
-        given = {field.name: values.pop(field.name) for field in dataclasses.fields(settings_class)}
+        given: dict[str, Any] = {}
+        environment: dict[str, Any] = {}
+        for field in dataclasses.fields(settings_class):
+            layer = environment if field.name in from_environment else given
+            layer[field.name] = values.pop(field.name)
         common = Common(**({"tensorboard": False} | values))
-        context, settings = prepare(common, settings_class, given, chosen)
+        context, settings = prepare(common, settings_class, given, environment, chosen)
         result = work(context, settings, chosen)
         context.console.result(result, _plan_lines(result) if result.get("dry_run") else lines(result))
 
@@ -54,7 +58,11 @@ def add_stage(
 
 
 def prepare(
-    common: Common, settings_class: type[S], given: dict[str, Any], options: dict[str, Any]
+    common: Common,
+    settings_class: type[S],
+    given: dict[str, Any],
+    environment: dict[str, Any],
+    options: dict[str, Any],
 ) -> tuple[StageContext, S]:
     """Opens the project, resolves settings and device. Usage errors come first, then the device, then inputs."""
     from corrtool.project.directory import find_project
@@ -63,11 +71,9 @@ def prepare(
     from corrtool.stages.context import StageContext
 
     project = find_project(common.project)
-    settings = resolve_settings(project, settings_class, common.preset, given, options)
+    settings = resolve_settings(project, settings_class, common.preset, given, environment, options)
     device = resolve_device(common.device or project_default(project, "device", str, "auto"))
-    seed = common.seed if common.seed is not None else project_default(project, "seed", int, 0)
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
+    seed = project_seed(project, common.seed)
     if common.name is not None:
         from corrtool.project.artifacts import check_name
 
@@ -85,17 +91,31 @@ def prepare(
     return context, settings
 
 
+def project_seed(project: Project, given: int | None) -> int:
+    """The seed that was given, or the project's, or 0. Raises :class:`UsageError` when that is out of range."""
+    seed: int = given if given is not None else project_default(project, "seed", int, 0)
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
+    return seed
+
+
 def resolve_settings(
     project: Project,
     settings_class: type[S],
     preset: str | None,
     given: dict[str, Any],
+    environment: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
 ) -> S:
     """The stage's settings for this project, from all their sources. Raises :class:`UsageError`."""
     from corrtool.tasks import probe
 
-    role = given.get("task") or project.stage_values(settings_class.stage).get("task") or _default_role(settings_class)
+    role = (
+        given.get("task")
+        or (environment or {}).get("task")
+        or project.stage_values(settings_class.stage).get("task")
+        or _default_role(settings_class)
+    )
     spec, _ = probe(project.task(role if role in ("source", "target") else "source"))
     return resolve(
         settings_class,
@@ -103,6 +123,7 @@ def resolve_settings(
         state_kind=spec.kind,
         project_values=project.stage_values(settings_class.stage),
         given=given,
+        environment=environment,
         options=options,
     )
 

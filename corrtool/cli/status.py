@@ -56,7 +56,11 @@ def status(
         if run["process"]:
             console.say(f"going on: {run['stage']} {run['name']}, {run['process']}")
         else:
-            console.say(f"unfinished: {run['stage']} {run['name']}; the same command goes on with it: {run['command']}")
+            what = "goes on with it" if run["resumable"] else "begins it again"
+            console.say(f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}")
+
+
+_LEAST_WIDTHS = {"name, made from": 28, "state": len("damaged")}
 
 
 def _table(result: dict[str, Any]) -> Table:
@@ -71,7 +75,7 @@ def _table(result: dict[str, Any]) -> Table:
         padding=(0, 1, 0, 0),
     )
     for column in ("kind", "name, made from", "state", "size", "outcome"):
-        table.add_column(column, overflow="fold", min_width=28 if column.startswith("name") else None)
+        table.add_column(column, overflow="fold", min_width=_LEAST_WIDTHS.get(column))
     for a in result["artifacts"]:
         name = Text(a["name"])
         for use, parent in a["parents"].items():

@@ -89,7 +89,21 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
         raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")
+    if not _well_formed(manifest):
+        raise damaged(path)
     return Artifact(kind, name, path, manifest)
+
+
+def _well_formed(manifest: dict[str, Any]) -> bool:
+    """Whether what is read from a manifest is of its kind: it is read before every byte is checked."""
+    tables = [manifest.get(name) for name in ("parents", "settings", "summary", "network", "states")]
+    counts = [manifest.get(name) for name in ("records", "parameters", "actions")]
+    if not all(table is None or isinstance(table, dict) for table in tables):
+        return False
+    parents = (manifest.get("parents") or {}).values()
+    return all(count is None or type(count) is int for count in counts) and all(
+        isinstance(parent, dict) and {"kind", "name", "sha256"} <= set(parent) for parent in parents
+    )
 
 
 def find_artifacts(root: Path, kind: str) -> list[Artifact]:

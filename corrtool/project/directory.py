@@ -36,12 +36,17 @@ class Project:
             raise ArtifactError(f"{self.root} is no corrtool project", "make one with 'corrtool init DIR …'") from None
         except OSError as error:
             raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # a TOMLDecodeError, wrong bytes, a number of thousands of digits, …
             raise UsageError(f"{path} is no valid TOML: {error}") from None
         known = {*TASK_ROLES, "defaults", *STAGE_SETTINGS}
         for name, value in self._table.items():
-            if name not in known or not isinstance(value, dict):
+            if name not in known:
                 raise UsageError(f"{path} has no section {name!r}", f"it knows {', '.join(sorted(known))}")
+            if not isinstance(value, dict):
+                raise UsageError(f"{path}: {name} is no section", f"write [{name}] above its settings")
         for name in self.defaults:
             if name not in _COMMON_DEFAULTS:
                 raise UsageError(f"[defaults] has no setting {name!r}", f"it knows {', '.join(_COMMON_DEFAULTS)}")
@@ -85,7 +90,8 @@ def check_output(path: Path, flag: str, project: Project) -> None:
         raise UsageError(f"{flag}: cannot write into {parent}", "give it another place")
     inside = parent.resolve() / path.name
     if inside.is_relative_to(project.root) and (
-        inside.name == PROJECT_FILE or inside.relative_to(project.root).parts[0] in ("memories", "weights", "runs")
+        inside.name == PROJECT_FILE
+        or inside.relative_to(project.root).parts[0] in ("memories", "weights", "runs", "report")
     ):
         raise UsageError(f"{flag} {path} is one of the project's own files", "give it another place")
 

@@ -58,6 +58,7 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
                     "stage": record["stage"],
                     "name": record["name"],
                     "command": record["command"],
+                    "resumable": (path.parent / "checkpoint.safetensors").exists(),
                     "process": living_holder(project.root, *record["locks"][0]) if record.get("locks") else None,
                 }
             )

@@ -34,7 +34,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.checkpoints import load_checkpoint, save_checkpoint
 from corrtool.project.directory import Project
-from corrtool.project.files import publish_directory, recover_directory, sweep_partial, write_atomic
+from corrtool.project.files import publish_directory, recover_directory, sha256_of_file, sweep_partial, write_atomic
 from corrtool.project.locks import lock_artifacts
 from corrtool.project.sealed import read_sealed_json, seal_json
 from corrtool.reporting.metrics import MetricsLog
@@ -171,8 +171,9 @@ class Run:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Records the result and drops what only a resumption would need."""
+        self.metrics.sync()
         self.metrics.close()
-        self._write_record("finished", result=result)
+        self._write_record("finished", result=result, metrics_sha256=sha256_of_file(self.metrics.path))
         self.checkpoint_path.unlink(missing_ok=True)
         shutil.rmtree(self.directory / "journal", ignore_errors=True)
         shutil.rmtree(self.directory / "staged.zarr", ignore_errors=True)

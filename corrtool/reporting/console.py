@@ -21,6 +21,7 @@ from rich.table import Table
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
+LEAST_TABLE_WIDTH = 60  # a narrower terminal breaks the lines of a table, where Rich would leave columns out
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Console:
             print(json.dumps(result), flush=True)
         elif not self.quiet:
             if isinstance(lines, Table):
+                out.width = max(out.width, LEAST_TABLE_WIDTH)
                 out.print(lines)
             else:
                 for line in lines:

@@ -18,9 +18,9 @@ class MetricsLog:
 
     def __init__(self, directory: Path, keep_bytes: int = 0, tensorboard: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / "metrics.jsonl"
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(min(keep_bytes, path.stat().st_size))
+        self.path = directory / "metrics.jsonl"
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        self._file.truncate(min(keep_bytes, self.path.stat().st_size))
         self._file.seek(0, os.SEEK_END)
         self._events = _event_writer(directory / "events") if tensorboard else None
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from types import TracebackType
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what goes wrong is said in one line, not in one for each frame
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from corrtool.errors import UsageError
+from corrtool.errors import CorrtoolError, UsageError
 from corrtool.project.files import PARTIAL_SUFFIX, publish_file
 
 FRAMES_PER_SECOND = 15  # Atari's 60 by the usual frame skip of 4
@@ -30,10 +34,12 @@ class GameVideo:
 
     Raises:
         UsageError: the file's name ends in neither ``.mp4`` nor ``.gif``.
+        CorrtoolError: the video could not be written whole; what was there stays.
     """
 
     def __init__(self, path: Path) -> None:
         check_video(path)
+        self._frames = 0
         self._path = path
         self._partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}")
         self._mp4: cv2.VideoWriter | None = None
@@ -53,6 +59,7 @@ class GameVideo:
             if not self._mp4.isOpened():
                 raise UsageError(f"OpenCV cannot write {self._path} here", "choose a .gif")
         self._mp4.write(picture[..., ::-1])
+        self._frames += 1
 
     def __enter__(self) -> GameVideo:
         return self
@@ -60,15 +67,29 @@ class GameVideo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._mp4 is not None:
-            self._mp4.release()
-        if kind is None and self._gif:
+        try:
+            if self._mp4 is not None:
+                self._mp4.release()
+            if kind is None:
+                self._finish()
+                publish_file(self._partial, self._path)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        if self._gif:
             first, *rest = self._gif
             first.save(self._partial, save_all=True, append_images=rest, duration=1000 // FRAMES_PER_SECOND, loop=0)
-        if kind is None:
-            publish_file(self._partial, self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+        elif _frames_in(self._partial) != self._frames:  # OpenCV goes on in silence when the disk is full
+            raise CorrtoolError(f"{self._path} could not be written whole", "see whether the disk is full")
+
+
+def _frames_in(video: Path) -> int:
+    reader = cv2.VideoCapture(str(video))
+    try:
+        return int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+    finally:
+        reader.release()
 
 
 def _compose(panels: list[tuple[str, NDArray[np.uint8]]], caption: str) -> NDArray[np.uint8]:

@@ -16,7 +16,6 @@ from corrtool.config import (
     TrainModelSettings,
 )
 from corrtool.pretrained import PONG, adopt
-from corrtool.project.artifacts import artifact_path
 from corrtool.settings import Settings
 from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext
@@ -83,7 +82,7 @@ class Pipeline:
     def source_agent(self, *, from_scratch: bool) -> SourceAgent:
         """Q_S and F of Pong that come with corrtool, and M_S played with that Q_S; ``from_scratch``, all three learnt here.
 
-        What the project holds already under the names of these artifacts is used.
+        What the project holds already of this is used if it was made with the same settings. Raises :class:`UsageError` otherwise.
         """
         project = self.context.project
         if not from_scratch:
@@ -91,8 +90,6 @@ class Pipeline:
                 adopt(project, kind, PONG)
             self.run("collect", {"task": "source", "policy": f"q:{PONG}"}, name=SOURCE_PLAY)
             return SourceAgent(PONG, PONG, SOURCE_PLAY)
-        if not artifact_path(project.root, "q", SOURCE_DQN).exists():
-            self.run("train-dqn", name=SOURCE_DQN)
-        if not artifact_path(project.root, "model", SOURCE_DQN).exists():
-            self.run("train-model", name=SOURCE_DQN, memory_name=SOURCE_DQN)
+        self.run("train-dqn", name=SOURCE_DQN)
+        self.run("train-model", name=SOURCE_DQN, memory_name=SOURCE_DQN)
         return SourceAgent(SOURCE_DQN, SOURCE_DQN, SOURCE_DQN)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from corrtool.errors import UsageError
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
-from corrtool.reporting.console import Console
 from corrtool.stages.context import StageContext
 from corrtool.stages.pipeline import TARGET_PLAY, Pipeline
 
@@ -19,16 +17,13 @@ TARGET = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
 
 
 def quickstart(
-    directory: Path,
+    context: StageContext,
     *,
-    console: Console,
-    device: torch.device,
-    seed: int,
     preset: str,
     from_scratch: bool,
     tell: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Makes the project and runs the stages; what an earlier quickstart finished in the directory is not done again.
+    """Runs the stages in a project of :func:`open_or_create`; what an earlier quickstart finished there is not done again.
 
     Q_S and F are those that come with corrtool, or are learnt here; the correspondence is learnt here in any case.
 
@@ -38,12 +33,9 @@ def quickstart(
 
     Returns:
         ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return and ci95.
-
-    Raises:
-        UsageError: the directory holds a project with other tasks.
     """
-    project = _open(directory)
-    pipeline = Pipeline(StageContext(project, console, device, seed), preset, tell)
+    project = context.project
+    pipeline = Pipeline(context, preset, tell)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     run("collect", name=TARGET_PLAY)
     learnt = run("learn-corr", **vars(agent), target_memory=TARGET_PLAY)
@@ -65,11 +57,15 @@ def quickstart(
         "source_agent": agent.q,
         "learn_corr": learnt,
         "finetune": finetuned,
-        "notes": [f"Next: cd {directory} && corrtool status", "      corrtool evaluate --video transfer.mp4"],
+        "notes": [
+            f"Next: cd {shlex.quote(str(project.root))} && corrtool status",
+            "      corrtool evaluate --video transfer.mp4",
+        ],
     }
 
 
-def _open(directory: Path) -> Project:
+def open_or_create(directory: Path) -> Project:
+    """The project of a quickstart, made where there is none. Raises :class:`UsageError` if it has other tasks."""
     if not (directory / PROJECT_FILE).exists():
         return create_project(directory, {"source": SOURCE, "target": TARGET}, {})
     project = Project(directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from corrtool.errors import ArtifactError
+from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.directory import Project, check_output
 from corrtool.project.files import write_atomic
 from corrtool.reporting.figures import draw_figures, encode
@@ -36,7 +36,10 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
     """
     if markdown is not None:
         check_output(markdown, "--markdown", project)
+    before = _text_of(markdown) if markdown is not None and append and markdown.exists() else ""
     results = read_results(project)
+    if not results.runs and results.left_out:
+        raise ArtifactError(results.left_out[0], "there is no other finished run to report on")
     if not results.runs:
         raise ArtifactError(
             f"{project.root} has no finished run to report on", "run a stage first, such as 'corrtool train-dqn'"
@@ -50,7 +53,6 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
     write_atomic(folder / "report.html", page(results, pictures, CAPTIONS).encode())
     made = tables(results)
     if markdown is not None:
-        before = markdown.read_text(encoding="utf-8") + "\n" if append and markdown.exists() else ""
         write_atomic(markdown, (before + _as_markdown(results, made)).encode())
     return {
         "report": project.relative(folder / "report.html"),
@@ -58,6 +60,13 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
         "left_out": results.left_out,
         "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in made],
     }
+
+
+def _text_of(markdown: Path) -> str:
+    try:
+        return markdown.read_text(encoding="utf-8") + "\n"
+    except UnicodeDecodeError:
+        raise UsageError(f"--markdown {markdown} holds no UTF-8 text to append to", "give another file") from None
 
 
 def _as_markdown(results: Results, made: list[Table]) -> str:

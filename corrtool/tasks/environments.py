@@ -260,7 +260,10 @@ def _make_single(task: Task) -> gymnasium.Env[Any, Any]:
         )
         return gymnasium.wrappers.TimeLimit(env, math.ceil(p.max_episode_frames / p.frame_skip))
     env = gymnasium.make(task.id, disable_env_checker=True, **task.kwargs)
-    if _is_picture(env.observation_space):
+    is_picture = _is_picture(env.observation_space)
+    if not is_picture and (p.grayscale or p.screen_size is not None):
+        raise UsageError(f"{task.id} shows no pictures", "leave --screen-size and --grayscale out")
+    if is_picture:
         if p.grayscale:
             env = gymnasium.wrappers.GrayscaleObservation(env, keep_dim=True)
         if p.screen_size is not None:

@@ -84,6 +84,8 @@ def test_unknown_environments_and_views_are_refused_by_init(tmp_path: Path, caps
         ["--source", "CartPole-v1", "--target-view", "permute:0,0,1,2"],
         ["--source", "CartPole-v1", "--target", "Acrobot-v1"],
         ["--source", "CartPole-v1", "--frame-skip", "4"],
+        ["--source", "CartPole-v1", "--screen-size", "40"],
+        ["--source", "CartPole-v1", "--grayscale"],
     ):
         assert run_in_process("init", tmp_path / "lab", *flags) in (2, 3), flags
         one_line_error(capsys)
@@ -111,6 +113,9 @@ def test_mistakes_in_corrtool_toml_are_usage_errors(
         "[nowhere]\nx = 1",
         '[defaults]\nseed = "one"',
         "[collect]\nrecords = 1.5",
+        "[[evaluate]]\ngames = 2",
+        "[learn-corr]\nlambda_q = " + "9" * 5_000,
+        "[learn-corr]\nlambda_q = " + "[" * 3_000,
     ):
         (lab / "corrtool.toml").write_text(good + "\n" + text + "\n")
         stage = "collect" if "collect" in text or "defaults" in text else "learn-corr"
@@ -135,6 +140,53 @@ def test_settings_come_from_flag_then_environment_then_project_then_preset(
     monkeypatch.setenv("CORRTOOL_COLLECT_RECORDS", "8")
     assert records() == 8
     assert records("--records", "9") == 9
+
+
+def test_a_flag_comes_before_the_environment_even_where_two_settings_exclude_each_other(
+    pong_lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def length(*flags: str) -> tuple[int | None, int]:
+        assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", "--json", "--name", "x", *flags) == 0
+        settings = json.loads(capsys.readouterr().out)["settings"]
+        return settings["gradient_steps"], settings["epochs"]
+
+    monkeypatch.setenv("CORRTOOL_LEARN_CORR_EPOCHS", "2")
+    assert length() == (None, 2)
+    assert length("--gradient-steps", "5") == (5, 2)
+    monkeypatch.delenv("CORRTOOL_LEARN_CORR_EPOCHS")
+    monkeypatch.setenv("CORRTOOL_LEARN_CORR_GRADIENT_STEPS", "3")
+    assert length() == (3, 1)
+    assert length("--epochs", "9") == (None, 9)
+    assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", "--epochs", 9, "--gradient-steps", 3) == 2
+    assert "--epochs has no effect" in one_line_error(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["quickstart", "", "--preset", "tiny"], ["init", "", "--source", "CartPole-v1"]])
+def test_an_empty_directory_name_is_not_the_current_directory(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_in_process(*arguments) == 2
+    assert "empty" in one_line_error(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_quickstart_reads_the_defaults_of_its_project(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (pong_copy / "corrtool.toml").open("a") as file:
+        file.write('\n[defaults]\ndevice = "cuda:7"\n')
+    assert run_in_process("quickstart", pong_copy) == 4
+    assert "cuda:7" in one_line_error(capsys)
+
+
+@pytest.mark.parametrize("width", ["20", "60"])
+def test_a_narrow_terminal_still_shows_what_is_damaged(
+    pong_copy: Path, width: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = next((pong_copy / "weights" / "corr").glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-9])
+    monkeypatch.setenv("COLUMNS", width)
+    assert run_in_process("status", "-p", pong_copy) == 0
+    assert "damaged" in capsys.readouterr().out
 
 
 def test_dry_run_writes_nothing(cartpole: Callable[..., Path]) -> None:

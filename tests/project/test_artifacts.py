@@ -33,6 +33,25 @@ def save(root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **
     return save_weights(root, kind, name, WEIGHTS, {"created": created, **more})
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"parents": []},
+        {"parents": {"q": 3}},
+        {"parents": {"q": {"name": "x"}}},
+        {"summary": 3},
+        {"network": ["resnet"]},
+        {"parameters": "many"},
+        {"settings": "none"},
+    ],
+)
+def test_a_manifest_whose_parts_are_of_another_kind_is_damaged(tmp_path: Path, more: dict) -> None:
+    save(tmp_path, "odd", **more)
+    with pytest.raises(ArtifactError, match="is damaged"):
+        read_artifact(tmp_path, "q", "odd")
+    assert find_artifacts(tmp_path, "q") == []
+
+
 def memory(root: Path, name: str = "m", **more: object) -> Path:
     """A memory of three files, the first of them empty."""
     path = artifact_path(root, "memory", name)

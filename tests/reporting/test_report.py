@@ -37,6 +37,25 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
     assert run_in_process("report", "-p", pong_copy, "--append", "--markdown", pong_copy / "results.md") == 0
     assert (pong_copy / "results.md").read_text(encoding="utf-8") == written + "\n" + written
     assert run_in_process("report", "-p", pong_copy, "--append") == 2
+    for markdown in (pong_copy / "report" / "report.html", pong_copy / "latin.md"):
+        (pong_copy / "latin.md").write_bytes("Größe".encode("latin-1"))
+        assert run_in_process("report", "-p", pong_copy, "--append", "--markdown", markdown) == 2
+    assert (folder / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_runs_whose_metrics_are_damaged_are_named(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = sorted((pong_copy / "runs").glob("*/*/metrics.jsonl"))
+    evaluation = next(path for path in logs if path.parent.parent.name == "evaluate")
+    evaluation.write_bytes(b"")
+    learning = next(path for path in logs if path.parent.parent.name == "learn-corr")
+    learning.write_text(learning.read_text() + json.dumps({"event": "play_test"}) + "\n")
+    assert run_in_process("report", "-p", pong_copy, "--json") == 0
+    left_out = json.loads(capsys.readouterr().out)["left_out"]
+    assert len(left_out) == 2 and all(any(str(path) in text for text in left_out) for path in (evaluation, learning))
+    for path in logs:
+        path.unlink()
+    assert run_in_process("report", "-p", pong_copy) == 3
+    assert "metrics.jsonl" in capsys.readouterr().err
 
 
 def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:

@@ -1,5 +1,7 @@
 """Videos of games, read back."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -35,6 +37,33 @@ def test_gif(tmp_path: Path) -> None:
         assert film.n_frames == 6
         film.seek(1)
         assert film.convert("L").getpixel((20, 30)) > 200
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from corrtool.errors import CorrtoolError
+from corrtool.reporting.video import GameVideo
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+noise = np.random.default_rng(0)
+try:
+    with GameVideo(Path(sys.argv[1])) as video:
+        for _ in range(40):
+            video.add([("target", noise.integers(0, 256, (84, 84, 3), dtype=np.uint8))], "action: NOOP")
+except (CorrtoolError, OSError) as error:
+    print("refused", error)
+"""
+
+
+@pytest.mark.parametrize("name", ["game.mp4", "game.gif"])
+def test_a_full_disk_keeps_the_video_that_was_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"an older one")
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / name)], capture_output=True, text=True)
+    assert done.stdout.startswith("refused"), done.stderr
+    assert "FFmpeg" not in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"an older one"}
 
 
 @pytest.mark.parametrize("name", ["game.avi", "game"])

@@ -28,12 +28,12 @@ CARTPOLE = {
 }
 
 
-def run(directory: Path, seeds: int) -> tuple[list[str], dict[str, Any]]:
+def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], dict[str, Any]]:
     """Runs the experiment; the stages that ended, in order, and the report's result."""
     ended: list[str] = []
     context = StageContext(open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu"))
     report = reproduce(
-        context, CARTPOLE, preset="tiny", seeds=seeds, from_scratch=True, tell=lambda stage, _: ended.append(stage)
+        context, CARTPOLE, preset=preset, seeds=seeds, from_scratch=True, tell=lambda stage, _: ended.append(stage)
     )
     return ended, report
 
@@ -51,7 +51,9 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
 
     again, second = run(tmp_path / "lab", seeds=2)  # one more seed; what is there stays as it is
     assert made == {path: path.stat().st_mtime_ns for path in made}
-    assert again.count("train-dqn") == 0 and again.count("learn-corr") == 4
+    assert again.count("train-dqn") == 1 and again.count("learn-corr") == 4  # what is done is named, and that is all
+    with pytest.raises(UsageError, match="train-dqn 'source-dqn' exists with other settings"):
+        run(tmp_path / "lab", seeds=1, preset="default")
 
     results = read_results(open_or_create(tmp_path / "lab", CARTPOLE))
     assert [cell.seeds for cell in results.correspondences] == [[0, 1], [0, 1]]
