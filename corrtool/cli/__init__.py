@@ -12,6 +12,7 @@ import typer
 from corrtool import __version__
 from corrtool.cli import (
     collect,
+    doctor,
     evaluate,
     finetune,
     init,
@@ -73,6 +74,7 @@ for _module in (
     reproduce,
     status,
     verify,
+    doctor,
 ):
     _module.add(app)
 

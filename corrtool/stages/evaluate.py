@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from corrtool.config import EvaluateSettings
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError, InterruptedRunError, UsageError
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
 from corrtool.project.artifacts import Artifact, read_artifact
 from corrtool.project.directory import check_output
@@ -202,7 +202,7 @@ def evaluate(
 
 
 def _record(context: StageContext, settings: EvaluateSettings, player: Player, task: Task, path: Path) -> float:
-    """Plays one game and writes it as a video; returns its return."""
+    """Plays one game and writes it as a video; returns its return. Raises :class:`InterruptedRunError`."""
     spec, _ = probe(task)
     correspondence = None if player.corr is None else load_correspondence(player.corr, context.device)
     names = action_names(task)
@@ -215,7 +215,11 @@ def _record(context: StageContext, settings: EvaluateSettings, player: Player, t
             panels.append(("translated to the source", newest_frames(translated, source.spec)[0]))
         game.add(panels, f"action: {names[int(actions[0])]}")
 
-    with GameVideo(path) as game:
+    def poll() -> None:
+        if stop.received is not None:
+            raise InterruptedRunError(stop.received, "the project, but the video")
+
+    with StopSignals() as stop, GameVideo(path) as game:
         (game_return,) = play_games(
             lambda count: Lanes(task, count),
             player.q_values(spec, context.device),
@@ -224,5 +228,6 @@ def _record(context: StageContext, settings: EvaluateSettings, player: Player, t
             random=numpy_generator(context.seed, "video"),
             device=context.device,
             watch=show,
+            poll=poll,
         )
     return game_return

@@ -13,7 +13,7 @@ import pytest
 from conftest import run_corrtool, run_in_process
 
 STAGES = ("collect", "train-dqn", "train-model", "learn-corr", "evaluate", "finetune")
-COMMANDS = ("init", *STAGES, "status", "verify", "quickstart")
+COMMANDS = ("init", *STAGES, "status", "verify", "doctor", "quickstart")
 
 
 def test_help_imports_neither_torch_nor_gymnasium() -> None:

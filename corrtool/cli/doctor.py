@@ -1,0 +1,60 @@
+"""``corrtool doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = (
+    "Try what the stages rely on: packages, devices, Atari games, disk, locks and renames; exit 1 if something fails."
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    app.command("doctor", help=HELP)(doctor)
+
+
+def doctor(
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            "-p",
+            help="Directory whose disk and file system are tried.",
+            show_default="the current directory",
+            envvar="CORRTOOL_PROJECT",
+            show_envvar=False,
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
+) -> None:
+    """Tries each thing and says what came of it."""
+    from dataclasses import asdict
+
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from corrtool import __version__
+    from corrtool.doctor import check_up
+    from corrtool.errors import UsageError
+    from corrtool.reporting.console import Console
+
+    directory = (project or Path()).resolve()
+    if not directory.is_dir():
+        raise UsageError(f"there is no directory {directory}", "name one with --project")
+    checks = list(check_up(directory))
+    works = all(check.works for check in checks)
+    table = Table(title=f"corrtool {__version__}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("what", "works", "found"):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        table.add_row(check.subject, "[green]yes" if check.works else "[red]no", Text(check.says))
+    result = {"corrtool": __version__, "works": works, "checks": [asdict(check) for check in checks]}
+    Console(quiet=quiet, json=json).result(result, table)
+    if not works:
+        raise typer.Exit(1)
