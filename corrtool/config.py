@@ -158,7 +158,9 @@ class TrainDqnSettings(DqnSettings):
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
     memory_records: int = setting(10_000, "newest records to keep as the source memory M_S", minimum=1)
     eval_every: int = setting(
-        20_000, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
+        20_000,
+        "environment steps between play tests, of which the best Q is kept, from --greedy-from on if that is below 1; 0 for none",
+        minimum=0,
     )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:

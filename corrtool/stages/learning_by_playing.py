@@ -173,10 +173,7 @@ def learn_by_playing(
                 }
                 if progress.env_steps // LOG_EVERY_ENV_STEPS > loop.done // LOG_EVERY_ENV_STEPS:
                     _log(run, progress, learner, epsilon, loop.rate, loss)
-                if (
-                    settings.eval_every
-                    and progress.env_steps // settings.eval_every > progress.evaluated_at // settings.eval_every
-                ):
+                if play_test_due(settings, progress):
                     _play_test(run, loop, progress, settings, spec, learner, make_lanes, seed, device)
                 loop.advance(progress.env_steps - loop.done, numbers)
 
@@ -209,6 +206,16 @@ def _log(run: Run, progress: Progress, learner: DqnLearner, epsilon: float, rate
             "env_steps_per_second": rate,
         },
     )
+
+
+def play_test_due(settings: DqnSettings, progress: Progress) -> bool:
+    """Whether the next multiple of ``eval_every`` environment steps is reached; where the average of the weights plays from some
+    step on, there are no play tests before."""
+    if not settings.eval_every:
+        return False
+    if settings.greedy_from < 1 and progress.env_steps < settings.greedy_from * settings.env_steps:
+        return False
+    return progress.env_steps // settings.eval_every > progress.evaluated_at // settings.eval_every
 
 
 def _play_test(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,20 @@ from torch import nn
 
 from corrtool.config import TrainDqnSettings
 from corrtool.stages import learning_by_playing
-from corrtool.stages.learning_by_playing import Progress
+from corrtool.stages.learning_by_playing import Progress, play_test_due
 from corrtool.states import StateSpec
+
+
+def test_play_tests_begin_where_the_average_begins_to_play() -> None:
+    settings = TrainDqnSettings(env_steps=100, eval_every=20, greedy_from=0.5)
+
+    def due(env_steps: int, evaluated_at: int = 0, **more: Any) -> bool:
+        return play_test_due(replace(settings, **more), Progress(env_steps=env_steps, evaluated_at=evaluated_at))
+
+    assert [step for step in range(0, 101, 10) if due(step)] == [50, 60, 70, 80, 90, 100]
+    assert not due(59, evaluated_at=50) and due(61, evaluated_at=50) and not due(79, evaluated_at=61)
+    assert due(20, greedy_from=1.0) and not due(19, greedy_from=1.0)
+    assert not due(100, eval_every=0)
 
 
 def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPatch) -> None:
