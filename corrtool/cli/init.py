@@ -128,7 +128,9 @@ def init(
     lines = [f"project {project.root}"]
     lines += [f"  {role}: {project.task(role)} ({spec}; {actions} actions)" for role, (spec, actions) in shapes.items()]
     lines += [f"  comes with corrtool: {artifact}" for artifact in adopted]
-    lines += [f"next: cd {shlex.quote(str(directory))} && corrtool {'collect' if pretrained else 'train-dqn'}"]
+    lines += [
+        f"next: cd {shlex.quote(str(directory))} && corrtool {'collect --task source --policy q:pong' if pretrained else 'train-dqn'}"
+    ]
     Console(quiet=quiet, json=json_output).result(result, lines)
 
 

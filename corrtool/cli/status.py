@@ -76,10 +76,13 @@ def _table(result: dict[str, Any]) -> Table:
     )
     for column in ("kind", "name, made from", "state", "size", "outcome"):
         table.add_column(column, overflow="fold", min_width=_LEAST_WIDTHS.get(column))
+    known = {a["sha256"] for a in result["artifacts"]}
+    names = {a["name"] for a in result["artifacts"]}
     for a in result["artifacts"]:
         name = Text(a["name"])
         for use, parent in a["parents"].items():
-            name.append(f"\n  {use.replace('_', ' ')} {parent['name']}", style="dim")
+            gone = "" if parent["sha256"] in known else " (not this one)" if parent["name"] in names else " (not here)"
+            name.append(f"\n  {use.replace('_', ' ')} {parent['name']}{gone}", style="dim")
         colour = "green" if a["state"] == "whole" else "red"
         table.add_row(a["kind"], name, f"[{colour}]{a['state']}", _size(a), _outcome(a) or "–")
     return table
@@ -98,9 +101,9 @@ def _outcome(artifact: dict[str, Any]) -> str:
     """What its training came to; a memory says nothing of that kind."""
     summary = artifact["summary"] or {}
     if artifact["kind"] == "model" and "l1_newest" in summary:
-        return f"error {summary['l1_newest']:.3f},\nstill {summary['l1_newest_persistence']:.3f}"
+        return f"error {summary['l1_newest']:.3f};\nif nothing\nmoved {summary['l1_newest_persistence']:.3f}"
     if artifact["kind"] == "q" and summary.get("mean_return_20") is not None:
         return f"mean return\n{summary['mean_return_20']:.1f}"
     if artifact["kind"] == "corr" and summary.get("best_mean_return") is not None:
-        return f"best play test\n{summary['best_mean_return']:.1f}"
+        return f"play test\n{summary['best_mean_return']:.1f}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -77,7 +78,7 @@ def play_tests(results: Results) -> Figure | None:
                 marker=".",
                 label=f"seed {run.seed}",
             )
-        axes.set_title(cell.label, fontsize=9)
+        axes.set_title(_wrapped(cell.label, 48), fontsize=9)
         if (random := results.baselines.get(RANDOM_PLAY)) is not None:
             axes.axhline(random.result["mean_return"], color="grey", linestyle=":", linewidth=1, label=RANDOM_PLAY)
         axes.set_xlim(left=0)
@@ -100,9 +101,14 @@ def losses(results: Results) -> Figure | None:
             if term in lines[-1]:
                 steps = [line["gradient_steps"] for line in lines]
                 axes.plot(
-                    steps, [line[term] for line in lines], color=colour, label=term.replace("_", " "), linewidth=1
+                    steps,
+                    [line[term] for line in lines],
+                    marker="." if len(lines) == 1 else None,
+                    color=colour,
+                    label=term.replace("_", " "),
+                    linewidth=1,
                 )
-        axes.set_title(cell.label, fontsize=9)
+        axes.set_title(_wrapped(cell.label, 48), fontsize=9)
         axes.set_yscale("log")
         _finish(axes, "gradient steps", "loss, unweighted")
     _legend_below(figure, panels)
@@ -123,7 +129,7 @@ def translations(results: Results) -> Figure | None:
             axes.set_title(f"{step:,} steps", fontsize=8)
         for axes in row:
             axes.set_axis_off()
-        row[0].text(-0.06, 0.5, cell.label.replace(", ", "\n", 1), transform=row[0].transAxes, rotation=90,
+        row[0].text(-0.06, 0.5, "\n".join(_wrapped(part, 24) for part in cell.label.split(", ", 1)), transform=row[0].transAxes, rotation=90,
                     fontsize=7, ha="right", va="center")  # fmt: skip
     return figure
 
@@ -142,7 +148,7 @@ def finetuning(results: Results) -> Figure | None:
         games = np.arange(1, length + 1)
         values = np.array([curve[:length] for curve in seeds])
         style = "--" if cell.label in (SCRATCH, REUSE) else "-"
-        named = cell.label + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
+        named = _wrapped(cell.label, 48) + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
         axes.plot(games, values.mean(axis=0), color=colour, label=named, linestyle=style)
         if len(seeds) > 1:
             bands = np.array([bootstrap_interval(values[:, game].tolist()) for game in range(length)])
@@ -192,10 +198,16 @@ def _finish(axes: Axes, x: str, y: str, *, legend: bool = False) -> None:
         axes.legend(fontsize=7, frameon=False)
 
 
+def _wrapped(label: str, width: int) -> str:
+    """A label in lines of at most ``width`` characters; of cells that differ in many settings it names the first ones."""
+    return textwrap.fill(label, width, max_lines=3, placeholder=" …")
+
+
 def _legend_below(figure: Figure, panels: list[Axes]) -> None:
     """One legend for all panels, where it covers no curve."""
     lines = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=6, fontsize=7, frameon=False)
+    columns = int(figure.get_figwidth() / 1.4)  # inches, of the longest label
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
 
 
 def _share_returns(panels: list[Axes]) -> None:

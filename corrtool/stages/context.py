@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import MADE_BY, Artifact, select_artifact
+from corrtool.project.artifacts import MADE_BY, Artifact, find_artifacts, select_artifact
 from corrtool.project.directory import Project
 from corrtool.project.runs import Run, RunRequest, finished_result, open_run
 from corrtool.reporting.console import Console
@@ -107,7 +107,10 @@ class StageContext:
                 return f"it belongs to the {manifest.get('role')} task"
             return None
 
-        made_by = "train-dqn" if kind == "memory" and task.role == "source" else MADE_BY[kind]
+        made_by = MADE_BY[kind]
+        if kind == "memory" and task.role == "source":
+            agents = [a.name for a in find_artifacts(self.project.root, "q") if fits(a.manifest) is None]
+            made_by = f"collect --task source --policy q:{agents[0]}" if agents else "train-dqn"
         return select_artifact(self.project.root, kind, name, fits, wanted, made_by)
 
     def correspondence(self, name: str | None = None) -> Artifact:

@@ -168,8 +168,10 @@ def learn_corr(
                 assert environment_model is not None
                 starts = all_around(correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
                 if len(starts) > 1:
+                    context.console.say(f"learn-corr: looking for the best of {len(starts)} starts")
                     found = start_at_the_best(correspondence, environment_model, target, starts, random)
                     run.metrics.write(0, {"event": "spatial_search", **found})
+                    context.console.say(f"learn-corr: starting at {found['start_degrees']:.1f}°")
             pictures(0)
         with Loop(
             run, context.console, stop, total=total, unit="gradient steps", start=learner.gradient_steps, state=checkpoint
