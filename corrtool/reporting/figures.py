@@ -129,7 +129,8 @@ def translations(results: Results) -> Figure | None:
             axes.set_title(f"{step:,} steps", fontsize=8)
         for axes in row:
             axes.set_axis_off()
-        row[0].text(-0.06, 0.5, "\n".join(_wrapped(part, 24) for part in cell.label.split(", ", 1)), transform=row[0].transAxes, rotation=90,
+        label = "\n".join(_wrapped(part, 24) for part in cell.label.split(", ", 1))
+        row[0].text(-0.06, 0.5, label, transform=row[0].transAxes, rotation=90,
                     fontsize=7, ha="right", va="center")  # fmt: skip
     return figure
 
