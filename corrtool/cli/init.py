@@ -128,9 +128,8 @@ def init(
     lines = [f"project {project.root}"]
     lines += [f"  {role}: {project.task(role)} ({spec}; {actions} actions)" for role, (spec, actions) in shapes.items()]
     lines += [f"  comes with corrtool: {artifact}" for artifact in adopted]
-    lines += [
-        f"next: cd {shlex.quote(str(directory))} && corrtool {'collect --task source --policy q:pong' if pretrained else 'train-dqn'}"
-    ]
+    agents = [f"collect --task source --policy q:{artifact.name}" for artifact in adopted if artifact.kind == "q"]
+    lines += [f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or ['train-dqn'])[0]}"]
     Console(quiet=quiet, json=json_output).result(result, lines)
 
 

@@ -60,7 +60,7 @@ def quickstart(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:
     """Runs the stages and compares random play, direct reuse and transfer."""
-    from corrtool.cli.stage_command import project_default, project_seed
+    from corrtool.cli.stage_command import project_default, project_device, project_seed
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext
@@ -69,16 +69,12 @@ def quickstart(
 
     console = Console(quiet=quiet, json=json)
     load_preset(preset or "quickstart")  # before anything is made, as is the device
-    chosen = None if device is None else resolve_device(device)
+    if device is not None:
+        resolve_device(device)
     opened = open_or_create(directory)
 
     preset = preset or project_default(opened, "preset", str, "quickstart")
-    context = StageContext(
-        opened,
-        console,
-        chosen or resolve_device(project_default(opened, "device", str, "auto")),
-        project_seed(opened, seed),
-    )
+    context = StageContext(opened, console, project_device(opened, device), project_seed(opened, seed))
     console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
     with in_another_directory("DIR"):
         result = run_quickstart(

@@ -51,7 +51,7 @@ def reproduce(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:  # fmt: skip
     """Runs the cells and draws the report."""
-    from corrtool.cli.stage_command import project_default
+    from corrtool.cli.stage_command import project_default, project_device
     from corrtool.experiments import load_experiment
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
@@ -61,13 +61,14 @@ def reproduce(
 
     console = Console(quiet=quiet, json=json)
     load_preset(preset or "default")  # before anything is made, as is the device
-    chosen = None if device is None else resolve_device(device)
+    if device is not None:
+        resolve_device(device)
     table = only_cells(load_experiment(experiment), cell or [])
     opened = open_or_create(project or Path(experiment), table)
 
     preset = preset or project_default(opened, "preset", str, "default")
     console.say(f"{experiment} with the preset {preset}, in {opened.root}")
-    context = StageContext(opened, console, chosen or resolve_device(project_default(opened, "device", str, "auto")))
+    context = StageContext(opened, console, project_device(opened, device))
     with in_another_directory("--project"):
         result = run_experiment(
             context,

@@ -14,6 +14,8 @@ from corrtool.errors import UsageError
 from corrtool.settings import Settings, resolve
 
 if TYPE_CHECKING:
+    import torch
+
     from corrtool.project.directory import Project
     from corrtool.stages.context import StageContext
 
@@ -67,12 +69,11 @@ def prepare(
     """Opens the project, resolves settings and device. Usage errors come first, then the device, then inputs."""
     from corrtool.project.directory import find_project
     from corrtool.reporting.console import Console
-    from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext
 
     project = find_project(common.project)
     settings = resolve_settings(project, settings_class, common.preset, given, environment, options)
-    device = resolve_device(common.device or project_default(project, "device", str, "auto"))
+    device = project_device(project, common.device)
     seed = project_seed(project, common.seed)
     if common.name is not None:
         from corrtool.project.artifacts import check_name
@@ -89,6 +90,13 @@ def prepare(
         tensorboard=common.tensorboard,
     )
     return context, settings
+
+
+def project_device(project: Project, given: str | None) -> torch.device:
+    """The device that was given, or the project's, or the best there is."""
+    from corrtool.runtime import resolve_device
+
+    return resolve_device(given or project_default(project, "device", str, "auto"))
 
 
 def project_seed(project: Project, given: int | None) -> int:

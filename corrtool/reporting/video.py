@@ -7,9 +7,6 @@ import secrets
 from pathlib import Path
 from types import TracebackType
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what goes wrong is said in one line, not in one for each frame
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +36,7 @@ class GameVideo:
 
     def __init__(self, path: Path) -> None:
         check_video(path)
+        _say_it_once()
         self._frames = 0
         self._path = path
         self._partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}")
@@ -82,6 +80,12 @@ class GameVideo:
             first.save(self._partial, save_all=True, append_images=rest, duration=1000 // FRAMES_PER_SECOND, loop=0)
         elif _frames_in(self._partial) != self._frames:  # OpenCV goes on in silence when the disk is full
             raise CorrtoolError(f"{self._path} could not be written whole", "see whether the disk is full")
+
+
+def _say_it_once() -> None:
+    """A disk that is full is said in our one line, not by OpenCV and FFmpeg for every frame."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _frames_in(video: Path) -> int:

@@ -9,8 +9,9 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.directory import Project, check_output
 from corrtool.project.files import write_atomic
 from corrtool.reporting.figures import draw_figures, encode
-from corrtool.reporting.page import Table, page, tables, title
+from corrtool.reporting.page import page
 from corrtool.reporting.results import Results, read_results
+from corrtool.reporting.tables import Table, tables, title
 
 CAPTIONS = {
     "source-agent": "Learning the source task: mean return of the last 20 training games (ε-greedy).",

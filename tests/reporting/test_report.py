@@ -13,8 +13,8 @@ from conftest import run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
-from corrtool.reporting.page import command_without_project, finetuning_in_the_paper, in_the_paper
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, read_results
+from corrtool.reporting.tables import command_without_project, finetuning_in_the_paper, in_the_paper
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:

@@ -42,6 +42,7 @@ def test_gif(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
+import cv2  # as in a stage, where pictures and emulators have it before
 import numpy as np
 from corrtool.errors import CorrtoolError
 from corrtool.reporting.video import GameVideo
