@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -43,7 +44,8 @@ class Settings:
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, hints[field.name], getattr(self, field.name)))
+            value = _checked(field, hints[field.name], getattr(self, field.name), flag_name(field.name))
+            object.__setattr__(self, field.name, value)
         self.check()
 
     def check(self) -> None:
@@ -67,9 +69,14 @@ def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
 
-def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
-    """The value in its declared type, or :class:`UsageError` naming the flag."""
-    name, kinds = flag_name(field.name), get_args(hint) if get_origin(hint) is not Literal else ()
+def variable_name(stage: str, field_name: str) -> str:
+    """``learn-corr``, ``lambda_q`` → ``CORRTOOL_LEARN_CORR_LAMBDA_Q``."""
+    return f"CORRTOOL_{stage}_{field_name}".upper().replace("-", "_")
+
+
+def _checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) -> Any:
+    """The value in its declared type, or :class:`UsageError` about ``name``."""
+    kinds = get_args(hint) if get_origin(hint) is not Literal else ()
     if value is None:
         if type(None) in kinds:
             return None
@@ -142,26 +149,34 @@ def resolve(
 
     Raises:
         UsageError: an unknown name, a wrong type, a value out of its range, or one that was given and would have no effect; the
-            message names the flag.
+            message names the flag, or where else the value was said.
     """
-    names = {field.name for field in dataclasses.fields(settings_class)}
+    stage = settings_class.stage
+    fields, hints = {field.name: field for field in dataclasses.fields(settings_class)}, get_type_hints(settings_class)
     values: dict[str, Any] = {}
-    section = load_preset(preset).get(settings_class.stage, {})
+    section = load_preset(preset).get(stage, {})
     own = {key: value for key, value in section.items() if not isinstance(value, dict)}
     given, environment = (
         {name: value for name, value in layer.items() if value is not None} for layer in (given, environment or {})
     )
-    for layer in (own, section.get(state_kind, {}), project_values, environment, given):
-        if "epochs" in layer and "gradient_steps" in names:
+    layers: list[tuple[dict[str, Any], Callable[[str], str]]] = [
+        (own, flag_name),
+        (section.get(state_kind, {}), flag_name),
+        (project_values, lambda name: f"[{stage}] {name} in corrtool.toml"),
+        (environment, lambda name: variable_name(stage, name)),
+        (given, flag_name),
+    ]
+    for layer, called in layers:
+        if "epochs" in layer and "gradient_steps" in fields:
             values["gradient_steps"] = None  # or those of a lower layer would come first
         for key, value in layer.items():
             name = key.replace("-", "_")
-            if name not in names:
+            if name not in fields:
                 raise UsageError(
-                    f"[{settings_class.stage}] has no setting {key!r}",
-                    f"see 'corrtool {settings_class.stage} --help' for its settings",
+                    f"[{stage}] has no setting {key!r}",
+                    f"see 'corrtool {stage} --help' for its settings",
                 )
-            values[name] = value
+            values[name] = _checked(fields[name], hints[name], value, called(name))
     settings = settings_class(**values)
     for name, why in settings.without_effect(state_kind, options or {}).items():
         if name in given:

@@ -338,6 +338,19 @@ class TestWithoutEffect:
         settings = resolved(stage, kind=kind, **given)
         assert {name: getattr(settings, name) for name in given} == given
 
+    def test_a_bad_value_is_blamed_on_where_it_was_said(self) -> None:
+        def settings(project: dict[str, Any], environment: dict[str, Any], given: dict[str, Any]) -> None:
+            layers = {"project_values": project, "environment": environment, "given": given}
+            resolve(LearnCorrSettings, preset="default", state_kind="image", **layers)
+
+        for layers, where in [
+            (({"batch-size": 0}, {}, {}), r"\[learn-corr\] batch_size in corrtool.toml is 0"),
+            (({}, {"batch_size": 0}, {}), "CORRTOOL_LEARN_CORR_BATCH_SIZE is 0"),
+            (({}, {}, {"batch_size": 0}), "--batch-size is 0"),
+        ]:
+            with pytest.raises(UsageError, match=where):
+                settings(*layers)
+
     def test_finetuning_has_one_epsilon_at_a_time(self) -> None:
         def settings(from_scratch: bool, **given: float) -> FinetuneSettings:
             options = {"from_scratch": from_scratch}

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -111,9 +112,8 @@ def run(arguments: Sequence[str]) -> int:
             error,
         )
     except Exception as error:
-        message = getattr(error, "format_message", None)  # an error of Typer's own parser
-        if message is not None:
-            text = message().replace("Value error, ", "")
+        if hasattr(error, "format_message"):  # an error of Typer's own parser
+            text = _parsers_words(error)
             return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
             return _fail(
@@ -126,6 +126,17 @@ def run(arguments: Sequence[str]) -> int:
             1,
             error,
         )
+
+
+def _parsers_words(error: Any) -> str:
+    """What the parser found wrong, and the environment variable where the value comes from one."""
+    text: str = error.format_message().replace("Value error, ", "")
+    option, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    if option is None or context is None or not option.envvar or option.envvar in text:
+        return text
+    if getattr(context.get_parameter_source(option.name), "name", "") != "ENVIRONMENT":
+        return text
+    return f"{text.removesuffix('.')}; this is the value of {option.envvar}"
 
 
 def _fail(message: str, code: int, error: BaseException) -> int:

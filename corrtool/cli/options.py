@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from corrtool.settings import PRESETS, Settings, flag_name
+from corrtool.settings import PRESETS, Settings, flag_name, variable_name
 
 COMMON = "Common options"
 
@@ -125,7 +125,7 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
         info = typer.Option(
             f"{flag}/{off}" if kind is bool else flag,
             help=_sentence(field.metadata["help"]),
-            envvar=f"CORRTOOL_{settings_class.stage}_{field.name}".upper().replace("-", "_"),
+            envvar=variable_name(settings_class.stage, field.name),
             show_default=_shown(field.default),
             show_envvar=False,
         )

@@ -142,6 +142,21 @@ def test_settings_come_from_flag_then_environment_then_project_then_preset(
     assert records("--records", "9") == 9
 
 
+def test_a_bad_environment_variable_is_named(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = cartpole()
+    for variable, value in [
+        ("CORRTOOL_COLLECT_RECORDS", "many"),
+        ("CORRTOOL_COLLECT_RECORDS", "0"),
+        ("CORRTOOL_SEED", "-1"),
+    ]:
+        with monkeypatch.context() as environment:
+            environment.setenv(variable, value)
+            assert run_in_process("collect", "-p", lab) == 2
+            assert one_line_error(capsys).count(variable) == 1
+
+
 def test_a_flag_comes_before_the_environment_even_where_two_settings_exclude_each_other(
     pong_lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
