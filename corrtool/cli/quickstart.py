@@ -60,7 +60,7 @@ def quickstart(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:
     """Runs the stages and compares random play, direct reuse and transfer."""
-    from corrtool.cli.stage_command import project_default, project_device, project_seed
+    from corrtool.project.defaults import project_default, project_device, project_seed
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext

@@ -51,8 +51,8 @@ def reproduce(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
 ) -> None:  # fmt: skip
     """Runs the cells and draws the report."""
-    from corrtool.cli.stage_command import project_default, project_device
     from corrtool.experiments import load_experiment
+    from corrtool.project.defaults import project_default, project_device
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext

@@ -186,9 +186,14 @@ def _correspondence_label(run: FinishedRun) -> str:
     s = run.settings
     weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
     words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
+    if words == "CycleGAN" and s["cycle_loss"] != "printed":
+        words = None
     shown = ", ".join(f"{weight:g}" for weight in weights)
     kind = run.result.get("generator") or s["generator"]
-    return f"{kind}, {words or 'λ'} ({shown})"
+    from_where = (
+        f", from {s['angle_init']:g}°" if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None else ""
+    )
+    return f"{kind}, {words or 'λ'} ({shown}){from_where}"
 
 
 def _agent_label(run: FinishedRun) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from corrtool.experiments import experiment_of
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
+from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, Results
 from corrtool.statistics import Interval, TransferMetrics, interval_over_games, transfer_metrics
 
 THRESHOLDS = (0.0, 10.0, 18.0)
@@ -162,10 +162,8 @@ def _zero_shot(results: Results) -> Table:
     rows = []
     experiment = experiment_of(results.project)
     for name, run in results.baselines.items():
-        rows.append([name, "–", "–", _interval(interval_over_games(run.result["returns"])), "–", "–", "–", "–"])
+        rows.append([name, "–", "–", _interval(interval_over_games(run.result["returns"])), *["–"] * 5])
     for cell in results.correspondences:
-        best = [run.result["best_mean_return"] for run in cell.runs if run.result["best_mean_return"] is not None]
-        angles = [run.result["angle_degrees"] for run in cell.runs if run.result["angle_degrees"] is not None]
         zero_shot = cell.zero_shot()
         each = [
             "–" if evaluation is None else f"{evaluation.result['mean_return']:.1f}" for evaluation in cell.evaluations
@@ -177,8 +175,8 @@ def _zero_shot(results: Results) -> Table:
                 f"{cell.runs[0].result['gradient_steps']:,}",
                 "–" if zero_shot is None else _interval(zero_shot),
                 ", ".join(each),
-                ", ".join(f"{value:.1f}" for value in best) + ("; " if best and angles else "")
-                + ", ".join(f"{angle:.2f}°" for angle in angles),
+                ", ".join(map(play_tests, cell.runs)),
+                ", ".join(map(angles, cell.runs)),
                 _duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
                 in_the_paper(experiment, cell),
             ]
@@ -191,15 +189,33 @@ def _zero_shot(results: Results) -> Table:
             "gradient steps",
             "fresh games",
             "each seed",
-            "best play test; angle",
+            "play tests: best, last",
+            "angle: start → best",
             "wall time a seed",
             "in the paper",
         ],
         rows,
         "Fresh games chose nothing. Intervals are 95 %, over seeds where there are several and over games otherwise. "
-        "The best play test chose the checkpoint and is therefore too good. The paper's numbers are read off its figures: play tests "
-        "of one training.",
+        "The best play test chose the checkpoint that plays them, and is therefore too good. The angle is where the search began to "
+        "learn, or 0° where there is none, and that of this checkpoint. The paper's numbers are read off its figures: play tests of "
+        "one training.",
     )
+
+
+def play_tests(run: FinishedRun) -> str:
+    """The mean returns of the best play test and of the last one."""
+    means = [test["mean_return"] for test in run.metrics("play_test")]
+    return f"{max(means):.1f}, {means[-1]:.1f}" if means else "–"
+
+
+def angles(run: FinishedRun) -> str:
+    """Where the rotation of the generator began and where it was when it played best."""
+    if run.result["angle_degrees"] is None:
+        return "–"
+    searches = run.metrics("spatial_search")
+    start = searches[-1]["start_degrees"] if searches else run.settings["angle_init"]
+    end = run.result["best_angle_degrees"]
+    return f"{start:.0f}° → {run.result['angle_degrees'] if end is None else end:.2f}°"
 
 
 def in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
@@ -255,7 +271,8 @@ def _transfer(results: Results) -> Table:
         ],
         rows,
         "Means over seeds. 'To 18': until the mean of 20 games reached 18, counting at least 20 games; in brackets the "
-        "environment steps, and the share of them that learning from scratch needs beyond that. A dash: not reached by all seeds.",
+        "environment steps, and the share of them that learning from scratch needs beyond that. A dash: not reached by all seeds. Not "
+        "counted: the random play on the target, and the play tests there, from which a correspondence was learnt and chosen.",
     )
 
 
@@ -287,11 +304,14 @@ def _lineage(results: Results) -> Table:
                 str(run.seed),
                 parents or "–",
                 command_without_project(run.record["command"]),
+                run.record["machine"].get("commit") or "–",
                 _duration(run.seconds),
             ]
         )
     return Table(
-        "Runs and what they were made from", ["stage", "name", "seed", "made from", "command", "wall time"], rows
+        "Runs and what they were made from",
+        ["stage", "name", "seed", "made from", "command", "commit", "wall time"],
+        rows,
     )
 
 

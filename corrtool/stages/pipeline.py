@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from corrtool.cli.stage_command import resolve_settings
 from corrtool.config import (
     CollectSettings,
     EvaluateSettings,
@@ -16,6 +15,7 @@ from corrtool.config import (
     TrainModelSettings,
 )
 from corrtool.pretrained import PONG, adopt
+from corrtool.project.defaults import resolve_settings
 from corrtool.settings import Settings
 from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext

@@ -14,7 +14,7 @@ from conftest import run_in_process
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, read_results
-from corrtool.reporting.tables import command_without_project, finetuning_in_the_paper, in_the_paper
+from corrtool.reporting.tables import angles, command_without_project, finetuning_in_the_paper, in_the_paper, play_tests
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
@@ -70,6 +70,26 @@ def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
     assert finetuning_in_the_paper(experiment, Cell(SCRATCH)).startswith("0 after 79 games")
     assert finetuning_in_the_paper(experiment, Cell("affine, λ (0, 0, 10)")) == "–"
     assert finetuning_in_the_paper(None, Cell(REUSE)) == "–"
+
+
+def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) -> None:
+    lines = [
+        {"event": "spatial_search", "start_degrees": 87.0},
+        {"event": "play_test", "mean_return": -3.0},
+        {"event": "play_test", "mean_return": 20.0},
+        {"event": "play_test", "mean_return": -21.0},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = {"angle_degrees": 45.0, "best_angle_degrees": 90.0}
+    record = {"result": result, "settings": {"angle_init": 5.0}}
+    run = FinishedRun("learn-corr", "mine", tmp_path, record)
+    assert (play_tests(run), angles(run)) == ("20.0, -21.0", "87° → 90.00°")
+    (tmp_path / "metrics.jsonl").write_text("")
+    result["best_angle_degrees"] = None
+    run = FinishedRun("learn-corr", "mine", tmp_path, record)  # neither a search nor a play test
+    assert (play_tests(run), angles(run)) == ("–", "5° → 45.00°")
+    result["angle_degrees"] = None
+    assert angles(run) == "–"
 
 
 @pytest.mark.parametrize(

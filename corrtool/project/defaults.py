@@ -1,0 +1,68 @@
+"""What a project, its ``corrtool.toml`` and a preset say where a command leaves something open: settings, seed and device."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+
+from corrtool.errors import UsageError
+from corrtool.project.directory import Project
+from corrtool.runtime import resolve_device
+from corrtool.settings import Settings, resolve
+from corrtool.tasks import probe
+
+S = TypeVar("S", bound=Settings)
+
+
+def project_device(project: Project, given: str | None) -> torch.device:
+    """The device that was given, or the project's, or the best there is."""
+    return resolve_device(given or project_default(project, "device", str, "auto"))
+
+
+def project_seed(project: Project, given: int | None) -> int:
+    """The seed that was given, or the project's, or 0. Raises :class:`UsageError` when that is out of range."""
+    seed: int = given if given is not None else project_default(project, "seed", int, 0)
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
+    return seed
+
+
+def resolve_settings(
+    project: Project,
+    settings_class: type[S],
+    preset: str | None,
+    given: dict[str, Any],
+    environment: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+) -> S:
+    """The stage's settings for this project, from all their sources. Raises :class:`UsageError`."""
+    role = (
+        given.get("task")
+        or (environment or {}).get("task")
+        or project.stage_values(settings_class.stage).get("task")
+        or _default_role(settings_class)
+    )
+    spec, _ = probe(project.task(role if role in ("source", "target") else "source"))
+    return resolve(
+        settings_class,
+        preset=preset or project_default(project, "preset", str, "default"),
+        state_kind=spec.kind,
+        project_values=project.stage_values(settings_class.stage),
+        given=given,
+        environment=environment,
+        options=options,
+    )
+
+
+def _default_role(settings_class: type[Settings]) -> str:
+    field = settings_class.__dataclass_fields__.get("task")
+    return "source" if field is None else str(field.default)
+
+
+def project_default(project: Project, name: str, kind: type, default: Any) -> Any:
+    """A value of ``[defaults]`` in ``corrtool.toml``. Raises :class:`UsageError` when it has the wrong type."""
+    value = project.defaults.get(name, default)
+    if type(value) is not kind:
+        raise UsageError(f"[defaults] {name} is {value!r}", f"give it {'a text' if kind is str else 'a whole number'}")
+    return value
