@@ -6,6 +6,8 @@ Exit codes (docs/cli.md): 0 done, 1 failed, 2 usage, 3 artifact missing, damaged
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class CorrtoolError(Exception):
     """A failure that is reported as one line on stderr. ``hint`` says what to do about it."""
@@ -26,6 +28,18 @@ class UsageError(CorrtoolError):
     """The command, its settings or ``corrtool.toml`` ask for something that makes no sense."""
 
     exit_code = 2
+
+
+class UntrustedImportError(UsageError):
+    """A project names an environment whose code lies outside the installed packages."""
+
+    def __init__(self, identifier: str, origin: Path) -> None:
+        self.identifier, self.origin = identifier, origin
+        module = identifier.partition(":")[0].partition(".")[0]
+        super().__init__(
+            f"the environment {identifier} runs code in {origin}, outside the installed packages",
+            f"if you trust it, answer y in a terminal or set CORRTOOL_TRUST={module}",
+        )
 
 
 class ArtifactError(CorrtoolError):

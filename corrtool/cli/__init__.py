@@ -26,7 +26,7 @@ from corrtool.cli import (
     train_model,
     verify,
 )
-from corrtool.errors import CorrtoolError
+from corrtool.errors import CorrtoolError, UntrustedImportError
 
 app = typer.Typer(
     name="corrtool",
@@ -97,6 +97,10 @@ def run(arguments: Sequence[str]) -> int:
                 "corrtool: interrupted; what had finished is kept, run the same command again to go on", file=sys.stderr
             )
         return code if isinstance(code, int) else 0
+    except UntrustedImportError as error:
+        if sys.stdin.isatty() and sys.stderr.isatty() and _asked_to_trust(error):
+            return run(arguments)
+        return _fail(str(error), error.exit_code, error)
     except CorrtoolError as error:
         return _fail(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
@@ -128,6 +132,17 @@ def run(arguments: Sequence[str]) -> int:
         )
 
 
+def _asked_to_trust(error: UntrustedImportError) -> bool:
+    from corrtool.reporting.console import printable
+    from corrtool.tasks.trust import trust
+
+    question = f"{error.message}. Run it, now and whenever it is named?"
+    if not typer.confirm(f"corrtool: {printable(question)}", err=True):
+        return False
+    trust(error.identifier)
+    return True
+
+
 def _parsers_words(error: Any) -> str:
     """What the parser found wrong, and the environment variable where the value comes from one."""
     text: str = error.format_message().replace("Value error, ", "")
@@ -144,5 +159,7 @@ def _fail(message: str, code: int, error: BaseException) -> int:
         import traceback
 
         traceback.print_exception(error)
-    print(f"corrtool: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    from corrtool.reporting.console import printable
+
+    print(f"corrtool: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
     return code

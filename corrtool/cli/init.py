@@ -93,6 +93,7 @@ def init(
     from corrtool.reporting.console import Console
     from corrtool.stages.context import require_same_actions
     from corrtool.tasks import parse_task, probe
+    from corrtool.tasks.trust import trust
 
     tables: dict[str, dict[str, Any]] = {}
     copies: dict[str, Path] = {}
@@ -109,6 +110,7 @@ def init(
     shapes, digests = {}, {}
     for role, table in tables.items():
         local = {**table, "views": [_original(view, copies) for view in table["views"]]}
+        trust(table["id"])  # whoever types the name of a module wants it
         task = parse_task(role, local, Path())
         shapes[role], digests[role] = probe(task), task.sha256
     require_same_actions(shapes["source"][1], shapes["target"][1])

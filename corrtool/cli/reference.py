@@ -23,6 +23,11 @@ holds in your project. `quickstart` and `reproduce` run stages with what the pre
 
 **Which project:** `--project`, else `$CORRTOOL_PROJECT`, else the nearest parent directory with a `corrtool.toml`.
 
+**Environments of your own:** the id `module:Id` imports `module`, which runs its code. Installed packages are trusted, and so is
+what you name yourself in `corrtool init`. A project that came from elsewhere and names code outside the installed packages asks in
+a terminal, and fails otherwise, unless `CORRTOOL_TRUST` holds the module's name (several with commas). Nothing else in a project is
+ever executed or unpickled. Symbolic links that lead out of the project are refused.
+
 **Running a command again:** finished with the same settings, seed and inputs: it says so and exits with 0. Interrupted: it
 goes on from its last checkpoint. Other settings under the same name: refused; choose another `--name`, or `--overwrite`.
 

@@ -68,8 +68,12 @@ def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from corrtool.reporting.console import printable
+
     table = Table(
-        title=Text(f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}"),
+        title=Text(
+            printable(f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}")
+        ),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

@@ -25,13 +25,18 @@ def verify(
 ) -> None:
     """Compares every artifact with its checksums."""
     from corrtool.project.directory import find_project
-    from corrtool.project.overview import describe_artifacts
+    from corrtool.project.overview import damaged_runs, describe_artifacts
     from corrtool.reporting.console import Console
 
-    artifacts = describe_artifacts(find_project(project))
-    damaged = [problem for artifact in artifacts for problem in artifact["problems"]]
+    opened = find_project(project)
+    artifacts, runs = describe_artifacts(opened), damaged_runs(opened)
+    damaged = [problem for artifact in artifacts for problem in artifact["problems"]] + runs
     whole = sum(not artifact["problems"] for artifact in artifacts)
-    lines = [*damaged, f"{whole} of {len(artifacts)} artifacts are whole"]
-    Console(quiet=quiet, json=json).result({"artifacts": len(artifacts), "whole": whole, "damaged": damaged}, lines)
+    lines = [
+        *damaged,
+        f"{whole} of {len(artifacts)} artifacts are whole" + (f", {len(runs)} runs are damaged" if runs else ""),
+    ]
+    result = {"artifacts": len(artifacts), "whole": whole, "damaged": damaged}
+    Console(quiet=quiet, json=json).result(result, lines)
     if damaged:
         raise typer.Exit(3)

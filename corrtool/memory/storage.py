@@ -15,14 +15,18 @@ import zarr
 import zarr.errors
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.storage import MemoryStore
 
 from corrtool.errors import ArtifactError
 from corrtool.memory.replay import FIELDS, MemoryRows
+from corrtool.project.artifacts import check_files
+from corrtool.project.files import sha256_of_file, sync_file
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
 CHUNK_BYTES = 1 << 20
 FIELD_CHUNK_ROWS = 1 << 16
+_MOST_COMPRESSION = 100_000  # zeros take a 30,000th
 
 
 class MemoryWriter:
@@ -33,17 +37,16 @@ class MemoryWriter:
     """
 
     def __init__(self, path: Path, spec: StateSpec, lanes: int, state: dict[str, Any] | None = None) -> None:
-        self.spec, self.lanes = spec, lanes
-        dtype = np.dtype(str(spec.frame_dtype).removeprefix("torch."))
-        frame_bytes = int(np.prod(spec.frame_shape)) * dtype.itemsize
-        self._chunk_rows = lanes * max(1, CHUNK_BYTES // (frame_bytes * lanes))
+        self._path, self.spec, self.lanes = path, spec, lanes
+        self._files: dict[str, str] = {} if state is None else dict(state["files"])
+        self._chunk_rows = _chunk_rows(spec, lanes)
         self._frames: Any
         self._pending: list[NDArray[Any]] = []
         self._fields: dict[str, list[NDArray[Any]]] = {name: [] for name in FIELDS}
         self.records = 0
-        if state is not None and (path / "frames").exists():
-            self._group = zarr.open_group(path, mode="r+")
-            self._frames = self._group["frames"]
+        if state is not None:
+            check_files(path, self._files)
+            self._group, self._frames = _open_staged(path, spec, lanes)
             self._frames.resize((int(state["rows_on_disk"]), *spec.frame_shape))
             if len(state["pending"]):
                 self._pending.append(state["pending"])
@@ -56,14 +59,7 @@ class MemoryWriter:
             self.records = int(state["fields"]["valid"].sum())
             return
         self._group = zarr.open_group(path, mode="w")
-        self._frames = self._group.create_array(
-            "frames",
-            shape=(0, *spec.frame_shape),
-            chunks=(self._chunk_rows, *spec.frame_shape),
-            dtype=dtype,
-            compressors=[ZstdCodec(level=3, checksum=True)],
-            config={"write_empty_chunks": True},
-        )
+        self._frames = _create_frames(self._group, spec, lanes, 0)
 
     def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
         """Adds a slot with what is seen now, (lanes, *frame_shape); see :meth:`ReplayMemory.open_slot`."""
@@ -95,10 +91,21 @@ class MemoryWriter:
         self._frames.resize((start + len(frames), *self.spec.frame_shape))
         self._frames[start:] = frames
 
+    @property
+    def _chunks(self) -> int:
+        """How many whole chunks of frames are on disk."""
+        return int(self._frames.shape[0]) // self._chunk_rows
+
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold besides the chunks on disk."""
+        """What a checkpoint must hold besides the chunks on disk, which are durable from here on."""
+        chunks = ("/".join(["frames", "c", str(n), *["0"] * len(self.spec.frame_shape)]) for n in range(self._chunks))
+        for name in ("zarr.json", *chunks):
+            if name not in self._files:
+                sync_file(self._path / name, self._path)
+                self._files[name] = sha256_of_file(self._path / name)
         empty = np.zeros((0, *self.spec.frame_shape), self._frames.dtype)
         return {
+            "files": dict(self._files),
             "rows_on_disk": int(self._frames.shape[0]),
             "pending": np.concatenate([empty, *self._pending]),
             "fields": {name: np.concatenate(parts) for name, parts in self._fields.items()},
@@ -113,18 +120,53 @@ class MemoryWriter:
         return _description(self.spec, self.lanes, self.records, int(self._frames.shape[0]))
 
 
+def _open_staged(path: Path, spec: StateSpec, lanes: int) -> tuple[Any, Any]:
+    """The group of an interrupted writer and its frames. Raises :class:`ArtifactError`."""
+    try:
+        group = zarr.open_group(path, mode="r+")
+        frames: Any = group["frames"]
+        described = _create_frames(zarr.open_group(MemoryStore(), mode="w"), spec, lanes, frames.shape[0])
+        if frames.metadata != described.metadata:
+            raise ValueError("its frames are others")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ArtifactError(f"{path} is damaged ({' '.join(str(error).split())})", "use --overwrite") from None
+    return group, frames
+
+
+def _frame_dtype(spec: StateSpec) -> np.dtype[Any]:
+    return np.dtype(str(spec.frame_dtype).removeprefix("torch."))
+
+
+def _chunk_rows(spec: StateSpec, lanes: int) -> int:
+    """Rows of a chunk of frames: whole slots, of some 1 MB in all."""
+    frame_bytes = int(np.prod(spec.frame_shape)) * _frame_dtype(spec).itemsize
+    return lanes * max(1, CHUNK_BYTES // (frame_bytes * lanes))
+
+
+def _create_frames(group: Any, spec: StateSpec, lanes: int, rows: int) -> Any:
+    chunk = _chunk_rows(spec, lanes), *spec.frame_shape
+    return _create_array(group, "frames", (rows, *spec.frame_shape), chunk, _frame_dtype(spec))
+
+
+def _create_field(group: Any, name: str, rows: int) -> Any:
+    return _create_array(group, name, (rows,), (max(1, min(rows, FIELD_CHUNK_ROWS)),), np.dtype(FIELDS[name]))
+
+
+def _create_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        compressors=[ZstdCodec(level=3, checksum=True)],
+        config={"write_empty_chunks": True},
+        overwrite=True,
+    )
+
+
 def _write_fields(group: Any, fields: dict[str, NDArray[Any]]) -> None:
     for name, values in fields.items():
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            chunks=(min(len(values), FIELD_CHUNK_ROWS),),
-            dtype=values.dtype,
-            compressors=[ZstdCodec(level=3, checksum=True)],
-            config={"write_empty_chunks": True},
-            overwrite=True,
-        )
-        array[:] = values
+        _create_field(group, name, len(values))[:] = values
 
 
 def _description(spec: StateSpec, lanes: int, records: int, rows: int) -> dict[str, Any]:
@@ -147,23 +189,40 @@ def read_rows(path: Path, manifest: dict[str, Any]) -> MemoryRows:
     Raises:
         ArtifactError: the arrays are not what the manifest says.
     """
-    spec = StateSpec.from_json(manifest["states"])
-    rows, lanes = int(manifest["rows"]), int(manifest["lanes"])
-    dtype = str(spec.frame_dtype).removeprefix("torch.")
     try:
-        group = zarr.open_group(path, mode="r")
-        frames: Any = group["frames"]
-        fields: dict[str, Any] = {name: group[name] for name in FIELDS}
-        if frames.shape != (rows, *spec.frame_shape) or str(frames.dtype) != dtype or rows % lanes:
-            raise ArtifactError(
-                f"{path} does not hold the frames that its manifest describes",
-                "collect it again with --overwrite",
-            )
-        for name, kind in FIELDS.items():
-            if fields[name].shape != (rows,) or fields[name].dtype != np.dtype(kind):
-                raise ArtifactError(
-                    f"{path}/{name} is not what its manifest describes", "collect it again with --overwrite"
-                )
-        return MemoryRows(spec, lanes, frames[:], {name: array[:] for name, array in fields.items()})
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        spec = StateSpec.from_json(manifest["states"])
+        rows, lanes = int(manifest["rows"]), int(manifest["lanes"])
+        if rows < 0 or lanes < 1 or rows % lanes or min(spec.frame_shape) < 1:
+            raise ValueError(f"{rows} rows of {lanes} lanes")
+        group, described = zarr.open_group(path, mode="r"), zarr.open_group(MemoryStore(), mode="w")
+        arrays: dict[str, Any] = {name: group[name] for name in ("frames", *FIELDS)}
+        written = {name: _create_field(described, name, rows) for name in FIELDS}
+        written["frames"] = _create_frames(described, spec, lanes, rows)
+        for name, array in arrays.items():
+            _check_array(path / name, array, written[name])
+        fields = {name: arrays[name][:] for name in FIELDS}
+        return MemoryRows(spec, lanes, arrays["frames"][:], fields)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ArtifactError(f"{path} cannot be read as Zarr ({' '.join(str(error).split())})") from None
+
+
+def _check_array(path: Path, array: Any, written: Any) -> None:
+    """Whether an array is what :class:`MemoryWriter` makes: its shape, type, chunks and codecs, and every chunk there.
+
+    A chunk that is missing would be read as zeros, and metadata from elsewhere may name any codec and any size.
+    """
+    if not isinstance(array, zarr.Array) or array.metadata != written.metadata:
+        raise ArtifactError(f"{path} is not what its manifest describes", "collect it again with --overwrite")
+    if array.nchunks_initialized != array.nchunks:
+        raise ArtifactError(f"{path} lacks chunks", "collect it again with --overwrite, or restore it from a copy")
+    if array.nbytes > _MOST_COMPRESSION * sum(chunk.stat().st_size for chunk in path.rglob("*") if chunk.is_file()):
+        raise ArtifactError(f"{path} claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -49,11 +50,7 @@ class QDescription:
 
 def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:
     """The Q-function of an artifact, frozen. Raises :class:`ArtifactError` when it is damaged or does not fit."""
-    try:
-        network = QDescription.from_manifest(artifact).build()
-    except ValueError as error:
-        raise ArtifactError(f"{artifact.path} cannot be built: {error}") from None
-    return freeze(_with_weights(network, artifact).to(device))
+    return freeze(_with_weights(artifact, QDescription.from_manifest(artifact).build).to(device))
 
 
 def describe_model(spec: StateSpec, actions: int, **sizes: Any) -> dict[str, Any]:
@@ -69,28 +66,53 @@ def build_model(description: dict[str, Any], scaling: StateScaling) -> ScaledMod
 
 def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
     """The environment model of an artifact, frozen. Raises :class:`ArtifactError`."""
-    try:
+
+    def build() -> ScaledModel:
         description = artifact.manifest["network"]
-        model = build_model(description, StateScaling(StateSpec.from_json(description["states"])))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{artifact.path} cannot be built: {error}") from None
-    freeze(_with_weights(model, artifact).to(device))
+        return build_model(description, StateScaling(StateSpec.from_json(description["states"])))
+
+    model = _with_weights(artifact, build)
+    freeze(model.to(device))
     return model
 
 
 def load_correspondence(artifact: Artifact, device: torch.device) -> Correspondence:
     """The correspondence of an artifact, frozen. Raises :class:`ArtifactError`."""
-    try:
-        correspondence = Correspondence.from_description(artifact.manifest["network"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{artifact.path} cannot be built: {error}") from None
-    freeze(_with_weights(correspondence, artifact).to(device))
+    correspondence = _with_weights(artifact, lambda: Correspondence.from_description(artifact.manifest["network"]))
+    freeze(correspondence.to(device))
     return correspondence
 
 
-def _with_weights(network: nn.Module, artifact: Artifact) -> nn.Module:
+N = TypeVar("N", bound=nn.Module)
+
+
+def _with_weights(artifact: Artifact, build: Callable[[], N]) -> N:
+    """The network that the manifest describes, with the weights of the file.
+
+    It is built without memory of its own, so that a manifest that lies about sizes costs nothing.
+    """
+    weights = load_weights(artifact)
+    _check_depth(artifact)
     try:
-        network.load_state_dict(load_weights(artifact))
-    except RuntimeError as error:
-        raise ArtifactError(f"{artifact.path} does not hold the weights that its manifest describes: {error}") from None
+        with torch.device("meta"):
+            network = build()
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ArtifactError(f"{artifact.path} cannot be built: {' '.join(str(error).split())}") from None
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in network.state_dict().items()}
+    if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}:
+        raise ArtifactError(f"{artifact.path} does not hold the weights that its manifest describes")
+    network.load_state_dict(weights, assign=True)
     return network
+
+
+def _check_depth(artifact: Artifact) -> None:
+    """A hostile manifest may ask for more blocks or frames than there is time to build."""
+
+    def numbers(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        for name, value in table.items():
+            yield from numbers(value) if isinstance(value, dict) else [(name, value)]
+
+    for name, value in numbers(artifact.manifest.get("network") or {}):
+        most = {"blocks": 256, "stack": 1_000}.get(name)
+        if most is not None and not (type(value) is int and 0 <= value <= most):
+            raise ArtifactError(f"{artifact.path} cannot be built: {name} is {value!r}")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from corrtool.errors import ArtifactError, TrainingDivergedError, UsageError
-from corrtool.project.files import sha256_of_file, write_atomic
+from corrtool.project.files import inside, sha256_of_file, write_atomic
 from corrtool.project.sealed import (
     content_sha256,
     damaged,
@@ -65,11 +65,14 @@ class Artifact:
 
 
 def artifact_path(root: Path, kind: str, name: str) -> Path:
-    """Where an artifact lives in the project directory ``root``."""
+    """Where an artifact lives in the project directory ``root``. Raises :class:`ArtifactError` where a link leads out of it."""
+    return inside(root, artifact_place(root, kind, name))
+
+
+def artifact_place(root: Path, kind: str, name: str) -> Path:
+    """The same, wherever links lead."""
     check_name(name)
-    if kind == "memory":
-        return root / "memories" / f"{name}.zarr"
-    return root / "weights" / kind / f"{name}.safetensors"
+    return root / "memories" / f"{name}.zarr" if kind == "memory" else root / "weights" / kind / f"{name}.safetensors"
 
 
 def artifact_names(root: Path, kind: str) -> list[str]:
@@ -101,9 +104,15 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
     if not all(table is None or isinstance(table, dict) for table in tables):
         return False
     parents = (manifest.get("parents") or {}).values()
-    return all(count is None or type(count) is int for count in counts) and all(
-        isinstance(parent, dict) and {"kind", "name", "sha256"} <= set(parent) for parent in parents
-    )
+    return all(count is None or type(count) is int for count in counts) and all(map(_is_reference, parents))
+
+
+def _is_reference(value: Any) -> bool:
+    """Whether this is what :meth:`Artifact.reference` makes."""
+    if not isinstance(value, dict) or value.get("kind") not in KINDS:
+        return False
+    name, sha256 = value.get("name"), value.get("sha256")
+    return isinstance(name, str) and isinstance(sha256, str) and bool(_NAME.fullmatch(name))
 
 
 def find_artifacts(root: Path, kind: str) -> list[Artifact]:
@@ -174,8 +183,15 @@ def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], m
 
 
 def load_weights(artifact: Artifact) -> dict[str, Tensor]:
-    """The tensors of a weights file, on the CPU, after checking every byte. Raises :class:`ArtifactError`."""
+    """The tensors of a weights file, on the CPU, after checking every byte.
+
+    Raises:
+        ArtifactError: the file is damaged, or a weight is NaN or infinite: corrtool never writes such a file.
+    """
     tensors, _ = read_sealed_tensors(artifact.path)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(f"{artifact.path} holds NaN or infinity in {name}", "make it again with --overwrite")
     return tensors
 
 
@@ -211,9 +227,14 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
     files = manifest.get("files")
     if not isinstance(files, dict):
         return [damaged(directory / MEMORY_MANIFEST)]
+    there = {
+        path.relative_to(directory).as_posix(): path
+        for path in directory.rglob("*")
+        if path.name != MEMORY_MANIFEST and (path.is_file() or path.is_symlink())
+    }
     for name, digest in files.items():
         path = directory / name
-        if not path.is_file():
+        if name not in there or path.is_symlink():
             problems.append(
                 ArtifactError(
                     f"{path} is missing",
@@ -222,10 +243,16 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
             )
         elif sha256_of_file(path) != digest:
             problems.append(damaged(path))
-    for path in directory.rglob("*"):
-        if path.is_file() and path.name != MEMORY_MANIFEST and path.relative_to(directory).as_posix() not in files:
-            problems.append(ArtifactError(f"{path} does not belong to the memory", "remove it"))
-    return problems
+    strangers = (path for name, path in there.items() if name not in files)
+    return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in strangers]
+
+
+def check_files(directory: Path, files: dict[str, str]) -> None:
+    """Whether the files of an unfinished memory, by name with their SHA-256, are whole. Raises :class:`ArtifactError`."""
+    for name, digest in files.items():
+        path = directory / name
+        if not path.is_file() or sha256_of_file(path) != digest:
+            raise damaged(path)
 
 
 def artifact_problems(root: Path, kind: str, name: str) -> list[ArtifactError]:

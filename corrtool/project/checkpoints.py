@@ -14,7 +14,7 @@ from torch import Tensor
 
 from corrtool.errors import TrainingDivergedError
 from corrtool.project.files import write_atomic
-from corrtool.project.sealed import read_sealed_tensors, seal_tensors
+from corrtool.project.sealed import damaged, read_sealed_tensors, seal_tensors
 
 _TENSOR = "$tensor"
 _ARRAY = "$array"
@@ -41,7 +41,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The state that :func:`save_checkpoint` wrote. Raises :class:`ArtifactError` when the file is damaged."""
     tensors, value = read_sealed_tensors(path)
-    state: dict[str, Any] = _unpack(value["state"], tensors)
+    try:
+        state = _unpack(value["state"], tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # sealed by somebody else
+        raise damaged(path) from None
+    if not isinstance(state, dict):
+        raise damaged(path)
     return state
 
 

@@ -8,6 +8,8 @@ import secrets
 import shutil
 from pathlib import Path
 
+from corrtool.errors import ArtifactError
+
 PARTIAL_SUFFIX = ".partial"
 REPLACED_SUFFIX = ".replaced"
 
@@ -28,6 +30,19 @@ def write_atomic(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
+def inside(root: Path, path: Path) -> Path:
+    """``path``, which lies in ``root``. A project from elsewhere must not make corrtool write or delete anywhere else.
+
+    Raises:
+        ArtifactError: a symbolic link leads out of ``root``.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ArtifactError(
+            f"{path} leads out of the project", "move the project as a whole instead of linking parts of it"
+        )
+    return path
+
+
 def sync_directory(path: Path) -> None:
     """Makes renames inside ``path`` survive a power cut (POSIX only; elsewhere directories cannot be opened)."""
     if os.name != "posix":
@@ -46,6 +61,16 @@ def sync_tree(path: Path) -> None:
             with (Path(directory) / name).open("rb") as file:
                 os.fsync(file.fileno())
         sync_directory(Path(directory))
+
+
+def sync_file(path: Path, root: Path) -> None:
+    """fsync of a file in ``root`` and of the directories that lead to it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    for directory in path.parents:
+        sync_directory(directory)
+        if directory == root:
+            return
 
 
 def publish_file(staged: Path, final: Path) -> None:

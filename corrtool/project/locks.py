@@ -11,6 +11,7 @@ from pathlib import Path
 import filelock
 
 from corrtool.errors import LockedError
+from corrtool.project.files import inside
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
     Raises:
         LockedError: another process holds one; the message names it.
     """
-    (root / "runs" / ".locks").mkdir(parents=True, exist_ok=True)
+    inside(root, root / "runs" / ".locks").mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for kind, name in sorted(artifacts):
             path = _lock_path(root, kind, name)

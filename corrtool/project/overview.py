@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import KINDS, artifact_names, artifact_path, artifact_problems, read_artifact
+from corrtool.project.artifacts import KINDS, artifact_names, artifact_place, artifact_problems, read_artifact
 from corrtool.project.directory import Project
 from corrtool.project.locks import living_holder
+from corrtool.project.runs import run_problems
 from corrtool.project.sealed import read_sealed_json
 
 
@@ -17,7 +18,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
     described = []
     for kind in KINDS:
         for name in artifact_names(project.root, kind):
-            path = artifact_path(project.root, kind, name)
+            path = artifact_place(project.root, kind, name)
             problems = artifact_problems(project.root, kind, name)
             try:
                 manifest = read_artifact(project.root, kind, name).manifest
@@ -42,6 +43,15 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
                 }
             )
     return described
+
+
+def damaged_runs(project: Project) -> list[str]:
+    """What is wrong with the records, metrics and checkpoints of the project's runs, but for those that go on, a line each."""
+    going_on = {(run["stage"], run["name"]) for run in unfinished_runs(project) if run["process"]}
+    directories = sorted(path.parent for path in (project.root / "runs").glob("*/*/run.json"))
+    still = [path for path in directories if (path.parent.name, path.name) not in going_on]
+    problems = [problem for directory in still for problem in run_problems(directory)]
+    return [str(problem).replace(f"{project.root}/", "") for problem in problems]
 
 
 def unfinished_runs(project: Project) -> list[dict[str, Any]]:

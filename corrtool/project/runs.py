@@ -26,6 +26,7 @@ from corrtool.project.artifacts import (
     Artifact,
     artifact_path,
     artifact_problems,
+    check_files,
     check_memory,
     check_name,
     read_artifact,
@@ -34,11 +35,20 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.checkpoints import load_checkpoint, save_checkpoint
 from corrtool.project.directory import Project
-from corrtool.project.files import publish_directory, recover_directory, sha256_of_file, sweep_partial, write_atomic
+from corrtool.project.files import (
+    inside,
+    publish_directory,
+    recover_directory,
+    sha256_of_file,
+    sweep_partial,
+    write_atomic,
+)
 from corrtool.project.locks import lock_artifacts
-from corrtool.project.sealed import read_sealed_json, seal_json
+from corrtool.project.sealed import damaged, read_sealed_json, seal_json
 from corrtool.reporting.metrics import MetricsLog
 from corrtool.settings import Settings
+
+STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being collected
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ class Run:
         self._write_record("finished", result=result, metrics_sha256=sha256_of_file(self.metrics.path))
         self.checkpoint_path.unlink(missing_ok=True)
         shutil.rmtree(self.directory / "journal", ignore_errors=True)
-        shutil.rmtree(self.directory / "staged.zarr", ignore_errors=True)
+        shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
 
     def _write_record(self, state: str, **more: Any) -> None:
         record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)
@@ -188,7 +198,7 @@ class Run:
 
 def run_directory(root: Path, stage: str, name: str) -> Path:
     """Where a run of a stage keeps its files."""
-    return root / "runs" / stage / check_name(name)
+    return inside(root, root / "runs" / stage / check_name(name))
 
 
 def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
@@ -260,6 +270,8 @@ def open_run(
             shutil.rmtree(directory)
         directory.mkdir(parents=True, exist_ok=True)
         sweep_partial(directory)
+        for path in directory.rglob("*"):
+            inside(project.root, path)
         run = Run(project, request, machine, tensorboard)
         try:
             yield run
@@ -269,12 +281,40 @@ def open_run(
 
 
 def _is_interrupted(directory: Path, request: RunRequest) -> bool:
-    """Whether the directory holds an equal run that can go on: its record, checkpoint and journal are whole."""
+    """Whether the directory holds an equal run that can go on: its record, its checkpoint and what that needs are whole."""
     try:
         record = read_sealed_json(directory / "run.json")
-        state = load_checkpoint(directory / "checkpoint.safetensors")
-        for first, last in state["stage"].get("journal", {}).get("blocks", []):
-            check_memory(directory / "journal" / f"{first}-{last}.zarr")
+        state = read_checkpoint(directory)
     except ArtifactError:
         return False
     return record.get("state") == "running" and record.get("fingerprint") == state["fingerprint"] == request.fingerprint
+
+
+def read_checkpoint(directory: Path) -> dict[str, Any]:
+    """The last checkpoint of the run in ``directory``, after checking the unfinished memory or the journal that it needs.
+
+    Raises:
+        ArtifactError: one of them is missing or damaged.
+    """
+    path = directory / "checkpoint.safetensors"
+    state = load_checkpoint(path)
+    try:
+        check_files(directory / STAGED_MEMORY, state["stage"].get("files", {}))
+        for first, last in state["stage"].get("journal", {}).get("blocks", []):
+            check_memory(directory / "journal" / f"{first}-{last}.zarr")
+    except (KeyError, TypeError, ValueError, AttributeError):  # sealed by somebody else
+        raise damaged(path) from None
+    return state
+
+
+def run_problems(directory: Path) -> list[ArtifactError]:
+    """What is wrong with a run: its record, its metrics, and the checkpoint of one that is not finished."""
+    try:
+        record = read_sealed_json(directory / "run.json")
+        if record.get("metrics_sha256") is not None:
+            check_files(directory, {"metrics.jsonl": str(record["metrics_sha256"])})
+        if (directory / "checkpoint.safetensors").exists():
+            read_checkpoint(directory)
+    except ArtifactError as error:
+        return [error]
+    return []

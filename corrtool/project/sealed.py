@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
@@ -78,7 +79,10 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
     content = _read(path)
     if not _seal_holds(content, _JSON_MARKER):
         raise damaged(path)
-    return _checked_version(json.loads(content), path)
+    try:
+        return _checked_version(json.loads(content), path)
+    except (ValueError, RecursionError):  # sealed by somebody else
+        raise damaged(path) from None
 
 
 def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -90,8 +94,11 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     content = _read(path)
     if not _seal_holds(content, _TENSOR_MARKER):
         raise damaged(path)
-    tensors = tensors_from_bytes(content)
-    return tensors, _metadata(content, path)
+    value = _metadata(content, path)
+    try:
+        return tensors_from_bytes(content), value
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError):  # sealed by somebody else
+        raise damaged(path) from None
 
 
 def read_tensor_metadata(path: Path) -> dict[str, Any]:
@@ -111,7 +118,7 @@ def _metadata(content: bytes, path: Path) -> dict[str, Any]:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
         return _checked_version(json.loads(header["__metadata__"][METADATA_KEY]), path)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged(path) from None
 
 

@@ -34,7 +34,7 @@ class Console:
     def say(self, message: str) -> None:
         """One line for the person who waits."""
         if not self.quiet:
-            RichConsole(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+            _plain(stderr=True).print(printable(message), markup=False)
 
     def say_all(self, messages: list[str]) -> None:
         """Several lines for the person who waits."""
@@ -43,7 +43,7 @@ class Console:
 
     def result(self, result: dict[str, Any], lines: list[str] | Table) -> None:
         """The outcome of a command: ``result`` as one JSON object, or ``lines`` or a table for people."""
-        out = RichConsole(highlight=False, soft_wrap=not isinstance(lines, Table))
+        out = RichConsole(highlight=False, emoji=False, soft_wrap=not isinstance(lines, Table))
         if self.json:
             print(json.dumps(result), flush=True)
         elif not self.quiet:
@@ -52,7 +52,7 @@ class Console:
                 out.print(lines)
             else:
                 for line in lines:
-                    out.print(line, markup=False)
+                    out.print(printable(line), markup=False)
 
     def progress(self, title: str, total: int, unit: str, start: int = 0) -> ProgressBar:
         """A progress display over ``total`` ``unit``, such as environment steps. Use as a context manager."""
@@ -142,7 +142,16 @@ class ProgressBar:
             f"{_clock(left)} left" if self._done < self._total else f"{_clock(time.monotonic() - self._began)} taken",
             _shown(self._numbers),
         ]
-        RichConsole(stderr=True, highlight=False, soft_wrap=True).print(", ".join(p for p in parts if p), markup=False)
+        _plain(stderr=True).print(printable(", ".join(p for p in parts if p)), markup=False)
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey: names and commands may come from a project that somebody else made."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _plain(*, stderr: bool) -> RichConsole:
+    return RichConsole(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _shown(numbers: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import Project
-from corrtool.project.files import sha256_of_file
-from corrtool.project.sealed import damaged, read_sealed_json
+from corrtool.project.runs import run_problems
+from corrtool.project.sealed import read_sealed_json
 from corrtool.reporting.metrics import read_metrics
 from corrtool.statistics import Interval, interval_over_games, interval_over_seeds
 
@@ -127,9 +127,8 @@ def read_results(project: Project) -> Results:
             if record.get("state") == "finished":
                 run = FinishedRun(str(record["stage"]), str(record["name"]), path.parent, record)
                 run.metrics("")  # reads the file
-                written = record.get("metrics_sha256")
-                if written is not None and sha256_of_file(path.parent / "metrics.jsonl") != written:
-                    raise damaged(path.parent / "metrics.jsonl")
+                for problem in run_problems(path.parent):
+                    raise problem
                 runs.append(run)
         except ArtifactError as error:
             left_out.append(str(error))

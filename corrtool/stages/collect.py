@@ -9,7 +9,7 @@ import torch
 from corrtool.config import CollectSettings
 from corrtool.memory import MemoryWriter, StateStacker
 from corrtool.project.artifacts import Artifact
-from corrtool.project.runs import Run, RunRequest
+from corrtool.project.runs import STAGED_MEMORY, Run, RunRequest
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.evaluate import Player, check_player, choose_player
@@ -44,7 +44,7 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
         q_values = player.q_values(spec, context.device)
         random = numpy_generator(context.seed, "collect", run.resumptions)
         with Lanes(task, settings.lanes) as lanes, torch.inference_mode():
-            staged = run.directory / "staged.zarr"
+            staged = run.directory / STAGED_MEMORY
             writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
             stacker = StateStacker(lanes.spec, lanes.count, context.device)
             frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, run.resumptions))

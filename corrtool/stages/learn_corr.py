@@ -194,7 +194,7 @@ def learn_corr(
                 numbers = None
                 step = learner.gradient_steps
                 if step % LOG_EVERY_GRADIENT_STEPS == 0 or step == total:
-                    numbers = sums.take()
+                    numbers = loop.checked(sums.take())
                     run.metrics.write(
                         step,
                         {

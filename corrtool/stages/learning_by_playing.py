@@ -172,7 +172,7 @@ def learn_by_playing(
                     "gradient steps": learner.gradient_steps,
                 }
                 if progress.env_steps // LOG_EVERY_ENV_STEPS > loop.done // LOG_EVERY_ENV_STEPS:
-                    _log(run, progress, learner, epsilon, loop.rate, loss)
+                    _log(run, loop, progress, learner, epsilon, loss)
                 if play_test_due(settings, progress):
                     _play_test(run, loop, progress, settings, spec, learner, make_lanes, seed, device)
                 loop.advance(progress.env_steps - loop.done, numbers)
@@ -192,7 +192,7 @@ def learn_by_playing(
     return DqnOutcome(weights, memory, summary)
 
 
-def _log(run: Run, progress: Progress, learner: DqnLearner, epsilon: float, rate: float, loss: Tensor) -> None:
+def _log(run: Run, loop: Loop, progress: Progress, learner: DqnLearner, epsilon: float, loss: Tensor) -> None:
     run.metrics.write(
         progress.env_steps,
         {
@@ -202,8 +202,8 @@ def _log(run: Run, progress: Progress, learner: DqnLearner, epsilon: float, rate
             "games": progress.games,
             "mean_return_20": progress.mean_return,
             "epsilon": epsilon,
-            "loss": float(loss.item()),
-            "env_steps_per_second": rate,
+            **loop.checked({"loss": float(loss.item())}),
+            "env_steps_per_second": loop.rate,
         },
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from corrtool.errors import InterruptedRunError
+from corrtool.errors import InterruptedRunError, TrainingDivergedError
 from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
 
@@ -67,7 +68,7 @@ class Loop:
         after_checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         self._run, self._stop, self._state, self._after = run, stop, state, after_checkpoint
-        self.done, self.total = start, total
+        self.done, self.total, self.unit = start, total, unit
         title = f"{run.request.settings.stage} {run.request.name}"
         self._progress = console.progress(title, total, unit, start)
         if start:
@@ -109,6 +110,16 @@ class Loop:
     def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
         """Moves the display alone: work that is under way, but not done in the sense of a checkpoint."""
         self._progress.advance(count, numbers)
+
+    def checked(self, numbers: dict[str, float]) -> dict[str, float]:
+        """``numbers``, or :class:`TrainingDivergedError` where one of them is NaN or infinite; the last checkpoint stays."""
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise TrainingDivergedError(
+                    f"{name} became {value} by {self.done:,} {self.unit}; the last good state is kept",
+                    "use a smaller --learning-rate (or --lambda-…) under another --name",
+                )
+        return numbers
 
     def note(self, numbers: dict[str, Any]) -> None:
         """Shows ``numbers`` beside the others from now on."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.directory import Project, check_output
-from corrtool.project.files import write_atomic
+from corrtool.project.files import inside, write_atomic
 from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.page import page
 from corrtool.reporting.results import Results, read_results
@@ -45,7 +45,7 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
         raise ArtifactError(
             f"{project.root} has no finished run to report on", "run a stage first, such as 'corrtool train-dqn'"
         )
-    folder = project.root / "report"
+    folder = inside(project.root, project.root / "report")
     pictures = {}
     for name, figure in draw_figures(results).items():
         pictures[name] = encode(figure, "png")

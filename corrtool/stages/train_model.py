@@ -99,10 +99,8 @@ def train_model(
                 optimizer.step()
                 numbers = None
                 if (loop.done + 1) % LOG_EVERY_GRADIENT_STEPS == 0 or loop.done + 1 == total:
-                    numbers = {
-                        "loss": float(loss.item()),
-                        "epoch": round((loop.done + 1) / steps_per_epoch, 2),
-                    }
+                    epoch = round((loop.done + 1) / steps_per_epoch, 2)
+                    numbers = loop.checked({"loss": float(loss.item()), "epoch": epoch})
                     run.metrics.write(loop.done + 1, {"event": "progress", "gradient_steps": loop.done + 1, **numbers})
                 loop.advance(1, numbers)
         errors = prediction_errors(model, memory, validation, description["actions"])

@@ -24,6 +24,7 @@ from corrtool.errors import CorrtoolError, UsageError
 from corrtool.states import IMAGE, VECTOR, StateSpec
 from corrtool.tasks.atari import NoopReset
 from corrtool.tasks.task import Task
+from corrtool.tasks.trust import check_import
 
 gymnasium.register_envs(ale_py)
 gymnasium.logger.min_level = gymnasium.logger.ERROR  # its warnings are for those who write environments
@@ -32,7 +33,8 @@ _ATARI_ENTRY_POINT = "ale_py.env:AtariEnv"
 
 
 def _registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
-    """The registered environment, importing the module of ``module:Id``. Raises :class:`UsageError`."""
+    """The registered environment, importing the module of ``module:Id`` if that is trusted. Raises :class:`UsageError`."""
+    check_import(identifier)
     try:
         env_spec = gymnasium.envs.registration._find_spec(identifier)
     except Exception as error:  # importing the module of module:Id runs anything

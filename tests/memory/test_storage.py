@@ -1,6 +1,7 @@
 """Memories on disk: what is written is what was played, all of it, and it takes little room."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -163,13 +164,17 @@ class TestResumption:
         assert np.flatnonzero(~rows.fields["valid"].reshape(-1, 3).any(axis=1)).tolist() == [4, 9, 14]
         assert rows.fields["episode_steps"].reshape(-1, 3)[:, 0].tolist() == [0, 1, 2, 3, 4] * 3
 
-    def test_without_what_was_on_disk_begins_anew(self, tmp_path: Path) -> None:
-        writer = MemoryWriter(tmp_path / "lost", VECTORS, 2)
-        MadeUpLanes(VECTORS, 2).play(9, writer, limit=NO_LIMIT)
-        fresh = MemoryWriter(tmp_path / "fresh", VECTORS, 2, writer.state())
-        assert fresh.records == 0
-        lanes = MadeUpLanes(VECTORS, 2).play(3, fresh, limit=NO_LIMIT)
-        assert_rows_are_the_play(read_rows(tmp_path / "fresh", fresh.finish()), lanes)
+    @pytest.mark.parametrize("lost", ["", "zarr.json", "frames/zarr.json", "frames/c/0/0/0/0"])
+    def test_without_what_was_on_disk_is_refused(self, tmp_path: Path, lost: str) -> None:
+        writer = MemoryWriter(tmp_path / "lost", IMAGES, 2)
+        MadeUpLanes(IMAGES, 2).play(9, writer, limit=NO_LIMIT)
+        state, gone = writer.state(), tmp_path / "lost" / lost
+        if lost:
+            gone.unlink()
+        else:
+            shutil.rmtree(gone)
+        with pytest.raises(ArtifactError, match=r"lost.* is damaged"):
+            MemoryWriter(tmp_path / "lost", IMAGES, 2, state)
 
 
 class TestWriteAndReadRows:

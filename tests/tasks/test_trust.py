@@ -1,0 +1,104 @@
+"""``module:Id`` runs code: that of installed packages, or what the user said may run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import run_corrtool, run_in_process
+
+from corrtool.cli import run
+from corrtool.tasks.trust import foreign_origin, module_of
+
+MODULE = """
+from pathlib import Path
+Path(__file__).with_name("it-ran").touch()
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+gymnasium.register("Stranger-v0", CartPoleEnv)
+"""
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory on the path with a module of an environment, in a home of its own. Gives the file that the module leaves."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("CORRTOOL_TRUST", raising=False)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "stranger.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    yield tmp_path / "code" / "it-ran"
+    sys.modules.pop("stranger", None)
+
+
+def project(directory: Path) -> Path:
+    """A project that somebody else made."""
+    directory.mkdir()
+    (directory / "corrtool.toml").write_text(
+        '[source]\nid = "stranger:Stranger-v0"\n[target]\nid = "stranger:Stranger-v0"\n'
+    )
+    return directory
+
+
+def test_a_project_from_elsewhere_runs_nothing(
+    stranger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = project(tmp_path / "lab")
+    for command in (["status"], ["train-dqn", "--dry-run"], ["collect"], ["evaluate", "--policy", "random"]):
+        assert run([*command, "-p", str(lab)]) == 2
+        error = capsys.readouterr().err
+        assert "stranger.py, outside the installed packages" in error and error.count("\n") == 1
+        assert not stranger.exists()
+
+
+def test_what_its_user_trusts_runs(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = project(tmp_path / "lab")
+    monkeypatch.setenv("CORRTOOL_TRUST", "other,stranger")
+    assert run_in_process("status", "-p", lab, "--quiet") == 0
+    assert stranger.exists()
+
+
+def test_whoever_names_a_module_on_the_command_line_trusts_it(stranger: Path, tmp_path: Path) -> None:
+    assert run_in_process("init", tmp_path / "mine", "--source", "stranger:Stranger-v0", "--quiet") == 0
+    assert stranger.exists()
+    assert run_in_process("status", "-p", project(tmp_path / "lab"), "--quiet") == 0  # the same code
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 2)])
+def test_in_a_terminal_it_asks(
+    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    lab = project(tmp_path / "lab")
+    asked = []
+
+    def confirm(question: str, err: bool) -> bool:
+        asked.append(question)
+        return answer == "y"
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert run(["status", "-p", str(lab), "--quiet"]) == code
+    assert run(["status", "-p", str(lab), "--quiet"]) == code
+    assert len(asked) == (1 if answer == "y" else 2)  # a yes is remembered
+    assert stranger.exists() == (answer == "y")
+
+
+def test_the_working_directory_is_no_installed_package(stranger: Path, tmp_path: Path) -> None:
+    """``python -m corrtool`` in a directory with such a file."""
+    lab = project(tmp_path / "lab")
+    outcome = run_corrtool("status", "-p", lab, cwd=stranger.parent, env={"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    assert outcome.code == 2 and "outside the installed packages" in outcome.err
+    assert not stranger.exists()
+
+
+def test_modules() -> None:
+    assert module_of("CartPole-v1") is None
+    assert module_of("ALE/Pong-v5") is None
+    assert module_of("package.module:Id-v0") == "package"
+    assert foreign_origin("gymnasium") is None
+    assert foreign_origin("json") is None
+    assert foreign_origin("sys") is None
+    assert foreign_origin("no_such_module_anywhere") is None
