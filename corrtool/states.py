@@ -26,6 +26,7 @@ from corrtool.errors import ArtifactError
 
 IMAGE = "image"
 VECTOR = "vector"
+MOST_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class StateSpec:
     def __post_init__(self) -> None:
         if self.kind not in (IMAGE, VECTOR):
             raise ValueError(f"unknown state kind {self.kind!r}")
+        sizes = [self.stack, *self.frame_shape]
+        if len(sizes) != (4 if self.kind == IMAGE else 2) or not all(
+            0 < size <= MOST_FRAMES_OR_PIXELS for size in sizes
+        ):
+            raise ValueError(f"a state of {self.stack} frames of the shape {self.frame_shape}")
         if not self.stack_order:
             object.__setattr__(self, "stack_order", tuple(range(self.stack)))
         if sorted(self.stack_order) != list(range(self.stack)):

@@ -93,5 +93,6 @@ def _plan_lines(plan: dict[str, Any]) -> list[str]:
     lines = [f"would run {plan['stage']} {plan['name']} on {plan['device']} with seed {plan['seed']}"]
     lines += [f"reads {use.replace('_', ' ')}: {name}" for use, name in plan["inputs"].items()]
     lines += [f"writes {name}" for name in plan["produces"]]
-    lines += [f"  {name.replace('_', '-')} = {value}" for name, value in plan["settings"].items()]
+    for name, value in plan["settings"].items():
+        lines.append(f"  {name.replace('_', '-')} = {'not given' if value is None else value}")
     return lines

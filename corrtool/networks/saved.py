@@ -16,6 +16,8 @@ from corrtool.networks.q_function import build_q_function, resolve_architecture
 from corrtool.project.artifacts import Artifact, load_weights
 from corrtool.states import StateScaling, StateSpec
 
+MOST_BLOCKS = 256
+
 
 @dataclass(frozen=True)
 class QDescription:
@@ -106,13 +108,12 @@ def _with_weights(artifact: Artifact, build: Callable[[], N]) -> N:
 
 
 def _check_depth(artifact: Artifact) -> None:
-    """A hostile manifest may ask for more blocks or frames than there is time to build."""
+    """A hostile manifest may ask for more blocks than there is time to build."""
 
     def numbers(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, value in table.items():
             yield from numbers(value) if isinstance(value, dict) else [(name, value)]
 
     for name, value in numbers(artifact.manifest.get("network") or {}):
-        most = {"blocks": 256, "stack": 1_000}.get(name)
-        if most is not None and not (type(value) is int and 0 <= value <= most):
+        if name == "blocks" and not (type(value) is int and 0 <= value <= MOST_BLOCKS):
             raise ArtifactError(f"{artifact.path} cannot be built: {name} is {value!r}")

@@ -100,11 +100,14 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
 def _well_formed(manifest: dict[str, Any]) -> bool:
     """Whether what is read from a manifest is of its kind: it is read before every byte is checked."""
     tables = [manifest.get(name) for name in ("parents", "settings", "summary", "network", "states")]
-    counts = [manifest.get(name) for name in ("records", "parameters", "actions")]
+    most = {"records": 1 << 53, "parameters": 1 << 53, "actions": 1 << 16}
+    counts = [(manifest.get(name, 0), limit) for name, limit in most.items()]
     if not all(table is None or isinstance(table, dict) for table in tables):
         return False
     parents = (manifest.get("parents") or {}).values()
-    return all(count is None or type(count) is int for count in counts) and all(map(_is_reference, parents))
+    if not all(type(count) is int and 0 <= count <= limit for count, limit in counts):
+        return False
+    return all(map(_is_reference, parents))
 
 
 def _is_reference(value: Any) -> bool:

@@ -254,9 +254,10 @@ def _check_networks(inputs: dict[str, Artifact], generator: dict[str, Any], sett
             "use --angle-starts 1, or give both tasks one stack of frames",
         )
     try:
-        Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
-        for spec in specs:
-            build_discriminator(spec, settings.discriminator_filters, settings.norm)
+        with torch.device("meta"):  # takes no memory
+            Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
+            for spec in specs:
+                build_discriminator(spec, settings.discriminator_filters, settings.norm)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+import torch
+
 from corrtool.config import TrainDqnSettings
 from corrtool.errors import UsageError
 from corrtool.memory import write_rows
@@ -26,7 +28,8 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
     spec, actions = probe(task)
     description = QDescription(spec, actions, settings.architecture, settings.width, settings.init)
     try:
-        description.build()
+        with torch.device("meta"):  # takes no memory
+            description.build()
     except ValueError as error:
         raise UsageError(str(error)) from None
     name = context.name or f"{settings.task}-dqn"

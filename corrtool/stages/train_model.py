@@ -52,7 +52,8 @@ def train_model(
         skips=settings.skips,
     )
     try:
-        build_model(description, StateScaling(spec))
+        with torch.device("meta"):  # takes no memory
+            build_model(description, StateScaling(spec))
     except ValueError as error:
         raise UsageError(str(error)) from None
     name = context.name or source_memory.name
