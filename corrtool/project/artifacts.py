@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,9 +76,16 @@ def artifact_place(root: Path, kind: str, name: str) -> Path:
     return root / "memories" / f"{name}.zarr" if kind == "memory" else root / "weights" / kind / f"{name}.safetensors"
 
 
+def check_readable(folder: Path) -> None:
+    """Raises :class:`ArtifactError` for a directory that is there and cannot be looked into: ``glob`` would find nothing."""
+    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        raise ArtifactError(f"cannot read {folder}: Permission denied")
+
+
 def artifact_names(root: Path, kind: str) -> list[str]:
     """Names of all artifacts of a kind, whole or not."""
     folder, suffix = (root / "memories", ".zarr") if kind == "memory" else (root / "weights" / kind, ".safetensors")
+    check_readable(folder)
     names = (path.name[: -len(suffix)] for path in folder.glob(f"*{suffix}"))
     return sorted(name for name in names if _NAME.fullmatch(name))
 
@@ -107,10 +115,10 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
     parents = (manifest.get("parents") or {}).values()
     if not all(type(count) is int and 0 <= count <= limit for count, limit in counts):
         return False
-    return all(map(_is_reference, parents))
+    return all(map(is_reference, parents))
 
 
-def _is_reference(value: Any) -> bool:
+def is_reference(value: Any) -> bool:
     """Whether this is what :meth:`Artifact.reference` makes."""
     if not isinstance(value, dict) or value.get("kind") not in KINDS:
         return False
@@ -244,8 +252,8 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
                     "collect the memory again with --overwrite, or restore it from a copy",
                 )
             )
-        elif sha256_of_file(path) != digest:
-            problems.append(damaged(path))
+        elif (problem := file_problem(path, digest)) is not None:
+            problems.append(problem)
     strangers = (path for name, path in there.items() if name not in files)
     return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in strangers]
 
@@ -253,9 +261,17 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
 def check_files(directory: Path, files: dict[str, str]) -> None:
     """Whether the files of an unfinished memory, by name with their SHA-256, are whole. Raises :class:`ArtifactError`."""
     for name, digest in files.items():
-        path = directory / name
-        if not path.is_file() or sha256_of_file(path) != digest:
-            raise damaged(path)
+        problem = file_problem(directory / name, digest)
+        if problem is not None:
+            raise problem
+
+
+def file_problem(path: Path, digest: str) -> ArtifactError | None:
+    """What is wrong with a file that should have this SHA-256."""
+    try:
+        return None if path.is_file() and sha256_of_file(path) == digest else damaged(path)
+    except OSError as error:
+        return ArtifactError(f"cannot read {path}: {error.strerror}")
 
 
 def artifact_problems(root: Path, kind: str, name: str) -> list[ArtifactError]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -139,8 +138,11 @@ def create_project(
         )
     for name, path in copies.items():
         root.mkdir(parents=True, exist_ok=True)
-        if not (root / name).exists() or not (root / name).samefile(path):
-            shutil.copyfile(path, root / name)
+        copy, content = root / name, path.read_bytes()
+        if copy.exists() and not copy.samefile(path) and not overwrite and copy.read_bytes() != content:
+            raise UsageError(f"{copy} is there already", "rename the view's file, or --overwrite it")
+        if not copy.exists() or not copy.samefile(path):
+            write_atomic(copy, content)
     for role, table in tables.items():
         parse_task(role, table, root)
     text = "# Tasks of this project; edit freely. Defaults for a stage go into a section of its name, such as [learn-corr].\n"

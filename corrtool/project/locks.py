@@ -10,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-from corrtool.errors import LockedError
+from corrtool.errors import ArtifactError, LockedError
 from corrtool.project.files import inside
 
 
@@ -26,11 +26,14 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
         for kind, name in sorted(artifacts):
             path = _lock_path(root, kind, name)
             holder_path = path.with_suffix(".holder")
+            for file in (path, holder_path):
+                if file.is_symlink():
+                    raise ArtifactError(f"{file} is a link", "remove it")
             lock = filelock.FileLock(path, timeout=0)
             try:
                 stack.enter_context(lock)
             except filelock.Timeout:
-                holder = holder_path.read_text(encoding="utf-8") if holder_path.exists() else "another process"
+                holder = _read_holder(holder_path) or "another process"
                 raise LockedError(
                     f"{kind} {name} is being written by {holder}", "wait for it, or use another --name"
                 ) from None
@@ -45,13 +48,13 @@ def living_holder(root: Path, kind: str, name: str) -> str | None:
     Tries the lock only while a process of the holder's number lives, since trying could get in a new writer's way.
     """
     path = _lock_path(root, kind, name).with_suffix(".holder")
-    holder = path.read_text(encoding="utf-8") if path.exists() else ""
+    holder = _read_holder(path)
     words = holder.split()
     if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
         return None
     try:
         os.kill(int(words[1]), 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return None
     except PermissionError:
         pass
@@ -61,6 +64,11 @@ def living_holder(root: Path, kind: str, name: str) -> str | None:
             return None
     except filelock.Timeout:
         return holder
+
+
+def _read_holder(path: Path) -> str:
+    """What the holder of a lock wrote; empty where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and not path.is_symlink() else ""
 
 
 def _this_process() -> str:

@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import KINDS, artifact_names, artifact_place, artifact_problems, read_artifact
+from corrtool.project.artifacts import (
+    KINDS,
+    artifact_names,
+    artifact_place,
+    artifact_problems,
+    check_readable,
+    read_artifact,
+)
 from corrtool.project.directory import Project
 from corrtool.project.locks import living_holder
-from corrtool.project.runs import run_problems
-from corrtool.project.sealed import read_sealed_json
+from corrtool.project.runs import read_record, run_problems
 
 
 def describe_artifacts(project: Project) -> list[dict[str, Any]]:
@@ -48,6 +54,9 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
 def damaged_runs(project: Project) -> list[str]:
     """What is wrong with the records, metrics and checkpoints of the project's runs, but for those that go on, a line each."""
     going_on = {(run["stage"], run["name"]) for run in unfinished_runs(project) if run["process"]}
+    check_readable(project.root / "runs")
+    for stage in (project.root / "runs").glob("*"):
+        check_readable(stage)
     directories = sorted(path.parent for path in (project.root / "runs").glob("*/*/run.json"))
     still = [path for path in directories if (path.parent.name, path.name) not in going_on]
     problems = [problem for directory in still for problem in run_problems(directory)]
@@ -59,7 +68,7 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
     runs = []
     for path in sorted((project.root / "runs").glob("*/*/run.json")):
         try:
-            record = read_sealed_json(path)
+            record = read_record(path.parent)
         except ArtifactError:
             continue
         if record.get("state") == "running":

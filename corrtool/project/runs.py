@@ -29,6 +29,7 @@ from corrtool.project.artifacts import (
     check_files,
     check_memory,
     check_name,
+    is_reference,
     read_artifact,
     save_weights,
     seal_memory,
@@ -201,6 +202,38 @@ def run_directory(root: Path, stage: str, name: str) -> Path:
     return inside(root, root / "runs" / stage / check_name(name))
 
 
+_RECORD = {
+    "stage": str, "name": str, "state": str, "fingerprint": str, "command": str, "seed": int, "settings": dict, "tasks": dict,
+    "parents": dict, "machine": dict, "identity": dict, "locks": list, "artifacts": list, "created": str,
+}  # fmt: skip
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` says of the run in ``directory``, every field of its kind: anybody can seal a file.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
+    path = directory / "run.json"
+    record = read_sealed_json(path)
+    finished = {"result": dict} if record.get("state") == "finished" else {}
+    if any(type(record.get(name)) is not kind for name, kind in (_RECORD | finished).items()):
+        raise damaged(path)
+    references = [*record["parents"].values(), *record["artifacts"]]
+    parts = [record["identity"].get(part) for part in ("settings", "options", "tasks", "inputs")]
+    if not all(map(is_reference, references)) or not all(part is None or type(part) is dict for part in parts):
+        raise damaged(path)
+    for lock in record["locks"]:
+        if not (type(lock) is list and len(lock) == 2 and all(type(part) is str for part in lock)):
+            raise damaged(path)
+        try:
+            check_name(lock[0])
+            check_name(lock[1])
+        except UsageError:
+            raise damaged(path) from None
+    return record
+
+
 def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
     """The result of an equal request that ran to its end and whose artifacts are still what it made, else None.
 
@@ -209,7 +242,7 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
         ArtifactError: an artifact that the run made is damaged.
     """
     directory = run_directory(project.root, request.settings.stage, request.name)
-    record = read_sealed_json(directory / "run.json") if (directory / "run.json").exists() else None
+    record = read_record(directory) if (directory / "run.json").exists() else None
     if record is not None and record["state"] == "running" and not (directory / "checkpoint.safetensors").exists():
         record = None  # it failed before it had anything to lose, so it does not claim the name
     if record is not None and record["fingerprint"] != request.fingerprint:
@@ -283,7 +316,7 @@ def open_run(
 def _is_interrupted(directory: Path, request: RunRequest) -> bool:
     """Whether the directory holds an equal run that can go on: its record, its checkpoint and what that needs are whole."""
     try:
-        record = read_sealed_json(directory / "run.json")
+        record = read_record(directory)
         state = read_checkpoint(directory)
     except ArtifactError:
         return False
@@ -310,7 +343,7 @@ def read_checkpoint(directory: Path) -> dict[str, Any]:
 def run_problems(directory: Path) -> list[ArtifactError]:
     """What is wrong with a run: its record, its metrics, and the checkpoint of one that is not finished."""
     try:
-        record = read_sealed_json(directory / "run.json")
+        record = read_record(directory)
         if record.get("metrics_sha256") is not None:
             check_files(directory, {"metrics.jsonl": str(record["metrics_sha256"])})
         if (directory / "checkpoint.safetensors").exists():

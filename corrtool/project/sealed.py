@@ -103,6 +103,8 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def read_tensor_metadata(path: Path) -> dict[str, Any]:
     """Only the JSON of a sealed safetensors file, without checking the seal: quick, for listings."""
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is no regular file")
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -134,6 +136,8 @@ def _checked_version(value: Any, path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is no regular file")  # a named pipe would be waited for
     try:
         return path.read_bytes()
     except FileNotFoundError:

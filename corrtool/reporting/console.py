@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console as RichConsole
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,7 +22,6 @@ from rich.table import Table
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
-LEAST_TABLE_WIDTH = 60  # a narrower terminal breaks the lines of a table, where Rich would leave columns out
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Console:
             print(json.dumps(result), flush=True)
         elif not self.quiet:
             if isinstance(lines, Table):
-                out.width = max(out.width, LEAST_TABLE_WIDTH)
+                out.width = max(out.width, Measurement.get(out, out.options.update(width=200), lines).minimum)
                 out.print(lines)
             else:
                 for line in lines:

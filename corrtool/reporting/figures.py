@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from corrtool.reporting.results import RANDOM_PLAY, REUSE, SCRATCH, Cell, Results
 from corrtool.statistics import MOVING_MEAN_GAMES, bootstrap_interval, moving_means
 
+matplotlib.rcdefaults()  # not what a matplotlibrc in the working directory says
 matplotlib.use("agg")  # files only: no display is needed
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito: for all eyes

@@ -61,6 +61,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         ArtifactError: the file is missing or damaged.
     """
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is no regular file")
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     except (OSError, ValueError) as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import Project
-from corrtool.project.runs import run_problems
-from corrtool.project.sealed import read_sealed_json
+from corrtool.project.runs import read_record, run_problems
+from corrtool.project.sealed import damaged
 from corrtool.reporting.metrics import read_metrics
 from corrtool.statistics import Interval, interval_over_games, interval_over_seeds
 
@@ -123,12 +123,14 @@ def read_results(project: Project) -> Results:
     runs, left_out = [], []
     for path in sorted((project.root / "runs").glob("*/*/run.json")):
         try:
-            record = read_sealed_json(path)
+            record = read_record(path.parent)
             if record.get("state") == "finished":
                 run = FinishedRun(str(record["stage"]), str(record["name"]), path.parent, record)
                 run.metrics("")  # reads the file
                 for problem in run_problems(path.parent):
                     raise problem
+                if not _is_whole(run):
+                    raise damaged(path)
                 runs.append(run)
         except ArtifactError as error:
             left_out.append(str(error))
@@ -160,6 +162,37 @@ def read_results(project: Project) -> Results:
         left_out=left_out,
         baselines=_baselines([e for e in evaluations if e.parent("q") not in learnt_on_target]),
     )
+
+
+_NUMBER = (int, float)
+_RESULTS: dict[str, dict[str, tuple[type, ...]]] = {
+    "train-dqn": {"env_steps": (int,), "mean_return_20": (*_NUMBER, type(None))},
+    "train-model": {"model": (str,), "gradient_steps": (int,), "validation": (dict,)},
+    "learn-corr": {
+        "gradient_steps": (int,),
+        "angle_degrees": (*_NUMBER, type(None)),
+        "best_angle_degrees": (*_NUMBER, type(None)),
+    },
+    "evaluate": {"mean_return": _NUMBER, "returns": (list,)},
+}
+
+
+_SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
+    "train-dqn": {"task": (str,), "optimizer": (str,), "architecture": (str,)},
+    "finetune": {"task": (str,)},
+    "evaluate": {"task": (str,), "policy": (str,)},
+    "learn-corr": dict.fromkeys(("lambda_cyc", "lambda_q", "lambda_m", "angle_init"), _NUMBER)
+    | {"generator": (str,), "cycle_loss": (str,), "angle_starts": (int, type(None))},
+}
+
+
+def _is_whole(run: FinishedRun) -> bool:
+    """Whether a run's settings and its result hold what the report shows of them."""
+    for table, known in ((run.result, _RESULTS), (run.settings, _SETTINGS)):
+        if not all(isinstance(table.get(name), kinds) for name, kinds in known.get(run.stage, {}).items()):
+            return False
+    returns = run.result.get("returns", [0.0])
+    return bool(returns) and all(isinstance(value, _NUMBER) for value in returns)
 
 
 def _cells(runs: list[FinishedRun], label: Any) -> list[Cell]:

@@ -8,8 +8,9 @@ its action, so it is no transition, and the lane's terminal observation is an or
 from __future__ import annotations
 
 import functools
+import io
 import math
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,8 +37,9 @@ def _registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     """The registered environment, importing the module of ``module:Id`` if that is trusted. Raises :class:`UsageError`."""
     check_import(identifier)
     try:
-        env_spec = gymnasium.envs.registration._find_spec(identifier)
-    except Exception as error:  # importing the module of module:Id runs anything
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            env_spec = gymnasium.envs.registration._find_spec(identifier)
+    except (Exception, SystemExit) as error:  # importing the module of module:Id runs anything
         reason = " ".join(str(error).split())
         raise UsageError(
             f"unknown environment {identifier!r} ({reason})", "give the id of a registered environment"

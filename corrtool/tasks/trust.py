@@ -11,7 +11,6 @@ import json
 import os
 import site
 import sysconfig
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import typer
@@ -49,24 +48,33 @@ def module_of(identifier: str) -> str | None:
 
 
 def foreign_origin(module: str) -> Path | None:
-    """Where a top-level module would be imported from, if that is outside the installed packages. Imports nothing."""
+    """Where a top-level module would be imported from, if a part of it is outside the installed packages. Imports nothing.
+
+    Only places count: any directory on the path can hold a name, or metadata, that looks installed. A file must lie there by the name
+    it is imported by, and also where links lead. Packages that are installed as editable are elsewhere, and so not among them.
+    """
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None  # there is none, which whoever imports it will say
-    places = [] if spec is None else [*([spec.origin] if spec.origin else []), *(spec.submodule_search_locations or [])]
-    if spec is None or spec.origin in ("built-in", "frozen") or not places:
+    if spec is None or spec.origin in ("built-in", "frozen"):
         return None
-    origin = Path(places[0]).resolve()
+    places = [*([spec.origin] if spec.origin else []), *(spec.submodule_search_locations or [])]
+    return next((Path(place).absolute() for place in places if not _is_installed(Path(place))), None)
+
+
+def _is_installed(path: Path) -> bool:
     paths = sysconfig.get_paths()
-    installed = [Path(paths[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    installed.append(Path(site.getusersitepackages()).resolve())
-    inside = any(origin.is_relative_to(folder) for folder in installed)
-    return None if inside or module in packages_distributions() else origin
+    folders = [Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders.append(Path(site.getusersitepackages()))
+    as_named = Path(os.path.normpath(path.absolute()))
+    return any(as_named.is_relative_to(f) for f in folders) and any(
+        path.resolve().is_relative_to(f.resolve()) for f in folders
+    )
 
 
 def _named_in_environment() -> list[str]:
-    return os.environ.get(TRUST_VARIABLE, "").split(",")
+    return [name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",")]
 
 
 def _memory() -> Path:

@@ -201,6 +201,8 @@ class Affine:
     @classmethod
     def from_file(cls, path: Path) -> Affine:
         """Reads and checks the JSON file. Raises :class:`UsageError`."""
+        if path.exists() and not path.is_file():
+            raise UsageError(f"the affine view cannot read {path}: it is no regular file")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             matrix = tuple(tuple(float(x) for x in row) for row in content["matrix"])
@@ -211,9 +213,12 @@ class Affine:
             raise UsageError(f"{path} is no affine view", 'write {"matrix": [[…], …], "offset": […]} into it') from None
         if not matrix or not matrix[0] or len({len(row) for row in matrix}) != 1 or len(offset) != len(matrix):
             raise UsageError(f"{path}: the matrix needs rows of one length and the offset one number per row")
-        if not all(math.isfinite(x) for row in (*matrix, offset) for x in row):
-            raise UsageError(f"{path}: every number must be finite")
+        if not all(abs(x) <= _MOST for row in (*matrix, offset) for x in row):
+            raise UsageError(f"{path}: every number must be finite, and at most {_MOST:g} in size")
         return cls(matrix, offset)
+
+
+_MOST = 1e30  # a float32 has no more than 3e38
 
 
 def parse_view(text: str, directory: Path) -> View:
@@ -239,7 +244,7 @@ def parse_view(text: str, directory: Path) -> View:
                 return Permute(tuple(int(part) for part in argument.split(",")))
             case "scale":
                 factors = tuple(float(part) for part in argument.split(","))
-                if not all(math.isfinite(factor) and factor != 0 for factor in factors):
+                if not all(0 < abs(factor) <= _MOST for factor in factors):
                     raise ValueError
                 return Scale(factors)
             case "affine" if argument:

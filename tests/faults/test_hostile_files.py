@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -233,6 +234,89 @@ def test_a_link_in_a_run_is_refused(pong_copy: Path, tmp_path: Path) -> None:
     (run / "staged.zarr").symlink_to(outside)
     assert run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet") == 3
     assert (outside / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("suffix", ["lock", "holder"])
+def test_a_link_among_the_locks_is_refused(pong_copy: Path, tmp_path: Path, suffix: str) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (pong_copy / "runs" / ".locks" / f"memory-fresh.{suffix}").symlink_to(mine)
+    assert run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet") == 3
+    assert mine.read_text() == "mine"
+
+
+def test_the_view_of_a_new_project_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text('{"matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}')
+    lab, mine = tmp_path / "lab", tmp_path / "mine.txt"
+    lab.mkdir()
+    mine.write_text("mine")
+    command = ("init", lab, "--source", "CartPole-v1", "--target-view", f"affine:{tmp_path / 'map.json'}", "--quiet")
+    (lab / "map.json").symlink_to(mine)
+    assert run_in_process(*command) == 2
+    assert mine.read_text() == (lab / "map.json").read_text() == "mine"
+    assert run_in_process(*command, "--overwrite") == 0
+    assert mine.read_text() == "mine" != (lab / "map.json").read_text()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "place",
+    ["weights/q/x.safetensors", "runs/collect/target-random/run.json", "memories/target-random.zarr/corrtool.json"],
+)
+def test_a_named_pipe_is_not_waited_for(pong_copy: Path, place: str) -> None:
+    (pong_copy / place).unlink(missing_ok=True)
+    os.mkfifo(pong_copy / place)
+    assert run_in_process("verify", "-p", pong_copy, "--quiet") == 3
+    assert run_in_process("status", "-p", pong_copy, "--quiet") == 0
+
+
+RECORD = [
+    "state",
+    "stage",
+    "name",
+    "command",
+    "seed",
+    "settings",
+    "parents",
+    "locks",
+    "identity",
+    "result",
+    "artifacts",
+    "fingerprint",
+]
+
+
+@pytest.mark.parametrize("field", RECORD)
+def test_the_record_of_a_run_that_lies_is_damaged_or_harmless(
+    pong_copy: Path, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pong_copy / "runs" / "evaluate"
+    path = next(path.glob("*")) / "run.json"
+    record = {k: v for k, v in read_sealed_json(path).items() if k != "format_version"}
+    for value in (5, "running", None, [], {}, [["memory"]], [["../x", "../y"]], {"x": 5}, {"returns": "abc"}):
+        path.write_bytes(seal_json({**record, field: value}))
+        for command in (("status",), ("verify",), ("report",)):
+            code = run_in_process(*command, "-p", pong_copy, "--quiet")
+            assert code in (0, 2, 3), (command, value, capsys.readouterr().err)
+
+
+def test_what_cannot_be_read_is_not_whole(pong_lab: Path, tmp_path: Path) -> None:
+    """In a process without root's powers, which may read everything."""
+    for place in ("memories", "weights/q", "runs/collect", "memories/target-random.zarr/actions/c/0"):
+        lab = shutil.copytree(pong_lab, tmp_path / place.replace("/", "-"))
+        (lab / place).chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-m", "corrtool", "verify", "-p", str(lab)],
+            capture_output=True, text=True, preexec_fn=as_others_may if os.geteuid() == 0 else None,
+        )  # fmt: skip
+        (lab / place).chmod(0o755)
+        assert done.returncode == 3 and "cannot read" in done.stdout + done.stderr, (place, done)
+
+
+def as_others_may() -> None:
+    """Takes from root the powers to read and write where the permissions say no."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
 
 
 def fuzz(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,40 @@ def test_the_working_directory_is_no_installed_package(stranger: Path, tmp_path:
     outcome = run_corrtool("status", "-p", lab, cwd=stranger.parent, env={"XDG_CONFIG_HOME": str(tmp_path / "config")})
     assert outcome.code == 2 and "outside the installed packages" in outcome.err
     assert not stranger.exists()
+
+
+def test_nothing_but_its_place_makes_a_module_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links into the standard library, metadata, a name that is installed elsewhere, a part of a namespace: none of it helps."""
+    library = Path(json.__file__).parent
+    hostile = tmp_path / "hostile"
+    (hostile / "linked").mkdir(parents=True)
+    (hostile / "linked" / "__init__.py").symlink_to(library / "__init__.py")
+    (hostile / "file.py").symlink_to(library / "decoder.py")
+    (hostile / "folder").symlink_to(library)
+    (hostile / "declared.py").touch()
+    (hostile / "declared-1.0.dist-info").mkdir()
+    (hostile / "declared-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: declared\nVersion: 1.0\n"
+    )
+    (hostile / "declared-1.0.dist-info" / "top_level.txt").write_text("declared\n")
+    (hostile / "space").mkdir()
+    (hostile / "typer.py").touch()
+    monkeypatch.syspath_prepend(str(hostile))
+    for module in ("linked", "file", "folder", "declared", "space"):
+        assert str(foreign_origin(module)).startswith(str(hostile)), module
+    monkeypatch.delitem(sys.modules, "typer")
+    assert str(foreign_origin("typer")).startswith(str(hostile))
+
+
+def test_spaces_between_trusted_names(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORRTOOL_TRUST", "other, stranger")
+    assert run_in_process("status", "-p", project(tmp_path / "lab"), "--quiet") == 0
+
+
+def test_a_module_that_ends_the_process_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process("init", tmp_path / "lab", "--source", "unittest.__main__:X-v0") == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.out == ""
 
 
 def test_modules() -> None:
