@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -40,6 +41,17 @@ def inside(root: Path, path: Path) -> Path:
         raise ArtifactError(
             f"{path} leads out of the project", "move the project as a whole instead of linking parts of it"
         )
+    return path
+
+
+def regular_file(path: Path) -> Path:
+    """``path``, which is to be read. A project from elsewhere may hold named pipes and devices, whose reading never ends.
+
+    Raises:
+        OSError: something else than a file is there.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
     return path
 
 

@@ -16,7 +16,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import living_holder
-from corrtool.project.runs import read_record, run_problems
+from corrtool.project.records import read_record, run_problems
 
 
 def describe_artifacts(project: Project) -> list[dict[str, Any]]:
@@ -57,8 +57,7 @@ def damaged_runs(project: Project) -> list[str]:
     check_readable(project.root / "runs")
     for stage in (project.root / "runs").glob("*"):
         check_readable(stage)
-    directories = sorted(path.parent for path in (project.root / "runs").glob("*/*/run.json"))
-    still = [path for path in directories if (path.parent.name, path.name) not in going_on]
+    still = [path for path in _run_directories(project) if (path.parent.name, path.name) not in going_on]
     problems = [problem for directory in still for problem in run_problems(directory)]
     return [str(problem).replace(f"{project.root}/", "") for problem in problems]
 
@@ -66,9 +65,9 @@ def damaged_runs(project: Project) -> list[str]:
 def unfinished_runs(project: Project) -> list[dict[str, Any]]:
     """Runs that go on right now, in ``process``, or were interrupted, where ``process`` is None."""
     runs = []
-    for path in sorted((project.root / "runs").glob("*/*/run.json")):
+    for directory in _run_directories(project):
         try:
-            record = read_record(path.parent)
+            record = read_record(directory)
         except ArtifactError:
             continue
         if record.get("state") == "running":
@@ -77,11 +76,15 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
                     "stage": record["stage"],
                     "name": record["name"],
                     "command": record["command"],
-                    "resumable": (path.parent / "checkpoint.safetensors").exists(),
+                    "resumable": (directory / "checkpoint.safetensors").exists(),
                     "process": living_holder(project.root, *record["locks"][0]) if record.get("locks") else None,
                 }
             )
     return runs
+
+
+def _run_directories(project: Project) -> list[Path]:
+    return sorted(path.parent for path in (project.root / "runs").glob("*/*/run.json"))
 
 
 def _bytes(path: Path) -> int:

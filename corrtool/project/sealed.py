@@ -18,6 +18,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from corrtool.errors import ArtifactError
+from corrtool.project.files import regular_file
 
 FORMAT_VERSION = 1
 METADATA_KEY = "corrtool"
@@ -103,10 +104,8 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def read_tensor_metadata(path: Path) -> dict[str, Any]:
     """Only the JSON of a sealed safetensors file, without checking the seal: quick, for listings."""
-    if path.exists() and not path.is_file():
-        raise ArtifactError(f"{path} is no regular file")
     try:
-        with path.open("rb") as file:
+        with regular_file(path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > 100_000_000:
                 raise damaged(path)
@@ -136,10 +135,8 @@ def _checked_version(value: Any, path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise ArtifactError(f"{path} is no regular file")  # a named pipe would be waited for
     try:
-        return path.read_bytes()
+        return regular_file(path).read_bytes()
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.files import regular_file
 
 
 class MetricsLog:
@@ -61,10 +62,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         ArtifactError: the file is missing or damaged.
     """
-    if path.exists() and not path.is_file():
-        raise ArtifactError(f"{path} is no regular file")
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        lines = [json.loads(line) for line in regular_file(path).read_text(encoding="utf-8").split("\n")[:-1]]
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read ({error})", "run the stage again with --overwrite") from None
     if not all(isinstance(line, dict) for line in lines):

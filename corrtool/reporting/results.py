@@ -10,7 +10,7 @@ from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import Project
-from corrtool.project.runs import read_record, run_problems
+from corrtool.project.records import read_record, run_problems
 from corrtool.project.sealed import damaged
 from corrtool.reporting.metrics import read_metrics
 from corrtool.statistics import Interval, interval_over_games, interval_over_seeds

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corrtool.errors import UsageError
+from corrtool.project.files import regular_file
 from corrtool.states import IMAGE, VECTOR, StateSpec
 
 Frames = NDArray[Any]
@@ -201,10 +202,8 @@ class Affine:
     @classmethod
     def from_file(cls, path: Path) -> Affine:
         """Reads and checks the JSON file. Raises :class:`UsageError`."""
-        if path.exists() and not path.is_file():
-            raise UsageError(f"the affine view cannot read {path}: it is no regular file")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(regular_file(path).read_text(encoding="utf-8"))
             matrix = tuple(tuple(float(x) for x in row) for row in content["matrix"])
             offset = tuple(float(x) for x in content.get("offset", [0.0] * len(matrix)))
         except OSError as error:

@@ -164,7 +164,7 @@ class TestDamage:
     def test_a_file_that_is_missing_or_a_directory_is_refused(self, kind: str, tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match="is missing"):
             read(kind, tmp_path / "nowhere")
-        with pytest.raises(ArtifactError, match="no regular file"):
+        with pytest.raises(ArtifactError, match="not a regular file"):
             read(kind, tmp_path)
 
     def test_a_seal_over_something_else_than_a_table_is_refused(self, path: Path) -> None:

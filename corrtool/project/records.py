@@ -1,0 +1,84 @@
+"""What runs leave on disk, read and checked: ``run.json``, the metrics, the checkpoint and what that needs.
+
+Written by :mod:`corrtool.project.runs`. Anybody can seal a file, so every field is checked before it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.artifacts import check_files, check_memory, check_name, is_reference
+from corrtool.project.checkpoints import load_checkpoint
+from corrtool.project.files import inside
+from corrtool.project.sealed import damaged, read_sealed_json
+
+STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being collected
+
+
+def run_directory(root: Path, stage: str, name: str) -> Path:
+    """Where a run of a stage keeps its files."""
+    return inside(root, root / "runs" / stage / check_name(name))
+
+
+_RECORD = {
+    "stage": str, "name": str, "state": str, "fingerprint": str, "command": str, "seed": int, "settings": dict, "tasks": dict,
+    "parents": dict, "machine": dict, "identity": dict, "locks": list, "artifacts": list, "created": str,
+}  # fmt: skip
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` says of the run in ``directory``, every field of its kind: anybody can seal a file.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
+    path = directory / "run.json"
+    record = read_sealed_json(path)
+    finished = {"result": dict} if record.get("state") == "finished" else {}
+    if any(type(record.get(name)) is not kind for name, kind in (_RECORD | finished).items()):
+        raise damaged(path)
+    references = [*record["parents"].values(), *record["artifacts"]]
+    parts = [record["identity"].get(part) for part in ("settings", "options", "tasks", "inputs")]
+    if not all(map(is_reference, references)) or not all(part is None or type(part) is dict for part in parts):
+        raise damaged(path)
+    for lock in record["locks"]:
+        if not (type(lock) is list and len(lock) == 2 and all(type(part) is str for part in lock)):
+            raise damaged(path)
+        try:
+            check_name(lock[0])
+            check_name(lock[1])
+        except UsageError:
+            raise damaged(path) from None
+    return record
+
+
+def read_checkpoint(directory: Path) -> dict[str, Any]:
+    """The last checkpoint of the run in ``directory``, after checking the unfinished memory or the journal that it needs.
+
+    Raises:
+        ArtifactError: one of them is missing or damaged.
+    """
+    path = directory / "checkpoint.safetensors"
+    state = load_checkpoint(path)
+    try:
+        check_files(directory / STAGED_MEMORY, state["stage"].get("files", {}))
+        for first, last in state["stage"].get("journal", {}).get("blocks", []):
+            check_memory(directory / "journal" / f"{first}-{last}.zarr")
+    except (KeyError, TypeError, ValueError, AttributeError):  # sealed by somebody else
+        raise damaged(path) from None
+    return state
+
+
+def run_problems(directory: Path) -> list[ArtifactError]:
+    """What is wrong with a run: its record, its metrics, and the checkpoint of one that is not finished."""
+    try:
+        record = read_record(directory)
+        if record.get("metrics_sha256") is not None:
+            check_files(directory, {"metrics.jsonl": str(record["metrics_sha256"])})
+        if (directory / "checkpoint.safetensors").exists():
+            read_checkpoint(directory)
+    except ArtifactError as error:
+        return [error]
+    return []
