@@ -56,6 +56,7 @@ def check_up(directory: Path) -> Iterator[Check]:
     for device in devices():
         yield _try(f"device {device}", lambda d=device: _computes(d))  # type: ignore[misc]
     yield _try("Atari", _atari)
+    yield _try("videos", lambda: _videos(directory))
     yield _try("disk", lambda: _disk(directory))
     yield _try("locks", lambda: _locks(directory))
     yield _try("atomic renames", lambda: _renames(directory))
@@ -117,6 +118,19 @@ def _atari() -> str:
         if not (step.frames != first).any():
             raise RuntimeError("Pong stands still; install ale-py again")
     return f"Pong plays, {len(ale_py.roms.get_all_rom_ids())} ROMs"
+
+
+def _videos(directory: Path) -> str:
+    import numpy as np
+
+    from corrtool.reporting.video import KINDS, GameVideo
+
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".corrtool-doctor-") as folder:
+        for kind in KINDS:
+            with GameVideo(Path(folder) / f"video{kind}") as video:
+                for shade in (0, 255):
+                    video.add([("", np.full((84, 84, 3), shade, np.uint8))], "")
+    return f"{' and '.join(KINDS)} are written"
 
 
 def _disk(directory: Path) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-HELP = (
-    "Try what the stages rely on: packages, devices, Atari games, disk, locks and renames; exit 1 if something fails."
-)
+from corrtool.cli.options import JsonFlag, project_option
+
+HELP = "Try what the stages rely on: packages, devices, Atari games, videos, disk, locks and renames; exit 1 if something fails."
 
 
 def add(app: typer.Typer) -> None:
@@ -20,16 +20,11 @@ def add(app: typer.Typer) -> None:
 def doctor(
     project: Annotated[
         Path | None,
-        typer.Option(
-            "--project",
-            "-p",
-            help="Directory whose disk and file system are tried.",
-            show_default="the current directory",
-            envvar="CORRTOOL_PROJECT",
-            show_envvar=False,
+        project_option(
+            "Directory whose disk and file system are tried.", show_default="the current directory", show_envvar=False
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
 ) -> None:
     """Tries each thing and says what came of it."""

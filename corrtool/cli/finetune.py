@@ -32,4 +32,4 @@ def _work(context: StageContext, settings: FinetuneSettings, chosen: dict[str, A
 
 def lines(result: dict[str, Any]) -> list[str]:
     """The result for people."""
-    return [learning_line(result)]
+    return [learning_line(result), f"'corrtool evaluate --q {result['q']}' plays fresh games with it"]

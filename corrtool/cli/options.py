@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
+from corrtool.errors import UsageError
 from corrtool.settings import PRESETS, Settings, flag_name, variable_name
 
 COMMON = "Common options"
@@ -33,6 +36,25 @@ class Common:
     quiet: bool
 
 
+def named_directory(text: str) -> Path:
+    """A directory from the command line; an empty one is the unset variable of a script, not the current directory."""
+    if not text:
+        raise typer.BadParameter("it is empty; name a directory.")
+    return Path(text)
+
+
+def project_option(help: str = "Project directory.", **more: Any) -> Any:
+    """``--project``, for a parameter of type ``Path | None``."""
+    return typer.Option(
+        "--project", "-p", help=help, envvar="CORRTOOL_PROJECT", metavar="DIR", parser=named_directory, **more
+    )
+
+
+ProjectOption = Annotated[Path | None, project_option(show_envvar=False)]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")]
+
+
 def common_parameters(stage: str) -> list[inspect.Parameter]:
     """The options of :class:`Common`, for a command's signature."""
 
@@ -45,14 +67,16 @@ def common_parameters(stage: str) -> list[inspect.Parameter]:
         )
 
     return [
-        option(
+        inspect.Parameter(
             "project",
-            Path | None,
-            None,
-            "Project directory; otherwise the nearest parent with a corrtool.toml.",
-            "--project",
-            "-p",
-            env="CORRTOOL_PROJECT",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                Path | None,
+                project_option(
+                    "Project directory; otherwise the nearest parent with a corrtool.toml.", rich_help_panel=COMMON
+                ),
+            ],
         ),
         option(
             "seed",
@@ -140,6 +164,21 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
     return parameters
 
 
+def check_variables(settings_class: type[Settings]) -> None:
+    """Refuses environment variables of this stage that are none of its settings: a misspelt one would go unnoticed.
+
+    Raises:
+        UsageError: there is one.
+    """
+    stage = settings_class.stage
+    known = [variable_name(stage, field.name) for field in dataclasses.fields(settings_class)]
+    for name in os.environ:
+        if name.startswith(variable_name(stage, "")) and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"'corrtool {stage} --help' shows the settings; unset it"
+            raise UsageError(f"the environment variable {name} is no setting of {stage}", hint)
+
+
 def _bare(hint: Any) -> Any:
     """``int | None`` → ``int``."""
     if get_origin(hint) in (UnionType, Union):
@@ -157,13 +196,6 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def named_directory(text: str) -> Path:
-    """The directory of an argument; an empty one is the unset variable of a script, not the current directory."""
-    if not text:
-        raise typer.BadParameter("it is empty; name a directory.")
-    return Path(text)
 
 
 def extra(name: str, kind: Any, default: Any, help: str) -> inspect.Parameter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corrtool.cli.options import named_directory
+from corrtool.cli.options import JsonFlag, QuietFlag, named_directory
 from corrtool.cli.stages import in_another_directory, stage_lines
 from corrtool.settings import load_preset
 
@@ -56,11 +56,11 @@ def quickstart(
         bool,
         typer.Option("--from-scratch", help="Learn Q_S and F here, instead of taking those that come with corrtool."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Runs the stages and compares random play, direct reuse and transfer."""
-    from corrtool.project.defaults import project_default, project_device, project_seed
+    from corrtool.project.defaults import project_device, project_preset, project_seed
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext
@@ -73,7 +73,7 @@ def quickstart(
         resolve_device(device)
     opened = open_or_create(directory)
 
-    preset = preset or project_default(opened, "preset", str, "quickstart")
+    preset = project_preset(opened, preset, otherwise="quickstart")
     context = StageContext(opened, console, project_device(opened, device), project_seed(opened, seed))
     console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
     with in_another_directory("DIR"):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from corrtool.cli.options import JsonFlag, ProjectOption
 from corrtool.errors import UsageError
 
 HELP = "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG and one HTML page."
@@ -18,10 +19,7 @@ def add(app: typer.Typer) -> None:
 
 
 def report(
-    project: Annotated[
-        Path | None,
-        typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False),
-    ] = None,
+    project: ProjectOption = None,
     markdown: Annotated[
         Path | None,
         typer.Option("--markdown", help="File for the tables as Markdown; replaced if it is there.", metavar="FILE"),
@@ -29,7 +27,7 @@ def report(
     append: Annotated[
         bool, typer.Option("--append", help="Keep what the Markdown file holds, and write after it.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
     """Reads the records and metrics of all finished runs."""

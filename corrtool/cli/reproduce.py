@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from corrtool.cli.options import JsonFlag, QuietFlag, project_option
 from corrtool.cli.stages import in_another_directory, stage_lines
 from corrtool.settings import load_preset
 
@@ -24,8 +25,8 @@ def reproduce(
         )],
     project: Annotated[
         Path | None,
-        typer.Option(
-            "--project", "-p", help="Project directory; made if it is not there.", envvar="CORRTOOL_PROJECT",
+        project_option(
+            "Project directory; made if it is not there.",
             show_default="a directory named like the experiment", show_envvar=False,
         ),
     ] = None,
@@ -47,12 +48,12 @@ def reproduce(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Learn Q_S and F here, instead of taking those that come with corrtool.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:  # fmt: skip
     """Runs the cells and draws the report."""
     from corrtool.experiments import load_experiment
-    from corrtool.project.defaults import project_default, project_device
+    from corrtool.project.defaults import project_device, project_preset
     from corrtool.reporting.console import Console
     from corrtool.runtime import resolve_device
     from corrtool.stages.context import StageContext
@@ -66,7 +67,7 @@ def reproduce(
     table = only_cells(load_experiment(experiment), cell or [])
     opened = open_or_create(project or Path(experiment), table)
 
-    preset = preset or project_default(opened, "preset", str, "default")
+    preset = project_preset(opened, preset)
     console.say(f"{experiment} with the preset {preset}, in {opened.root}")
     context = StageContext(opened, console, project_device(opened, device))
     with in_another_directory("--project"):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from corrtool.cli.options import Common, common_parameters, setting_parameters, with_parameters
+from corrtool.cli.options import Common, check_variables, common_parameters, setting_parameters, with_parameters
 from corrtool.settings import Settings
 
 if TYPE_CHECKING:
+    from corrtool.project.directory import Project
     from corrtool.stages.context import StageContext
 
 S = TypeVar("S", bound=Settings)
@@ -50,6 +51,8 @@ def add_stage(
         context, settings = prepare(common, settings_class, given, environment, chosen)
         result = work(context, settings, chosen)
         context.console.result(result, _plan_lines(result) if result.get("dry_run") else lines(result))
+        if not common.dry_run and _is_tiny(context.project, common.preset):
+            context.console.say("the preset tiny is for trying things out: nothing learns at this size")
 
     parameters = [*setting_parameters(settings_class), *extras, *common_parameters(stage)]
     app.command(stage, help=help)(with_parameters(parameters, body, stage, help))
@@ -68,6 +71,7 @@ def prepare(
     from corrtool.reporting.console import Console
     from corrtool.stages.context import StageContext
 
+    check_variables(settings_class)
     project = find_project(common.project)
     settings = resolve_settings(project, settings_class, common.preset, given, environment, options)
     device = project_device(project, common.device)
@@ -89,7 +93,15 @@ def prepare(
     return context, settings
 
 
+def _is_tiny(project: Project, preset: str | None) -> bool:
+    from corrtool.project.defaults import project_preset
+
+    return project_preset(project, preset) == "tiny"
+
+
 def _plan_lines(plan: dict[str, Any]) -> list[str]:
+    if plan["done"]:
+        return [f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"]
     lines = [f"would run {plan['stage']} {plan['name']} on {plan['device']} with seed {plan['seed']}"]
     lines += [f"reads {use.replace('_', ' ')}: {name}" for use, name in plan["inputs"].items()]
     lines += [f"writes {name}" for name in plan["produces"]]

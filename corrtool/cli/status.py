@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from corrtool.cli.options import JsonFlag, ProjectOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,17 +20,14 @@ def add(app: typer.Typer) -> None:
 
 
 def status(
-    project: Annotated[
-        Path | None,
-        typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False),
-    ] = None,
+    project: ProjectOption = None,
     settings: Annotated[bool, typer.Option("--settings", help="Show the settings of each artifact as well.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
     """Reads every byte of every artifact."""
     from corrtool.project.directory import find_project
-    from corrtool.project.overview import describe_artifacts, unfinished_runs
+    from corrtool.project.overview import describe_artifacts, evaluations, unfinished_runs
     from corrtool.reporting.console import Console
 
     opened = find_project(project)
@@ -38,6 +36,7 @@ def status(
         "project": str(opened.root),
         "tasks": {role: str(opened.task(role)) for role in ("source", "target")},
         "artifacts": artifacts,
+        "evaluations": evaluations(opened),
         "unfinished_runs": runs,
     }
     console = Console(quiet=quiet, json=json)
@@ -60,7 +59,7 @@ def status(
             console.say(f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}")
 
 
-_LEAST_WIDTHS = {"name, made from": 28, "state": len("damaged")}
+_LEAST_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
 
 
 def _table(result: dict[str, Any]) -> Table:
@@ -89,7 +88,19 @@ def _table(result: dict[str, Any]) -> Table:
             name.append(f"\n  {use.replace('_', ' ')} {parent['name']}{gone}", style="dim")
         colour = "green" if a["state"] == "whole" else "red"
         table.add_row(a["kind"], name, f"[{colour}]{a['state']}", _size(a), _outcome(a) or "–")
+    for e in result["evaluations"]:
+        players = "".join(f"\n  {use} {e[use]}" for use in ("q", "corr") if e.get(use) is not None)
+        name = Text(str(e["name"])).append(players or "\n  random play", style="dim")
+        table.add_row("games", name, "played", f"{e.get('games')} games", _mean_with_interval(e))
     return table
+
+
+def _mean_with_interval(evaluation: dict[str, Any]) -> str:
+    try:
+        low, high = evaluation["ci95"]
+        return f"{evaluation['mean_return']:.1f}\n[{low:.1f}, {high:.1f}]"
+    except (KeyError, TypeError, ValueError):  # sealed by somebody else
+        return "–"
 
 
 def _size(artifact: dict[str, Any]) -> str:
@@ -106,8 +117,9 @@ def _outcome(artifact: dict[str, Any]) -> str:
     summary = artifact["summary"] or {}
     if artifact["kind"] == "model" and "l1_newest" in summary:
         return f"error {summary['l1_newest']:.3f};\nif nothing\nmoved {summary['l1_newest_persistence']:.3f}"
-    if artifact["kind"] == "q" and summary.get("mean_return_20") is not None:
-        return f"mean return\n{summary['mean_return_20']:.1f}"
+    if artifact["kind"] == "q":
+        known = {"training": "mean_return_20", "play test": "best_mean_return"}
+        return "\n".join(f"{what} {summary[key]:.1f}" for what, key in known.items() if summary.get(key) is not None)
     if artifact["kind"] == "corr" and summary.get("best_mean_return") is not None:
-        return f"play test\n{summary['best_mean_return']:.1f}"
+        return f"play test {summary['best_mean_return']:.1f}"
     return ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from corrtool.cli.options import JsonFlag, ProjectOption
 
 HELP = "Check every byte of every artifact; exit 3 and name each damaged file if there is one."
 
@@ -16,11 +17,8 @@ def add(app: typer.Typer) -> None:
 
 
 def verify(
-    project: Annotated[
-        Path | None,
-        typer.Option("--project", "-p", help="Project directory.", envvar="CORRTOOL_PROJECT", show_envvar=False),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")] = False,
+    project: ProjectOption = None,
+    json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
 ) -> None:
     """Compares every artifact with its checksums."""

@@ -28,6 +28,11 @@ def project_seed(project: Project, given: int | None) -> int:
     return seed
 
 
+def project_preset(project: Project, given: str | None, otherwise: str = "default") -> str:
+    """The preset that was given, or the project's, or ``otherwise``."""
+    return given or str(project_default(project, "preset", str, otherwise))
+
+
 def resolve_settings(
     project: Project,
     settings_class: type[S],
@@ -46,7 +51,7 @@ def resolve_settings(
     spec, _ = probe(project.task(role if role in ("source", "target") else "source"))
     return resolve(
         settings_class,
-        preset=preset or project_default(project, "preset", str, "default"),
+        preset=project_preset(project, preset),
         state_kind=spec.kind,
         project_values=project.stage_values(settings_class.stage),
         given=given,

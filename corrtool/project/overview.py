@@ -51,6 +51,19 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
     return described
 
 
+def evaluations(project: Project) -> list[dict[str, Any]]:
+    """The results of all finished evaluations, the oldest first; those that cannot be read are left to :func:`damaged_runs`."""
+    found = []
+    for directory in _run_directories(project, "evaluate"):
+        try:
+            record = read_record(directory)
+        except ArtifactError:
+            continue
+        if record["state"] == "finished":
+            found.append((record["created"], record["result"] | {"name": record["name"]}))
+    return [result for _, result in sorted(found, key=lambda one: one[0])]
+
+
 def damaged_runs(project: Project) -> list[str]:
     """What is wrong with the records, metrics and checkpoints of the project's runs, but for those that go on, a line each."""
     going_on = {(run["stage"], run["name"]) for run in unfinished_runs(project) if run["process"]}
@@ -83,8 +96,8 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
     return runs
 
 
-def _run_directories(project: Project) -> list[Path]:
-    return sorted(path.parent for path in (project.root / "runs").glob("*/*/run.json"))
+def _run_directories(project: Project, stage: str = "*") -> list[Path]:
+    return sorted(path.parent for path in (project.root / "runs").glob(f"{stage}/*/run.json"))
 
 
 def _bytes(path: Path) -> int:

@@ -16,6 +16,7 @@ from rich.progress import (
     Progress,
     SpinnerColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -54,16 +55,20 @@ class Console:
                 for line in lines:
                     out.print(printable(line), markup=False)
 
-    def progress(self, title: str, total: int, unit: str, start: int = 0) -> ProgressBar:
-        """A progress display over ``total`` ``unit``, such as environment steps. Use as a context manager."""
-        return ProgressBar(self, title, total, unit, start)
+    def progress(self, title: str, total: int, unit: str, start: int = 0, *, steady: bool = True) -> ProgressBar:
+        """A progress display over ``total`` ``unit``, such as environment steps. Use as a context manager.
+
+        Args:
+            steady: whether what is done so far tells the time left; games that are played side by side end together.
+        """
+        return ProgressBar(self, title, total, unit, start, steady=steady)
 
 
 class ProgressBar:
     """A bar with rate, time left and the numbers that matter; plain lines at intervals where there is no terminal."""
 
-    def __init__(self, console: Console, title: str, total: int, unit: str, start: int) -> None:
-        self._title, self._total, self._unit = title, total, unit
+    def __init__(self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool) -> None:
+        self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
         self._began = self._last_line = time.monotonic()
         self._recent = deque([(self._began, start)])
@@ -78,7 +83,7 @@ class ProgressBar:
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn() if steady else TimeElapsedColumn(),
                 TextColumn("{task.fields[numbers]}"),
                 console=rich_console,
                 refresh_per_second=4,
@@ -129,17 +134,21 @@ class ProgressBar:
         self._bar.update(
             self._row,
             completed=self._done,
-            rate=f"{self.rate:,.0f} {self._unit}/s",
+            rate=self._rate_shown(f" {self._unit}"),
             numbers=_shown(self._numbers),
         )
+
+    def _rate_shown(self, unit: str = "") -> str:
+        return _rate(self.rate, unit) if self._steady else ""
 
     def _print_line(self) -> None:
         self._last_line = time.monotonic()
         left = (self._total - self._done) / self.rate if self.rate > 0 else float("inf")
+        taken = f"{_clock(time.monotonic() - self._began)} taken"
         parts = [
             f"{self._title}: {self._done:,}/{self._total:,} {self._unit}",
-            f"{self.rate:,.1f}/s",
-            f"{_clock(left)} left" if self._done < self._total else f"{_clock(time.monotonic() - self._began)} taken",
+            self._rate_shown(),
+            f"{_clock(left)} left" if self._steady and self._done < self._total else taken,
             _shown(self._numbers),
         ]
         _plain(stderr=True).print(printable(", ".join(p for p in parts if p)), markup=False)
@@ -161,6 +170,11 @@ def _shown(numbers: dict[str, Any]) -> str:
         return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
     return "  ".join(f"{name} {one(value)}" for name, value in numbers.items())
+
+
+def _rate(per_second: float, unit: str = "") -> str:
+    """What takes longer than a second is counted by the minute."""
+    return f"{per_second:,.1f}{unit}/s" if per_second >= 1 else f"{60 * per_second:,.1f}{unit}/min"
 
 
 def _clock(seconds: float) -> str:

@@ -47,6 +47,12 @@ class FinishedRun:
         """Wall time, over all its resumptions."""
         return float(self.record.get("seconds", 0.0))
 
+    @property
+    def corrtool(self) -> str:
+        """The commit of corrtool that ran it, or its version where it was installed without one."""
+        machine = self.record["machine"]
+        return str(machine.get("commit") or machine.get("packages", {}).get("corrtool", "unknown"))
+
     def parent(self, use: str) -> str | None:
         """SHA-256 of the artifact it read for ``use``."""
         reference = self.record["parents"].get(use)
@@ -86,7 +92,7 @@ class Cell:
         """One seed per run."""
         return [run.seed for run in self.runs]
 
-    def zero_shot(self) -> Interval | None:
+    def fresh_games(self) -> Interval | None:
         """Mean return of fresh games: over seeds where there are several, else over games; None without evaluations."""
         evaluated = [run.result["returns"] for run in self.evaluations if run is not None]
         if not evaluated:
@@ -114,8 +120,8 @@ class Results:
             m = run.record["machine"]
             threads = m.get("threads", "?")
             text = f"{m.get('device_name') or m['device']}, {threads} {'thread' if threads == 1 else 'threads'}"
-            commits.setdefault(text, []).append(m.get("commit") or "unknown")
-        return [f"{machine}, commit {', '.join(dict.fromkeys(made))}" for machine, made in commits.items()]
+            commits.setdefault(text, []).append(run.corrtool)
+        return [f"{machine}, corrtool {', '.join(dict.fromkeys(made))}" for machine, made in commits.items()]
 
 
 def read_results(project: Project) -> Results:
@@ -149,16 +155,19 @@ def read_results(project: Project) -> Results:
     for cell in agents:
         played = [e for e in evaluations if e.settings["task"] == "source"]
         cell.evaluations = [_newest(played, "q", run.made("q", run.name)) for run in cell.runs]
+    finetunings = _cells(
+        [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
+        lambda run: _finetuning_label(run, correspondences),
+    )
+    for cell in finetunings:
+        cell.evaluations = [_newest(evaluations, "q", run.made("q", run.name)) for run in cell.runs]
     return Results(
         project=project,
         runs=runs,
         source_agents=agents,
         models=_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
         correspondences=correspondences,
-        finetunings=_cells(
-            [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
-            lambda run: _finetuning_label(run, correspondences),
-        ),
+        finetunings=finetunings,
         left_out=left_out,
         baselines=_baselines([e for e in evaluations if e.parent("q") not in learnt_on_target]),
     )

@@ -164,7 +164,7 @@ def _zero_shot(results: Results) -> Table:
     for name, run in results.baselines.items():
         rows.append([name, "–", "–", _interval(interval_over_games(run.result["returns"])), *["–"] * 5])
     for cell in results.correspondences:
-        zero_shot = cell.zero_shot()
+        fresh_games = cell.fresh_games()
         each = [
             "–" if evaluation is None else f"{evaluation.result['mean_return']:.1f}" for evaluation in cell.evaluations
         ]
@@ -173,7 +173,7 @@ def _zero_shot(results: Results) -> Table:
                 cell.label,
                 ", ".join(map(str, cell.seeds)),
                 f"{cell.runs[0].result['gradient_steps']:,}",
-                "–" if zero_shot is None else _interval(zero_shot),
+                "–" if fresh_games is None else _interval(fresh_games),
                 ", ".join(each),
                 ", ".join(map(play_tests, cell.runs)),
                 ", ".join(map(angles, cell.runs)),
@@ -246,16 +246,15 @@ def _transfer(results: Results) -> Table:
     scratch = metrics.get(SCRATCH, [])
     experiment = experiment_of(results.project)
     for cell in results.finetunings:
-        seeds = metrics[cell.label]
-        if not seeds:
-            continue
+        seeds, fresh_games = metrics[cell.label], cell.fresh_games()
         rows.append(
             [
                 cell.label,
                 ", ".join(map(str, cell.seeds)),
-                _mean([m.jumpstart for m in seeds]),
-                _mean([m.asymptote for m in seeds]),
-                *(_reached(seeds, scratch, threshold) for threshold in THRESHOLDS),
+                _mean([m.jumpstart for m in seeds]) if seeds else "–",
+                _mean([m.asymptote for m in seeds]) if seeds else "–",
+                *(_reached(seeds, scratch, threshold) if seeds else "–" for threshold in THRESHOLDS),
+                "–" if fresh_games is None else _interval(fresh_games),
                 finetuning_in_the_paper(experiment, cell),
             ]
         )
@@ -267,11 +266,13 @@ def _transfer(results: Results) -> Table:
             "first 20 games",
             "last 20 games",
             *(f"games (env steps) to {t:g}" for t in THRESHOLDS),
+            "fresh games",
             "in the paper",
         ],
         rows,
         "Means over seeds. 'To 18': until the mean of 20 games reached 18, counting at least 20 games; in brackets the "
-        "environment steps, and the share of them that learning from scratch needs beyond that. A dash: not reached by all seeds. Not "
+        "environment steps, and the share of them that learning from scratch needs beyond that. A dash: not reached by all seeds, or no "
+        "game was finished. Fresh games: those of 'corrtool evaluate --q NAME' afterwards. Not "
         "counted: the random play on the target, and the play tests there, from which a correspondence was learnt and chosen.",
     )
 
@@ -304,13 +305,13 @@ def _lineage(results: Results) -> Table:
                 str(run.seed),
                 parents or "–",
                 command_without_project(run.record["command"]),
-                run.record["machine"].get("commit") or "–",
+                run.corrtool,
                 _duration(run.seconds),
             ]
         )
     return Table(
         "Runs and what they were made from",
-        ["stage", "name", "seed", "made from", "command", "commit", "wall time"],
+        ["stage", "name", "seed", "made from", "command", "corrtool", "wall time"],
         rows,
     )
 

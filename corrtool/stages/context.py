@@ -38,12 +38,11 @@ class StageContext:
 
         ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one.
         """
+        result = None if self.overwrite else finished_result(self.project, request)
         if self.dry_run:
-            return self._plan(request)
-        if not self.overwrite:
-            result = finished_result(self.project, request)
-            if result is not None:
-                return self._already_done(request, result)
+            return self._plan(request, done=result is not None)
+        if result is not None:
+            return self._already_done(request, result)
         threads = torch.get_num_threads()
         configure_process(self.device, self.seed, request.state_kind)
         try:
@@ -75,9 +74,10 @@ class StageContext:
         )
         return result
 
-    def _plan(self, request: RunRequest) -> dict[str, Any]:
+    def _plan(self, request: RunRequest, *, done: bool) -> dict[str, Any]:
         return {
             "dry_run": True,
+            "done": done,
             "name": request.name,
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],

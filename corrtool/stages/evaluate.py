@@ -158,7 +158,8 @@ def evaluate(
         returns: list[float] = [] if state is None else list(state["returns"])
         began = len(returns)
         with Loop(
-            run, context.console, stop, total=settings.games, unit="games", start=began, state=lambda: {"returns": returns}
+            run, context.console, stop, total=settings.games, unit="games", start=began, state=lambda: {"returns": returns},
+            steady=False,
         ) as loop:  # fmt: skip
             for start in range(began, settings.games, MAX_LANES):
                 wave = play_games(

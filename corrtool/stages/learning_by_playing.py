@@ -236,6 +236,12 @@ def _play_test(
     """
     q_values = direct_q_values(learner.average, spec)
     returns: list[float] = []
+    played: list[float] = []
+
+    def show(game_return: float) -> None:
+        played.append(game_return)
+        loop.show(0, {"play test": f"game {len(played)}"})
+
     for stage in ("select", "select again"):
         returns += play_games(
             make_lanes,
@@ -244,6 +250,7 @@ def _play_test(
             epsilon=settings.eval_epsilon,
             random=numpy_generator(seed, stage, progress.env_steps),
             device=device,
+            on_game=show,
             poll=loop.poll,
         )
         mean = float(np.mean(returns))
@@ -253,6 +260,7 @@ def _play_test(
     progress.evaluated_at = progress.env_steps
     if better:
         progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.average)
+    loop.note({"play test": mean})
     run.metrics.write(
         progress.env_steps,
         {"event": "play_test", "env_steps": progress.env_steps, "returns": returns, "mean_return": mean},

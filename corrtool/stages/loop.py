@@ -52,6 +52,7 @@ class Loop:
 
     Args:
         state: returns what a checkpoint must hold; called between steps only.
+        steady: as in :meth:`Console.progress`.
         after_checkpoint: called when a new checkpoint is on disk.
     """
 
@@ -65,12 +66,13 @@ class Loop:
         unit: str,
         start: int,
         state: Callable[[], dict[str, Any]],
+        steady: bool = True,
         after_checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         self._run, self._stop, self._state, self._after = run, stop, state, after_checkpoint
         self.done, self.total, self.unit = start, total, unit
         title = f"{run.request.settings.stage} {run.request.name}"
-        self._progress = console.progress(title, total, unit, start)
+        self._progress = console.progress(title, total, unit, start, steady=steady)
         if start:
             console.say(f"{title}: going on at {start:,} of {total:,} {unit}")
         self._began = self._saved = time.monotonic()

@@ -59,7 +59,8 @@ def quickstart(
         "finetune": finetuned,
         "notes": [
             f"Next: cd {shlex.quote(str(project.root))} && corrtool status",
-            "      corrtool evaluate --video transfer.mp4",
+            "      corrtool evaluate --video transfer.mp4   # a game as seen, and its translation",
+            "      corrtool report                          # figures and tables, as a page",
         ],
     }
 

@@ -60,6 +60,7 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
         (["evaluate", "--q", "nobody"], 3, "nobody"),
         (["finetune", "--from-scratch", "--no-corr"], 2, "--from-scratch"),
         (["collect", "--preset", "tiny", "--records", "401"], 2, "--overwrite"),
+        (["collect", "--preset", "tiny", "--records", "401", "--dry-run"], 2, "--overwrite"),
     ],
 )
 def test_bad_input_is_one_line_and_the_documented_code(
@@ -176,7 +177,57 @@ def test_a_flag_comes_before_the_environment_even_where_two_settings_exclude_eac
     assert "--epochs has no effect" in one_line_error(capsys)
 
 
-@pytest.mark.parametrize("arguments", [["quickstart", "", "--preset", "tiny"], ["init", "", "--source", "CartPole-v1"]])
+def test_a_dry_run_of_what_is_done_says_so(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process("collect", "-p", pong_lab, "--preset", "tiny", "--dry-run") == 0
+    assert "is done already" in capsys.readouterr().out
+
+
+def test_a_misspelt_environment_variable_is_refused(
+    pong_lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRTOOL_LEARN_CORR_LAMDA_M", "3")
+    assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", "--name", "x") == 2
+    assert "did you mean CORRTOOL_LEARN_CORR_LAMBDA_M?" in one_line_error(capsys)
+    assert run_in_process("collect", "-p", pong_lab, "--dry-run", "--name", "x") == 0  # it is another stage's
+
+
+def test_tiny_says_that_nothing_learns(cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    lab = cartpole()
+    assert run_in_process("collect", "-p", lab, "--preset", "tiny") == 0
+    assert "nothing learns" in capsys.readouterr().err
+    assert run_in_process("collect", "-p", lab, "--records", 100, "--name", "few") == 0
+    assert "nothing learns" not in capsys.readouterr().err
+
+
+def test_status_lists_the_games_that_were_played(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process("status", "-p", pong_lab, "--json") == 0
+    (played,) = json.loads(capsys.readouterr().out)["evaluations"]
+    assert played["games"] == len(played["returns"]) == 2 and played["task"] == "target"
+    assert run_in_process("status", "-p", pong_lab) == 0
+    low, high = played["ci95"]
+    assert f"[{low:.1f}, {high:.1f}]" in capsys.readouterr().out
+
+
+def test_what_finetune_made_can_be_played_as_it_says_and_is_reported(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_in_process("finetune", "-p", pong_copy, "--preset", "tiny") == 0
+    name = capsys.readouterr().out.split("'corrtool evaluate --q ")[1].split("'")[0]
+    assert run_in_process("evaluate", "-p", pong_copy, "--preset", "tiny", "--q", name) == 0
+    assert run_in_process("report", "-p", pong_copy, "--markdown", pong_copy / "tables.md", "--quiet") == 0
+    table = (pong_copy / "tables.md").read_text().split("### Learning on the target")[1]
+    assert "2 games" in table.split("###")[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["quickstart", "", "--preset", "tiny"],
+        ["init", "", "--source", "CartPole-v1"],
+        ["status", "-p", ""],
+        ["collect", "--project", ""],
+    ],
+)
 def test_an_empty_directory_name_is_not_the_current_directory(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

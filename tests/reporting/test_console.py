@@ -10,7 +10,7 @@ from corrtool.reporting.console import Console, ProgressBar
 def test_the_rate_is_that_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    bar = ProgressBar(Console(quiet=True), "train-dqn q", 100_000, "env steps", 0)
+    bar = ProgressBar(Console(quiet=True), "train-dqn q", 100_000, "env steps", 0, steady=True)
     for _ in range(100):  # warm-up: 1,000 a second
         now += 1
         bar.advance(1_000)

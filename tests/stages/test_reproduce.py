@@ -60,7 +60,7 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
     scratch = next(cell for cell in results.finetunings if cell.label == SCRATCH)
     assert scratch.runs[0].settings["n_step"] == 2  # the cell's own size
     assert {cell.label for cell in results.finetunings} == {SCRATCH, REUSE, "linear, λ (0, 0, 1)"}
-    zero_shot = results.correspondences[0].zero_shot()
+    zero_shot = results.correspondences[0].fresh_games()
     assert zero_shot is not None and (zero_shot.over, zero_shot.count) == ("seeds", 2)
     assert len(second["tables"]) >= len(report["tables"]) > 3
 
