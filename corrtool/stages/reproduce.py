@@ -82,7 +82,9 @@ def reproduce(
                 inputs = {"from_scratch": True}
             elif start == "reuse":
                 inputs = {"q": agent.q, "no_corr": True}
-            run("finetune", _settings(cell, preset), name=f"finetune-{start}-seed{seed}", seed=seed, **inputs)
+            name = f"finetune-{start}-seed{seed}"
+            run("finetune", _settings(cell, preset), name=name, seed=seed, **inputs)
+            run("evaluate", seed=seed, q=name)
     return report(context.project)
 
 

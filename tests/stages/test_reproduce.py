@@ -47,6 +47,7 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
         ended[:3] == ["train-dqn", "train-model", "evaluate"]
         and ended.count("learn-corr") == 2
         and ended.count("finetune") == 3
+        and ended.count("evaluate") == 3 + 2 + 3  # before any correspondence, of each, and of each finetuned agent
     )
 
     again, second = run(tmp_path / "lab", seeds=2)  # one more seed; what is there stays as it is
@@ -60,8 +61,9 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
     scratch = next(cell for cell in results.finetunings if cell.label == SCRATCH)
     assert scratch.runs[0].settings["n_step"] == 2  # the cell's own size
     assert {cell.label for cell in results.finetunings} == {SCRATCH, REUSE, "linear, λ (0, 0, 1)"}
-    zero_shot = results.correspondences[0].fresh_games()
-    assert zero_shot is not None and (zero_shot.over, zero_shot.count) == ("seeds", 2)
+    for cell in (results.correspondences[0], scratch):
+        fresh_games = cell.fresh_games()
+        assert fresh_games is not None and (fresh_games.over, fresh_games.count) == ("seeds", 2)
     assert len(second["tables"]) >= len(report["tables"]) > 3
 
 
