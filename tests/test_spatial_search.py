@@ -110,26 +110,54 @@ class LargeBallFalls(torch.nn.Module):
         return torch.roll(states, 8, dims=2)
 
 
-@pytest.mark.parametrize("degrees", [94.0, -37.0])
-@pytest.mark.parametrize("records", [4, 200])
-def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> None:
-    spec = StateSpec("image", (1, 84, 84), 1)
+def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> ReplayMemory:
+    """A memory of a large ball that falls by eight pixels, seen turned by ``degrees``."""
     upright, times = torch.zeros(records, 1, 84, 84, dtype=torch.uint8), np.arange(records) % 4
     for row, time in enumerate(times):
         upright[row, 0, 16 + 8 * time : 28 + 8 * time, 24:40] = 255
         upright[row, 0, 16 + 8 * time : 22 + 8 * time, 40:52] = 128
-    scaling = StateScaling(spec)
     frames = scaling.model_to_raw(RotationLayer(degrees)(scaling.raw_to_model(upright)))
     fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:], fields["episode_steps"][:] = times < 3, times
-    target = ReplayMemory.from_rows(MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu"))
-    correspondence = Correspondence(scaling, StateScaling(spec), {"kind": "rotation"})
+    return ReplayMemory.from_rows(MemoryRows(scaling.spec, 1, frames.numpy(), fields), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("degrees", [94.0, -37.0])
+@pytest.mark.parametrize("records", [4, 200])
+def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> None:
+    scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
+    target = ball_falls_turned(degrees, records, scaling)
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "rotation"})
     starts = all_around(correspondence, 0.0, ANGLE_STARTS)
     model = ScaledModel(LargeBallFalls(), scaling)
     found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0))
-    assert len(found["model_losses"]) == ANGLE_STARTS and len(found["finalist_model_losses"]) == 8
+    assert len(found["model_losses"]) == len(starts) and len(found["finalist_model_losses"]) == 8
     assert found["start_degrees"] == pytest.approx(rotation_angle_degrees(correspondence.target_to_source), abs=1e-3)
     assert found["start_degrees"] == pytest.approx(-degrees, abs=1.5)
+
+
+def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pong upside down is nearly Pong: a mirrored start that lies nearer to its best angle has less loss than the right one."""
+
+    def loss(start: Start) -> float:
+        best, least = (-95.5, 0.60) if start.mirrored else (-85.0, 0.58)
+        return least + 0.05 * min(abs(start.degrees - best), 10.0)
+
+    monkeypatch.setattr(
+        "corrtool.spatial_search.model_loss_by_start", lambda *given: [loss(start) for start in given[-1]]
+    )
+    scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "affine"})
+    starts = all_around(correspondence, 0.0, ANGLE_STARTS)
+    assert min(starts, key=loss) == Start(-96.0, mirrored=True)
+    found = start_at_the_best(
+        correspondence,
+        ScaledModel(LargeBallFalls(), scaling),
+        ball_falls_turned(85.0, 4, scaling),
+        starts,
+        np.random.default_rng(0),
+    )
+    assert (found["start_degrees"], found["start_mirrored"]) == (-84.75, False)
 
 
 def test_a_mirror_image_is_undone() -> None:
