@@ -157,7 +157,7 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
         starts,
         np.random.default_rng(0),
     )
-    assert (found["start_degrees"], found["start_mirrored"]) == (-84.75, False)
+    assert (found["start_degrees"], found["start_mirrored"]) == (-85.0, False)
 
 
 def test_a_mirror_image_is_undone() -> None:
