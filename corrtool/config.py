@@ -278,8 +278,8 @@ class LearnCorrSettings(Settings):
     angle_starts: int | None = setting(
         None,
         "angles, evenly spaced from --angle-init, of which the one with the least relative model loss becomes the start of a "
-        "rotation or affine layer (affine: also of the mirror image); 1 for none but --angle-init; by default 120 where there is "
-        "a model loss and both tasks' states have one shape",
+        "rotation or affine layer (affine: also of the mirror image, and the best of either turned by a degree); 1 for none but "
+        "--angle-init; by default 120 where there is a model loss and both tasks' states have one shape",
         minimum=1,
         maximum=3_600,
     )

@@ -191,7 +191,7 @@ _SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
     "finetune": {"task": (str,)},
     "evaluate": {"task": (str,), "policy": (str,)},
     "learn-corr": dict.fromkeys(("lambda_cyc", "lambda_q", "lambda_m", "angle_init"), _NUMBER)
-    | {"generator": (str,), "cycle_loss": (str,), "angle_starts": (int, type(None))},
+    | {"generator": (str,), "cycle_loss": (str,), "model_loss": (str,), "angle_starts": (int, type(None))},
 }
 
 
@@ -231,10 +231,11 @@ def _correspondence_label(run: FinishedRun) -> str:
         words = None
     shown = ", ".join(f"{weight:g}" for weight in weights)
     kind = run.result.get("generator") or s["generator"]
+    relative = ", relative model loss" if s["model_loss"] == "relative" and s["lambda_m"] > 0 else ""
     from_where = (
         f", from {s['angle_init']:g}°" if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None else ""
     )
-    return f"{kind}, {words or 'λ'} ({shown}){from_where}"
+    return f"{kind}, {words or 'λ'} ({shown}){relative}{from_where}"
 
 
 def _agent_label(run: FinishedRun) -> str:

@@ -11,6 +11,7 @@ import torch
 from corrtool.config import FinetuneSettings, LearnCorrSettings
 from corrtool.errors import UsageError
 from corrtool.experiments import load_experiment
+from corrtool.project.defaults import resolve_settings
 from corrtool.reporting.console import Console
 from corrtool.reporting.results import REUSE, SCRATCH, read_results
 from corrtool.settings import PRESETS
@@ -99,3 +100,15 @@ def test_the_packaged_experiments_make_sense(tmp_path: Path, name: str) -> None:
         assert cell["start"] in {"scratch", "reuse", *(known["name"] for known in cells)}
         for settings in cell.get("sizes", {}).values():
             FinetuneSettings(**settings)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", ["experiment-1", "experiment-2"])
+def test_no_two_cells_are_one_training(tmp_path: Path, name: str, preset: str) -> None:
+    experiment = load_experiment(name)
+    project = open_or_create(tmp_path / "lab", experiment)
+    resolved = [
+        resolve_settings(project, LearnCorrSettings, preset, cell["settings"] | cell.get("sizes", {}).get(preset, {}))
+        for cell in experiment["correspondence"]
+    ]
+    assert len(set(resolved)) == len(resolved)
