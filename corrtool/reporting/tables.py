@@ -175,8 +175,8 @@ def _zero_shot(results: Results) -> Table:
                 f"{cell.runs[0].result['gradient_steps']:,}",
                 "–" if fresh_games is None else _interval(fresh_games),
                 ", ".join(each),
-                ", ".join(map(play_tests, cell.runs)),
-                ", ".join(map(angles, cell.runs)),
+                "; ".join(map(play_tests, cell.runs)),
+                "; ".join(map(angles, cell.runs)),
                 _duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
                 in_the_paper(experiment, cell),
             ]
