@@ -33,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (
-        index and (kind != "cuda" or not (index.isascii() and index.isdecimal()))
+        index and (kind != "cuda" or not (index.isascii() and index.isdecimal() and len(index) < 5))
     ):
         raise UsageError(f"--device is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":

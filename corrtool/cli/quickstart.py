@@ -68,7 +68,7 @@ def quickstart(
     from corrtool.stages.quickstart import quickstart as run_quickstart
 
     console = Console(quiet=quiet, json=json)
-    load_preset(preset or "quickstart")  # before anything is made, as is the device
+    load_preset("quickstart" if preset is None else preset)  # before anything is made, as is the device
     if device is not None:
         resolve_device(device)
     opened = open_or_create(directory)

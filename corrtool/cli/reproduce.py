@@ -61,7 +61,7 @@ def reproduce(
     from corrtool.stages.reproduce import reproduce as run_experiment
 
     console = Console(quiet=quiet, json=json)
-    load_preset(preset or "default")  # before anything is made, as is the device
+    load_preset("default" if preset is None else preset)  # before anything is made, as is the device
     if device is not None:
         resolve_device(device)
     table = only_cells(load_experiment(experiment), cell or [])

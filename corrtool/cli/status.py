@@ -114,12 +114,11 @@ def _size(artifact: dict[str, Any]) -> str:
 
 def _outcome(artifact: dict[str, Any]) -> str:
     """What its training came to; a memory says nothing of that kind."""
-    summary = artifact["summary"] or {}
-    if artifact["kind"] == "model" and "l1_newest" in summary:
-        return f"error {summary['l1_newest']:.3f};\nif nothing\nmoved {summary['l1_newest_persistence']:.3f}"
-    if artifact["kind"] == "q":
-        known = {"training": "mean_return_20", "play test": "best_mean_return"}
-        return "\n".join(f"{what} {summary[key]:.1f}" for what, key in known.items() if summary.get(key) is not None)
-    if artifact["kind"] == "corr" and summary.get("best_mean_return") is not None:
-        return f"play test {summary['best_mean_return']:.1f}"
-    return ""
+    summary = artifact["summary"] if isinstance(artifact["summary"], dict) else {}
+    known = {
+        "model": {"error {:.3f};": "l1_newest", "if nothing\nmoved {:.3f}": "l1_newest_persistence"},
+        "q": {"training {:.1f}": "mean_return_20", "play test {:.1f}": "best_mean_return"},
+        "corr": {"play test {:.1f}": "best_mean_return"},
+    }.get(artifact["kind"], {})
+    numbers = {words: summary.get(key) for words, key in known.items()}
+    return "\n".join(words.format(number) for words, number in numbers.items() if isinstance(number, int | float))

@@ -17,7 +17,7 @@ S = TypeVar("S", bound=Settings)
 
 def project_device(project: Project, given: str | None) -> torch.device:
     """The device that was given, or the project's, or the best there is."""
-    return resolve_device(given or project_default(project, "device", str, "auto"))
+    return resolve_device(project_default(project, "device", str, "auto") if given is None else given)
 
 
 def project_seed(project: Project, given: int | None) -> int:
@@ -30,7 +30,7 @@ def project_seed(project: Project, given: int | None) -> int:
 
 def project_preset(project: Project, given: str | None, otherwise: str = "default") -> str:
     """The preset that was given, or the project's, or ``otherwise``."""
-    return given or str(project_default(project, "preset", str, otherwise))
+    return str(project_default(project, "preset", str, otherwise)) if given is None else given
 
 
 def resolve_settings(

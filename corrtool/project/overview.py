@@ -43,7 +43,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
                     "settings": manifest.get("settings", {}),
                     "seed": manifest.get("seed"),
                     "created": manifest.get("created"),
-                    "summary": manifest.get("summary"),
+                    "summary": None if problems else manifest.get("summary"),
                     "state": "damaged" if problems else "whole",
                     "problems": [str(problem).replace(f"{project.root}/", "") for problem in problems],
                 }

@@ -15,11 +15,13 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
@@ -79,12 +81,12 @@ class ProgressBar:
         if not console.quiet and rich_console.is_terminal:
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
+                _YieldingColumn("[bold]{task.description}"),
+                BarColumn(bar_width=12),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn() if steady else TimeElapsedColumn(),
-                TextColumn("{task.fields[numbers]}"),
+                _YieldingColumn("{task.fields[numbers]}"),
                 console=rich_console,
                 refresh_per_second=4,
             )
@@ -134,12 +136,12 @@ class ProgressBar:
         self._bar.update(
             self._row,
             completed=self._done,
-            rate=self._rate_shown(f" {self._unit}"),
+            rate=self._rate_shown(),
             numbers=_shown(self._numbers),
         )
 
-    def _rate_shown(self, unit: str = "") -> str:
-        return _rate(self.rate, unit) if self._steady else ""
+    def _rate_shown(self) -> str:
+        return _rate(self.rate) if self._steady else ""
 
     def _print_line(self) -> None:
         self._last_line = time.monotonic()
@@ -152,6 +154,18 @@ class ProgressBar:
             _shown(self._numbers),
         ]
         _plain(stderr=True).print(printable(", ".join(p for p in parts if p)), markup=False)
+
+
+class _YieldingColumn(TextColumn):
+    """Text that is cut where the terminal is narrow, before the count, the rate and the time left are."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, table_column=Column(no_wrap=False))
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
 
 def printable(text: str) -> str:
@@ -172,9 +186,9 @@ def _shown(numbers: dict[str, Any]) -> str:
     return "  ".join(f"{name} {one(value)}" for name, value in numbers.items())
 
 
-def _rate(per_second: float, unit: str = "") -> str:
+def _rate(per_second: float) -> str:
     """What takes longer than a second is counted by the minute."""
-    return f"{per_second:,.1f}{unit}/s" if per_second >= 1 else f"{60 * per_second:,.1f}{unit}/min"
+    return f"{per_second:,.1f}/s" if per_second >= 1 else f"{60 * per_second:,.1f}/min"
 
 
 def _clock(seconds: float) -> str:

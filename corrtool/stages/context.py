@@ -70,7 +70,7 @@ class StageContext:
 
     def _already_done(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
         self.console.say(
-            f"{request.settings.stage} {request.name} is done already; 'corrtool {request.settings.stage} --overwrite' does it again"
+            f"{request.settings.stage} {request.name} is done already; the same command with --overwrite does it again"
         )
         return result
 

@@ -53,6 +53,8 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
         (["train-dqn", "--name", "../../etc"], 2, "../../etc"),
         (["train-dqn", "--device", "cuda:7", "--name", "x"], 4, "cuda:7"),
         (["train-dqn", "--device", "abacus"], 2, "abacus"),
+        (["train-dqn", "--device", ""], 2, "--device"),
+        (["reproduce", "experiment-1", "--preset", ""], 2, "there is no preset ''"),
         (["train-model", "--memory", "nothing"], 3, "nothing"),
         (["evaluate", "--corr", "nothing"], 3, "nothing"),
         (["evaluate", "--corr", "resnet-cyc1-q1-m1", "--no-corr"], 2, "--no-corr"),
@@ -197,6 +199,15 @@ def test_tiny_says_that_nothing_learns(cartpole: Callable[..., Path], capsys: py
     assert "nothing learns" in capsys.readouterr().err
     assert run_in_process("collect", "-p", lab, "--records", 100, "--name", "few") == 0
     assert "nothing learns" not in capsys.readouterr().err
+
+
+def test_status_shows_nothing_of_a_damaged_manifest_but_that(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = (pong_copy / "weights" / "model").glob("*.safetensors")
+    path.write_bytes(path.read_bytes().replace(b"l1_newest_persistence", b"l1_newest_persistencd"))
+    assert run_in_process("status", "-p", pong_copy) == 0
+    assert "damaged" in capsys.readouterr().out
 
 
 def test_status_lists_the_games_that_were_played(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
