@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.losses import relative_model_loss
 from corrtool.memory import ReplayMemory
-from corrtool.memory.replay import Rows
+from corrtool.memory.rows import Rows
 from corrtool.networks.generators import FramewiseGenerator
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
 

@@ -10,7 +10,7 @@ from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.errors import UsageError
 from corrtool.memory import MemoryRows, ReplayMemory
-from corrtool.memory.replay import FIELDS
+from corrtool.memory.rows import FIELDS
 from corrtool.networks import rotation_angle_degrees
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
 from corrtool.spatial_search import ANGLE_STARTS, Start, all_around, model_loss_by_start, start_at, start_at_the_best

@@ -12,7 +12,7 @@ from corrtool.correspondence import Correspondence, ScaledModel, freeze
 from corrtool.correspondence_learning import CorrespondenceLearner
 from corrtool.errors import ArtifactError
 from corrtool.memory import MemoryRows, ReplayMemory
-from corrtool.memory.replay import FIELDS
+from corrtool.memory.rows import FIELDS
 from corrtool.stages import train_model
 from corrtool.states import StateScaling, StateSpec, raw_to_q
 

@@ -51,8 +51,9 @@ def project_option(help: str = "Project directory.", **more: Any) -> Any:
 
 
 ProjectOption = Annotated[Path | None, project_option(show_envvar=False)]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
-QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")]
+_JSON, _QUIET = "Print one JSON object on stdout and nothing else.", "No progress and no messages."
+JsonFlag = Annotated[bool, typer.Option("--json", help=_JSON)]
+QuietFlag = Annotated[bool, typer.Option("--quiet", help=_QUIET)]
 
 
 def common_parameters(stage: str) -> list[inspect.Parameter]:
@@ -124,10 +125,6 @@ def common_parameters(stage: str) -> list[inspect.Parameter]:
 
 def output_parameters() -> list[inspect.Parameter]:
     """``--json`` and ``--quiet``."""
-    kinds = (
-        ("json", "Print one JSON object on stdout and nothing else."),
-        ("quiet", "No progress and no messages."),
-    )
     return [
         inspect.Parameter(
             name,
@@ -135,7 +132,7 @@ def output_parameters() -> list[inspect.Parameter]:
             default=False,
             annotation=Annotated[bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON)],
         )
-        for name, help in kinds
+        for name, help in (("json", _JSON), ("quiet", _QUIET))
     ]
 
 

@@ -1,8 +1,10 @@
 """Replay memories: on disk (Zarr), on the device, and the journal that makes a growing one resumable."""
 
 from corrtool.memory.journal import MemoryJournal
-from corrtool.memory.replay import MemoryRows, ReplayMemory, StateStacker, TransitionBatch
+from corrtool.memory.replay import ReplayMemory, TransitionBatch
+from corrtool.memory.rows import MemoryRows
 from corrtool.memory.shuffled import ShuffledRows
+from corrtool.memory.stacker import StateStacker
 from corrtool.memory.storage import MemoryWriter, read_rows, write_rows
 
 __all__ = [

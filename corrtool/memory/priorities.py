@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # which imports this module
-    from corrtool.memory.replay import Rows
+    from corrtool.memory.rows import Rows
 
 LEAST_ERROR = 1e-3  # so that no transition is forgotten
 

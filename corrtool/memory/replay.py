@@ -1,10 +1,4 @@
-"""The replay memory: rows of frames on the device, gathered into states.
-
-A *row* is one time step of one lane: the frame seen, then the action taken, its reward, and how it ended. Rows are laid
-out slot by slot, ``row = slot · lanes + lane``, so that the next row of the same lane is ``lanes`` further on. A frame is
-stored once; a state is a gather of the last K rows, zero where they lie before the episode's start (as
-``AtariVectorEnv`` pads), and s_t and s_{t+1} share K - 1 of them. The same layout serves disk, host and device.
-"""
+"""The replay memory: a ring of rows (:mod:`corrtool.memory.rows`) on the device, gathered into states."""
 
 from __future__ import annotations
 
@@ -17,40 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from corrtool.memory.priorities import Priorities
+from corrtool.memory.rows import FIELDS, MemoryRows, Rows
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import LaneStep
-
-Rows = NDArray[np.int64]
-
-FIELDS = {
-    "actions": np.int32,
-    "rewards": np.float32,
-    "terminated": np.bool_,
-    "truncated": np.bool_,
-    "valid": np.bool_,
-    "episode_steps": np.int32,
-}
-
-
-@dataclass(frozen=True)
-class MemoryRows:
-    """Rows on the host, oldest slot first: what is stored on disk.
-
-    Attributes:
-        frames: (R, *frame_shape) uint8 or float32.
-        fields: each of :data:`FIELDS`, (R,). ``valid`` marks rows from which a whole transition starts.
-        lanes: rows per slot; R is a multiple of it.
-    """
-
-    spec: StateSpec
-    lanes: int
-    frames: NDArray[Any]
-    fields: dict[str, NDArray[Any]]
-
-    @property
-    def records(self) -> int:
-        """How many transitions."""
-        return int(self.fields["valid"].sum())
 
 
 @dataclass(frozen=True)
@@ -328,24 +291,3 @@ class ReplayMemory:
                     if self._priorities is not None:
                         self._priorities.add(rows)
                 first += 1
-
-
-class StateStacker:
-    """The states of N lanes while they are played: keeps the last K frames of each on the device."""
-
-    def __init__(self, spec: StateSpec, lanes: int, device: torch.device) -> None:
-        self.spec, self.device = spec, device
-        self._frames = torch.zeros((lanes, spec.stack, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
-
-    def push(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> Tensor:
-        """Adds what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""
-        newest = torch.from_numpy(frames).to(self.device)[:, None]
-        if self.spec.stack > 1:
-            older = self._frames[:, 1:]
-            starts = np.ones(len(frames), bool) if episode_steps is None else episode_steps == 0
-            if starts.any():
-                older = older.clone()
-                older[torch.from_numpy(np.flatnonzero(starts)).to(self.device)] = 0
-            newest = torch.cat([older, newest], dim=1)
-        self._frames = newest
-        return self.spec.stack_frames(newest)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from corrtool.memory.replay import Rows
+from corrtool.memory.rows import Rows
 
 
 class ShuffledRows:

@@ -1,7 +1,7 @@
 """Replay memories on disk: a Zarr group that plain zarr can read.
 
 Arrays ``frames``, ``actions``, ``rewards``, ``terminated``, ``truncated``, ``valid`` and ``episode_steps``, one entry per
-row (see :mod:`corrtool.memory.replay` for what a row is). Frames are compressed with zstd in chunks of about 1 MB that
+row (see :mod:`corrtool.memory.rows` for what a row is). Frames are compressed with zstd in chunks of about 1 MB that
 hold whole slots. A chunk that is missing would read as zeros, so the manifest lists every file with its SHA-256.
 """
 
@@ -18,7 +18,7 @@ from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
 from corrtool.errors import ArtifactError
-from corrtool.memory.replay import FIELDS, MemoryRows
+from corrtool.memory.rows import FIELDS, MemoryRows
 from corrtool.project.artifacts import check_files
 from corrtool.project.files import sha256_of_file, sync_file
 from corrtool.states import StateSpec

@@ -16,7 +16,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import living_holder
-from corrtool.project.records import read_record, run_problems
+from corrtool.project.records import read_record, run_directories, run_problems
 
 
 def describe_artifacts(project: Project) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
 def evaluations(project: Project) -> list[dict[str, Any]]:
     """The results of all finished evaluations, the oldest first; those that cannot be read are left to :func:`damaged_runs`."""
     found = []
-    for directory in _run_directories(project, "evaluate"):
+    for directory in run_directories(project.root, "evaluate"):
         try:
             record = read_record(directory)
         except ArtifactError:
@@ -70,7 +70,7 @@ def damaged_runs(project: Project) -> list[str]:
     check_readable(project.root / "runs")
     for stage in (project.root / "runs").glob("*"):
         check_readable(stage)
-    still = [path for path in _run_directories(project) if (path.parent.name, path.name) not in going_on]
+    still = [path for path in run_directories(project.root) if (path.parent.name, path.name) not in going_on]
     problems = [problem for directory in still for problem in run_problems(directory)]
     return [str(problem).replace(f"{project.root}/", "") for problem in problems]
 
@@ -78,7 +78,7 @@ def damaged_runs(project: Project) -> list[str]:
 def unfinished_runs(project: Project) -> list[dict[str, Any]]:
     """Runs that go on right now, in ``process``, or were interrupted, where ``process`` is None."""
     runs = []
-    for directory in _run_directories(project):
+    for directory in run_directories(project.root):
         try:
             record = read_record(directory)
         except ArtifactError:
@@ -94,10 +94,6 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
                 }
             )
     return runs
-
-
-def _run_directories(project: Project, stage: str = "*") -> list[Path]:
-    return sorted(path.parent for path in (project.root / "runs").glob(f"{stage}/*/run.json"))
 
 
 def _bytes(path: Path) -> int:

@@ -17,6 +17,11 @@ from corrtool.project.sealed import damaged, read_sealed_json
 STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being collected
 
 
+def run_directories(root: Path, stage: str = "*") -> list[Path]:
+    """The directories of all runs that have a record, of one stage or of all."""
+    return sorted(path.parent for path in (root / "runs").glob(f"{stage}/*/run.json"))
+
+
 def run_directory(root: Path, stage: str, name: str) -> Path:
     """Where a run of a stage keeps its files."""
     return inside(root, root / "runs" / stage / check_name(name))

@@ -10,7 +10,7 @@ from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import Project
-from corrtool.project.records import read_record, run_problems
+from corrtool.project.records import read_record, run_directories, run_problems
 from corrtool.project.sealed import damaged
 from corrtool.reporting.metrics import read_metrics
 from corrtool.statistics import Interval, interval_over_games, interval_over_seeds
@@ -127,16 +127,16 @@ class Results:
 def read_results(project: Project) -> Results:
     """Reads the records and metrics of all finished runs; unfinished ones and those that are damaged are left out."""
     runs, left_out = [], []
-    for path in sorted((project.root / "runs").glob("*/*/run.json")):
+    for directory in run_directories(project.root):
         try:
-            record = read_record(path.parent)
+            record = read_record(directory)
             if record.get("state") == "finished":
-                run = FinishedRun(str(record["stage"]), str(record["name"]), path.parent, record)
+                run = FinishedRun(str(record["stage"]), str(record["name"]), directory, record)
                 run.metrics("")  # reads the file
-                for problem in run_problems(path.parent):
+                for problem in run_problems(directory):
                     raise problem
                 if not _is_whole(run):
-                    raise damaged(path)
+                    raise damaged(directory / "run.json")
                 runs.append(run)
         except ArtifactError as error:
             left_out.append(str(error))

@@ -13,7 +13,7 @@ from made_up_lanes import CPU, MadeUpLanes
 
 from corrtool.errors import ArtifactError
 from corrtool.memory import MemoryRows, MemoryWriter, ReplayMemory, read_rows, storage, write_rows
-from corrtool.memory.replay import FIELDS
+from corrtool.memory.rows import FIELDS
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, parse_task
 

@@ -8,7 +8,7 @@ from torch import nn
 from corrtool.correspondence import ScaledModel
 from corrtool.correspondence_learning import LEAST_DEVIATION, usual_state
 from corrtool.memory import MemoryRows, ReplayMemory
-from corrtool.memory.replay import FIELDS
+from corrtool.memory.rows import FIELDS
 from corrtool.stages.train_model import prediction_errors
 from corrtool.states import StateScaling, StateSpec
 

@@ -1,0 +1,33 @@
+"""States of games that are being played, without a memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from corrtool.states import StateSpec
+
+
+class StateStacker:
+    """The states of N lanes while they are played: keeps the last K frames of each on the device."""
+
+    def __init__(self, spec: StateSpec, lanes: int, device: torch.device) -> None:
+        self.spec, self.device = spec, device
+        self._frames = torch.zeros((lanes, spec.stack, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
+
+    def push(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> Tensor:
+        """Adds what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""
+        newest = torch.from_numpy(frames).to(self.device)[:, None]
+        if self.spec.stack > 1:
+            older = self._frames[:, 1:]
+            starts = np.ones(len(frames), bool) if episode_steps is None else episode_steps == 0
+            if starts.any():
+                older = older.clone()
+                older[torch.from_numpy(np.flatnonzero(starts)).to(self.device)] = 0
+            newest = torch.cat([older, newest], dim=1)
+        self._frames = newest
+        return self.spec.stack_frames(newest)
