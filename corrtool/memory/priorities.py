@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # which imports this module
-    from corrtool.memory.rows import Rows
+from corrtool.memory.rows import Rows
 
 LEAST_ERROR = 1e-3  # so that no transition is forgotten
 
