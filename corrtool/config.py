@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 from corrtool.errors import UsageError
 from corrtool.settings import Settings, flag_name, setting
 
+MOST_IN_A_BATCH = 65_536
+
 TASK_ROLES = ("source", "target")
 
 
@@ -53,7 +55,7 @@ class DqnSettings(Settings):
         above=0,
     )
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
-    batch_size: int = setting(64, "transitions in a mini-batch (n_B)", minimum=1)
+    batch_size: int = setting(64, "transitions in a mini-batch (n_B)", minimum=1, maximum=MOST_IN_A_BATCH)
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
     n_step: int = setting(
         10,
@@ -238,7 +240,7 @@ class TrainModelSettings(Settings):
     )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
-    batch_size: int = setting(16, "transitions in a mini-batch", minimum=1)
+    batch_size: int = setting(16, "transitions in a mini-batch", minimum=1, maximum=MOST_IN_A_BATCH)
     epochs: int = setting(4, "passes over the training records; the paper has 50", minimum=1)
     gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
     validation_share: float = setting(0.1, "share of the records held out for validation", above=0, maximum=0.9)
@@ -324,7 +326,7 @@ class LearnCorrSettings(Settings):
     constant_share: float = setting(
         0.5, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1
     )
-    batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1)
+    batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1, maximum=MOST_IN_A_BATCH)
     pool_size: int = setting(50, "generated states remembered for the discriminators; 0 for none", minimum=0)
     epochs: int = setting(1, "instead of --gradient-steps: passes over the larger memory; the paper has 4", minimum=1)
     gradient_steps: int | None = setting(1_500, "gradient steps in all, unless there is --epochs", minimum=1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from corrtool.signals import exit_code
+
 
 class CorrtoolError(Exception):
     """A failure that is reported as one line on stderr. ``hint`` says what to do about it."""
@@ -28,6 +30,14 @@ class UsageError(CorrtoolError):
     """The command, its settings or ``corrtool.toml`` ask for something that makes no sense."""
 
     exit_code = 2
+
+
+def check_encoding(text: str) -> None:
+    """Refuses a name whose bytes are no UTF-8: JSON, Zarr and OpenCV cannot write it. Raises :class:`UsageError`."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!a} is not encoded in UTF-8", "rename it, or move the project") from None
 
 
 class UntrustedImportError(UsageError):
@@ -72,4 +82,4 @@ class InterruptedRunError(CorrtoolError):
             f"interrupted by signal {signal_number}, resumable: everything is saved in {run_directory}",
             "run the same command again to go on",
         )
-        self.exit_code = 130 if signal_number == 2 else 143  # as shells report SIGINT and SIGTERM
+        self.exit_code = exit_code(signal_number)

@@ -19,11 +19,14 @@ from corrtool.states import VECTOR
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # malloc.h of glibc
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, called: str = "--device") -> torch.device:
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` to a device that exists.
 
     ``auto`` takes CUDA, then MPS, then the CPU; everything else exists or fails. The index is always explicit,
     because a bare "cuda" means different GPUs to different libraries.
+
+    Args:
+        called: where the name was given, for the error message.
 
     Raises:
         UsageError: not the name of a device.
@@ -35,15 +38,15 @@ def resolve_device(name: str) -> torch.device:
     if kind not in ("cpu", "cuda", "mps") or (
         index and (kind != "cuda" or not (index.isascii() and index.isdecimal() and len(index) < 5))
     ):
-        raise UsageError(f"--device is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"{called} is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
-            raise DeviceError(f"device {name} is not there: {count} CUDA devices found", "choose another --device")
+            raise DeviceError(f"device {name} is not there: {count} CUDA devices found", f"choose another {called}")
         torch.cuda.set_device(int(index or 0))
         return torch.device("cuda", int(index or 0))
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("device mps is not there", "choose another --device")
+        raise DeviceError("device mps is not there", f"choose another {called}")
     return torch.device(kind)
 
 

@@ -171,6 +171,8 @@ def resolve(
             values["gradient_steps"] = None  # or those of a lower layer would come first
         for key, value in layer.items():
             name = key.replace("-", "_")
+            if name != key and name in layer:
+                raise UsageError(f"{called(name)} is given twice, as {key} too", "keep one of them")
             if name not in fields:
                 raise UsageError(
                     f"[{stage}] has no setting {key!r}",

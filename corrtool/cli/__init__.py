@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -26,7 +29,8 @@ from corrtool.cli import (
     train_model,
     verify,
 )
-from corrtool.errors import CorrtoolError, UntrustedImportError
+from corrtool.errors import CorrtoolError, UntrustedImportError, UsageError, check_encoding
+from corrtool.signals import end_at_once_on_signals
 
 app = typer.Typer(
     name="corrtool",
@@ -82,15 +86,31 @@ for _module in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with the documented code."""
+    _open_closed_streams()
+    end_at_once_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # λ and ° must not end a command where the locale is ASCII
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
+def _open_closed_streams() -> None:
+    """Leads a standard stream that the caller closed to nowhere: the next file that is opened would get its place and its output."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs one command; returns its exit code. An error becomes one line on stderr, and a traceback with ``--debug``."""
     try:
+        for argument in arguments:
+            check_encoding(argument)
+        _check_current_directory()
         code = app(args=list(arguments), prog_name="corrtool", standalone_mode=False)
         if code == 130:
             print(
@@ -109,6 +129,8 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away; nothing more to say
         return 1
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return _fail(f"{error.filename}: the name is too long; choose a shorter one", 2, error)
         where = f"{error.filename}: " if error.filename else ""
         return _fail(
             f"{where}{error.strerror or error}; what was written before is kept, run the command again to go on",
@@ -130,6 +152,14 @@ def run(arguments: Sequence[str]) -> int:
             1,
             error,
         )
+
+
+def _check_current_directory() -> None:
+    """Importing torch crashes where it was removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current directory is gone", "change into one that exists") from None
 
 
 def _asked_to_trust(error: UntrustedImportError) -> bool:
@@ -161,5 +191,6 @@ def _fail(message: str, code: int, error: BaseException) -> int:
         traceback.print_exception(error)
     from corrtool.reporting.console import printable
 
-    print(f"corrtool: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody may read the log any more; the exit code still tells
+        print(f"corrtool: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
     return code

@@ -36,10 +36,14 @@ def doctor(
 
     from corrtool import __version__
     from corrtool.doctor import check_up
-    from corrtool.errors import UsageError
+    from corrtool.errors import UsageError, check_encoding
     from corrtool.reporting.console import Console
 
-    directory = (project or Path()).resolve()
+    try:
+        directory = (project or Path()).resolve()
+    except (OSError, RuntimeError):
+        raise UsageError(f"there is no directory {project or Path()}", "name one with --project") from None
+    check_encoding(str(directory))
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}", "name one with --project")
     checks = list(check_up(directory))

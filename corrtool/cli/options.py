@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
+from corrtool.config import STAGE_SETTINGS
 from corrtool.errors import UsageError
 from corrtool.settings import PRESETS, Settings, flag_name, variable_name
 
@@ -161,19 +162,25 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
     return parameters
 
 
-def check_variables(settings_class: type[Settings]) -> None:
-    """Refuses environment variables of this stage that are none of its settings: a misspelt one would go unnoticed.
+COMMON_VARIABLES = [f"CORRTOOL_{name}" for name in ("PROJECT", "SEED", "DEVICE", "PRESET", "DEBUG", "TRUST")]
+
+
+def check_variables() -> None:
+    """Refuses environment variables that begin like corrtool's and are none of its settings: a misspelt one would go unnoticed.
 
     Raises:
         UsageError: there is one.
     """
-    stage = settings_class.stage
-    known = [variable_name(stage, field.name) for field in dataclasses.fields(settings_class)]
+    known = COMMON_VARIABLES + [
+        variable_name(stage, field.name)
+        for stage, settings_class in STAGE_SETTINGS.items()
+        for field in dataclasses.fields(settings_class)
+    ]
     for name in os.environ:
-        if name.startswith(variable_name(stage, "")) and name not in known:
+        if name.startswith("CORRTOOL_") and name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"'corrtool {stage} --help' shows the settings; unset it"
-            raise UsageError(f"the environment variable {name} is no setting of {stage}", hint)
+            hint = f"did you mean {close[0]}?" if close else "unset it; docs/cli.md lists those there are"
+            raise UsageError(f"the environment variable {name} is no setting of corrtool", hint)
 
 
 def _bare(hint: Any) -> Any:

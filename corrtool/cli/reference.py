@@ -30,6 +30,7 @@ ever executed or unpickled. Symbolic links that lead out of the project are refu
 
 **Running a command again:** finished with the same settings, seed and inputs: it says so and exits with 0. Interrupted: it
 goes on from its last checkpoint. Other settings under the same name: refused; choose another `--name`, or `--overwrite`.
+What is overwritten stays until its successor is finished, and for good where that fails at once.
 
 | exit code | meaning |
 | --- | --- |
@@ -39,7 +40,7 @@ goes on from its last checkpoint. Other settings under the same name: refused; c
 | 3 | an artifact or the project is missing, damaged or does not fit |
 | 4 | the device is not there |
 | 5 | another process is writing the same artifact |
-| 130, 143 | interrupted by SIGINT, or by SIGTERM or SIGUSR1; resumable |
+| 130, 143 | interrupted by SIGINT, or by SIGTERM, SIGUSR1 or SIGHUP; resumable |
 
 Errors are one line on stderr that says what happened and what to do; `corrtool --debug COMMAND …` adds a traceback.
 """

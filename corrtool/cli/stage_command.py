@@ -71,7 +71,7 @@ def prepare(
     from corrtool.reporting.console import Console
     from corrtool.stages.context import StageContext
 
-    check_variables(settings_class)
+    check_variables()
     project = find_project(common.project)
     settings = resolve_settings(project, settings_class, common.preset, given, environment, options)
     device = project_device(project, common.device)
@@ -102,7 +102,8 @@ def _is_tiny(project: Project, preset: str | None) -> bool:
 def _plan_lines(plan: dict[str, Any]) -> list[str]:
     if plan["done"]:
         return [f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"]
-    lines = [f"would run {plan['stage']} {plan['name']} on {plan['device']} with seed {plan['seed']}"]
+    does = "would go on with" if plan["begun"] else "would run"
+    lines = [f"{does} {plan['stage']} {plan['name']} on {plan['device']} with seed {plan['seed']}"]
     lines += [f"reads {use.replace('_', ' ')}: {name}" for use, name in plan["inputs"].items()]
     lines += [f"writes {name}" for name in plan["produces"]]
     for name, value in plan["settings"].items():

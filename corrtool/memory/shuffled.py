@@ -21,8 +21,10 @@ class ShuffledRows:
 
     def next(self) -> Rows:
         """The next ``batch_size`` rows."""
-        while len(self._order) < self._batch_size:
-            self._order = np.concatenate([self._order, self._random.permutation(self._rows)])
+        epochs = -(-max(0, self._batch_size - len(self._order)) // len(self._rows))
+        if epochs:
+            permutations = [self._random.permutation(self._rows) for _ in range(epochs)]
+            self._order = np.concatenate([self._order, *permutations])
         batch, self._order = self._order[: self._batch_size], self._order[self._batch_size :]
         return batch
 

@@ -9,7 +9,7 @@ import torch
 from corrtool.errors import UsageError
 from corrtool.project.directory import Project
 from corrtool.runtime import resolve_device
-from corrtool.settings import Settings, resolve
+from corrtool.settings import PRESETS, Settings, resolve
 from corrtool.tasks import probe
 
 S = TypeVar("S", bound=Settings)
@@ -17,20 +17,27 @@ S = TypeVar("S", bound=Settings)
 
 def project_device(project: Project, given: str | None) -> torch.device:
     """The device that was given, or the project's, or the best there is."""
-    return resolve_device(project_default(project, "device", str, "auto") if given is None else given)
+    if given is not None:
+        return resolve_device(given)
+    return resolve_device(project_default(project, "device", str, "auto"), "[defaults] device")
 
 
 def project_seed(project: Project, given: int | None) -> int:
     """The seed that was given, or the project's, or 0. Raises :class:`UsageError` when that is out of range."""
     seed: int = given if given is not None else project_default(project, "seed", int, 0)
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
+    if not 0 <= seed < 2**63:  # a flag's was checked by the parser
+        raise UsageError(f"[defaults] seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
     return seed
 
 
 def project_preset(project: Project, given: str | None, otherwise: str = "default") -> str:
     """The preset that was given, or the project's, or ``otherwise``."""
-    return str(project_default(project, "preset", str, otherwise)) if given is None else given
+    if given is not None:
+        return given
+    preset: str = project_default(project, "preset", str, otherwise)
+    if preset not in PRESETS:
+        raise UsageError(f"[defaults] preset is {preset!r}", f"choose one of {', '.join(PRESETS)}")
+    return preset
 
 
 def resolve_settings(

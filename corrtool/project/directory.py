@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.config import STAGE_SETTINGS, TASK_ROLES
-from corrtool.errors import ArtifactError, UsageError
-from corrtool.project.files import write_atomic
+from corrtool.errors import ArtifactError, UsageError, check_encoding
+from corrtool.project.files import regular_file, write_atomic
 from corrtool.tasks import Task, parse_task
 
 PROJECT_FILE = "corrtool.toml"
@@ -27,10 +27,14 @@ class Project:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        try:
+            self.root = root.resolve()
+        except (OSError, RuntimeError):
+            raise ArtifactError(f"{root}: its links lead nowhere", "remove them") from None
+        check_encoding(str(self.root))
         path = self.root / PROJECT_FILE
         try:
-            self._table = tomllib.loads(path.read_text(encoding="utf-8"))
+            self._table = tomllib.loads(regular_file(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ArtifactError(f"{self.root} is no corrtool project", "make one with 'corrtool init DIR …'") from None
         except OSError as error:

@@ -37,7 +37,11 @@ def inside(root: Path, path: Path) -> Path:
     Raises:
         ArtifactError: a symbolic link leads out of ``root``.
     """
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        leads_out = not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle: which of the two depends on the version of Python
+        raise ArtifactError(f"{path}: its links lead nowhere", "remove them") from None
+    if leads_out:
         raise ArtifactError(
             f"{path} leads out of the project", "move the project as a whole instead of linking parts of it"
         )
@@ -101,22 +105,32 @@ def publish_directory(staged: Path, final: Path) -> None:
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     sync_tree(staged)
-    replaced = final.with_name(f".{final.name}{REPLACED_SUFFIX}")
     if final.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
-        final.rename(replaced)
+        step_aside(final)
     staged.rename(final)
     sync_directory(final.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    shutil.rmtree(replaced_path(final), ignore_errors=True)
+
+
+def replaced_path(final: Path) -> Path:
+    """Where the directory ``final`` waits until its successor is whole."""
+    return final.with_name(f".{final.name}{REPLACED_SUFFIX}")
+
+
+def step_aside(final: Path) -> None:
+    """Makes place for a successor of the directory ``final``, which :func:`recover_directory` can put back."""
+    shutil.rmtree(replaced_path(final), ignore_errors=True)
+    final.rename(replaced_path(final))
+    sync_directory(final.parent)
 
 
 def recover_directory(final: Path) -> None:
-    """Undoes a replacement of ``final`` that was cut short (see :func:`publish_directory`). Call under its lock."""
-    replaced = final.with_name(f".{final.name}{REPLACED_SUFFIX}")
+    """Undoes a replacement of ``final`` that was cut short, or drops what a whole one replaced. Call under its lock."""
     if final.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
-    elif replaced.exists():
-        replaced.rename(final)
+        shutil.rmtree(replaced_path(final), ignore_errors=True)
+    elif replaced_path(final).exists():
+        replaced_path(final).rename(final)
+        sync_directory(final.parent)
 
 
 def sweep_partial(directory: Path) -> None:

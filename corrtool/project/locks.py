@@ -33,13 +33,22 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
             try:
                 stack.enter_context(lock)
             except filelock.Timeout:
-                holder = _read_holder(holder_path) or "another process"
-                raise LockedError(
-                    f"{kind} {name} is being written by {holder}", "wait for it, or use another --name"
-                ) from None
+                raise _locked(kind, name, _read_holder(holder_path) or "another process") from None
             holder_path.write_text(_this_process(), encoding="utf-8")
             stack.callback(holder_path.unlink, missing_ok=True)
         yield
+
+
+def check_unlocked(root: Path, artifacts: list[tuple[str, str]]) -> None:
+    """Raises :class:`LockedError` where a process of this machine is writing one of ``artifacts``."""
+    for kind, name in artifacts:
+        holder = living_holder(root, kind, name)
+        if holder is not None:
+            raise _locked(kind, name, holder)
+
+
+def _locked(kind: str, name: str, holder: str) -> LockedError:
+    return LockedError(f"{kind} {name} is being written by {holder}", "wait for it, or use another --name")
 
 
 def living_holder(root: Path, kind: str, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from corrtool.project.artifacts import (
     artifact_names,
     artifact_place,
     artifact_problems,
-    check_readable,
     read_artifact,
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import living_holder
 from corrtool.project.records import read_record, run_directories, run_problems
+from corrtool.settings import flag_name
 
 
 def describe_artifacts(project: Project) -> list[dict[str, Any]]:
@@ -67,9 +68,6 @@ def evaluations(project: Project) -> list[dict[str, Any]]:
 def damaged_runs(project: Project) -> list[str]:
     """What is wrong with the records, metrics and checkpoints of the project's runs, but for those that go on, a line each."""
     going_on = {(run["stage"], run["name"]) for run in unfinished_runs(project) if run["process"]}
-    check_readable(project.root / "runs")
-    for stage in (project.root / "runs").glob("*"):
-        check_readable(stage)
     still = [path for path in run_directories(project.root) if (path.parent.name, path.name) not in going_on]
     problems = [problem for directory in still for problem in run_problems(directory)]
     return [str(problem).replace(f"{project.root}/", "") for problem in problems]
@@ -88,12 +86,34 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
                 {
                     "stage": record["stage"],
                     "name": record["name"],
-                    "command": record["command"],
+                    "command": _resume_command(record),
                     "resumable": (directory / "checkpoint.safetensors").exists(),
                     "process": living_holder(project.root, *record["locks"][0]) if record.get("locks") else None,
                 }
             )
     return runs
+
+
+def _resume_command(record: dict[str, Any]) -> str:
+    """The command that goes on with a run, with its name and inputs spelt out: newer ones may have been made since."""
+    try:
+        words = shlex.split(record["command"])
+    except ValueError:  # sealed by somebody else
+        return str(record["command"])
+    if record["stage"] not in words[1:2]:
+        return str(record["command"])  # `reproduce` and `quickstart` name everything themselves
+    flags = {"--name": record["name"]}
+    if record["stage"] != "collect":  # its Q-function is named by --policy
+        flags |= {_flag_of_input(record["stage"], use): parent["name"] for use, parent in record["parents"].items()}
+    for flag, name in flags.items():
+        if flag not in words and not any(word.startswith(f"{flag}=") for word in words):
+            words += [flag, name]
+    return shlex.join(words)
+
+
+def _flag_of_input(stage: str, use: str) -> str:
+    """``learn-corr``, ``source_memory`` → ``--source-memory``. ``train-model`` reads only one memory."""
+    return "--memory" if stage == "train-model" else flag_name(use)
 
 
 def _bytes(path: Path) -> int:

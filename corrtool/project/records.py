@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.project.artifacts import check_files, check_memory, check_name, is_reference
+from corrtool.project.artifacts import check_files, check_memory, check_name, check_readable, is_reference
 from corrtool.project.checkpoints import load_checkpoint
 from corrtool.project.files import inside
 from corrtool.project.sealed import damaged, read_sealed_json
@@ -18,8 +18,21 @@ STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being co
 
 
 def run_directories(root: Path, stage: str = "*") -> list[Path]:
-    """The directories of all runs that have a record, of one stage or of all."""
-    return sorted(path.parent for path in (root / "runs").glob(f"{stage}/*/run.json"))
+    """The directories of all runs that have a record, of one stage or of all; not of those that an ``--overwrite`` replaces.
+
+    Raises:
+        ArtifactError: a directory cannot be looked into: its runs would be missing without a word.
+    """
+    runs = inside(root, root / "runs")
+    check_readable(runs)
+    found = []
+    for stage_directory in runs.glob(stage):
+        check_readable(stage_directory)
+        for directory in stage_directory.glob("[!.]*"):
+            if directory.is_dir():
+                check_readable(directory)
+                found.append(directory)
+    return sorted(directory for directory in found if (directory / "run.json").exists())
 
 
 def run_directory(root: Path, stage: str, name: str) -> Path:

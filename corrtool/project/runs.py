@@ -37,7 +37,9 @@ from corrtool.project.files import (
     inside,
     publish_directory,
     recover_directory,
+    replaced_path,
     sha256_of_file,
+    step_aside,
     sweep_partial,
     write_atomic,
 )
@@ -181,6 +183,7 @@ class Run:
         self.metrics.sync()
         self.metrics.close()
         self._write_record("finished", result=result, metrics_sha256=sha256_of_file(self.metrics.path))
+        recover_directory(self.directory)  # what this run replaces has waited until now
         self.checkpoint_path.unlink(missing_ok=True)
         shutil.rmtree(self.directory / "journal", ignore_errors=True)
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
@@ -236,6 +239,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
             if a.get(key) != b.get(key):
                 if part in ("tasks", "inputs"):
                     return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
+                if isinstance(a.get(key), dict) and isinstance(b.get(key), dict):
+                    return f"{key.replace('_', '-')} meant another network"
                 return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"
     return f"seed was {old.get('seed')}, now {new.get('seed')}"
 
@@ -246,8 +251,9 @@ def open_run(
 ) -> Iterator[Run]:
     """Takes the locks of the request's artifacts and opens its run, new or interrupted.
 
-    ``overwrite`` drops a finished run or one with other settings; an interrupted equal run goes on all the same,
-    so that a script with ``--overwrite`` can be preempted. What is replaced stays until its successor is whole.
+    ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes on all the same,
+    so that a script with ``--overwrite`` can be preempted. What is replaced steps aside until its successor is whole,
+    and comes back where that fails before it has a checkpoint.
 
     Raises:
         LockedError: another process is writing one of the artifacts.
@@ -258,8 +264,12 @@ def open_run(
             if kind == "memory":
                 recover_directory(artifact_path(project.root, kind, name))
         directory = run_directory(project.root, stage, request.name)
-        if directory.exists() and overwrite and not _is_interrupted(directory, request):
-            shutil.rmtree(directory)
+        _recover_run(directory)
+        if directory.exists() and overwrite and not is_interrupted(project, request):
+            if replaced_path(directory).exists():  # a successor that was never finished is itself replaced
+                shutil.rmtree(directory)
+            else:
+                step_aside(directory)
         directory.mkdir(parents=True, exist_ok=True)
         sweep_partial(directory)
         for path in directory.rglob("*"):
@@ -270,10 +280,27 @@ def open_run(
         finally:
             if hasattr(run, "metrics"):
                 run.metrics.close()
+            _recover_run(directory)
 
 
-def _is_interrupted(directory: Path, request: RunRequest) -> bool:
-    """Whether the directory holds an equal run that can go on: its record, its checkpoint and what that needs are whole."""
+def _recover_run(directory: Path) -> None:
+    """Puts back the run that an ``--overwrite`` was to replace, where that ended with nothing to go on from."""
+    if not replaced_path(directory).exists():
+        return
+    try:
+        finished = read_record(directory)["state"] == "finished"
+    except ArtifactError:
+        finished = False
+    if not finished:
+        if (directory / "checkpoint.safetensors").exists():
+            return  # it goes on, and what it replaces waits
+        shutil.rmtree(directory, ignore_errors=True)
+    recover_directory(directory)
+
+
+def is_interrupted(project: Project, request: RunRequest) -> bool:
+    """Whether there is an equal run that can go on: its record, its checkpoint and what that needs are whole."""
+    directory = run_directory(project.root, request.settings.stage, request.name)
     try:
         record = read_record(directory)
         state = read_checkpoint(directory)

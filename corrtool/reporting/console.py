@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class Console:
     def say(self, message: str) -> None:
         """One line for the person who waits."""
         if not self.quiet:
-            _plain(stderr=True).print(printable(message), markup=False)
+            _print_on_stderr(message)
 
     def say_all(self, messages: list[str]) -> None:
         """Several lines for the person who waits."""
@@ -153,7 +155,7 @@ class ProgressBar:
             f"{_clock(left)} left" if self._steady and self._done < self._total else taken,
             _shown(self._numbers),
         ]
-        _plain(stderr=True).print(printable(", ".join(p for p in parts if p)), markup=False)
+        _print_on_stderr(", ".join(p for p in parts if p))
 
 
 class _YieldingColumn(TextColumn):
@@ -173,8 +175,21 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
-def _plain(*, stderr: bool) -> RichConsole:
-    return RichConsole(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
+class _Stderr(RichConsole):
+    """rich ends the process, and closes its stdout, where the reader of what it prints is gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def _print_on_stderr(line: str) -> None:
+    """One line. Whoever read the log may be gone; a training of many hours goes on without him."""
+    try:
+        _Stderr(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(printable(line), markup=False)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 def _shown(numbers: dict[str, Any]) -> str:

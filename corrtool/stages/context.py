@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import MADE_BY, Artifact, find_artifacts, select_artifact
+from corrtool.project.artifacts import MADE_BY, Artifact, artifact_problems, find_artifacts, select_artifact
 from corrtool.project.directory import Project
-from corrtool.project.runs import Run, RunRequest, finished_result, open_run
+from corrtool.project.locks import check_unlocked
+from corrtool.project.runs import Run, RunRequest, finished_result, is_interrupted, open_run
 from corrtool.reporting.console import Console
 from corrtool.runtime import configure_process, describe_machine
 from corrtool.stages.loop import StopSignals
@@ -75,9 +76,15 @@ class StageContext:
         return result
 
     def _plan(self, request: RunRequest, *, done: bool) -> dict[str, Any]:
+        """What would be done. Raises what would keep it from being done: a damaged input, a name that is being written."""
+        for artifact in request.inputs.values():
+            for problem in artifact_problems(self.project.root, artifact.kind, artifact.name):
+                raise problem
+        check_unlocked(self.project.root, request.locks)
         return {
             "dry_run": True,
             "done": done,
+            "begun": is_interrupted(self.project, request),
             "name": request.name,
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],

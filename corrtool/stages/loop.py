@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 import time
@@ -14,15 +13,14 @@ from typing import Any
 from corrtool.errors import InterruptedRunError, TrainingDivergedError
 from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
+from corrtool.signals import end_at_once, stop_signals
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
 
-_STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-
 
 class StopSignals:
-    """Remembers the first SIGINT, SIGTERM or SIGUSR1; the loop saves at its next step. A second one ends at once.
+    """Remembers the first signal that asks to stop; the loop saves at its next step. A second one ends at once.
 
     Saving inside a handler would cut into whatever is being written.
     """
@@ -33,7 +31,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in _STOP_SIGNALS:
+            for number in stop_signals():
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -43,7 +41,7 @@ class StopSignals:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self.received is not None:
-            os._exit(130 if number == signal.SIGINT else 143)
+            end_at_once(number)
         self.received = number
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.errors import UsageError
-from corrtool.settings import flag_name
 from corrtool.tasks.views import View, parse_view
 
 
@@ -56,7 +55,7 @@ class Preprocessing:
             if name not in fields:
                 raise UsageError(f"unknown preprocessing setting {name!r}", f"choose from {', '.join(fields)}")
             if not is_atari and name in cls.ATARI_ONLY:
-                raise UsageError(f"{flag_name(name)} is for Atari games only", "leave it out for this environment")
+                raise UsageError(f"preprocessing {name} is for Atari games only", "leave it out for this environment")
             _check_value(name, value)
         if is_atari:
             return cls(**given)
@@ -83,12 +82,12 @@ def _check_value(name: str, value: Any) -> None:
         if name == "screen_size" and value is None:
             return
         if type(value) is not int or not low <= value <= high:
-            raise UsageError(f"{flag_name(name)} is {value!r}", f"give it a whole number from {low} to {high}")
+            raise UsageError(f"preprocessing {name} is {value!r}", f"give it a whole number from {low} to {high}")
     elif name == "repeat_action_probability":
         if type(value) not in (int, float) or not 0 <= value <= 1:
-            raise UsageError(f"{flag_name(name)} is {value!r}", "give it a probability")
+            raise UsageError(f"preprocessing {name} is {value!r}", "give it a probability")
     elif type(value) is not bool:
-        raise UsageError(f"{flag_name(name)} is {value!r}", "give it true or false")
+        raise UsageError(f"preprocessing {name} is {value!r}", "give it true or false")
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,10 @@ def parse_task(role: str, table: dict[str, Any], directory: Path) -> Task:
         raise UsageError(f"[{role}] needs the id of an environment", f'write id = "ALE/Pong-v5" under [{role}]')
     if not isinstance(kwargs, dict) or not isinstance(preprocessing, dict):
         raise UsageError(f"[{role}.kwargs] and [{role}.preprocessing] must be tables")
+    try:
+        json.dumps(kwargs)
+    except (TypeError, ValueError):
+        raise UsageError(f"[{role}.kwargs] holds a date or a time", "write it as a text, in quotes") from None
     if not isinstance(views, list) or not all(isinstance(view, str) for view in views):
         raise UsageError(f"[{role}] views must be a list of texts", 'write views = ["rotate:90"]')
     atari = is_atari(identifier)

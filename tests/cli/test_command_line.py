@@ -190,7 +190,9 @@ def test_a_misspelt_environment_variable_is_refused(
     monkeypatch.setenv("CORRTOOL_LEARN_CORR_LAMDA_M", "3")
     assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", "--name", "x") == 2
     assert "did you mean CORRTOOL_LEARN_CORR_LAMBDA_M?" in one_line_error(capsys)
-    assert run_in_process("collect", "-p", pong_lab, "--dry-run", "--name", "x") == 0  # it is another stage's
+    assert (
+        run_in_process("collect", "-p", pong_lab, "--dry-run", "--name", "x") == 2
+    )  # another stage's, and misspelt all the same
 
 
 def test_tiny_says_that_nothing_learns(cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -148,3 +150,206 @@ def test_a_project_in_a_directory_that_looks_like_markup(tmp_path: Path, capsys:
     assert run_in_process("init", lab, "--source", "CartPole-v1", "--quiet") == 0
     assert run_in_process("status", "-p", lab) == 0
     assert "[/b]" in capsys.readouterr().out
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+def test_an_overwrite_that_fails_leaves_the_finished_run(cartpole: Callable[..., Path]) -> None:
+    lab = cartpole()
+    assert run_in_process("collect", "-p", lab, *TINY) == 0
+    run, memory = lab / "runs" / "collect" / "target-random", lab / "memories" / "target-random.zarr"
+    before = files_of(run), files_of(memory)
+    text = (lab / "corrtool.toml").read_text()
+    (lab / "corrtool.toml").write_text(
+        text.replace("CartPole-v1", "Misbehaving-v0") + '\n[target.kwargs]\nfault = "raises"\n'
+    )
+    assert run_in_process("collect", "-p", lab, *TINY, "--overwrite", "--records", 500) == 1
+    (lab / "corrtool.toml").write_text(text)
+    assert (files_of(run), files_of(memory)) == before
+    assert [path.name for path in run.parent.iterdir()] == ["target-random"]
+    assert run_in_process("collect", "-p", lab, *TINY) == 0
+
+
+def test_what_an_interrupted_overwrite_replaces_waits_until_it_is_finished(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    assert run_in_process("train-dqn", "-p", lab, *TINY) == 0
+    command = ("train-dqn", *TINY, "--env-steps", 20_000, "--overwrite")
+    finished = lab / "runs" / "train-dqn" / "source-dqn"
+    before = files_of(finished)
+
+    def second() -> None:
+        while not (finished.with_name(".source-dqn.replaced").exists() and (finished / "metrics.jsonl").exists()):
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert run_in_process(*command, "-p", lab) == 143
+    thread.join()
+    assert files_of(finished.with_name(".source-dqn.replaced")) == before
+    capsys.readouterr()
+    assert run_in_process("status", "-p", lab, "--json") == 0
+    assert [run["name"] for run in json.loads(capsys.readouterr().out)["unfinished_runs"]] == ["source-dqn"]
+    assert run_in_process(*command, "-p", lab) == 0
+    assert not finished.with_name(".source-dqn.replaced").exists()
+    assert json.loads((finished / "run.json").read_text())["settings"]["env_steps"] == 20_000
+
+
+def test_a_process_that_died_right_after_stepping_aside_is_undone(cartpole: Callable[..., Path]) -> None:
+    lab = cartpole()
+    assert run_in_process("collect", "-p", lab, *TINY) == 0
+    run = lab / "runs" / "collect" / "target-random"
+    before = files_of(run)
+    run.rename(run.with_name(".target-random.replaced"))
+    run.mkdir()
+    assert run_in_process("collect", "-p", lab, *TINY) == 0
+    assert files_of(run) == before
+
+
+def test_status_names_the_inputs_of_what_it_says_goes_on(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    for stage in ("train-dqn", "collect", "train-model"):
+        assert run_in_process(stage, "-p", lab, *TINY) == 0
+    learn_corr = (
+        "learn-corr",
+        *TINY,
+        "--gradient-steps",
+        "5000",
+        "--eval-games",
+        "0",
+        "--name",
+        "corr",
+        "-p",
+        str(lab),
+    )
+    process = subprocess.Popen([sys.executable, "-m", "corrtool", *learn_corr])
+    while not (lab / "runs" / "learn-corr" / "corr" / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    time.sleep(1)
+    process.terminate()
+    assert process.wait(60) == 143
+    assert run_in_process("collect", "-p", lab, *TINY, "--seed", 1, "--name", "newer") == 0
+    capsys.readouterr()
+    assert run_in_process("status", "-p", lab, "--json") == 0
+    (run,) = json.loads(capsys.readouterr().out)["unfinished_runs"]
+    command = run["command"].split()
+    assert command[command.index("--target-memory") + 1] == "target-random"
+    assert run_in_process(*learn_corr, "--dry-run") == 2
+    capsys.readouterr()
+    assert run_in_process(*command[1:], "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["begun"]
+
+
+def test_a_dry_run_finds_a_damaged_input(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = pong_copy / "weights" / "model" / "source-dqn.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert run_in_process("learn-corr", "-p", pong_copy, "--preset", "tiny", "--name", "x", "--dry-run") == 3
+    assert "source-dqn.safetensors is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_before_the_stage_listens_ends_with_the_documented_code(pong_lab: Path, number: int) -> None:
+    begin = (
+        "import os, sys, threading, time\n"
+        "from corrtool.cli import main\n"
+        f"threading.Thread(target=lambda: (time.sleep(0.1), os.kill(os.getpid(), {int(number)})), daemon=True).start()\n"
+        f"main(['verify', '-p', {str(pong_lab)!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, timeout=60)
+    assert done.returncode == (130 if number == signal.SIGINT else 143)
+    assert done.stderr.startswith("corrtool: interrupted") and done.stderr.count("\n") == 1
+
+
+def test_a_closed_stderr_leaves_stdout_alone(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m corrtool status -p {tmp_path}"
+    done = subprocess.run(["bash", "-c", f"{command} 2>&-"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "")
+
+
+def test_a_log_whose_reader_died_does_not_end_the_training(cartpole: Callable[..., Path]) -> None:
+    lab = cartpole()
+    command = f"{sys.executable} -m corrtool train-dqn -p {lab} --preset tiny --device cpu"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} 2>&1 >/dev/null | true"], capture_output=True, timeout=120
+    )
+    assert done.returncode == 0
+    assert (lab / "weights" / "q" / "source-dqn.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["doctor", "-p", b"b\xff"], ["evaluate", "--video", b"x\xff.mp4"], ["report", "-p", b"\xff"]]
+)
+def test_names_that_are_no_utf8_are_refused(arguments: list[Any]) -> None:
+    done = subprocess.run([sys.executable, "-m", "corrtool", *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "UTF-8" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_links_in_a_circle_and_pipes_are_refused(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    (lab / "memories").mkdir()
+    loop = lab / "memories" / "round.zarr"
+    loop.symlink_to(loop)
+    assert run_in_process("verify", "-p", lab) == 3
+    assert "round.zarr: its links lead nowhere" in capsys.readouterr().out
+    assert run_in_process("verify", "-p", loop) == 3
+    (lab / "corrtool.toml").unlink()
+    os.mkfifo(lab / "corrtool.toml")
+    assert run_in_process("verify", "-p", lab) == 3
+    assert "not a regular file" in capsys.readouterr().err
+
+
+def test_a_name_that_no_file_system_takes_is_a_usage_error(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process("evaluate", "-p", pong_lab, "--preset", "tiny", "--video", f"{'x' * 300}.gif") == 2
+    assert "too long" in capsys.readouterr().err
+
+
+def test_a_directory_that_was_removed_under_the_shell(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"rmdir {gone} && exec {sys.executable} -m corrtool status"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=gone, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "current directory is gone" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[source.kwargs]\nday = 2026-01-01\n", "[source.kwargs] holds a date"),
+        ("[defaults]\nseed = -1\n", "[defaults] seed is -1"),
+        ('[defaults]\npreset = "huge"\n', "[defaults] preset is 'huge'"),
+        ('[defaults]\ndevice = "gpu"\n', "[defaults] device is 'gpu'"),
+        ("[learn-corr]\nlambda_q = 1\nlambda-q = 2\n", "given twice"),
+        ("[learn-corr]\nbatch_size = 1_000_000_000\n", "at most 65536"),
+    ],
+)
+def test_a_bad_value_is_named_where_it_stands(
+    cartpole: Callable[..., Path], text: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = cartpole()
+    with (lab / "corrtool.toml").open("a") as file:
+        file.write(f"\n{text}")
+    assert run_in_process("learn-corr", "-p", lab) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_misspelt_variable_of_another_stage_is_refused(
+    cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CORRTOOL_SEEED", "1")
+    assert run_in_process("collect", "-p", cartpole(), *TINY) == 2
+    assert "did you mean CORRTOOL_SEED?" in capsys.readouterr().err

@@ -1,0 +1,43 @@
+"""The signals that ask a command to stop, and what they do while no stage works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # a person, a batch system twice, a terminal that was closed
+
+
+def stop_signals() -> list[int]:
+    """Those that this system has, but for SIGHUP where ``nohup`` has it ignored."""
+    names = [name for name in _NAMES if hasattr(signal, name)]
+    if "SIGHUP" in names and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        names.remove("SIGHUP")
+    return [getattr(signal, name) for name in names]
+
+
+def exit_code(number: int) -> int:
+    """130 for SIGINT, 143 for the others: shells report an interrupted command so."""
+    return 130 if number == signal.SIGINT else 143
+
+
+def end_at_once(number: int) -> NoReturn:
+    """Ends the process where it is, which harms nothing: every write is atomic, and the kernel drops the locks."""
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+    try:
+        os.write(2, f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode())
+    finally:
+        os._exit(exit_code(number))
+
+
+def end_at_once_on_signals() -> None:
+    """For the seconds before a stage listens itself: torch is being imported, and an exception there would end anyhow."""
+    for number in stop_signals():
+        signal.signal(number, _handle)
+
+
+def _handle(number: int, _: FrameType | None) -> None:
+    end_at_once(number)
