@@ -37,7 +37,7 @@ class CollectSettings(Settings):
 class DqnSettings(Settings):
     """Algorithm 2, and Algorithm 1 as its special case; shared by ``train-dqn`` and ``finetune``."""
 
-    env_steps: int = setting(400_000, "environment steps to learn for, over all lanes", minimum=1)
+    env_steps: int = setting(300_000, "environment steps to learn for, over all lanes", minimum=1)
     stop_at_mean_return: float | None = setting(
         None, "stop early when the mean return of the last 20 training games reaches this"
     )
@@ -152,6 +152,16 @@ class TrainDqnSettings(DqnSettings):
     stage: ClassVar[str] = "train-dqn"
 
     task: Literal["source", "target"] = setting("source", "which task to learn")
+    constant_share: float = setting(
+        0.4, "share of --env-steps before the learning rate starts to fall, linearly", minimum=0, maximum=1
+    )
+    greedy_from: float = setting(
+        0.6,
+        "share of --env-steps after which the training games are played as they are tested: by the average of the weights, which early "
+        "on lags behind, and with --eval-epsilon; 1 for never",
+        minimum=0,
+        maximum=1,
+    )
     architecture: Literal["auto", "nature", "paper", "small", "mlp", "linear"] = setting(
         "auto",
         "Q-function: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors; 'auto' is small or mlp",

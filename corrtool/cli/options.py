@@ -33,6 +33,7 @@ class Common:
     overwrite: bool
     dry_run: bool
     tensorboard: bool
+    keep_checkpoints: int
     json: bool
     quiet: bool
 
@@ -118,7 +119,17 @@ def common_parameters(stage: str) -> list[inspect.Parameter]:
         *(
             []
             if stage in ("collect", "evaluate")
-            else [option("tensorboard", bool, False, "Write TensorBoard event files as well (extra 'tensorboard').")]
+            else [
+                option("tensorboard", bool, False, "Write TensorBoard event files as well (extra 'tensorboard')."),
+                option(
+                    "keep_checkpoints",
+                    int,
+                    1,
+                    "Newest checkpoints to keep until the run is finished; it goes on from an older one where a newer is damaged.",
+                    min=1,
+                    max=1_000,
+                ),
+            ]
         ),
         *output_parameters(),
     ]

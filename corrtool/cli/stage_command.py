@@ -47,7 +47,7 @@ def add_stage(
         for field in dataclasses.fields(settings_class):
             layer = environment if field.name in from_environment else given
             layer[field.name] = values.pop(field.name)
-        common = Common(**({"tensorboard": False} | values))
+        common = Common(**({"tensorboard": False, "keep_checkpoints": 1} | values))
         context, settings = prepare(common, settings_class, given, environment, chosen)
         result = work(context, settings, chosen)
         context.console.result(result, _plan_lines(result) if result.get("dry_run") else lines(result))
@@ -89,6 +89,7 @@ def prepare(
         overwrite=common.overwrite,
         dry_run=common.dry_run,
         tensorboard=common.tensorboard,
+        keep_checkpoints=common.keep_checkpoints,
     )
     return context, settings
 

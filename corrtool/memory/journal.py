@@ -8,6 +8,7 @@ blocks that the ring has overwritten.
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,16 @@ from corrtool.project.files import publish_directory
 
 
 class MemoryJournal:
-    """Blocks of one run's replay memory in ``directory``. ``state`` is what the last checkpoint said."""
+    """Blocks of one run's replay memory in ``directory``. ``state`` is what the last checkpoint said.
 
-    def __init__(self, directory: Path, state: dict[str, Any] | None = None) -> None:
+    Args:
+        checkpoints: how many of the newest checkpoints must find the blocks that they name.
+    """
+
+    def __init__(self, directory: Path, state: dict[str, Any] | None = None, checkpoints: int = 1) -> None:
         self._directory = directory
         self._blocks: list[list[int]] = [] if state is None else [list(block) for block in state["blocks"]]
+        self._named = deque([self._blocks], maxlen=checkpoints)
         self._open_slot: dict[str, Any] = {} if state is None else state["open_slot"]
         self._resumed_at: list[int] = [] if state is None else list(state["resumed_at"])
 
@@ -45,16 +51,17 @@ class MemoryJournal:
             staged.parent.mkdir(parents=True, exist_ok=True)
             seal_memory(staged, write_rows(staged, memory.slot_range(first, last)))
             publish_directory(staged, self._directory / f"{first}-{last}.zarr")
-            self._blocks.append([first, last])
+            self._blocks = [*self._blocks, [first, last]]
         self._blocks = [block for block in self._blocks if block[1] > memory.oldest_slot]
+        self._named.append(self._blocks)
         newest = memory.slot_range(last, last + 1)
         open_slot = {"frames": newest.frames, "episode_steps": newest.fields["episode_steps"]}
         self._resumed_at = [slot for slot in self._resumed_at if slot > memory.oldest_slot]
         return {"blocks": self._blocks, "open_slot": open_slot, "resumed_at": self._resumed_at}
 
     def prune(self) -> None:
-        """Deletes everything that the newest checkpoint does not need."""
-        keep = {f"{first}-{last}.zarr" for first, last in self._blocks}
+        """Deletes everything that no checkpoint needs any more."""
+        keep = {f"{first}-{last}.zarr" for blocks in self._named for first, last in blocks}
         for path in self._directory.glob("*"):
             if path.name not in keep:
                 shutil.rmtree(path, ignore_errors=True)

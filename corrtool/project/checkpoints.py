@@ -13,16 +13,22 @@ import torch
 from torch import Tensor
 
 from corrtool.errors import TrainingDivergedError
-from corrtool.project.files import write_atomic
+from corrtool.project.files import copy_atomic, write_atomic
 from corrtool.project.sealed import damaged, read_sealed_tensors, seal_tensors
+
+CHECKPOINT = "checkpoint.safetensors"  # the newest one, in a run's directory
 
 _TENSOR = "$tensor"
 _ARRAY = "$array"
 _INTEGER_KEYS = "$integer_keys"
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
     """Writes ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
+
+    Args:
+        keep: how many checkpoints there are to be at most, this one among them; the others step back to ``checkpoint-1``,
+            ``checkpoint-2``, …
 
     Raises:
         TrainingDivergedError: a tensor holds NaN or infinity; the file that was there stays.
@@ -35,7 +41,31 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
                 f"{name} became NaN or infinite; the last good state is kept in {path}",
                 "use a smaller --learning-rate under another --name",
             )
-    write_atomic(path, seal_tensors(tensors, {"state": structure}))
+    content = seal_tensors(tensors, {"state": structure})
+    _step_back(path, keep)
+    write_atomic(path, content)
+
+
+def checkpoint_paths(directory: Path) -> list[Path]:
+    """The checkpoints of the run in ``directory``, the newest first."""
+    older = {_age(path): path for path in directory.glob("checkpoint-*.safetensors")}
+    return [path for path in (directory / CHECKPOINT, *(older[age] for age in sorted(older))) if path.exists()]
+
+
+def _age(path: Path) -> int:
+    number = path.stem.partition("-")[2]
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 10**9
+
+
+def _step_back(path: Path, keep: int) -> None:
+    """Makes place for a new checkpoint at ``path``, which stays until it is replaced, so that there always is one."""
+    for older in reversed(checkpoint_paths(path.parent)[1:]):
+        if _age(older) + 1 >= keep:
+            older.unlink()
+        else:
+            older.rename(path.with_name(f"checkpoint-{_age(older) + 1}.safetensors"))
+    if keep > 1 and path.exists():
+        copy_atomic(path, path.with_name("checkpoint-1.safetensors"))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

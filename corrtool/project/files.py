@@ -31,6 +31,19 @@ def write_atomic(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
+def copy_atomic(path: Path, copy: Path) -> None:
+    """A second name for the file ``path``, or a copy of it where the file system knows no second names."""
+    partial = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    try:
+        try:
+            os.link(path, partial)
+        except OSError:
+            shutil.copyfile(path, partial)
+        publish_file(partial, copy)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def inside(root: Path, path: Path) -> Path:
     """``path``, which lies in ``root``. A project from elsewhere must not make corrtool write or delete anywhere else.
 

@@ -14,6 +14,7 @@ from corrtool.project.artifacts import (
     artifact_problems,
     read_artifact,
 )
+from corrtool.project.checkpoints import checkpoint_paths
 from corrtool.project.directory import Project
 from corrtool.project.locks import living_holder
 from corrtool.project.records import read_record, run_directories, run_problems
@@ -87,7 +88,7 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
                     "stage": record["stage"],
                     "name": record["name"],
                     "command": _resume_command(record),
-                    "resumable": (directory / "checkpoint.safetensors").exists(),
+                    "resumable": bool(checkpoint_paths(directory)),
                     "process": living_holder(project.root, *record["locks"][0]) if record.get("locks") else None,
                 }
             )

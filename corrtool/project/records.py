@@ -10,7 +10,7 @@ from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import check_files, check_memory, check_name, check_readable, is_reference
-from corrtool.project.checkpoints import load_checkpoint
+from corrtool.project.checkpoints import checkpoint_paths, load_checkpoint
 from corrtool.project.files import inside
 from corrtool.project.sealed import damaged, read_sealed_json
 
@@ -72,14 +72,13 @@ def read_record(directory: Path) -> dict[str, Any]:
     return record
 
 
-def read_checkpoint(directory: Path) -> dict[str, Any]:
-    """The last checkpoint of the run in ``directory``, after checking the unfinished memory or the journal that it needs.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, after checking the unfinished memory or the journal beside it that it needs.
 
     Raises:
         ArtifactError: one of them is missing or damaged.
     """
-    path = directory / "checkpoint.safetensors"
-    state = load_checkpoint(path)
+    state, directory = load_checkpoint(path), path.parent
     try:
         check_files(directory / STAGED_MEMORY, state["stage"].get("files", {}))
         for first, last in state["stage"].get("journal", {}).get("blocks", []):
@@ -95,8 +94,8 @@ def run_problems(directory: Path) -> list[ArtifactError]:
         record = read_record(directory)
         if record.get("metrics_sha256") is not None:
             check_files(directory, {"metrics.jsonl": str(record["metrics_sha256"])})
-        if (directory / "checkpoint.safetensors").exists():
-            read_checkpoint(directory)
+        for path in checkpoint_paths(directory):
+            read_checkpoint(path)
     except ArtifactError as error:
         return [error]
     return []

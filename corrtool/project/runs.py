@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,11 +31,12 @@ from corrtool.project.artifacts import (
     save_weights,
     seal_memory,
 )
-from corrtool.project.checkpoints import load_checkpoint, save_checkpoint
+from corrtool.project.checkpoints import CHECKPOINT, checkpoint_paths, load_checkpoint, save_checkpoint
 from corrtool.project.directory import Project
 from corrtool.project.files import (
     inside,
     publish_directory,
+    publish_file,
     recover_directory,
     replaced_path,
     sha256_of_file,
@@ -102,21 +103,28 @@ class RunRequest:
 class Run:
     """An opened run, under the locks of its artifacts. Made by :func:`open_run`."""
 
-    def __init__(self, project: Project, request: RunRequest, machine: dict[str, Any], tensorboard: bool) -> None:
+    def __init__(
+        self, project: Project, request: RunRequest, machine: dict[str, Any], tensorboard: bool, keep_checkpoints: int
+    ) -> None:
         self.project = project
         self.request = request
         self.machine = machine
         self.directory = run_directory(project.root, request.settings.stage, request.name)
-        self.checkpoint_path = self.directory / "checkpoint.safetensors"
+        self.checkpoint_path = self.directory / CHECKPOINT
+        self.keep_checkpoints = keep_checkpoints
         self.resumptions = 0
         self._began, self._earlier_seconds = time.monotonic(), 0.0
         self._tensorboard = tensorboard
         self._published: list[Artifact] = []
         self.metrics: MetricsLog
 
-    def start(self) -> dict[str, Any] | None:
-        """The state of the last checkpoint, or None; opens the metrics where that state left them."""
-        state = load_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
+    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The state of the last checkpoint that is whole, or None; opens the metrics where that state left them.
+
+        Raises:
+            ArtifactError: there are checkpoints, and none of them is whole.
+        """
+        state = self._last_checkpoint(say)
         if state is not None:
             if state["fingerprint"] != self.request.fingerprint:
                 raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
@@ -127,6 +135,27 @@ class Run:
         )
         self._write_record("running")
         return None if state is None else state["stage"]
+
+    def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The newest checkpoint that is whole with all it needs; it becomes the only one, as the journal goes on from it."""
+        paths = checkpoint_paths(self.directory)
+        if len(paths) < 2:
+            return load_checkpoint(paths[0]) if paths else None
+        problems: list[ArtifactError] = []
+        for path in paths:
+            try:
+                state = read_checkpoint(path)
+            except ArtifactError as problem:
+                problems.append(problem)
+                continue
+            for problem in problems:
+                say(f"{problem.message}; going on from {path.name}, which is older")
+            if path != self.checkpoint_path:
+                publish_file(path, self.checkpoint_path)
+            for other in checkpoint_paths(self.directory)[1:]:
+                other.unlink()
+            return state
+        raise problems[0]
 
     @property
     def seconds(self) -> float:
@@ -142,7 +171,7 @@ class Run:
             "metrics_bytes": self.metrics.sync(),
             "stage": stage_state,
         }
-        save_checkpoint(self.checkpoint_path, state)
+        save_checkpoint(self.checkpoint_path, state, self.keep_checkpoints)
 
     def manifest(self, **more: Any) -> dict[str, Any]:
         """What every artifact of this run records, and ``more``."""
@@ -184,7 +213,8 @@ class Run:
         self.metrics.close()
         self._write_record("finished", result=result, metrics_sha256=sha256_of_file(self.metrics.path))
         recover_directory(self.directory)  # what this run replaces has waited until now
-        self.checkpoint_path.unlink(missing_ok=True)
+        for path in reversed(checkpoint_paths(self.directory)):
+            path.unlink()
         shutil.rmtree(self.directory / "journal", ignore_errors=True)
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
 
@@ -205,7 +235,7 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
     """
     directory = run_directory(project.root, request.settings.stage, request.name)
     record = read_record(directory) if (directory / "run.json").exists() else None
-    if record is not None and record["state"] == "running" and not (directory / "checkpoint.safetensors").exists():
+    if record is not None and record["state"] == "running" and not checkpoint_paths(directory):
         record = None  # it failed before it had anything to lose, so it does not claim the name
     if record is not None and record["fingerprint"] != request.fingerprint:
         raise UsageError(
@@ -247,7 +277,13 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 @contextmanager
 def open_run(
-    project: Project, request: RunRequest, *, machine: dict[str, Any], overwrite: bool, tensorboard: bool
+    project: Project,
+    request: RunRequest,
+    *,
+    machine: dict[str, Any],
+    overwrite: bool,
+    tensorboard: bool,
+    keep_checkpoints: int = 1,
 ) -> Iterator[Run]:
     """Takes the locks of the request's artifacts and opens its run, new or interrupted.
 
@@ -274,7 +310,7 @@ def open_run(
         sweep_partial(directory)
         for path in directory.rglob("*"):
             inside(project.root, path)
-        run = Run(project, request, machine, tensorboard)
+        run = Run(project, request, machine, tensorboard, keep_checkpoints)
         try:
             yield run
         finally:
@@ -292,7 +328,7 @@ def _recover_run(directory: Path) -> None:
     except ArtifactError:
         finished = False
     if not finished:
-        if (directory / "checkpoint.safetensors").exists():
+        if checkpoint_paths(directory):
             return  # it goes on, and what it replaces waits
         shutil.rmtree(directory, ignore_errors=True)
     recover_directory(directory)
@@ -303,7 +339,13 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
     directory = run_directory(project.root, request.settings.stage, request.name)
     try:
         record = read_record(directory)
-        state = read_checkpoint(directory)
     except ArtifactError:
         return False
-    return record.get("state") == "running" and record.get("fingerprint") == state["fingerprint"] == request.fingerprint
+    if record["state"] != "running" or record["fingerprint"] != request.fingerprint:
+        return False
+    for path in checkpoint_paths(directory):
+        try:
+            return bool(read_checkpoint(path)["fingerprint"] == request.fingerprint)
+        except (ArtifactError, KeyError):
+            continue
+    return False

@@ -31,6 +31,7 @@ class StageContext:
     overwrite: bool = False
     dry_run: bool = False
     tensorboard: bool = False
+    keep_checkpoints: int = 1
 
     def carry_out(
         self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
@@ -56,7 +57,12 @@ class StageContext:
     ) -> dict[str, Any]:
         machine = describe_machine(self.device)
         with open_run(
-            self.project, request, machine=machine, overwrite=self.overwrite, tensorboard=self.tensorboard
+            self.project,
+            request,
+            machine=machine,
+            overwrite=self.overwrite,
+            tensorboard=self.tensorboard,
+            keep_checkpoints=self.keep_checkpoints,
         ) as run:
             if not self.overwrite:  # somebody else may have finished it while this process waited for nothing
                 result = finished_result(self.project, request)
@@ -65,7 +71,7 @@ class StageContext:
             for use, artifact in request.inputs.items():
                 self.console.say(f"{request.settings.stage}: {use.replace('_', ' ')} is {artifact}")
             with StopSignals() as stop:
-                result = work(run, stop, run.start())
+                result = work(run, stop, run.start(self.console.say))
             run.finish(result)
         return result
 

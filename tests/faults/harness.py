@@ -1,0 +1,137 @@
+"""Starts real subcommands on real Pong as processes, interferes with them, and looks at what they leave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conftest import Outcome, run_in_process
+
+from corrtool.project.artifacts import KINDS, artifact_names, artifact_problems, read_artifact
+from corrtool.project.checkpoints import load_checkpoint
+from corrtool.project.directory import Project
+from corrtool.project.overview import damaged_runs
+
+VICTIM = Path(__file__).with_name("victim.py")
+
+# A few seconds each, of which several checkpoints take their part; every one makes what no other one makes.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "collect": ("collect", "--records", "3000", "--name", "hit-memory"),
+    "train-dqn": ("train-dqn", "--env-steps", "2500", "--env-steps-per-update", "40", "--name", "hit-q"),
+    "train-model": ("train-model", "--gradient-steps", "150", "--name", "hit-model"),
+    "learn-corr": ("learn-corr", "--gradient-steps", "150", "--eval-games", "0", "--lambda-q", "1", "--name", "hit-corr"),
+    "finetune": ("finetune", "--env-steps", "1200", "--env-steps-per-update", "40", "--name", "hit-finetuned"),
+}  # fmt: skip
+INPUTS = {  # named, or what one victim makes would be the newest input of the next
+    "collect": (),
+    "train-dqn": (),
+    "train-model": ("--memory", "source-dqn"),
+    "learn-corr": ("--q", "source-dqn", "--model", "source-dqn", "--source-memory", "source-dqn", "--target-memory", "target-random"),
+    "finetune": ("--q", "source-dqn", "--corr", "resnet-cyc1-q1-m1"),
+}  # fmt: skip
+MAKES = {"collect": "memory", "train-dqn": "q", "train-model": "model", "learn-corr": "corr", "finetune": "q"}
+
+
+def begin(
+    lab: Path,
+    stage: str,
+    *more: str,
+    save_seconds: float = 0.3,
+    die_at: int = 0,
+    before: Callable[[], None] | None = None,
+) -> subprocess.Popen[str]:
+    """A stage as a process that saves often. ``before`` is called in the child, such as to limit what it may write."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    arguments = [str(save_seconds), str(die_at), *COMMANDS[stage], *INPUTS[stage], *more]
+    return subprocess.Popen(
+        [sys.executable, str(VICTIM), *arguments, "-p", str(lab), "--preset", "tiny", "--device", "cpu"],
+        env=clean,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=before,
+    )
+
+
+def end(process: subprocess.Popen[str], timeout: float = 240) -> Outcome:
+    """Waits for a process that ends by itself, or was killed."""
+    out, err = process.communicate(timeout=timeout)
+    return Outcome(process.returncode, out, err)
+
+
+def carry_out(lab: Path, stage: str, *more: str, **how: Any) -> Outcome:
+    """A stage from where it stands to its end."""
+    return end(begin(lab, stage, *more, **how))
+
+
+def run_of(lab: Path, stage: str) -> Path:
+    """The directory of the run that :data:`COMMANDS` begin."""
+    return lab / "runs" / stage / COMMANDS[stage][COMMANDS[stage].index("--name") + 1]
+
+
+def wait_until_it_works(process: subprocess.Popen[str], lab: Path, stage: str, timeout: float = 120) -> None:
+    """Returns when the stage's loop has saved once."""
+    until = time.monotonic() + timeout
+    while not (run_of(lab, stage) / "checkpoint.safetensors").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "it never saved"
+        time.sleep(0.02)
+
+
+def result_sha256(lab: Path, stage: str) -> str:
+    """Identifies what the stage made."""
+    return read_artifact(lab, MAKES[stage], run_of(lab, stage).name).sha256
+
+
+def committed(lab: Path) -> dict[str, str]:
+    """Every file of every artifact, by its path, with the SHA-256 of its bytes."""
+    files = [path for part in ("memories", "weights") for path in (lab / part).rglob("*") if path.is_file()]
+    return {
+        path.relative_to(lab).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(lab).parts)
+    }
+
+
+def saved_progress(lab: Path, stage: str) -> int:
+    """How far the metrics of a stage's last checkpoint reach, 0 where there is none. A half-written one raises."""
+    path = run_of(lab, stage) / "checkpoint.safetensors"
+    return int(load_checkpoint(path)["metrics_bytes"]) if path.exists() else 0
+
+
+def assert_whole(lab: Path) -> None:
+    """No artifact and no run of the project is damaged."""
+    problems = [
+        str(problem)
+        for kind in KINDS
+        for name in artifact_names(lab, kind)
+        for problem in artifact_problems(lab, kind, name)
+    ]
+    assert problems + damaged_runs(Project(lab)) == []
+
+
+def without_leftovers(lab: Path) -> None:
+    """Nothing that only a run under way needs has stayed."""
+    left = [
+        path.relative_to(lab).as_posix() for path in lab.rglob("*") if path.name.endswith((".partial", ".replaced"))
+    ]
+    left += [path.relative_to(lab).as_posix() for path in (lab / "runs").rglob("checkpoint*.safetensors")]
+    assert left == []
+
+
+def verified(lab: Path) -> int:
+    """The exit code of ``corrtool verify``."""
+    return run_in_process("verify", "-p", lab, "--quiet")
+
+
+def games_recorded(lab: Path, stage: str) -> list[int]:
+    """The numbers of the games in a run's metrics, in their order: none is missing and none is there twice."""
+    lines = (run_of(lab, stage) / "metrics.jsonl").read_text().splitlines()
+    return [event["game"] for event in map(json.loads, lines) if event.get("event") == "game"]

@@ -1,0 +1,94 @@
+"""SIGKILL at any moment: what was committed stays, nothing is half there, and the same command ends the work."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from faults.harness import (
+    COMMANDS,
+    assert_whole,
+    begin,
+    carry_out,
+    committed,
+    end,
+    games_recorded,
+    result_sha256,
+    saved_progress,
+    without_leftovers,
+)
+
+REPEATABLE = ("train-model", "learn-corr")  # no emulator's state, which cannot be saved, enters their weights
+DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1700), "finetune": (400, 900)}
+
+
+def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
+    """Kills a stage ``kills`` times at random moments of its life, and lets it end."""
+    moments = random.Random(f"{stage} {seed}")
+    began = time.monotonic()
+    there, progress = committed(lab), 0
+    for _ in range(kills):
+        process = begin(lab, stage)
+        time.sleep(moments.uniform(0.5, 9.0))
+        process.send_signal(signal.SIGKILL)
+        outcome = end(process)
+        assert outcome.code in (0, -signal.SIGKILL), outcome.err  # it may have ended before
+        assert_whole(lab)
+        now = committed(lab)
+        assert there.items() <= now.items()
+        there = now
+        if outcome.code != 0:
+            reached = saved_progress(lab, stage)
+            assert reached >= progress or f"{stage} is done" in outcome.err
+            progress = reached
+    outcome = carry_out(lab, stage)
+    assert outcome.code == 0, outcome.err
+    assert_whole(lab)
+    without_leftovers(lab)
+    assert there.items() <= committed(lab).items()
+    print(f"{stage}: {kills} kills in {time.monotonic() - began:.0f} s")
+
+
+@pytest.mark.parametrize("stage", ["train-dqn", "learn-corr"])
+def test_a_killed_stage_loses_nothing_and_ends(pong_copy: Path, stage: str) -> None:
+    kill_and_finish(pong_copy, stage, kills=1, seed=0)
+
+
+@pytest.mark.faults_full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("stage", COMMANDS)
+def test_200_kills_lose_nothing(pong_copy: Path, stage: str, seed: int) -> None:
+    whole = shutil.copytree(pong_copy, pong_copy.with_name("whole")) if stage in REPEATABLE else None
+    kill_and_finish(pong_copy, stage, kills=8, seed=1 + seed)
+    if whole is not None:
+        assert carry_out(whole, stage, save_seconds=1e9).code == 0
+        assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
+
+
+@pytest.mark.faults_full  # `tests/stages/test_resume.py` has a short form of it
+@pytest.mark.parametrize("stage", REPEATABLE)
+def test_weights_after_a_kill_are_those_of_an_unbroken_run(pong_copy: Path, stage: str) -> None:
+    whole = shutil.copytree(pong_copy, pong_copy.with_name("whole"))
+    assert carry_out(whole, stage, save_seconds=1e9).code == 0
+    assert carry_out(pong_copy, stage, die_at=70).code == -signal.SIGKILL
+    assert carry_out(pong_copy, stage).code == 0
+    assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
+
+
+@pytest.mark.faults_full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("stage", DEATHS)
+def test_two_runs_with_the_same_interruptions_are_equal(pong_copy: Path, stage: str) -> None:
+    twin = shutil.copytree(pong_copy, pong_copy.with_name("twin"))
+    for lab in (pong_copy, twin):
+        for place in DEATHS[stage]:
+            assert carry_out(lab, stage, save_seconds=1e9, die_at=place).code == -signal.SIGKILL
+        assert carry_out(lab, stage, save_seconds=1e9).code == 0
+        games = games_recorded(lab, stage)
+        assert games == list(range(1, len(games) + 1))
+    assert result_sha256(pong_copy, stage) == result_sha256(twin, stage)

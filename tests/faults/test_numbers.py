@@ -1,0 +1,129 @@
+"""Numbers that go wrong: settings beyond reason, and environments that fail late. What is kept is finite, and a line says what happened."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from conftest import run_in_process
+from safetensors.torch import load_file
+
+from corrtool.project.checkpoints import load_checkpoint
+
+TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
+
+
+class FailsLate(gymnasium.Env[Any, Any]):
+    """A walk whose 500th step raises, or whose worker process dies then."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, fault: str) -> None:
+        self.fault, self.steps, self.worker = fault, 0, os.fork() if fault == "worker" else 0
+        if fault == "worker" and self.worker == 0:
+            signal.pause()  # the worker: it only lives
+            os._exit(0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == 500:
+            if self.worker:
+                os.kill(self.worker, signal.SIGKILL)
+                os.waitpid(self.worker, 0)
+                raise BrokenPipeError(32, "the worker process is gone")
+            raise RuntimeError("the emulator crashed")
+        return np.full(2, 0.5, np.float32), 1.0, self.steps % 50 == 0, False, {}
+
+    def close(self) -> None:
+        if self.worker:
+            try:
+                os.kill(self.worker, signal.SIGKILL)
+                os.waitpid(self.worker, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> None:
+    gymnasium.register("FailsLate-v0", FailsLate)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [("raises", "the emulator crashed"), ("worker", "the worker process is gone")]
+)
+def test_an_environment_that_fails_in_step_500_is_named(
+    tmp_path: Path, fault: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = tmp_path / "lab"
+    assert run_in_process("init", lab, "--source", "FailsLate-v0", "--source-kwarg", f"fault={fault}", "--quiet") == 0
+    for stage in (("train-dqn", "--env-steps", 20_000), ("collect", "--task", "source", "--records", 20_000)):
+        capsys.readouterr()
+        assert run_in_process(*stage, "-p", lab, *TINY) == 1
+        error = capsys.readouterr().err
+        assert says in error and "FailsLate-v0" in error and error.count("\n") == 1
+    assert not (lab / "memories").exists() or not list((lab / "memories").glob("*.zarr"))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--lambda-cyc", "1e30"),
+        ("--lambda-q", "1e30"),
+        ("--lambda-m", "1e30"),
+        ("--learning-rate", "1e3"),
+        ("--lambda-cyc", "1e300"),
+    ],
+    ids=" ".join,
+)
+def test_settings_beyond_reason_end_with_finite_weights_or_a_line(
+    pong_copy: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_in_process("learn-corr", "-p", pong_copy, *TINY, *more, "--eval-games", "0", "--name", "beyond")
+    error = capsys.readouterr().err
+    made = sorted((pong_copy / "weights" / "corr").glob("beyond*.safetensors"))
+    if code == 0:
+        assert len(made) == 2
+        assert all(bool(torch.isfinite(tensor).all()) for path in made for tensor in load_file(path).values())
+    else:
+        assert code in (1, 2) and not made and error.count("\n") == 1, error
+        assert code == 2 or re.search("NaN or infinite|became nan|became inf", error)
+
+
+def test_the_last_good_state_of_a_run_that_diverges_is_kept(
+    cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from corrtool.dqn import DqnLearner
+    from corrtool.stages import loop
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e9)
+    update = DqnLearner.update
+
+    def poisoned(self: DqnLearner, *arguments: Any) -> Any:
+        result = update(self, *arguments)
+        if self.gradient_steps == 8:
+            next(self.q_function.parameters()).data[0] = float("nan")
+        return result
+
+    monkeypatch.setattr(DqnLearner, "update", poisoned)
+    lab = cartpole()
+    assert run_in_process("train-dqn", "-p", lab, *TINY, "--weight-average", "0") == 1
+    error = capsys.readouterr().err
+    assert "the last good state is kept" in error and "smaller --learning-rate" in error
+    state = load_checkpoint(lab / "runs" / "train-dqn" / "source-dqn" / "checkpoint.safetensors")
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state["stage"]["learner"]["q_function"].values())
+    assert state["stage"]["learner"]["gradient_steps"] == 7
+    assert not (lab / "weights").exists() or not list((lab / "weights").rglob("*.safetensors"))
