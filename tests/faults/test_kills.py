@@ -25,6 +25,8 @@ from faults.harness import (
 REPEATABLE = ("train-model", "learn-corr")  # no emulator's state, which cannot be saved, enters their weights
 DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1700), "finetune": (400, 900)}
 
+pytestmark = pytest.mark.faults_full
+
 
 def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
     """Kills a stage ``kills`` times at random moments of its life, and lets it end."""
