@@ -148,8 +148,8 @@ class Run:
             except ArtifactError as problem:
                 problems.append(problem)
                 continue
-            for problem in problems:
-                say(f"{problem.message}; going on from {path.name}, which is older")
+            for skipped in problems:
+                say(f"{skipped.message}; going on from {path.name}, which is older")
             if path != self.checkpoint_path:
                 publish_file(path, self.checkpoint_path)
             for other in checkpoint_paths(self.directory)[1:]:
