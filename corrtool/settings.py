@@ -1,8 +1,8 @@
 """What the settings of every stage share: how they are declared and checked, and from where their values come.
 
-The command line (flags, environment variables), ``corrtool.toml`` and the presets all fill the classes of ``config.py``;
+The command line (flags, environment variables), ``corrtool.toml`` and the presets all fill the classes of ``config/``;
 ``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
-``corrtool.toml`` > preset > default. Neither module imports torch or numpy, so ``--help`` stays fast.
+``corrtool.toml`` > preset > default. Neither imports torch or numpy, so ``--help`` stays fast.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_ty
 from corrtool.errors import UsageError
 
 PRESETS = ("tiny", "quickstart", "small", "default", "paper")
+MOST_IN_A_BATCH = 65_536  # more would ask for more memory than any machine has, long before it could help
 SYNONYMS = {"small": "default"}  # what was small's has become the default; its name is in published commands
 
 

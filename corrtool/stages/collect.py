@@ -10,7 +10,8 @@ from corrtool.config import CollectSettings
 from corrtool.memory import MemoryWriter, StateStacker
 from corrtool.project.artifacts import Artifact
 from corrtool.project.records import STAGED_MEMORY
-from corrtool.project.runs import Run, RunRequest
+from corrtool.project.requests import RunRequest
+from corrtool.project.runs import Run
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.evaluate import Player, check_player, choose_player

@@ -12,7 +12,8 @@ from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import MADE_BY, Artifact, artifact_problems, find_artifacts, select_artifact
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
-from corrtool.project.runs import Run, RunRequest, finished_result, is_interrupted, open_run
+from corrtool.project.requests import RunRequest, finished_result, is_interrupted
+from corrtool.project.runs import Run, open_run
 from corrtool.reporting.console import Console
 from corrtool.runtime import configure_process, describe_machine
 from corrtool.stages.loop import StopSignals

@@ -16,7 +16,8 @@ from corrtool.errors import ArtifactError, InterruptedRunError, UsageError
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
 from corrtool.project.artifacts import Artifact, read_artifact
 from corrtool.project.directory import check_output
-from corrtool.project.runs import Run, RunRequest
+from corrtool.project.requests import RunRequest
+from corrtool.project.runs import Run
 from corrtool.reporting.pictures import newest_frames
 from corrtool.reporting.video import GameVideo, check_video
 from corrtool.runtime import derive_seeds, numpy_generator

@@ -14,7 +14,8 @@ from corrtool.correspondence import Correspondence, PlayTranslator
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import StateStacker
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
-from corrtool.project.runs import Run, RunRequest
+from corrtool.project.requests import RunRequest
+from corrtool.project.runs import Run
 from corrtool.stages.context import StageContext
 from corrtool.stages.evaluate import Player, check_player, choose_player
 from corrtool.stages.learning_by_playing import learn_by_playing

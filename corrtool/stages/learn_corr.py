@@ -16,7 +16,8 @@ from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
 from corrtool.networks import build_discriminator, rotation_angle_degrees
 from corrtool.networks.saved import QDescription, load_model, load_q_function
 from corrtool.project.artifacts import Artifact, check_memory
-from corrtool.project.runs import Run, RunRequest
+from corrtool.project.requests import RunRequest
+from corrtool.project.runs import Run
 from corrtool.reporting.pictures import write_example_pictures
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.spatial_search import ANGLE_STARTS, all_around, start_at_the_best

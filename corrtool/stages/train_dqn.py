@@ -11,7 +11,8 @@ from corrtool.config import TrainDqnSettings
 from corrtool.errors import UsageError
 from corrtool.memory import write_rows
 from corrtool.networks.saved import QDescription
-from corrtool.project.runs import Run, RunRequest
+from corrtool.project.requests import RunRequest
+from corrtool.project.runs import Run
 from corrtool.stages.context import StageContext
 from corrtool.stages.learning_by_playing import learn_by_playing
 from corrtool.stages.loop import StopSignals

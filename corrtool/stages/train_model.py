@@ -16,7 +16,8 @@ from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
 from corrtool.networks.saved import build_model, describe_model
 from corrtool.project.artifacts import check_memory
 from corrtool.project.checkpoints import load_optimizer_state
-from corrtool.project.runs import Run, RunRequest
+from corrtool.project.requests import RunRequest
+from corrtool.project.runs import Run
 from corrtool.reporting.pictures import write_prediction_pictures
 from corrtool.runtime import numpy_generator
 from corrtool.stages.context import StageContext

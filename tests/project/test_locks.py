@@ -14,7 +14,8 @@ from corrtool.config import CollectSettings
 from corrtool.errors import LockedError
 from corrtool.project.directory import create_project
 from corrtool.project.locks import living_holder, lock_artifacts
-from corrtool.project.runs import RunRequest, open_run
+from corrtool.project.requests import RunRequest
+from corrtool.project.runs import open_run
 
 HOLD = """
 import sys

@@ -1,0 +1,35 @@
+"""The settings of each stage: one frozen dataclass, the single source of defaults, help texts and ranges."""
+
+from __future__ import annotations
+
+from corrtool.config.correspondence import LearnCorrSettings
+from corrtool.config.environment_model import TrainModelSettings
+from corrtool.config.play import CollectSettings, EvaluateSettings
+from corrtool.config.q_learning import DqnSettings, FinetuneSettings, TrainDqnSettings
+from corrtool.settings import Settings
+
+__all__ = [
+    "STAGE_SETTINGS",
+    "TASK_ROLES",
+    "CollectSettings",
+    "DqnSettings",
+    "EvaluateSettings",
+    "FinetuneSettings",
+    "LearnCorrSettings",
+    "TrainDqnSettings",
+    "TrainModelSettings",
+]
+
+TASK_ROLES = ("source", "target")
+
+STAGE_SETTINGS: dict[str, type[Settings]] = {
+    settings.stage: settings
+    for settings in (
+        CollectSettings,
+        TrainDqnSettings,
+        TrainModelSettings,
+        LearnCorrSettings,
+        EvaluateSettings,
+        FinetuneSettings,
+    )
+}

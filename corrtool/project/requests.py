@@ -1,0 +1,134 @@
+"""What a run is asked to do, and what an equal request has left already: a result, or something to go on with.
+
+A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same command again therefore
+finds what it had begun and goes on, or finds its result and says so; another command under the same name is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.artifacts import Artifact, artifact_path, artifact_problems, check_name, read_artifact
+from corrtool.project.checkpoints import checkpoint_paths
+from corrtool.project.directory import Project
+from corrtool.project.records import read_checkpoint, read_record, run_directory
+from corrtool.settings import Settings
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a stage is asked to do; equal requests have equal fingerprints.
+
+    Attributes:
+        settings: the resolved settings.
+        name: names the run and its artifacts.
+        tasks: JSON of each task that is played, by role.
+        inputs: the artifacts read, by what they are used for.
+        produces: pairs of kind and name.
+        state_kind: ``"image"`` or ``"vector"``.
+        options: choices that are no settings but change the outcome, such as ``no_corr``.
+    """
+
+    settings: Settings
+    name: str
+    seed: int
+    tasks: dict[str, Any]
+    inputs: dict[str, Artifact]
+    produces: list[tuple[str, str]]
+    state_kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for _, name in [("run", self.name), *self.produces]:
+            check_name(name)
+
+    @property
+    def locks(self) -> list[tuple[str, str]]:
+        """What is locked while it runs: the artifacts, or the run itself when it makes none."""
+        return self.produces or [(self.settings.stage, self.name)]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that determines the outcome, except the device and the versions."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What the fingerprint is made of."""
+        return {
+            "stage": self.settings.stage,
+            "settings": self.settings.to_json(),
+            "seed": self.seed,
+            "tasks": self.tasks,
+            "inputs": {use: [a.kind, a.sha256] for use, a in sorted(self.inputs.items())},
+            "options": self.options,
+        }
+
+
+def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
+    """The result of an equal request that ran to its end and whose artifacts are still what it made, else None.
+
+    Raises:
+        UsageError: the name is taken by a run with other settings or inputs.
+        ArtifactError: an artifact that the run made is damaged.
+    """
+    directory = run_directory(project.root, request.settings.stage, request.name)
+    record = read_record(directory) if (directory / "run.json").exists() else None
+    if record is not None and record["state"] == "running" and not checkpoint_paths(directory):
+        record = None  # it failed before it had anything to lose, so it does not claim the name
+    if record is not None and record["fingerprint"] != request.fingerprint:
+        raise UsageError(
+            f"{request.settings.stage} {request.name!r} exists with other settings or inputs "
+            f"({_difference(record['identity'], request.identity())})",
+            "choose another --name, or --overwrite it",
+        )
+    for kind, name in request.produces:
+        if not artifact_path(project.root, kind, name).exists():
+            continue
+        if read_artifact(project.root, kind, name).manifest.get("fingerprint") != request.fingerprint:
+            raise UsageError(
+                f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it"
+            )
+    if record is None or record["state"] != "finished":
+        return None
+    if not all(artifact_path(project.root, kind, name).exists() for kind, name in request.produces):
+        return None
+    for kind, name in request.produces:
+        for problem in artifact_problems(project.root, kind, name):
+            raise problem
+    result: dict[str, Any] = record["result"]
+    return result
+
+
+def is_interrupted(project: Project, request: RunRequest) -> bool:
+    """Whether there is an equal run that can go on: its record, its checkpoint and what that needs are whole."""
+    directory = run_directory(project.root, request.settings.stage, request.name)
+    try:
+        record = read_record(directory)
+    except ArtifactError:
+        return False
+    if record["state"] != "running" or record["fingerprint"] != request.fingerprint:
+        return False
+    for path in checkpoint_paths(directory):
+        try:
+            return bool(read_checkpoint(path)["fingerprint"] == request.fingerprint)
+        except (ArtifactError, KeyError):
+            continue
+    return False
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first thing in which two runs' identities differ, in words."""
+    for part in ("settings", "options", "tasks", "inputs"):
+        a, b = old.get(part) or {}, new.get(part) or {}
+        for key in sorted({*a, *b}):
+            if a.get(key) != b.get(key):
+                if part in ("tasks", "inputs"):
+                    return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
+                if isinstance(a.get(key), dict) and isinstance(b.get(key), dict):
+                    return f"{key.replace('_', '-')} meant another network"
+                return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"
+    return f"seed was {old.get('seed')}, now {new.get('seed')}"
