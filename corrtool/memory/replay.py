@@ -64,11 +64,10 @@ class ReplayMemory:
     @classmethod
     def from_rows(cls, rows: MemoryRows, device: torch.device) -> ReplayMemory:
         """A memory that holds exactly ``rows``."""
-        slots = len(rows.frames) // rows.lanes
-        memory = cls(rows.spec, rows.lanes, slots, device)
+        memory = cls(rows.spec, rows.lanes, 0, device)
         memory.frames = torch.from_numpy(rows.frames).to(device)
         memory.fields = {name: np.array(rows.fields[name], dtype=dtype) for name, dtype in FIELDS.items()}
-        memory.slots_written = slots
+        memory.slots = memory.slots_written = len(rows.frames) // rows.lanes
         return memory
 
     def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:

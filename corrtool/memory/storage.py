@@ -104,11 +104,12 @@ class MemoryWriter:
                 sync_file(self._path / name, self._path)
                 self._files[name] = sha256_of_file(self._path / name)
         empty = np.zeros((0, *self.spec.frame_shape), self._frames.dtype)
+        self._fields = {name: [np.concatenate(parts)] for name, parts in self._fields.items()}  # not one a slot
         return {
             "files": dict(self._files),
             "rows_on_disk": int(self._frames.shape[0]),
             "pending": np.concatenate([empty, *self._pending]),
-            "fields": {name: np.concatenate(parts) for name, parts in self._fields.items()},
+            "fields": {name: values.copy() for name, (values,) in self._fields.items()},
         }
 
     def finish(self) -> dict[str, Any]:

@@ -21,8 +21,6 @@ LIMITS = (
     1_000_000,
 )  # bytes a file may have: a record, metrics, small and large weights, checkpoints
 
-pytestmark = pytest.mark.faults_full
-
 
 def fails_without_harm(lab: Path, stage: str, limit: int) -> bool:
     """Whether a stage fails where no file may grow beyond ``limit`` bytes; if so, in one line, and nothing is lost."""

@@ -18,14 +18,16 @@ from faults.harness import (
     end,
     games_recorded,
     result_sha256,
+    run_of,
     saved_progress,
     without_leftovers,
 )
 
+from corrtool.project.artifacts import artifact_names, read_artifact
+from corrtool.reporting.metrics import read_metrics
+
 REPEATABLE = ("train-model", "learn-corr")  # no emulator's state, which cannot be saved, enters their weights
 DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1700), "finetune": (400, 900)}
-
-pytestmark = pytest.mark.faults_full
 
 
 def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
@@ -55,9 +57,8 @@ def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
     print(f"{stage}: {kills} kills in {time.monotonic() - began:.0f} s")
 
 
-@pytest.mark.parametrize("stage", ["train-dqn", "learn-corr"])
-def test_a_killed_stage_loses_nothing_and_ends(pong_copy: Path, stage: str) -> None:
-    kill_and_finish(pong_copy, stage, kills=1, seed=0)
+def test_a_killed_stage_loses_nothing_and_ends(pong_copy: Path) -> None:
+    kill_and_finish(pong_copy, "train-dqn", kills=1, seed=0)
 
 
 @pytest.mark.faults_full
@@ -72,14 +73,37 @@ def test_200_kills_lose_nothing(pong_copy: Path, stage: str, seed: int) -> None:
         assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
 
 
-@pytest.mark.faults_full  # `tests/stages/test_resume.py` has a short form of it
 @pytest.mark.parametrize("stage", REPEATABLE)
-def test_weights_after_a_kill_are_those_of_an_unbroken_run(pong_copy: Path, stage: str) -> None:
+def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(pong_copy: Path, stage: str) -> None:
     whole = shutil.copytree(pong_copy, pong_copy.with_name("whole"))
     assert carry_out(whole, stage, save_seconds=1e9).code == 0
     assert carry_out(pong_copy, stage, die_at=70).code == -signal.SIGKILL
     assert carry_out(pong_copy, stage).code == 0
     assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
+    assert read_metrics(run_of(pong_copy, stage) / "metrics.jsonl") == read_metrics(
+        run_of(whole, stage) / "metrics.jsonl"
+    )
+
+
+def test_a_killed_collect_writes_exactly_its_records(pong_copy: Path) -> None:
+    assert carry_out(pong_copy, "collect", die_at=1000).code == -signal.SIGKILL
+    assert "hit-memory" not in artifact_names(pong_copy, "memory")
+    assert carry_out(pong_copy, "collect").code == 0
+    manifest = read_artifact(pong_copy, "memory", "hit-memory").manifest
+    assert manifest["records"] == 3000 and manifest["resumptions"] == 1
+    assert_whole(pong_copy)
+
+
+def test_a_killed_dqn_goes_on_with_its_memory_and_counters(pong_copy: Path) -> None:
+    assert carry_out(pong_copy, "train-dqn", die_at=1200).code == -signal.SIGKILL
+    journal = run_of(pong_copy, "train-dqn") / "journal"
+    assert list(journal.glob("*.zarr"))
+    assert carry_out(pong_copy, "train-dqn").code == 0
+    events = read_metrics(run_of(pong_copy, "train-dqn") / "metrics.jsonl")
+    steps = [event["env_steps"] for event in events if event["event"] == "progress"]
+    assert steps == sorted(set(steps)) and steps[-1] >= 2500
+    assert not journal.exists()
+    assert_whole(pong_copy)
 
 
 @pytest.mark.faults_full

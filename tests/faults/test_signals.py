@@ -10,8 +10,6 @@ from faults.harness import COMMANDS, assert_whole, begin, carry_out, end, run_of
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143, signal.SIGHUP: 143}
 
-pytestmark = pytest.mark.faults_full
-
 
 def interrupt_and_finish(lab: Path, stage: str, number: signal.Signals) -> None:
     process = begin(lab, stage)

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from faults.harness import COMMANDS, assert_whole, begin, carry_out, end, wait_until_it_works
 
-pytestmark = pytest.mark.faults_full
-
 
 @pytest.mark.parametrize(
     "stage",
