@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import secrets
@@ -146,9 +147,9 @@ def recover_directory(final: Path) -> None:
         sync_directory(final.parent)
 
 
-def sweep_partial(directory: Path) -> None:
-    """Deletes what killed writers left in ``directory``. Call under the lock of what is written there."""
-    for leftover in directory.glob(f".*{PARTIAL_SUFFIX}"):
+def sweep_partial(directory: Path, name: str = "") -> None:
+    """Deletes what killed writers left in ``directory``: of the file ``name``, or all. Call under the lock of what is written there."""
+    for leftover in directory.glob(f".{glob.escape(name)}*{PARTIAL_SUFFIX}"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

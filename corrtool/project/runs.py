@@ -184,8 +184,10 @@ def open_run(
     stage = request.settings.stage
     with lock_artifacts(project.root, request.locks):
         for kind, name in request.produces:
+            artifact = artifact_path(project.root, kind, name)
+            sweep_partial(artifact.parent, f"{artifact.name}.")
             if kind == "memory":
-                recover_directory(artifact_path(project.root, kind, name))
+                recover_directory(artifact)
         directory = run_directory(project.root, stage, request.name)
         _recover_run(directory)
         if directory.exists() and overwrite and not is_interrupted(project, request):

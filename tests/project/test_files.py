@@ -162,6 +162,20 @@ def test_sweeping_removes_what_killed_writers_left(tmp_path: Path) -> None:
     assert set(tree(tmp_path)) == {"run.json", "kept.partial/c/0"}
 
 
+def test_sweeping_for_one_file_leaves_those_of_other_writers(tmp_path: Path) -> None:
+    for name in (
+        ".a.safetensors.0a.partial",
+        ".a.safetensors.b.partial",
+        ".ab.safetensors.0a.partial",
+        ".[a].0a.partial",
+    ):
+        (tmp_path / name).write_bytes(b"half")
+    sweep_partial(tmp_path, "a.safetensors.")
+    assert set(tree(tmp_path)) == {".ab.safetensors.0a.partial", ".[a].0a.partial"}
+    sweep_partial(tmp_path, "[a].")
+    assert set(tree(tmp_path)) == {".ab.safetensors.0a.partial"}
+
+
 @pytest.mark.parametrize("content", [b"", b"abc", os.urandom(3_000_000)], ids=["empty", "short", "long"])
 def test_sha256_of_a_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)

@@ -104,6 +104,17 @@ def test_a_run_leaves_a_memory_alone_that_another_process_is_replacing(tmp_path:
         assert not (tmp_path / "memories" / "m.zarr").exists()
 
 
+def test_a_run_sweeps_what_a_killed_writer_of_its_artifact_left(tmp_path: Path) -> None:
+    project = create_project(tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {})
+    request = RunRequest(CollectSettings(), "n", 0, tasks={}, inputs={}, produces=[("q", "n")], state_kind="vector")
+    mine, other = (tmp_path / "weights" / "q" / f".{name}.safetensors.0a1b2c3d.partial" for name in ("n", "m"))
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"half")
+    other.write_bytes(b"half")
+    with open_run(project, request, machine={}, overwrite=False, tensorboard=False):
+        assert not mine.exists() and other.exists()
+
+
 def test_who_is_writing_right_now(tmp_path: Path) -> None:
     assert living_holder(tmp_path, "memory", "m") is None
     with holder(tmp_path) as process:
