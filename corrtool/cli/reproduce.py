@@ -34,7 +34,7 @@ def reproduce(
     cell: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be repeated.", show_default="all",
+            help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be repeated.", show_default="every cell",
         ),
     ] = None,
     device: Annotated[
