@@ -103,7 +103,8 @@ def common_parameters(stage: str) -> list[inspect.Parameter]:
             "preset",
             Literal[PRESETS] | None,
             None,
-            "Sizes and settings to start from.",
+            "Sizes and settings to start from." + _choices(Literal[PRESETS]),
+            metavar=_metavar(Literal[PRESETS]),
             env="CORRTOOL_PRESET",
             show_default="default",
         ),
@@ -157,7 +158,8 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
         flag, off = flag_name(field.name), flag_name("no_" + field.name)
         info = typer.Option(
             f"{flag}/{off}" if kind is bool else flag,
-            help=_sentence(field.metadata["help"]),
+            help=_sentence(field.metadata["help"]) + _choices(kind),
+            metavar=_metavar(kind),
             envvar=variable_name(settings_class.stage, field.name),
             show_default=_shown(field.default),
             show_envvar=False,
@@ -199,6 +201,16 @@ def _bare(hint: Any) -> Any:
     if get_origin(hint) in (UnionType, Union):
         return next(kind for kind in get_args(hint) if kind is not type(None))
     return hint
+
+
+def _choices(kind: Any) -> str:
+    """What an option with choices takes, as a sentence; else nothing."""
+    return f" One of {', '.join(get_args(kind))}." if get_origin(kind) is Literal else ""
+
+
+def _metavar(kind: Any) -> str | None:
+    """A short word for an option with choices, which would widen their column at the cost of the help's."""
+    return "<choice>" if get_origin(kind) is Literal else None
 
 
 def _sentence(text: str) -> str:

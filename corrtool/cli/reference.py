@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import typer.main
 
 from corrtool.cli import app
-from corrtool.cli.options import common_parameters, setting_parameters
-from corrtool.config import STAGE_SETTINGS
 
 _HEAD = """# Command reference
 
@@ -56,31 +54,17 @@ def reference() -> str:
         parts.append(
             f"\n## `{name}`\n\n{subcommand.help}\n\n    {usage}\n\n| option | default | what it is |\n| --- | --- | --- |"
         )
-        choices = _choices(name)
         for parameter in subcommand.params:
             if parameter.param_type_name == "argument":
                 parts.append(f"| `{parameter.metavar}` | required | {_cell(parameter.help)} |")
             elif parameter.name != "help":
-                parts.append(
-                    f"| `{_flags(parameter)}` | {_default(parameter)} | {_cell(parameter.help)}{choices.get(parameter.name, '')} |"
-                )
+                parts.append(f"| `{_flags(parameter)}` | {_default(parameter)} | {_cell(parameter.help)} |")
     return "\n".join(parts) + "\n"
 
 
 def _flags(parameter: Any) -> str:
     flags = ", ".join(parameter.opts)
     return f"{flags} / {', '.join(parameter.secondary_opts)}" if parameter.secondary_opts else flags
-
-
-def _choices(command: str) -> dict[str, str]:
-    """What the options of a stage that have choices take, as a sentence."""
-    settings = STAGE_SETTINGS.get(command)
-    parameters = [] if settings is None else [*setting_parameters(settings), *common_parameters(command)]
-    kinds = {parameter.name: get_args(parameter.annotation)[0] for parameter in parameters}
-    literals = {
-        name: kind for name, kind in kinds.items() for kind in [kind, *get_args(kind)] if get_origin(kind) is Literal
-    }
-    return {name: " One of " + ", ".join(f"`{c}`" for c in get_args(kind)) + "." for name, kind in literals.items()}
 
 
 def _default(parameter: Any) -> str:

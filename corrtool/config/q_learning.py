@@ -50,7 +50,7 @@ class DqnSettings(Settings):
     memory_capacity: int = setting(40_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
     priority_exponent: float = setting(
         0.0,
-        "α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
+        "exponent α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
         minimum=0,
         maximum=1,
     )
