@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +58,29 @@ def run_in_process(*arguments: object) -> int:
     from corrtool.cli import run
 
     return run([str(argument) for argument in arguments])
+
+
+def run_interrupted(lab: Path, *arguments: object) -> int:
+    """Runs a stage in this process and sends it SIGTERM once it has begun."""
+    record = lab / "runs" / str(arguments[0])
+
+    def stop() -> None:
+        while not list(record.glob("*/run.json")):
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    code = run_in_process(*arguments, "-p", lab)
+    thread.join()
+    return code
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
 
 
 def run_example(name: str, *arguments: object) -> Outcome:

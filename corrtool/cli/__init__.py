@@ -126,7 +126,9 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as error:
         return _fail("interrupted", 130, error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away; nothing more to say
+        from corrtool.reporting.console import forget_stdout
+
+        forget_stdout()  # the reader went away; nothing more to say
         return 1
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:

@@ -27,7 +27,7 @@ def status(
 ) -> None:
     """Reads every byte of every artifact."""
     from corrtool.project.directory import find_project
-    from corrtool.project.overview import describe_artifacts, evaluations, unfinished_runs
+    from corrtool.project.overview import damaged_runs, describe_artifacts, evaluations, unfinished_runs
     from corrtool.reporting.console import Console
 
     opened = find_project(project)
@@ -38,6 +38,7 @@ def status(
         "artifacts": artifacts,
         "evaluations": evaluations(opened),
         "unfinished_runs": runs,
+        "damaged_runs": damaged_runs(opened),
     }
     console = Console(quiet=quiet, json=json)
     console.result(
@@ -51,6 +52,8 @@ def status(
             console.say(
                 f"{a['kind']} {a['name']}: " + " ".join(f"{key}={value}" for key, value in a["settings"].items())
             )
+    for problem in result["damaged_runs"]:
+        console.say(f"damaged: {problem}")
     for run in runs:
         if run["process"]:
             console.say(f"going on: {run['stage']} {run['name']}, {run['process']}")

@@ -22,6 +22,7 @@ def verify(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
 ) -> None:
     """Compares every artifact with its checksums."""
+    from corrtool.errors import ArtifactError
     from corrtool.project.directory import find_project
     from corrtool.project.overview import damaged_runs, describe_artifacts
     from corrtool.reporting.console import Console
@@ -36,5 +37,10 @@ def verify(
     ]
     result = {"artifacts": len(artifacts), "whole": whole, "damaged": damaged}
     Console(quiet=quiet, json=json).result(result, lines)
-    if damaged:
+    if damaged and quiet:
         raise typer.Exit(3)
+    if damaged:
+        problems = "1 problem" if len(damaged) == 1 else f"{len(damaged)} problems"
+        raise ArtifactError(
+            f"{opened.root} has {problems}", "make what is damaged again with --overwrite, or restore it from a copy"
+        )

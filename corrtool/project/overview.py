@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from corrtool.project.artifacts import (
     read_artifact,
 )
 from corrtool.project.checkpoints import checkpoint_paths
+from corrtool.project.commands import resume_command
 from corrtool.project.directory import Project
 from corrtool.project.locks import living_holder
-from corrtool.project.records import read_record, run_directories, run_problems
-from corrtool.settings import flag_name
+from corrtool.project.records import finished_run, read_record, run_directories, run_problems
 
 
 def describe_artifacts(project: Project) -> list[dict[str, Any]]:
@@ -58,19 +57,22 @@ def evaluations(project: Project) -> list[dict[str, Any]]:
     found = []
     for directory in run_directories(project.root, "evaluate"):
         try:
-            record = read_record(directory)
+            finished = finished_run(directory)
         except ArtifactError:
             continue
-        if record["state"] == "finished":
+        if finished is not None:
+            record = finished[1]
             found.append((record["created"], record["result"] | {"name": record["name"]}))
     return [result for _, result in sorted(found, key=lambda one: one[0])]
 
 
 def damaged_runs(project: Project) -> list[str]:
     """What is wrong with the records, metrics and checkpoints of the project's runs, but for those that go on, a line each."""
-    going_on = {(run["stage"], run["name"]) for run in unfinished_runs(project) if run["process"]}
-    still = [path for path in run_directories(project.root) if (path.parent.name, path.name) not in going_on]
-    problems = [problem for directory in still for problem in run_problems(directory)]
+    problems = []
+    for directory in run_directories(project.root):
+        found = run_problems(directory)
+        if found and _process(project, directory) is None:  # else its files are being written
+            problems += found
     return [str(problem).replace(f"{project.root}/", "") for problem in problems]
 
 
@@ -82,39 +84,26 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
             record = read_record(directory)
         except ArtifactError:
             continue
-        if record.get("state") == "running":
+        if record["state"] == "running":
             runs.append(
                 {
                     "stage": record["stage"],
                     "name": record["name"],
-                    "command": _resume_command(record),
+                    "command": resume_command(project.root, record),
                     "resumable": bool(checkpoint_paths(directory)),
-                    "process": living_holder(project.root, *record["locks"][0]) if record.get("locks") else None,
+                    "process": _process(project, directory),
                 }
             )
     return runs
 
 
-def _resume_command(record: dict[str, Any]) -> str:
-    """The command that goes on with a run, with its name and inputs spelt out: newer ones may have been made since."""
+def _process(project: Project, directory: Path) -> str | None:
+    """Who is writing the run in ``directory`` right now, or None."""
     try:
-        words = shlex.split(record["command"])
-    except ValueError:  # sealed by somebody else
-        return str(record["command"])
-    if record["stage"] not in words[1:2]:
-        return str(record["command"])  # `reproduce` and `quickstart` name everything themselves
-    flags = {"--name": record["name"]}
-    if record["stage"] != "collect":  # its Q-function is named by --policy
-        flags |= {_flag_of_input(record["stage"], use): parent["name"] for use, parent in record["parents"].items()}
-    for flag, name in flags.items():
-        if flag not in words and not any(word.startswith(f"{flag}=") for word in words):
-            words += [flag, name]
-    return shlex.join(words)
-
-
-def _flag_of_input(stage: str, use: str) -> str:
-    """``learn-corr``, ``source_memory`` → ``--source-memory``. ``train-model`` reads only one memory."""
-    return "--memory" if stage == "train-model" else flag_name(use)
+        locks = read_record(directory)["locks"]
+    except ArtifactError:
+        return None
+    return living_holder(project.root, *locks[0]) if locks else None
 
 
 def _bytes(path: Path) -> int:

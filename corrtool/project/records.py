@@ -11,14 +11,15 @@ from typing import Any
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import check_files, check_memory, check_name, check_readable, is_reference
 from corrtool.project.checkpoints import checkpoint_paths, load_checkpoint
-from corrtool.project.files import inside
+from corrtool.project.files import inside, replaced_path
 from corrtool.project.sealed import damaged, read_sealed_json
+from corrtool.reporting.metrics import digest_of_saved, metrics_path
 
 STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being collected
 
 
 def run_directories(root: Path, stage: str = "*") -> list[Path]:
-    """The directories of all runs that have a record, of one stage or of all; not of those that an ``--overwrite`` replaces.
+    """The directories of all runs, of one stage or of all; not of those that an ``--overwrite`` replaces.
 
     Raises:
         ArtifactError: a directory cannot be looked into: its runs would be missing without a word.
@@ -32,7 +33,7 @@ def run_directories(root: Path, stage: str = "*") -> list[Path]:
             if directory.is_dir():
                 check_readable(directory)
                 found.append(directory)
-    return sorted(directory for directory in found if (directory / "run.json").exists())
+    return sorted(directory for directory in found if any(directory.glob("[!.]*")))  # else it ended before it began
 
 
 def run_directory(root: Path, stage: str, name: str) -> Path:
@@ -72,14 +73,29 @@ def read_record(directory: Path) -> dict[str, Any]:
     return record
 
 
+def finished_run(directory: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Where the finished run of this place is, and its record: aside, while an ``--overwrite`` of it is unfinished.
+
+    Raises:
+        ArtifactError: a record is missing or damaged.
+    """
+    for place in (directory, replaced_path(directory)):
+        if place == directory or place.exists():
+            record = read_record(place)
+            if record["state"] == "finished":
+                return place, record
+    return None
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint, after checking the unfinished memory or the journal beside it that it needs.
+    """A checkpoint, after checking what it needs beside it: the metrics, and the unfinished memory or the journal.
 
     Raises:
         ArtifactError: one of them is missing or damaged.
     """
     state, directory = load_checkpoint(path), path.parent
     try:
+        digest_of_saved(metrics_path(directory), state["metrics"])
         check_files(directory / STAGED_MEMORY, state["stage"].get("files", {}))
         for first, last in state["stage"].get("journal", {}).get("blocks", []):
             check_memory(directory / "journal" / f"{first}-{last}.zarr")
@@ -88,12 +104,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def newest_checkpoint(directory: Path) -> tuple[Path, dict[str, Any], list[ArtifactError]] | None:
+    """The newest checkpoint that is whole with all it needs: its path, its state, and what is wrong with newer ones.
+
+    None where there are no checkpoints.
+
+    Raises:
+        ArtifactError: there are some, and none of them is whole.
+    """
+    problems: list[ArtifactError] = []
+    for path in checkpoint_paths(directory):
+        try:
+            return path, read_checkpoint(path), problems
+        except ArtifactError as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+    return None
+
+
 def run_problems(directory: Path) -> list[ArtifactError]:
     """What is wrong with a run: its record, its metrics, and the checkpoint of one that is not finished."""
     try:
         record = read_record(directory)
         if record.get("metrics_sha256") is not None:
-            check_files(directory, {"metrics.jsonl": str(record["metrics_sha256"])})
+            check_files(directory, {metrics_path(directory).name: str(record["metrics_sha256"])})
         for path in checkpoint_paths(directory):
             read_checkpoint(path)
     except ArtifactError as error:

@@ -6,16 +6,19 @@ finds what it had begun and goes on, or finds its result and says so; another co
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import Artifact, artifact_path, artifact_problems, check_name, read_artifact
 from corrtool.project.checkpoints import checkpoint_paths
 from corrtool.project.directory import Project
-from corrtool.project.records import read_checkpoint, read_record, run_directory
+from corrtool.project.files import replaced_path
+from corrtool.project.records import newest_checkpoint, read_record, run_directory
 from corrtool.settings import Settings
 
 
@@ -76,17 +79,15 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
         ArtifactError: an artifact that the run made is damaged.
     """
     directory = run_directory(project.root, request.settings.stage, request.name)
-    record = read_record(directory) if (directory / "run.json").exists() else None
-    if record is not None and record["state"] == "running" and not checkpoint_paths(directory):
+    begun = bool(checkpoint_paths(directory))
+    record = read_record(directory) if begun or (directory / "run.json").exists() else None
+    if record is not None and record["state"] == "running" and not begun:
         record = None  # it failed before it had anything to lose, so it does not claim the name
     if record is not None and record["fingerprint"] != request.fingerprint:
-        raise UsageError(
-            f"{request.settings.stage} {request.name!r} exists with other settings or inputs "
-            f"({_difference(record['identity'], request.identity())})",
-            "choose another --name, or --overwrite it",
-        )
+        raise _another_run(directory, record, request)
+    goes_on_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
     for kind, name in request.produces:
-        if not artifact_path(project.root, kind, name).exists():
+        if goes_on_overwriting or not artifact_path(project.root, kind, name).exists():
             continue
         if read_artifact(project.root, kind, name).manifest.get("fingerprint") != request.fingerprint:
             raise UsageError(
@@ -104,20 +105,41 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
 
 
 def is_interrupted(project: Project, request: RunRequest) -> bool:
-    """Whether there is an equal run that can go on: its record, its checkpoint and what that needs are whole."""
+    """Whether there is an equal run to go on with.
+
+    Raises:
+        ArtifactError: there is one, and its record or all its checkpoints, with what they need, are damaged.
+    """
     directory = run_directory(project.root, request.settings.stage, request.name)
-    try:
-        record = read_record(directory)
-    except ArtifactError:
+    if not checkpoint_paths(directory):
         return False
+    record = read_record(directory)
     if record["state"] != "running" or record["fingerprint"] != request.fingerprint:
         return False
-    for path in checkpoint_paths(directory):
-        try:
-            return bool(read_checkpoint(path)["fingerprint"] == request.fingerprint)
-        except (ArtifactError, KeyError):
-            continue
-    return False
+    return newest_checkpoint(directory) is not None
+
+
+def can_go_on(project: Project, request: RunRequest) -> bool:
+    """Whether ``--overwrite`` finds an equal run to go on with; a damaged one is there to be overwritten."""
+    try:
+        return is_interrupted(project, request)
+    except ArtifactError:
+        return False
+
+
+def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -> UsageError:
+    """That another run than the requested one stands in ``directory``, and what can be done."""
+    run = f"{request.settings.stage} {request.name!r}"
+    difference = _difference(record["identity"], request.identity())
+    with contextlib.suppress(ArtifactError):
+        if read_record(replaced_path(directory))["fingerprint"] == request.fingerprint:
+            return UsageError(
+                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({difference})",
+                f"let that one end, or delete {directory} to keep this one",
+            )
+    return UsageError(
+        f"{run} exists with other settings or inputs ({difference})", "choose another --name, or --overwrite it"
+    )
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +14,8 @@ from torch import Tensor
 
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import Artifact, artifact_path, save_weights, seal_memory
-from corrtool.project.checkpoints import CHECKPOINT, checkpoint_paths, load_checkpoint, save_checkpoint
+from corrtool.project.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpoint
+from corrtool.project.commands import this_command
 from corrtool.project.directory import Project
 from corrtool.project.files import (
     inside,
@@ -24,14 +23,13 @@ from corrtool.project.files import (
     publish_file,
     recover_directory,
     replaced_path,
-    sha256_of_file,
     step_aside,
     sweep_partial,
     write_atomic,
 )
 from corrtool.project.locks import lock_artifacts
-from corrtool.project.records import STAGED_MEMORY, read_checkpoint, read_record, run_directory
-from corrtool.project.requests import RunRequest, is_interrupted
+from corrtool.project.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
+from corrtool.project.requests import RunRequest, can_go_on
 from corrtool.project.sealed import seal_json
 from corrtool.reporting.metrics import MetricsLog
 
@@ -40,7 +38,14 @@ class Run:
     """An opened run, under the locks of its artifacts. Made by :func:`open_run`."""
 
     def __init__(
-        self, project: Project, request: RunRequest, machine: dict[str, Any], tensorboard: bool, keep_checkpoints: int
+        self,
+        project: Project,
+        request: RunRequest,
+        machine: dict[str, Any],
+        *,
+        overwrites: bool,
+        tensorboard: bool,
+        keep_checkpoints: int,
     ) -> None:
         self.project = project
         self.request = request
@@ -48,6 +53,7 @@ class Run:
         self.directory = run_directory(project.root, request.settings.stage, request.name)
         self.checkpoint_path = self.directory / CHECKPOINT
         self.keep_checkpoints = keep_checkpoints
+        self.overwrites = overwrites
         self.resumptions = 0
         self._began, self._earlier_seconds = time.monotonic(), 0.0
         self._tensorboard = tensorboard
@@ -65,33 +71,25 @@ class Run:
             if state["fingerprint"] != self.request.fingerprint:
                 raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
             self.resumptions = int(state["resumptions"]) + 1
+            self.overwrites |= state["overwrites"]
             self._earlier_seconds = float(state["seconds"])
-        self.metrics = MetricsLog(
-            self.directory, 0 if state is None else int(state["metrics_bytes"]), self._tensorboard
-        )
-        self._write_record("running")
+        self._write_record("running")  # before all else that is in its directory
+        self.metrics = MetricsLog(self.directory, None if state is None else state["metrics"], self._tensorboard)
         return None if state is None else state["stage"]
 
     def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole with all it needs; it becomes the only one, as the journal goes on from it."""
-        paths = checkpoint_paths(self.directory)
-        if len(paths) < 2:
-            return load_checkpoint(paths[0]) if paths else None
-        problems: list[ArtifactError] = []
-        for path in paths:
-            try:
-                state = read_checkpoint(path)
-            except ArtifactError as problem:
-                problems.append(problem)
-                continue
-            for skipped in problems:
-                say(f"{skipped.message}; going on from {path.name}, which is older")
-            if path != self.checkpoint_path:
-                publish_file(path, self.checkpoint_path)
-            for other in checkpoint_paths(self.directory)[1:]:
-                other.unlink()
-            return state
-        raise problems[0]
+        """The state of the newest whole checkpoint, which becomes the only one, as the journal goes on from it."""
+        newest = newest_checkpoint(self.directory)
+        if newest is None:
+            return None
+        path, state, problems = newest
+        for problem in problems:
+            say(f"{problem.message}; going on from {path.name}, which is older")
+        if path != self.checkpoint_path:
+            publish_file(path, self.checkpoint_path)
+        for other in checkpoint_paths(self.directory)[1:]:
+            other.unlink()
+        return state
 
     @property
     def seconds(self) -> float:
@@ -103,8 +101,9 @@ class Run:
         state = {
             "fingerprint": self.request.fingerprint,
             "resumptions": self.resumptions,
+            "overwrites": self.overwrites,
             "seconds": self.seconds,
-            "metrics_bytes": self.metrics.sync(),
+            "metrics": self.metrics.sync(),
             "stage": stage_state,
         }
         save_checkpoint(self.checkpoint_path, state, self.keep_checkpoints)
@@ -124,7 +123,7 @@ class Run:
             "parents": {use: a.reference() for use, a in request.inputs.items()},
             "resumptions": self.resumptions,
             "machine": self.machine,
-            "command": shlex.join(["corrtool", *sys.argv[1:]]),
+            "command": this_command(request.settings.stage),
             **more,
         }
 
@@ -145,9 +144,9 @@ class Run:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Records the result and drops what only a resumption would need."""
-        self.metrics.sync()
+        metrics = self.metrics.sync()
         self.metrics.close()
-        self._write_record("finished", result=result, metrics_sha256=sha256_of_file(self.metrics.path))
+        self._write_record("finished", result=result, metrics_sha256=metrics["sha256"])
         recover_directory(self.directory)  # what this run replaces has waited until now
         for path in reversed(checkpoint_paths(self.directory)):
             path.unlink()
@@ -158,6 +157,7 @@ class Run:
         record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)
         record["seconds"] = self.seconds
         record["locks"] = self.request.locks
+        record["overwrites"] = self.overwrites
         record["artifacts"] = [artifact.reference() for artifact in self._published]
         write_atomic(self.directory / "run.json", seal_json(record))
 
@@ -190,7 +190,7 @@ def open_run(
                 recover_directory(artifact)
         directory = run_directory(project.root, stage, request.name)
         _recover_run(directory)
-        if directory.exists() and overwrite and not is_interrupted(project, request):
+        if directory.exists() and overwrite and not can_go_on(project, request):
             if replaced_path(directory).exists():  # a successor that was never finished is itself replaced
                 shutil.rmtree(directory)
             else:
@@ -199,7 +199,14 @@ def open_run(
         sweep_partial(directory)
         for path in directory.rglob("*"):
             inside(project.root, path)
-        run = Run(project, request, machine, tensorboard, keep_checkpoints)
+        run = Run(
+            project,
+            request,
+            machine,
+            overwrites=overwrite,
+            tensorboard=tensorboard,
+            keep_checkpoints=keep_checkpoints,
+        )
         try:
             yield run
         finally:

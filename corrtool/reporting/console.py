@@ -25,6 +25,8 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from corrtool.errors import CorrtoolError
+
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
 
@@ -47,7 +49,20 @@ class Console:
             self.say(message)
 
     def result(self, result: dict[str, Any], lines: list[str] | Table) -> None:
-        """The outcome of a command: ``result`` as one JSON object, or ``lines`` or a table for people."""
+        """The outcome of a command: ``result`` as one JSON object, or ``lines`` or a table for people.
+
+        Raises:
+            CorrtoolError: stdout cannot be written, such as a file on a full disk; a pipe whose reader went away is none.
+        """
+        try:
+            self._print(result, lines)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            forget_stdout()
+            raise CorrtoolError(f"standard output cannot be written: {error.strerror}", "lead it elsewhere") from None
+
+    def _print(self, result: dict[str, Any], lines: list[str] | Table) -> None:
         out = RichConsole(highlight=False, emoji=False, soft_wrap=not isinstance(lines, Table))
         if self.json:
             print(json.dumps(result), flush=True)
@@ -66,6 +81,11 @@ class Console:
             steady: whether what is done so far tells the time left; games that are played side by side end together.
         """
         return ProgressBar(self, title, total, unit, start, steady=steady)
+
+
+def forget_stdout() -> None:
+    """Leads what is still to be written to nowhere, since nobody can read it; the interpreter would complain when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ProgressBar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,36 +10,46 @@ from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.files import regular_file
+from corrtool.project.sealed import damaged
 
 
 class MetricsLog:
     """Appends one JSON object per line to ``metrics.jsonl`` in a run's directory.
 
     On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines of an unbroken one.
+
+    Args:
+        saved: what :meth:`sync` said for the checkpoint from which a run goes on.
+
+    Raises:
+        ArtifactError: the file no longer begins with what it held then.
     """
 
-    def __init__(self, directory: Path, keep_bytes: int = 0, tensorboard: bool = False) -> None:
+    def __init__(self, directory: Path, saved: dict[str, Any] | None = None, tensorboard: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / "metrics.jsonl"
+        self.path = metrics_path(directory)
+        self._digest = hashlib.sha256() if saved is None else digest_of_saved(self.path, saved)
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-        self._file.truncate(min(keep_bytes, self.path.stat().st_size))
+        self._file.truncate(0 if saved is None else saved["bytes"])
         self._file.seek(0, os.SEEK_END)
         self._events = _event_writer(directory / "events") if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Logs ``values``; ``step`` is the position on TensorBoard's axis."""
-        self._file.write(json.dumps(values).encode() + b"\n")
+        line = json.dumps(values).encode() + b"\n"
+        self._file.write(line)
         self._file.flush()
+        self._digest.update(line)
         if self._events is not None:
             for name, value in values.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     self._events.add_scalar(name, value, step)
 
-    def sync(self) -> int:
-        """Makes what was logged durable; returns the length in bytes."""
+    def sync(self) -> dict[str, Any]:
+        """Makes what was logged durable; returns its length in ``bytes`` and its ``sha256``."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return self._file.tell()
+        return {"bytes": self._file.tell(), "sha256": self._digest.hexdigest()}
 
     def close(self) -> None:
         """Closes the files; closing twice is fine."""
@@ -46,6 +57,27 @@ class MetricsLog:
             self._file.close()
         if self._events is not None:
             self._events.close()
+
+
+def metrics_path(directory: Path) -> Path:
+    """Where the run in ``directory`` keeps its metrics."""
+    return directory / "metrics.jsonl"
+
+
+def digest_of_saved(path: Path, saved: dict[str, Any]) -> Any:
+    """The SHA-256 object of a file's first bytes, which are those that :meth:`MetricsLog.sync` told of.
+
+    Raises:
+        ArtifactError: the file is missing, shorter or another one.
+    """
+    try:
+        with regular_file(path).open("rb") as file:
+            digest = hashlib.sha256(file.read(saved["bytes"]))
+    except OSError:
+        raise damaged(path) from None
+    if digest.hexdigest() != saved["sha256"]:
+        raise damaged(path)
+    return digest
 
 
 def _event_writer(directory: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import Project
-from corrtool.project.records import read_record, run_directories, run_problems
+from corrtool.project.records import finished_run, run_directories, run_problems
 from corrtool.project.sealed import damaged
 from corrtool.reporting.metrics import read_metrics
 from corrtool.statistics import Interval, interval_over_games, interval_over_seeds
@@ -129,14 +129,15 @@ def read_results(project: Project) -> Results:
     runs, left_out = [], []
     for directory in run_directories(project.root):
         try:
-            record = read_record(directory)
-            if record.get("state") == "finished":
-                run = FinishedRun(str(record["stage"]), str(record["name"]), directory, record)
+            finished = finished_run(directory)
+            if finished is not None:
+                place, record = finished
+                run = FinishedRun(str(record["stage"]), str(record["name"]), place, record)
                 run.metrics("")  # reads the file
-                for problem in run_problems(directory):
+                for problem in run_problems(place):
                     raise problem
                 if not _is_whole(run):
-                    raise damaged(directory / "run.json")
+                    raise damaged(place / "run.json")
                 runs.append(run)
         except ArtifactError as error:
             left_out.append(str(error))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from corrtool.experiments import experiment_of
+from corrtool.project.commands import without_project
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, Results
 from corrtool.statistics import Interval, TransferMetrics, interval_over_games, transfer_metrics
 
@@ -304,7 +304,7 @@ def _lineage(results: Results) -> Table:
                 run.name,
                 str(run.seed),
                 parents or "–",
-                command_without_project(run.record["command"]),
+                without_project(run.record["command"]),
                 run.corrtool,
                 _duration(run.seconds),
             ]
@@ -314,11 +314,6 @@ def _lineage(results: Results) -> Table:
         ["stage", "name", "seed", "made from", "command", "corrtool", "wall time"],
         rows,
     )
-
-
-def command_without_project(recorded: str) -> str:
-    """A command without the directory of the project, which is nobody else's."""
-    return re.sub(r" (?:-p|--project)[ =](?:'[^']*'|\S+)", "", recorded)
 
 
 def _interval(interval: Interval) -> str:

@@ -12,7 +12,7 @@ from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import MADE_BY, Artifact, artifact_problems, find_artifacts, select_artifact
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
-from corrtool.project.requests import RunRequest, finished_result, is_interrupted
+from corrtool.project.requests import RunRequest, can_go_on, finished_result, is_interrupted
 from corrtool.project.runs import Run, open_run
 from corrtool.reporting.console import Console
 from corrtool.runtime import configure_process, describe_machine
@@ -88,10 +88,11 @@ class StageContext:
             for problem in artifact_problems(self.project.root, artifact.kind, artifact.name):
                 raise problem
         check_unlocked(self.project.root, request.locks)
+        begun = can_go_on(self.project, request) if self.overwrite else is_interrupted(self.project, request)
         return {
             "dry_run": True,
             "done": done,
-            "begun": is_interrupted(self.project, request),
+            "begun": begun,
             "name": request.name,
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],

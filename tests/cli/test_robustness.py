@@ -8,8 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import run_in_process
+from conftest import files_of, run_in_process
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 
@@ -48,23 +46,6 @@ class Misbehaving(gymnasium.Env[Any, Any]):
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> None:
     gymnasium.register("Misbehaving-v0", Misbehaving)
-
-
-def interrupted(lab: Path, *arguments: object) -> int:
-    """Runs a stage in this process and sends it SIGTERM once it has begun."""
-    record = lab / "runs" / str(arguments[0])
-
-    def stop() -> None:
-        while not list(record.glob("*/run.json")):
-            time.sleep(0.05)
-        time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    code = run_in_process(*arguments, "-p", lab)
-    thread.join()
-    return code
 
 
 @pytest.mark.parametrize(("fault", "says"), [("raises", "boom"), ("observation", "no number"), ("reward", "no number")])
@@ -103,26 +84,6 @@ def test_weights_that_diverged_are_never_written(
     assert [p for p in sorted((lab / "weights").rglob("*.safetensors")) if p not in before] == []
 
 
-def test_a_run_without_target_network_can_be_interrupted_and_goes_on(cartpole: Callable[..., Path]) -> None:
-    lab = cartpole()
-    command = ("train-dqn", *TINY, "--no-target-network", "--env-steps", 30_000)
-    assert interrupted(lab, *command) == 143
-    assert run_in_process(*command, "-p", lab) == 0
-
-
-def test_overwrite_replaces_an_interrupted_run_whose_checkpoint_is_damaged(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    lab = cartpole()
-    command = ("train-dqn", *TINY, "--env-steps", 20_000)
-    assert interrupted(lab, *command) == 143
-    checkpoint = lab / "runs" / "train-dqn" / "source-dqn" / "checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert run_in_process(*command, "-p", lab) == 3
-    assert "checkpoint.safetensors is damaged" in capsys.readouterr().err
-    assert run_in_process(*command, "-p", lab, "--overwrite") == 0
-
-
 def test_damaged_weights_are_not_done_already(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = pong_copy / "weights" / "model" / "source-dqn.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
@@ -152,12 +113,6 @@ def test_a_project_in_a_directory_that_looks_like_markup(tmp_path: Path, capsys:
     assert "[/b]" in capsys.readouterr().out
 
 
-def files_of(directory: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
-    }
-
-
 def test_an_overwrite_that_fails_leaves_the_finished_run(cartpole: Callable[..., Path]) -> None:
     lab = cartpole()
     assert run_in_process("collect", "-p", lab, *TINY) == 0
@@ -174,34 +129,6 @@ def test_an_overwrite_that_fails_leaves_the_finished_run(cartpole: Callable[...,
     assert run_in_process("collect", "-p", lab, *TINY) == 0
 
 
-def test_what_an_interrupted_overwrite_replaces_waits_until_it_is_finished(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    lab = cartpole()
-    assert run_in_process("train-dqn", "-p", lab, *TINY) == 0
-    command = ("train-dqn", *TINY, "--env-steps", 20_000, "--overwrite")
-    finished = lab / "runs" / "train-dqn" / "source-dqn"
-    before = files_of(finished)
-
-    def second() -> None:
-        while not (finished.with_name(".source-dqn.replaced").exists() and (finished / "metrics.jsonl").exists()):
-            time.sleep(0.05)
-        time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    assert run_in_process(*command, "-p", lab) == 143
-    thread.join()
-    assert files_of(finished.with_name(".source-dqn.replaced")) == before
-    capsys.readouterr()
-    assert run_in_process("status", "-p", lab, "--json") == 0
-    assert [run["name"] for run in json.loads(capsys.readouterr().out)["unfinished_runs"]] == ["source-dqn"]
-    assert run_in_process(*command, "-p", lab) == 0
-    assert not finished.with_name(".source-dqn.replaced").exists()
-    assert json.loads((finished / "run.json").read_text())["settings"]["env_steps"] == 20_000
-
-
 def test_a_process_that_died_right_after_stepping_aside_is_undone(cartpole: Callable[..., Path]) -> None:
     lab = cartpole()
     assert run_in_process("collect", "-p", lab, *TINY) == 0
@@ -211,42 +138,6 @@ def test_a_process_that_died_right_after_stepping_aside_is_undone(cartpole: Call
     run.mkdir()
     assert run_in_process("collect", "-p", lab, *TINY) == 0
     assert files_of(run) == before
-
-
-def test_status_names_the_inputs_of_what_it_says_goes_on(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    lab = cartpole()
-    for stage in ("train-dqn", "collect", "train-model"):
-        assert run_in_process(stage, "-p", lab, *TINY) == 0
-    learn_corr = (
-        "learn-corr",
-        *TINY,
-        "--gradient-steps",
-        "5000",
-        "--eval-games",
-        "0",
-        "--name",
-        "corr",
-        "-p",
-        str(lab),
-    )
-    process = subprocess.Popen([sys.executable, "-m", "corrtool", *learn_corr])
-    while not (lab / "runs" / "learn-corr" / "corr" / "metrics.jsonl").exists():
-        time.sleep(0.05)
-    time.sleep(1)
-    process.terminate()
-    assert process.wait(60) == 143
-    assert run_in_process("collect", "-p", lab, *TINY, "--seed", 1, "--name", "newer") == 0
-    capsys.readouterr()
-    assert run_in_process("status", "-p", lab, "--json") == 0
-    (run,) = json.loads(capsys.readouterr().out)["unfinished_runs"]
-    command = run["command"].split()
-    assert command[command.index("--target-memory") + 1] == "target-random"
-    assert run_in_process(*learn_corr, "--dry-run") == 2
-    capsys.readouterr()
-    assert run_in_process(*command[1:], "--dry-run", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["begun"]
 
 
 def test_a_dry_run_finds_a_damaged_input(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def committed(lab: Path) -> dict[str, str]:
 def saved_progress(lab: Path, stage: str) -> int:
     """How far the metrics of a stage's last checkpoint reach, 0 where there is none. A half-written one raises."""
     path = run_of(lab, stage) / "checkpoint.safetensors"
-    return int(load_checkpoint(path)["metrics_bytes"]) if path.exists() else 0
+    return int(load_checkpoint(path)["metrics"]["bytes"]) if path.exists() else 0
 
 
 def assert_whole(lab: Path) -> None:
