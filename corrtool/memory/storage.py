@@ -113,12 +113,21 @@ class MemoryWriter:
         }
 
     def finish(self) -> dict[str, Any]:
-        """Writes what is left; returns what the memory's manifest says of it."""
+        """Writes what is left; returns what the memory's manifest says of it.
+
+        Raises:
+            OSError: something that was written before is there no more.
+        """
         if self._pending:
             self._append(np.concatenate(self._pending))
             self._pending = []
         _write_fields(self._group, {name: np.concatenate(parts) for name, parts in self._fields.items()})
-        return _description(self.spec, self.lanes, self.records, int(self._frames.shape[0]))
+        rows = int(self._frames.shape[0])
+        try:
+            _checked_arrays(self._path, self.spec, self.lanes, rows)
+        except _UNREADABLE as error:
+            raise OSError(f"{self._path} was changed while it was written ({' '.join(str(error).split())})") from None
+        return _description(self.spec, self.lanes, self.records, rows)
 
 
 def _open_staged(path: Path, spec: StateSpec, lanes: int) -> tuple[Any, Any]:
@@ -195,25 +204,27 @@ def read_rows(path: Path, manifest: dict[str, Any]) -> MemoryRows:
         rows, lanes = int(manifest["rows"]), int(manifest["lanes"])
         if rows < 0 or lanes < 1 or rows % lanes or min(spec.frame_shape) < 1:
             raise ValueError(f"{rows} rows of {lanes} lanes")
-        group, described = zarr.open_group(path, mode="r"), zarr.open_group(MemoryStore(), mode="w")
-        arrays: dict[str, Any] = {name: group[name] for name in ("frames", *FIELDS)}
-        written = {name: _create_field(described, name, rows) for name in FIELDS}
-        written["frames"] = _create_frames(described, spec, lanes, rows)
-        for name, array in arrays.items():
-            _check_array(path / name, array, written[name])
+        arrays = _checked_arrays(path, spec, lanes, rows)
         fields = {name: arrays[name][:] for name in FIELDS}
         return MemoryRows(spec, lanes, arrays["frames"][:], fields)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except _UNREADABLE as error:
         raise ArtifactError(f"{path} cannot be read as Zarr ({' '.join(str(error).split())})") from None
+
+
+_UNREADABLE = (  # what zarr raises on metadata that it did not write
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, RecursionError,
+)  # fmt: skip
+
+
+def _checked_arrays(path: Path, spec: StateSpec, lanes: int, rows: int) -> dict[str, Any]:
+    """The arrays of the memory at ``path``, each as :class:`MemoryWriter` makes it. Raises :data:`_UNREADABLE`, :class:`ArtifactError`."""
+    group, described = zarr.open_group(path, mode="r"), zarr.open_group(MemoryStore(), mode="w")
+    arrays: dict[str, Any] = {name: group[name] for name in ("frames", *FIELDS)}
+    written = {name: _create_field(described, name, rows) for name in FIELDS}
+    written["frames"] = _create_frames(described, spec, lanes, rows)
+    for name, array in arrays.items():
+        _check_array(path / name, array, written[name])
+    return arrays
 
 
 def _check_array(path: Path, array: Any, written: Any) -> None:

@@ -98,6 +98,7 @@ class Run:
 
     def save(self, stage_state: dict[str, Any]) -> None:
         """Writes a checkpoint: ``stage_state`` and where the metrics stand."""
+        self._check_that_it_is_there()
         state = {
             "fingerprint": self.request.fingerprint,
             "resumptions": self.resumptions,
@@ -129,12 +130,14 @@ class Run:
 
     def publish_weights(self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any) -> Artifact:
         """Writes weights of this run as an artifact."""
+        self._check_that_it_is_there()
         artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
         self._published.append(artifact)
         return artifact
 
     def publish_memory(self, name: str, staged: Path, **more: Any) -> Artifact:
         """Seals the finished memory in the directory ``staged`` and moves it to its place."""
+        self._check_that_it_is_there()
         manifest = seal_memory(staged, {"name": name, **self.manifest(**more)})
         final = artifact_path(self.project.root, "memory", name)
         publish_directory(staged, final)
@@ -152,6 +155,11 @@ class Run:
             path.unlink()
         shutil.rmtree(self.directory / "journal", ignore_errors=True)
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
+
+    def _check_that_it_is_there(self) -> None:
+        """Raises :class:`ArtifactError` where the run was removed; writing would make the directories anew."""
+        if not (self.directory / "run.json").exists():
+            raise ArtifactError(f"{self.directory} was removed while the run was under way", "begin it again")
 
     def _write_record(self, state: str, **more: Any) -> None:
         record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)

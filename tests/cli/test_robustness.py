@@ -150,7 +150,8 @@ def test_a_dry_run_finds_a_damaged_input(pong_copy: Path, capsys: pytest.Capture
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_before_the_stage_listens_ends_with_the_documented_code(pong_lab: Path, number: int) -> None:
     begin = (
-        "import os, sys, threading, time\n"
+        "import os, signal, sys, threading, time\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # pytest may run under nohup
         "from corrtool.cli import main\n"
         f"threading.Thread(target=lambda: (time.sleep(0.1), os.kill(os.getpid(), {int(number)})), daemon=True).start()\n"
         f"main(['verify', '-p', {str(pong_lab)!r}])\n"

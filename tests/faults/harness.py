@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from conftest import Outcome, run_in_process
+from faults.victim import live
 
 from corrtool.project.artifacts import KINDS, artifact_names, artifact_problems, read_artifact
 from corrtool.project.checkpoints import load_checkpoint
 from corrtool.project.directory import Project
 from corrtool.project.overview import damaged_runs
 
-VICTIM = Path(__file__).with_name("victim.py")
-
 # A few seconds each, of which several checkpoints take their part; every one makes what no other one makes.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("collect", "--records", "3000", "--name", "hit-memory"),
-    "train-dqn": ("train-dqn", "--env-steps", "2500", "--env-steps-per-update", "40", "--name", "hit-q"),
-    "train-model": ("train-model", "--gradient-steps", "150", "--name", "hit-model"),
-    "learn-corr": ("learn-corr", "--gradient-steps", "150", "--eval-games", "0", "--lambda-q", "1", "--name", "hit-corr"),
-    "finetune": ("finetune", "--env-steps", "1200", "--env-steps-per-update", "40", "--name", "hit-finetuned"),
+    "train-dqn": ("train-dqn", "--env-steps", "2000", "--env-steps-per-update", "40", "--name", "hit-q"),
+    "train-model": ("train-model", "--gradient-steps", "60", "--name", "hit-model"),
+    "learn-corr": ("learn-corr", "--gradient-steps", "40", "--eval-games", "0", "--lambda-q", "1", "--name", "hit-corr"),
+    "finetune": ("finetune", "--env-steps", "800", "--env-steps-per-update", "40", "--name", "hit-finetuned"),
 }  # fmt: skip
 INPUTS = {  # named, or what one victim makes would be the newest input of the next
     "collect": (),
@@ -39,6 +38,43 @@ INPUTS = {  # named, or what one victim makes would be the newest input of the n
 MAKES = {"collect": "memory", "train-dqn": "q", "train-model": "model", "learn-corr": "corr", "finetune": "q"}
 
 
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["faults.victim"])
+
+
+class Victim:
+    """A stage as a process."""
+
+    def __init__(self, lab: Path, arguments: list[str], **how: Any) -> None:
+        self._streams = Path(tempfile.mkdtemp(dir=lab.parent, prefix="streams-"))
+        out, err = self._streams / "out", self._streams / "err"
+        self._process = _PROCESSES.Process(target=live, args=(arguments, out, err), kwargs=how)
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Its exit code, the negative of the signal that ended it, or None while it lives."""
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """As :meth:`subprocess.Popen.send_signal`."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def end(self, timeout: float) -> Outcome:
+        """Waits until it has ended."""
+        self._process.join(timeout)
+        code = self.poll()
+        assert code is not None, f"it still lives after {timeout} s"
+        out, err = ((self._streams / name) for name in ("out", "err"))
+        return Outcome(code, *(path.read_text() if path.exists() else "" for path in (out, err)))
+
+
 def begin(
     lab: Path,
     stage: str,
@@ -46,24 +82,15 @@ def begin(
     save_seconds: float = 0.3,
     die_at: int = 0,
     before: Callable[[], None] | None = None,
-) -> subprocess.Popen[str]:
-    """A stage as a process that saves often. ``before`` is called in the child, such as to limit what it may write."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
-    arguments = [str(save_seconds), str(die_at), *COMMANDS[stage], *INPUTS[stage], *more]
-    return subprocess.Popen(
-        [sys.executable, str(VICTIM), *arguments, "-p", str(lab), "--preset", "tiny", "--device", "cpu"],
-        env=clean,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=before,
-    )
+) -> Victim:
+    """A stage as a process that saves often; see :func:`faults.victim.live`."""
+    arguments = [*COMMANDS[stage], *INPUTS[stage], *more, "-p", str(lab), "--preset", "tiny", "--device", "cpu"]
+    return Victim(lab, arguments, save_seconds=save_seconds, die_at=die_at, before=before)
 
 
-def end(process: subprocess.Popen[str], timeout: float = 240) -> Outcome:
+def end(process: Victim, timeout: float = 240) -> Outcome:
     """Waits for a process that ends by itself, or was killed."""
-    out, err = process.communicate(timeout=timeout)
-    return Outcome(process.returncode, out, err)
+    return process.end(timeout)
 
 
 def carry_out(lab: Path, stage: str, *more: str, **how: Any) -> Outcome:
@@ -76,11 +103,11 @@ def run_of(lab: Path, stage: str) -> Path:
     return lab / "runs" / stage / COMMANDS[stage][COMMANDS[stage].index("--name") + 1]
 
 
-def wait_until_it_works(process: subprocess.Popen[str], lab: Path, stage: str, timeout: float = 120) -> None:
+def wait_until_it_works(process: Victim, lab: Path, stage: str, timeout: float = 120) -> None:
     """Returns when the stage's loop has saved once."""
     until = time.monotonic() + timeout
     while not (run_of(lab, stage) / "checkpoint.safetensors").exists():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, end(process)
         assert time.monotonic() < until, "it never saved"
         time.sleep(0.02)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import shutil
@@ -22,14 +23,15 @@ LIMITS = (
 )  # bytes a file may have: a record, metrics, small and large weights, checkpoints
 
 
+def no_larger_files(limit: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as Python has it when it starts
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
 def fails_without_harm(lab: Path, stage: str, limit: int) -> bool:
     """Whether a stage fails where no file may grow beyond ``limit`` bytes; if so, in one line, and nothing is lost."""
-
-    def no_larger_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-
     there = committed(lab)
-    outcome = carry_out(lab, stage, "--quiet", before=no_larger_files)
+    outcome = carry_out(lab, stage, "--quiet", before=functools.partial(no_larger_files, limit))
     assert there.items() <= committed(lab).items()
     assert_whole(lab)
     if outcome.code == 0:

@@ -17,7 +17,7 @@ def stopped_with_three(lab: Path, stage: str) -> None:
     """Ends a stage with SIGTERM when it has three checkpoints."""
     process = begin(lab, stage, "--keep-checkpoints", "3", save_seconds=0.1)
     while len(checkpoints(lab, stage)) < 3:
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, end(process)
     process.send_signal(signal.SIGTERM)
     assert end(process).code == 143
     assert checkpoints(lab, stage) == ["checkpoint-1.safetensors", "checkpoint-2.safetensors", "checkpoint.safetensors"]

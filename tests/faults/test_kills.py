@@ -27,7 +27,7 @@ from corrtool.project.artifacts import artifact_names, read_artifact
 from corrtool.reporting.metrics import read_metrics
 
 REPEATABLE = ("train-model", "learn-corr")  # no emulator's state, which cannot be saved, enters their weights
-DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1700), "finetune": (400, 900)}
+DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1400), "finetune": (300, 600)}
 
 
 def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
@@ -37,7 +37,7 @@ def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
     there, progress = committed(lab), 0
     for _ in range(kills):
         process = begin(lab, stage)
-        time.sleep(moments.uniform(0.5, 9.0))
+        time.sleep(moments.uniform(0.1, 4.0))
         process.send_signal(signal.SIGKILL)
         outcome = end(process)
         assert outcome.code in (0, -signal.SIGKILL), outcome.err  # it may have ended before
@@ -77,7 +77,7 @@ def test_200_kills_lose_nothing(pong_copy: Path, stage: str, seed: int) -> None:
 def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(pong_copy: Path, stage: str) -> None:
     whole = shutil.copytree(pong_copy, pong_copy.with_name("whole"))
     assert carry_out(whole, stage, save_seconds=1e9).code == 0
-    assert carry_out(pong_copy, stage, die_at=70).code == -signal.SIGKILL
+    assert carry_out(pong_copy, stage, die_at=25).code == -signal.SIGKILL
     assert carry_out(pong_copy, stage).code == 0
     assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
     assert read_metrics(run_of(pong_copy, stage) / "metrics.jsonl") == read_metrics(
@@ -95,13 +95,13 @@ def test_a_killed_collect_writes_exactly_its_records(pong_copy: Path) -> None:
 
 
 def test_a_killed_dqn_goes_on_with_its_memory_and_counters(pong_copy: Path) -> None:
-    assert carry_out(pong_copy, "train-dqn", die_at=1200).code == -signal.SIGKILL
+    assert carry_out(pong_copy, "train-dqn", die_at=1100).code == -signal.SIGKILL
     journal = run_of(pong_copy, "train-dqn") / "journal"
     assert list(journal.glob("*.zarr"))
     assert carry_out(pong_copy, "train-dqn").code == 0
     events = read_metrics(run_of(pong_copy, "train-dqn") / "metrics.jsonl")
     steps = [event["env_steps"] for event in events if event["event"] == "progress"]
-    assert steps == sorted(set(steps)) and steps[-1] >= 2500
+    assert steps == [1000, 2000]
     assert not journal.exists()
     assert_whole(pong_copy)
 

@@ -1,6 +1,6 @@
 """corrtool as a process to be killed: it saves often, and can die by its own hand at a place that another process dies at too.
 
-Usage: python victim.py SAVE_SECONDS DIE_AT COMMAND…  DIE_AT counts what the stage's loop counts; 0 is never.
+Its process is forked from one that has imported torch already: some hundreds of them would spend most of their life on that.
 """
 
 from __future__ import annotations
@@ -8,13 +8,48 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from corrtool.cli import main
-from corrtool.stages import loop
+from corrtool.stages import (  # noqa: F401, imported once for all victims
+    collect,
+    evaluate,
+    finetune,
+    learn_corr,
+    loop,
+    train_dqn,
+    train_model,
+)
 
 
-def _save_often(seconds: float) -> None:
-    loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = seconds, 1.0
+def live(
+    arguments: list[str],
+    out: Path,
+    err: Path,
+    save_seconds: float,
+    die_at: int,
+    before: Callable[[], None] | None,
+) -> None:
+    """Runs the command line, with its streams in files.
+
+    Args:
+        save_seconds: between checkpoints.
+        die_at: in what the stage's loop counts; 0 is never.
+        before: is called first, such as to limit what may be written.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    for key in [key for key in os.environ if key.startswith("CORRTOOL_")]:
+        del os.environ[key]
+    sys.argv = ["corrtool", *arguments]
+    loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = save_seconds, 1.0
+    if die_at:
+        _die_at(die_at)
+    if before is not None:
+        before()
+    main()
 
 
 def _die_at(count: int) -> None:
@@ -29,11 +64,3 @@ def _die_at(count: int) -> None:
         poll(self)
 
     loop.Loop.poll = poll_or_die  # type: ignore[method-assign]
-
-
-if __name__ == "__main__":
-    _save_often(float(sys.argv[1]))
-    if int(sys.argv[2]):
-        _die_at(int(sys.argv[2]))
-    sys.argv = ["corrtool", *sys.argv[3:]]
-    main()

@@ -14,7 +14,7 @@ from conftest import run_in_process
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, read_results
-from corrtool.reporting.tables import angles, command_without_project, finetuning_in_the_paper, in_the_paper, play_tests
+from corrtool.reporting.tables import angles, finetuning_in_the_paper, in_the_paper, play_tests
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
@@ -90,19 +90,6 @@ def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) ->
     assert (play_tests(run), angles(run)) == ("–", "5° → 45.00°")
     result["angle_degrees"] = None
     assert angles(run) == "–"
-
-
-@pytest.mark.parametrize(
-    "recorded",
-    [
-        "corrtool -p /here evaluate --games 3",
-        "corrtool evaluate --project '/over there' --games 3",
-        "corrtool evaluate --project=/x --games 3",
-    ],
-)
-def test_the_directory_of_a_project_is_nobody_elses(recorded: str) -> None:
-    assert command_without_project(recorded) == "corrtool evaluate --games 3"
-    assert command_without_project("corrtool quickstart lab -profile") == "corrtool quickstart lab -profile"
 
 
 def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:
