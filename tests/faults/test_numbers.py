@@ -91,7 +91,9 @@ def test_an_environment_that_fails_in_step_500_is_named(
 def test_settings_beyond_reason_end_with_finite_weights_or_a_line(
     pong_copy: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = run_in_process("learn-corr", "-p", pong_copy, *TINY, *more, "--eval-games", "0", "--name", "beyond")
+    code = run_in_process(
+        "learn-corr", "-p", pong_copy, *TINY, *more, "--gradient-steps", "10", "--eval-games", "0", "--name", "beyond"
+    )
     error = capsys.readouterr().err
     made = sorted((pong_copy / "weights" / "corr").glob("beyond*.safetensors"))
     if code == 0:
