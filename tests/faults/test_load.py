@@ -33,8 +33,8 @@ def sampled(self):
         samples.append((rss(), len(os.listdir("/proc/self/fd")), disk()))
 loop.Loop.save = sampled
 loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = 0.0, 1e9  # at every step of the loop
-code = run(["train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet", "--lanes", "4", "--memory-capacity", "1000",
-            "--learning-starts", "100", "--env-steps-per-update", "4", "--keep-checkpoints", "2",
+code = run(["train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet", "--lanes", "4", "--memory-capacity", "100",
+            "--learning-starts", "40", "--env-steps-per-update", "4", "--keep-checkpoints", "2",
             "--greedy-from", "0.001", "--eval-every", "4", "--eval-games", "1", "--env-steps", str(4 * cycles)])
 print(json.dumps({"code": code, "saves": saves, "samples": samples}))
 """
@@ -59,7 +59,7 @@ def flat(lab: Path, cycles: int) -> None:
 
 
 def test_many_cycles_leave_memory_files_and_disk_flat(cartpole: Callable[..., Path]) -> None:
-    flat(cartpole(), 40)
+    flat(cartpole(), 60)
 
 
 @pytest.mark.faults_full
