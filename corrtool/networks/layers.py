@@ -18,8 +18,13 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 def init_normal(network: nn.Module) -> None:
-    """Section 4.3: weights from N(0, 0.02); biases 0. A BatchNorm's gain starts from N(1, 0.02) as in [33]."""
+    """Section 4.3: weights from N(0, 0.02); biases 0. A BatchNorm's gain starts from N(1, 0.02) as in [33].
+
+    On the meta device there is nothing to draw, and torch would import its compiler for it.
+    """
     for module in network.modules():
+        if next(module.parameters(recurse=False), torch.empty(0)).is_meta:
+            continue
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:

@@ -100,13 +100,15 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
         raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")
-    if not _well_formed(manifest):
-        raise damaged(path)
+    if not _well_formed(kind, manifest):
+        raise damaged(path / MEMORY_MANIFEST if kind == "memory" else path)
     return Artifact(kind, name, path, manifest)
 
 
-def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Whether what is read from a manifest is of its kind: it is read before every byte is checked."""
+def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
+    """Whether what is read from a manifest is there and of its kind: it is read before every byte is checked."""
+    if kind == "memory" and any(manifest.get(name) is None for name in ("records", "actions", "states")):
+        return False
     tables = [manifest.get(name) for name in ("parents", "settings", "summary", "network", "states")]
     most = {"records": 1 << 53, "parameters": 1 << 53, "actions": 1 << 16}
     counts = [(manifest.get(name, 0), limit) for name, limit in most.items()]

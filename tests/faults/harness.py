@@ -6,16 +6,18 @@ import hashlib
 import json
 import multiprocessing
 import os
-import tempfile
+import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from conftest import Outcome, run_in_process
 from faults.victim import live
 
-from corrtool.project.artifacts import KINDS, artifact_names, artifact_problems, read_artifact
+from corrtool.project.artifacts import KINDS, artifact_names, artifact_path, artifact_problems, read_artifact
 from corrtool.project.checkpoints import load_checkpoint
 from corrtool.project.directory import Project
 from corrtool.project.overview import damaged_runs
@@ -39,17 +41,22 @@ MAKES = {"collect": "memory", "train-dqn": "q", "train-model": "model", "learn-c
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["faults.victim"])
+_PROCESSES.set_forkserver_preload(
+    ["torch._dynamo", "corrtool.cli", *(f"corrtool.stages.{stage.replace('-', '_')}" for stage in COMMANDS)]
+)
+_READERS = ThreadPoolExecutor()
 
 
 class Victim:
     """A stage as a process."""
 
-    def __init__(self, lab: Path, arguments: list[str], **how: Any) -> None:
-        self._streams = Path(tempfile.mkdtemp(dir=lab.parent, prefix="streams-"))
-        out, err = self._streams / "out", self._streams / "err"
-        self._process = _PROCESSES.Process(target=live, args=(arguments, out, err), kwargs=how)
+    def __init__(self, arguments: list[str], **how: Any) -> None:
+        readers, writers = zip(*(_PROCESSES.Pipe(duplex=False) for _ in ("out", "err")), strict=True)
+        self._process = _PROCESSES.Process(target=live, args=(arguments, *writers), kwargs=how)
         self._process.start()
+        for writer in writers:
+            writer.close()
+        self._streams = [_READERS.submit(_read, reader) for reader in readers]
 
     @property
     def pid(self) -> int:
@@ -71,8 +78,13 @@ class Victim:
         self._process.join(timeout)
         code = self.poll()
         assert code is not None, f"it still lives after {timeout} s"
-        out, err = ((self._streams / name) for name in ("out", "err"))
-        return Outcome(code, *(path.read_text() if path.exists() else "" for path in (out, err)))
+        return Outcome(code, *(stream.result(timeout=10) for stream in self._streams))
+
+
+def _read(stream: Connection) -> str:
+    """All that is written into a pipe, which is neither limited nor full where files and disks are."""
+    with stream, open(stream.fileno(), encoding="utf-8", closefd=False) as text:
+        return text.read()
 
 
 def begin(
@@ -85,7 +97,7 @@ def begin(
 ) -> Victim:
     """A stage as a process that saves often; see :func:`faults.victim.live`."""
     arguments = [*COMMANDS[stage], *INPUTS[stage], *more, "-p", str(lab), "--preset", "tiny", "--device", "cpu"]
-    return Victim(lab, arguments, save_seconds=save_seconds, die_at=die_at, before=before)
+    return Victim(arguments, save_seconds=save_seconds, die_at=die_at, before=before)
 
 
 def end(process: Victim, timeout: float = 240) -> Outcome:
@@ -112,6 +124,15 @@ def wait_until_it_works(process: Victim, lab: Path, stage: str, timeout: float =
         time.sleep(0.02)
 
 
+def make_undone(lab: Path, stage: str) -> None:
+    """Takes away what the stage made, and its run."""
+    path = artifact_path(lab, MAKES[stage], run_of(lab, stage).name)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for partner in path.parent.glob(f"{run_of(lab, stage).name}.*"):
+        partner.unlink()
+    shutil.rmtree(run_of(lab, stage))
+
+
 def result_sha256(lab: Path, stage: str) -> str:
     """Identifies what the stage made."""
     return read_artifact(lab, MAKES[stage], run_of(lab, stage).name).sha256
@@ -127,10 +148,10 @@ def committed(lab: Path) -> dict[str, str]:
     }
 
 
-def saved_progress(lab: Path, stage: str) -> int:
-    """How far the metrics of a stage's last checkpoint reach, 0 where there is none. A half-written one raises."""
+def saved_seconds(lab: Path, stage: str) -> float:
+    """How long a stage had worked at its last checkpoint, 0 where there is none. A half-written one raises."""
     path = run_of(lab, stage) / "checkpoint.safetensors"
-    return int(load_checkpoint(path)["metrics"]["bytes"]) if path.exists() else 0
+    return float(load_checkpoint(path)["seconds"]) if path.exists() else 0.0
 
 
 def assert_whole(lab: Path) -> None:

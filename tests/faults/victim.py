@@ -9,29 +9,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from multiprocessing.connection import Connection
 
 from corrtool.cli import main
-from corrtool.stages import (  # noqa: F401, imported once for all victims
-    collect,
-    evaluate,
-    finetune,
-    learn_corr,
-    loop,
-    train_dqn,
-    train_model,
-)
+from corrtool.stages import loop
 
 
 def live(
     arguments: list[str],
-    out: Path,
-    err: Path,
+    out: Connection,
+    err: Connection,
     save_seconds: float,
     die_at: int,
     before: Callable[[], None] | None,
 ) -> None:
-    """Runs the command line, with its streams in files.
+    """Runs the command line, with its streams in pipes.
 
     Args:
         save_seconds: between checkpoints.
@@ -39,8 +31,10 @@ def live(
         before: is called first, such as to limit what may be written.
     """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    for number, stream in ((1, out), (2, err)):
+        os.dup2(stream.fileno(), number)
+        stream.close()
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
     for key in [key for key in os.environ if key.startswith("CORRTOOL_")]:
         del os.environ[key]
     sys.argv = ["corrtool", *arguments]

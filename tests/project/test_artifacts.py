@@ -58,7 +58,7 @@ def memory(root: Path, name: str = "m", **more: object) -> Path:
     for file, content in {"zarr.json": b"", "frames/c/0": b"\x00" * 50, "valid/c/0": b"\x01\x02"}.items():
         (path / file).parent.mkdir(parents=True, exist_ok=True)
         (path / file).write_bytes(content)
-    seal_memory(path, {"name": name, "created": "2026-01-01", "records": 2, **more})
+    seal_memory(path, {"name": name, "created": "2026-01-01", "records": 2, "actions": 2, "states": {}, **more})
     return path
 
 
