@@ -362,7 +362,8 @@ def _files(draw: st.DrawFn) -> bytes:
     if kind == "bytes":
         return draw(st.binary(max_size=300))
     if kind == "json":
-        return seal_json({"state": draw(_JSON), **draw(st.dictionaries(st.text(max_size=8), _JSON, max_size=3))})
+        keys = st.text(max_size=8).filter(lambda key: key != "seal")
+        return seal_json({"state": draw(_JSON), **draw(st.dictionaries(keys, _JSON, max_size=3))})
     state = draw(st.sampled_from([{"$tensor": "a"}, {"$array": "b"}, {"$tensor": ["a"]}, {"$integer_keys": 3}]) | _JSON)
     content = seal_tensors({"a": torch.zeros(2, 3), "b": torch.zeros(4, dtype=torch.uint8)}, {"state": state})
     changes = draw(_HEADERS)

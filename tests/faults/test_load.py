@@ -51,7 +51,7 @@ def flat(lab: Path, cycles: int) -> None:
     memory, files, disk = (list(column) for column in zip(*result["samples"], strict=True))
     half = len(memory) // 2
     print(
-        f"{result['saves']} cycles: memory {memory[half]:,} → {memory[-1]:,} B, files {files}, disk {disk[half]:,} → {disk[-1]:,} B"
+        f"{result['saves']} cycles: memory {memory[half]:,} → {memory[-1]:,} B, at most {max(files)} files, disk {disk[half]:,} → {disk[-1]:,} B"
     )
     assert max(memory[half:]) - min(memory[half:]) < 20e6
     assert max(files[half:]) <= max(files[:half])
@@ -96,7 +96,7 @@ print(json.dumps(result))
 @pytest.mark.faults_full
 @pytest.mark.timeout(7200)
 def test_a_million_records_are_collected_resumed_and_sampled_within_bounds(tmp_path: Path) -> None:
-    """Collecting holds some chunks; sampling holds the frames, 84 × 84 bytes a record, once, and as much again while they are read."""
+    """Collecting holds some chunks; sampling holds the frames, 84 × 84 bytes a record, once."""
     import signal
     import time
 
@@ -118,5 +118,5 @@ def test_a_million_records_are_collected_resumed_and_sampled_within_bounds(tmp_p
     assert "going on at" in done.stderr
     frames = 1_000_000 * 84 * 84
     assert result["collect_peak"] < 1e9
-    assert result["sample_peak"] < 2.2 * frames + 1e9
+    assert result["sample_peak"] < frames + 1e9
     assert result["shape"] == [32, 4, 84, 84]
