@@ -62,7 +62,8 @@ def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
     if state_kind == VECTOR:
         torch.set_num_threads(1)
     if device.type == "cpu":
-        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports the compiler: seconds at every start
+        # As use_deterministic_algorithms, which also imports torch's compiler: seconds at every start.
+        torch.set_deterministic_debug_mode("error")
         # Deterministic mode also fills every new tensor, against reading what was never written: a quarter of an update.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "corrtool"
@@ -29,3 +31,22 @@ def test_imports_point_one_way() -> None:
     for path in PACKAGE.glob("*.py"):
         if path.name != "__main__.py":
             assert not imported(path) & {"cli", "stages"}, path
+
+
+STARTS = """
+import sys, torch
+from corrtool.networks.q_function import build_q_function
+from corrtool.runtime import configure_process
+from corrtool.states import StateSpec
+spec = StateSpec("image", (1, 84, 84), 4, (0, 1, 2, 3))
+configure_process(torch.device("cpu"), 0, spec.kind)
+with torch.device("meta"):  # as weights are loaded
+    build_q_function(spec, 6, init="normal")
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_start_does_not_import_the_compiler() -> None:
+    """It takes seconds, and collecting, evaluating and loading weights have no use for it."""
+    done = subprocess.run([sys.executable, "-c", STARTS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

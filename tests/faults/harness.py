@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -131,6 +132,19 @@ def make_undone(lab: Path, stage: str) -> None:
     for partner in path.parent.glob(f"{run_of(lab, stage).name}.*"):
         partner.unlink()
     shutil.rmtree(run_of(lab, stage))
+
+
+def wait_for_checkpoint(process: Victim, lab: Path, stage: str) -> None:
+    """Returns when the stage has saved anew, or has ended."""
+
+    def inode() -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return (run_of(lab, stage) / "checkpoint.safetensors").stat().st_ino
+        return 0
+
+    before = inode()
+    while process.poll() is None and inode() in (before, 0):
+        time.sleep(0.02)
 
 
 def result_sha256(lab: Path, stage: str) -> str:

@@ -21,6 +21,7 @@ from faults.harness import (
     result_sha256,
     run_of,
     saved_seconds,
+    wait_for_checkpoint,
     without_leftovers,
 )
 
@@ -32,13 +33,18 @@ DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1400), "finetune": (300, 60
 
 
 def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
-    """Kills a stage ``kills`` times at random moments of its life, and lets it end. A run that is over too early begins anew."""
+    """Kills a stage ``kills`` times at random moments of its life, and lets it end. A run that is over too early begins anew.
+
+    Every second kill comes some time after a new checkpoint, the others some time after the start of the process.
+    """
     moments = random.Random(f"{stage} {seed}")
     began = time.monotonic()
     there, seconds, killed, working, over = committed(lab), 0.0, 0, 0, 0
     while killed < kills:
         process = begin(lab, stage)
-        time.sleep(moments.uniform(0.1, 4.0))
+        if killed % 2:
+            wait_for_checkpoint(process, lab, stage)
+        time.sleep(moments.uniform(0.0, 2.0))
         process.send_signal(signal.SIGKILL)
         outcome = end(process)
         assert outcome.code in (0, -signal.SIGKILL), outcome.err

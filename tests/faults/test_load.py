@@ -50,9 +50,8 @@ def flat(lab: Path, cycles: int) -> None:
     assert result["saves"] >= cycles * 0.9
     memory, files, disk = (list(column) for column in zip(*result["samples"], strict=True))
     half = len(memory) // 2
-    print(
-        f"{result['saves']} cycles: memory {memory[half]:,} → {memory[-1]:,} B, at most {max(files)} files, disk {disk[half]:,} → {disk[-1]:,} B"
-    )
+    ends = [f"{values[half]:,} → {values[-1]:,} B" for values in (memory, disk)]
+    print(f"{result['saves']} cycles: memory {ends[0]}, disk {ends[1]}, at most {max(files)} open files")
     assert max(memory[half:]) - min(memory[half:]) < 20e6
     assert max(files[half:]) <= max(files[:half])
     assert disk[-1] - disk[half] < 500 * result["saves"]  # a line or two of metrics for each
