@@ -75,10 +75,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_file_system_without_room(pong_copy: Path, small_disk: Path, stage: str) -> None:
     lab = shutil.copytree(pong_copy, small_disk / "lab")
     filler = small_disk / "filler"
-    with filler.open("wb") as file, pytest.raises(OSError, match="No space left"):
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         while True:
             file.write(bytes(4096))
-            file.flush()
     there = committed(lab)
     outcome = carry_out(lab, stage, "--quiet")
     assert outcome.code == 1 and "No space left" in outcome.err and outcome.err.count("\n") == 1, outcome.err
