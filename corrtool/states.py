@@ -22,8 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from corrtool.errors import ArtifactError
-
 IMAGE = "image"
 VECTOR = "vector"
 MOST_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
@@ -90,7 +88,7 @@ class StateSpec:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> StateSpec:
-        """The inverse of :meth:`to_json`. Raises :class:`ArtifactError` when a field does not fit."""
+        """The inverse of :meth:`to_json`. Raises ValueError when a field does not fit."""
         try:
             return cls(
                 kind=value["kind"],
@@ -98,10 +96,8 @@ class StateSpec:
                 stack=int(value["stack"]),
                 stack_order=tuple(int(n) for n in value["stack_order"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(
-                f"a manifest describes its states in a way this version cannot read ({error})"
-            ) from None
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"its states are described in a way this version cannot read ({error})") from None
 
     def __str__(self) -> str:
         return f"{self.kind} {'×'.join(map(str, self.frame_shape))}, {self.stack} stacked"

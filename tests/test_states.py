@@ -10,7 +10,6 @@ from torch import nn
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel, freeze
 from corrtool.correspondence_learning import CorrespondenceLearner
-from corrtool.errors import ArtifactError
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.stages import train_model
@@ -150,21 +149,21 @@ class TestStateSpec:
             {"stack_order": 3},
         ],
     )
-    def test_json_that_does_not_fit_is_an_artifact_error(self, change: dict) -> None:
+    def test_json_that_does_not_fit_is_a_value_error(self, change: dict) -> None:
         value = StateSpec("image", (1, 84, 84), 4).to_json() | change
-        with pytest.raises(ArtifactError):
+        with pytest.raises(ValueError):
             StateSpec.from_json(value)
 
     @pytest.mark.parametrize("field", ["kind", "frame_shape", "stack", "stack_order"])
-    def test_json_that_lacks_a_field_is_an_artifact_error(self, field: str) -> None:
+    def test_json_that_lacks_a_field_is_a_value_error(self, field: str) -> None:
         value = StateSpec("vector", (2,)).to_json()
         del value[field]
-        with pytest.raises(ArtifactError):
+        with pytest.raises(ValueError):
             StateSpec.from_json(value)
 
-    def test_json_that_is_no_table_is_an_artifact_error(self) -> None:
+    def test_json_that_is_no_table_is_a_value_error(self) -> None:
         for value in (None, [], 3):
-            with pytest.raises(ArtifactError):
+            with pytest.raises(ValueError):
                 StateSpec.from_json(value)
 
 

@@ -142,7 +142,7 @@ def _keyword(text: str) -> tuple[str, Any]:
         raise UsageError(f"{text!r} is no keyword argument", "write name=value")
     try:
         parsed = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = value
     if parsed is None or isinstance(parsed, dict):
         raise UsageError(

@@ -114,6 +114,6 @@ def _check_depth(artifact: Artifact) -> None:
         for name, value in table.items():
             yield from numbers(value) if isinstance(value, dict) else [(name, value)]
 
-    for name, value in numbers(artifact.manifest.get("network") or {}):
+    for name, value in numbers(artifact.manifest.get("network", {})):
         if name == "blocks" and not (type(value) is int and 0 <= value <= MOST_BLOCKS):
             raise ArtifactError(f"{artifact.path} cannot be built: {name} is {value!r}")

@@ -25,6 +25,7 @@ from corrtool.project.sealed import (
     seal_json,
     seal_tensors,
 )
+from corrtool.states import StateSpec
 
 KINDS = ("memory", "q", "model", "corr")
 KIND_WORDS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
@@ -56,6 +57,14 @@ class Artifact:
     def sha256(self) -> str:
         """Identifies the content: tensors of weights, files of a memory."""
         return str(self.manifest["sha256"])
+
+    @property
+    def states(self) -> StateSpec:
+        """The states that a memory holds. Raises :class:`ArtifactError` when its manifest does not describe them."""
+        try:
+            return StateSpec.from_json(self.manifest["states"])
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(f"{self.path} cannot be read: {' '.join(str(error).split())}") from None
 
     def reference(self) -> dict[str, str]:
         """How a child's manifest names this artifact."""
@@ -109,15 +118,14 @@ def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
     """Whether what is read from a manifest is there and of its kind: it is read before every byte is checked."""
     if kind == "memory" and any(manifest.get(name) is None for name in ("records", "actions", "states")):
         return False
-    tables = [manifest.get(name) for name in ("parents", "settings", "summary", "network", "states")]
+    tables = [manifest.get(name, {}) for name in ("parents", "settings", "summary", "network", "states")]
     most = {"records": 1 << 53, "parameters": 1 << 53, "actions": 1 << 16}
     counts = [(manifest.get(name, 0), limit) for name, limit in most.items()]
-    if not all(table is None or isinstance(table, dict) for table in tables):
+    if not all(isinstance(table, dict) for table in tables):
         return False
-    parents = (manifest.get("parents") or {}).values()
     if not all(type(count) is int and 0 <= count <= limit for count, limit in counts):
         return False
-    return all(map(is_reference, parents))
+    return all(map(is_reference, manifest.get("parents", {}).values()))
 
 
 def is_reference(value: Any) -> bool:

@@ -96,7 +96,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     try:
         lines = [json.loads(line) for line in regular_file(path).read_text(encoding="utf-8").split("\n")[:-1]]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read ({error})", "run the stage again with --overwrite") from None
     if not all(isinstance(line, dict) for line in lines):
         raise ArtifactError(f"{path} is damaged", "run the stage again with --overwrite")

@@ -264,7 +264,7 @@ def _check_networks(inputs: dict[str, Artifact], generator: dict[str, Any], sett
 
 
 def _state_specs(inputs: dict[str, Artifact]) -> list[StateSpec]:
-    return [StateSpec.from_json(inputs[f"{role}_memory"].manifest["states"]) for role in ("source", "target")]
+    return [inputs[f"{role}_memory"].states for role in ("source", "target")]
 
 
 def _same_shape(inputs: dict[str, Artifact]) -> bool:

@@ -22,7 +22,7 @@ from corrtool.reporting.pictures import write_prediction_pictures
 from corrtool.runtime import numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.states import IMAGE, StateScaling
 
 LOG_EVERY_GRADIENT_STEPS = 50
 EXAMPLE_PREDICTIONS = 8
@@ -40,7 +40,7 @@ def train_model(
     """
     task = context.project.task("source")
     source_memory = context.artifact_of_task("memory", memory_name, task)
-    spec = StateSpec.from_json(source_memory.manifest["states"])
+    spec = source_memory.states
     description = describe_model(
         spec,
         int(source_memory.manifest["actions"]),

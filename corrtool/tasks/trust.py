@@ -84,6 +84,6 @@ def _memory() -> Path:
 def _remembered() -> list[str]:
     try:
         value = json.loads(_memory().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     return [str(origin) for origin in value] if isinstance(value, list) else []

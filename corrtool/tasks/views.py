@@ -208,7 +208,7 @@ class Affine:
             offset = tuple(float(x) for x in content.get("offset", [0.0] * len(matrix)))
         except OSError as error:
             raise UsageError(f"the affine view cannot read {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise UsageError(f"{path} is no affine view", 'write {"matrix": [[…], …], "offset": […]} into it') from None
         if not matrix or not matrix[0] or len({len(row) for row in matrix}) != 1 or len(offset) != len(matrix):
             raise UsageError(f"{path}: the matrix needs rows of one length and the offset one number per row")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import run_in_process
-from faults.test_hostile_files import sealed_anew, with_header
+from faults.forgery import sealed_anew, with_header
 
 from corrtool.project import sealed
 from corrtool.project.artifacts import KINDS, MEMORY_MANIFEST, artifact_names, artifact_path
@@ -150,10 +150,13 @@ def test_a_stage_refuses_every_kind_of_damaged_input(pong_copy: Path, capsys: py
 
 def manifest_changes(manifest: dict[str, Any]) -> Iterator[tuple[str, Callable[[dict[str, Any]], None]]]:
     """Ways to change a manifest and seal it anew, with their names: the reader must refuse it, or not care."""
-    for field in manifest:
+    for field, content in manifest.items():
         yield f"without {field}", lambda m, f=field: m.pop(f)
         for value in WRONG:
             yield f"{field} is {value!r}", lambda m, f=field, v=value: m.update({f: v})
+        if isinstance(content, dict) and field != "files":  # each of a memory's files is a damage of its own
+            for name, change in manifest_changes(content):
+                yield f"{field}: {name}", lambda m, f=field, c=change: c(m[f])
     yield "one more field", lambda m: m.update(surprise=1)
 
 
@@ -192,6 +195,7 @@ def believed(lab: Path, samples: int | None, capsys: pytest.CaptureFixture[str])
         for name, change in changes if samples is None else dice.sample(changes, samples):
             path.write_bytes(resealed(path, change))
             capsys.readouterr()
+            assert run_in_process("status", "-p", lab) == 0, (path, name, capsys.readouterr().err)
             code = run_in_process(*command, "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet", "--dry-run")
             error = capsys.readouterr().err
             path.write_bytes(content)

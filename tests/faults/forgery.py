@@ -1,0 +1,30 @@
+"""Files as an attacker would write them: whatever they say, their seal fits."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from corrtool.project import sealed
+
+
+def sealed_anew(content: bytes, marker: bytes) -> bytes:
+    """Bytes with the seal that fits them: anybody can make one."""
+    at = content.index(marker) + len(marker)
+    return sealed._seal(content[:at] + b"0" * 64 + content[at + 64 :], marker)
+
+
+def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
+    """A sealed safetensors file whose header was changed, sealed again."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    return sealed_anew(struct.pack("<Q", len(text)) + text + content[8 + length :], sealed._TENSOR_MARKER)
+
+
+def lie(header: dict[str, Any], **fields: Any) -> None:
+    """Changes what the header says of its first tensor."""
+    next(value for name, value in header.items() if name != "__metadata__").update(fields)
