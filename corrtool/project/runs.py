@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from corrtool.errors import ArtifactError
@@ -30,7 +31,7 @@ from corrtool.project.files import (
 from corrtool.project.locks import lock_artifacts
 from corrtool.project.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
 from corrtool.project.requests import RunRequest, can_go_on
-from corrtool.project.sealed import seal_json
+from corrtool.project.sealed import damaged, seal_json
 from corrtool.reporting.metrics import MetricsLog
 
 
@@ -68,11 +69,14 @@ class Run:
         """
         state = self._last_checkpoint(say)
         if state is not None:
-            if state["fingerprint"] != self.request.fingerprint:
-                raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
-            self.resumptions = int(state["resumptions"]) + 1
-            self.overwrites |= state["overwrites"]
-            self._earlier_seconds = float(state["seconds"])
+            with self.going_on():
+                if state["fingerprint"] != self.request.fingerprint:
+                    raise ArtifactError(
+                        f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite"
+                    )
+                self.resumptions = int(state["resumptions"]) + 1
+                self.overwrites |= bool(state["overwrites"])
+                self._earlier_seconds = float(state["seconds"])
         self._write_record("running")  # before all else that is in its directory
         self.metrics = MetricsLog(self.directory, None if state is None else state["metrics"], self._tensorboard)
         return None if state is None else state["stage"]
@@ -90,6 +94,20 @@ class Run:
         for other in checkpoint_paths(self.directory)[1:]:
             other.unlink()
         return state
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Around what a stage puts back from its checkpoint: what does not fit there was sealed by somebody else.
+
+        Raises:
+            ArtifactError: the checkpoint is damaged.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+            raise damaged(self.checkpoint_path) from error
 
     @property
     def seconds(self) -> float:

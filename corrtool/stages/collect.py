@@ -47,7 +47,8 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
         random = numpy_generator(context.seed, "collect", run.resumptions)
         with Lanes(task, settings.lanes) as lanes, torch.inference_mode():
             staged = run.directory / STAGED_MEMORY
-            writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
+            with run.going_on():
+                writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
             stacker = StateStacker(lanes.spec, lanes.count, context.device)
             frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, run.resumptions))
             writer.open_slot(frames)

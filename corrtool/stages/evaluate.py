@@ -156,7 +156,8 @@ def evaluate(
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
         q_values = player.q_values(spec, context.device)
         seeds = derive_seeds(context.seed, "evaluate", settings.games)
-        returns: list[float] = [] if state is None else list(state["returns"])
+        with run.going_on():
+            returns = [] if state is None else [float(value) for value in state["returns"]]
         began = len(returns)
         with Loop(
             run, context.console, stop, total=settings.games, unit="games", start=began, state=lambda: {"returns": returns},

@@ -115,11 +115,12 @@ def learn_corr(
         best: dict[str, Any] = {"mean_return": None, "gradient_steps": 0, "weights": None, "angle_degrees": None}
         tested_at, sums = 0, _Means()
         if state is not None:
-            learner.load_state(state["learner"])
-            source_batches.load_state(state["source_batches"])
-            target_batches.load_state(state["target_batches"])
-            best, tested_at = state["best"], int(state["tested_at"])
-            sums.load_state(state["sums"], device)
+            with run.going_on():
+                learner.load_state(state["learner"])
+                source_batches.load_state(state["source_batches"])
+                target_batches.load_state(state["target_batches"])
+                best, tested_at = best | state["best"], int(state["tested_at"])
+                sums.load_state(state["sums"], device)
 
         def checkpoint() -> dict[str, Any]:
             return {

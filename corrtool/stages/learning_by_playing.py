@@ -80,15 +80,16 @@ def learn_by_playing(
         learner = DqnLearner(q_function.to(device).train(), spec, settings)
         random = numpy_generator(seed, "dqn")
         progress = Progress()
-        journal = MemoryJournal(
-            run.directory / "journal", None if state is None else state["journal"], run.keep_checkpoints
-        )
-        if state is not None:
-            learner.load_state(state["learner"])
-            random.bit_generator.state = state["random"]
-            progress = Progress(**state["progress"])
-            journal.load(memory)
-            memory.load_priorities(state["priorities"])
+        with run.going_on():
+            journal = MemoryJournal(
+                run.directory / "journal", None if state is None else state["journal"], run.keep_checkpoints
+            )
+            if state is not None:
+                learner.load_state(state["learner"])
+                random.bit_generator.state = state["random"]
+                progress = Progress(**state["progress"])
+                journal.load(memory)
+                memory.load_priorities(state["priorities"])
         journal.prune()
 
         def checkpoint() -> dict[str, Any]:

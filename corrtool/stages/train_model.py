@@ -79,10 +79,11 @@ def train_model(
         total = settings.gradient_steps or settings.epochs * steps_per_epoch
         done = 0
         if state is not None:
-            model.load_state_dict(state["model"])
-            load_optimizer_state(optimizer, state["optimizer"])
-            batches.load_state(state["batches"])
-            done = int(state["done"])
+            with run.going_on():
+                model.load_state_dict(state["model"])
+                load_optimizer_state(optimizer, state["optimizer"])
+                batches.load_state(state["batches"])
+                done = int(state["done"])
 
         def checkpoint() -> dict[str, Any]:
             return {

@@ -104,6 +104,27 @@ def test_settings_beyond_reason_end_with_finite_weights_or_a_line(
         assert code == 2 or re.search("NaN or infinite|became nan|became inf", error)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train-dqn", "--learning-rate", "1e3", "--env-steps", "600"),
+        ("train-model", "--learning-rate", "1e3", "--gradient-steps", "20"),
+        ("finetune", "--learning-rate", "1e3", "--env-steps", "600"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_learning_rate_beyond_reason_ends_with_finite_weights_or_a_line(
+    pong_copy: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_in_process(*command, "-p", pong_copy, *TINY, "--name", "beyond")
+    error = capsys.readouterr().err
+    made = sorted((pong_copy / "weights").rglob("beyond*.safetensors"))
+    assert bool(made) == (code == 0), (code, made)
+    assert all(bool(torch.isfinite(tensor).all()) for path in made for tensor in load_file(path).values())
+    if code != 0:
+        assert code == 1 and error.count("\n") == 1 and re.search("NaN or infinite|became nan|became inf", error), error
+
+
 def test_the_last_good_state_of_a_run_that_diverges_is_kept(
     cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
