@@ -337,7 +337,6 @@ def test_nothing_of_a_project_is_unpickled_or_executed(pong_copy: Path) -> None:
         ["report"],
         ["status"],
     ]
-    (pong_copy / "memories" / "__init__.py").unlink()
     done = subprocess.run(
         [sys.executable, "-c", AUDIT, str(pong_copy), json.dumps(commands)],
         capture_output=True,
