@@ -41,7 +41,7 @@ def fails_without_harm(lab: Path, stage: str, limit: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("stage", "limit"), [("learn-corr", 20_000)])
+@pytest.mark.parametrize(("stage", "limit"), [("train-model", 20_000)])
 def test_a_full_disk_loses_nothing(pong_copy: Path, stage: str, limit: int) -> None:
     assert fails_without_harm(pong_copy, stage, limit)
     assert carry_out(pong_copy, stage).code == 0

@@ -70,7 +70,7 @@ def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
 
 
 def test_a_killed_stage_loses_nothing_and_ends(pong_copy: Path) -> None:
-    kill_and_finish(pong_copy, "train-dqn", kills=1, seed=0)
+    kill_and_finish(pong_copy, "collect", kills=1, seed=0)
 
 
 @pytest.mark.faults_full
@@ -85,7 +85,7 @@ def test_200_kills_lose_nothing(pong_copy: Path, stage: str, seed: int) -> None:
         assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
 
 
-@pytest.mark.parametrize("stage", REPEATABLE)
+@pytest.mark.parametrize("stage", [pytest.param("train-model", marks=pytest.mark.faults_full), "learn-corr"])
 def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(pong_copy: Path, stage: str) -> None:
     whole = shutil.copytree(pong_copy, pong_copy.with_name("whole"))
     assert carry_out(whole, stage, save_seconds=1e9).code == 0

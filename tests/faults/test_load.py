@@ -58,7 +58,7 @@ def flat(lab: Path, cycles: int) -> None:
 
 
 def test_many_cycles_leave_memory_files_and_disk_flat(cartpole: Callable[..., Path]) -> None:
-    flat(cartpole(), 60)
+    flat(cartpole(), 30)
 
 
 @pytest.mark.faults_full
