@@ -328,10 +328,10 @@ def test_nothing_of_a_project_is_unpickled_or_executed(pong_copy: Path) -> None:
     shutil.rmtree(pong_copy / "runs")
     tiny = ["--preset", "tiny", "--device", "cpu", "--overwrite"]
     commands = [
-        ["train-dqn", *tiny, "--env-steps", "100"],
+        ["train-dqn", *tiny, "--env-steps", "100", "--eval-games", "1"],
         ["collect", *tiny, "--records", "100"],
         ["train-model", *tiny, "--gradient-steps", "5"],
-        ["learn-corr", *tiny, "--gradient-steps", "2"],
+        ["learn-corr", *tiny, "--gradient-steps", "2", "--eval-games", "0"],
         ["evaluate", *tiny, "--games", "1"],
         ["finetune", *tiny, "--env-steps", "100"],
         ["report"],
