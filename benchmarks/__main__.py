@@ -13,7 +13,7 @@ from rich.table import Table
 
 from corrtool.runtime import configure_process, describe_machine, resolve_device
 
-ROWS = ("collect",)
+ROWS = ("collect", "sampling", "train_dqn", "learn_corr", "evaluate", "startup", "memory")
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("rows", nargs="*", help=f"which rows, all by default: {', '.join(ROWS)}")
@@ -24,6 +24,12 @@ unknown = set(chosen.rows) - set(ROWS)
 if unknown:
     parser.error(f"there is no row {', '.join(sorted(unknown))}; choose of {', '.join(ROWS)}")
 
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 device = resolve_device("cpu")
 configure_process(device, 0, "image")
 table = Table("work", "beside", "ours", "theirs", "unit", "ratio", "goal")
@@ -31,7 +37,9 @@ measured = []
 for name in chosen.rows or ROWS:
     for row in import_module(f"benchmarks.{name}").measure(chosen.rounds):
         measured.append(row.to_json())
-        spreads = [f"{statistics.median(v):,.0f} ({min(v):,.0f}–{max(v):,.0f})" for v in (row.ours, row.theirs)]
+        spreads = [
+            f"{number(statistics.median(v))} ({number(min(v))}–{number(max(v))})" for v in (row.ours, row.theirs)
+        ]
         table.add_row(row.work, row.peer, *spreads, row.unit, f"{row.ratio:.2f}", f"{row.goal:g}")
 Console().print(table)
 if chosen.json:

@@ -53,7 +53,7 @@ def measure(rounds: int) -> list[Row]:
         lanes.close()
         return speed
 
-    mine, bare = alternate(ours, theirs, rounds)
+    mine, bare = alternate(ours, theirs, rounds=rounds)
     return [
         Row(f"collect Pong at random, {settings.records:,} records", "bare AtariVectorEnv", "steps/s", mine, bare, 0.9),
         Row("records in a megabyte of disk", "float32 (s, s') pairs", "records/MB",

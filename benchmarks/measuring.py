@@ -17,7 +17,8 @@ class Row:
         peer: what stands beside it.
         unit: of ``ours`` and ``theirs``, such as ``"records/s"``.
         ours, theirs: one value per round.
-        goal: what the ratio of the medians should reach.
+        goal: what the ratio should reach.
+        less_is_better: for sizes and seconds.
     """
 
     work: str
@@ -26,11 +27,13 @@ class Row:
     ours: list[float]
     theirs: list[float]
     goal: float
+    less_is_better: bool = False
 
     @property
     def ratio(self) -> float:
-        """Median of ours by median of theirs."""
-        return statistics.median(self.ours) / statistics.median(self.theirs)
+        """How many times as good ours is: median by median."""
+        ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
+        return theirs / ours if self.less_is_better else ours / theirs
 
     def to_json(self) -> dict[str, object]:
         """As a JSON object."""
@@ -44,7 +47,7 @@ def per_second(count: int, work: Callable[[], object]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> tuple[list[float], list[float]]:
-    """Measures both in turn, ``rounds`` times after one round that does not count."""
-    pairs = [(ours(), theirs()) for _ in range(rounds + 1)][1:]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def alternate(*sides: Callable[[], float], rounds: int) -> list[list[float]]:
+    """Measures all sides in turn, ``rounds`` times after one round that does not count; gives each side's values."""
+    turns = [[side() for side in sides] for _ in range(rounds + 1)][1:]
+    return [list(values) for values in zip(*turns, strict=True)]

@@ -7,42 +7,17 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from corrtool import __version__
-from corrtool.cli import (
-    collect,
-    doctor,
-    evaluate,
-    finetune,
-    init,
-    learn_corr,
-    quickstart,
-    report,
-    reproduce,
-    status,
-    train_dqn,
-    train_model,
-    verify,
-)
+from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import CorrtoolError, UntrustedImportError, UsageError, check_encoding
 from corrtool.signals import end_at_once_on_signals
-
-app = typer.Typer(
-    name="corrtool",
-    help=(
-        "Learn the state correspondence between two reinforcement-learning tasks, and move an agent's knowledge across it.\n\n"
-        "The usual order: init, train-dqn, collect, train-model, learn-corr, evaluate, finetune."
-    ),
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 
 _debug = False
 
@@ -53,7 +28,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: bool = typer.Option(
         False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
@@ -66,22 +40,37 @@ def _options(
     _debug = debug
 
 
-for _module in (
-    init,
-    quickstart,
-    train_dqn,
-    collect,
-    train_model,
-    learn_corr,
-    evaluate,
-    finetune,
-    report,
-    reproduce,
-    status,
-    verify,
-    doctor,
-):
-    _module.add(app)
+def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
+    """The command line with the subcommands among ``words``; of the others it only knows that they are there.
+
+    Hundreds of options take longer to describe than everything else that ``--help`` and completion do.
+    """
+    app = typer.Typer(
+        name="corrtool",
+        help=(
+            "Learn the state correspondence between two reinforcement-learning tasks, and move an agent's knowledge across it.\n\n"
+            "The usual order: init, train-dqn, collect, train-model, learn-corr, evaluate, finetune."
+        ),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name, summary in SUMMARIES.items():
+        if name in words:
+            import_module(f"corrtool.cli.{name.replace('-', '_')}").add(app)
+        else:
+            app.command(name, help=summary)(_not_asked_for)
+    return app
+
+
+def _not_asked_for() -> None:
+    """Stands for a subcommand whose name is no word of the command line."""
+
+
+def _words_to_complete() -> list[str]:
+    """What stands on the command line that a shell wants completed."""
+    return [word for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS") for word in os.environ.get(name, "").split()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -111,7 +100,9 @@ def run(arguments: Sequence[str]) -> int:
         for argument in arguments:
             check_encoding(argument)
         _check_current_directory()
-        code = app(args=list(arguments), prog_name="corrtool", standalone_mode=False)
+        code = build_app([*arguments, *_words_to_complete()])(
+            args=list(arguments), prog_name="corrtool", standalone_mode=False
+        )
         if code == 130:
             print(
                 "corrtool: interrupted; what had finished is kept, run the same command again to go on", file=sys.stderr

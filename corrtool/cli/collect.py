@@ -12,12 +12,10 @@ from corrtool.config import CollectSettings
 if TYPE_CHECKING:
     from corrtool.stages.context import StageContext
 
-HELP = "Play a task, by default the target at random, and write a replay memory."
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    add_stage(app, CollectSettings, HELP, _work, lines, [])
+    add_stage(app, CollectSettings, _work, lines, [])
 
 
 def _work(context: StageContext, settings: CollectSettings, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from corrtool.cli.options import JsonFlag, project_option
-
-HELP = "Try what the stages rely on: packages, devices, Atari games, videos, disk, locks and renames; exit 1 if something fails."
+from corrtool.cli.summaries import SUMMARIES
 
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("doctor", help=HELP)(doctor)
+    app.command("doctor", help=SUMMARIES["doctor"])(doctor)
 
 
 def doctor(

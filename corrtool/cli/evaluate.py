@@ -14,15 +14,13 @@ from corrtool.config import EvaluateSettings
 if TYPE_CHECKING:
     from corrtool.stages.context import StageContext
 
-HELP = "Play fresh games, by default of the target with the newest correspondence, and report every return."
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     video = extra(
         "video", Path | None, None, "File for a video of one more game, .mp4 or .gif; replaced if it is there."
     )
-    add_stage(app, EvaluateSettings, HELP, _work, lines, [*player_options(), video])
+    add_stage(app, EvaluateSettings, _work, lines, [*player_options(), video])
 
 
 def player_options() -> list[Any]:

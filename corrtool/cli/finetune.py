@@ -15,13 +15,11 @@ from corrtool.config import FinetuneSettings
 if TYPE_CHECKING:
     from corrtool.stages.context import StageContext
 
-HELP = "Go on learning on the target task by DQN, with the correspondence held fixed."
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     scratch = extra("from_scratch", bool, False, "Start from new weights, without a correspondence.")
-    add_stage(app, FinetuneSettings, HELP, _work, lines, [*player_options(), scratch])
+    add_stage(app, FinetuneSettings, _work, lines, [*player_options(), scratch])
 
 
 def _work(context: StageContext, settings: FinetuneSettings, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -10,16 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from corrtool.cli.options import named_directory
+from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import UsageError
-
-HELP = "Make a project directory with a source and a target task."
 
 _PANEL = "Preprocessing of both tasks (Atari games get the values of the DQN papers)"
 
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("init", help=HELP)(init)
+    app.command("init", help=SUMMARIES["init"])(init)
 
 
 def _preprocessing(help: str, minimum: float | None = None, maximum: float | None = None) -> Any:

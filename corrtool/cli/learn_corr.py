@@ -13,11 +13,6 @@ from corrtool.config import LearnCorrSettings
 if TYPE_CHECKING:
     from corrtool.stages.context import StageContext
 
-HELP = (
-    "Learn the correspondence function (eq. 8-13), with play tests along the way. "
-    "GAN is --lambda-cyc 0 --lambda-q 0 --lambda-m 0; CycleGAN is --lambda-cyc 10 --lambda-q 0 --lambda-m 0 --cycle-loss printed."
-)
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
@@ -27,7 +22,7 @@ def add(app: typer.Typer) -> None:
         extra("source_memory", str | None, None, "Memory of the source task; otherwise the newest."),
         extra("target_memory", str | None, None, "Memory of the target task; otherwise the newest."),
     ]
-    add_stage(app, LearnCorrSettings, HELP, _work, lines, extras)
+    add_stage(app, LearnCorrSettings, _work, lines, extras)
 
 
 def _work(context: StageContext, settings: LearnCorrSettings, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,16 @@ import typer
 
 from corrtool.cli.options import JsonFlag, QuietFlag, named_directory
 from corrtool.cli.stages import in_another_directory, stage_lines
+from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings import load_preset
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-HELP = "Learn how Pong rotated by 90° corresponds to Pong, and let an agent of Pong play it: within ten minutes on two cores."
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("quickstart", help=HELP)(quickstart)
+    app.command("quickstart", help=SUMMARIES["quickstart"])(quickstart)
 
 
 def quickstart(

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer.main
 
-from corrtool.cli import app
+from corrtool.cli import build_app
 
 _HEAD = """# Command reference
 
@@ -46,7 +46,7 @@ Errors are one line on stderr that says what happened and what to do; `corrtool 
 
 def reference() -> str:
     """The whole reference as Markdown."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(build_app())
     parts = [_HEAD]
     for name, subcommand in command.commands.items():
         arguments = [p for p in subcommand.params if p.param_type_name == "argument"]

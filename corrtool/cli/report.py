@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from corrtool.cli.options import JsonFlag, ProjectOption
+from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import UsageError
-
-HELP = "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG and one HTML page."
 
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("report", help=HELP)(report)
+    app.command("report", help=SUMMARIES["report"])(report)
 
 
 def report(

@@ -9,14 +9,13 @@ import typer
 
 from corrtool.cli.options import JsonFlag, QuietFlag, project_option
 from corrtool.cli.stages import in_another_directory, stage_lines
+from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings import load_preset
-
-HELP = "Run one of the paper's experiments: every cell of it that is not finished yet, then draw the report."
 
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("reproduce", help=HELP)(reproduce)
+    app.command("reproduce", help=SUMMARIES["reproduce"])(reproduce)
 
 
 def reproduce(

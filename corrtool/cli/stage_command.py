@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from corrtool.cli.options import Common, check_variables, common_parameters, setting_parameters, with_parameters
+from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ Lines = Callable[[dict[str, Any]], list[str]]
 def add_stage(
     app: typer.Typer,
     settings_class: type[Settings],
-    help: str,
     work: Work,
     lines: Lines,
     extras: list[inspect.Parameter],
@@ -55,7 +55,8 @@ def add_stage(
             context.console.say("the preset tiny is for trying things out: nothing learns at this size")
 
     parameters = [*setting_parameters(settings_class), *extras, *common_parameters(stage)]
-    app.command(stage, help=help)(with_parameters(parameters, body, stage, help))
+    summary = SUMMARIES[stage]
+    app.command(stage, help=summary)(with_parameters(parameters, body, stage, summary))
 
 
 def prepare(

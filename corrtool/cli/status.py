@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corrtool.cli.options import JsonFlag, ProjectOption
+from corrtool.cli.summaries import SUMMARIES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-HELP = "List every artifact of the project: kind, name, size, parents, settings, and whether it is whole."
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("status", help=HELP)(status)
+    app.command("status", help=SUMMARIES["status"])(status)
 
 
 def status(

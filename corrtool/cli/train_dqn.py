@@ -12,12 +12,10 @@ from corrtool.config import TrainDqnSettings
 if TYPE_CHECKING:
     from corrtool.stages.context import StageContext
 
-HELP = "Learn a Q-function by DQN (Algorithm 2), by default of the source task; keep the newest records as its memory."
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    add_stage(app, TrainDqnSettings, HELP, _work, lines, [])
+    add_stage(app, TrainDqnSettings, _work, lines, [])
 
 
 def _work(context: StageContext, settings: TrainDqnSettings, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,11 @@ from corrtool.config import TrainModelSettings
 if TYPE_CHECKING:
     from corrtool.stages.context import StageContext
 
-HELP = "Learn the environment model F of the source task from a memory (appendix 6.1)."
-
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     extras = [extra("memory", str | None, None, "Memory of the source task to learn from; otherwise the newest.")]
-    add_stage(app, TrainModelSettings, HELP, _work, lines, extras)
+    add_stage(app, TrainModelSettings, _work, lines, extras)
 
 
 def _work(context: StageContext, settings: TrainModelSettings, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from corrtool.cli.options import JsonFlag, ProjectOption
-
-HELP = "Check every byte of every artifact; exit 3 and name each damaged file if there is one."
+from corrtool.cli.summaries import SUMMARIES
 
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("verify", help=HELP)(verify)
+    app.command("verify", help=SUMMARIES["verify"])(verify)
 
 
 def verify(

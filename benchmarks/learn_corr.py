@@ -1,0 +1,138 @@
+"""A step of ``learn-corr`` (resnet, batch 1) beside the same step written down plainly; and what zero λ's save."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.measuring import Row, alternate, per_second
+from corrtool.config import LearnCorrSettings, TrainModelSettings
+from corrtool.correspondence import Correspondence, ScaledModel, freeze
+from corrtool.correspondence_learning import CorrespondenceLearner
+from corrtool.networks.discriminators import build_discriminator
+from corrtool.networks.q_function import build_q_function
+from corrtool.networks.saved import build_model, describe_model
+from corrtool.states import StateScaling, StateSpec
+
+SPEC, ACTIONS, STEPS = StateSpec("image", (1, 84, 84), 4), 6, 30
+CPU = torch.device("cpu")
+SETTINGS = LearnCorrSettings(generator="resnet", cycle_loss="printed", pool_size=0)
+GENERATOR = {
+    "kind": "resnet", "filters": SETTINGS.filters, "blocks": SETTINGS.blocks, "norm": SETTINGS.norm, "skips": SETTINGS.skips,
+    "framewise": SETTINGS.framewise, "angle_init": 0.0,
+}  # fmt: skip
+
+
+def networks() -> tuple[Correspondence, nn.Module, ScaledModel]:
+    """G_S and G_T, a Q_S and an F of the default sizes."""
+    torch.manual_seed(0)
+    model = TrainModelSettings()
+    described = describe_model(
+        SPEC, ACTIONS, architecture="resnet", filters=model.filters, blocks=model.blocks, action_block=model.action_block,
+        norm=model.norm, prediction=model.prediction, skips=model.skips,
+    )  # fmt: skip
+    f = build_model(described, StateScaling(SPEC))
+    freeze(f)
+    q = freeze(build_q_function(SPEC, ACTIONS, "small"))
+    return Correspondence(StateScaling(SPEC), StateScaling(SPEC), GENERATOR), q, f
+
+
+def batches() -> itertools.cycle[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Raw states of both tasks with actions and next states: (1, 4, 84, 84); s and s' share three frames."""
+    random = np.random.default_rng(0)
+
+    def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        source, target = (torch.from_numpy(random.integers(0, 255, (1, 5, 84, 84), np.uint8)) for _ in range(2))
+        return source[:, :4], target[:, :4], torch.tensor([int(random.integers(ACTIONS))]), target[:, 1:]
+
+    return itertools.cycle([batch() for _ in range(8)])
+
+
+def learner(lambdas: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> CorrespondenceLearner:
+    settings = LearnCorrSettings(
+        **(SETTINGS.to_json() | dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True)))
+    )
+    correspondence, q, f = networks()
+    return CorrespondenceLearner(correspondence, q, f, settings, 10**6, np.random.default_rng(0), CPU)
+
+
+def steps_per_second(step: Callable[..., Any]) -> float:
+    data = batches()
+    step(*next(data))
+
+    def work() -> None:
+        for _ in range(STEPS):
+            step(*next(data))
+
+    return per_second(STEPS, work)
+
+
+def plain() -> Callable[..., Any]:
+    """Equations (8) to (12) one after another, eager, in float32, each network called once for each thing it is needed for."""
+    c, q, f = networks()
+    g_t, g_s = c.target_to_source, c.source_to_target
+    d_s, d_t = (build_discriminator(SPEC, SETTINGS.discriminator_filters, SETTINGS.norm) for _ in range(2))
+    generators = torch.optim.Adam([*g_t.parameters(), *g_s.parameters()], SETTINGS.learning_rate, (0.5, 0.999))
+    discriminators = torch.optim.Adam([*d_s.parameters(), *d_t.parameters()], SETTINGS.learning_rate, (0.5, 0.999))
+
+    def ones(scores: Tensor) -> Tensor:
+        return (scores - 1).square().mean()
+
+    def step(raw_source: Tensor, raw_target: Tensor, actions: Tensor, raw_next: Tensor) -> None:
+        source, target, following = (raw.float() / 127.5 - 1 for raw in (raw_source, raw_target, raw_next))
+        to_source, to_target = g_t(target), g_s(source)
+        back = g_t(to_target)
+        loss = ones(d_s(to_source)) + ones(d_t(to_target))
+        loss = loss + F.l1_loss(back, source) + F.l1_loss(g_s(to_source), target)
+        loss = (
+            loss + F.l1_loss(q((back + 1) / 2), q((source + 1) / 2)) + F.l1_loss(f(to_source, actions), g_t(following))
+        )
+        generators.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        generators.step()
+        wrong = sum(ones(d(real)) + d(made.detach()).square().mean() for d, real, made in
+                    ((d_s, source, to_source), (d_t, target, to_target)))  # fmt: skip
+        discriminators.zero_grad()
+        (0.5 * wrong).backward()
+        discriminators.step()
+
+    return step
+
+
+ZEROS = {"(1,1,0)": (1.0, 1.0, 0.0), "(1,0,0)": (1.0, 0.0, 0.0), "(0,1,0)": (0.0, 1.0, 0.0), "(0,0,0)": (0.0, 0.0, 0.0)}
+
+
+def measure(rounds: int) -> list[Row]:
+    """Steps a second."""
+    ours, theirs = alternate(
+        lambda: steps_per_second(learner().update), lambda: steps_per_second(plain()), rounds=rounds
+    )
+    rows = [Row("learn-corr, resnet, (1,1,1), batch 1", "plain eager float32 step", "steps/s", ours, theirs, 1.6)]
+    everything, *some = alternate(
+        *(
+            lambda weights=lambdas: steps_per_second(learner(weights).update)
+            for lambdas in ((1.0, 1.0, 1.0), *ZEROS.values())
+        ),
+        rounds=rounds,
+    )
+    for (name, lambdas), speeds in zip(ZEROS.items(), some, strict=True):
+        dropped = operations() / operations(lambdas)
+        rows.append(
+            Row(f"learn-corr, λ = {name}", "λ = (1,1,1)", "steps/s", speeds, everything, round(0.9 * dropped, 2))
+        )
+    return rows
+
+
+def operations(lambdas: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> int:
+    """Floating point operations of a step's convolutions and matrix products."""
+    one = learner(lambdas)
+    with FlopCounterMode(display=False) as counter:
+        one.update(*next(batches()))
+    return counter.get_total_flops()

@@ -1,0 +1,88 @@
+"""Sampling mini-batches of 32 transitions of 4×84×84 from a full replay memory, beside other replay buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from benchmarks.measuring import Row, alternate, per_second
+from corrtool.memory import ReplayMemory
+from corrtool.states import StateSpec
+from corrtool.tasks import LaneStep
+
+RECORDS, BATCH, BATCHES, LANES = 10_000, 32, 300, 8
+SHAPE = (4, 84, 84)
+
+
+def measure(rounds: int) -> list[Row]:
+    """Batches a second, states and next states as uint8, ready for the network."""
+    peers = {"torchrl LazyMemmapStorage": torchrl(), "stable-baselines3 ReplayBuffer": stable_baselines3()}
+    sides = [ours(), *peers.values()]
+    values = alternate(*(lambda s=side: per_second(BATCHES, s) for side in sides), rounds=rounds)
+    work = f"{BATCH} transitions of 4×84×84 of {RECORDS:,}"
+    return [
+        Row(work, peer, "batches/s", values[0], theirs, 3.0) for peer, theirs in zip(peers, values[1:], strict=True)
+    ]
+
+
+def ours() -> Callable[[], None]:
+    random = np.random.default_rng(0)
+    memory = ReplayMemory(StateSpec("image", (1, 84, 84), 4), LANES, RECORDS // LANES, torch.device("cpu"))
+    memory.open_slot(random.integers(0, 255, (LANES, 1, 84, 84), np.uint8))
+    for slot in range(1, RECORDS // LANES):
+        ends = np.full(LANES, slot % 800 == 0)
+        step = LaneStep(
+            frames=random.integers(0, 255, (LANES, 1, 84, 84), np.uint8),
+            rewards=np.zeros(LANES, np.float32),
+            terminated=ends,
+            truncated=np.zeros(LANES, bool),
+            valid=np.full(LANES, slot % 800 != 1),
+            episode_steps=np.full(LANES, slot % 800 if slot % 800 else 0, np.int64),
+        )
+        memory.record(random.integers(0, 6, LANES), step)
+
+    def work() -> None:
+        for _ in range(BATCHES):
+            memory.sample(BATCH, random, n_step=1, gamma=0.99, clip_rewards=True)
+
+    return work
+
+
+def stable_baselines3() -> Callable[[], None]:
+    from stable_baselines3.common.buffers import ReplayBuffer
+
+    box, actions = gymnasium.spaces.Box(0, 255, SHAPE, np.uint8), gymnasium.spaces.Discrete(6)
+    buffer = ReplayBuffer(RECORDS, box, actions, device="cpu", n_envs=1)
+    random = np.random.default_rng(0)
+    states = random.integers(0, 255, (64, *SHAPE), np.uint8)
+    for record in range(RECORDS):
+        pair = states[record % 64], states[(record + 1) % 64]
+        buffer.add(*pair, np.zeros(1, np.int64), np.zeros(1, np.float32), np.zeros(1), [{}])
+
+    def work() -> None:
+        for _ in range(BATCHES):
+            buffer.sample(BATCH)
+
+    return work
+
+
+def torchrl() -> Callable[[], None]:
+    from tensordict import TensorDict
+    from torchrl.data import LazyMemmapStorage, TensorDictReplayBuffer
+
+    buffer: Any = TensorDictReplayBuffer(storage=LazyMemmapStorage(RECORDS), batch_size=BATCH)
+    for _ in range(RECORDS // 500):
+        states = torch.randint(0, 255, (500, *SHAPE), dtype=torch.uint8)
+        more = {"action": torch.zeros(500, dtype=torch.int64), ("next", "reward"): torch.zeros(500)}
+        ends = {("next", "terminated"): torch.zeros(500, dtype=torch.bool)}
+        buffer.extend(TensorDict({"observation": states, ("next", "observation"): states, **more, **ends}, [500]))
+
+    def work() -> None:
+        for _ in range(BATCHES):
+            buffer.sample()
+
+    return work
