@@ -22,6 +22,7 @@ from corrtool.losses import (
 )
 from corrtool.memory import ReplayMemory
 from corrtool.networks.discriminators import build_discriminator
+from corrtool.networks.generators import translate_together
 from corrtool.networks.layers import AffineLayer, RotationLayer
 from corrtool.project.checkpoints import load_optimizer_state
 from corrtool.states import StateScaling
@@ -145,7 +146,7 @@ class CorrespondenceLearner:
         Args:
             raw_source: s_S, (B, *state_shape) from M_S.
             raw_target, target_actions, raw_next_target: s_{T,t}, a_{T,t} and s_{T,t+1} from M_T; the last is only read
-                when λ_M > 0.
+                when λ_M > 0, and all its frames but the newest are those of s_{T,t}.
 
         Returns:
             Each loss term that was computed, unweighted, detached, still on the device.
@@ -164,12 +165,8 @@ class CorrespondenceLearner:
         self._discriminators.requires_grad_(True)
         pooled_source = self._source_pool.exchange(generated_source.detach(), self._random)
         pooled_target = self._target_pool.exchange(generated_target.detach(), self._random)
-        terms["source_discriminator"] = discriminator_loss(
-            self.source_discriminator(source), self.source_discriminator(pooled_source), s.gan_loss
-        )
-        terms["target_discriminator"] = discriminator_loss(
-            self.target_discriminator(target), self.target_discriminator(pooled_target), s.gan_loss
-        )
+        terms["source_discriminator"] = self._real_and_generated(self.source_discriminator, source, pooled_source)
+        terms["target_discriminator"] = self._real_and_generated(self.target_discriminator, target, pooled_target)
         _step(self._discriminator_optimizer, terms["source_discriminator"] + terms["target_discriminator"])
         self.gradient_steps += 1
         return {name: term.detach() for name, term in terms.items()}
@@ -187,15 +184,20 @@ class CorrespondenceLearner:
         A λ of 0 costs nothing: neither the term nor a forward pass that only it needs is computed.
         """
         s, c = self.settings, self.correspondence
-        generated_source = c.target_to_source(target)
+        next_target = None
+        if s.lambda_m > 0:
+            assert raw_next_target is not None
+            next_target = c.target_scaling.raw_to_model(raw_next_target)
         generated_target = c.source_to_target(source)
+        generated_source, translated_next, reconstructed_source = self._to_source(
+            target, next_target, generated_target if s.lambda_cyc > 0 or s.lambda_q > 0 else None
+        )
         terms = {
             "gan": adversarial_loss(self.source_discriminator(generated_source), s.gan_loss)
             + adversarial_loss(self.target_discriminator(generated_target), s.gan_loss)
         }
-        if s.lambda_cyc > 0 or s.lambda_q > 0:
-            reconstructed_source = c.target_to_source(generated_target)
         if s.lambda_cyc > 0:
+            assert reconstructed_source is not None
             reconstructed_target = c.source_to_target(generated_source)
             weights: list[Tensor | float] = [1.0, 1.0]
             if self._usual is not None:
@@ -205,14 +207,13 @@ class CorrespondenceLearner:
                 reconstructed_target, target, weights[1]
             )
         if s.lambda_q > 0:
-            assert self._source_q is not None
+            assert self._source_q is not None and reconstructed_source is not None
             with torch.no_grad():
                 q_values = self._source_q(c.source_scaling.raw_to_q(raw_source))
             terms["q"] = q_loss(self._source_q(c.source_scaling.model_to_q(reconstructed_source)), q_values)
         if s.lambda_m > 0:
-            assert self._model is not None and raw_next_target is not None
+            assert self._model is not None and translated_next is not None
             predicted_next = self._model(generated_source, actions)
-            translated_next = c.target_to_source(c.target_scaling.raw_to_model(raw_next_target))
             if s.model_loss == "relative":
                 frames_of = c.source_scaling.spec.frames_of
                 newest = [frames_of(states)[:, -1] for states in (predicted_next, generated_source, translated_next)]
@@ -220,6 +221,24 @@ class CorrespondenceLearner:
             else:
                 terms["model"] = model_loss(predicted_next, translated_next)
         return terms, generated_source, generated_target
+
+    def _to_source(
+        self, target: Tensor, next_target: Tensor | None, generated_target: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """G_T of each, at once where no BatchNorm would mix real and generated states."""
+        generator = self.correspondence.target_to_source
+        if self.settings.norm == "batch":
+            following, back = (None if batch is None else generator(batch) for batch in (next_target, generated_target))
+            return generator(target), following, back
+        return translate_together(generator, target, next_target, generated_target)
+
+    def _real_and_generated(self, discriminator: nn.Module, real: Tensor, generated: Tensor) -> Tensor:
+        """The discriminator's loss, eq. (8), on detached generated states; at once where no BatchNorm would mix them."""
+        if self.settings.norm == "batch":
+            scores = discriminator(real), discriminator(generated)
+        else:
+            scores = discriminator(torch.cat([real, generated])).split([len(real), len(generated)])
+        return discriminator_loss(*scores, self.settings.gan_loss)
 
     def _set_learning_rate(self) -> None:
         share = learning_rate_share(self.gradient_steps, self._total, self.settings.constant_share)

@@ -63,12 +63,47 @@ class FramewiseGenerator(nn.Module):
     def __init__(self, frame_generator: nn.Module, from_spec: StateSpec, to_spec: StateSpec) -> None:
         super().__init__()
         self.frame_generator = frame_generator
-        self._from_spec, self._to_spec = from_spec, to_spec
+        self.from_spec, self.to_spec = from_spec, to_spec
 
     def forward(self, states: Tensor) -> Tensor:
-        frames = self._from_spec.frames_of(states)
-        translated: Tensor = self.frame_generator(frames.flatten(0, 1))
-        return self._to_spec.stack_frames(translated.reshape(*frames.shape[:2], *translated.shape[1:]))
+        (translated,) = self.sequences([self.from_spec.frames_of(states)])
+        return self.to_spec.stack_frames(translated)
+
+    def sequences(self, frames: list[Tensor]) -> list[Tensor]:
+        """Frames (B, n, *frame_shape), any B and n in each of the list, → their translations, all in one pass."""
+        translated = self.frame_generator(torch.cat([sequence.flatten(0, 1) for sequence in frames]))
+        parts = translated.split([sequence.shape[0] * sequence.shape[1] for sequence in frames])
+        return [
+            part.unflatten(0, (sequence.shape[0], sequence.shape[1]))
+            for part, sequence in zip(parts, frames, strict=True)
+        ]
+
+
+def translate_together(
+    generator: nn.Module, states: Tensor, next_states: Tensor | None = None, others: Tensor | None = None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """G(s_t), G(s_{t+1}) and G of other states in one pass through the network; (B, C, H, W) each, None where not given.
+
+    ``next_states`` follow ``states``: all their frames but the newest are in ``states`` too, so that a framewise generator has K + 1
+    pictures to translate, not 2K. Equal to separate passes but for the order of sums, except where a BatchNorm looks at all of a
+    batch.
+    """
+    batches = [states] + [batch for batch in (next_states, others) if batch is not None]
+    if isinstance(generator, FramewiseGenerator):
+        translated = generator.sequences(
+            [
+                generator.from_spec.frames_of(batch)[:, -1:]
+                if batch is next_states
+                else generator.from_spec.frames_of(batch)
+                for batch in batches
+            ]
+        )
+        if next_states is not None:
+            translated[1] = torch.cat([translated[0][:, 1:], translated[1]], dim=1)
+        results = [generator.to_spec.stack_frames(frames) for frames in translated]
+    else:
+        results = list(generator(torch.cat(batches)).split([len(batch) for batch in batches]))
+    return results[0], results[1] if next_states is not None else None, results[-1] if others is not None else None
 
 
 class ResnetRotationGenerator(nn.Module):
