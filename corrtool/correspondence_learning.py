@@ -1,4 +1,4 @@
-"""One step of learning the correspondence: eq. (8)–(12) put together."""
+"""Learning the correspondence step by step: the objectives of eq. (8)–(12), their optimizers, and the pools of generated states."""
 
 from __future__ import annotations
 
@@ -8,26 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from corrtool.compute import Precision, begin_step, compile_module, computing_type
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, ScaledModel
-from corrtool.losses import (
-    adversarial_loss,
-    correspondence_loss,
-    cycle_loss,
-    discriminator_loss,
-    model_loss,
-    q_loss,
-    relative_model_loss,
-    surprise_weights,
-)
 from corrtool.memory import ReplayMemory
 from corrtool.networks.discriminators import build_discriminator
-from corrtool.networks.generators import translate_together
 from corrtool.networks.layers import AffineLayer, RotationLayer
+from corrtool.objectives import DiscriminatorObjective, GeneratorObjective, Usual
 from corrtool.project.checkpoints import load_optimizer_state
+from corrtool.ranks import ONE_PROCESS, Ranks
 from corrtool.states import StateScaling
 
-Usual = tuple[Tensor, Tensor]  # mean and standard deviation of each element of a task's states, in the model range
 LEAST_DEVIATION = 0.02
 
 
@@ -104,6 +95,7 @@ class CorrespondenceLearner:
         environment_model: F; may be None when λ_M is 0.
         total_steps: gradient steps over which the learning rate falls.
         usual: for the surprise cycle loss, mean and deviation of each element of a source and of a target state, model range.
+        ranks: the processes that share each mini-batch.
     """
 
     def __init__(
@@ -116,15 +108,16 @@ class CorrespondenceLearner:
         random: np.random.Generator,
         device: torch.device,
         usual: tuple[Usual, Usual] | None = None,
+        ranks: Ranks = ONE_PROCESS,
     ) -> None:
-        self._usual = usual
         self.settings, self._total, self._random, self._device = settings, total_steps, random, device
+        self._ranks = ranks
         self.correspondence = correspondence.to(device).train()
-        self._source_q, self._model = source_q, environment_model
         filters, norm = settings.discriminator_filters, settings.norm
         self.source_discriminator = build_discriminator(correspondence.source_scaling.spec, filters, norm).to(device)
         self.target_discriminator = build_discriminator(correspondence.target_scaling.spec, filters, norm).to(device)
         self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
+        self._make_objectives(source_q, environment_model, usual)
         rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
         layers = [m for m in correspondence.modules() if isinstance(m, RotationLayer | AffineLayer)]
         spatial = [p for layer in layers for p in layer.parameters()]
@@ -152,93 +145,42 @@ class CorrespondenceLearner:
             Each loss term that was computed, unweighted, detached, still on the device.
         """
         self._set_learning_rate()
-        source = self.correspondence.source_scaling.raw_to_model(raw_source)
-        target = self.correspondence.target_scaling.raw_to_model(raw_target)
+        begin_step(self.settings.compile, self._device)
         self._discriminators.requires_grad_(False)
-        terms, generated_source, generated_target = self._generator_terms(
-            source, target, raw_source, target_actions, raw_next_target
+        loss, terms, generated_source, generated_target = self._generator_objective(
+            raw_source, raw_target, target_actions, raw_next_target
         )
-        s = self.settings
-        loss = correspondence_loss(terms, lambda_cyc=s.lambda_cyc, lambda_q=s.lambda_q, lambda_m=s.lambda_m)
         _step(self._generator_optimizer, loss)
 
         self._discriminators.requires_grad_(True)
-        pooled_source = self._source_pool.exchange(generated_source.detach(), self._random)
-        pooled_target = self._target_pool.exchange(generated_target.detach(), self._random)
-        terms["source_discriminator"] = self._real_and_generated(self.source_discriminator, source, pooled_source)
-        terms["target_discriminator"] = self._real_and_generated(self.target_discriminator, target, pooled_target)
-        _step(self._discriminator_optimizer, terms["source_discriminator"] + terms["target_discriminator"])
+        loss, more = self._discriminator_objective(
+            raw_source, raw_target, self._exchange(self._source_pool, generated_source),
+            self._exchange(self._target_pool, generated_target),
+        )  # fmt: skip
+        _step(self._discriminator_optimizer, loss)
         self.gradient_steps += 1
-        return {name: term.detach() for name, term in terms.items()}
+        return {name: term.detach() for name, term in (terms | more).items()}
 
-    def _generator_terms(
-        self,
-        source: Tensor,
-        target: Tensor,
-        raw_source: Tensor,
-        actions: Tensor,
-        raw_next_target: Tensor | None,
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """The terms of eq. (12) whose λ is not zero, and both batches of generated states.
+    def _make_objectives(
+        self, source_q: nn.Module | None, environment_model: ScaledModel | None, usual: tuple[Usual, Usual] | None
+    ) -> None:
+        settings, device = self.settings, self._device
+        precision = Precision(computing_type(settings.precision, device), device)
+        networks = self.correspondence, self.source_discriminator, self.target_discriminator
+        generators = GeneratorObjective(*networks, source_q, environment_model, settings, precision, usual)
+        discriminators = DiscriminatorObjective(*networks, settings, precision)
+        if settings.compile:
+            compile_module(generators, device)
+            compile_module(discriminators, device)
+        self._discriminators.requires_grad_(False)  # the generators' step leaves them alone
+        self._generator_objective = self._ranks.parallel(generators)
+        self._discriminators.requires_grad_(True)
+        self._discriminator_objective = self._ranks.parallel(discriminators)
 
-        A λ of 0 costs nothing: neither the term nor a forward pass that only it needs is computed.
-        """
-        s, c = self.settings, self.correspondence
-        next_target = None
-        if s.lambda_m > 0:
-            assert raw_next_target is not None
-            next_target = c.target_scaling.raw_to_model(raw_next_target)
-        generated_target = c.source_to_target(source)
-        generated_source, translated_next, reconstructed_source = self._to_source(
-            target, next_target, generated_target if s.lambda_cyc > 0 or s.lambda_q > 0 else None
-        )
-        terms = {
-            "gan": adversarial_loss(self.source_discriminator(generated_source), s.gan_loss)
-            + adversarial_loss(self.target_discriminator(generated_target), s.gan_loss)
-        }
-        if s.lambda_cyc > 0:
-            assert reconstructed_source is not None
-            reconstructed_target = c.source_to_target(generated_source)
-            weights: list[Tensor | float] = [1.0, 1.0]
-            if self._usual is not None:
-                pairs = zip((source, target), self._usual, strict=True)
-                weights = [surprise_weights(states, *usual) for states, usual in pairs]
-            terms["cycle"] = cycle_loss(reconstructed_source, source, weights[0]) + cycle_loss(
-                reconstructed_target, target, weights[1]
-            )
-        if s.lambda_q > 0:
-            assert self._source_q is not None and reconstructed_source is not None
-            with torch.no_grad():
-                q_values = self._source_q(c.source_scaling.raw_to_q(raw_source))
-            terms["q"] = q_loss(self._source_q(c.source_scaling.model_to_q(reconstructed_source)), q_values)
-        if s.lambda_m > 0:
-            assert self._model is not None and translated_next is not None
-            predicted_next = self._model(generated_source, actions)
-            if s.model_loss == "relative":
-                frames_of = c.source_scaling.spec.frames_of
-                newest = [frames_of(states)[:, -1] for states in (predicted_next, generated_source, translated_next)]
-                terms["model"] = relative_model_loss(*newest)
-            else:
-                terms["model"] = model_loss(predicted_next, translated_next)
-        return terms, generated_source, generated_target
-
-    def _to_source(
-        self, target: Tensor, next_target: Tensor | None, generated_target: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """G_T of each, at once where no BatchNorm would mix real and generated states."""
-        generator = self.correspondence.target_to_source
-        if self.settings.norm == "batch":
-            following, back = (None if batch is None else generator(batch) for batch in (next_target, generated_target))
-            return generator(target), following, back
-        return translate_together(generator, target, next_target, generated_target)
-
-    def _real_and_generated(self, discriminator: nn.Module, real: Tensor, generated: Tensor) -> Tensor:
-        """The discriminator's loss, eq. (8), on detached generated states; at once where no BatchNorm would mix them."""
-        if self.settings.norm == "batch":
-            scores = discriminator(real), discriminator(generated)
-        else:
-            scores = discriminator(torch.cat([real, generated])).split([len(real), len(generated)])
-        return discriminator_loss(*scores, self.settings.gan_loss)
+    def _exchange(self, pool: StatePool, generated: Tensor) -> Tensor:
+        """What a discriminator sees in place of this rank's ``generated`` states; all ranks draw and remember the same."""
+        exchanged: Tensor = self._ranks.share(pool.exchange(self._ranks.gather(generated.detach()), self._random))
+        return exchanged
 
     def _set_learning_rate(self) -> None:
         share = learning_rate_share(self.gradient_steps, self._total, self.settings.constant_share)

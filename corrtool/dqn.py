@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from corrtool.compute import Precision, begin_step, compile_module, computing_type
 from corrtool.config import DqnSettings
 from corrtool.losses import temporal_difference_loss, temporal_difference_target
 from corrtool.memory import TransitionBatch
@@ -48,6 +49,42 @@ def return_length(settings: DqnSettings, env_steps: int) -> int:
     return round(settings.n_step + share * (end - settings.n_step))
 
 
+class TemporalDifferenceObjective(nn.Module):
+    """Lines 9–16 of Algorithm 2: from a mini-batch to its loss. A module, so that torch.compile can take it whole."""
+
+    def __init__(
+        self, q_function: nn.Module, target: nn.Module, spec: StateSpec, settings: DqnSettings, precision: Precision
+    ) -> None:
+        super().__init__()
+        self.q_function, self.target = q_function, target
+        self._spec, self._settings, self._precision = spec, settings, precision
+
+    def forward(
+        self,
+        states: Tensor,
+        actions: Tensor,
+        returns: Tensor,
+        next_states: Tensor,
+        discounts: Tensor,
+        terminated: Tensor,
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """What :class:`TransitionBatch` holds → the loss, and the temporal difference of each transition (B,), detached."""
+        settings, compute = self._settings, self._precision
+        with torch.no_grad():
+            raw_next = raw_to_q(self._spec, next_states)
+            next_values = compute(self.target, raw_next)
+            if settings.double_q:
+                best = compute(self.q_function, raw_next).argmax(dim=1, keepdim=True)
+                next_best = next_values.gather(1, best).squeeze(1)
+            else:
+                next_best = next_values.max(dim=1).values
+            targets = temporal_difference_target(returns, terminated, next_best, discounts)
+        q_values = compute(self.q_function, raw_to_q(self._spec, states)).gather(1, actions[:, None]).squeeze(1)
+        loss = temporal_difference_loss(q_values, targets, settings.loss, weights)
+        return loss, (targets - q_values).detach()
+
+
 class DqnLearner:
     """The learning network, its target network, its average and the optimizer.
 
@@ -56,13 +93,18 @@ class DqnLearner:
             steadily than the weights of any one moment; the learning network itself where ``weight_average`` is 0.
     """
 
-    def __init__(self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings) -> None:
+    def __init__(self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings, device: torch.device) -> None:
+        q_function = q_function.to(device).train()
         if spec.kind == IMAGE:  # a quarter less time per update on a CPU
             q_function = q_function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.q_function = q_function
         self.target = copy.deepcopy(q_function).requires_grad_(False) if settings.target_network else q_function
         self.average = copy.deepcopy(q_function).requires_grad_(False) if settings.weight_average > 0 else q_function
-        self.settings, self._spec = settings, spec
+        self.settings, self._device = settings, device
+        precision = Precision(computing_type(settings.precision, device), device)
+        self._objective = TemporalDifferenceObjective(self.q_function, self.target, spec, settings, precision)
+        if settings.compile:
+            compile_module(self._objective, device)
         self.optimizer = _optimizer(q_function, settings)
         self.gradient_steps = 0
 
@@ -72,19 +114,12 @@ class DqnLearner:
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, env_steps)
-        with torch.no_grad():
-            next_states = raw_to_q(self._spec, batch.next_states)
-            next_values = self.target(next_states)
-            if settings.double_q:
-                best = self.q_function(next_states).argmax(dim=1, keepdim=True)
-                next_best = next_values.gather(1, best).squeeze(1)
-            else:
-                next_best = next_values.max(dim=1).values
-            targets = temporal_difference_target(batch.returns, batch.terminated, next_best, batch.discounts)
-        q_values = self.q_function(raw_to_q(self._spec, batch.states)).gather(1, batch.actions[:, None]).squeeze(1)
-        loss = temporal_difference_loss(q_values, targets, settings.loss, batch.weights)
+        begin_step(settings.compile, self._device)
+        loss, errors = self._objective(
+            batch.states, batch.actions, batch.returns, batch.next_states, batch.discounts, batch.terminated, batch.weights
+        )  # fmt: skip
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if settings.max_gradient_norm > 0:
             nn.utils.clip_grad_norm_(self.q_function.parameters(), settings.max_gradient_norm)
         self.optimizer.step()
@@ -95,7 +130,7 @@ class DqnLearner:
         self.gradient_steps += 1
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())
-        return loss.detach(), (targets - q_values).detach()
+        return loss.detach(), errors
 
     def player(self, env_steps: int) -> nn.Module:
         """The network that plays the training games after ``env_steps``: the learning one, whose mistakes are news, and in the greedy

@@ -41,10 +41,13 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
         raise UsageError(f"{called} is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(index or 0) >= count:
-            raise DeviceError(f"device {name} is not there: {count} CUDA devices found", f"choose another {called}")
-        torch.cuda.set_device(int(index or 0))
-        return torch.device("cuda", int(index or 0))
+        number = int(index or os.environ.get("LOCAL_RANK", "0"))  # torchrun's processes take a GPU each
+        if number >= count:
+            raise DeviceError(
+                f"device cuda:{number} is not there: {count} CUDA devices found", f"choose another {called}"
+            )
+        torch.cuda.set_device(number)
+        return torch.device("cuda", number)
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device mps is not there", f"choose another {called}")
     return torch.device(kind)

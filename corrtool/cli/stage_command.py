@@ -11,6 +11,7 @@ import typer
 
 from corrtool.cli.options import Common, check_variables, common_parameters, setting_parameters, with_parameters
 from corrtool.cli.summaries import SUMMARIES
+from corrtool.errors import UsageError
 from corrtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def add_stage(
         common = Common(**({"tensorboard": False, "keep_checkpoints": 1} | values))
         context, settings = prepare(common, settings_class, given, environment, chosen)
         result = work(context, settings, chosen)
+        if not context.ranks.first:
+            return
         context.console.result(result, _plan_lines(result) if result.get("dry_run") else lines(result))
         if not common.dry_run and _is_tiny(context.project, common.preset):
             context.console.say("the preset tiny is for trying things out: nothing learns at this size")
@@ -69,12 +72,16 @@ def prepare(
     """Opens the project, resolves settings and device. Usage errors come first, then the device, then inputs."""
     from corrtool.project.defaults import project_device, project_seed, resolve_settings
     from corrtool.project.directory import find_project
+    from corrtool.ranks import Ranks
     from corrtool.reporting.console import Console
     from corrtool.stages.context import StageContext
 
     check_variables()
     project = find_project(common.project)
     settings = resolve_settings(project, settings_class, common.preset, given, environment, options)
+    ranks = Ranks.of_torchrun()
+    if ranks.count > 1:
+        _check_torchrun(settings_class.stage, common.device)
     device = project_device(project, common.device)
     seed = project_seed(project, common.seed)
     if common.name is not None:
@@ -83,7 +90,7 @@ def prepare(
         check_name(common.name)
     context = StageContext(
         project=project,
-        console=Console(quiet=common.quiet, json=common.json),
+        console=Console(quiet=common.quiet or not ranks.first, json=common.json),
         device=device,
         seed=seed,
         name=common.name,
@@ -91,8 +98,17 @@ def prepare(
         dry_run=common.dry_run,
         tensorboard=common.tensorboard,
         keep_checkpoints=common.keep_checkpoints,
+        ranks=ranks,
     )
     return context, settings
+
+
+def _check_torchrun(stage: str, device: str | None) -> None:
+    """Raises :class:`UsageError` where several processes have nothing to share."""
+    if stage not in ("train-model", "learn-corr"):
+        raise UsageError(f"{stage} is for one process", "use torchrun with train-model and learn-corr only")
+    if device is not None and ":" in device:
+        raise UsageError(f"--device {device} is one device for all processes", "use --device cuda: each takes its own")
 
 
 def _is_tiny(project: Project, preset: str | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from corrtool.config.compute import compile_setting, precision_setting
 from corrtool.errors import UsageError
 from corrtool.settings import MOST_IN_A_BATCH, Settings, setting
 
@@ -89,6 +90,8 @@ class LearnCorrSettings(Settings):
     )
     eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000)
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+    precision: Literal["float32", "bf16", "auto"] = precision_setting()
+    compile: bool = compile_setting()
 
     def check(self) -> None:
         if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from corrtool.config.compute import compile_setting, precision_setting
 from corrtool.errors import UsageError
 from corrtool.settings import MOST_IN_A_BATCH, Settings, setting
 
@@ -47,6 +48,8 @@ class TrainModelSettings(Settings):
     epochs: int = setting(4, "passes over the training records; the paper has 50", minimum=1)
     gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
     validation_share: float = setting(0.1, "share of the records held out for validation", above=0, maximum=0.9)
+    precision: Literal["float32", "bf16", "auto"] = precision_setting()
+    compile: bool = compile_setting()
 
     def check(self) -> None:
         if self.action_block > self.blocks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from corrtool.config.compute import compile_setting, precision_setting
 from corrtool.errors import UsageError
 from corrtool.settings import MOST_IN_A_BATCH, Settings, flag_name, setting
 
@@ -87,6 +88,8 @@ class DqnSettings(Settings):
     eval_epsilon: float = setting(
         0.001, "share of random actions in a play test, and after --greedy-from", minimum=0, maximum=1
     )
+    precision: Literal["float32", "bf16", "auto"] = precision_setting()
+    compile: bool = compile_setting()
 
     def check(self) -> None:
         if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):

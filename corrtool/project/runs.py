@@ -32,7 +32,7 @@ from corrtool.project.locks import lock_artifacts
 from corrtool.project.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
 from corrtool.project.requests import RunRequest, can_go_on
 from corrtool.project.sealed import damaged, seal_json
-from corrtool.reporting.metrics import MetricsLog
+from corrtool.reporting.metrics import MetricsLog, NoMetrics
 
 
 class Run:
@@ -186,6 +186,22 @@ class Run:
         record["overwrites"] = self.overwrites
         record["artifacts"] = [artifact.reference() for artifact in self._published]
         write_atomic(self.directory / "run.json", seal_json(record))
+
+
+class FollowedRun(Run):
+    """What the ranks after the first have in place of a :class:`Run`: it reads what that one left, and writes nothing."""
+
+    def __init__(self, project: Project, request: RunRequest) -> None:
+        super().__init__(project, request, {}, overwrites=False, tensorboard=False, keep_checkpoints=1)
+        self.metrics = NoMetrics()
+
+    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The state from which the first rank goes on."""
+        newest = newest_checkpoint(self.directory)
+        return None if newest is None else newest[1]["stage"]
+
+    def save(self, stage_state: dict[str, Any]) -> None:
+        """The first rank does."""
 
 
 @contextmanager

@@ -59,6 +59,16 @@ class MetricsLog:
             self._events.close()
 
 
+class NoMetrics(MetricsLog):
+    """Forgets what it is told."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Nothing."""
+
+
 def metrics_path(directory: Path) -> Path:
     """Where the run in ``directory`` keeps its metrics."""
     return directory / "metrics.jsonl"

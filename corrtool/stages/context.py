@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from corrtool.compute import computing_type, has_bf16_instructions
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import MADE_BY, Artifact, artifact_problems, find_artifacts, select_artifact
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
 from corrtool.project.requests import RunRequest, can_go_on, finished_result, is_interrupted
-from corrtool.project.runs import Run, open_run
+from corrtool.project.runs import FollowedRun, Run, open_run
+from corrtool.ranks import ONE_PROCESS, Ranks
 from corrtool.reporting.console import Console
 from corrtool.runtime import configure_process, describe_machine
 from corrtool.stages.loop import StopSignals
@@ -33,14 +35,47 @@ class StageContext:
     dry_run: bool = False
     tensorboard: bool = False
     keep_checkpoints: int = 1
+    ranks: Ranks = ONE_PROCESS
 
     def carry_out(
         self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
     ) -> dict[str, Any]:
         """Does ``work`` for ``request``, unless it is done already; returns its result.
 
-        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one.
+        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
+        has a result.
         """
+        with self.ranks.connected(self.device):
+            if not self.ranks.first:
+                return self._follow(request, work)
+            told = False
+
+            def with_the_others(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+                nonlocal told
+                told = bool(self.ranks.agree(1, self.device))
+                return work(run, stop, state)
+
+            try:
+                with self.ranks.together():
+                    return self._begin(request, with_the_others)
+            finally:
+                if not told:
+                    self.ranks.agree(0, self.device)
+
+    def _follow(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """What the ranks after the first do: the same work, when that one begins it, without a trace on disk."""
+        if not self.ranks.agree(0, self.device):
+            return {}
+        configure_process(self.device, self.seed, request.state_kind)
+        run = FollowedRun(self.project, request)
+        with StopSignals(), self.ranks.together():  # asked to stop, they go on until the first has saved and left
+            return work(run, StopSignals(), run.start(self.console.say))
+
+    def _begin(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
         result = None if self.overwrite else finished_result(self.project, request)
         if self.dry_run:
             return self._plan(request, done=result is not None)
@@ -56,7 +91,13 @@ class StageContext:
     def _carry_out(
         self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
     ) -> dict[str, Any]:
-        machine = describe_machine(self.device)
+        machine = describe_machine(self.device) | {"processes": self.ranks.count}
+        precision = getattr(request.settings, "precision", None)
+        if precision is not None:
+            computing = computing_type(precision, self.device)
+            machine["precision"] = str(computing).removeprefix("torch.")
+            if computing == torch.bfloat16 and not has_bf16_instructions(self.device):
+                self.console.say(f"{self.device} has no instructions for bf16: it is emulated, and slower than float32")
         with open_run(
             self.project,
             request,

@@ -18,6 +18,7 @@ from corrtool.networks.saved import QDescription, load_model, load_q_function
 from corrtool.project.artifacts import Artifact, check_memory
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
+from corrtool.ranks import Ranks
 from corrtool.reporting.pictures import write_example_pictures
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.spatial_search import ANGLE_STARTS, all_around, start_at_the_best
@@ -71,6 +72,7 @@ def learn_corr(
         "angle_init": settings.angle_init,
     }
     _check_networks(inputs, generator, settings)
+    _check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")
     name = context.name or f"{kind}-{weights}"
     request = RunRequest(
@@ -108,12 +110,13 @@ def learn_corr(
             random,
             device,
             usual,
+            context.ranks,
         )
         source_batches = ShuffledRows(source_rows, settings.batch_size, random)
         target_batches = ShuffledRows(target_rows, settings.batch_size, random)
         examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
         best: dict[str, Any] = {"mean_return": None, "gradient_steps": 0, "weights": None, "angle_degrees": None}
-        tested_at, sums = 0, _Means()
+        tested_at, sums = 0, _Means(context.ranks)
         if state is not None:
             with run.going_on():
                 learner.load_state(state["learner"])
@@ -161,7 +164,7 @@ def learn_corr(
             loop.note({"best return": best["mean_return"]})
 
         def pictures(step: int) -> None:
-            if correspondence.target_scaling.spec.kind == IMAGE:
+            if correspondence.target_scaling.spec.kind == IMAGE and context.ranks.first:
                 path = run.directory / "pictures" / f"step-{step:08}.png"
                 write_example_pictures(path, correspondence, examples)
 
@@ -181,13 +184,13 @@ def learn_corr(
             while True:
                 step = learner.gradient_steps
                 due = step == total or (step > 0 and step % settings.eval_every == 0)
-                if settings.eval_games and due and tested_at != step:
+                if settings.eval_games and due and tested_at != step and context.ranks.first:
                     play_test(step)
                 if step == total:
                     break
-                rows = target_batches.next()
+                rows = context.ranks.share(target_batches.next())
                 terms = learner.update(
-                    source.states(source_batches.next()),
+                    source.states(context.ranks.share(source_batches.next())),
                     target.states(rows),
                     target.actions(rows),
                     target.states(target.next_rows(rows)) if settings.lambda_m > 0 else None,
@@ -209,6 +212,8 @@ def learn_corr(
                         },
                     )
                 loop.advance(1, numbers)
+        if not context.ranks.first:
+            return {}
         if not settings.eval_games:
             pictures(total)
         last = copy_of_weights(correspondence)
@@ -264,6 +269,22 @@ def _check_networks(inputs: dict[str, Artifact], generator: dict[str, Any], sett
         raise UsageError(str(error)) from None
 
 
+def _check_ranks(context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings) -> None:
+    """Whether the processes of torchrun can share the mini-batches. Raises :class:`UsageError`."""
+    if context.ranks.count == 1:
+        return
+    context.ranks.check_batch(settings.batch_size)
+    if settings.norm == "batch" and _state_specs(inputs)[0].kind == IMAGE:
+        raise UsageError(
+            "--norm batch looks at a whole mini-batch, which several processes split", "use --norm instance"
+        )
+    if settings.model_loss == "relative" and settings.lambda_m > 0:
+        raise UsageError(
+            "--model-loss relative is a share of a whole mini-batch, which several processes split",
+            "use --model-loss printed",
+        )
+
+
 def _state_specs(inputs: dict[str, Artifact]) -> list[StateSpec]:
     return [inputs[f"{role}_memory"].states for role in ("source", "target")]
 
@@ -289,7 +310,8 @@ def _copy(scaling: StateScaling) -> StateScaling:
 class _Means:
     """Means of loss terms since the last log line, summed on the device: no step waits for the host."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
         self._sums: dict[str, Tensor] = {}
         self._count = 0
 
@@ -299,7 +321,7 @@ class _Means:
         self._count += 1
 
     def take(self) -> dict[str, Any]:
-        means = {name: float(value.item()) / self._count for name, value in self._sums.items()}
+        means = {name: float(self._ranks.mean(value).item()) / self._count for name, value in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
 

@@ -77,7 +77,7 @@ def learn_by_playing(
     with make_lanes(settings.lanes) as lanes:
         spec, count = lanes.spec, lanes.count
         memory = ReplayMemory(spec, count, _ring_slots(settings, spec, count), device, settings.priority_exponent)
-        learner = DqnLearner(q_function.to(device).train(), spec, settings)
+        learner = DqnLearner(q_function, spec, settings, device)
         random = numpy_generator(seed, "dqn")
         progress = Progress()
         with run.going_on():

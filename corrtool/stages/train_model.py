@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from corrtool.compute import Precision, begin_step, compile_module, computing_type
 from corrtool.config import TrainModelSettings
 from corrtool.correspondence import ScaledModel, copy_of_weights
 from corrtool.errors import ArtifactError, UsageError
@@ -57,6 +58,11 @@ def train_model(
             build_model(description, StateScaling(spec))
     except ValueError as error:
         raise UsageError(str(error)) from None
+    context.ranks.check_batch(settings.batch_size)
+    if settings.norm == "batch" and spec.kind == IMAGE and context.ranks.count > 1:
+        raise UsageError(
+            "--norm batch looks at a whole mini-batch, which several processes split", "use --norm instance"
+        )
     name = context.name or source_memory.name
     request = RunRequest(
         settings,
@@ -73,6 +79,7 @@ def train_model(
         memory = ReplayMemory.from_rows(read_rows(source_memory.path, manifest), context.device)
         training, validation = _split(memory, settings, context.seed)
         model = build_model(description, memory.scaling(training)).to(context.device)
+        objective = _objective(model, settings, context)
         optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate, fused=True)
         batches = ShuffledRows(training, settings.batch_size, numpy_generator(context.seed, "train-model"))
         steps_per_epoch = max(1, len(training) // settings.batch_size)
@@ -96,16 +103,21 @@ def train_model(
         model.train()
         with Loop(run, context.console, stop, total=total, unit="gradient steps", start=done, state=checkpoint) as loop:
             while loop.done < total:
-                loss = environment_model_loss(*_prediction(model, memory, batches.next()), settings.loss)
+                rows = context.ranks.share(batches.next())
+                begin_step(settings.compile, context.device)
+                loss = objective(memory.states(rows), memory.actions(rows), memory.states(memory.next_rows(rows)))
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 numbers = None
                 if (loop.done + 1) % LOG_EVERY_GRADIENT_STEPS == 0 or loop.done + 1 == total:
                     epoch = round((loop.done + 1) / steps_per_epoch, 2)
+                    loss = context.ranks.mean(loss.detach())
                     numbers = loop.checked({"loss": float(loss.item()), "epoch": epoch})
                     run.metrics.write(loop.done + 1, {"event": "progress", "gradient_steps": loop.done + 1, **numbers})
                 loop.advance(1, numbers)
+        if not context.ranks.first:
+            return {}
         errors = prediction_errors(model, memory, validation, description["actions"])
         run.metrics.write(total, {"event": "validation", **errors})
         if spec.kind == IMAGE:
@@ -129,6 +141,27 @@ def train_model(
         return {"model": name, "gradient_steps": total, "validation": errors, "sha256": artifact.sha256}
 
     return context.carry_out(request, work)
+
+
+class _Objective(nn.Module):
+    """What F minimises, from raw states; a module, so that torch.compile and DistributedDataParallel can each take it whole."""
+
+    def __init__(self, model: ScaledModel, settings: TrainModelSettings, precision: Precision) -> None:
+        super().__init__()
+        self.model, self._loss, self._precision = model, settings.loss, precision
+
+    def forward(self, raw_states: Tensor, actions: Tensor, raw_next_states: Tensor) -> Tensor:
+        scaling = self.model.scaling
+        predicted_next = self._precision(self.model, scaling.raw_to_model(raw_states), actions)
+        return environment_model_loss(predicted_next, scaling.raw_to_model(raw_next_states), self._loss)
+
+
+def _objective(model: ScaledModel, settings: TrainModelSettings, context: StageContext) -> nn.Module:
+    device = context.device
+    objective = _Objective(model, settings, Precision(computing_type(settings.precision, device), device))
+    if settings.compile:
+        compile_module(objective, device)
+    return context.ranks.parallel(objective)
 
 
 def _split(memory: ReplayMemory, settings: TrainModelSettings, seed: int) -> tuple[Any, Any]:
