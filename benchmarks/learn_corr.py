@@ -17,6 +17,7 @@ from corrtool.config import LearnCorrSettings, TrainModelSettings
 from corrtool.correspondence import Correspondence, ScaledModel, freeze
 from corrtool.correspondence_learning import CorrespondenceLearner
 from corrtool.networks.discriminators import build_discriminator
+from corrtool.networks.layers import ConvFromOneChannel, ConvToOneChannel
 from corrtool.networks.q_function import build_q_function
 from corrtool.networks.saved import build_model, describe_model
 from corrtool.states import StateScaling, StateSpec
@@ -74,11 +75,31 @@ def steps_per_second(step: Callable[..., Any]) -> float:
     return per_second(STEPS, work)
 
 
+def with_torchs_layers(network: nn.Module) -> nn.Module:
+    """The same network of torch.nn's own layers: without this project's convolutions of one channel."""
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            replacement: nn.Module | None = None
+            if isinstance(layer, ConvToOneChannel | ConvFromOneChannel):
+                replacement = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size[0])
+                replacement.load_state_dict(layer.state_dict())
+                replacement.requires_grad_(layer.weight.requires_grad)
+            elif isinstance(layer, nn.GroupNorm):
+                replacement = nn.InstanceNorm2d(layer.num_channels)
+            if replacement is not None:
+                setattr(parent, name, replacement)
+    return network
+
+
 def plain() -> Callable[..., Any]:
     """Equations (8) to (12) one after another, eager, in float32, each network called once for each thing it is needed for."""
     c, q, f = networks()
+    for network in (c, q, f):
+        with_torchs_layers(network)
     g_t, g_s = c.target_to_source, c.source_to_target
-    d_s, d_t = (build_discriminator(SPEC, SETTINGS.discriminator_filters, SETTINGS.norm) for _ in range(2))
+    d_s, d_t = (
+        with_torchs_layers(build_discriminator(SPEC, SETTINGS.discriminator_filters, SETTINGS.norm)) for _ in range(2)
+    )
     generators = torch.optim.Adam([*g_t.parameters(), *g_s.parameters()], SETTINGS.learning_rate, (0.5, 0.999))
     discriminators = torch.optim.Adam([*d_s.parameters(), *d_t.parameters()], SETTINGS.learning_rate, (0.5, 0.999))
 

@@ -14,7 +14,9 @@ Norm = Literal["instance", "batch"]
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
     """BatchNorm as printed, or InstanceNorm as in the authors' code (equal at batch 1, training mode, but for the affine part)."""
-    return nn.BatchNorm2d(channels) if norm == "batch" else nn.InstanceNorm2d(channels)
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(channels, channels, affine=False)  # that is InstanceNorm; torch's own is slower on a CPU
 
 
 def init_normal(network: nn.Module) -> None:
@@ -61,7 +63,7 @@ class Encoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
-            nn.Conv2d(in_channels, filters, 7),
+            ConvFromOneChannel(filters, 7) if in_channels == 1 else nn.Conv2d(in_channels, filters, 7),
             norm_layer(norm, filters),
             nn.ReLU(inplace=True),
         ]
@@ -84,22 +86,42 @@ class Encoder(nn.Module):
         return whole, half, self.layers[7:](half)
 
 
-class OneChannelConv2d(nn.Conv2d):
-    """A square convolution without padding to a single channel, (B, C, H, W) → (B, 1, H - k + 1, W - k + 1), by rows of its kernel.
+class ConvToOneChannel(nn.Conv2d):
+    """A square convolution without padding to a single channel, (B, C, H, W) → (B, 1, H - k + 1, W - k + 1).
 
-    A row each to k channels, which are then shifted against each other and summed: the same sum in another order. On a CPU two to
-    five times as fast as torch's kernels, which are made for eight channels or more.
+    On a CPU by rows of its kernel: a row each to k channels, which are then shifted against each other and summed, the same sum in
+    another order. Two to five times as fast as torch's kernels there, which are made for eight channels or more.
     """
 
     def __init__(self, in_channels: int, kernel: int) -> None:
         super().__init__(in_channels, 1, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
         kernel = self.kernel_size[0]
         rows = F.conv2d(x, self.weight.transpose(0, 2))  # (1, C, k, k) → (k, C, 1, k)
         height = x.shape[-2] - kernel + 1
         assert self.bias is not None
         return torch.stack([rows[:, row, row : row + height] for row in range(kernel)]).sum(dim=0)[:, None] + self.bias
+
+
+class ConvFromOneChannel(nn.Conv2d):
+    """A square convolution without padding from a single channel, (B, 1, H, W) → (B, C, H - k + 1, W - k + 1).
+
+    On a CPU by rows of its kernel, as :class:`ConvToOneChannel`: k shifted copies of the picture are the channels.
+    """
+
+    def __init__(self, out_channels: int, kernel: int) -> None:
+        super().__init__(1, out_channels, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
+        kernel = self.kernel_size[0]
+        height = x.shape[-2] - kernel + 1
+        rows = torch.cat([x[:, :, row : row + height] for row in range(kernel)], dim=1)
+        return F.conv2d(rows, self.weight.transpose(1, 2), self.bias)  # (C, 1, k, k) → (C, k, 1, k)
 
 
 class Decoder(nn.Module):
@@ -117,7 +139,7 @@ class Decoder(nn.Module):
         self.up_2 = nn.ConvTranspose2d(again * 2 * filters, filters, 3, stride=2, padding=1)
         self.norm_2 = norm_layer(norm, filters)
         channels = again * filters
-        last = OneChannelConv2d(channels, 7) if out_channels == 1 else nn.Conv2d(channels, out_channels, 7)
+        last = ConvToOneChannel(channels, 7) if out_channels == 1 else nn.Conv2d(channels, out_channels, 7)
         self.out = nn.Sequential(nn.ReflectionPad2d(3), last, nn.Tanh())
 
     def forward(self, x: Tensor, size: tuple[int, int], skips: tuple[Tensor, Tensor] | None = None) -> Tensor:

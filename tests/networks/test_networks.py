@@ -14,7 +14,7 @@ from corrtool.networks import (
     build_q_function,
     rotation_angle_degrees,
 )
-from corrtool.networks.layers import AffineLayer, OneChannelConv2d, RotationLayer, init_normal, norm_layer
+from corrtool.networks.layers import AffineLayer, ConvToOneChannel, RotationLayer, init_normal, norm_layer
 from corrtool.networks.q_function import HalfSize
 from corrtool.states import StateSpec
 from corrtool.tasks.views import Rotate
@@ -91,7 +91,7 @@ class TestShapesAndRanges:
         assert -1.0 <= translated.min() < translated.max() <= 1.0
 
     def test_a_convolution_to_one_channel_is_torchs(self) -> None:
-        mine = OneChannelConv2d(3, 5).double()
+        mine = ConvToOneChannel(3, 5).double()
         pictures = torch.rand(2, 3, 9, 11, dtype=torch.float64)
         expected = torch.nn.functional.conv2d(pictures, mine.weight, mine.bias)
         torch.testing.assert_close(mine(pictures), expected)
