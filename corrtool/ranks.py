@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +76,9 @@ class Ranks:
             return objective
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(objective, broadcast_buffers=False)
+        # ConvToOneChannel's gradient is a transposed view, which is copied once more; not worth a warning from each process.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        return DistributedDataParallel(objective)
 
     def agree(self, value: int, device: torch.device) -> int:
         """What the first rank says."""

@@ -59,7 +59,6 @@ class ReplayMemory:
         }
         self._priorities = Priorities(slots * lanes, priority_exponent) if priority_exponent > 0 else None
         self.slots_written = 0  # ever; the newest one is open: seen, but not acted on yet
-        self._frame_offsets = torch.arange(1 - spec.stack, 1, device=device)
 
     @classmethod
     def from_rows(cls, rows: MemoryRows, device: torch.device) -> ReplayMemory:
@@ -103,21 +102,27 @@ class ReplayMemory:
 
     def states(self, rows: Rows) -> Tensor:
         """The raw states (B, *state_shape) at ``rows`` (B,): the frames up to each row, K of them."""
-        stack = self.spec.stack
-        index = torch.from_numpy(rows).to(self.device, non_blocking=True)
-        if stack == 1:
-            return self.frames[index].reshape(len(rows), *self.spec.state_shape)
-        frame_rows = (index[:, None] + self._frame_offsets * self.lanes) % len(self.frames)
-        gathered = self.frames.index_select(0, frame_rows.flatten())  # ten times as fast on a CPU as frames[frame_rows]
-        gathered = gathered.view(len(rows), stack, *self.spec.frame_shape)
-        young = np.flatnonzero(self.fields["episode_steps"][rows] < stack - 1)
-        if len(young):
-            ages = torch.from_numpy(self.fields["episode_steps"][rows[young]].astype(np.int64)).to(self.device)
-            before_start = self._frame_offsets < -ages[:, None]
-            young_index = torch.from_numpy(young).to(self.device)
-            mask = before_start.reshape(*before_start.shape, *[1] * len(self.spec.frame_shape))
-            gathered[young_index] = gathered[young_index].masked_fill(mask, 0)
-        return self.spec.stack_frames(gathered)
+        return self.spec.stack_frames(self._windows(rows, self.spec.stack))
+
+    def consecutive_states(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """The raw states at ``rows`` and one step later, within an episode: the K - 1 frames that they share are gathered once."""
+        windows = self._windows(rows, self.spec.stack + 1)
+        return self.spec.stack_frames(windows[:, :-1]), self.spec.stack_frames(windows[:, 1:])
+
+    def _windows(self, rows: Rows, frames: int) -> Tensor:
+        """``frames`` frames (B, frames, *frame_shape), oldest first, of which the K-th is that of each row; black before its episode."""
+        stack, lanes = self.spec.stack, self.lanes
+        offsets = np.arange(1 - stack, frames - stack + 1)
+        index = ((rows[:, None] + offsets * lanes) % (self.slots * lanes)).ravel()
+        # Ten times as fast on a CPU as frames[index].
+        gathered = self.frames.index_select(0, torch.from_numpy(index).to(self.device, non_blocking=True))
+        gathered = gathered.view(len(rows), frames, *self.spec.frame_shape)
+        ages = self.fields["episode_steps"][rows]
+        if len(young := np.flatnonzero(ages < stack - 1)):
+            which, frame = np.nonzero(offsets < -ages[young, None].astype(np.int64))
+            places = (torch.from_numpy(place).to(self.device) for place in (young[which], frame))
+            gathered[tuple(places)] = 0
+        return gathered
 
     def scaling(self, rows: Rows) -> StateScaling:
         """The scaling of this task's states, from the statistics of (at most 10,000 of) ``rows``; images need none."""
@@ -211,25 +216,29 @@ class ReplayMemory:
         returns, discounts = np.zeros(count, np.float32), np.ones(count, np.float32)
         steps, alive, terminated = np.zeros(count, np.int64), np.ones(count, bool), np.zeros(count, bool)
         at = rows
-        for _ in range(n_step):
+        for step in range(n_step):
             rewards = self.fields["rewards"][at]
-            returns += np.where(alive, discounts * (np.sign(rewards) if clip_rewards else rewards), 0).astype(
-                np.float32
-            )
+            returns += np.where(alive, discounts * (np.sign(rewards) if clip_rewards else rewards), np.float32(0))
             discounts = np.where(alive, discounts * np.float32(gamma), discounts)
             steps += alive
-            terminated |= alive & self.fields["terminated"][at]
-            alive &= ~(self.fields["terminated"][at] | self.fields["truncated"][at])
-            at = self.next_rows(at)
+            terminal = self.fields["terminated"][at]
+            terminated |= alive & terminal
+            if step + 1 < n_step:
+                alive &= ~(terminal | self.fields["truncated"][at])
+                at = self.next_rows(at)
 
         def send(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(values).to(self.device, non_blocking=True)
 
+        if n_step == 1:
+            states, next_states = self.consecutive_states(rows)
+        else:
+            states, next_states = self.states(rows), self.states(self.next_rows(rows, steps))
         return TransitionBatch(
-            states=self.states(rows),
+            states=states,
             actions=self.actions(rows),
             returns=send(returns),
-            next_states=self.states(self.next_rows(rows, steps)),
+            next_states=next_states,
             discounts=send(discounts.astype(np.float32)),
             terminated=send(terminated),
             weights=torch.ones(count, device=self.device) if weights is None else send(weights),

@@ -121,7 +121,7 @@ class ConvFromOneChannel(nn.Conv2d):
         kernel = self.kernel_size[0]
         height = x.shape[-2] - kernel + 1
         rows = torch.cat([x[:, :, row : row + height] for row in range(kernel)], dim=1)
-        return F.conv2d(rows, self.weight.transpose(1, 2), self.bias)  # (C, 1, k, k) → (C, k, 1, k)
+        return F.conv2d(rows, self.weight.view(-1, kernel, 1, kernel), self.bias)
 
 
 class Decoder(nn.Module):
