@@ -10,15 +10,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from conftest import Outcome, run_in_process
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from corrtool.config import LearnCorrSettings
+from corrtool.correspondence import Correspondence, ScaledModel, freeze
+from corrtool.correspondence_learning import CorrespondenceLearner
 from corrtool.errors import UsageError
+from corrtool.networks.environment_model import build_environment_model
+from corrtool.networks.q_function import build_q_function
 from corrtool.ranks import Ranks
+from corrtool.states import StateScaling, StateSpec
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "corrtool")
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0", "OMP_NUM_THREADS": "1"}
@@ -34,6 +41,31 @@ def greatest_difference(lab: Path, kind: str, one: str, two: str) -> float:
     a, b = (load_file(lab / "weights" / kind / f"{name}.safetensors") for name in (one, two))
     assert a.keys() == b.keys()
     return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+def save_gradients(ranks: Ranks, path: Path) -> None:
+    """The gradients of one step of learn-corr on four pictures of each task, all losses, as the optimizers get them."""
+    torch.manual_seed(0)
+    spec = StateSpec("image", (1, 36, 36), 2)
+    kind = {"kind": "resnet", "filters": 2, "blocks": 1, "framewise": True}
+    correspondence = Correspondence(StateScaling(spec), StateScaling(spec), kind)
+    q = freeze(build_q_function(spec, 3, "small"))
+    model = ScaledModel(build_environment_model(spec, 3, filters=2, blocks=1), StateScaling(spec))
+    freeze(model)
+    settings = LearnCorrSettings(discriminator_filters=2, pool_size=2)
+    random = np.random.default_rng(0)
+    with ranks.connected(torch.device("cpu")):
+        learner = CorrespondenceLearner(
+            correspondence, q, model, settings, 10, random, torch.device("cpu"), None, ranks
+        )  # fmt: skip
+        draw = torch.Generator().manual_seed(1)
+        pictures = torch.randint(0, 256, (3, 4, *spec.state_shape), generator=draw, dtype=torch.uint8)
+        actions = torch.tensor([0, 1, 2, 0])
+        learner.update(*(ranks.share(part) for part in (pictures[0], pictures[1], actions, pictures[2])))
+    networks = nn.ModuleList([correspondence, learner.source_discriminator, learner.target_discriminator])
+    if ranks.first:
+        gradients = {name: p.grad for name, p in networks.named_parameters() if p.grad is not None}
+        save_file({name: gradient.contiguous() for name, gradient in gradients.items()}, path)
 
 
 class TestRanks:
@@ -112,6 +144,22 @@ class TestTwoProcesses:
         assert outcome.code == 0, outcome.err
         assert "going on at" in outcome.err
 
+    def test_have_the_gradients_of_the_whole_batch_on_pictures(self, tmp_path: Path) -> None:
+        """To 1e-5 of the largest. Not the weights: a bias in front of an InstanceNorm has no gradient but rounding, and Adam takes a
+        whole step by that."""
+        save_gradients(Ranks(), tmp_path / "one.safetensors")
+        outcome = subprocess.run(
+            [*TORCHRUN[:-2], __file__, tmp_path / "two.safetensors"],
+            env=os.environ | LOOPBACK, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert outcome.returncode == 0, outcome.stderr
+        one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+        assert one.keys() == two.keys() and len(one) > 40
+        largest = max(gradient.abs().max().item() for gradient in one.values())
+        for name, gradient in one.items():
+            assert gradient.abs().max() > 0
+            torch.testing.assert_close(two[name], gradient, rtol=0, atol=1e-5 * largest)
+
     @pytest.mark.parametrize(
         "arguments, said",
         [
@@ -133,3 +181,7 @@ class TestTwoProcesses:
         monkeypatch.setenv("WORLD_SIZE", "2")
         assert run_in_process(*arguments, "-p", pong_copy, "--preset", "tiny", "--name", "new") == 2
         assert said in capsys.readouterr().err
+
+
+if __name__ == "__main__":
+    save_gradients(Ranks.of_torchrun(), Path(sys.argv[1]))
