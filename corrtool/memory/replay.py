@@ -58,6 +58,7 @@ class ReplayMemory:
             name: np.zeros(slots * lanes, dtype=dtype) for name, dtype in FIELDS.items()
         }
         self._priorities = Priorities(slots * lanes, priority_exponent) if priority_exponent > 0 else None
+        self._constants: dict[tuple[int, float], Tensor] = {}
         self.slots_written = 0  # ever; the newest one is open: seen, but not acted on yet
 
     @classmethod
@@ -113,12 +114,14 @@ class ReplayMemory:
         """``frames`` frames (B, frames, *frame_shape), oldest first, of which the K-th is that of each row; black before its episode."""
         stack, lanes = self.spec.stack, self.lanes
         offsets = np.arange(1 - stack, frames - stack + 1)
-        index = ((rows[:, None] + offsets * lanes) % (self.slots * lanes)).ravel()
+        index = np.add.outer(rows, offsets * lanes)
+        index %= self.slots * lanes
         # Ten times as fast on a CPU as frames[index].
-        gathered = self.frames.index_select(0, torch.from_numpy(index).to(self.device, non_blocking=True))
+        gathered = self.frames.index_select(0, torch.from_numpy(index.ravel()).to(self.device, non_blocking=True))
         gathered = gathered.view(len(rows), frames, *self.spec.frame_shape)
-        ages = self.fields["episode_steps"][rows]
-        if len(young := np.flatnonzero(ages < stack - 1)):
+        ages = self.fields["episode_steps"].take(rows)
+        if (ages < stack - 1).any():
+            young = np.flatnonzero(ages < stack - 1)
             which, frame = np.nonzero(offsets < -ages[young, None].astype(np.int64))
             places = (torch.from_numpy(place).to(self.device) for place in (young[which], frame))
             gathered[tuple(places)] = 0
@@ -149,7 +152,7 @@ class ReplayMemory:
 
     def actions(self, rows: Rows) -> Tensor:
         """The actions (B,) int64 taken at ``rows``."""
-        return torch.from_numpy(self.fields["actions"][rows].astype(np.int64)).to(self.device)
+        return torch.from_numpy(self.fields["actions"].take(rows).astype(np.int64)).to(self.device)
 
     def can_sample(self, n_step: int) -> bool:
         """Whether the ring holds a slot from which n steps can be followed."""
@@ -183,14 +186,17 @@ class ReplayMemory:
             rows, weights = self._priorities.choose(candidates, batch_size, random, importance_exponent)
             return self._transitions(rows, n_step, gamma, clip_rewards, weights)
 
+        first, last, rows_held = low * self.lanes, high * self.lanes, self.slots * self.lanes
+
         def draw(count: int) -> Rows:
-            slots = random.integers(low, high, count)
-            rows: Rows = (slots % self.slots) * self.lanes + random.integers(0, self.lanes, count)
+            rows: Rows = (random.random(count) * (last - first)).astype(np.int64)  # half the time of random.integers
+            rows += first
+            rows %= rows_held
             return rows
 
         rows = draw(batch_size)
-        while (wrong := np.flatnonzero(~self.fields["valid"][rows])).size:
-            rows[wrong] = draw(len(wrong))
+        while not (valid := self.fields["valid"].take(rows)).all():
+            rows[~valid] = draw(int((~valid).sum()))
         return self._transitions(rows, n_step, gamma, clip_rewards)
 
     def newest(self, *, gamma: float, clip_rewards: bool) -> TransitionBatch | None:
@@ -212,38 +218,60 @@ class ReplayMemory:
         clip_rewards: bool,
         weights: NDArray[np.float32] | None = None,
     ) -> TransitionBatch:
-        count = len(rows)
-        returns, discounts = np.zeros(count, np.float32), np.ones(count, np.float32)
-        steps, alive, terminated = np.zeros(count, np.int64), np.ones(count, bool), np.zeros(count, bool)
-        at = rows
-        for step in range(n_step):
-            rewards = self.fields["rewards"][at]
-            returns += np.where(alive, discounts * (np.sign(rewards) if clip_rewards else rewards), np.float32(0))
-            discounts = np.where(alive, discounts * np.float32(gamma), discounts)
-            steps += alive
-            terminal = self.fields["terminated"][at]
-            terminated |= alive & terminal
-            if step + 1 < n_step:
-                alive &= ~(terminal | self.fields["truncated"][at])
-                at = self.next_rows(at)
-
         def send(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(values).to(self.device, non_blocking=True)
 
         if n_step == 1:
+            returns, terminated = (
+                self._clipped(self.fields["rewards"].take(rows), clip_rewards),
+                self.fields["terminated"].take(rows),
+            )
+            discounts = self._constant(len(rows), gamma)
             states, next_states = self.consecutive_states(rows)
         else:
+            returns, steps, ending, terminated = self._followed(rows, n_step, gamma, clip_rewards)
+            discounts = send(ending)
             states, next_states = self.states(rows), self.states(self.next_rows(rows, steps))
         return TransitionBatch(
             states=states,
             actions=self.actions(rows),
             returns=send(returns),
             next_states=next_states,
-            discounts=send(discounts.astype(np.float32)),
+            discounts=discounts,
             terminated=send(terminated),
-            weights=torch.ones(count, device=self.device) if weights is None else send(weights),
+            weights=self._constant(len(rows), 1.0) if weights is None else send(weights),
             rows=rows,
         )
+
+    def _followed(
+        self, rows: Rows, n_step: int, gamma: float, clip_rewards: bool
+    ) -> tuple[NDArray[np.float32], Rows, NDArray[np.float32], NDArray[np.bool_]]:
+        """From each row up to ``n_step`` steps on, or to the end of its episode: the discounted sum of the rewards, how many steps
+        that were, γ to their number, and whether the last of them ended the episode by termination."""
+        count = len(rows)
+        returns, discounts = np.zeros(count, np.float32), np.ones(count, np.float32)
+        steps, alive, terminated = np.zeros(count, np.int64), np.ones(count, bool), np.zeros(count, bool)
+        at = rows
+        for _ in range(n_step):
+            rewards = self._clipped(self.fields["rewards"][at], clip_rewards)
+            returns += np.where(alive, discounts * rewards, np.float32(0))
+            discounts = np.where(alive, discounts * np.float32(gamma), discounts)
+            steps += alive
+            terminal = self.fields["terminated"][at]
+            terminated |= alive & terminal
+            alive &= ~(terminal | self.fields["truncated"][at])
+            at = self.next_rows(at)
+        return returns, steps, discounts, terminated
+
+    @staticmethod
+    def _clipped(rewards: NDArray[np.float32], clip: bool) -> NDArray[np.float32]:
+        return np.sign(rewards) if clip else rewards
+
+    def _constant(self, count: int, value: float) -> Tensor:
+        """(count,) float32, made once; not to be changed."""
+        if (constant := self._constants.get((count, value))) is None:
+            constant = self._constants[count, value] = torch.full((count,), value, device=self.device)
+        return constant
 
     def slot_range(self, first: int, last: int) -> MemoryRows:
         """The slots [first, last) on the host, oldest first."""
