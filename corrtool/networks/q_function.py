@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from corrtool.networks.layers import init_normal, mlp
@@ -56,6 +57,16 @@ class HalfSize(nn.Module):
         return (rows[..., ::2] + rows[..., 1::2]) * 0.25
 
 
+class ConvOfPictures(nn.Conv2d):
+    """A first layer: brings pictures into the memory layout of its weights itself, or torch would do so in the backward pass again."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        if self.weight.is_contiguous(memory_format=torch.channels_last):
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        convolved: Tensor = super().forward(pictures)
+        return convolved
+
+
 class ConvolutionalQ(nn.Module):
     """Convolutions and two fully connected layers; (B, C, H, W) in [0, 1] → (B, A).
 
@@ -66,8 +77,10 @@ class ConvolutionalQ(nn.Module):
         super().__init__()
         channels, height, width = state_shape
         layers: list[nn.Module] = [HalfSize()] if convolutions.halve else []
+        convolution: type[nn.Conv2d] = ConvOfPictures
         for kernel, stride, filters in convolutions.layers:
-            layers.append(nn.Conv2d(channels, filters, kernel, stride=stride))
+            layers.append(convolution(channels, filters, kernel, stride=stride))
+            convolution = nn.Conv2d
             if convolutions.layer_norm:
                 layers.append(nn.GroupNorm(1, filters))  # over channels and picture: LayerNorm for any picture size
             layers.append(nn.ReLU())
