@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -41,6 +42,6 @@ for name in chosen.rows or ROWS:
             f"{number(statistics.median(v))} ({number(min(v))}–{number(max(v))})" for v in (row.ours, row.theirs)
         ]
         table.add_row(row.work, row.peer, *spreads, row.unit, f"{row.ratio:.2f}", f"{row.goal:g}")
-Console().print(table)
+Console(width=None if sys.stdout.isatty() else 160).print(table)
 if chosen.json:
     chosen.json.write_text(json.dumps({"machine": describe_machine(device), "rows": measured}, indent=1) + "\n")

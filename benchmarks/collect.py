@@ -40,18 +40,17 @@ def measure(rounds: int) -> list[Row]:
             shutil.rmtree(directory)
 
     def theirs() -> float:
-        lanes = AtariVectorEnv("pong", num_envs=settings.lanes, repeat_action_probability=0.0)
         random = np.random.default_rng(0)
         steps = settings.records // settings.lanes
 
         def play() -> None:
+            lanes = AtariVectorEnv("pong", num_envs=settings.lanes, repeat_action_probability=0.0)
             lanes.reset()
             for _ in range(steps):
                 lanes.step(random.integers(0, 6, settings.lanes))
+            lanes.close()
 
-        speed = per_second(steps * settings.lanes, play)
-        lanes.close()
-        return speed
+        return per_second(steps * settings.lanes, play)
 
     mine, bare = alternate(ours, theirs, rounds=rounds)
     return [

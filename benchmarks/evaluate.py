@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,16 +15,16 @@ from corrtool.stages import play
 from corrtool.stages.play import QValues, direct_q_values, play_games, transferred_q_values
 from corrtool.tasks import Lanes, parse_task
 
-GAMES = 10
+GAMES = 30  # as evaluate plays by default
+ALONE = 3  # so many are timed one after another
+FRAMES = 1_200  # a game is broken off here, after 300 steps
 
 
 def measure(rounds: int) -> list[Row]:
-    """Games a second, of networks that have learnt nothing: all games are short and of nearly one length."""
-    from pathlib import Path
-
+    """Games a second, all of one length: side by side, the longest is waited for."""
     correspondence, q, _ = networks()
     correspondence.eval()
-    task = parse_task("target", {"id": "ALE/Pong-v5"}, Path())
+    task = parse_task("target", {"id": "ALE/Pong-v5", "preprocessing": {"max_episode_frames": FRAMES}}, Path())
     spec = correspondence.source_scaling.spec
     players = {
         f"evaluate --q, {GAMES} games": lambda: direct_q_values(q, spec),
@@ -37,7 +38,7 @@ def measure(rounds: int) -> list[Row]:
                 lambda count: Lanes(task, count), q_values, seeds=wave, epsilon=0.5, random=np.random.default_rng(0),
                 device=torch.device("cpu"),
             )  # fmt: skip
-        return GAMES / (time.perf_counter() - began)
+        return len(waves[0]) * len(waves) / (time.perf_counter() - began)
 
     seeds = derive_seeds(0, "evaluate", GAMES)
     assert play.MAX_LANES >= GAMES
@@ -45,7 +46,7 @@ def measure(rounds: int) -> list[Row]:
     for work, player in players.items():
         values = alternate(
             lambda p=player: games_per_second(p(), [seeds]),
-            lambda p=player: games_per_second(p(), [[seed] for seed in seeds]),
+            lambda p=player: games_per_second(p(), [[seed] for seed in seeds[:ALONE]]),
             rounds=rounds,
         )
         rows.append(Row(work, "one game after another", "games/s", *values, 3.0))

@@ -30,9 +30,9 @@ _MOST_COMPRESSION = 100_000  # zeros take a 30,000th
 
 
 class MemoryWriter:
-    """Streams rows into a Zarr group, holding at most one chunk of frames in memory.
+    """Streams rows into a Zarr group, holding little more than one chunk of frames in memory.
 
-    Whole chunks go to disk as they fill; :meth:`state` holds the rest, so that a checkpoint and the chunks before it
+    Whole chunks go to disk with :meth:`write_chunks`; :meth:`state` holds the rest, so that a checkpoint and the chunks before it
     are always a whole. Small fields are written by :meth:`finish`.
     """
 
@@ -67,10 +67,15 @@ class MemoryWriter:
         self._pending.append(frames)
         for name, dtype in FIELDS.items():
             self._fields[name].append(np.zeros(self.lanes, dtype) if name != "episode_steps" else steps.astype(dtype))
-        if sum(map(len, self._pending)) >= self._chunk_rows:
-            pending = np.concatenate(self._pending)
-            self._append(pending[: self._chunk_rows])
-            self._pending = [pending[self._chunk_rows :]] if len(pending) > self._chunk_rows else []
+
+    def write_chunks(self) -> None:
+        """Compresses and writes what fills a chunk; to be called at every slot, where there is time to spare."""
+        if sum(map(len, self._pending)) < self._chunk_rows:
+            return
+        pending = np.concatenate(self._pending)
+        whole = len(pending) // self._chunk_rows * self._chunk_rows
+        self._append(pending[:whole])
+        self._pending = [pending[whole:]] if len(pending) > whole else []
 
     def record(self, actions: NDArray[np.int64], step: LaneStep, limit: int) -> None:
         """Fills the open slot and opens the next; of its transitions only so many count that ``limit`` is not passed."""

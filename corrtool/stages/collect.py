@@ -59,7 +59,9 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
                 while writer.records < settings.records:
                     values = None if q_values is None else q_values(states)
                     actions = choose_actions(values, lanes.count, lanes.actions, settings.epsilon, random)
-                    step = lanes.step(actions)
+                    lanes.send(actions)
+                    writer.write_chunks()  # while the emulators step
+                    step = lanes.receive()
                     writer.record(actions, step, limit=settings.records)
                     if q_values is not None:
                         states = stacker.push(step.frames, step.episode_steps)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from corrtool.memory import StateStacker
+from corrtool.memory import MemoryWriter, StateStacker
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
@@ -86,6 +86,8 @@ class MadeUpLanes:
             self._over = ends
             for memory in memories:
                 memory.record(actions, step, **limit)
+                if isinstance(memory, MemoryWriter):
+                    memory.write_chunks()
         return self
 
     def _frames(self) -> np.ndarray:
