@@ -26,6 +26,7 @@ from corrtool.tasks import LaneStep
 
 CHUNK_BYTES = 1 << 20
 FIELD_CHUNK_ROWS = 1 << 16
+_MORE_CHUNKS = 64  # by which the array of frames grows
 _MOST_COMPRESSION = 100_000  # zeros take a 30,000th
 
 
@@ -43,11 +44,12 @@ class MemoryWriter:
         self._frames: Any
         self._pending: list[NDArray[Any]] = []
         self._fields: dict[str, list[NDArray[Any]]] = {name: [] for name in FIELDS}
-        self.records = 0
+        self.records = self._rows = 0  # rows on disk
         if state is not None:
             check_files(path, self._files)
             self._group, self._frames = _open_staged(path, spec, lanes)
-            self._frames.resize((int(state["rows_on_disk"]), *spec.frame_shape))
+            self._rows = int(state["rows_on_disk"])
+            self._cut_to_size()
             if len(state["pending"]):
                 self._pending.append(state["pending"])
             fields = {name: np.array(state["fields"][name]) for name in FIELDS}
@@ -92,14 +94,18 @@ class MemoryWriter:
         self.open_slot(step.frames, step.episode_steps)
 
     def _append(self, frames: NDArray[Any]) -> None:
-        start = self._frames.shape[0]
-        self._frames.resize((start + len(frames), *self.spec.frame_shape))
-        self._frames[start:] = frames
+        start, self._rows = self._rows, self._rows + len(frames)
+        if self._rows > self._frames.shape[0]:
+            self._frames.resize((self._rows + _MORE_CHUNKS * self._chunk_rows, *self.spec.frame_shape))
+        self._frames[start : self._rows] = frames
+
+    def _cut_to_size(self) -> None:
+        self._frames.resize((self._rows, *self.spec.frame_shape))
 
     @property
     def _chunks(self) -> int:
         """How many whole chunks of frames are on disk."""
-        return int(self._frames.shape[0]) // self._chunk_rows
+        return self._rows // self._chunk_rows
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold besides the chunks on disk, which are durable from here on."""
@@ -112,7 +118,7 @@ class MemoryWriter:
         self._fields = {name: [np.concatenate(parts)] for name, parts in self._fields.items()}  # not one a slot
         return {
             "files": dict(self._files),
-            "rows_on_disk": int(self._frames.shape[0]),
+            "rows_on_disk": self._rows,
             "pending": np.concatenate([empty, *self._pending]),
             "fields": {name: values.copy() for name, (values,) in self._fields.items()},
         }
@@ -126,13 +132,13 @@ class MemoryWriter:
         if self._pending:
             self._append(np.concatenate(self._pending))
             self._pending = []
+        self._cut_to_size()
         _write_fields(self._group, {name: np.concatenate(parts) for name, parts in self._fields.items()})
-        rows = int(self._frames.shape[0])
         try:
-            _checked_arrays(self._path, self.spec, self.lanes, rows)
+            _checked_arrays(self._path, self.spec, self.lanes, self._rows)
         except _UNREADABLE as error:
             raise OSError(f"{self._path} was changed while it was written ({' '.join(str(error).split())})") from None
-        return _description(self.spec, self.lanes, self.records, rows)
+        return _description(self.spec, self.lanes, self.records, self._rows)
 
 
 def _open_staged(path: Path, spec: StateSpec, lanes: int) -> tuple[Any, Any]:
@@ -194,6 +200,7 @@ def write_rows(path: Path, rows: MemoryRows) -> dict[str, Any]:
     step = writer._chunk_rows
     for start in range(0, len(rows.frames), step):
         writer._append(rows.frames[start : start + step])
+    writer._cut_to_size()
     _write_fields(writer._group, rows.fields)
     return _description(rows.spec, rows.lanes, rows.records, len(rows.frames))
 

@@ -87,7 +87,6 @@ class TestMemoryWriter:
         # 6 bytes a frame, 4 lanes: 24 bytes a slot, so that two slots, 8 rows, fill a chunk of at most 60 bytes.
         writer = MemoryWriter(tmp_path, IMAGES, 4)
         lanes = MadeUpLanes(IMAGES, 4).play(6, writer, limit=NO_LIMIT)  # seven slots
-        assert zarr.open_group(tmp_path, mode="r")["frames"].shape == (24, 1, 3, 2)
         assert {name for name in files(tmp_path) if "/c/" in name} == {f"frames/c/{n}/0/0/0" for n in range(3)}
         assert len(writer.state()["pending"]) == 4
         writer.finish()
