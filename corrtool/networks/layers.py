@@ -14,6 +14,8 @@ Norm = Literal["instance", "batch"]
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
     """BatchNorm as printed, or InstanceNorm as in the authors' code (equal at batch 1, training mode, but for the affine part)."""
+    if channels < 1:
+        raise ValueError(f"a layer of {channels} channels")
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     return nn.GroupNorm(channels, channels, affine=False)  # that is InstanceNorm; torch's own is slower on a CPU

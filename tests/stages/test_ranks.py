@@ -150,7 +150,7 @@ class TestTwoProcesses:
         save_gradients(Ranks(), tmp_path / "one.safetensors")
         outcome = subprocess.run(
             [*TORCHRUN[:-2], __file__, tmp_path / "two.safetensors"],
-            env=os.environ | LOOPBACK, capture_output=True, text=True, timeout=120,
+            env=os.environ | LOOPBACK | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert outcome.returncode == 0, outcome.stderr
         one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
