@@ -27,11 +27,12 @@ from corrtool.tasks import LaneStep
 CHUNK_BYTES = 1 << 20
 FIELD_CHUNK_ROWS = 1 << 16
 _MORE_CHUNKS = 64  # by which the array of frames grows
+_CHUNKS_AT_ONCE = 8  # a call of zarr costs as much as compressing as many
 _MOST_COMPRESSION = 100_000  # zeros take a 30,000th
 
 
 class MemoryWriter:
-    """Streams rows into a Zarr group, holding little more than one chunk of frames in memory.
+    """Streams rows into a Zarr group, holding a few chunks of frames in memory.
 
     Whole chunks go to disk with :meth:`write_chunks`; :meth:`state` holds the rest, so that a checkpoint and the chunks before it
     are always a whole. Small fields are written by :meth:`finish`.
@@ -71,13 +72,19 @@ class MemoryWriter:
             self._fields[name].append(np.zeros(self.lanes, dtype) if name != "episode_steps" else steps.astype(dtype))
 
     def write_chunks(self) -> None:
-        """Compresses and writes what fills a chunk; to be called at every slot, where there is time to spare."""
-        if sum(map(len, self._pending)) < self._chunk_rows:
-            return
-        pending = np.concatenate(self._pending)
+        """Compresses and writes once there are some whole chunks; to be called at every slot, where there is time to spare."""
+        if sum(map(len, self._pending)) >= _CHUNKS_AT_ONCE * self._chunk_rows:
+            self._write_whole_chunks()
+
+    def _write_whole_chunks(self) -> None:
+        pending = self._pending_frames()
         whole = len(pending) // self._chunk_rows * self._chunk_rows
-        self._append(pending[:whole])
-        self._pending = [pending[whole:]] if len(pending) > whole else []
+        if whole:
+            self._append(pending[:whole])
+        self._pending = [pending[whole:]]
+
+    def _pending_frames(self) -> NDArray[Any]:
+        return np.concatenate([np.zeros((0, *self.spec.frame_shape), self._frames.dtype), *self._pending])
 
     def record(self, actions: NDArray[np.int64], step: LaneStep, limit: int) -> None:
         """Fills the open slot and opens the next; of its transitions only so many count that ``limit`` is not passed."""
@@ -109,17 +116,17 @@ class MemoryWriter:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold besides the chunks on disk, which are durable from here on."""
+        self._write_whole_chunks()
         chunks = ("/".join(["frames", "c", str(n), *["0"] * len(self.spec.frame_shape)]) for n in range(self._chunks))
         for name in ("zarr.json", *chunks):
             if name not in self._files:
                 sync_file(self._path / name, self._path)
                 self._files[name] = sha256_of_file(self._path / name)
-        empty = np.zeros((0, *self.spec.frame_shape), self._frames.dtype)
         self._fields = {name: [np.concatenate(parts)] for name, parts in self._fields.items()}  # not one a slot
         return {
             "files": dict(self._files),
             "rows_on_disk": self._rows,
-            "pending": np.concatenate([empty, *self._pending]),
+            "pending": self._pending_frames(),
             "fields": {name: values.copy() for name, (values,) in self._fields.items()},
         }
 
@@ -129,8 +136,8 @@ class MemoryWriter:
         Raises:
             OSError: something that was written before is there no more.
         """
-        if self._pending:
-            self._append(np.concatenate(self._pending))
+        if len(pending := self._pending_frames()):
+            self._append(pending)
             self._pending = []
         self._cut_to_size()
         _write_fields(self._group, {name: np.concatenate(parts) for name, parts in self._fields.items()})
