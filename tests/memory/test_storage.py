@@ -86,12 +86,14 @@ class TestMemoryWriter:
     def test_frames_go_to_disk_in_chunks_of_whole_slots(self, tmp_path: Path) -> None:
         # 6 bytes a frame, 4 lanes: 24 bytes a slot, so that two slots, 8 rows, fill a chunk of at most 60 bytes.
         writer = MemoryWriter(tmp_path, IMAGES, 4)
-        lanes = MadeUpLanes(IMAGES, 4).play(6, writer, limit=NO_LIMIT)  # seven slots
-        assert {name for name in files(tmp_path) if "/c/" in name} == {f"frames/c/{n}/0/0/0" for n in range(3)}
+        lanes = MadeUpLanes(IMAGES, 4).play(18, writer, limit=NO_LIMIT)  # 19 slots
+        # Eight chunks are written at once, and a checkpoint writes every chunk that is full.
+        assert {name for name in files(tmp_path) if "/c/" in name} == {f"frames/c/{n}/0/0/0" for n in range(8)}
         assert len(writer.state()["pending"]) == 4
+        assert {name for name in files(tmp_path) if "/c/" in name} == {f"frames/c/{n}/0/0/0" for n in range(9)}
         writer.finish()
         frames = zarr.open_group(tmp_path, mode="r")["frames"]
-        assert (frames.chunks, frames.shape) == ((8, 1, 3, 2), (28, 1, 3, 2))
+        assert (frames.chunks, frames.shape) == ((8, 1, 3, 2), (76, 1, 3, 2))
         assert np.array_equal(frames[:], np.concatenate([slot.frames for slot in lanes.history]))
 
     def test_a_frame_larger_than_a_chunk_has_a_chunk_of_its_own(self, tmp_path: Path) -> None:
