@@ -1,10 +1,13 @@
-"""``bash benchmarks/gpu.sh``: the stages on one GPU, as a user runs them, each against its goal; one table."""
+"""``bash benchmarks/gpu.sh [DIRECTORY] [--device cpu --share 0.001]``: the stages on one GPU, as a user runs them, each against its
+goal; one table. ``--device`` and ``--share`` try the script itself where there is no GPU, with so small a share of all steps."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-FASTEST = ("--precision", "bf16", "--compile")
 PAPER_GENERATOR = ("--generator", "resnet", "--filters", "64", "--blocks", "9", "--no-skips", "--no-framewise")
 PAPER_DISCRIMINATOR = ("--discriminator-filters", "64", "--batch-size", "1")
 
@@ -21,8 +23,14 @@ PAPER_DISCRIMINATOR = ("--discriminator-filters", "64", "--batch-size", "1")
 class Lab:
     """A project in which commands are timed; what fails is a row of the table, not the end of it."""
 
-    def __init__(self, directory: Path, device: str) -> None:
-        self.directory, self.device = directory, device
+    def __init__(self, directory: Path, device: str, share: float) -> None:
+        self.directory, self.device, self._share = directory, device, share
+        compiled = device == "cuda"  # a CPU would compile for minutes
+        self.fastest = ("--precision", "bf16", "--compile") if compiled else ("--precision", "float32", "--no-compile")
+
+    def steps(self, count: int) -> str:
+        """``count`` of something, or the share of it that was asked for."""
+        return str(max(1, round(count * self._share)))
 
     def run(self, *arguments: str, seconds: float = 300.0) -> tuple[float, dict[str, Any]]:
         """Wall time of a command and its result. Raises :class:`RuntimeError` with its last words."""
@@ -38,22 +46,30 @@ class Lab:
         took = time.perf_counter() - began
         return took, json.loads(done.stdout) if arguments[0] != "init" else {}
 
-    def steps_per_second(self, stage: str, *arguments: str, short: int = 300, long: int = 1_500) -> float:
+    def steps_per_second(self, stage: str, *arguments: str) -> float:
         """Gradient steps a second, by two runs of different length: starting and compiling are in both and go out."""
+        short, long = self.steps(300), self.steps(1_500)
         times = [
-            self.run(stage, "--name", f"{stage}-speed", "--gradient-steps", str(steps), *arguments)[0]
+            self.run(stage, "--name", f"{stage}-speed", "--gradient-steps", steps, *arguments)[0]
             for steps in (short, long)
         ]
-        return (long - short) / (times[1] - times[0])
+        return (int(long) - int(short)) / (times[1] - times[0])
 
 
 def main() -> None:
-    directory, device = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "cuda"
-    if device == "cuda" and not torch.cuda.is_available():
+    parser = argparse.ArgumentParser(prog="benchmarks/gpu.sh", description=__doc__)
+    parser.add_argument(
+        "directory", nargs="?", type=Path, help="where the project is made; a temporary directory by default"
+    )
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--share", type=float, default=1.0, help="of all steps, epochs and games")
+    chosen = parser.parse_args()
+    if chosen.device == "cuda" and not torch.cuda.is_available():
         sys.exit("benchmarks/gpu.sh: there is no CUDA device here")
-    lab = Lab(directory / "lab", device)
+    directory = chosen.directory or Path(tempfile.mkdtemp())
+    lab = Lab(directory / "lab", chosen.device, chosen.share)
     lab.run("init", str(lab.directory), "--source", "ALE/Pong-v5", "--target-view", "rotate:90", "--pretrained")
-    table = Table("work", "measured", "goal", title=torch.cuda.get_device_name() if device == "cuda" else "CPU")
+    table = Table("work", "measured", "goal", title=torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU")
 
     def row(work: str, goal: str, measure: Any) -> None:
         try:
@@ -63,19 +79,22 @@ def main() -> None:
         table.add_row(work, said, goal)
         print(f"{work}: {said} (goal: {goal})", flush=True)
 
+    records = ("--records", lab.steps(10_000))
     row("collect 10,000 records of play and of chance", "–", lambda: _seconds(
-        lab.run("collect", "--task", "source", "--policy", "q:pong", "--name", "play")[0] + lab.run("collect")[0]))  # fmt: skip
-    paper = (*PAPER_GENERATOR, *PAPER_DISCRIMINATOR, "--eval-games", "0")
-    for precision, compiled in (("float32", "--no-compile"), ("bf16", "--no-compile"), ("bf16", "--compile")):
-        options = (*paper, "--precision", precision, compiled)
-        row(f"learn-corr, resnet of the paper's size, {precision} {compiled}", "≥ 200 steps/s",
-            lambda options=options: f"{lab.steps_per_second('learn-corr', *options):.0f} steps/s")  # fmt: skip
-    row("train-model, 50 epochs", "< 180 s",
-        lambda: _seconds(lab.run("train-model", "--epochs", "50", "--name", "f", *FASTEST, seconds=240)[0]))  # fmt: skip
+        lab.run("collect", "--task", "source", "--policy", "q:pong", "--name", "play", *records)[0]
+        + lab.run("collect", *records)[0]))  # fmt: skip
+    paper = (*PAPER_GENERATOR, *PAPER_DISCRIMINATOR)
+    for options in dict.fromkeys(
+        (("--precision", "float32", "--no-compile"), ("--precision", "bf16", "--no-compile"), lab.fastest)
+    ):
+        row(f"learn-corr, resnet of the paper's size, {' '.join(options)}", "≥ 200 steps/s",
+            lambda options=options: f"{lab.steps_per_second('learn-corr', *paper, '--eval-every', '0', *options):.3g} steps/s")  # fmt: skip
+    row("train-model, 50 epochs", "< 180 s", lambda: _seconds(
+        lab.run("train-model", "--epochs", lab.steps(50), "--name", "f", *lab.fastest, seconds=240)[0]))  # fmt: skip
     row("train-dqn until a mean of 18", "< 300 s", lambda: _dqn(lab))
     row("learn-corr, 6,000 steps with play tests every 1,000 (a tenth of the paper's)", "< 60 s", lambda: _seconds(
-        lab.run("learn-corr", *PAPER_GENERATOR, *PAPER_DISCRIMINATOR, *FASTEST, "--gradient-steps", "6000",
-                "--eval-every", "1000", "--name", "long", seconds=150)[0]))  # fmt: skip
+        lab.run("learn-corr", *paper, *lab.fastest, "--gradient-steps", lab.steps(6_000), "--eval-every", lab.steps(1_000),
+                "--name", "long", seconds=150)[0]))  # fmt: skip
     Console(width=140).print(table)
 
 
@@ -84,9 +103,10 @@ def _seconds(value: float) -> str:
 
 
 def _dqn(lab: Lab) -> str:
+    length = () if lab.device == "cuda" else ("--env-steps", lab.steps(1_000_000))
     took, result = lab.run(
-        "train-dqn", "--lanes", "16", "--stop-at-mean-return", "18", "--name", "dqn", *FASTEST, seconds=300
-    )
+        "train-dqn", "--lanes", "16", "--stop-at-mean-return", "18", "--name", "dqn", *length, *lab.fastest, seconds=300
+    )  # fmt: skip
     return f"{took:.0f} s, mean {result['mean_return_20']:.1f} of 20 games after {result['env_steps']:,} steps"
 
 

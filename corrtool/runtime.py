@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from corrtool.errors import DeviceError, UsageError
 from corrtool.states import VECTOR
@@ -51,6 +53,12 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device mps is not there", f"choose another {called}")
     return torch.device(kind)
+
+
+def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
+    """``values`` on ``device``. To a GPU from page-locked memory: a copy from any other waits for all that was queued before it."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def configure_process(device: torch.device, seed: int, state_kind: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from corrtool.memory.priorities import Priorities
 from corrtool.memory.rows import FIELDS, MemoryRows, Rows
+from corrtool.runtime import to_device
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import LaneStep
 
@@ -73,7 +74,7 @@ class ReplayMemory:
     def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
         """Adds a slot with what is seen now, (lanes, *frame_shape); ``episode_steps`` defaults to new episodes."""
         rows = self._slot_rows(self.slots_written)
-        self.frames[rows] = torch.from_numpy(frames).to(self.device)
+        self.frames[rows] = to_device(frames, self.device)
         for values in self.fields.values():
             values[rows] = 0
         if episode_steps is not None:
@@ -117,13 +118,13 @@ class ReplayMemory:
         index = np.add.outer(rows, offsets * lanes)
         index %= self.slots * lanes
         # Ten times as fast on a CPU as frames[index].
-        gathered = self.frames.index_select(0, torch.from_numpy(index.ravel()).to(self.device, non_blocking=True))
+        gathered = self.frames.index_select(0, to_device(index.ravel(), self.device))
         gathered = gathered.view(len(rows), frames, *self.spec.frame_shape)
         ages = self.fields["episode_steps"].take(rows)
         if (ages < stack - 1).any():
             young = np.flatnonzero(ages < stack - 1)
             which, frame = np.nonzero(offsets < -ages[young, None].astype(np.int64))
-            places = (torch.from_numpy(place).to(self.device) for place in (young[which], frame))
+            places = (to_device(place, self.device) for place in (young[which], frame))
             gathered[tuple(places)] = 0
         return gathered
 
@@ -152,7 +153,7 @@ class ReplayMemory:
 
     def actions(self, rows: Rows) -> Tensor:
         """The actions (B,) int64 taken at ``rows``."""
-        return torch.from_numpy(self.fields["actions"].take(rows).astype(np.int64)).to(self.device)
+        return to_device(self.fields["actions"].take(rows).astype(np.int64), self.device)
 
     def can_sample(self, n_step: int) -> bool:
         """Whether the ring holds a slot from which n steps can be followed."""
@@ -219,7 +220,7 @@ class ReplayMemory:
         weights: NDArray[np.float32] | None = None,
     ) -> TransitionBatch:
         def send(values: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(values).to(self.device, non_blocking=True)
+            return to_device(values, self.device)
 
         if n_step == 1:
             returns, terminated = (
@@ -277,7 +278,7 @@ class ReplayMemory:
         """The slots [first, last) on the host, oldest first."""
         slots = np.arange(first, last) % self.slots
         rows = (slots[:, None] * self.lanes + np.arange(self.lanes)).ravel()
-        frames = self.frames[torch.from_numpy(rows).to(self.device)].cpu().numpy()
+        frames = self.frames[to_device(rows, self.device)].cpu().numpy()
         return MemoryRows(self.spec, self.lanes, frames, {name: values[rows] for name, values in self.fields.items()})
 
     def newest_records(self, records: int) -> MemoryRows:
@@ -321,7 +322,7 @@ class ReplayMemory:
                 if first >= self.oldest_slot:
                     rows = self._slot_rows(first)
                     part = slice(slot * self.lanes, (slot + 1) * self.lanes)
-                    self.frames[rows] = torch.from_numpy(block.frames[part]).to(self.device)
+                    self.frames[rows] = to_device(block.frames[part], self.device)
                     for name, values in self.fields.items():
                         values[rows] = block.fields[name][part]
                     if self._priorities is not None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from corrtool.runtime import to_device
 from corrtool.states import StateSpec
 
 
@@ -21,13 +22,13 @@ class StateStacker:
 
     def push(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> Tensor:
         """Adds what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""
-        newest = torch.from_numpy(frames).to(self.device)[:, None]
+        newest = to_device(frames, self.device)[:, None]
         if self.spec.stack > 1:
             older = self._frames[:, 1:]
             starts = np.ones(len(frames), bool) if episode_steps is None else episode_steps == 0
             if starts.any():
                 older = older.clone()
-                older[torch.from_numpy(np.flatnonzero(starts)).to(self.device)] = 0
+                older[to_device(np.flatnonzero(starts), self.device)] = 0
             newest = torch.cat([older, newest], dim=1)
         self._frames = newest
         return self.spec.stack_frames(newest)
