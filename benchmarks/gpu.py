@@ -88,7 +88,7 @@ def main() -> None:
         (("--precision", "float32", "--no-compile"), ("--precision", "bf16", "--no-compile"), lab.fastest)
     ):
         row(f"learn-corr, resnet of the paper's size, {' '.join(options)}", "≥ 200 steps/s",
-            lambda options=options: f"{lab.steps_per_second('learn-corr', *paper, '--eval-every', '0', *options):.3g} steps/s")  # fmt: skip
+            lambda options=options: f"{lab.steps_per_second('learn-corr', *paper, '--eval-games', '0', *options):.3g} steps/s")  # fmt: skip
     row("train-model, 50 epochs", "< 180 s", lambda: _seconds(
         lab.run("train-model", "--epochs", lab.steps(50), "--name", "f", *lab.fastest, seconds=240)[0]))  # fmt: skip
     row("train-dqn until a mean of 18", "< 300 s", lambda: _dqn(lab))
@@ -107,7 +107,7 @@ def _dqn(lab: Lab) -> str:
     took, result = lab.run(
         "train-dqn", "--lanes", "16", "--stop-at-mean-return", "18", "--name", "dqn", *length, *lab.fastest, seconds=300
     )  # fmt: skip
-    return f"{took:.0f} s, mean {result['mean_return_20']:.1f} of 20 games after {result['env_steps']:,} steps"
+    return f"{took:.0f} s, mean {result['mean_return_20']} of 20 games after {result['env_steps']:,} steps"
 
 
 if __name__ == "__main__":
