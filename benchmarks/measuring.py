@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,9 @@ def alternate(*sides: Callable[[], float], rounds: int) -> list[list[float]]:
     """Measures all sides in turn, ``rounds`` times after one round that does not count; gives each side's values."""
     turns = [[side() for side in sides] for _ in range(rounds + 1)][1:]
     return [list(values) for values in zip(*turns, strict=True)]
+
+
+def alone(side: Callable[[], float]) -> float:
+    """``side()`` in a process of its own: a peer as its users have it, without this project's settings of torch and of malloc."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(side).result()

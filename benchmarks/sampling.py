@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from benchmarks.measuring import Row, alternate, per_second
+from benchmarks.measuring import Row, alone, alternate, per_second
 from corrtool.memory import ReplayMemory
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
@@ -20,12 +20,16 @@ SHAPE = (4, 84, 84)
 
 def measure(rounds: int) -> list[Row]:
     """Batches a second, states and next states as uint8, ready for the network."""
-    peers = {"torchrl LazyMemmapStorage": torchrl(), "stable-baselines3 ReplayBuffer": stable_baselines3()}
-    sides = [ours(), *peers.values()]
-    values = alternate(*(lambda s=side: per_second(BATCHES, s) for side in sides), rounds=rounds)
-    work = f"{BATCH} transitions of 4×84×84 of {RECORDS:,}"
+    peers = {"torchrl LazyMemmapStorage": torchrl, "stable-baselines3 ReplayBuffer": stable_baselines3}
+    work = ours()
+    values = alternate(
+        lambda: per_second(BATCHES, work),
+        *(lambda p=peer: alone(p) for peer in peers.values()),
+        rounds=rounds,
+    )
+    what = f"{BATCH} transitions of 4×84×84 of {RECORDS:,}"
     return [
-        Row(work, peer, "batches/s", values[0], theirs, 3.0) for peer, theirs in zip(peers, values[1:], strict=True)
+        Row(what, peer, "batches/s", values[0], theirs, 3.0) for peer, theirs in zip(peers, values[1:], strict=True)
     ]
 
 
@@ -52,7 +56,7 @@ def ours() -> Callable[[], None]:
     return work
 
 
-def stable_baselines3() -> Callable[[], None]:
+def stable_baselines3() -> float:
     from stable_baselines3.common.buffers import ReplayBuffer
 
     box, actions = gymnasium.spaces.Box(0, 255, SHAPE, np.uint8), gymnasium.spaces.Discrete(6)
@@ -63,14 +67,10 @@ def stable_baselines3() -> Callable[[], None]:
         pair = states[record % 64], states[(record + 1) % 64]
         buffer.add(*pair, np.zeros(1, np.int64), np.zeros(1, np.float32), np.zeros(1), [{}])
 
-    def work() -> None:
-        for _ in range(BATCHES):
-            buffer.sample(BATCH)
-
-    return work
+    return _batches_per_second(lambda: buffer.sample(BATCH))
 
 
-def torchrl() -> Callable[[], None]:
+def torchrl() -> float:
     from tensordict import TensorDict
     from torchrl.data import LazyMemmapStorage, TensorDictReplayBuffer
 
@@ -81,8 +81,13 @@ def torchrl() -> Callable[[], None]:
         ends = {("next", "terminated"): torch.zeros(500, dtype=torch.bool)}
         buffer.extend(TensorDict({"observation": states, ("next", "observation"): states, **more, **ends}, [500]))
 
+    return _batches_per_second(buffer.sample)
+
+
+def _batches_per_second(sample: Callable[[], Any]) -> float:
     def work() -> None:
         for _ in range(BATCHES):
-            buffer.sample()
+            sample()
 
-    return work
+    work()
+    return per_second(BATCHES, work)

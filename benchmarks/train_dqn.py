@@ -9,7 +9,7 @@ from pathlib import Path
 import gymnasium
 import torch
 
-from benchmarks.measuring import Row, alternate, per_second
+from benchmarks.measuring import Row, alone, alternate, per_second
 from corrtool.config import TrainDqnSettings
 from corrtool.project.directory import create_project
 from corrtool.reporting.console import Console
@@ -25,7 +25,7 @@ def settings(env_steps: int) -> TrainDqnSettings:
     return TrainDqnSettings(
         env_steps=env_steps, architecture="nature", batch_size=32, env_steps_per_update=4, lanes=8, n_step=1, n_step_end=1,
         weight_average=0.0, greedy_from=1.0, learning_starts=STARTS, memory_capacity=10_000, target_sync_every=250,
-        learning_rate=1e-4, optimizer_epsilon=1e-8, eval_every=0,
+        learning_rate=1e-4, optimizer_epsilon=1e-8, eval_every=0, precision="auto",
     )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def measure(rounds: int) -> list[Row]:
     def ours() -> float:
         return STEPS / (seconds(STARTS + STEPS) - seconds(STARTS))
 
-    values = alternate(ours, stable_baselines3, rounds=rounds)
+    values = alternate(ours, lambda: alone(stable_baselines3), rounds=rounds)
     return [
         Row(
             "train-dqn, Nature net, batch 32, one update per 4 steps",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from corrtool.networks.generators import FramewiseGenerator, build_generator
+from corrtool.runtime import to_device
 from corrtool.states import StateScaling, StateSpec
 
 
@@ -54,28 +57,38 @@ class PlayTranslator:
     """Translates the states of games as they go on: what :meth:`Correspondence.translate` says, with less work.
 
     Of the K frames of a state K - 1 were in the state before. A generator that translates each frame by itself only has the
-    newest left to do, unless one of the games has just begun.
+    newest left to do, but for a game that has just begun.
     """
 
     def __init__(self, correspondence: Correspondence) -> None:
         self._correspondence = correspondence
-        self._raw: Tensor | None = None
+        self._raw: Tensor | None = None  # the last frames of every game, (N, K, *frame_shape), and their translations
         self._translated: Tensor | None = None
 
-    def __call__(self, raw_target_states: Tensor) -> Tensor:
-        """Raw target states (N, …), one of each game, → source states in the model range."""
+    def __call__(self, raw_target_states: Tensor, games: NDArray[np.int64] | None = None) -> Tensor:
+        """Raw target states (n, …), one of each game, → source states in the model range.
+
+        Args:
+            games: (n,) whose states these are, ascending, of those of the first call; None for all of them.
+        """
         c = self._correspondence
         generator, target, source = c.target_to_source, c.target_scaling, c.source_scaling
         if not isinstance(generator, FramewiseGenerator):
             return c.translate(raw_target_states)
         raw = target.spec.frames_of(raw_target_states)
-        if self._raw is not None and self._raw.shape == raw.shape and torch.equal(raw[:, :-1], self._raw[:, 1:]):
-            newest = generator.frame_generator(target.raw_to_model(raw[:, -1]))
-            assert self._translated is not None
-            translated = torch.cat([self._translated[:, 1:], newest[:, None]], dim=1)
-        else:
-            translated = source.spec.frames_of(c.translate(raw_target_states))
-        self._raw, self._translated = raw.clone(), translated
+        if self._raw is None or self._translated is None or (games is None and len(raw) != len(self._raw)):
+            self._raw, self._translated = raw.clone(), source.spec.frames_of(c.translate(raw_target_states))
+            return source.spec.stack_frames(self._translated)
+        which = torch.arange(len(raw), device=raw.device) if games is None else to_device(games, raw.device)
+        before, translated_before = self._raw[which], self._translated[which]
+        follows = (raw[:, :-1] == before[:, 1:]).flatten(1).all(dim=1)
+        newest, whole = generator.sequences(
+            [target.raw_to_model(raw[follows][:, -1:]), target.raw_to_model(raw[~follows])]
+        )
+        translated = torch.cat([translated_before[:, 1:], translated_before[:, :1]], dim=1)
+        translated[follows, -1:], translated[~follows] = newest, whole
+        self._raw = self._raw.index_copy(0, which, raw)
+        self._translated = self._translated.index_copy(0, which, translated)
         return source.spec.stack_frames(translated)
 
 

@@ -58,6 +58,8 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
 def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
     """``values`` on ``device``. To a GPU from page-locked memory: a copy from any other waits for all that was queued before it."""
     tensor = torch.from_numpy(values)
+    if device.type == "cpu":
+        return tensor
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 

@@ -16,6 +16,7 @@ Here a stage never scales anything itself: it asks the :class:`StateScaling` of 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ class StateSpec:
         if sorted(self.stack_order) != list(range(self.stack)):
             raise ValueError(f"stack_order {self.stack_order} is no permutation of {self.stack} frames")
 
-    @property
+    @functools.cached_property
     def state_shape(self) -> tuple[int, ...]:
         """Shape of one state: ``(K·channels, height, width)`` or ``(K·size,)``."""
         return (self.stack * self.frame_shape[0], *self.frame_shape[1:])
@@ -69,16 +70,20 @@ class StateSpec:
         """``uint8`` for images, ``float32`` for vectors."""
         return torch.uint8 if self.kind == IMAGE else torch.float32
 
+    @functools.cached_property
+    def _in_order(self) -> bool:
+        return self.stack_order == tuple(range(self.stack))
+
     def stack_frames(self, frames: Tensor) -> Tensor:
         """Frames ``(B, K, *frame_shape)``, oldest first, to states ``(B, *state_shape)``."""
-        if self.stack_order != tuple(range(self.stack)):
+        if not self._in_order:
             frames = frames[:, list(self.stack_order)]
         return frames.reshape(frames.shape[0], *self.state_shape)
 
     def frames_of(self, states: Tensor) -> Tensor:
         """The inverse of :meth:`stack_frames`: states ``(B, *state_shape)`` to frames ``(B, K, *frame_shape)``, oldest first."""
         frames = states.reshape(states.shape[0], self.stack, *self.frame_shape)
-        if self.stack_order != tuple(range(self.stack)):
+        if not self._in_order:
             frames = frames[:, [self.stack_order.index(frame) for frame in range(self.stack)]]
         return frames
 

@@ -1,5 +1,6 @@
 """Translating the states of games as they go on, against translating each state as a whole."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,5 +46,22 @@ def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
             torch.testing.assert_close(translated, correspondence.translate(state), atol=1e-5, rtol=1e-5)
         first_of_others = PlayTranslator(correspondence)(states[0][:1])  # another number of games
     torch.testing.assert_close(first_of_others, played[0][:1], atol=1e-5, rtol=1e-5)
-    # whole states (3 frames of 2 games) at first and where a game begins, otherwise the newest frame of each
-    assert pictures in (None, 2 * 6 + 6 * 2)
+    # whole states (3 frames of 2 games) at first, and of the game that begins; otherwise the newest frame of each
+    assert pictures in (None, 2 * 3 + 6 * 2 + 1 * (1 + 3))
+
+
+def test_games_that_are_over_are_not_translated() -> None:
+    description = {"kind": "resnet", "filters": 4, "blocks": 1, "skips": True, "framewise": True}
+    correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
+    generator = correspondence.target_to_source
+    generator.frame_generator = counting = Counting(generator.frame_generator)
+    translate, stacker = PlayTranslator(correspondence), StateStacker(SPEC, 3, torch.device("cpu"))
+    frames = torch.randint(0, 256, (6, 3, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    going_on = [[0, 1, 2], [0, 1, 2], [0, 2], [0, 2], [2], [2]]
+    with torch.inference_mode():
+        for step, games in enumerate(going_on):
+            states = stacker.push(frames[step].numpy(), np.full(3, step))[games]
+            counting.pictures = 0
+            played = translate(states, np.array(games))
+            assert counting.pictures == (9 if step == 0 else len(games))
+            torch.testing.assert_close(played, correspondence.translate(states), atol=1e-5, rtol=1e-5)

@@ -108,20 +108,21 @@ class ReplayMemory:
 
     def consecutive_states(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """The raw states at ``rows`` and one step later, within an episode: the K - 1 frames that they share are gathered once."""
-        windows = self._windows(rows, self.spec.stack + 1)
-        return self.spec.stack_frames(windows[:, :-1]), self.spec.stack_frames(windows[:, 1:])
+        stack = self.spec.stack
+        windows = self._windows(rows, stack + 1)
+        return self.spec.stack_frames(windows.narrow(1, 0, stack)), self.spec.stack_frames(windows.narrow(1, 1, stack))
 
     def _windows(self, rows: Rows, frames: int) -> Tensor:
         """``frames`` frames (B, frames, *frame_shape), oldest first, of which the K-th is that of each row; black before its episode."""
-        stack, lanes = self.spec.stack, self.lanes
+        stack = self.spec.stack
         offsets = np.arange(1 - stack, frames - stack + 1)
-        index = np.add.outer(rows, offsets * lanes)
-        index %= self.slots * lanes
+        index = rows[:, None] + offsets * self.lanes
+        index %= self.slots * self.lanes
         # Ten times as fast on a CPU as frames[index].
-        gathered = self.frames.index_select(0, to_device(index.ravel(), self.device))
+        gathered = self.frames.index_select(0, to_device(index.reshape(-1), self.device))
         gathered = gathered.view(len(rows), frames, *self.spec.frame_shape)
         ages = self.fields["episode_steps"].take(rows)
-        if (ages < stack - 1).any():
+        if ages.min(initial=stack) < stack - 1:
             young = np.flatnonzero(ages < stack - 1)
             which, frame = np.nonzero(offsets < -ages[young, None].astype(np.int64))
             places = (to_device(place, self.device) for place in (young[which], frame))

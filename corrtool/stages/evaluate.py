@@ -23,7 +23,7 @@ from corrtool.reporting.video import GameVideo, check_video
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import MAX_LANES, QValues, direct_q_values, play_games, transferred_q_values
+from corrtool.stages.play import MAX_LANES, KeptLanes, QValues, direct_q_values, play_games, transferred_q_values
 from corrtool.states import IMAGE, StateSpec
 from corrtool.statistics import bootstrap_interval
 from corrtool.tasks import Lanes, Task, action_names, probe
@@ -159,13 +159,13 @@ def evaluate(
         with run.going_on():
             returns = [] if state is None else [float(value) for value in state["returns"]]
         began = len(returns)
-        with Loop(
+        with KeptLanes(lambda count: Lanes(task, count)) as open_lanes, Loop(
             run, context.console, stop, total=settings.games, unit="games", start=began, state=lambda: {"returns": returns},
             steady=False,
         ) as loop:  # fmt: skip
             for start in range(began, settings.games, MAX_LANES):
                 wave = play_games(
-                    lambda count: Lanes(task, count),
+                    open_lanes,
                     q_values,
                     seeds=seeds[start : start + MAX_LANES],
                     epsilon=settings.epsilon,

@@ -24,7 +24,7 @@ from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.spatial_search import ANGLE_STARTS, all_around, start_at_the_best
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import play_games, transferred_q_values
+from corrtool.stages.play import KeptLanes, play_games, transferred_q_values
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
 
@@ -140,7 +140,7 @@ def learn_corr(
             assert source_q is not None
             correspondence.eval()
             returns = play_games(
-                lambda count: Lanes(target_task, count),
+                open_lanes,
                 transferred_q_values(source_q, correspondence),
                 seeds=derive_seeds(context.seed, "select", settings.eval_games, step),
                 epsilon=settings.eval_epsilon,
@@ -178,7 +178,7 @@ def learn_corr(
                     run.metrics.write(0, {"event": "spatial_search", **found})
                     context.console.say(f"learn-corr: starting at {found['start_degrees']:.1f}°")
             pictures(0)
-        with Loop(
+        with KeptLanes(lambda count: Lanes(target_task, count)) as open_lanes, Loop(
             run, context.console, stop, total=total, unit="gradient steps", start=learner.gradient_steps, state=checkpoint
         ) as loop:  # fmt: skip
             while True:

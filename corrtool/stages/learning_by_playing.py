@@ -18,7 +18,7 @@ from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import LanesLike, choose_actions, direct_q_values, play_games
+from corrtool.stages.play import KeptLanes, LanesLike, choose_actions, direct_q_values, play_games
 from corrtool.states import StateSpec
 from corrtool.statistics import moving_mean
 
@@ -74,7 +74,7 @@ def learn_by_playing(
     The emulators step while the network learns. Their state cannot be saved, so after a resumption they start new
     games from seeds that depend on the number of resumptions; everything else continues.
     """
-    with make_lanes(settings.lanes) as lanes:
+    with make_lanes(settings.lanes) as lanes, KeptLanes(make_lanes) as test_lanes:
         spec, count = lanes.spec, lanes.count
         memory = ReplayMemory(spec, count, _ring_slots(settings, spec, count), device, settings.priority_exponent)
         learner = DqnLearner(q_function, spec, settings, device)
@@ -177,11 +177,11 @@ def learn_by_playing(
                 if progress.env_steps // LOG_EVERY_ENV_STEPS > loop.done // LOG_EVERY_ENV_STEPS:
                     _log(run, loop, progress, learner, epsilon, loss)
                 if play_test_due(settings, progress):
-                    _play_test(run, loop, progress, settings, spec, learner, make_lanes, seed, device)
+                    _play_test(run, loop, progress, settings, spec, learner, test_lanes, seed, device)
                 loop.advance(progress.env_steps - loop.done, numbers)
 
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
-                _play_test(run, loop, progress, settings, spec, learner, make_lanes, seed, device)
+                _play_test(run, loop, progress, settings, spec, learner, test_lanes, seed, device)
 
     weights = progress.best_weights if progress.best_weights is not None else copy_of_weights(learner.average)
     summary = {
@@ -228,7 +228,7 @@ def _play_test(
     settings: DqnSettings,
     spec: StateSpec,
     learner: DqnLearner,
-    make_lanes: Callable[[int], LanesLike],
+    open_lanes: KeptLanes,
     seed: int,
     device: torch.device,
 ) -> None:
@@ -247,7 +247,7 @@ def _play_test(
 
     for stage in ("select", "select again"):
         returns += play_games(
-            make_lanes,
+            open_lanes,
             q_values,
             seeds=derive_seeds(seed, stage, settings.eval_games, progress.env_steps),
             epsilon=settings.eval_epsilon,

@@ -1,0 +1,121 @@
+"""Games side by side: what the networks see, and lanes that are kept open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from corrtool.stages.play import KeptLanes, choose_actions, play_games
+from corrtool.states import StateSpec
+from corrtool.tasks import Lanes, LaneStep, parse_task
+
+CPU = torch.device("cpu")
+PONG = parse_task("source", {"id": "ALE/Pong-v5", "preprocessing": {"max_episode_frames": 120}}, Path())
+CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
+
+
+class Countdown:
+    """Lanes whose games last as many steps as their seed says, with a reward of 1 a step; a state tells lane and time."""
+
+    spec, actions = StateSpec("vector", (2,)), 3
+
+    def __init__(self, count: int) -> None:
+        self.count, self.opened, self.closed = count, 1, 0
+        self.acted: list[NDArray[np.int64]] = []
+
+    def __enter__(self) -> Countdown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed += 1
+
+    def reset(self, seeds: list[int]) -> NDArray[Any]:
+        self._left, self._time = np.array(seeds), 0
+        return self._frames()
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        self.acted.append(actions.copy())
+
+    def receive(self) -> LaneStep:
+        self._left, self._time = self._left - 1, self._time + 1
+        no = np.zeros(self.count, bool)
+        return LaneStep(
+            self._frames(), np.ones(self.count, np.float32), self._left == 0, no, ~no, np.full(self.count, self._time)
+        )
+
+    def _frames(self) -> NDArray[Any]:
+        return np.stack([np.arange(self.count), np.full(self.count, self._time)], axis=1).astype(np.float32)
+
+
+def test_the_networks_see_only_games_that_go_on() -> None:
+    lanes, seen = Countdown(3), []
+
+    def q_values(raw: torch.Tensor, which: NDArray[np.int64]) -> torch.Tensor:
+        assert raw[:, 0].tolist() == which.tolist()
+        seen.append(which.tolist())
+        return torch.nn.functional.one_hot(torch.from_numpy(which), 3).float()  # lane i takes action i
+
+    watched: list[tuple[list[float], list[int]]] = []
+    returns = play_games(
+        lambda count: lanes, q_values, seeds=[2, 4, 1], epsilon=0.0, random=np.random.default_rng(0), device=CPU,
+        watch=lambda states, actions: watched.append((states[:, 0].tolist(), actions.tolist())),
+    )  # fmt: skip
+    assert returns == [2.0, 4.0, 1.0]
+    assert seen == [[0, 1, 2], [0, 1], [1], [1]]
+    assert watched == [([0.0, 1.0, 2.0], [0, 1, 2]), ([0.0, 1.0], [0, 1]), ([1.0], [1]), ([1.0], [1])]
+    assert [actions[1] for actions in lanes.acted] == [1, 1, 1, 1]
+
+
+def test_the_same_random_numbers_whoever_plays() -> None:
+    values = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    generators = [np.random.default_rng(7) for _ in range(3)]
+    for _ in range(20):
+        at_random = choose_actions(None, 4, 2, 0.5, generators[0])
+        some = choose_actions(values, 4, 2, 0.5, generators[1], np.array([1, 3]))
+        assert some[[0, 2]].tolist() == at_random[[0, 2]].tolist()
+        choose_actions(values.repeat(2, 1), 4, 2, 0.5, generators[2])
+    assert len({str(random.bit_generator.state) for random in generators}) == 1
+    greedy = choose_actions(values, 4, 2, 0.0, generators[0], np.array([1, 3]))
+    assert greedy[[1, 3]].tolist() == [1, 0]
+
+
+def test_lanes_are_kept_for_each_number_of_them_and_closed_in_the_end() -> None:
+    made: list[Countdown] = []
+
+    def make(count: int) -> Countdown:
+        made.append(Countdown(count))
+        return made[-1]
+
+    with KeptLanes(make) as kept:
+        for count in (2, 3, 2, 2, 3):
+            with kept(count) as lanes:
+                assert lanes.count == count
+        assert [lanes.count for lanes in made] == [2, 3]
+        assert [lanes.closed for lanes in made] == [0, 0]
+    assert [lanes.closed for lanes in made] == [1, 1]
+
+
+@pytest.mark.parametrize("task", [PONG, CARTPOLE], ids=str)
+def test_kept_lanes_are_as_good_as_new(task: Any) -> None:
+    """On the real emulator and on one of Gymnasium's environments: every frame and reward of a game played in used lanes."""
+
+    def play(opened: Any, seeds: list[int]) -> tuple[list[float], list[torch.Tensor]]:
+        states: list[torch.Tensor] = []
+        returns = play_games(
+            opened, None, seeds=seeds, epsilon=1.0, random=np.random.default_rng(1), device=CPU,
+            watch=lambda seen, _: states.append(seen.clone()),
+        )  # fmt: skip
+        return returns, states
+
+    with KeptLanes(lambda count: Lanes(task, count)) as kept:
+        play(kept, [5, 6])
+        returns, states = play(kept, [8, 9])
+    fresh_returns, fresh_states = play(lambda count: Lanes(task, count), [8, 9])
+    assert returns == fresh_returns
+    assert len(states) == len(fresh_states) > 10
+    assert all(torch.equal(one, other) for one, other in zip(states, fresh_states, strict=True))
