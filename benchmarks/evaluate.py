@@ -13,7 +13,7 @@ import torch
 from benchmarks.learn_corr import networks
 from benchmarks.measuring import Row, alternate
 from corrtool.config import EvaluateSettings, LearnCorrSettings
-from corrtool.networks.saved import load_q_function
+from corrtool.networks.saved import load_correspondence, load_q_function
 from corrtool.pretrained import PONG, PRETRAINED
 from corrtool.project.artifacts import read_artifact
 from corrtool.runtime import derive_seeds
@@ -22,47 +22,46 @@ from corrtool.stages.play import KeptLanes, LanesLike, QValues, direct_q_values,
 from corrtool.tasks import Lanes, parse_task
 
 CPU = torch.device("cpu")
-ALONE = 3  # so many games are timed one after another
-TASK = parse_task("source", {"id": "ALE/Pong-v5"}, Path())
+ALONE = 2  # so many games are timed one after another
+TASKS = [
+    parse_task("source", {"id": "ALE/Pong-v5"}, Path()),
+    parse_task("target", {"id": "ALE/Pong-v5", "views": ["rotate:90"]}, Path()),
+]
 
 
 def measure(rounds: int) -> list[Row]:
-    """Games a second, whole games: of the agent that comes with corrtool, and of one behind a resnet that has learnt nothing yet."""
-    correspondence, q, _ = networks()
-    correspondence.eval()
-    trained = load_q_function(read_artifact(PRETRAINED, "q", PONG), CPU)
-    spec, games, test_games = (
-        correspondence.source_scaling.spec,
-        EvaluateSettings().games,
-        LearnCorrSettings().eval_games,
+    """Whole games a second: of the agent that comes with corrtool, of the same behind its rotation, and of one behind a resnet that
+    has learnt nothing yet; play tests with so many games as they have by default, in lanes that stay open."""
+    trained, rotation, untrained = (
+        load_q_function(read_artifact(PRETRAINED, "q", PONG), CPU),
+        load_correspondence(read_artifact(PRETRAINED, "corr", PONG), CPU),
+        networks()[0].eval(),
     )
-    assert games <= play.MAX_LANES
-    with KeptLanes(open_lanes) as kept:
+    spec, games, test_games = rotation.source_scaling.spec, EvaluateSettings().games, LearnCorrSettings().eval_games
+    source, target = (lambda count, task=task: Lanes(task, count) for task in TASKS)
+    with KeptLanes(target) as kept:
         return [
-            compare(f"evaluate --q, {games} games", games, lambda: direct_q_values(trained, spec), open_lanes, rounds),
-            *(
-                compare(f"play test of a resnet, {count} games", count, lambda: transferred_q_values(q, correspondence), kept, rounds)
-                for count in (test_games, games)
-            ),
+            compare(f"evaluate --q, {games} games", games, lambda: direct_q_values(trained, spec), source, rounds),
+            compare(f"play test of a rotation, {test_games} games", test_games,
+                    lambda: transferred_q_values(trained, rotation), kept, rounds),
+            compare(f"play test of a resnet, {test_games} games", test_games,
+                    lambda: transferred_q_values(trained, untrained), kept, rounds),
         ]  # fmt: skip
 
 
-def open_lanes(count: int) -> Lanes:
-    return Lanes(TASK, count)
-
-
 def compare(
-    work: str, games: int, player: Callable[[], QValues], opened: Callable[[int], AbstractContextManager[LanesLike]],
+    work: str, games: int, player: Callable[[], QValues], open_lanes: Callable[[int], AbstractContextManager[LanesLike]],
     rounds: int,
 ) -> Row:  # fmt: skip
-    """``games`` side by side, opening them included, beside some of them one after another."""
+    """``games`` side by side beside some of them one after another; opening the lanes counts where they are opened."""
     seeds = derive_seeds(0, "evaluate", games)
+    assert games <= play.MAX_LANES
 
     def games_per_second(waves: list[list[int]]) -> float:
         q_values, began = player(), time.perf_counter()
         for wave in waves:
             play_games(
-                opened, q_values, seeds=wave, epsilon=EvaluateSettings().epsilon, random=np.random.default_rng(0), device=CPU
+                open_lanes, q_values, seeds=wave, epsilon=EvaluateSettings().epsilon, random=np.random.default_rng(0), device=CPU
             )  # fmt: skip
         return len(waves[0]) * len(waves) / (time.perf_counter() - began)
 

@@ -178,8 +178,7 @@ class RotationLayer(nn.Module):
                 torch.stack([sin * width / height, cos, zero]),
             ]
         )
-        grid = F.affine_grid(inverse.expand(x.shape[0], 2, 3), list(x.shape), align_corners=False)
-        return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
+        return _warp(x, inverse)
 
 
 class AffineLayer(nn.Module):
@@ -197,8 +196,13 @@ class AffineLayer(nn.Module):
         self.matrix = nn.Parameter(affine_start(degrees, mirrored, aspect))
 
     def forward(self, x: Tensor) -> Tensor:
-        grid = F.affine_grid(self.matrix.expand(x.shape[0], 2, 3), list(x.shape), align_corners=False)
-        return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
+        return _warp(x, self.matrix)
+
+
+def _warp(x: Tensor, matrix: Tensor) -> Tensor:
+    """Pictures (B, C, H, W) in [-1, 1], black outside, seen where ``matrix`` (2, 3) says; one grid serves all of them."""
+    grid = F.affine_grid(matrix[None], [1, *x.shape[1:]], align_corners=False).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
 
 
 def affine_start(degrees: float, mirrored: bool, aspect: float) -> Tensor:
