@@ -58,7 +58,7 @@ class Ranks:
         """All ranks' parts (B / n, …) put together again, (B, …); no gradient flows back."""
         if self.count == 1:
             return states
-        parts = [torch.empty_like(states) for _ in range(self.count)]
+        parts = [torch.empty_like(states, memory_format=torch.contiguous_format) for _ in range(self.count)]
         dist.all_gather(parts, states.contiguous())
         return torch.cat(parts)
 
@@ -87,6 +87,12 @@ class Ranks:
         said = torch.tensor(value, device=device)
         dist.broadcast(said, 0)
         return int(said.item())
+
+    def same_weights(self, network: nn.Module) -> None:
+        """Gives every rank the first one's weights."""
+        if self.count > 1:
+            for weights in network.parameters():
+                dist.broadcast(weights.detach(), 0)
 
     @contextmanager
     def together(self) -> Iterator[None]:

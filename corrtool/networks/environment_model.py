@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corrtool.networks.layers import Decoder, Encoder, Norm, ResidualBlock, init_normal, mlp
+from corrtool.networks.layers import (
+    Decoder,
+    Encoder,
+    Norm,
+    ResidualBlock,
+    clamp_straight_through,
+    init_normal,
+    mlp,
+)
 from corrtool.states import IMAGE, StateSpec
 
 Prediction = Literal["residual", "state"]
@@ -63,9 +71,13 @@ class ResnetModel(nn.Module):
 
 
 def _with_newest_changed(spec: StateSpec, states: Tensor, change: Tensor) -> Tensor:
-    """s_{t+1} whose older frames are those of s_t, and whose newest is the newest of s_t plus twice ``change``, in [-1, 1]."""
+    """s_{t+1} whose older frames are those of s_t, and whose newest is the newest of s_t plus twice ``change``, in [-1, 1].
+
+    On a black background every negative change is cut off; a gradient that ended there could not teach that something appears.
+    """
     frames = spec.frames_of(states)
-    newest = (frames[:, -1] + 2.0 * change).clamp(-1.0, 1.0)  # tanh is in [-1, 1]; black to white is a change of 2
+    changed = frames[:, -1] + 2.0 * change  # tanh is in [-1, 1]; black to white is a change of 2
+    newest = clamp_straight_through(changed, -1.0, 1.0)
     return spec.stack_frames(torch.cat([frames[:, 1:], newest[:, None]], dim=1))
 
 

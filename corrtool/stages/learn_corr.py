@@ -175,6 +175,7 @@ def learn_corr(
                 if len(starts) > 1:
                     context.console.say(f"learn-corr: looking for the best of {len(starts)} starts")
                     found = start_at_the_best(correspondence, environment_model, target, starts, random)
+                    context.ranks.same_weights(correspondence)
                     run.metrics.write(0, {"event": "spatial_search", **found})
                     context.console.say(f"learn-corr: starting at {found['start_degrees']:.1f}°")
             pictures(0)

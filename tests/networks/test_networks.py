@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from corrtool.compute import Precision
 from corrtool.networks import (
     build_discriminator,
     build_environment_model,
@@ -212,6 +214,18 @@ class TestResidualEnvironmentModel:
         change = predicted[:, -1] - frames[:, -1]
         assert 0 < change.abs().max() <= 2.0
 
+    def test_can_learn_that_something_appears_on_black(self) -> None:
+        spec = StateSpec("image", (1, 32, 36), 2)
+        model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual")
+        last = model.decoder.out[1]
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.constant_(last.bias, -1.0)  # a change below black everywhere
+        black = torch.full((2, *spec.state_shape), -1.0)
+        predicted = model(black, torch.tensor([0, 5]))
+        assert torch.equal(predicted, black)
+        (predicted - 1.0).square().mean().backward()
+        assert last.bias.grad.item() < 0  # descent makes it brighter
+
     def test_a_single_frame_is_predicted_as_a_change(self) -> None:
         spec = StateSpec("image", (1, 32, 36), 1)
         model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual").eval()
@@ -382,6 +396,19 @@ class TestRotationLayer:
         difference = np.abs(in_levels - view)
         assert difference.max() < 6.0  # OpenCV places pixels to 1/32, which shows at the black border
         assert difference.mean() < 0.5
+
+    @pytest.mark.parametrize("height, width", [(84, 84), (60, 84), (7, 12)])
+    def test_sees_what_torch_s_grid_says_also_among_bf16(self, height: int, width: int) -> None:
+        states = pictures(StateSpec("image", (1, height, width), 4))
+        layer = AffineLayer(33.0, mirrored=True, aspect=height / width)
+        with torch.no_grad():
+            layer.matrix[:, 2] = torch.tensor([0.1, -0.2])
+            grid = F.affine_grid(layer.matrix.expand(len(states), 2, 3), list(states.shape), align_corners=False)
+            expected = F.grid_sample(states + 1.0, grid, padding_mode="zeros", align_corners=False) - 1.0
+            torch.testing.assert_close(layer(states), expected, rtol=0, atol=2e-4)
+            with Precision(torch.bfloat16, torch.device("cpu")).autocast():
+                among_bf16 = layer(states)
+            assert torch.equal(among_bf16, layer(states))
 
     def test_what_comes_from_outside_is_black(self) -> None:
         turned = RotationLayer(45)(torch.ones(1, 1, 20, 20))

@@ -44,7 +44,8 @@ def greatest_difference(lab: Path, kind: str, one: str, two: str) -> float:
 
 
 def save_gradients(ranks: Ranks, path: Path) -> None:
-    """The gradients of one step of learn-corr on four pictures of each task, all losses, as the optimizers get them."""
+    """The gradients of one step of learn-corr on four pictures of each task, all losses, as the optimizers get them; and the mean
+    over the ranks of weights that are to be those of the first."""
     torch.manual_seed(0)
     spec = StateSpec("image", (1, 36, 36), 2)
     kind = {"kind": "resnet", "filters": 2, "blocks": 1, "framewise": True}
@@ -62,10 +63,14 @@ def save_gradients(ranks: Ranks, path: Path) -> None:
         pictures = torch.randint(0, 256, (3, 4, *spec.state_shape), generator=draw, dtype=torch.uint8)
         actions = torch.tensor([0, 1, 2, 0])
         learner.update(*(ranks.share(part) for part in (pictures[0], pictures[1], actions, pictures[2])))
+        torch.manual_seed(ranks.rank)
+        layer = nn.Linear(2, 3)  # another one in each process
+        ranks.same_weights(layer)
+        agreed = {f"agreed {name}": ranks.mean(weights.detach()) for name, weights in layer.named_parameters()}
     networks = nn.ModuleList([correspondence, learner.source_discriminator, learner.target_discriminator])
     if ranks.first:
         gradients = {name: p.grad for name, p in networks.named_parameters() if p.grad is not None}
-        save_file({name: gradient.contiguous() for name, gradient in gradients.items()}, path)
+        save_file({name: gradient.contiguous() for name, gradient in (gradients | agreed).items()}, path)
 
 
 class TestRanks:
