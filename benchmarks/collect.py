@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from ale_py.vector_env import AtariVectorEnv
 
-from benchmarks.measuring import Row, alternate, per_second
+from benchmarks.measuring import Row, alone, alternate, installed, per_second
 from corrtool.config import CollectSettings
 from corrtool.project.directory import create_project
 from corrtool.reporting.console import Console
@@ -19,6 +19,8 @@ from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext
 
 PONG = {"id": "ALE/Pong-v5"}
+LANES = CollectSettings().lanes
+STEPS = CollectSettings().records // LANES
 FLOAT32_PAIR_BYTES = 2 * 4 * 84 * 84 * 4  # s and s', four frames each
 
 
@@ -39,22 +41,44 @@ def measure(rounds: int) -> list[Row]:
         finally:
             shutil.rmtree(directory)
 
-    def theirs() -> float:
-        random = np.random.default_rng(0)
-        steps = settings.records // settings.lanes
-
-        def play() -> None:
-            lanes = AtariVectorEnv("pong", num_envs=settings.lanes, repeat_action_probability=0.0)
-            lanes.reset(seed=np.arange(settings.lanes))  # which loads the game again, as ours does
-            for _ in range(steps):
-                lanes.step(random.integers(0, 6, settings.lanes))
-            lanes.close()
-
-        return per_second(steps * settings.lanes, play)
-
-    mine, bare = alternate(ours, theirs, rounds=rounds)
+    others = installed({"envpool": envpool})
+    mine, bare, *theirs = alternate(
+        ours, vector_env, *(lambda side=side: alone(side) for side in others.values()), rounds=rounds
+    )
+    work = f"collect Pong at random, {settings.records:,} records"
     return [
-        Row(f"collect Pong at random, {settings.records:,} records", "bare AtariVectorEnv", "steps/s", mine, bare, 0.9),
+        Row(work, "bare AtariVectorEnv", "steps/s", mine, bare, 0.9),
+        *(Row(work, f"bare {name}", "steps/s", mine, speeds, None) for name, speeds in zip(others, theirs, strict=True)),
         Row("records in a megabyte of disk", "float32 (s, s') pairs", "records/MB",
             [1e6 / size for size in sizes[1:]], [1e6 / FLOAT32_PAIR_BYTES] * rounds, 400.0),
     ]  # fmt: skip
+
+
+def vector_env() -> float:
+    """ale-py's vector environment, made, seeded and stepped: nothing is kept."""
+
+    def play() -> None:
+        lanes = AtariVectorEnv("pong", num_envs=LANES, repeat_action_probability=0.0)
+        lanes.reset(seed=np.arange(LANES))  # which loads the game again, as ours does
+        _step_at_random(lanes)
+        lanes.close()
+
+    return per_second(STEPS * LANES, play)
+
+
+def envpool() -> float:
+    import envpool
+
+    def play() -> None:
+        lanes = envpool.make("Pong-v5", env_type="gymnasium", num_envs=LANES, seed=0)
+        lanes.reset()
+        _step_at_random(lanes)
+        lanes.close()
+
+    return per_second(STEPS * LANES, play)
+
+
+def _step_at_random(lanes: Any) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(STEPS):
+        lanes.step(random.integers(0, 6, LANES))

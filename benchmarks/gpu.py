@@ -80,7 +80,7 @@ def main() -> None:
         print(f"{work}: {said} (goal: {goal})", flush=True)
 
     records = ("--records", lab.steps(10_000))
-    row("collect 10,000 records of play and of chance", "–", lambda: _seconds(
+    row(f"collect {records[1]} records of play and of chance", "–", lambda: _seconds(
         lab.run("collect", "--task", "source", "--policy", "q:pong", "--name", "play", *records)[0]
         + lab.run("collect", *records)[0]))  # fmt: skip
     paper = (*PAPER_GENERATOR, *PAPER_DISCRIMINATOR)
@@ -89,10 +89,10 @@ def main() -> None:
     ):
         row(f"learn-corr, resnet of the paper's size, {' '.join(options)}", "≥ 200 steps/s",
             lambda options=options: f"{lab.steps_per_second('learn-corr', *paper, '--eval-games', '0', *options):.3g} steps/s")  # fmt: skip
-    row("train-model, 50 epochs", "< 180 s", lambda: _seconds(
+    row(f"train-model, {lab.steps(50)} epochs", "< 180 s", lambda: _seconds(
         lab.run("train-model", "--epochs", lab.steps(50), "--name", "f", *lab.fastest, seconds=240)[0]))  # fmt: skip
     row("train-dqn until a mean of 18", "< 300 s", lambda: _dqn(lab))
-    row("learn-corr, 6,000 steps with play tests every 1,000 (a tenth of the paper's)", "< 60 s", lambda: _seconds(
+    row(f"learn-corr, {lab.steps(6_000)} steps, play tests every {lab.steps(1_000)}", "< 60 s", lambda: _seconds(
         lab.run("learn-corr", *paper, *lab.fastest, "--gradient-steps", lab.steps(6_000), "--eval-every", lab.steps(1_000),
                 "--name", "long", seconds=150)[0]))  # fmt: skip
     Console(width=140).print(table)

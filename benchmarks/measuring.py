@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import get_context
 
 
@@ -19,7 +20,7 @@ class Row:
         peer: what stands beside it.
         unit: of ``ours`` and ``theirs``, such as ``"records/s"``.
         ours, theirs: one value per round.
-        goal: what the ratio should reach.
+        goal: what the ratio should reach; None where the peer only stands beside it.
         less_is_better: for sizes and seconds.
     """
 
@@ -28,7 +29,7 @@ class Row:
     unit: str
     ours: list[float]
     theirs: list[float]
-    goal: float
+    goal: float | None
     less_is_better: bool = False
 
     @property
@@ -59,3 +60,8 @@ def alone(side: Callable[[], float]) -> float:
     """``side()`` in a process of its own: a peer as its users have it, without this project's settings of torch and of malloc."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(side).result()
+
+
+def installed(peers: dict[str, Callable[[], float]]) -> dict[str, Callable[[], float]]:
+    """Those of ``peers``, by the name of their package, that are installed: not every one is made for every system."""
+    return {name: side for name, side in peers.items() if find_spec(name.split()[0].replace("-", "_"))}

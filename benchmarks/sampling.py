@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from benchmarks.measuring import Row, alone, alternate, per_second
+from benchmarks.measuring import Row, alone, alternate, installed, per_second
 from corrtool.memory import ReplayMemory
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
@@ -20,7 +20,13 @@ SHAPE = (4, 84, 84)
 
 def measure(rounds: int) -> list[Row]:
     """Batches a second, states and next states as uint8, ready for the network."""
-    peers = {"torchrl LazyMemmapStorage": torchrl, "stable-baselines3 ReplayBuffer": stable_baselines3}
+    peers = installed(
+        {
+            "torchrl LazyMemmapStorage": torchrl,
+            "stable-baselines3 ReplayBuffer": stable_baselines3,
+            "cpprb ReplayBuffer, next_of": cpprb,
+        }
+    )
     work = ours()
     values = alternate(
         lambda: per_second(BATCHES, work),
@@ -28,8 +34,10 @@ def measure(rounds: int) -> list[Row]:
         rounds=rounds,
     )
     what = f"{BATCH} transitions of 4×84×84 of {RECORDS:,}"
+    goals = {"cpprb ReplayBuffer, next_of": None}
     return [
-        Row(what, peer, "batches/s", values[0], theirs, 3.0) for peer, theirs in zip(peers, values[1:], strict=True)
+        Row(what, peer, "batches/s", values[0], theirs, goals.get(peer, 3.0))
+        for peer, theirs in zip(peers, values[1:], strict=True)
     ]
 
 
@@ -82,6 +90,18 @@ def torchrl() -> float:
         buffer.extend(TensorDict({"observation": states, ("next", "observation"): states, **more, **ends}, [500]))
 
     return _batches_per_second(buffer.sample)
+
+
+def cpprb() -> float:
+    from cpprb import ReplayBuffer
+
+    fields = {"obs": {"shape": SHAPE, "dtype": np.uint8}, "action": {"dtype": np.int64}, "reward": {}, "done": {}}
+    buffer = ReplayBuffer(RECORDS, fields, next_of="obs")
+    states = np.random.default_rng(0).integers(0, 255, (501, *SHAPE), np.uint8)
+    more = {name: np.zeros(500) for name in ("action", "reward", "done")}
+    for _ in range(RECORDS // 500):
+        buffer.add(obs=states[:-1], next_obs=states[1:], **more)
+    return _batches_per_second(lambda: {name: torch.from_numpy(value) for name, value in buffer.sample(BATCH).items()})
 
 
 def _batches_per_second(sample: Callable[[], Any]) -> float:

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from corrtool.errors import CorrtoolError, UsageError
+from corrtool.runtime import number_of_torchrun
+from corrtool.signals import left_to_the_system
 
 LONGEST_WAIT = timedelta(hours=24)  # the other ranks wait while the first plays its play tests
 
@@ -33,8 +35,18 @@ class Ranks:
 
     @classmethod
     def of_torchrun(cls) -> Ranks:
-        """As torchrun says in the environment; one without it."""
-        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+        """As torchrun says in the environment; one without it.
+
+        Raises:
+            UsageError: it says something that torchrun never would.
+        """
+        rank, count = number_of_torchrun("RANK", 0), number_of_torchrun("WORLD_SIZE", 1)
+        if rank >= count:
+            raise UsageError(f"RANK is {rank}, but WORLD_SIZE is {count}", "unset both, or start torchrun")
+        missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+        if count > 1 and missing:
+            raise UsageError(f"WORLD_SIZE is {count}, but {missing[0]} is not set", "unset it, or start torchrun")
+        return cls(rank, count)
 
     @property
     def first(self) -> bool:
@@ -118,7 +130,8 @@ class Ranks:
             yield
             return
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None)
+        with left_to_the_system():  # waiting for the others
+            dist.init_process_group(backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None)
         try:
             yield
         finally:

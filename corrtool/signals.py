@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -37,6 +39,17 @@ def end_at_once_on_signals() -> None:
     """For the seconds before a stage listens itself: torch is being imported, and an exception there would end anyhow."""
     for number in stop_signals():
         signal.signal(number, _handle)
+
+
+@contextmanager
+def left_to_the_system() -> Iterator[None]:
+    """Around what waits outside of Python, where no handler would run, and loses nothing: a signal ends the process as any other."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in stop_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _handle(number: int, _: FrameType | None) -> None:

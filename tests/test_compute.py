@@ -131,15 +131,32 @@ def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         compile_module(nn.Linear(1, 1), torch.device("mps"))
 
 
+def test_a_compiler_that_fails_is_one_line(
+    cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torch._inductor.exc import InductorError
+
+    def fail(*_: object) -> None:
+        raise InductorError(IndexError("no output\nof the compiler"), None)
+
+    lab = cartpole()
+    monkeypatch.setattr(DqnLearner, "update", fail)
+    assert run_in_process("train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--compile", "--quiet") == 4
+    err = capsys.readouterr().err
+    assert "--compile failed" in err and "use --no-compile" in err and err.count("\n") == 1
+
+
 def test_what_auto_meant_is_recorded_and_emulated_bf16_is_said(
     cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = cartpole()
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    for precision, meant in (("auto", "float32"), ("bf16", "bfloat16")):
+    for precision, meant in (("auto", "float32"), ("bf16", "bf16")):
         capsys.readouterr()
         arguments = ("--preset", "tiny", "--env-steps", "300", "--precision", precision, "--name", precision)
         assert run_in_process("train-dqn", "-p", lab, "--device", "cpu", *arguments) == 0
         record = json.loads((lab / "runs" / "train-dqn" / precision / "run.json").read_text())
         assert (record["settings"]["precision"], record["machine"]["precision"]) == (precision, meant)
-        assert ("emulated" in capsys.readouterr().err) == (precision == "bf16")
+        said = capsys.readouterr().err
+        assert ("emulated" in said) == (precision == "bf16")
+        assert ("computing in float32" in said) == (precision == "auto")

@@ -140,6 +140,9 @@ def run(arguments: Sequence[str]) -> int:
                 1,
                 error,
             )
+        if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            reason = " ".join(str(error).split())[:200]
+            return _fail(f"--compile failed ({reason}); mend the compiler, or use --no-compile", 4, error)
         return _fail(
             f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and report it",
             1,

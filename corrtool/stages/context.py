@@ -94,10 +94,16 @@ class StageContext:
         machine = describe_machine(self.device) | {"processes": self.ranks.count}
         precision = getattr(request.settings, "precision", None)
         if precision is not None:
-            computing = computing_type(precision, self.device)
-            machine["precision"] = str(computing).removeprefix("torch.")
-            if computing == torch.bfloat16 and not has_bf16_instructions(self.device):
+            reduced = computing_type(precision, self.device) == torch.bfloat16
+            machine["precision"] = "bf16" if reduced else "float32"
+            if precision == "auto":
+                self.console.say(f"computing in {machine['precision']}")
+            if reduced and not has_bf16_instructions(self.device):
                 self.console.say(f"{self.device} has no instructions for bf16: it is emulated, and slower than float32")
+        if getattr(request.settings, "compile", False):
+            self.console.say(
+                "the first steps compile the networks, which takes a minute or more; a cache keeps what they made"
+            )
         with open_run(
             self.project,
             request,

@@ -111,7 +111,7 @@ def play_games(
     """Plays one game per seed and returns every return, unclipped, in the order of the seeds.
 
     Each game has its own lane and seed, and a lane's further games are not looked at: which games count is fixed before
-    they begin, so that short games cannot be over-represented. The networks see only the games that still go on.
+    they begin, so that short games cannot be over-represented. ``q_values`` sees only the games that still go on.
 
     Args:
         make_lanes: opens so many lanes.

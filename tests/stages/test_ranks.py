@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from corrtool.ranks import Ranks
 from corrtool.states import StateScaling, StateSpec
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "corrtool")
+MASTER = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0", "OMP_NUM_THREADS": "1"}
 
 
@@ -93,10 +95,60 @@ class TestRanks:
         assert Ranks().gather(states) is states and Ranks().mean(states) is states
 
     def test_torchrun_says_who_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("RANK", "1")
-        monkeypatch.setenv("WORLD_SIZE", "4")
+        for name, value in (MASTER | {"RANK": "1", "WORLD_SIZE": "4"}).items():
+            monkeypatch.setenv(name, value)
         ranks = Ranks.of_torchrun()
         assert (ranks.rank, ranks.count, ranks.first) == (1, 4, False)
+
+    @pytest.mark.parametrize(
+        "variables, said",
+        [
+            ({"RANK": "1"}, "RANK is 1, but WORLD_SIZE is 1"),
+            ({"RANK": "7", "WORLD_SIZE": "2"}, "RANK is 7, but WORLD_SIZE is 2"),
+            ({"RANK": "abc"}, "RANK is 'abc'"),
+            ({"WORLD_SIZE": ""}, "WORLD_SIZE is ''"),
+            ({"WORLD_SIZE": "0"}, "RANK is 0, but WORLD_SIZE is 0"),
+            ({"WORLD_SIZE": "-3"}, "WORLD_SIZE is '-3'"),
+            ({"WORLD_SIZE": "2"}, "MASTER_ADDR is not set"),
+        ],
+    )
+    def test_what_torchrun_never_says_is_refused(
+        self,
+        variables: dict[str, str],
+        said: str,
+        cartpole: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        lab = cartpole()
+        for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert run_in_process("evaluate", "-p", lab, "--policy", "random", "--games", "1") == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
+
+    def test_waiting_for_the_others_can_be_ended(self) -> None:
+        with socket.socket() as listening:  # somebody is there, but says nothing
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1])}
+            code = (
+                "import sys, torch; from corrtool.ranks import Ranks; from corrtool.signals import end_at_once_on_signals\n"
+                "end_at_once_on_signals(); print('waiting', flush=True)\n"
+                "with Ranks(1, 2).connected(torch.device('cpu')): pass"
+            )
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], env=os.environ | LOOPBACK | variables | {"RANK": "1", "WORLD_SIZE": "2"},
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+            assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+            listening.settimeout(60)
+            listening.accept()
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == -signal.SIGTERM
 
     def test_a_lost_process_is_one_line(self) -> None:
         with pytest.raises(Exception, match="another process of this run has ended"), Ranks(0, 2).together():
@@ -182,8 +234,8 @@ class TestTwoProcesses:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setenv("RANK", "0")
-        monkeypatch.setenv("WORLD_SIZE", "2")
+        for name, value in (MASTER | {"RANK": "0", "WORLD_SIZE": "2"}).items():
+            monkeypatch.setenv(name, value)
         assert run_in_process(*arguments, "-p", pong_copy, "--preset", "tiny", "--name", "new") == 2
         assert said in capsys.readouterr().err
 
