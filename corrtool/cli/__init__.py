@@ -141,7 +141,7 @@ def run(arguments: Sequence[str]) -> int:
                 error,
             )
         if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
-            reason = " ".join(str(error).split())[:200]
+            reason = str(error).strip().partition("\n")[0]  # what follows is for those who mend torch
             return _fail(f"--compile failed ({reason}); mend the compiler, or use --no-compile", 4, error)
         return _fail(
             f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and report it",
