@@ -23,7 +23,17 @@ from corrtool.reporting.video import GameVideo, check_video
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import MAX_LANES, KeptLanes, QValues, direct_q_values, play_games, transferred_q_values
+from corrtool.stages.play import (
+    MAX_LANES,
+    Game,
+    KeptLanes,
+    QValues,
+    direct_q_values,
+    distinct,
+    play_games,
+    returns_of,
+    transferred_q_values,
+)
 from corrtool.states import IMAGE, StateSpec
 from corrtool.statistics import bootstrap_interval
 from corrtool.tasks import Lanes, Task, action_names, probe
@@ -157,10 +167,11 @@ def evaluate(
         q_values = player.q_values(spec, context.device)
         seeds = derive_seeds(context.seed, "evaluate", settings.games)
         with run.going_on():
-            returns = [] if state is None else [float(value) for value in state["returns"]]
-        began = len(returns)
+            games = [] if state is None else [Game(**game) for game in state["games"]]
+        began = len(games)
         with KeptLanes(lambda count: Lanes(task, count)) as open_lanes, Loop(
-            run, context.console, stop, total=settings.games, unit="games", start=began, state=lambda: {"returns": returns},
+            run, context.console, stop, total=settings.games, unit="games", start=began,
+            state=lambda: {"games": [game.to_json() for game in games]},
             steady=False,
         ) as loop:  # fmt: skip
             for start in range(began, settings.games, MAX_LANES):
@@ -171,14 +182,25 @@ def evaluate(
                     epsilon=settings.epsilon,
                     random=numpy_generator(context.seed, "evaluate", start),
                     device=context.device,
-                    on_game=lambda game_return: loop.show(1, {"last return": game_return}),
+                    on_game=lambda game: loop.show(1, {"last return": game.game_return}),
                     poll=loop.poll,
+                    show=lambda numbers: loop.show(0, numbers),
                 )
-                returns = returns + wave
-                loop.advance_to(len(returns), {"mean return": float(np.mean(returns))})
+                games = games + wave
+                loop.advance_to(len(games), {"mean return": float(np.mean(returns_of(games)))})
+        returns = returns_of(games)
         low, high = bootstrap_interval(returns)
-        for game, value in enumerate(returns):
-            run.metrics.write(game, {"event": "game", "game": game, "return": value})
+        for number, game in enumerate(games):
+            run.metrics.write(
+                number,
+                {
+                    "event": "game",
+                    "game": number,
+                    "return": game.game_return,
+                    "length": game.env_steps,
+                    "ended": game.ended,
+                },
+            )
         return {
             "task": task.role,
             "environment": str(task),
@@ -186,6 +208,9 @@ def evaluate(
             "q": None if player.q is None else player.q.name,
             "corr": None if player.corr is None else player.corr.name,
             "games": settings.games,
+            "distinct_games": distinct(games),
+            "idle_games": sum(game.ended == "idle" for game in games),
+            "cut_games": sum(game.ended == "limit" for game in games),
             "returns": returns,
             "mean_return": float(np.mean(returns)),
             "ci95": [low, high],
@@ -216,14 +241,14 @@ def _record(context: StageContext, settings: EvaluateSettings, player: Player, t
             source = correspondence.source_scaling
             translated = source.model_to_raw(correspondence.translate(states))
             panels.append(("translated to the source", newest_frames(translated, source.spec)[0]))
-        game.add(panels, f"action: {names[int(actions[0])]}")
+        shown.add(panels, f"action: {names[int(actions[0])]}")
 
     def poll() -> None:
         if stop.received is not None:
             raise InterruptedRunError(stop.received, "the project, but the video")
 
-    with StopSignals() as stop, GameVideo(path) as game:
-        (game_return,) = play_games(
+    with StopSignals() as stop, GameVideo(path) as shown:
+        (game,) = play_games(
             lambda count: Lanes(task, count),
             player.q_values(spec, context.device),
             seeds=derive_seeds(context.seed, "video", 1),
@@ -233,4 +258,4 @@ def _record(context: StageContext, settings: EvaluateSettings, player: Player, t
             watch=show,
             poll=poll,
         )
-    return game_return
+    return game.game_return

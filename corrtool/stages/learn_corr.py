@@ -24,7 +24,7 @@ from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.spatial_search import ANGLE_STARTS, all_around, start_at_the_best
 from corrtool.stages.context import StageContext, require_same_actions
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import KeptLanes, play_games, transferred_q_values
+from corrtool.stages.play import KeptLanes, play_games, returns_of, transferred_q_values
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
 
@@ -139,7 +139,7 @@ def learn_corr(
             nonlocal tested_at
             assert source_q is not None
             correspondence.eval()
-            returns = play_games(
+            games = play_games(
                 open_lanes,
                 transferred_q_values(source_q, correspondence),
                 seeds=derive_seeds(context.seed, "select", settings.eval_games, step),
@@ -147,7 +147,9 @@ def learn_corr(
                 random=numpy_generator(context.seed, "select", step),
                 device=device,
                 poll=loop.poll,
+                show=lambda numbers: loop.show(0, {"play test": f"step {numbers['steps']:,}"} | numbers),
             )
+            returns = returns_of(games)
             correspondence.train()
             tested_at, mean = step, float(np.mean(returns))
             run.metrics.write(

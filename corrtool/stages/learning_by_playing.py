@@ -18,7 +18,7 @@ from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import KeptLanes, LanesLike, choose_actions, direct_q_values, play_games
+from corrtool.stages.play import Game, KeptLanes, LanesLike, choose_actions, direct_q_values, play_games, returns_of
 from corrtool.states import StateSpec
 from corrtool.statistics import moving_mean
 
@@ -241,20 +241,23 @@ def _play_test(
     returns: list[float] = []
     played: list[float] = []
 
-    def show(game_return: float) -> None:
-        played.append(game_return)
+    def show_game(game: Game) -> None:
+        played.append(game.game_return)
         loop.show(0, {"play test": f"game {len(played)}"})
 
     for stage in ("select", "select again"):
-        returns += play_games(
-            open_lanes,
-            q_values,
-            seeds=derive_seeds(seed, stage, settings.eval_games, progress.env_steps),
-            epsilon=settings.eval_epsilon,
-            random=numpy_generator(seed, stage, progress.env_steps),
-            device=device,
-            on_game=show,
-            poll=loop.poll,
+        returns += returns_of(
+            play_games(
+                open_lanes,
+                q_values,
+                seeds=derive_seeds(seed, stage, settings.eval_games, progress.env_steps),
+                epsilon=settings.eval_epsilon,
+                random=numpy_generator(seed, stage, progress.env_steps),
+                device=device,
+                on_game=show_game,
+                poll=loop.poll,
+                show=lambda numbers: loop.show(0, {"play test": f"step {numbers['steps']:,}"} | numbers),
+            )
         )
         mean = float(np.mean(returns))
         better = progress.best_mean_return is None or mean >= progress.best_mean_return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import math
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -93,8 +93,7 @@ class Lanes:
             if task.is_atari and not task.kwargs and not through_gymnasium:
                 self._env: Any = _atari_vector_env(task, count)
             else:
-                makers = [functools.partial(_make_single, task) for _ in range(count)]
-                self._env = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+                self._env = _side_by_side(task, count)
         except CorrtoolError:
             raise
         except Exception as error:  # whatever an environment's constructor raises
@@ -116,6 +115,8 @@ class Lanes:
         except UsageError:
             self._env.close()
             raise
+        self.frames_per_step = task.preprocessing.frame_skip if task.is_atari else 1
+        self.has_time_limit = task.is_atari or _time_limit(self._env) is not None
         self._over = np.zeros(count, dtype=bool)
         self._episode_steps = np.zeros(count, dtype=np.int64)
         self._pending: NDArray[np.int64] | None = None
@@ -229,6 +230,26 @@ def _atari_vector_env(task: Task, count: int) -> AtariVectorEnv:
         max_num_frames_per_episode=p.max_episode_frames,
         autoreset_mode=AutoresetMode.NEXT_STEP,
     )
+
+
+def _side_by_side(task: Task, count: int) -> SyncVectorEnv:
+    """Gymnasium's vector environment. Where one of several cannot be made the others are closed: there may be only one of it."""
+    with ExitStack() as made:
+        environments = [made.enter_context(closing(_make_single(task))) for _ in range(count)]
+        makers = [functools.partial(_identity, env) for env in environments]
+        vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+        made.pop_all()
+    return vector
+
+
+def _identity(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    return env
+
+
+def _time_limit(vector: SyncVectorEnv) -> int | None:
+    """The steps after which Gymnasium cuts an episode off, if it does."""
+    spec = vector.envs[0].spec
+    return None if spec is None else spec.max_episode_steps
 
 
 def _make_single(task: Task) -> gymnasium.Env[Any, Any]:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from corrtool.stages.play import KeptLanes, choose_actions, play_games
+from corrtool.errors import UsageError
+from corrtool.stages.play import GameLimits, KeptLanes, choose_actions, distinct, play_games, returns_of
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, LaneStep, parse_task
 
@@ -22,7 +23,7 @@ CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
 class Countdown:
     """Lanes whose games last as many steps as their seed says, with a reward of 1 a step; a state tells lane and time."""
 
-    spec, actions = StateSpec("vector", (2,)), 3
+    spec, actions, frames_per_step, has_time_limit = StateSpec("vector", (2,)), 3, 1, True
 
     def __init__(self, count: int) -> None:
         self.count, self.opened, self.closed = count, 1, 0
@@ -61,11 +62,13 @@ def test_the_networks_see_only_games_that_go_on() -> None:
         return torch.nn.functional.one_hot(torch.from_numpy(which), 3).float()  # lane i takes action i
 
     watched: list[tuple[list[float], list[int]]] = []
-    returns = play_games(
+    games = play_games(
         lambda count: lanes, q_values, seeds=[2, 4, 1], epsilon=0.0, random=np.random.default_rng(0), device=CPU,
         watch=lambda states, actions: watched.append((states[:, 0].tolist(), actions.tolist())),
     )  # fmt: skip
-    assert returns == [2.0, 4.0, 1.0]
+    assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
+        (2.0, 2, "over"), (4.0, 4, "over"), (1.0, 1, "over")
+    ]  # fmt: skip
     assert seen == [[0, 1, 2], [0, 1], [1], [1]]
     assert watched == [([0.0, 1.0, 2.0], [0, 1, 2]), ([0.0, 1.0], [0, 1]), ([1.0], [1]), ([1.0], [1])]
     assert [actions[1] for actions in lanes.acted] == [1, 1, 1, 1]
@@ -106,11 +109,11 @@ def test_kept_lanes_are_as_good_as_new(task: Any) -> None:
 
     def play(opened: Any, seeds: list[int]) -> tuple[list[float], list[torch.Tensor]]:
         states: list[torch.Tensor] = []
-        returns = play_games(
+        games = play_games(
             opened, None, seeds=seeds, epsilon=1.0, random=np.random.default_rng(1), device=CPU,
             watch=lambda seen, _: states.append(seen.clone()),
         )  # fmt: skip
-        return returns, states
+        return returns_of(games), states
 
     with KeptLanes(lambda count: Lanes(task, count)) as kept:
         play(kept, [5, 6])
@@ -119,3 +122,69 @@ def test_kept_lanes_are_as_good_as_new(task: Any) -> None:
     assert returns == fresh_returns
     assert len(states) == len(fresh_states) > 10
     assert all(torch.equal(one, other) for one, other in zip(states, fresh_states, strict=True))
+
+
+class Scripted(Countdown):
+    """Games without an end, with a reward where the script of their lane has one."""
+
+    has_time_limit = False
+
+    def __init__(self, rewards: dict[int, dict[int, float]]) -> None:
+        super().__init__(len(rewards))
+        self._rewards = rewards
+
+    def receive(self) -> LaneStep:
+        step = super().receive()
+        rewards = [self._rewards[lane].get(self._time, 0.0) for lane in range(self.count)]
+        no = np.zeros(self.count, bool)
+        return LaneStep(step.frames, np.array(rewards, np.float32), no, no, step.valid, step.episode_steps)
+
+
+def test_games_that_do_not_end_are_ended_and_count_with_their_return() -> None:
+    lanes = Scripted({0: {}, 1: {3: 2.0, 6: -1.0}, 2: dict.fromkeys(range(100), 1.0)})
+    lanes.frames_per_step = 4
+    games = play_games(
+        lambda count: lanes, None, seeds=[100] * 3, epsilon=1.0, random=np.random.default_rng(0), device=CPU,
+        limits=GameLimits(idle_frames=20, env_steps=30),
+    )  # fmt: skip
+    assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
+        (0.0, 5, "idle"), (1.0, 11, "idle"), (30.0, 30, "limit")
+    ]  # fmt: skip
+
+
+def test_distinct_games_are_those_in_which_something_else_was_done_or_came_of_it() -> None:
+    def play(rewards: list[dict[int, float]], seeds: list[int]) -> int:
+        lanes = Scripted(dict(enumerate(rewards)))
+        first = torch.tensor([0.0, 0.0, 1.0])
+        games = play_games(
+            lambda count: lanes, lambda raw, which: first.expand(len(raw), 3), seeds=seeds, epsilon=0.0,
+            random=np.random.default_rng(0), device=CPU, limits=GameLimits(idle_frames=9),
+        )  # fmt: skip
+        return distinct(games)
+
+    assert play([{2: 1.0}, {2: 1.0}, {3: 1.0}], [1, 2, 3]) == 2
+    assert play([{}, {}, {}], [1, 2, 3]) == 1
+
+
+def test_where_only_one_can_be_open_games_are_played_one_by_one() -> None:
+    opened: list[int] = []
+
+    def make(count: int) -> Countdown:
+        if count > 1 or opened:
+            raise UsageError("there can be only one")
+        opened.append(count)
+        return Countdown(count)
+
+    def play(kept: KeptLanes) -> list[float]:
+        random = np.random.default_rng(0)
+        return returns_of(play_games(kept, None, seeds=[2, 4, 1], epsilon=1.0, random=random, device=CPU))
+
+    with KeptLanes(make) as kept:
+        assert play(kept) == [2.0, 4.0, 1.0]
+    assert opened == [1]
+    training = Countdown(2)  # its two lanes play three games: the third beside a lane that is not looked at
+    with KeptLanes(make) as kept:
+        assert kept.open_or_borrow(training)
+        assert play(kept) == [2.0, 4.0, 1.0]
+    with KeptLanes(Countdown) as kept:
+        assert not kept.open_or_borrow(training)

@@ -13,6 +13,7 @@ from torch import nn
 from corrtool.config import TrainDqnSettings
 from corrtool.stages import learning_by_playing
 from corrtool.stages.learning_by_playing import Progress, play_test_due
+from corrtool.stages.play import Game
 from corrtool.states import StateSpec
 
 
@@ -31,7 +32,9 @@ def test_play_tests_begin_where_the_average_begins_to_play() -> None:
 def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Games are played in pairs here, whose returns are written down; real ones are in test_pipeline.py."""
     played = iter([[3.0, 5.0], [1.0, 3.0], [0.0, 2.0], [9.0, 9.0], [-9.0, 1.0], [4.0, 4.0], [2.0, 6.0]])
-    monkeypatch.setattr(learning_by_playing, "play_games", lambda *_, **__: next(played))
+    monkeypatch.setattr(
+        learning_by_playing, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)]
+    )
     lines: list[dict[str, Any]] = []
     run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
     shown: list[float] = []
