@@ -3,6 +3,9 @@
 Atari games run in ``ale_py``'s vector environment (C++ threads); with a game mode or difficulty, and for any other
 environment, in Gymnasium's. Both reset a finished lane on the *next* step (NEXT_STEP autoreset): that step ignores
 its action, so it is no transition, and the lane's terminal observation is an ordinary row before it.
+
+Environments run other people's code: whatever it raises becomes one line, also where it means to end the process, and what it prints
+goes to stderr.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 import functools
 import io
 import math
+import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import ale_py
 import gymnasium
@@ -24,12 +29,18 @@ from numpy.typing import NDArray
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.states import IMAGE, VECTOR, StateSpec
 from corrtool.tasks.atari import NoopReset
+from corrtool.tasks.observations import StickyActions, as_frames
 from corrtool.tasks.task import Task
 from corrtool.tasks.trust import check_import
 
 gymnasium.register_envs(ale_py)
 gymnasium.logger.min_level = gymnasium.logger.ERROR  # its warnings are for those who write environments
 
+FOREIGN = (
+    Exception,
+    SystemExit,
+    KeyboardInterrupt,
+)  # what other people's code may raise; signals do not come as exceptions here
 _ATARI_ENTRY_POINT = "ale_py.env:AtariEnv"
 
 
@@ -89,16 +100,17 @@ class Lanes:
     def __init__(self, task: Task, count: int, *, through_gymnasium: bool = False) -> None:
         self.task = task
         self.count = count
+        self.words: list[str] = []  # on what it took to make frames of what the environment shows
         try:
-            if task.is_atari and not task.kwargs and not through_gymnasium:
-                self._env: Any = _atari_vector_env(task, count)
-            else:
-                self._env = _side_by_side(task, count)
+            with redirect_stdout(sys.stderr):
+                if task.is_atari and not task.kwargs and not through_gymnasium:
+                    self._env: Any = _atari_vector_env(task, count)
+                else:
+                    self._env, self.words = _side_by_side(task, count)
         except CorrtoolError:
             raise
-        except Exception as error:  # whatever an environment's constructor raises
-            reason = " ".join(str(error).split())
-            raise UsageError(f"cannot make the {task.role} task's environment {task.id!r}: {reason}") from error
+        except FOREIGN as error:  # whatever an environment's constructor raises
+            raise UsageError(f"cannot make the {task.role} task's environment {task.id!r}: {_reason(error)}") from error
         actions = self._env.single_action_space
         if not isinstance(actions, gymnasium.spaces.Discrete):
             self._env.close()
@@ -107,8 +119,8 @@ class Lanes:
             )
         self.actions = int(actions.n)
         self._first_action = int(actions.start)
-        self._observe = _reader(task, self._env.single_observation_space)
-        self.spec = self._observe.spec
+        self._first_channel = isinstance(self._env, AtariVectorEnv)  # of the stack, which is one frame
+        self.spec = _spec(task, self._env.single_observation_space.shape)
         try:
             for view in task.views:
                 self.spec = view.spec(self.spec)
@@ -117,8 +129,10 @@ class Lanes:
             raise
         self.frames_per_step = task.preprocessing.frame_skip if task.is_atari else 1
         self.has_time_limit = task.is_atari or _time_limit(self._env) is not None
+        self._own_time_limit = _atari_steps(task) if isinstance(self._env, AtariVectorEnv) else None
         self._over = np.zeros(count, dtype=bool)
         self._episode_steps = np.zeros(count, dtype=np.int64)
+        self._cut_off = np.zeros(count, dtype=bool)
         self._pending: NDArray[np.int64] | None = None
 
     def __enter__(self) -> Lanes:
@@ -130,11 +144,8 @@ class Lanes:
     def reset(self, seeds: list[int]) -> NDArray[Any]:
         """Starts every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
         vector_seeds = np.asarray(seeds, dtype=np.int64) if isinstance(self._env, AtariVectorEnv) else list(seeds)
-        try:
-            observations, _ = self._env.reset(seed=vector_seeds)
-        except Exception as error:  # whatever an environment raises
-            raise self._raised(error) from error
-        self._over[:] = False
+        observations, _ = self._call(lambda: self._env.reset(seed=vector_seeds))
+        self._over[:] = self._cut_off[:] = False
         self._episode_steps[:] = 0
         return self._frames(observations)
 
@@ -147,10 +158,8 @@ class Lanes:
 
     def receive(self) -> LaneStep:
         """Ends the step begun by :meth:`send`."""
-        try:
-            result = self._env.recv() if isinstance(self._env, AtariVectorEnv) else self._env.step(self._pending)
-        except Exception as error:  # whatever an environment raises
-            raise self._raised(error) from error
+        fast = isinstance(self._env, AtariVectorEnv)
+        result = self._env.recv() if fast else self._call(lambda: self._env.step(self._pending))
         observations, rewards, terminated, truncated, _ = result
         if not np.isfinite(rewards).all():
             raise CorrtoolError(
@@ -158,11 +167,16 @@ class Lanes:
             )
         valid = ~self._over
         terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
+        rewards = np.asarray(rewards, dtype=np.float32)
         self._episode_steps = np.where(valid, self._episode_steps + 1, 0)
+        if self._own_time_limit is not None:
+            observations, rewards, terminated = self._reset_cut_off(observations, rewards, terminated)
+            truncated = valid & ~terminated & (self._episode_steps >= self._own_time_limit)
+            self._cut_off = truncated.copy()
         self._over = terminated | truncated
         return LaneStep(
             frames=self._frames(observations),
-            rewards=np.asarray(rewards, dtype=np.float32),
+            rewards=rewards,
             terminated=terminated,
             truncated=truncated,
             valid=valid,
@@ -174,14 +188,37 @@ class Lanes:
         self.send(actions)
         return self.receive()
 
-    def _raised(self, error: Exception) -> CorrtoolError:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return CorrtoolError(
-            f"the {self.task.role} task's environment {self.task.id} raised {reason}", "mend the environment"
-        )
+    def _reset_cut_off(
+        self, observations: NDArray[Any], rewards: NDArray[np.float32], terminated: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
+        """Starts the lanes anew that the time limit ended one step ago, as ale-py does with those that ended by themselves.
+
+        ale-py's own limit stops in the middle of a frame skip and shows a stale frame, from which a value would be bootstrapped.
+        """
+        if not self._cut_off.any():
+            return observations, rewards, terminated
+        fresh, _ = self._env.reset(options={"reset_mask": self._cut_off})
+        observations = np.where(self._cut_off.reshape(-1, *[1] * (observations.ndim - 1)), fresh, observations)
+        return observations, np.where(self._cut_off, np.float32(0), rewards), terminated & ~self._cut_off
+
+    def _call(self, environment_code: Callable[[], Any]) -> Any:
+        try:
+            with redirect_stdout(sys.stderr):
+                return environment_code()
+        except FOREIGN as error:
+            raise CorrtoolError(
+                f"the {self.task.role} task's environment {self.task.id} raised {_reason(error)}",
+                "mend the environment",
+            ) from error
 
     def _frames(self, observations: Any) -> NDArray[Any]:
-        frames = self._observe(observations)
+        if self.spec.kind == VECTOR:
+            frames: NDArray[Any] = np.array(observations, dtype=np.float32).reshape(self.count, -1)
+        else:
+            pictures = np.asarray(observations)
+            pictures = pictures[:, 0] if self._first_channel else pictures
+            pictures = pictures[..., None] if pictures.ndim == 3 else pictures
+            frames = np.ascontiguousarray(np.moveaxis(pictures, -1, 1))
         if self.spec.kind == VECTOR and not np.isfinite(frames).all():
             raise CorrtoolError(
                 f"the {self.task.role} task's environment {self.task.id} gave an observation that is no number"
@@ -199,7 +236,8 @@ def probe(task: Task) -> tuple[StateSpec, int]:
 
 def action_names(task: Task) -> list[str]:
     """What each action is called: the game's own names, or numbers where the environment has none."""
-    with closing(_make_single(task)) as env:
+    single, _ = _make_single(task)
+    with closing(single) as env:
         space = env.action_space
         assert isinstance(space, gymnasium.spaces.Discrete)
         name = getattr(env.unwrapped, "get_action_meanings", lambda: [str(action) for action in range(int(space.n))])
@@ -227,19 +265,26 @@ def _atari_vector_env(task: Task, count: int) -> AtariVectorEnv:
         reward_clipping=False,
         repeat_action_probability=p.repeat_action_probability,
         full_action_space=p.full_action_space,
-        max_num_frames_per_episode=p.max_episode_frames,
+        max_num_frames_per_episode=10**9,  # see Lanes._reset_cut_off
         autoreset_mode=AutoresetMode.NEXT_STEP,
     )
 
 
-def _side_by_side(task: Task, count: int) -> SyncVectorEnv:
+def _reason(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def _side_by_side(task: Task, count: int) -> tuple[SyncVectorEnv, list[str]]:
     """Gymnasium's vector environment. Where one of several cannot be made the others are closed: there may be only one of it."""
     with ExitStack() as made:
-        environments = [made.enter_context(closing(_make_single(task))) for _ in range(count)]
+        environments = []
+        for _ in range(count):
+            env, words = _make_single(task)
+            environments.append(made.enter_context(closing(env)))
         makers = [functools.partial(_identity, env) for env in environments]
         vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
         made.pop_all()
-    return vector
+    return vector, words
 
 
 def _identity(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
@@ -252,10 +297,22 @@ def _time_limit(vector: SyncVectorEnv) -> int | None:
     return None if spec is None else spec.max_episode_steps
 
 
-def _make_single(task: Task) -> gymnasium.Env[Any, Any]:
-    """One environment of the slower path, wrapped so that it shows what the fast path would."""
+def _atari_steps(task: Task) -> int:
+    """After how many steps an Atari game is cut off."""
+    p = task.preprocessing
+    by_frames = math.ceil(p.max_episode_frames / p.frame_skip)
+    return by_frames if p.max_episode_steps is None else min(by_frames, p.max_episode_steps)
+
+
+def _make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
+    """One environment of the slower path, wrapped so that it shows what the fast path would; and a word on what that took."""
     p = task.preprocessing
     if task.is_atari:
+        if task.kwargs.get("obs_type") == "ram":
+            raise UsageError(
+                f"{task.id} with obs_type=ram shows no pictures, which corrtool takes of Atari games",
+                "leave obs_type out",
+            )
         if not p.max_pool:
             raise UsageError(
                 "--no-max-pool needs ale-py's vector environment", "leave the environment's keyword arguments out"
@@ -283,52 +340,25 @@ def _make_single(task: Task) -> gymnasium.Env[Any, Any]:
             grayscale_newaxis=p.grayscale,
             terminal_on_life_loss=p.terminal_on_life_loss,
         )
-        return gymnasium.wrappers.TimeLimit(env, math.ceil(p.max_episode_frames / p.frame_skip))
-    env = gymnasium.make(task.id, disable_env_checker=True, **task.kwargs)
-    is_picture = _is_picture(env.observation_space)
-    if not is_picture and (p.grayscale or p.screen_size is not None):
-        raise UsageError(f"{task.id} shows no pictures", "leave --screen-size and --grayscale out")
-    if is_picture:
-        if p.grayscale:
-            env = gymnasium.wrappers.GrayscaleObservation(env, keep_dim=True)
-        if p.screen_size is not None:
-            env = gymnasium.wrappers.ResizeObservation(env, (p.screen_size, p.screen_size))
-    elif not isinstance(env.observation_space, gymnasium.spaces.Box):
-        env = gymnasium.wrappers.FlattenObservation(env)  # a discrete observation becomes one-hot
-    return env
+        return gymnasium.wrappers.TimeLimit(env, _atari_steps(task)), []
+    limit = {} if p.max_episode_steps is None else {"max_episode_steps": p.max_episode_steps}
+    env = gymnasium.make(task.id, disable_env_checker=True, **limit, **task.kwargs)
+    if p.repeat_action_probability > 0:
+        env = StickyActions(env, p.repeat_action_probability)
+    try:
+        return as_frames(env, task.id, p)
+    except CorrtoolError:
+        env.close()
+        raise
 
 
-def _is_picture(space: gymnasium.Space[Any]) -> bool:
-    return isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3)
-
-
-class _reader:
-    """Turns a batch of observations into frames: channels first for images, flat float32 for everything else."""
-
-    def __init__(self, task: Task, space: gymnasium.Space[Any]) -> None:
-        stack = task.preprocessing.stack
-        shape = cast("tuple[int, ...]", space.shape)
-        self._atari_vector = task.is_atari and len(shape) >= 3 and shape[0] == 1
-        if self._atari_vector:
-            shape = (*shape[1:], 1) if len(shape) == 3 else shape[1:]
-        self._is_image = _is_picture(space) or self._atari_vector
-        if not self._is_image:
-            self.spec = StateSpec(VECTOR, (int(np.prod(shape)),), stack)
-            return
-        if len(shape) == 2:
-            shape = (*shape, 1)
-        self._channels_last = shape[-1] in (1, 3, 4)
-        height, width, channels = shape if self._channels_last else (shape[1], shape[2], shape[0])
-        self.spec = StateSpec(IMAGE, (channels, height, width), stack)
-
-    def __call__(self, observations: Any) -> NDArray[Any]:
-        count = len(observations)
-        if not self._is_image:
-            return np.array(observations, dtype=np.float32).reshape(count, *self.spec.frame_shape)
-        channels, height, width = self.spec.frame_shape
-        if channels == 1:
-            return np.array(observations).reshape(count, 1, height, width)
-        if self._channels_last:
-            pictures = np.asarray(observations).reshape(count, height, width, channels)
-            return np.ascontiguousarray(np.moveaxis(pictures, -1, 1))
-        return np.array(observations)
+def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:
+    """The states of what one lane shows: (1, height, width) or (1, height, width, 3) from ale-py's vector environment, else pictures
+    (height, width, channels), or numbers."""
+    stack = task.preprocessing.stack
+    if task.is_atari and shape[0] == 1:
+        shape = (*shape[1:], 1)[:3]
+    if len(shape) < 3:
+        return StateSpec(VECTOR, (int(np.prod(shape)),), stack)
+    height, width, channels = shape
+    return StateSpec(IMAGE, (channels, height, width), stack)

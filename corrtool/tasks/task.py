@@ -15,9 +15,9 @@ from corrtool.tasks.views import View, parse_view
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How observations become frames and frames become states. Every value is recorded with the task.
+    """How observations become frames and frames become states, and how long a game is. Every value is recorded with the task.
 
-    The Atari values are those of the DQN papers, Mnih et al. 2013 [23] and 2015; other environments only know the last three fields.
+    The Atari values are those of the DQN papers, Mnih et al. 2013 [23] and 2015; other environments do not know all of them.
     """
 
     frame_skip: int = 4
@@ -31,17 +31,23 @@ class Preprocessing:
     screen_size: int | None = 84
     grayscale: bool = True
     stack: int = 4
+    max_episode_steps: int | None = None
+    channels_axis: str | None = None
 
     ATARI_ONLY = (
         "frame_skip",
         "max_pool",
         "noop_max",
-        "repeat_action_probability",
         "fire_reset",
         "terminal_on_life_loss",
         "full_action_space",
         "max_episode_frames",
     )
+    LATER = (
+        "repeat_action_probability",
+        "max_episode_steps",
+        "channels_axis",
+    )  # what older tasks did not say was as by default
 
     @classmethod
     def for_environment(cls, is_atari: bool, given: dict[str, Any]) -> Preprocessing:
@@ -56,6 +62,8 @@ class Preprocessing:
                 raise UsageError(f"unknown preprocessing setting {name!r}", f"choose from {', '.join(fields)}")
             if not is_atari and name in cls.ATARI_ONLY:
                 raise UsageError(f"preprocessing {name} is for Atari games only", "leave it out for this environment")
+            if is_atari and name == "channels_axis" and value is not None:
+                raise UsageError("preprocessing channels_axis is not for Atari games", "leave it out")
             _check_value(name, value)
         if is_atari:
             return cls(**given)
@@ -64,6 +72,9 @@ class Preprocessing:
     def to_json(self, is_atari: bool) -> dict[str, Any]:
         """The values that apply to the environment."""
         values = dataclasses.asdict(self)
+        usual = {f.name: f.default for f in dataclasses.fields(self)}
+        later = self.LATER[1:] if is_atari else self.LATER
+        values = {k: v for k, v in values.items() if k not in later or v != usual[k]}
         return values if is_atari else {k: v for k, v in values.items() if k not in self.ATARI_ONLY}
 
 
@@ -73,19 +84,23 @@ _RANGES = {
     "max_episode_frames": (1, 10**8),
     "screen_size": (16, 4_096),
     "stack": (1, 64),
+    "max_episode_steps": (1, 10**8),
 }
 
 
 def _check_value(name: str, value: Any) -> None:
     if name in _RANGES:
         low, high = _RANGES[name]
-        if name == "screen_size" and value is None:
+        if name in ("screen_size", "max_episode_steps") and value is None:
             return
         if type(value) is not int or not low <= value <= high:
             raise UsageError(f"preprocessing {name} is {value!r}", f"give it a whole number from {low} to {high}")
     elif name == "repeat_action_probability":
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise UsageError(f"preprocessing {name} is {value!r}", "give it a probability")
+    elif name == "channels_axis":
+        if value not in (None, "first", "last"):
+            raise UsageError(f"preprocessing {name} is {value!r}", "give it 'first' or 'last'")
     elif type(value) is not bool:
         raise UsageError(f"preprocessing {name} is {value!r}", "give it true or false")
 
@@ -124,6 +139,13 @@ class Task:
     def sha256(self) -> str:
         """Identifies the task in manifests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def sticky(self, probability: float) -> Task:
+        """The same task with sticky actions: each step repeats the last action with this probability (Machado et al. 2018)."""
+        return self._with_preprocessing(repeat_action_probability=probability)
+
+    def _with_preprocessing(self, **values: Any) -> Task:
+        return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, **values))
 
     def __str__(self) -> str:
         return " ".join([self.id, *self.view_texts])

@@ -1,0 +1,171 @@
+"""What an environment shows, as frames: pictures, uint8 with the channels last, or vectors of numbers.
+
+A picture is a box of two or three axes with one finite range of values for all of it: bytes, numbers from 0 to 1, booleans such as
+the grids of MinAtar. Its values are spread over 0 to 255, so that memories hold a byte for each. Everything else becomes a vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import FlattenObservation, GrayscaleObservation, ResizeObservation, TransformObservation
+from numpy.typing import NDArray
+
+from corrtool.errors import UsageError
+from corrtool.tasks.task import Preprocessing
+
+LEAST_SIDE = 5  # pixels; what is smaller is a table of numbers
+CHANNEL_AXES = ("first", "last")
+_MOST_LEVELS = 255  # a byte holds no more
+
+
+@dataclass(frozen=True)
+class PictureLayout:
+    """How a box holds pictures.
+
+    Attributes:
+        channels_axis: which of three axes the channels are; None where there are two axes.
+        low, high: the range of its values.
+    """
+
+    channels_axis: int | None
+    low: float
+    high: float
+
+    def to_bytes(self, picture: NDArray[Any]) -> NDArray[np.uint8]:
+        """One observation → (height, width, channels), from 0 to 255."""
+        picture = np.asarray(picture)
+        picture = picture[..., None] if self.channels_axis is None else np.moveaxis(picture, self.channels_axis, -1)
+        if picture.dtype != np.uint8 or (self.low, self.high) != (0, 255):
+            share = (picture.astype(np.float32) - self.low) / (self.high - self.low)
+            if not np.isfinite(share).all():
+                raise ValueError("an observation that is no number")
+            picture = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+        return np.ascontiguousarray(picture)
+
+
+def picture_layout(space: spaces.Box, channels_axis: str | None = None) -> PictureLayout | None:
+    """How ``space`` holds pictures; None where it holds none.
+
+    Args:
+        channels_axis: ``"first"`` or ``"last"``; by default the shortest axis, if that is the first or the last.
+
+    Raises:
+        UsageError: which axis the channels are cannot be told.
+    """
+    low, high = float(space.low.min(initial=0)), float(space.high.max(initial=0))
+    one_range = bool((space.low == space.low.flat[0]).all() and (space.high == space.high.flat[0]).all())
+    if len(space.shape) not in (2, 3) or not one_range or not _spread_over_bytes(space.dtype, low, high):
+        return None
+    axis = None if len(space.shape) == 2 else _channels_axis(space.shape, channels_axis)
+    sides = [size for at, size in enumerate(space.shape) if at != axis]
+    return PictureLayout(axis, low, high) if min(sides) >= LEAST_SIDE else None
+
+
+def _spread_over_bytes(dtype: Any, low: float, high: float) -> bool:
+    """Whether a byte can tell apart what values from ``low`` to ``high`` say."""
+    if dtype == np.bool_ or dtype == np.uint8:
+        return high > low
+    return low in (-1, 0) and 0 < high <= _MOST_LEVELS
+
+
+def _channels_axis(shape: tuple[int, ...], said: str | None) -> int:
+    if said is not None:
+        return 0 if said == "first" else 2
+    shortest = [axis for axis, size in enumerate(shape) if size == min(shape)]
+    if shortest not in ([0], [2]):
+        raise UsageError(
+            f"of pictures of the shape {shape} the channels cannot be told from height and width",
+            "say --channels-axis first or --channels-axis last",
+        )
+    return shortest[0]
+
+
+def as_frames(
+    env: gymnasium.Env[Any, Any], identifier: str, wanted: Preprocessing
+) -> tuple[gymnasium.Env[Any, Any], list[str]]:
+    """``env`` so wrapped that it shows pictures (height, width, channels) in uint8, or one axis of numbers; and a word on what that took.
+
+    Raises:
+        UsageError: it shows neither, or what is asked of its pictures cannot be done.
+    """
+    space = env.observation_space
+    if not isinstance(space, spaces.Box):
+        env, word = _flattened(env, identifier)
+        layout, words = None, [word]
+    else:
+        layout, words = picture_layout(space, wanted.channels_axis), []
+        if len(space.shape) > 3:
+            raise UsageError(
+                f"{identifier} shows a box of the shape {space.shape}, which is neither a picture nor a vector",
+                "leave out the wrapper that stacks its frames, and give --stack instead",
+            )
+    if layout is None:
+        _refuse_what_is_for_pictures(identifier, wanted)
+        if isinstance(space, spaces.Box) and len(space.shape) > 1:
+            words = [f"a box of the shape {space.shape} is taken as {int(np.prod(space.shape))} numbers"]
+        return env, words
+    height, width, channels = layout.to_bytes(np.zeros(space.shape, space.dtype)).shape  # type: ignore[arg-type]
+    seen = spaces.Box(0, 255, (height, width, channels), np.uint8)
+    env = TransformObservation(env, layout.to_bytes, seen)
+    if (layout.low, layout.high) != (0, 255):
+        words = [f"its values, from {layout.low:g} to {layout.high:g}, are kept as bytes"]
+    if wanted.grayscale:
+        if channels != 3:
+            raise UsageError(f"{identifier} shows {channels} channels, not three colours", "leave --grayscale out")
+        env = GrayscaleObservation(env, keep_dim=True)
+    if wanted.screen_size is not None:
+        env = ResizeObservation(env, (wanted.screen_size, wanted.screen_size))
+    return env, words
+
+
+def _flattened(env: gymnasium.Env[Any, Any], identifier: str) -> tuple[gymnasium.Env[Any, Any], str]:
+    space = env.observation_space
+    try:
+        if not space.is_np_flattenable:
+            raise NotImplementedError
+        flat = FlattenObservation(env)
+        size = int(np.prod(flat.observation_space.shape or (1,)))
+    except (NotImplementedError, TypeError, ValueError):
+        raise UsageError(
+            f"{identifier} has the observation space {_short(space)}, of which there is no fixed number of numbers",
+            "wrap the environment so that it shows a Box",
+        ) from None
+    return flat, f"the observation space {_short(space)} is flattened into {size} numbers"
+
+
+def _short(space: spaces.Space[Any]) -> str:
+    text = " ".join(str(space).split())
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _refuse_what_is_for_pictures(identifier: str, wanted: Preprocessing) -> None:
+    if wanted.grayscale or wanted.screen_size is not None or wanted.channels_axis is not None:
+        raise UsageError(f"{identifier} shows no pictures", "leave --screen-size, --grayscale and --channels-axis out")
+
+
+class StickyActions(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """With a probability the last action is repeated in place of the new one (Machado et al. 2018), for any environment.
+
+    Gymnasium's own wrapper draws from the environment's generator, which not every environment seeds.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], probability: float) -> None:
+        super().__init__(env)
+        self._probability, self._random = probability, np.random.default_rng()
+        self._last: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+        self._last = None
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self._last is None or self._random.random() >= self._probability:
+            self._last = action
+        return self.env.step(self._last)
