@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from corrtool.errors import DeviceError, UsageError
-from corrtool.states import VECTOR
+from corrtool.states import GRID, VECTOR
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # malloc.h of glibc
 
@@ -74,13 +74,13 @@ def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
 def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
     """Makes a run repeatable on the CPU and keeps glibc from handing memory back to the kernel on every step.
 
-    Networks on vector states are so small that a second thread only waits: they get one.
+    Networks on vectors and on small pictures are so small that a second thread only waits: they get one.
 
     On CUDA the backward passes of reflection padding and of grid sampling have no deterministic kernel
     (docs/deviations.md), so determinism is only promised on the CPU.
     """
     torch.manual_seed(seed)
-    if state_kind == VECTOR:
+    if state_kind in (VECTOR, GRID):
         torch.set_num_threads(1)
     if device.type == "cpu":
         # As use_deterministic_algorithms, which also imports torch's compiler: seconds at every start.

@@ -142,7 +142,7 @@ def resolve(
     """Settings from all their sources: ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
 
     Args:
-        state_kind: ``"image"`` or ``"vector"``; a preset's section may hold a sub-table for one of them.
+        state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``; a preset's section may hold a sub-table for each of them.
         project_values: the stage's table in ``corrtool.toml``.
         given: what the flags say; ``None`` means not given.
         environment: what the environment variables say, likewise.

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 
 IMAGE = "image"
 VECTOR = "vector"
+GRID = "grid"  # not a kind of states, but of settings: those of small pictures
+GRID_SIDE = 32  # pixels; pictures with a shorter side get networks that look at every pixel
 MOST_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
 
 
@@ -70,6 +72,16 @@ class StateSpec:
         """``uint8`` for images, ``float32`` for vectors."""
         return torch.uint8 if self.kind == IMAGE else torch.float32
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether these are small pictures, such as the 10×10 of MinAtar: halving them would leave next to nothing."""
+        return self.kind == IMAGE and min(self.frame_shape[1:]) < GRID_SIDE
+
+    @property
+    def settings_kind(self) -> str:
+        """Which table of a preset is for such states: ``"image"``, ``"grid"`` or ``"vector"``."""
+        return GRID if self.is_grid else self.kind
+
     @functools.cached_property
     def _in_order(self) -> bool:
         return self.stack_order == tuple(range(self.stack))
@@ -105,7 +117,10 @@ class StateSpec:
             raise ValueError(f"its states are described in a way this version cannot read ({error})") from None
 
     def __str__(self) -> str:
-        return f"{self.kind} {'×'.join(map(str, self.frame_shape))}, {self.stack} stacked"
+        if self.kind == VECTOR:
+            return f"{self.frame_shape[0]} numbers, {self.stack} stacked"
+        channels, height, width = self.frame_shape
+        return f"{height} × {width} pixels, {channels} channel{'s' * (channels > 1)}, {self.stack} stacked"
 
 
 class StateScaling(nn.Module):

@@ -108,12 +108,16 @@ class LearnCorrSettings(Settings):
         idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if not self.eval_games:
             idle |= dict.fromkeys(("eval_every", "eval_epsilon"), "--eval-games is 0")
-        if self.generator in ("rotation", "affine") or (self.generator in ("auto", "linear") and state_kind != "image"):
+        if self.generator in ("rotation", "affine") or (
+            self.generator in ("auto", "linear") and state_kind == "vector"
+        ):
             idle |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
-        if "resnet" not in self.generator and not (self.generator == "auto" and state_kind == "image"):
+        if "resnet" not in self.generator and not (self.generator == "auto" and state_kind != "vector"):
             idle |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
+        if state_kind == "grid":
+            idle["skips"] = "the resnet of small pictures keeps every pixel"
         if state_kind != "image":
-            idle["norm"] = "it is for the convolutions of images"
+            idle["norm"] = "it is for the convolutions of images, but of small ones"
         if self.generator not in _SPATIAL_GENERATORS:
             idle["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
         return idle

@@ -57,6 +57,8 @@ class TrainModelSettings(Settings):
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
-        if state_kind != "image":
+        if state_kind == "grid":
+            idle |= dict.fromkeys(("action_block", "norm", "skips"), "the F of small pictures has none")
+        if state_kind == "vector":
             idle |= dict.fromkeys(("action_block", "norm", "prediction", "skips"), "it is for the F of images")
         return idle

@@ -141,9 +141,10 @@ class TrainDqnSettings(DqnSettings):
         minimum=0,
         maximum=1,
     )
-    architecture: Literal["auto", "nature", "paper", "small", "mlp", "linear"] = setting(
+    architecture: Literal["auto", "nature", "paper", "small", "grid", "mlp", "linear"] = setting(
         "auto",
-        "Q-function: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors; 'auto' is small or mlp",
+        "Q-function: 'nature', 'paper', 'small' or, for pictures of few pixels, 'grid'; 'mlp' or 'linear' for vectors; 'auto' is small, "
+        "grid or mlp",
     )
     width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384)
     init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
@@ -155,7 +156,7 @@ class TrainDqnSettings(DqnSettings):
     )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
-        mlp = self.architecture == "mlp" or (self.architecture == "auto" and state_kind != "image")
+        mlp = self.architecture == "mlp" or (self.architecture == "auto" and state_kind == "vector")
         return super().without_effect(state_kind, options) | ({} if mlp else {"width": "only an mlp Q-function has it"})
 
 

@@ -35,6 +35,27 @@ class PatchDiscriminator(nn.Module):
         return scores
 
 
+class GridDiscriminator(nn.Module):
+    """``C64, C128`` and a convolution to one channel, all 3×3 with stride 1: one score per 7×7 patch of a small picture.
+
+    Without normalisation: on an almost empty grid it would amplify nothing into noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
+    """
+
+    def __init__(self, in_channels: int, filters: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, filters, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(filters, 2 * filters, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * filters, 1, 3, padding=1),
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        scores: Tensor = self.layers(states)
+        return scores
+
+
 class VectorDiscriminator(nn.Module):
     """Fully connected discriminator, (B, n) → (B, 1); two hidden layers, LeakyReLU 0.2."""
 
@@ -54,15 +75,11 @@ class VectorDiscriminator(nn.Module):
 
 
 def build_discriminator(spec: StateSpec, filters: int = 64, norm: Norm = "instance") -> nn.Module:
-    """A discriminator for states of ``spec``: 70×70 PatchGAN for images, fully connected for vectors.
-
-    Raises:
-        ValueError: the pictures are too small for four convolutions.
-    """
+    """A discriminator for states of ``spec``: 70×70 PatchGAN for images, 7×7 for small ones, fully connected for vectors."""
     if spec.kind != IMAGE:
         return VectorDiscriminator(spec.state_shape[0], filters)
-    if min(spec.state_shape[1:]) < 32:
-        raise ValueError(f"pictures of {spec.state_shape[1:]} are too small for a PatchGAN discriminator")
+    if spec.is_grid:
+        return GridDiscriminator(spec.state_shape[0], filters)
     network = PatchDiscriminator(spec.state_shape[0], filters, norm)
     init_normal(network)
     return network

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from corrtool.networks.layers import (
     Decoder,
     Encoder,
+    FullResolutionResnet,
     Norm,
     ResidualBlock,
     clamp_straight_through,
@@ -70,6 +71,26 @@ class ResnetModel(nn.Module):
         return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
 
 
+class GridModel(nn.Module):
+    """F of small pictures: a resnet that keeps every pixel, with the one-hot action as planes beside the state's channels.
+
+    (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in :class:`ResnetModel`.
+    """
+
+    def __init__(self, spec: StateSpec, actions: int, filters: int, blocks: int, prediction: Prediction) -> None:
+        super().__init__()
+        self.actions, self._spec, self._residual = actions, spec, prediction == "residual"
+        channels = spec.state_shape[0]
+        out_channels = spec.frame_shape[0] if self._residual else channels
+        self.resnet = FullResolutionResnet(channels + actions, out_channels, 4 * filters, blocks)
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        planes = F.one_hot(actions, self.actions).to(states.dtype)[:, :, None, None]
+        planes = planes.expand(-1, -1, *states.shape[-2:])
+        decoded: Tensor = self.resnet(torch.cat([states, planes], dim=1))
+        return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
+
+
 def _with_newest_changed(spec: StateSpec, states: Tensor, change: Tensor) -> Tensor:
     """s_{t+1} whose older frames are those of s_t, and whose newest is the newest of s_t plus twice ``change``, in [-1, 1].
 
@@ -107,7 +128,7 @@ def build_environment_model(
     prediction: Prediction = "state",
     skips: bool = False,
 ) -> nn.Module:
-    """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
+    """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors. The resnet of small pictures keeps every pixel.
 
     ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes, ``prediction`` and ``skips``, but ``filters``
     and ``blocks``, are for images; the model of vectors always predicts the change.
@@ -120,6 +141,8 @@ def build_environment_model(
         raise ValueError(f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}")
     if spec.kind != IMAGE:
         return VectorModel(spec.state_shape[0], actions, filters, blocks)
+    if spec.is_grid:
+        return GridModel(spec, actions, filters, blocks, prediction)
     action_block = action_block or (blocks + 1) // 2
     network = ResnetModel(spec, actions, filters, blocks, action_block, norm, prediction, skips)
     init_normal(network)

@@ -9,6 +9,7 @@ from corrtool.networks.layers import (
     AffineLayer,
     Decoder,
     Encoder,
+    FullResolutionResnet,
     Norm,
     ResidualBlock,
     RotationLayer,
@@ -109,7 +110,7 @@ def translate_together(
 class ResnetRotationGenerator(nn.Module):
     """The paper's second experiment: the resnet, followed by the rotation layer."""
 
-    def __init__(self, resnet: ResnetGenerator, angle_init: float) -> None:
+    def __init__(self, resnet: ResnetGenerator | FullResolutionResnet, angle_init: float) -> None:
         super().__init__()
         self.resnet = resnet
         self.rotation = RotationLayer(angle_init)
@@ -128,13 +129,15 @@ class AffineResnetGenerator(nn.Module):
     white is a change of 2.
     """
 
-    def __init__(self, resnet: ResnetGenerator, warp: AffineLayer) -> None:
+    def __init__(self, resnet: ResnetGenerator | FullResolutionResnet, warp: AffineLayer) -> None:
         super().__init__()
         self.warp = warp
         self.resnet = resnet
-        last = resnet.decoder.out[1]
+        last = resnet.last if isinstance(resnet, FullResolutionResnet) else resnet.decoder.out[1]
         assert isinstance(last, nn.Conv2d)
         nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
     def forward(self, states: Tensor) -> Tensor:
         warped: Tensor = self.warp(states)
@@ -184,8 +187,8 @@ def build_generator(
     """A generator from states of ``from_spec`` to states of ``to_spec``.
 
     ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` and ``framewise`` only
-    matter to those with a resnet; ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or
-    affine layer. Image weights start from N(0, 0.02).
+    matter to those with a resnet, which for small pictures keeps every pixel, without ``norm`` and ``skips``; ``angle_init`` is in
+    degrees counter-clockwise and only matters to those with a rotation or affine layer. Image weights start from N(0, 0.02).
 
     Raises:
         ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
@@ -212,15 +215,17 @@ def build_generator(
         return RotationLayer(angle_init)
     if kind == "affine":
         return AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2])
-    if min(in_shape[1:]) < 16:
-        raise ValueError(f"pictures of {in_shape[1:]} are too small for generator {kind!r}")
     if framewise and from_spec.stack != to_spec.stack:
         raise ValueError(
             f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
         )
     ends = (from_spec.frame_shape, to_spec.frame_shape) if framewise else (in_shape, out_shape)
-    resnet = ResnetGenerator(ends[0][0], ends[1][0], filters, blocks, norm, skips)
-    init_normal(resnet)
+    resnet: ResnetGenerator | FullResolutionResnet
+    if from_spec.is_grid:
+        resnet = FullResolutionResnet(ends[0][0], ends[1][0], 4 * filters, blocks)
+    else:
+        resnet = ResnetGenerator(ends[0][0], ends[1][0], filters, blocks, norm, skips)
+        init_normal(resnet)
     generator: nn.Module = resnet
     if kind == "resnet-rotation":
         generator = ResnetRotationGenerator(resnet, angle_init)

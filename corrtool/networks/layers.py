@@ -58,6 +58,31 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
+class FullResolutionResnet(nn.Module):
+    """A resnet for small pictures: 3×3 convolutions that keep every pixel, ``blocks`` residual blocks and tanh.
+
+    Without normalisation: an instance norm over a hundred pixels, most of them empty, would turn nothing into noise.
+    (B, in_channels, H, W) → (B, out_channels, H, W) in [-1, 1].
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+            )
+            for _ in range(blocks)
+        )
+        self.last = nn.Conv2d(width, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return torch.tanh(self.last(F.relu(x)))
+
+
 class Encoder(nn.Module):
     """``c7s1-f, d2f, d4f``: (B, C, H, W) → (B, 4f, ⌈H/4⌉, ⌈W/4⌉)."""
 

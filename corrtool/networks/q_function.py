@@ -43,6 +43,7 @@ CONVOLUTIONS = {
     "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
     # On pictures of half the size, normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third of nature's work per update.
     "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
+    "grid": Convolutions(((3, 1, 16),), 128),  # for the 10×10 of MinAtar: Young & Tian 2019 (arXiv 1903.03176)
 }
 
 
@@ -125,7 +126,9 @@ def resolve_architecture(spec: StateSpec, architecture: str) -> str:
     """What 'auto' means for states of ``spec``; every other name stays as it is."""
     if architecture != "auto":
         return architecture
-    return "small" if spec.kind == IMAGE else "mlp"
+    if spec.kind != IMAGE:
+        return "mlp"
+    return "small" if CONVOLUTIONS["small"].output_side(min(spec.state_shape[1:])) > 0 else "grid"
 
 
 def build_q_function(
@@ -148,7 +151,10 @@ def build_q_function(
     if spec.kind == IMAGE:
         convolutions = CONVOLUTIONS[architecture]
         if convolutions.output_side(min(spec.state_shape[1:])) < 1:
-            raise ValueError(f"pictures of {spec.state_shape[1:]} are too small for Q-function {architecture!r}")
+            height, width = spec.state_shape[1:]
+            raise ValueError(
+                f"pictures of {height} × {width} pixels are too small for Q-function {architecture!r}; choose grid"
+            )
         network = ConvolutionalQ(spec.state_shape, actions, convolutions)
     elif architecture == "mlp":
         network = VectorQ(spec.state_shape[0], actions, width)

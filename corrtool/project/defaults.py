@@ -59,7 +59,7 @@ def resolve_settings(
     return resolve(
         settings_class,
         preset=project_preset(project, preset),
-        state_kind=spec.kind,
+        state_kind=spec.settings_kind,
         project_values=project.stage_values(settings_class.stage),
         given=given,
         environment=environment,

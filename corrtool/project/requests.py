@@ -32,7 +32,7 @@ class RunRequest:
         tasks: JSON of each task that is played, by role.
         inputs: the artifacts read, by what they are used for.
         produces: pairs of kind and name.
-        state_kind: ``"image"`` or ``"vector"``.
+        state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``.
         options: choices that are no settings but change the outcome, such as ``no_corr``.
     """
 

@@ -39,7 +39,7 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
         tasks={task.role: task.to_json()},
         inputs=player.inputs(),
         produces=[("memory", name)],
-        state_kind=spec.kind,
+        state_kind=spec.settings_kind,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def evaluate(
         tasks={task.role: task.to_json()},
         inputs=player.inputs(),
         produces=[],
-        state_kind=spec.kind,
+        state_kind=spec.settings_kind,
         options={"no_corr": player.corr is None},
     )
     if context.name is None:

@@ -119,7 +119,7 @@ def finetune(
         tasks={task.role: task.to_json()},
         inputs=player.inputs(),
         produces=[("q", name)],
-        state_kind=spec.kind,
+        state_kind=spec.settings_kind,
         # From scratch the architecture is that of the newest Q_S, which is no input: it must be part of the identity.
         options={"from_scratch": description.to_json() if from_scratch else False, "no_corr": player.corr is None},
     )

@@ -82,7 +82,7 @@ def learn_corr(
         tasks={"source": source_task.to_json(), "target": target_task.to_json()},
         inputs=inputs,
         produces=[("corr", name), ("corr", f"{name}-last")],
-        state_kind=inputs["source_memory"].manifest["states"]["kind"],
+        state_kind=inputs["source_memory"].states.settings_kind,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:

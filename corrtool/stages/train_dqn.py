@@ -41,7 +41,7 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
         tasks={task.role: task.to_json()},
         inputs={},
         produces=[("q", name), ("memory", name)],
-        state_kind=spec.kind,
+        state_kind=spec.settings_kind,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def train_model(
         tasks={"source": task.to_json()},
         inputs={"source_memory": source_memory},
         produces=[("model", name)],
-        state_kind=spec.kind,
+        state_kind=spec.settings_kind,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:

@@ -306,8 +306,7 @@ class TestWhatDoesNotFit:
     def test_pictures_that_are_too_small(self) -> None:
         tiny = StateSpec("image", (1, 12, 40))
         for build in (
-            lambda: build_generator(tiny, tiny, "resnet"),
-            lambda: build_discriminator(tiny),
+            lambda: build_q_function(tiny, ACTIONS, "small"),
             lambda: build_q_function(tiny, ACTIONS, "nature"),
             lambda: build_q_function(tiny, ACTIONS, "paper"),
         ):
@@ -317,13 +316,12 @@ class TestWhatDoesNotFit:
     @pytest.mark.parametrize(
         "side, build",
         [
-            (32, lambda spec: build_discriminator(spec, 4)),
             (36, lambda spec: build_q_function(spec, ACTIONS, "nature")),
             (15, lambda spec: build_q_function(spec, ACTIONS, "paper")),
             (36, lambda spec: build_q_function(spec, ACTIONS, "small")),
-            (16, lambda spec: build_generator(spec, spec, "resnet", filters=4, blocks=1)),
+            (3, lambda spec: build_q_function(spec, ACTIONS, "grid")),
         ],
-        ids=["discriminator", "nature", "paper", "small", "resnet"],
+        ids=["nature", "paper", "small", "grid"],
     )
     def test_the_smallest_pictures_are_not_too_small(self, side: int, build) -> None:
         smallest, smaller = (StateSpec("image", (1, n, n)) for n in (side, side - 1))
