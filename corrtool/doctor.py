@@ -16,6 +16,13 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from corrtool.errors import CorrtoolError
+from corrtool.pair import Seen, check_pair, try_task
+from corrtool.project.defaults import resolve_for_states
+from corrtool.project.directory import Project
+from corrtool.settings import Settings
+from corrtool.states import StateSpec
+
 PACKAGES = {  # a distribution and what it is imported as
     "torch": "torch",
     "numpy": "numpy",
@@ -187,3 +194,27 @@ def _renames(directory: Path) -> str:
         if path.read_bytes() != b"new" or len(list(Path(folder).iterdir())) != 1:
             raise RuntimeError("a replaced file is not the new one; use another file system")
     return "whole, synced to the disk"
+
+
+def check_tasks(project: Project) -> Iterator[Check]:
+    """Whether the two tasks of a project can be played and translated, as ``init`` asks; what is only a warning works."""
+    seen: dict[str, Seen] = {}
+    for role in ("source", "target"):
+        try:
+            seen[role] = try_task(project.task(role))
+        except CorrtoolError as error:
+            yield Check(f"{role} task", False, str(error))
+            continue
+        yield Check(f"{role} task", True, f"{project.task(role)}: {seen[role].states}, {seen[role].actions} actions")
+    if len(seen) < 2:
+        return
+
+    def settings_for(settings_class: type[Settings], states: StateSpec) -> Settings:
+        return resolve_for_states(project, settings_class, states)
+
+    try:
+        warnings = check_pair(seen["source"], seen["target"], settings_for)
+    except CorrtoolError as error:
+        yield Check("pair of tasks", False, str(error))
+        return
+    yield Check("pair of tasks", True, "; ".join(["every network can be built", *warnings]))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from corrtool.errors import DeviceError, UsageError
+from corrtool import runtime
+from corrtool.errors import CorrtoolError, DeviceError, UsageError
 from corrtool.runtime import configure_process, derive_seeds, describe_machine, numpy_generator, resolve_device
 
 PURPOSES = ["collect", "train", "select", "evaluate", "dqn", "learn-corr", "train-model", "hold out"]
@@ -130,3 +131,15 @@ def test_a_machine_is_described_in_plain_values() -> None:
     assert described["packages"]["torch"] == torch.__version__
     assert described["packages"]["numpy"] == np.__version__
     assert described["device"] == "cpu"
+
+
+def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    free = runtime.free_bytes(cpu)
+    assert free is None or 10**6 < free < 10**14
+    monkeypatch.setattr(runtime, "free_bytes", lambda device: 2 * 10**9)
+    runtime.check_memory_is_free(2 * 10**9, cpu, "a memory", "take less")
+    with pytest.raises(CorrtoolError, match=r"a memory takes 2\.5 GB, and 2\.0 GB are free on cpu; take less"):
+        runtime.check_memory_is_free(25 * 10**8, cpu, "a memory", "take less")
+    monkeypatch.setattr(runtime, "free_bytes", lambda device: None)
+    runtime.check_memory_is_free(10**18, cpu, "a memory", "take less")

@@ -20,7 +20,9 @@ def doctor(
     project: Annotated[
         Path | None,
         project_option(
-            "Directory whose disk and file system are tried.", show_default="the current directory", show_envvar=False
+            "Directory whose disk and file system are tried, and whose tasks, if it is a project.",
+            show_default="the current directory",
+            show_envvar=False,
         ),
     ] = None,
     json: JsonFlag = False,
@@ -34,8 +36,9 @@ def doctor(
     from rich.text import Text
 
     from corrtool import __version__
-    from corrtool.doctor import check_up
+    from corrtool.doctor import check_tasks, check_up
     from corrtool.errors import UsageError, check_encoding
+    from corrtool.project.directory import PROJECT_FILE, Project
     from corrtool.reporting.console import Console
 
     try:
@@ -46,6 +49,8 @@ def doctor(
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}", "name one with --project")
     checks = list(check_up(directory))
+    if (directory / PROJECT_FILE).exists():
+        checks += check_tasks(Project(directory))
     works = all(check.works for check in checks)
     table = Table(title=f"corrtool {__version__}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("what", "works", "found"):

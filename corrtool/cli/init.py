@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -52,12 +52,24 @@ def init(
     frame_skip: Annotated[int | None, _preprocessing("Frames that each action lasts.", 1)] = None,
     max_pool: Annotated[bool | None, _preprocessing("Show the maximum of the last two frames.")] = None,
     noop_max: Annotated[int | None, _preprocessing("No-ops at an episode's start, at most.", 0)] = None,
-    repeat_action_probability: Annotated[float | None, _preprocessing("Sticky actions.", 0, 1)] = None,
+    repeat_action_probability: Annotated[
+        float | None,
+        _preprocessing(
+            "Sticky actions: each step repeats the last action with this probability; for every task.", 0, 1
+        ),
+    ] = None,
     fire_reset: Annotated[bool | None, _preprocessing("Press FIRE at an episode's start.")] = None,
     terminal_on_life_loss: Annotated[bool | None, _preprocessing("A lost life ends the episode.")] = None,
     full_action_space: Annotated[bool | None, _preprocessing("All 18 actions.")] = None,
     max_episode_frames: Annotated[int | None, _preprocessing("Frames after which an episode is cut off.", 1)] = None,
+    max_episode_steps: Annotated[
+        int | None, _preprocessing("Steps after which an episode is cut off; for every task.", 1)
+    ] = None,
     screen_size: Annotated[int | None, _preprocessing("Height and width of a frame.", 16)] = None,
+    channels_axis: Annotated[
+        Literal["first", "last"] | None,
+        _preprocessing("Where pictures have their channels, if that is not their shortest axis. One of first, last."),
+    ] = None,
     grayscale: Annotated[bool | None, _preprocessing("Grey frames.")] = None,
     stack: Annotated[int | None, _preprocessing("Frames that make a state.", 1)] = None,
     pretrained: Annotated[
@@ -69,7 +81,7 @@ def init(
     ] = False,
     quiet: Annotated[bool, typer.Option(help="No messages.")] = False,
 ) -> None:
-    """Writes ``corrtool.toml`` after making both tasks once."""
+    """Writes ``corrtool.toml`` after playing both tasks and building every network: what a later stage would refuse is refused here."""
     preprocessing = {
         name: value
         for name, value in (
@@ -81,17 +93,20 @@ def init(
             ("terminal_on_life_loss", terminal_on_life_loss),
             ("full_action_space", full_action_space),
             ("max_episode_frames", max_episode_frames),
+            ("max_episode_steps", max_episode_steps),
             ("screen_size", screen_size),
+            ("channels_axis", channels_axis),
             ("grayscale", grayscale),
             ("stack", stack),
         )
         if value is not None
     }
+    from corrtool.pair import check_pair, try_task
     from corrtool.pretrained import adopt, shipped_for
     from corrtool.project.directory import create_project
     from corrtool.reporting.console import Console
-    from corrtool.stages.context import require_same_actions
-    from corrtool.tasks import parse_task, probe
+    from corrtool.settings import resolve
+    from corrtool.tasks import parse_task
     from corrtool.tasks.trust import trust
 
     tables: dict[str, dict[str, Any]] = {}
@@ -106,14 +121,19 @@ def init(
             "kwargs": dict(_keyword(text) for text in kwargs or []),
             "preprocessing": preprocessing,
         }
-    shapes, digests = {}, {}
+    seen = {}
     for role, table in tables.items():
         local = {**table, "views": [_original(view, copies) for view in table["views"]]}
         trust(table["id"])  # whoever types the name of a module wants it
-        task = parse_task(role, local, Path())
-        shapes[role], digests[role] = probe(task), task.sha256
-    require_same_actions(shapes["source"][1], shapes["target"][1])
-    shipped = shipped_for(digests["source"], digests["target"]) if pretrained else []
+        seen[role] = try_task(parse_task(role, local, Path()))
+    warnings = check_pair(
+        seen["source"],
+        seen["target"],
+        lambda settings_class, states: resolve(
+            settings_class, preset="default", state_kind=states.settings_kind, project_values={}, given={}
+        ),
+    )
+    shipped = shipped_for(seen["source"].task.sha256, seen["target"].task.sha256) if pretrained else []
     if pretrained and not shipped:
         raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
     project = create_project(directory, tables, copies, overwrite=overwrite)
@@ -121,17 +141,22 @@ def init(
     result = {
         "project": str(project.root),
         "tasks": {
-            role: {"task": str(project.task(role)), "states": spec.to_json(), "actions": actions}
-            for role, (spec, actions) in shapes.items()
+            role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.words}
+            for role, of in seen.items()
         },
+        "warnings": warnings,
         "pretrained": [artifact.reference() for artifact in adopted],
     }
     lines = [f"project {project.root}"]
-    lines += [f"  {role}: {project.task(role)} ({spec}; {actions} actions)" for role, (spec, actions) in shapes.items()]
+    for role, of in seen.items():
+        lines.append(f"  {role}: {project.task(role)} ({of.states}; {of.actions} actions)")
+        lines += [f"    {word}" for word in of.words]
     lines += [f"  comes with corrtool: {artifact}" for artifact in adopted]
     agents = [f"collect --task source --policy q:{artifact.name}" for artifact in adopted if artifact.kind == "q"]
     lines += [f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or ['train-dqn'])[0]}"]
-    Console(quiet=quiet, json=json_output).result(result, lines)
+    console = Console(quiet=quiet, json=json_output)
+    console.say_all([f"warning: {warning}" for warning in warnings])
+    console.result(result, lines)
 
 
 def _keyword(text: str) -> tuple[str, Any]:

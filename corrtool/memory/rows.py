@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corrtool.states import StateSpec
+from corrtool.states import IMAGE, StateSpec
 
 Rows = NDArray[np.int64]
 
@@ -47,3 +47,9 @@ class MemoryRows:
     def records(self) -> int:
         """How many transitions."""
         return int(self.fields["valid"].sum())
+
+
+def ring_bytes(spec: StateSpec, records: int) -> int:
+    """What a memory of so many records takes on its device."""
+    item = 1 if spec.kind == IMAGE else 4
+    return records * item * int(np.prod(spec.frame_shape))

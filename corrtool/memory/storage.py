@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import zarr
 import zarr.errors
 from numpy.typing import NDArray
@@ -18,9 +19,10 @@ from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
 from corrtool.errors import ArtifactError
-from corrtool.memory.rows import FIELDS, MemoryRows
+from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
 from corrtool.project.artifacts import check_files
 from corrtool.project.files import sha256_of_file, sync_file
+from corrtool.runtime import check_memory_is_free
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
@@ -224,6 +226,8 @@ def read_rows(path: Path, manifest: dict[str, Any]) -> MemoryRows:
         if rows < 0 or lanes < 1 or rows % lanes or min(spec.frame_shape) < 1:
             raise ValueError(f"{rows} rows of {lanes} lanes")
         arrays = _checked_arrays(path, spec, lanes, rows)
+        needed = ring_bytes(spec, rows)
+        check_memory_is_free(needed, torch.device("cpu"), f"the memory {path.stem}", "collect fewer --records")
         fields = {name: arrays[name][:] for name in FIELDS}
         return MemoryRows(spec, lanes, arrays["frames"][:], fields)
     except _UNREADABLE as error:

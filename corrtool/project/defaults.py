@@ -10,6 +10,7 @@ from corrtool.errors import UsageError
 from corrtool.project.directory import Project
 from corrtool.runtime import resolve_device
 from corrtool.settings import PRESETS, Settings, resolve
+from corrtool.states import StateSpec
 from corrtool.tasks import probe
 
 S = TypeVar("S", bound=Settings)
@@ -56,12 +57,25 @@ def resolve_settings(
         or _default_role(settings_class)
     )
     spec, _ = probe(project.task(role if role in ("source", "target") else "source"))
+    return resolve_for_states(project, settings_class, spec, preset, given, environment, options)
+
+
+def resolve_for_states(
+    project: Project,
+    settings_class: type[S],
+    spec: StateSpec,
+    preset: str | None = None,
+    given: dict[str, Any] | None = None,
+    environment: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+) -> S:
+    """As :func:`resolve_settings`, for states that are known already."""
     return resolve(
         settings_class,
         preset=project_preset(project, preset),
         state_kind=spec.settings_kind,
         project_values=project.stage_values(settings_class.stage),
-        given=given,
+        given=given or {},
         environment=environment,
         options=options,
     )

@@ -14,9 +14,10 @@ from corrtool.config import DqnSettings
 from corrtool.correspondence import copy_of_weights
 from corrtool.dqn import DqnLearner, exploration_rate, importance_exponent, return_length
 from corrtool.memory import MemoryJournal, ReplayMemory, StateStacker
+from corrtool.memory.rows import ring_bytes
 from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
-from corrtool.runtime import derive_seeds, numpy_generator
+from corrtool.runtime import check_memory_is_free, derive_seeds, numpy_generator
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import Game, KeptLanes, LanesLike, choose_actions, direct_q_values, play_games, returns_of
 from corrtool.states import StateSpec
@@ -75,8 +76,16 @@ def learn_by_playing(
     games from seeds that depend on the number of resumptions; everything else continues.
     """
     with make_lanes(settings.lanes) as lanes, KeptLanes(make_lanes) as test_lanes:
+        borrowed = settings.eval_every > 0 and test_lanes.open_or_borrow(lanes)
+        if borrowed:
+            console.say("no further environment can be opened beside those that train: they play the play tests too")
         spec, count = lanes.spec, lanes.count
-        memory = ReplayMemory(spec, count, _ring_slots(settings, spec, count), device, settings.priority_exponent)
+        slots = _ring_slots(settings, spec, count)
+        check_memory_is_free(
+            ring_bytes(spec, slots * count), device, f"a memory of {settings.memory_capacity:,} records",
+            "use a smaller --memory-capacity",
+        )  # fmt: skip
+        memory = ReplayMemory(spec, count, slots, device, settings.priority_exponent)
         learner = DqnLearner(q_function, spec, settings, device)
         random = numpy_generator(seed, "dqn")
         progress = Progress()
@@ -178,9 +187,15 @@ def learn_by_playing(
                     _log(run, loop, progress, learner, epsilon, loss)
                 if play_test_due(settings, progress):
                     _play_test(run, loop, progress, settings, spec, learner, test_lanes, seed, device)
+                    if borrowed:
+                        frames = lanes.reset(derive_seeds(seed, "train", count, run.resumptions, progress.env_steps))
+                        memory.begin_anew(frames)
+                        states = stacker.push(frames)
+                        totals[:], lengths[:] = 0.0, 0
                 loop.advance(progress.env_steps - loop.done, numbers)
 
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
+                loop.save()  # an environment that fails now must not cost what was learnt
                 _play_test(run, loop, progress, settings, spec, learner, test_lanes, seed, device)
 
     weights = progress.best_weights if progress.best_weights is not None else copy_of_weights(learner.average)
