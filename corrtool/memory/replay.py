@@ -151,8 +151,8 @@ class ReplayMemory:
     def dynamics_rows(self) -> Rows:
         """Rows of the transitions that follow the environment's dynamics: those that do not end an episode.
 
-        When a game ends inside the frame skip its last observation is stale: harmless for Q, which masks it, but wrong
-        for F and for the model loss (11).
+        When a game ends by itself inside the frame skip its last observation is stale: Q gives a terminal state no value, but for F
+        and for the model loss (11) it is wrong. A time limit shows the frame that was seen, from which Q bootstraps.
         """
         ends = self.fields["terminated"] | self.fields["truncated"]
         return np.flatnonzero(self.fields["valid"] & ~ends).astype(np.int64)

@@ -262,6 +262,21 @@ class TestRowsOfAMemory:
         assert np.array_equal(memory.fields["truncated"][:12], np.concatenate([s.truncated for s in lanes.history[:4]]))
 
 
+    def test_lanes_that_were_reset_in_the_middle_begin_anew(self) -> None:
+        """Nothing is learnt across the reset: what was seen last is bootstrapped from, and the new games start from nothing."""
+        memory = ReplayMemory(vectors(2), 2, 20, CPU)
+        lanes = MadeUpLanes(vectors(2), 2, longest=10**9).play(5, memory)
+        fresh = np.full((2, 2), 77.0, np.float32)
+        memory.begin_anew(fresh)
+        last = np.array([8, 9])  # the transitions of slot 4, whose next frames are those of slot 5
+        assert memory.fields["truncated"][:12].tolist() == [False] * 8 + [True, True] + [False] * 2
+        assert not memory.fields["valid"][10:14].any()
+        batch = memory._transitions(last, 3, 0.5, clip_rewards=False)
+        assert batch.discounts.tolist() == [0.5, 0.5]
+        assert torch.equal(batch.next_states, lanes.history[5].states)
+        assert memory.states(np.array([12, 13])).tolist() == [[0.0, 0.0, 77.0, 77.0]] * 2
+
+
 class TestShuffledRows:
     @fast
     @given(st.integers(1, 40), st.integers(1, 15), seeds)
