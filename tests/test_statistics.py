@@ -7,6 +7,8 @@ from corrtool.statistics import (
     interval_over_seeds,
     moving_mean,
     moving_means,
+    student_t_interval,
+    student_t_quantile,
     transfer_metrics,
 )
 
@@ -61,11 +63,51 @@ def test_moving_means_after_each_game() -> None:
     assert moving_means([]) == []
 
 
+@pytest.mark.parametrize(
+    ("probability", "degrees_of_freedom", "quantile"),
+    [
+        (0.975, 1, 12.706), (0.975, 2, 4.303), (0.975, 3, 3.182), (0.975, 4, 2.776), (0.975, 9, 2.262),
+        (0.975, 30, 2.042), (0.975, 1000, 1.962), (0.95, 5, 2.015), (0.995, 4, 4.604), (0.5, 3, 0.0),
+    ],
+)  # fmt: skip
+def test_quantiles_of_students_t_are_those_of_the_tables(
+    probability: float, degrees_of_freedom: int, quantile: float
+) -> None:
+    assert student_t_quantile(probability, degrees_of_freedom) == pytest.approx(quantile, abs=5e-4)
+
+
+def test_students_interval_by_hand() -> None:
+    # mean 2, standard deviation 1, of the mean 1/√3; 4.303 · 0.57735 = 2.484
+    assert student_t_interval([1.0, 2.0, 3.0]) == pytest.approx((-0.484, 4.484), abs=1e-3)
+    # mean 19.98, standard deviation 0.04472, of the mean 0.02; 2.776 · 0.02 = 0.0555
+    assert student_t_interval([20.0, 19.9, 20.0, 20.0, 20.0]) == pytest.approx((19.9245, 20.0355), abs=1e-4)
+    assert student_t_interval([5.0, 5.0]) == (5.0, 5.0)
+    assert student_t_interval([5.0]) is None
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_students_interval_holds_the_mean_as_often_as_it_says(seeds: int) -> None:
+    random = np.random.default_rng(seeds)
+    bounds = [student_t_interval(random.normal(0.0, 1.0, seeds).tolist()) for _ in range(2_000)]
+    held = np.mean([pair is not None and pair[0] < 0 < pair[1] for pair in bounds])
+    assert 0.935 < held < 0.965  # 0.95, and three standard errors of 0.005; the bootstrap has 0.51, 0.75 and 0.84
+
+
 def test_intervals_say_what_they_are_over() -> None:
-    games = interval_over_games([1.0, 2.0, 3.0])
-    assert (games.mean, games.over, games.count) == (2.0, "games", 3)
+    games = interval_over_games([1.0, 2.0, 3.0], distinct=3)
+    assert (games.mean, games.bounds, games.over, games.count, games.distinct) == (2.0, None, "games", 3, 3)
     seeds = interval_over_seeds([[20.0] * 30, [10.0] * 30])
-    assert (seeds.mean, seeds.low, seeds.high, seeds.over, seeds.count) == (15.0, 10.0, 20.0, "seeds", 2)
+    assert (seeds.mean, seeds.over, seeds.count) == (15.0, "seeds", 2)
+    assert seeds.bounds == pytest.approx((15 - 12.706 * 5, 15 + 12.706 * 5), abs=0.01)
+    assert interval_over_seeds([[20.0, 10.0]]).bounds is None
+
+
+def test_an_interval_over_games_needs_twenty_that_differ() -> None:
+    returns = [20.0, 19.0] * 15
+    assert interval_over_games(returns, distinct=19).bounds is None
+    assert interval_over_games(returns, distinct=20).bounds == bootstrap_interval(returns)
+    assert interval_over_games(returns).bounds is None  # nobody counted, and there are two different returns
+    assert interval_over_games(list(range(20))).bounds is not None
 
 
 def test_transfer_metrics_of_a_curve_worked_out_by_hand() -> None:
