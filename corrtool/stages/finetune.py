@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from corrtool.stages.learning_by_playing import learn_by_playing
 from corrtool.stages.loop import StopSignals
 from corrtool.stages.play import LanesLike
 from corrtool.states import StateSpec
-from corrtool.tasks import Lanes, LaneStep, probe
+from corrtool.tasks import Lanes, LaneStep, Task, probe
 
 
 class TranslatedLanes:
@@ -74,6 +75,12 @@ def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -
     except ArtifactError:
         return QDescription(spec, actions, "auto")
     return replace(like, states=spec, actions=actions)
+
+
+def _lanes(correspondence: Correspondence | None, device: torch.device, task: Task, count: int) -> LanesLike:
+    """``count`` lanes of ``task``, as the source agent sees them where there is a correspondence."""
+    lanes = Lanes(task, count)
+    return lanes if correspondence is None else TranslatedLanes(lanes, correspondence, device)
 
 
 def finetune(
@@ -130,10 +137,6 @@ def finetune(
         )
         correspondence = None if player.corr is None else load_correspondence(player.corr, context.device)
 
-        def make_lanes(count: int) -> LanesLike:
-            lanes = Lanes(task, count)
-            return lanes if correspondence is None else TranslatedLanes(lanes, correspondence, context.device)
-
         outcome = learn_by_playing(
             run,
             context.console,
@@ -141,7 +144,8 @@ def finetune(
             state,
             settings=settings,
             q_function=q_function,
-            make_lanes=make_lanes,
+            task=task,
+            make_lanes=functools.partial(_lanes, correspondence, context.device),
             device=context.device,
             seed=context.seed,
         )

@@ -181,7 +181,7 @@ def learn_corr(
                     run.metrics.write(0, {"event": "spatial_search", **found})
                     context.console.say(f"learn-corr: starting at {found['start_degrees']:.1f}°")
             pictures(0)
-        with KeptLanes(lambda count: Lanes(target_task, count)) as open_lanes, Loop(
+        with KeptLanes(lambda count: Lanes(target_task.whole_games(), count)) as open_lanes, Loop(
             run, context.console, stop, total=total, unit="gradient steps", start=learner.gradient_steps, state=checkpoint
         ) as loop:  # fmt: skip
             while True:

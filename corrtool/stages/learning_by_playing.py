@@ -22,6 +22,7 @@ from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import Game, KeptLanes, LanesLike, choose_actions, direct_q_values, play_games, returns_of
 from corrtool.states import StateSpec
 from corrtool.statistics import moving_mean
+from corrtool.tasks import Task
 
 LOG_EVERY_ENV_STEPS = 1_000
 
@@ -66,16 +67,18 @@ def learn_by_playing(
     *,
     settings: DqnSettings,
     q_function: nn.Module,
-    make_lanes: Callable[[int], LanesLike],
+    task: Task,
+    make_lanes: Callable[[Task, int], LanesLike],
     device: torch.device,
     seed: int,
 ) -> DqnOutcome:
     """Algorithm 2 over several lanes: play, store, sample, update; resumes from ``state``.
 
     The emulators step while the network learns. Their state cannot be saved, so after a resumption they start new
-    games from seeds that depend on the number of resumptions; everything else continues.
+    games from seeds that depend on the number of resumptions; everything else continues. Play tests are of whole games.
     """
-    with make_lanes(settings.lanes) as lanes, KeptLanes(make_lanes) as test_lanes:
+    whole_games = KeptLanes(lambda count: make_lanes(task.whole_games(), count))
+    with make_lanes(task, settings.lanes) as lanes, whole_games as test_lanes:
         borrowed = settings.eval_every > 0 and test_lanes.open_or_borrow(lanes)
         if borrowed:
             console.say("no further environment can be opened beside those that train: they play the play tests too")

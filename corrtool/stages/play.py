@@ -229,7 +229,7 @@ def play_games(
     they begin, so that short games cannot be over-represented. ``q_values`` sees only the games that still go on.
 
     Args:
-        make_lanes: opens so many lanes, or another number where there cannot be as many.
+        make_lanes: opens so many lanes, or fewer: then what is left is played after them.
         q_values: who plays; None for random actions.
         limits: when a game that does not end is ended.
         on_game: called with each game as it ends.
@@ -239,7 +239,7 @@ def play_games(
     """
     games: list[Game] = []
     while len(games) < len(seeds):
-        left = seeds[len(games) :][:MAX_LANES]
+        left = seeds[len(games) :]
         with make_lanes(len(left)) as lanes, torch.inference_mode():
             wave, shown = _Wave(limits, lanes, min(len(left), lanes.count)), time.monotonic()
             stacker = StateStacker(lanes.spec, lanes.count, device)

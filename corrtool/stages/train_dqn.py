@@ -52,7 +52,8 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
             state,
             settings=settings,
             q_function=description.build(),
-            make_lanes=lambda count: Lanes(task, count),
+            task=task,
+            make_lanes=Lanes,
             device=context.device,
             seed=context.seed,
         )

@@ -140,9 +140,15 @@ class Task:
         """Identifies the task in manifests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
+    def whole_games(self) -> Task:
+        """The same task with games that end when they are over: learning may end them at a lost life, what is reported must not."""
+        return self._with_preprocessing(terminal_on_life_loss=False)
+
     def sticky(self, probability: float) -> Task:
         """The same task with sticky actions: each step repeats the last action with this probability (Machado et al. 2018)."""
-        return self._with_preprocessing(repeat_action_probability=probability)
+        kwargs = dict(self.kwargs)
+        kwargs.pop("repeat_action_probability", None)  # Atari's own would come first
+        return dataclasses.replace(self, kwargs=kwargs)._with_preprocessing(repeat_action_probability=probability)
 
     def _with_preprocessing(self, **values: Any) -> Task:
         return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, **values))
