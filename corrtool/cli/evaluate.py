@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     video = extra(
-        "video", Path | None, None, "File for a video of one more game, .mp4 or .gif; replaced if it is there."
+        "video",
+        Path | None,
+        None,
+        "File for a video of one more game, .mp4 or .gif; replaced if it is there. Vectors are shown as numbers, beside the "
+        "environment's own picture.",
     )
     add_stage(app, EvaluateSettings, _work, lines, [*player_options(), video])
 
@@ -45,12 +49,17 @@ def _work(context: StageContext, settings: EvaluateSettings, chosen: dict[str, A
 
 def lines(result: dict[str, Any]) -> list[str]:
     """The result for people."""
-    low, high = result["ci95"]
+    from corrtool.reporting.evaluations import bounds_shown, counts_shown, interval_of
+
+    interval, sticky = interval_of(result), result["repeat_action_probability"]
     who = "random play" if result["policy"] == "random" else result["q"]
     who += "" if result["corr"] is None else f" through {result['corr']}"
+    where = result["environment"] + (f" with sticky actions {sticky:g}" if sticky else "")
+    ends = {"idle_games": "ended idle, with no reward for too long", "cut_games": "cut off, after too many steps"}
     return [
-        f"{who} on {result['environment']}: mean return {result['mean_return']:.2f}, "
-        f"95% interval [{low:.2f}, {high:.2f}] over {result['games']} games",
+        f"{who} on {where}: mean return {result['mean_return']:.2f}, "
+        f"95% interval {bounds_shown(interval, 2)} over {counts_shown(interval)}",
+        *(f"{result[key]} of them {how}" for key, how in ends.items() if result[key]),
         "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
         *([f"video of a game that ended {result['video_return']:g}: {result['video']}"] if "video" in result else []),
     ]

@@ -44,6 +44,19 @@ class EvaluateSettings(Settings):
         minimum=0,
         maximum=1,
     )
+    repeat_action_probability: float | None = setting(
+        None,
+        "sticky actions: how often the last action is repeated instead of the chosen one (Machado et al. 2018: 0.25), of any "
+        "environment; by default what the task says. Without them a good agent plays few games that differ",
+        minimum=0,
+        maximum=1,
+    )
+    lanes: int = setting(32, "games played side by side, at most", minimum=1, maximum=1024)
+    max_idle_frames: int = setting(
+        18_000,
+        "frames without a reward after which a game is ended and counts as it stands, five minutes of Atari by default; 0 for any number",
+        minimum=0,
+    )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         return {"epsilon": "random play has no other"} if self.policy == "random" else {}

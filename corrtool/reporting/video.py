@@ -17,6 +17,8 @@ from corrtool.project.files import PARTIAL_SUFFIX, publish_file
 
 FRAMES_PER_SECOND = 15  # Atari's 60 by the usual frame skip of 4
 _SCALE, _GAP, _LINE = 4, 8, 22
+_SMALL = 180  # pixels; larger pictures are shown as they are
+_NUMBERS_WIDTH, _MOST_NUMBERS = 190, 24
 KINDS = (".mp4", ".gif")
 
 
@@ -96,9 +98,26 @@ def _frames_in(video: Path) -> int:
         reader.release()
 
 
+def numbers_panel(columns: list[tuple[str, list[float]]]) -> NDArray[np.uint8]:
+    """Vectors beside each other as a picture of their numbers, each below its title; of a long one the first numbers."""
+    most = max(len(values) for _, values in columns)
+    lines = min(most, _MOST_NUMBERS)
+    sheet = np.full((_LINE * (lines + 2), _NUMBERS_WIDTH * len(columns), 3), 24, np.uint8)
+    for column, (title, values) in enumerate(columns):
+        cells = [title, *(f"{value: .3f}" for value in values[:lines]), *(["..."] if len(values) > lines else [])]
+        for row, cell in enumerate(cells):
+            _write(sheet, cell, column * _NUMBERS_WIDTH, _LINE * (row + 1) - 7)
+    return sheet
+
+
+def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = _SCALE if max(picture.shape) <= _SMALL else 1
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
 def _compose(panels: list[tuple[str, NDArray[np.uint8]]], caption: str) -> NDArray[np.uint8]:
     """The panels beside each other with their titles above and the caption below; even sides, as MP4 wants them."""
-    pictures = [picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1) for _, picture in panels]
+    pictures = [_enlarged(picture) for _, picture in panels]
     width = sum(p.shape[1] for p in pictures) + _GAP * (len(pictures) + 1)
     height = max(p.shape[0] for p in pictures) + 2 * _LINE + _GAP
     sheet = np.full((height + height % 2, width + width % 2, 3), 24, np.uint8)

@@ -8,24 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from corrtool.config import EvaluateSettings
-from corrtool.errors import ArtifactError, InterruptedRunError, UsageError
+from corrtool.errors import ArtifactError, UsageError
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
 from corrtool.project.artifacts import Artifact, read_artifact
 from corrtool.project.directory import check_output
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
-from corrtool.reporting.pictures import newest_frames
-from corrtool.reporting.video import GameVideo, check_video
+from corrtool.reporting.evaluations import Protocol
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext, require_same_actions
+from corrtool.stages.game_video import check_game_video, record_game
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import (
-    MAX_LANES,
     Game,
+    GameLimits,
     KeptLanes,
     QValues,
     direct_q_values,
@@ -34,9 +32,9 @@ from corrtool.stages.play import (
     returns_of,
     transferred_q_values,
 )
-from corrtool.states import IMAGE, StateSpec
+from corrtool.states import StateSpec
 from corrtool.statistics import bootstrap_interval
-from corrtool.tasks import Lanes, Task, action_names, probe
+from corrtool.tasks import Lanes, Task, probe
 
 
 @dataclass(frozen=True)
@@ -129,11 +127,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Plays ``settings.games`` games with seeds that no training and no selection ever used; every game counts.
 
+    They are whole games, also where learning ends them at a lost life.
+
     Args:
         video: a file for a video of one more game, which is not among those that count.
 
     Returns:
-        task, policy, q, corr, games, returns, mean_return, ci95 (percentile bootstrap over games), seed.
+        task, policy, q, corr, games, returns, mean_return, seed; ci95: percentile bootstrap over games, which says something where
+        ``distinct_games`` are 20 or more; how many games ended idle or were cut; what share of actions was random or repeated.
 
     Raises:
         ArtifactError: a Q-function or a correspondence is missing, damaged or does not fit.
@@ -148,48 +149,13 @@ def evaluate(
         player = choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
     spec, actions = probe(task)
     check_player(player, spec, actions)
-    request = RunRequest(
-        settings,
-        context.name or "pending",
-        context.seed,
-        tasks={task.role: task.to_json()},
-        inputs=player.inputs(),
-        produces=[],
-        state_kind=spec.settings_kind,
-        options={"no_corr": player.corr is None},
-    )
-    if context.name is None:
-        who = "-".join(["random"] if player.q is None else [a.name for a in (player.q, player.corr) if a is not None])
-        name = f"{task.role}-{who}"[:80] + f"-{request.fingerprint[:8]}"
-        request = RunRequest(**(request.__dict__ | {"name": name}))
+    request = _request(context, settings, task, player, spec)
+    played = task.whole_games()
+    if settings.repeat_action_probability is not None:
+        played = played.sticky(settings.repeat_action_probability)
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        q_values = player.q_values(spec, context.device)
-        seeds = derive_seeds(context.seed, "evaluate", settings.games)
-        with run.going_on():
-            games = [] if state is None else [Game(**game) for game in state["games"]]
-        began = len(games)
-        with KeptLanes(lambda count: Lanes(task, count)) as open_lanes, Loop(
-            run, context.console, stop, total=settings.games, unit="games", start=began,
-            state=lambda: {"games": [game.to_json() for game in games]},
-            steady=False,
-        ) as loop:  # fmt: skip
-            for start in range(began, settings.games, MAX_LANES):
-                wave = play_games(
-                    open_lanes,
-                    q_values,
-                    seeds=seeds[start : start + MAX_LANES],
-                    epsilon=settings.epsilon,
-                    random=numpy_generator(context.seed, "evaluate", start),
-                    device=context.device,
-                    on_game=lambda game: loop.show(1, {"last return": game.game_return}),
-                    poll=loop.poll,
-                    show=lambda numbers: loop.show(0, numbers),
-                )
-                games = games + wave
-                loop.advance_to(len(games), {"mean return": float(np.mean(returns_of(games)))})
-        returns = returns_of(games)
-        low, high = bootstrap_interval(returns)
+        games = _play(context, settings, player, played, run, stop, state)
         for number, game in enumerate(games):
             run.metrics.write(
                 number,
@@ -207,55 +173,101 @@ def evaluate(
             "policy": settings.policy,
             "q": None if player.q is None else player.q.name,
             "corr": None if player.corr is None else player.corr.name,
-            "games": settings.games,
-            "distinct_games": distinct(games),
-            "idle_games": sum(game.ended == "idle" for game in games),
-            "cut_games": sum(game.ended == "limit" for game in games),
-            "returns": returns,
-            "mean_return": float(np.mean(returns)),
-            "ci95": [low, high],
+            **_numbers(settings, task, games),
             "seed": context.seed,
             "name": run.request.name,
         }
 
     if video is not None:
         check_output(video, "--video", context.project)
-        check_video(video)
-        if spec.kind != IMAGE:
-            raise UsageError(f"--video shows pictures, and the states of {task} are none", "leave it out")
+        check_game_video(video, played)
     result = context.carry_out(request, work)
     if video is not None and not context.dry_run:
-        result = result | {"video": str(video), "video_return": _record(context, settings, player, task, video)}
+        video_return = record_game(
+            video,
+            played,
+            player.q_values(spec, context.device),
+            None if player.corr is None else load_correspondence(player.corr, context.device),
+            epsilon=settings.epsilon,
+            limits=GameLimits(settings.max_idle_frames),
+            seed=context.seed,
+            device=context.device,
+        )
+        result = result | {"video": str(video), "video_return": video_return}
     return result
 
 
-def _record(context: StageContext, settings: EvaluateSettings, player: Player, task: Task, path: Path) -> float:
-    """Plays one game and writes it as a video; returns its return. Raises :class:`InterruptedRunError`."""
+def _request(
+    context: StageContext, settings: EvaluateSettings, task: Task, player: Player, spec: StateSpec
+) -> RunRequest:
+    """What is asked for, by default under a name made of the players and the fingerprint."""
+    request = RunRequest(
+        settings,
+        context.name or "pending",
+        context.seed,
+        tasks={task.role: task.to_json()},
+        inputs=player.inputs(),
+        produces=[],
+        state_kind=spec.settings_kind,
+        options={"no_corr": player.corr is None},
+    )
+    if context.name is not None:
+        return request
+    who = "-".join(["random"] if player.q is None else [a.name for a in (player.q, player.corr) if a is not None])
+    name = f"{task.role}-{who}"[:80] + f"-{request.fingerprint[:8]}"
+    return RunRequest(**(request.__dict__ | {"name": name}))
+
+
+def _play(
+    context: StageContext,
+    settings: EvaluateSettings,
+    player: Player,
+    task: Task,
+    run: Run,
+    stop: StopSignals,
+    state: dict[str, Any] | None,
+) -> list[Game]:
+    """Plays the games in waves; what a checkpoint holds is not played again."""
     spec, _ = probe(task)
-    correspondence = None if player.corr is None else load_correspondence(player.corr, context.device)
-    names = action_names(task)
+    q_values = player.q_values(spec, context.device)
+    seeds = derive_seeds(context.seed, "evaluate", settings.games)
+    with run.going_on():
+        games = [] if state is None else [Game(**game) for game in state["games"]]
+    began = len(games)
+    with KeptLanes(lambda count: Lanes(task, count), settings.lanes) as open_lanes, Loop(
+        run, context.console, stop, total=settings.games, unit="games", start=began,
+        state=lambda: {"games": [game.to_json() for game in games]},
+        steady=False,
+    ) as loop:  # fmt: skip
+        for start in range(began, settings.games, settings.lanes):
+            wave = play_games(
+                open_lanes,
+                q_values,
+                seeds=seeds[start : start + settings.lanes],
+                epsilon=settings.epsilon,
+                random=numpy_generator(context.seed, "evaluate", start),
+                device=context.device,
+                limits=GameLimits(settings.max_idle_frames),
+                on_game=lambda game: loop.show(1, {"last return": game.game_return}),
+                poll=loop.poll,
+                show=lambda numbers: loop.show(0, numbers),
+            )
+            games = games + wave
+            loop.advance_to(len(games), {"mean return": float(np.mean(returns_of(games)))})
+    return games
 
-    def show(states: Tensor, actions: NDArray[np.int64]) -> None:
-        panels = [(f"{task.role} as seen", newest_frames(states, spec)[0])]
-        if correspondence is not None:
-            source = correspondence.source_scaling
-            translated = source.model_to_raw(correspondence.translate(states))
-            panels.append(("translated to the source", newest_frames(translated, source.spec)[0]))
-        shown.add(panels, f"action: {names[int(actions[0])]}")
 
-    def poll() -> None:
-        if stop.received is not None:
-            raise InterruptedRunError(stop.received, "the project, but the video")
-
-    with StopSignals() as stop, GameVideo(path) as shown:
-        (game,) = play_games(
-            lambda count: Lanes(task, count),
-            player.q_values(spec, context.device),
-            seeds=derive_seeds(context.seed, "video", 1),
-            epsilon=settings.epsilon,
-            random=numpy_generator(context.seed, "video"),
-            device=context.device,
-            watch=show,
-            poll=poll,
-        )
-    return game.game_return
+def _numbers(settings: EvaluateSettings, task: Task, games: list[Game]) -> dict[str, Any]:
+    """How the games were played, and what they came to."""
+    protocol, returns = Protocol.of(settings.to_json(), task.to_json()), returns_of(games)
+    return {
+        "epsilon": protocol.epsilon,
+        "repeat_action_probability": protocol.sticky,
+        "games": settings.games,
+        "distinct_games": distinct(games),
+        "idle_games": sum(game.ended == "idle" for game in games),
+        "cut_games": sum(game.ended == "limit" for game in games),
+        "returns": returns,
+        "mean_return": float(np.mean(returns)),
+        "ci95": list(bootstrap_interval(returns)),
+    }

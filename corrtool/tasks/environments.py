@@ -188,6 +188,13 @@ class Lanes:
         self.send(actions)
         return self.receive()
 
+    def picture(self) -> NDArray[np.uint8]:
+        """The first lane as its environment draws it, RGB; made with ``render_mode="rgb_array"``. Raises :class:`CorrtoolError`."""
+        picture = np.asarray(self._call(lambda: self._env.render()[0]))
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
+            raise CorrtoolError(f"the {self.task.role} task's environment {self.task.id} draws no picture")
+        return picture
+
     def _reset_cut_off(
         self, observations: NDArray[Any], rewards: NDArray[np.float32], terminated: NDArray[np.bool_]
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:

@@ -1,0 +1,77 @@
+"""What is said of an evaluation: how its games were played, and what they came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from corrtool.config import EvaluateSettings
+from corrtool.statistics import Interval, interval_over_games
+
+STICKY = 0.25  # Machado et al. 2018: the noise under which every table shows the players once more
+_USUAL = EvaluateSettings()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the games of an evaluation were played; only numbers of one protocol can be compared.
+
+    Attributes:
+        epsilon: share of random actions; None for random play.
+        idle_frames: frames without a reward after which a game was ended, 0 for any number.
+        sticky: how often the last action was repeated.
+    """
+
+    epsilon: float | None
+    games: int
+    idle_frames: int
+    sticky: float
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], task: dict[str, Any]) -> Protocol:
+        """Of an evaluation with these settings and this task, as JSON; older ones lack some of the settings."""
+        sticky = settings.get("repeat_action_probability")
+        for part in ("kwargs", "preprocessing"):
+            sticky = task.get(part, {}).get("repeat_action_probability") if sticky is None else sticky
+        return cls(
+            None if settings["policy"] == "random" else float(settings["epsilon"]),
+            int(settings["games"]),
+            int(settings.get("max_idle_frames", _USUAL.max_idle_frames)),
+            float(sticky or 0.0),
+        )
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is what ``evaluate`` does when it is told nothing, sticky actions aside."""
+        usual = (self.games, self.idle_frames) == (_USUAL.games, _USUAL.max_idle_frames)
+        return usual and self.epsilon in (None, _USUAL.epsilon)
+
+    def __str__(self) -> str:
+        """Without what the tables have columns for: no sticky actions, or those of :data:`STICKY`."""
+        parts = [f"{self.games} {'game' if self.games == 1 else 'games'}"]
+        parts += [] if self.epsilon is None else [f"ε {self.epsilon:g}"]
+        parts += [] if self.sticky in (0.0, STICKY) else [f"sticky actions {self.sticky:g}"]
+        if self.idle_frames != _USUAL.max_idle_frames:
+            parts.append(f"idle frames {self.idle_frames:,}" if self.idle_frames else "idle without end")
+        return ", ".join(parts)
+
+
+def interval_of(result: dict[str, Any]) -> Interval:
+    """Mean and interval of an evaluation's result; older results do not say how many games differ."""
+    return interval_over_games(result["returns"], result.get("distinct_games"))
+
+
+def bounds_shown(interval: Interval, digits: int = 1) -> str:
+    """``[19.9, 20.1]``, or a dash where the games or seeds are too few to tell."""
+    return "–" if interval.bounds is None else "[{:.{d}f}, {:.{d}f}]".format(*interval.bounds, d=digits)
+
+
+def counts_shown(interval: Interval) -> str:
+    """``5 seeds``, or ``30 games, 4 distinct``: the same game again is no news."""
+    over = interval.over if interval.count != 1 else interval.over.removesuffix("s")
+    return f"{interval.count} {over}" + ("" if interval.distinct is None else f", {interval.distinct} distinct")
+
+
+def interval_shown(interval: Interval) -> str:
+    """All of it, as a cell of a table."""
+    return f"{interval.mean:.1f} {bounds_shown(interval)}, {counts_shown(interval)}"
