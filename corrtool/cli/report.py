@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,13 @@ def report(
     append: Annotated[
         bool, typer.Option("--append", help="Keep what the Markdown file holds, and write after it.")
     ] = False,
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="A mean return whose reaching the tables tell; may be repeated.",
+            show_default="0, 10, 18 for Pong; else 25, 50, 90 % of the way from random play to the source agent, once both are evaluated",
+        ),
+    ] = None,
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
@@ -36,8 +44,10 @@ def report(
 
     if append and markdown is None:
         raise UsageError("--append is for --markdown", "name the file with --markdown FILE")
+    if not all(map(math.isfinite, threshold or [])):
+        raise UsageError("--threshold is no finite number", "give it a return, such as 18")
     opened = find_project(project)
-    result = write_report(opened, markdown, append=append)
+    result = write_report(opened, markdown, append=append, thresholds=tuple(sorted(set(threshold or []))))
     lines = [*result["figures"], f"open {opened.root / result['report']} in a browser"]
     console = Console(quiet=quiet, json=json)
     for damaged in result["left_out"]:

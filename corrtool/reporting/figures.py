@@ -14,14 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from corrtool.reporting.pictures import target_and_translation
 from corrtool.reporting.results import RANDOM_PLAY, REUSE, SCRATCH, Cell, Results
-from corrtool.statistics import MOVING_MEAN_GAMES, bootstrap_interval, moving_means
+from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
 
 matplotlib.rcdefaults()  # not what a matplotlibrc in the working directory says
 matplotlib.use("agg")  # files only: no display is needed
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito: for all eyes
 _PANEL_INCHES = (3.6, 2.4)
+_SMALLEST_SHEET = 64  # pixels; three rows of the smallest pictures have more
 _STRIP_STEPS = 4  # the paper shows the correspondence at four moments
 
 
@@ -80,8 +82,8 @@ def play_tests(results: Results) -> Figure | None:
                 label=f"seed {run.seed}",
             )
         axes.set_title(_wrapped(cell.label, 48), fontsize=9)
-        if (random := results.baselines.get(RANDOM_PLAY)) is not None:
-            axes.axhline(random.result["mean_return"], color="grey", linestyle=":", linewidth=1, label=RANDOM_PLAY)
+        if (random := _random_play(results)) is not None:
+            axes.axhline(random, color="grey", linestyle=":", linewidth=1, label=RANDOM_PLAY)
         axes.set_xlim(left=0)
         _finish(axes, "gradient steps", "return")
     _share_returns(panels)
@@ -122,12 +124,12 @@ def translations(results: Results) -> Figure | None:
     shown = [(cell, strip) for cell, strip in strips if strip]
     if not shown:
         return None
-    figure = Figure(figsize=(2.0 * _STRIP_STEPS + 0.4, 1.45 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(2.0 * _STRIP_STEPS + 0.4, 1.45 * len(shown) + 0.15), layout="constrained")
     grid = figure.subplots(len(shown), _STRIP_STEPS, squeeze=False)
-    for row, (cell, strip) in zip(grid, shown, strict=True):
+    for number, (row, (cell, strip)) in enumerate(zip(grid, shown, strict=True)):
         for axes, (step, picture) in zip(row, strip, strict=False):
             axes.imshow(picture, interpolation="nearest")
-            axes.set_title(f"{step:,} steps", fontsize=8)
+            axes.set_title(f"{step:,} steps" + ("" if number else "\ntarget | translation"), fontsize=8)
         for axes in row:
             axes.set_axis_off()
         label = "\n".join(_wrapped(part, 24) for part in cell.label.split(", ", 1))
@@ -153,10 +155,27 @@ def finetuning(results: Results) -> Figure | None:
         named = _wrapped(cell.label, 48) + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
         axes.plot(games, values.mean(axis=0), color=colour, label=named, linestyle=style)
         if len(seeds) > 1:
-            bands = np.array([bootstrap_interval(values[:, game].tolist()) for game in range(length)])
+            bands = np.array([student_t_interval(values[:, game].tolist()) for game in range(length)])
             axes.fill_between(games, bands[:, 0], bands[:, 1], color=colour, alpha=0.2, linewidth=0)
+    axes.set_ylim(*_range_of_lines(axes))  # bands over two or three seeds can be many times as wide as the curves
     _finish(axes, "games of the target task", f"return, mean of {MOVING_MEAN_GAMES} games", legend=True)
     return figure
+
+
+def _random_play(results: Results) -> float | None:
+    """Mean return of random play, without sticky actions where it was played so."""
+    for row in results.baselines.get(RANDOM_PLAY, []):
+        for run in (*row.plain, *row.sticky):
+            if run is not None:
+                return float(run.result["mean_return"])
+    return None
+
+
+def _range_of_lines(axes: Axes) -> tuple[float, float]:
+    """From the least to the greatest value of the lines, with a margin."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()])
+    margin = 0.05 * float(np.ptp(values)) or 1.0
+    return float(values.min()) - margin, float(values.max()) + margin
 
 
 def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
@@ -169,13 +188,9 @@ def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
     strip = []
     for path in chosen:
         sheet = cv2.imread(str(path))
-        if sheet is None or min(sheet.shape[:2]) < 3:
+        if sheet is None or min(sheet.shape[:2]) < _SMALLEST_SHEET:
             continue  # damaged: the figure does without it
-        height = sheet.shape[0] // 3  # rows: target, translation, reconstruction
-        width = height
-        left = sheet.shape[1] // width // 2 * width  # the one in the middle: the first is from the start of a game
-        column = sheet[:, left : left + width]
-        pair = np.concatenate([column[:height], column[height : 2 * height]], axis=1)
+        pair = target_and_translation(sheet)
         strip.append((int(path.stem.removeprefix("step-")), np.ascontiguousarray(pair[..., ::-1]).astype(np.uint8)))
     return strip
 

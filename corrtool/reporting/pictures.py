@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from corrtool.correspondence import Correspondence, ScaledModel
 from corrtool.project.files import write_atomic
 from corrtool.states import StateSpec
 
-_SCALE, _GAP = 2, 4
+_SCALE, _GAP, _LABEL = 2, 4, 16
+_GREY, _PAPER = 128, 255  # sheets without labels, of earlier versions, begin with grey
 
 
 @torch.inference_mode()
@@ -31,7 +33,7 @@ def write_example_pictures(path: Path, correspondence: Correspondence, raw_targe
         newest_frames(source.model_to_raw(translated), source.spec),
         newest_frames(target.model_to_raw(reconstructed), target.spec),
     ]
-    _write_sheet(path, rows)
+    _write_sheet(path, rows, ["target", "translated to the source", "and back"])
 
 
 @torch.inference_mode()
@@ -44,17 +46,32 @@ def write_prediction_pictures(
     predicted = model.scaling.model_to_raw(model(model.scaling.raw_to_model(raw_states), actions))
     model.train(was_training)
     rows = [newest_frames(states, model.scaling.spec) for states in (raw_states, predicted, raw_next_states)]
-    _write_sheet(path, [*rows, np.abs(rows[1].astype(np.int16) - rows[2]).astype(np.uint8)])
+    difference = np.abs(rows[1].astype(np.int16) - rows[2]).astype(np.uint8)
+    _write_sheet(path, [*rows, difference], ["state", "what F expects next", "what came next", "difference"])
 
 
-def _write_sheet(path: Path, rows: list[NDArray[np.uint8]]) -> None:
-    """One PNG of rows of pictures (N, height, width, 3), RGB."""
+def target_and_translation(sheet: NDArray[Any]) -> NDArray[Any]:
+    """The first two rows of :func:`write_example_pictures`, beside each other, of one state: the first is from the start of a game."""
+    label = _LABEL if sheet[0, 0].min() == _PAPER else 0
+    height = (sheet.shape[0] - _GAP) // 3
+    width = height - label  # with the gap, as the height
+    left = (sheet.shape[1] - _GAP) // width // 2 * width
+    column = sheet[:, left : left + width]
+    return np.concatenate([column[label:height], column[label + height : 2 * height]], axis=1)
+
+
+def _write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:
+    """One PNG of rows of pictures (N, height, width, 3), RGB, each below its label."""
     height, width = (max(row.shape[axis] for row in rows) * _SCALE + _GAP for axis in (1, 2))
-    sheet = np.full((_GAP + len(rows) * height, _GAP + len(rows[0]) * width, 3), 128, np.uint8)
-    for y, row in enumerate(rows):
+    height += _LABEL
+    sheet = np.full((_GAP + len(rows) * height, _GAP + len(rows[0]) * width, 3), _GREY, np.uint8)
+    for y, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        sheet[y * height : y * height + _LABEL] = _PAPER
+        place = (_GAP, y * height + _LABEL - 4)
+        cv2.putText(sheet, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         for x, picture in enumerate(row):
             big = picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
-            top, left = _GAP + y * height, _GAP + x * width
+            top, left = _GAP + _LABEL + y * height, _GAP + x * width
             sheet[top : top + big.shape[0], left : left + big.shape[1]] = big
     _, encoded = cv2.imencode(".png", sheet[..., ::-1])  # OpenCV writes blue first
     write_atomic(path, encoded.tobytes())

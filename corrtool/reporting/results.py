@@ -2,76 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import Project
 from corrtool.project.records import finished_run, run_directories, run_problems
 from corrtool.project.sealed import damaged
-from corrtool.reporting.metrics import read_metrics
-from corrtool.statistics import Interval, interval_over_games, interval_over_seeds
+from corrtool.reporting.evaluations import Protocol
+from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.rows import Row, evaluation_rows
 
+PONG, PONG_THRESHOLDS = "ALE/Pong-v5", (0.0, 10.0, 18.0)
+THRESHOLD_SHARES = (0.25, 0.5, 0.9)  # of what the source agent has above random play
 SCRATCH, REUSE, RANDOM_PLAY = "from scratch", "Q reused without correspondence", "random play"
-
-
-@dataclass
-class FinishedRun:
-    """One run of a stage that ended, with its record ``run.json``."""
-
-    stage: str
-    name: str
-    directory: Path
-    record: dict[str, Any]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The resolved settings."""
-        return self.record["settings"]  # type: ignore[no-any-return]
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """What the stage returned."""
-        return self.record["result"]  # type: ignore[no-any-return]
-
-    @property
-    def seed(self) -> int:
-        """The seed of everything random in it."""
-        return int(self.record["seed"])
-
-    @property
-    def seconds(self) -> float:
-        """Wall time, over all its resumptions."""
-        return float(self.record.get("seconds", 0.0))
-
-    @property
-    def corrtool(self) -> str:
-        """The commit of corrtool that ran it, or its version where it was installed without one."""
-        machine = self.record["machine"]
-        return str(machine.get("commit") or machine.get("packages", {}).get("corrtool", "unknown"))
-
-    def parent(self, use: str) -> str | None:
-        """SHA-256 of the artifact it read for ``use``."""
-        reference = self.record["parents"].get(use)
-        return None if reference is None else str(reference["sha256"])
-
-    def made(self, kind: str, name: str) -> str | None:
-        """SHA-256 of the artifact it wrote under this kind and name."""
-        for reference in self.record["artifacts"]:
-            if (reference["kind"], reference["name"]) == (kind, name):
-                return str(reference["sha256"])
-        return None
-
-    @functools.cached_property
-    def _lines(self) -> list[dict[str, Any]]:
-        return read_metrics(self.directory / "metrics.jsonl")
-
-    def metrics(self, event: str) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl`` with this event, in order. Raises :class:`ArtifactError`."""
-        return [line for line in self._lines if line.get("event") == event]
 
 
 @dataclass
@@ -80,29 +26,28 @@ class Cell:
 
     Attributes:
         label: what tells it from the other cells.
-        evaluations: by run, the evaluation of what it made, or None.
+        rows: evaluations of what they made; the first row is the cell's.
     """
 
     label: str
     runs: list[FinishedRun] = field(default_factory=list)
-    evaluations: list[FinishedRun | None] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
     @property
     def seeds(self) -> list[int]:
         """One seed per run."""
         return [run.seed for run in self.runs]
 
-    def fresh_games(self) -> Interval | None:
-        """Mean return of fresh games: over seeds where there are several, else over games; None without evaluations."""
-        evaluated = [run.result["returns"] for run in self.evaluations if run is not None]
-        if not evaluated:
-            return None
-        return interval_over_seeds(evaluated) if len(evaluated) > 1 else interval_over_games(evaluated[0])
-
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the report shows of a project; ``left_out`` names runs that cannot be read, and why."""
+    """Everything that the report shows of a project.
+
+    Attributes:
+        baselines: rows of random play and of direct reuse on the target.
+        thresholds: returns whose reaching is told; none where nothing tells which.
+        left_out: runs that cannot be read, and why.
+    """
 
     project: Project
     runs: list[FinishedRun]
@@ -110,7 +55,8 @@ class Results:
     models: list[Cell]
     correspondences: list[Cell]
     finetunings: list[Cell]
-    baselines: dict[str, FinishedRun]
+    baselines: dict[str, list[Row]]
+    thresholds: tuple[float, ...]
     left_out: list[str]
 
     def machines(self) -> list[str]:
@@ -124,8 +70,52 @@ class Results:
         return [f"{machine}, corrtool {', '.join(dict.fromkeys(made))}" for machine, made in commits.items()]
 
 
-def read_results(project: Project) -> Results:
-    """Reads the records and metrics of all finished runs; unfinished ones and those that are damaged are left out."""
+def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Results:
+    """Reads the records and metrics of all finished runs; unfinished ones and those that are damaged are left out.
+
+    Args:
+        thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
+    """
+    runs, left_out = _readable_runs(project)
+    by_stage = {stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}}
+    evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
+    on_source, on_target = (
+        [run for run in evaluations if run.settings["task"] == role] for role in ("source", "target")
+    )
+    learnt_on_target = [
+        run for run in runs if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
+    ]
+    zero_shot = [e for e in on_target if not any(e.read_what(run, "q") for run in learnt_on_target)]
+    learn_corr = by_stage.get("learn-corr", [])
+    own_q = _own_q(learn_corr, zero_shot)
+    correspondences = _cells(learn_corr, _correspondence_label)
+    for cell in correspondences:
+        _find_rows(cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _with_another_q)
+    agents = _cells([r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label)
+    for cell in agents:
+        _find_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
+    finetunings = _cells(
+        [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
+        lambda run: _finetuning_label(run, correspondences),
+    )
+    for cell in finetunings:
+        _find_rows(cell, on_target, "q", [run.parent("corr") for run in cell.runs], _through_another)
+    baselines = _baselines(zero_shot, own_q)
+    return Results(
+        project=project,
+        runs=runs,
+        source_agents=agents,
+        models=_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
+        correspondences=correspondences,
+        finetunings=finetunings,
+        baselines=baselines,
+        thresholds=thresholds or _thresholds(project, on_source, baselines),
+        left_out=left_out,
+    )
+
+
+def _readable_runs(project: Project) -> tuple[list[FinishedRun], list[str]]:
+    """The finished runs that are whole, and what is wrong with the others."""
     runs, left_out = [], []
     for directory in run_directories(project.root):
         try:
@@ -141,37 +131,7 @@ def read_results(project: Project) -> Results:
                 runs.append(run)
         except ArtifactError as error:
             left_out.append(str(error))
-    by_stage = {stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}}
-    evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
-    learnt_on_target = {
-        run.made("q", run.name)
-        for run in runs
-        if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
-    }
-    correspondences = _cells(by_stage.get("learn-corr", []), _correspondence_label)
-    for cell in correspondences:
-        zero_shot = [e for e in evaluations if e.parent("q") not in learnt_on_target]
-        cell.evaluations = [_newest(zero_shot, "corr", run.made("corr", run.name)) for run in cell.runs]
-    agents = _cells([r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label)
-    for cell in agents:
-        played = [e for e in evaluations if e.settings["task"] == "source"]
-        cell.evaluations = [_newest(played, "q", run.made("q", run.name)) for run in cell.runs]
-    finetunings = _cells(
-        [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
-        lambda run: _finetuning_label(run, correspondences),
-    )
-    for cell in finetunings:
-        cell.evaluations = [_newest(evaluations, "q", run.made("q", run.name)) for run in cell.runs]
-    return Results(
-        project=project,
-        runs=runs,
-        source_agents=agents,
-        models=_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
-        correspondences=correspondences,
-        finetunings=finetunings,
-        left_out=left_out,
-        baselines=_baselines([e for e in evaluations if e.parent("q") not in learnt_on_target]),
-    )
+    return runs, left_out
 
 
 _NUMBER = (int, float)
@@ -183,7 +143,7 @@ _RESULTS: dict[str, dict[str, tuple[type, ...]]] = {
         "angle_degrees": (*_NUMBER, type(None)),
         "best_angle_degrees": (*_NUMBER, type(None)),
     },
-    "evaluate": {"mean_return": _NUMBER, "returns": (list,)},
+    "evaluate": {"mean_return": _NUMBER, "returns": (list,), "distinct_games": (int, type(None))},
 }
 
 
@@ -200,6 +160,11 @@ def _is_whole(run: FinishedRun) -> bool:
     """Whether a run's settings and its result hold what the report shows of them."""
     for table, known in ((run.result, _RESULTS), (run.settings, _SETTINGS)):
         if not all(isinstance(table.get(name), kinds) for name, kinds in known.get(run.stage, {}).items()):
+            return False
+    if run.stage == "evaluate":
+        try:
+            Protocol.of(run.settings, run.task)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return False
     returns = run.result.get("returns", [0.0])
     return bool(returns) and all(isinstance(value, _NUMBER) for value in returns)
@@ -255,18 +220,65 @@ def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
     return str(run.record["parents"]["corr"]["name"])
 
 
-def _newest(evaluations: list[FinishedRun], use: str, sha256: str | None) -> FinishedRun | None:
-    fitting = [e for e in evaluations if sha256 is not None and e.parent(use) == sha256]
-    return fitting[-1] if fitting else None
+def _own_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
+    """SHA-256 of the Q-function that is meant where none is said: that of the first correspondence, else the first that played."""
+    made = sorted(learn_corr, key=lambda run: str(run.record["created"]))
+    return next((sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None)
 
 
-def _baselines(evaluations: list[FinishedRun]) -> dict[str, FinishedRun]:
-    """The newest evaluations of random play and of direct reuse on the target."""
-    found = {}
-    for run in evaluations:
-        if run.settings["task"] == "target":
-            if run.settings["policy"] == "random":
-                found[RANDOM_PLAY] = run
-            elif run.parent("corr") is None:
-                found[REUSE] = run
-    return found
+def _find_rows(
+    cell: Cell,
+    evaluations: list[FinishedRun],
+    use: str,
+    own: list[str | None],
+    otherwise: Callable[[FinishedRun, str | None], str],
+) -> None:
+    """The rows of a cell whose runs made the artifacts that ``evaluations`` read for ``use``.
+
+    Args:
+        own: by run, the other artifact that belongs to it.
+        otherwise: how an evaluation was played otherwise than with that.
+    """
+    by_run = [[e for e in evaluations if e.read_what(run, use)] for run in cell.runs]
+    cell.rows = evaluation_rows(by_run, [run.seed for run in cell.runs], lambda i, e: otherwise(e, own[i]))
+
+
+def _with_another_q(evaluation: FinishedRun, own: str | None) -> str:
+    """Which Q-function played, where it was not the ``own`` one."""
+    if evaluation.parent("q") == own:
+        return ""
+    return f"with Q {evaluation.record['parents'].get('q', {}).get('name', 'unknown')}"
+
+
+def _through_another(evaluation: FinishedRun, own: str | None) -> str:
+    """Through which correspondence was played, where it was not the ``own`` one."""
+    if evaluation.parent("corr") == own:
+        return ""
+    corr = evaluation.record["parents"].get("corr")
+    return "without correspondence" if corr is None else f"through {corr['name']}"
+
+
+def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, list[Row]]:
+    """Rows of random play and of direct reuse on the target, where they were played."""
+    random = [run for run in zero_shot if run.settings["policy"] == "random"]
+    reuse = [run for run in zero_shot if run.settings["policy"] == "q" and run.parent("corr") is None]
+    rows = {
+        RANDOM_PLAY: evaluation_rows([random], [None], lambda i, e: ""),
+        REUSE: evaluation_rows([reuse], [None], lambda i, e: _with_another_q(e, own_q)),
+    }
+    return {name: rows[name] for name, played in ((RANDOM_PLAY, random), (REUSE, reuse)) if played}
+
+
+def _thresholds(project: Project, on_source: list[FinishedRun], baselines: dict[str, list[Row]]) -> tuple[float, ...]:
+    """The paper's for Pong; else shares of what the source agent has above random play, in two digits, where both were played."""
+    if all(project.task(role).id == PONG for role in ("source", "target")):
+        return PONG_THRESHOLDS
+    agents = evaluation_rows([[e for e in on_source if e.settings["policy"] == "q"]], [None], lambda i, e: "")
+    agent, random = (
+        next((run for row in rows for run in (row.plain[0], row.sticky[0]) if run is not None), None)
+        for rows in (agents, baselines.get(RANDOM_PLAY, []))
+    )
+    if agent is None or random is None or agent.result["mean_return"] <= random.result["mean_return"]:
+        return ()
+    low, high = random.result["mean_return"], agent.result["mean_return"]
+    return tuple(sorted({float(f"{low + share * (high - low):.2g}") for share in THRESHOLD_SHARES}))

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from corrtool.experiments import experiment_of
-from corrtool.project.commands import without_project
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, Results
-from corrtool.statistics import Interval, TransferMetrics, interval_over_games, transfer_metrics
+from corrtool.reporting.evaluations import STICKY, interval_shown
+from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.made_from import lineage, models, models_by_action
+from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
+from corrtool.reporting.rows import Row, interval_of_all
+from corrtool.reporting.table import Table, duration
+from corrtool.statistics import LEAST_DISTINCT_GAMES, TransferMetrics, transfer_metrics
 
-THRESHOLDS = (0.0, 10.0, 18.0)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the report, with a note on how to read it."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    note: str = ""
-
-    def to_markdown(self) -> str:
-        """As GitHub draws it."""
-        lines = [f"### {self.title}", ""]
-        lines += ["| " + " | ".join(self.columns) + " |", "| " + " | ".join("---" for _ in self.columns) + " |"]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows]
-        return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
-
-    def to_html(self) -> str:
-        """As a section of the page."""
-        head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.rows)
-        note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
-        return f"<h2>{escape(self.title)}</h2><div class=wide><table><tr>{head}</tr>{body}</table></div>{note}"
+PLAYED = ["fresh games", f"sticky actions {STICKY:g}", "protocol"]
+HOW_PLAYED = (
+    "A row has one protocol: the usual one of 'evaluate', or else the first that was played; other games have rows of their own. "
+    "Intervals are 95 %: over seeds by Student's t, over the games of a single one by bootstrap, where at least "
+    f"{LEAST_DISTINCT_GAMES} differ."
+)
+READ_OFF = "The paper's numbers are read off its figures: play tests of one training."
 
 
 def title(results: Results) -> str:
@@ -50,144 +34,67 @@ def tables(results: Results) -> list[Table]:
 
 
 def what_came_of_it(results: Results) -> list[Table]:
-    """Zero-shot transfer and learning on the target."""
-    return [table for table in (_zero_shot(results), _transfer(results)) if table.rows]
+    """Zero-shot transfer and learning on the target, also where that has nothing to show but what is said of it."""
+    made = ((_zero_shot(results), False), (_transfer(results), bool(results.finetunings)))
+    return [table for table, always in made if table.rows or always]
 
 
 def what_it_was_made_from(results: Results) -> list[Table]:
     """Source agents, environment models, and every run with its inputs."""
-    made = (_source_agents(results), _models(results), _models_by_action(results), _lineage(results))
+    made = (_source_agents(results), models(results), models_by_action(results), lineage(results))
     return [table for table in made if table.rows]
 
 
 def _source_agents(results: Results) -> Table:
+    solved = results.thresholds[-1] if results.thresholds else None
     rows = []
     for cell in results.source_agents:
-        for run, evaluation in zip(cell.runs, cell.evaluations, strict=True):
+        for index, run in enumerate(cell.runs):
+            own = [row for row in cell.rows if row.plain[index] or row.sticky[index]] or cell.rows[:1]
             games = run.metrics("game")
-            solved = None
-            if len(games) >= 20:
-                solved = transfer_metrics([g["return"] for g in games], [g["env_steps"] for g in games]).env_steps_to[
-                    18.0
-                ]
-            rows.append(
-                [
-                    run.name,
-                    str(run.seed),
-                    f"{run.result['env_steps']:,}",
-                    _optional(run.result["mean_return_20"]),
-                    "–" if solved is None else f"{solved:,}",
-                    "–" if evaluation is None else _interval(interval_over_games(evaluation.result["returns"])),
-                    _duration(run.seconds),
-                ]
-            )
-    return Table(
-        "Source agents",
-        [
-            "agent",
-            "seed",
-            "env steps",
-            "last 20 training games",
-            "env steps to 18",
-            "fresh games",
-            "wall time",
-        ],
-        rows,
-        "Returns are means; intervals are 95 %. 'Env steps to 18': until the mean of 20 training games reached 18.",
-    )
-
-
-def _models(results: Results) -> Table:
-    rows = []
-    for cell in results.models:
-        for run in cell.runs:
-            errors = run.result["validation"]
-            rows.append(
-                [
-                    run.name,
-                    str(run.seed),
-                    f"{run.result['gradient_steps']:,}",
-                    _four(errors.get("l1_newest")),
-                    _four(errors.get("l1_newest_persistence")),
-                    f"{errors['l1_changing']:.4f}",
-                    f"{errors['l1_changing_persistence']:.4f}",
-                    f"{errors['l1']:.5f}",
-                    f"{errors['l1_persistence']:.5f}",
-                    _duration(run.seconds),
-                ]
-            )
-    columns = [
-        "model",
-        "seed",
-        "gradient steps",
-        "newest frame, what changes",
-        "persistence",
-        "state, what changes",
-        "persistence",
-        "state, everything",
-        "persistence",
-        "wall time",
-    ]
-    return Table(
-        "Environment models",
-        columns,
-        rows,
-        "Mean absolute error on held-out records, states in [-1, 1]; persistence predicts that nothing changes. Of a state only the "
-        "newest frame is news: the others were in the state before.",
-    )
-
-
-def _models_by_action(results: Results) -> Table:
-    rows = []
-    for cell in results.models:
-        for run in cell.runs:
-            for errors in run.result["validation"].get("by_action", []):
-                rows.append(
-                    [
-                        run.name,
-                        str(errors["action"]),
-                        _four(errors["l1_newest"]),
-                        _four(errors["l1_newest_persistence"]),
-                    ]
-                )
-    return Table(
-        "Environment models, by action",
-        ["model", "action", "newest frame, what changes", "persistence"],
-        rows,
-        "As above, for the records in which this action was taken.",
-    )
+            steps = None if solved is None or not games else _curve_metrics(games, (solved,)).env_steps_to[solved]
+            about = [
+                f"{run.result['env_steps']:,}",
+                _optional(run.result["mean_return_20"]),
+                *([] if solved is None else ["–" if steps is None else f"{steps:,}"]),
+            ]
+            for number, row in enumerate(own):
+                played = _played(row, slice(index, index + 1))
+                if number:
+                    rows.append([run.name, str(run.seed), *["–"] * len(about), *played, "–"])
+                else:
+                    rows.append([run.name, str(run.seed), *about, *played, duration(run.seconds)])
+    columns = ["agent", "seed", "env steps", "last 20 training games", *PLAYED, "wall time"]
+    until = ""
+    if solved is not None:
+        columns.insert(4, f"env steps to {solved:g}")
+        until = f" 'Env steps to {solved:g}': until the mean of 20 training games reached {solved:g}."
+    return Table("Source agents", columns, rows, f"Returns are means. {HOW_PLAYED}{until}")
 
 
 def _zero_shot(results: Results) -> Table:
     rows = []
     experiment = experiment_of(results.project)
-    for name, run in results.baselines.items():
-        rows.append([name, "–", "–", _interval(interval_over_games(run.result["returns"])), *["–"] * 5])
+    for name, played in results.baselines.items():
+        rows += [[_named(name, row), "–", "–", *_played(row), *["–"] * 5] for row in played]
     for cell in results.correspondences:
-        fresh_games = cell.fresh_games()
-        each = [
-            "–" if evaluation is None else f"{evaluation.result['mean_return']:.1f}" for evaluation in cell.evaluations
+        seeds, steps = ", ".join(map(str, cell.seeds)), f"{cell.runs[0].result['gradient_steps']:,}"
+        about = [
+            "; ".join(map(play_tests, cell.runs)),
+            "; ".join(map(angles, cell.runs)),
+            duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
+            in_the_paper(experiment, cell),
         ]
-        rows.append(
-            [
-                cell.label,
-                ", ".join(map(str, cell.seeds)),
-                f"{cell.runs[0].result['gradient_steps']:,}",
-                "–" if fresh_games is None else _interval(fresh_games),
-                ", ".join(each),
-                "; ".join(map(play_tests, cell.runs)),
-                "; ".join(map(angles, cell.runs)),
-                _duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
-                in_the_paper(experiment, cell),
-            ]
-        )  # fmt: skip
-    return Table(
+        for number, row in enumerate(cell.rows):
+            shown = ["–"] * len(about) if number else about
+            rows.append([_named(cell.label, row), seeds, steps, *_played(row), _each_seed(row), *shown])
+    table = Table(
         "Zero-shot transfer: the source agent on the target, without learning there",
         [
             "who plays",
             "seeds",
             "gradient steps",
-            "fresh games",
+            *PLAYED,
             "each seed",
             "play tests: best, last",
             "angle: start → best",
@@ -195,11 +102,14 @@ def _zero_shot(results: Results) -> Table:
             "in the paper",
         ],
         rows,
-        "Fresh games chose nothing. Intervals are 95 %, over seeds where there are several and over games otherwise. "
-        "The best play test chose the checkpoint that plays them, and is therefore too good. The angle is where the search began to "
-        "learn, or 0° where there is none, and that of this checkpoint. The paper's numbers are read off its figures: play tests of "
-        "one training.",
+        f"Fresh games chose nothing. {HOW_PLAYED} "
+        "The best play test chose the checkpoint that plays them, and is therefore too good.",
     )
+    table = table.with_column(
+        "angle: start → best",
+        "The angle is where the search began to learn, or 0° where there is none, and that of this checkpoint.",
+    )
+    return table.with_column("in the paper", READ_OFF)
 
 
 def play_tests(run: FinishedRun) -> str:
@@ -239,46 +149,53 @@ def finetuning_in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> st
 
 
 def _transfer(results: Results) -> Table:
-    rows = []
-    metrics = {}
-    for cell in results.finetunings:
-        metrics[cell.label] = [_curve_metrics(run.metrics("game")) for run in cell.runs if run.metrics("game")]
+    thresholds = results.thresholds
+    metrics = {
+        cell.label: [_curve_metrics(run.metrics("game"), thresholds) for run in cell.runs if run.metrics("game")]
+        for cell in results.finetunings
+    }
+    shown = [cell for cell in results.finetunings if metrics[cell.label] or cell.rows[0].protocol is not None]
     scratch = metrics.get(SCRATCH, [])
     experiment = experiment_of(results.project)
-    for cell in results.finetunings:
-        seeds, fresh_games = metrics[cell.label], cell.fresh_games()
-        rows.append(
-            [
-                cell.label,
-                ", ".join(map(str, cell.seeds)),
-                _mean([m.jumpstart for m in seeds]) if seeds else "–",
-                _mean([m.asymptote for m in seeds]) if seeds else "–",
-                *(_reached(seeds, scratch, threshold) if seeds else "–" for threshold in THRESHOLDS),
-                "–" if fresh_games is None else _interval(fresh_games),
-                finetuning_in_the_paper(experiment, cell),
-            ]
+    rows = []
+    for cell in shown:
+        seeds, whose = metrics[cell.label], ", ".join(map(str, cell.seeds))
+        about = ["–"] * (2 + len(thresholds))
+        if seeds:
+            about = [_mean([m.jumpstart for m in seeds]), _mean([m.asymptote for m in seeds])]
+            about += [_reached(seeds, scratch, threshold) for threshold in thresholds]
+        for number, row in enumerate(cell.rows):
+            first, last = (["–"] * len(about), "–") if number else (about, finetuning_in_the_paper(experiment, cell))
+            rows.append([_named(cell.label, row), whose, *first, *_played(row), last])
+    note = "Means over seeds. "
+    if thresholds:
+        note += (
+            f"'To {thresholds[-1]:g}': until the mean of 20 games reached {thresholds[-1]:g}, counting at least 20 games; in brackets "
+            "the environment steps, and how many fewer or more of them that is than learning from scratch needs. A dash: not reached "
+            "by all seeds. "
         )
-    return Table(
-        "Learning on the target",
-        [
-            "start",
-            "seeds",
-            "first 20 games",
-            "last 20 games",
-            *(f"games (env steps) to {t:g}" for t in THRESHOLDS),
-            "fresh games",
-            "in the paper",
-        ],
-        rows,
-        "Means over seeds. 'To 18': until the mean of 20 games reached 18, counting at least 20 games; in brackets the "
-        "environment steps, and the share of them that learning from scratch needs beyond that. A dash: not reached by all seeds, or no "
-        "game was finished. Fresh games: those of 'corrtool evaluate --q NAME' afterwards. Not "
-        "counted: the random play on the target, and the play tests there, from which a correspondence was learnt and chosen.",
+    note += (
+        f"Fresh games: those of 'corrtool evaluate --q NAME' afterwards. {HOW_PLAYED} Not "
+        "counted: the random play on the target, and the play tests there, from which a correspondence was learnt and chosen."
+    )
+    without = [cell.label for cell in results.finetunings if not metrics[cell.label]]
+    if without:
+        said = f"Learning finished no game: {'; '.join(without)}."
+        note = f"{note} {said}" if rows else said
+    columns = [
+        "start",
+        "seeds",
+        "first 20 games",
+        "last 20 games",
+        *(f"games (env steps) to {t:g}" for t in thresholds),
+    ]
+    return Table("Learning on the target", [*columns, *PLAYED, "in the paper"], rows, note).with_column(
+        "in the paper", READ_OFF
     )
 
 
-def _curve_metrics(games: list[dict[str, Any]]) -> TransferMetrics:
-    return transfer_metrics([g["return"] for g in games], [g["env_steps"] for g in games], THRESHOLDS)
+def _curve_metrics(games: list[dict[str, Any]], thresholds: tuple[float, ...]) -> TransferMetrics:
+    return transfer_metrics([g["return"] for g in games], [g["env_steps"] for g in games], thresholds)
 
 
 def _reached(seeds: list[TransferMetrics], scratch: list[TransferMetrics], threshold: float) -> str:
@@ -290,49 +207,32 @@ def _reached(seeds: list[TransferMetrics], scratch: list[TransferMetrics], thres
     text = f"{sum(known_games) / len(known_games):.0f} ({mean_steps:,.0f}"
     alone = [s for m in scratch if (s := m.env_steps_to[threshold]) is not None]
     if scratch and seeds is not scratch and len(alone) == len(scratch):
-        text += f"; saves {1 - mean_steps / (sum(alone) / len(alone)):.0%}"
+        share = mean_steps / (sum(alone) / len(alone))
+        text += f"; saves {1 - share:.0%}" if share <= 1 else f"; needs {share - 1:.0%} more"
     return text + ")"
 
 
-def _lineage(results: Results) -> Table:
-    rows = []
-    for run in results.runs:
-        parents = ", ".join(f"{use.replace('_', ' ')} {p['name']}" for use, p in run.record["parents"].items())
-        rows.append(
-            [
-                run.stage,
-                run.name,
-                str(run.seed),
-                parents or "–",
-                without_project(run.record["command"]),
-                run.corrtool,
-                _duration(run.seconds),
-            ]
-        )
-    return Table(
-        "Runs and what they were made from",
-        ["stage", "name", "seed", "made from", "command", "corrtool", "wall time"],
-        rows,
+def _named(label: str, row: Row) -> str:
+    return f"{label}, {row.otherwise}" if row.otherwise else label
+
+
+def _played(row: Row, runs: slice = slice(None)) -> list[str]:
+    """The columns :data:`PLAYED` of a row, of all its runs or some."""
+    intervals = (interval_of_all(row.plain[runs]), interval_of_all(row.sticky[runs]))
+    return [*("–" if interval is None else interval_shown(interval) for interval in intervals), row.described()]
+
+
+def _each_seed(row: Row) -> str:
+    plain, sticky = (
+        ", ".join("–" if run is None else f"{run.result['mean_return']:.1f}" for run in column) if any(column) else ""
+        for column in (row.plain, row.sticky)
     )
-
-
-def _interval(interval: Interval) -> str:
-    return f"{interval.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}], {interval.count} {interval.over}"
+    return plain + (f"; sticky: {sticky}" if sticky else "") if plain or sticky else "–"
 
 
 def _optional(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _four(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
 def _mean(values: list[float]) -> str:
     return f"{sum(values) / len(values):.1f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

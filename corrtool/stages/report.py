@@ -11,18 +11,22 @@ from corrtool.project.files import inside, write_atomic
 from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.page import page
 from corrtool.reporting.results import Results, read_results
-from corrtool.reporting.tables import Table, tables, title
+from corrtool.reporting.table import Table
+from corrtool.reporting.tables import tables, title
 
 CAPTIONS = {
     "source-agent": "Learning the source task: mean return of the last 20 training games (ε-greedy).",
     "play-tests": "Zero-shot play on the target while the correspondence was learnt (the paper's Figures 3 and 6).",
     "losses": "The terms of the loss, eq. (8)–(11), unweighted.",
     "translations": "States of the target task (left) and their translations (right) while learning (the paper's Figures 4 and 7).",
-    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and 8); bands are 95 % intervals over seeds.",
+    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and 8); "
+    "bands are 95 % intervals over seeds, by Student's t, cut off where they leave the curves.",
 }
 
 
-def report(project: Project, markdown: Path | None = None, *, append: bool = False) -> dict[str, Any]:
+def report(
+    project: Project, markdown: Path | None = None, *, append: bool = False, thresholds: tuple[float, ...] = ()
+) -> dict[str, Any]:
     """Writes ``report/``: each figure as PNG and SVG, and ``report.html``; the tables also as Markdown on request.
 
     Runs that cannot be read are left out, and named under ``left_out`` in what is returned.
@@ -30,6 +34,7 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
     Args:
         markdown: file for the tables; figures stay in ``report/``.
         append: keep what the file holds, and write the tables after it.
+        thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
 
     Raises:
         ArtifactError: there is no finished run to report on.
@@ -38,7 +43,7 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
     if markdown is not None:
         check_output(markdown, "--markdown", project)
     before = _text_of(markdown) if markdown is not None and append and markdown.exists() else ""
-    results = read_results(project)
+    results = read_results(project, thresholds)
     if not results.runs and results.left_out:
         raise ArtifactError(results.left_out[0], "there is no other finished run to report on")
     if not results.runs:

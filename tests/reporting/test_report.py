@@ -13,7 +13,8 @@ from conftest import run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, FinishedRun, read_results
+from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.results import REUSE, SCRATCH, Cell, read_results
 from corrtool.reporting.tables import angles, finetuning_in_the_paper, in_the_paper, play_tests
 
 
@@ -30,8 +31,9 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
     assert 'src="http' not in page and 'href="http' not in page  # it needs nothing else
     zero_shot = next(t for t in result["tables"] if t["title"].startswith("Zero-shot"))
     row = next(row for row in zero_shot["rows"] if row[0].startswith("resnet"))
-    evaluation = read_results(Project(pong_copy)).correspondences[0].evaluations[0].result
-    assert row[3].startswith(f"{evaluation['mean_return']:.1f} [") and row[3].endswith("2 games")
+    evaluation = read_results(Project(pong_copy)).correspondences[0].rows[0].plain[0].result
+    distinct = evaluation["distinct_games"]
+    assert row[3] == f"{evaluation['mean_return']:.1f} –, 2 games, {distinct} distinct"
     written = (pong_copy / "results.md").read_text(encoding="utf-8")
     assert written.startswith("## Experiment 2") and "### Zero-shot" in written  # its tasks are those of the paper
     assert run_in_process("report", "-p", pong_copy, "--append", "--markdown", pong_copy / "results.md") == 0
