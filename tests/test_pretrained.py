@@ -75,5 +75,10 @@ def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         result = json.loads(capsys.readouterr().out)
         assert [row["policy"] for row in result["rows"]] == ["random", "reuse", "transfer"]
         assert result["source_agent"] == PONG
+        for numbers in (numbers for row in result["rows"] for numbers in (row, row["sticky"])):
+            assert len(numbers["returns"]) == len(numbers["ci95"]) == 2 and numbers["distinct_games"] in (1, 2)
+            assert numbers["mean_return"] == sum(numbers["returns"]) / 2
+    evaluations = [json.loads(path.read_text()) for path in (tmp_path / "lab").glob("runs/evaluate/*/run.json")]
+    assert sorted(e["settings"]["repeat_action_probability"] for e in evaluations) == [0.0] * 3 + [0.25] * 3
     assert not (tmp_path / "lab" / "runs" / "train-dqn").exists()
     assert adopt(Project(tmp_path / "lab"), "model", PONG).sha256 == read_artifact(PRETRAINED, "model", PONG).sha256

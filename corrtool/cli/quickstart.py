@@ -91,11 +91,16 @@ def quickstart(
 def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
+    from corrtool.reporting.evaluations import STICKY, bounds_shown, counts_shown, interval_of
+    from corrtool.statistics import LEAST_DISTINCT_GAMES
+
     table = Table(
         title=f"Pong rotated by 90°, {result['games']} fresh games each, returns from −21 to 21",
+        caption=f"95% intervals are over games, and need {LEAST_DISTINCT_GAMES} that differ.",
         title_justify="left",
+        caption_justify="left",
     )
-    for column in ("who plays", "mean return", "95% interval over games"):
+    for column in ("who plays", "mean return", f"with sticky actions {STICKY:g}"):
         table.add_column(column)
     words = {
         "random": "random play",
@@ -103,6 +108,7 @@ def _table(result: dict[str, Any]) -> Table:
         "transfer": "Q of upright Pong, with correspondence",
     }
     for row in result["rows"]:
-        low, high = row["ci95"]
-        table.add_row(words[row["policy"]], f"{row['mean_return']:.1f}", f"[{low:.1f}, {high:.1f}]")
+        intervals = [interval_of(numbers) for numbers in (row, row["sticky"])]
+        cells = [f"{i.mean:.1f}, 95% {bounds_shown(i)}\n{counts_shown(i)}" for i in intervals]
+        table.add_row(words[row["policy"]], *cells)
     return table

@@ -93,16 +93,24 @@ def _table(result: dict[str, Any]) -> Table:
     for e in result["evaluations"]:
         players = "".join(f"\n  {use} {e[use]}" for use in ("q", "corr") if e.get(use) is not None)
         name = Text(str(e["name"])).append(players or "\n  random play", style="dim")
-        table.add_row("games", name, "played", f"{e.get('games')} games", _mean_with_interval(e))
+        table.add_row("games", name, "played", _games(e), _mean_with_interval(e))
     return table
 
 
 def _mean_with_interval(evaluation: dict[str, Any]) -> str:
+    from corrtool.reporting.evaluations import bounds_shown, interval_of
+
     try:
-        low, high = evaluation["ci95"]
-        return f"{evaluation['mean_return']:.1f}\n[{low:.1f}, {high:.1f}]"
-    except (KeyError, TypeError, ValueError):  # sealed by somebody else
+        sticky = evaluation.get("repeat_action_probability")
+        interval = interval_of(evaluation)
+        return f"{interval.mean:.1f} {bounds_shown(interval)}" + (f"\nsticky {sticky:g}" if sticky else "")
+    except (KeyError, TypeError, ValueError, OverflowError):  # sealed by somebody else
         return "–"
+
+
+def _games(evaluation: dict[str, Any]) -> str:
+    distinct = evaluation.get("distinct_games")
+    return f"{evaluation.get('games')} games" + ("" if distinct is None else f"\n{distinct} distinct")
 
 
 def _size(artifact: dict[str, Any]) -> str:

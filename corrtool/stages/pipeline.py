@@ -16,6 +16,7 @@ from corrtool.config import (
 )
 from corrtool.pretrained import PONG, adopt
 from corrtool.project.defaults import resolve_settings
+from corrtool.reporting.evaluations import STICKY
 from corrtool.settings import Settings
 from corrtool.stages.collect import collect
 from corrtool.stages.context import StageContext
@@ -78,6 +79,14 @@ class Pipeline:
         result = function(context, settings, **inputs)
         self.tell(stage, result)
         return result
+
+    def evaluate(self, given: dict[str, Any] | None = None, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Fresh games without sticky actions, and with those of the reports' tables, whatever the task says of them."""
+        plain, sticky = (
+            self.run("evaluate", (given or {}) | {"repeat_action_probability": probability}, **more)
+            for probability in (0.0, STICKY)
+        )
+        return plain, sticky
 
     def source_agent(self, *, from_scratch: bool) -> SourceAgent:
         """Q_S and F of Pong that come with corrtool, and M_S played with that Q_S; ``from_scratch``, all three learnt here.

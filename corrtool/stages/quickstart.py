@@ -32,7 +32,8 @@ def quickstart(
         tell: is called with the name and the result of each stage that ends.
 
     Returns:
-        ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return and ci95.
+        ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return, ci95 and distinct_games; under
+        ``sticky`` the same with sticky actions.
     """
     project = context.project
     pipeline = Pipeline(context, preset, tell)
@@ -40,19 +41,18 @@ def quickstart(
     run("collect", name=TARGET_PLAY)
     learnt = run("learn-corr", **vars(agent), target_memory=TARGET_PLAY)
     results = {
-        "random": run("evaluate", {"policy": "random"}),
-        "reuse": run("evaluate", q=agent.q, no_corr=True),
-        "transfer": run("evaluate", corr=learnt["corr"]),
+        "random": pipeline.evaluate({"policy": "random"}),
+        "reuse": pipeline.evaluate(q=agent.q, no_corr=True),
+        "transfer": pipeline.evaluate(corr=learnt["corr"]),
     }
     finetuned = run("finetune", corr=learnt["corr"])
     rows = [
-        {"policy": policy, **{key: result[key] for key in ("returns", "mean_return", "ci95")}}
-        for policy, result in results.items()
+        {"policy": policy, **_numbers(plain), "sticky": _numbers(sticky)} for policy, (plain, sticky) in results.items()
     ]
     return {
         "project": str(project.root),
         "rows": rows,
-        "games": results["random"]["games"],
+        "games": results["random"][0]["games"],
         "preset": preset,
         "source_agent": agent.q,
         "learn_corr": learnt,
@@ -63,6 +63,10 @@ def quickstart(
             "      corrtool report                          # figures and tables, as a page",
         ],
     }
+
+
+def _numbers(evaluation: dict[str, Any]) -> dict[str, Any]:
+    return {key: evaluation[key] for key in ("returns", "mean_return", "ci95", "distinct_games")}
 
 
 def open_or_create(directory: Path) -> Project:

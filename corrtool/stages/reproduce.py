@@ -58,22 +58,25 @@ def reproduce(
 ) -> dict[str, Any]:
     """Runs every cell of an experiment with seeds 0 … ``seeds`` - 1, plays fresh games with each, and draws the report.
 
+    The fresh games are played twice, without sticky actions and with them.
+
     Args:
         from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
         tell: called with the stage and the result of everything that ends.
     """
     pipeline = Pipeline(context, preset, tell)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
-    run("evaluate", {"task": "source"}, q=agent.q)
+    evaluate = pipeline.evaluate
+    evaluate({"task": "source"}, q=agent.q)
     if not artifact_path(context.project.root, "memory", TARGET_PLAY).exists():
         run("collect", name=TARGET_PLAY)
-    run("evaluate", {"policy": "random"})
-    run("evaluate", q=agent.q, no_corr=True)
+    evaluate({"policy": "random"})
+    evaluate(q=agent.q, no_corr=True)
     for cell in experiment["correspondence"]:
         for seed in range(seeds):
             name = f"{cell['name']}-seed{seed}"
             run("learn-corr", _settings(cell, preset), name=name, seed=seed, **vars(agent), target_memory=TARGET_PLAY)
-            run("evaluate", seed=seed, corr=name)
+            evaluate(seed=seed, corr=name)
     for cell in experiment["finetune"]:
         for seed in range(seeds):
             start = cell["start"]
@@ -84,7 +87,7 @@ def reproduce(
                 inputs = {"q": agent.q, "no_corr": True}
             name = f"finetune-{start}-seed{seed}"
             run("finetune", _settings(cell, preset), name=name, seed=seed, **inputs)
-            run("evaluate", seed=seed, q=name)
+            evaluate(seed=seed, q=name)
     return report(context.project)
 
 

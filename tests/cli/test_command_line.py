@@ -217,8 +217,10 @@ def test_status_lists_the_games_that_were_played(pong_lab: Path, capsys: pytest.
     (played,) = json.loads(capsys.readouterr().out)["evaluations"]
     assert played["games"] == len(played["returns"]) == 2 and played["task"] == "target"
     assert run_in_process("status", "-p", pong_lab) == 0
-    low, high = played["ci95"]
-    assert f"[{low:.1f}, {high:.1f}]" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert (
+        f"{played['mean_return']:.1f} –" in shown and f"{played['distinct_games']} distinct" in shown
+    )  # two games say little
 
 
 def test_what_finetune_made_can_be_played_as_it_says_and_is_reported(

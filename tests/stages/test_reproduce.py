@@ -14,6 +14,7 @@ from corrtool.experiments import load_experiment
 from corrtool.project.defaults import resolve_settings
 from corrtool.reporting.console import Console
 from corrtool.reporting.results import REUSE, SCRATCH, read_results
+from corrtool.reporting.rows import interval_of_all
 from corrtool.settings import PRESETS
 from corrtool.stages.context import StageContext
 from corrtool.stages.reproduce import only_cells, open_or_create, reproduce
@@ -48,7 +49,8 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
         ended[:3] == ["train-dqn", "train-model", "evaluate"]
         and ended.count("learn-corr") == 2
         and ended.count("finetune") == 3
-        and ended.count("evaluate") == 3 + 2 + 3  # before any correspondence, of each, and of each finetuned agent
+        and ended.count("evaluate")
+        == 2 * (3 + 2 + 3)  # before any correspondence, of each, of each finetuned agent; and sticky
     )
 
     again, second = run(tmp_path / "lab", seeds=2)  # one more seed; what is there stays as it is
@@ -63,8 +65,10 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
     assert scratch.runs[0].settings["n_step"] == 2  # the cell's own size
     assert {cell.label for cell in results.finetunings} == {SCRATCH, REUSE, "linear, λ (0, 0, 1)"}
     for cell in (results.correspondences[0], scratch):
-        fresh_games = cell.fresh_games()
-        assert fresh_games is not None and (fresh_games.over, fresh_games.count) == ("seeds", 2)
+        for column in (cell.rows[0].plain, cell.rows[0].sticky):
+            fresh_games = interval_of_all(column)
+            assert fresh_games is not None and (fresh_games.over, fresh_games.count) == ("seeds", 2)
+        assert len(cell.rows) == 1
     assert len(second["tables"]) >= len(report["tables"]) > 3
 
 
