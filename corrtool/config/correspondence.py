@@ -20,7 +20,12 @@ class LearnCorrSettings(Settings):
 
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
-    lambda_m: float = setting(1.0, "weight of the model loss (11)", minimum=0)
+    lambda_m: float = setting(
+        1.0,
+        "weight of the model loss (11), a mean over all frames of a state, of which only the newest is news: with K frames it acts on that "
+        "as a K-th of it, 10 as 2.5 for Pong's four",
+        minimum=0,
+    )
     generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"] = (
         setting(
             "auto",
