@@ -38,7 +38,9 @@ What is overwritten stays until its successor is finished, and for good where th
 | 3 | an artifact or the project is missing, damaged or does not fit |
 | 4 | the device is not there |
 | 5 | another process is writing the same artifact |
-| 130, 143 | interrupted by SIGINT, or by SIGTERM, SIGUSR1 or SIGHUP; resumable |
+| 130, 143 | interrupted by SIGINT, or by SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP; resumable |
+
+A signal that was ignored when the process began (`nohup`, `&` in a script) stays ignored.
 
 Errors are one line on stderr that says what happened and what to do; `corrtool --debug COMMAND …` adds a traceback.
 """
