@@ -21,7 +21,9 @@ holds in your project. `quickstart` and `reproduce` run stages with what the pre
 
 **Which project:** `--project`, else `$CORRTOOL_PROJECT`, else the nearest parent directory with a `corrtool.toml`.
 
-**Environments of your own:** the id `module:Id` imports `module`, which runs its code. Installed packages are trusted, and so is
+**Environments of your own:** the id `module:Id` imports `module`, which runs its code, and calls its `register_envs()` where it has
+one and `Id` is not registered yet. Neither the project's directory nor the current one is searched: install the package, or set
+`PYTHONPATH` to its directory. Installed packages are trusted, and so is
 what you name yourself in `corrtool init`. A project that came from elsewhere and names code outside the installed packages asks in
 a terminal, and fails otherwise, unless `CORRTOOL_TRUST` holds the module's name (several with commas). Nothing else in a project is
 ever executed or unpickled. Symbolic links that lead out of the project are refused.

@@ -34,7 +34,9 @@ class Project:
         check_encoding(str(self.root))
         path = self.root / PROJECT_FILE
         try:
-            self._table = tomllib.loads(regular_file(path).read_text(encoding="utf-8"))
+            self._table = tomllib.loads(
+                regular_file(path).read_text(encoding="utf-8-sig")
+            )  # some editors begin with a mark
         except FileNotFoundError:
             raise ArtifactError(f"{self.root} is no corrtool project", "make one with 'corrtool init DIR …'") from None
         except OSError as error:
@@ -157,10 +159,12 @@ def create_project(
             if isinstance(value, dict):
                 nested[key] = value
             else:
-                text += f"{key} = {_toml(value)}\n"
+                text += f"{_key(key)} = {_toml(value)}\n"
         for key, values in nested.items():
             if values:
-                text += f"\n[{role}.{key}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
+                text += f"\n[{role}.{key}]\n" + "".join(
+                    f"{_key(name)} = {_toml(value)}\n" for name, value in values.items()
+                )
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -170,5 +174,14 @@ def create_project(
 
 
 def _toml(value: Any) -> str:
-    """A TOML value; its basic strings, booleans, numbers and arrays are written as in JSON."""
+    """A TOML value; its basic strings, booleans and numbers are written as in JSON, and a table stands in its line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    """A name as TOML takes it: in quotes, unless it is made of nothing but ASCII letters, digits, '_' and '-'."""
+    return name if name.isascii() and name.replace("-", "_").isidentifier() else json.dumps(name, ensure_ascii=False)

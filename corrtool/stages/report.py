@@ -65,7 +65,7 @@ def report(project: Project, markdown: Path | None = None, *, append: bool = Fal
 
 def _text_of(markdown: Path) -> str:
     try:
-        return markdown.read_text(encoding="utf-8") + "\n"
+        return markdown.read_text(encoding="utf-8-sig") + "\n"
     except UnicodeDecodeError:
         raise UsageError(f"--markdown {markdown} holds no UTF-8 text to append to", "give another file") from None
 

@@ -265,3 +265,42 @@ def test_a_misspelt_variable_of_another_stage_is_refused(
     monkeypatch.setenv("CORRTOOL_SEEED", "1")
     assert run_in_process("collect", "-p", cartpole(), *TINY) == 2
     assert "did you mean CORRTOOL_SEED?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("home", ["/dev/null/nowhere", None])
+def test_without_a_home_nothing_crashes_and_nothing_is_said(tmp_path: Path, home: str | None) -> None:
+    """Matplotlib's cache and the memory of what is trusted have no place then. ``CORRTOOL_TRUST`` still speaks."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "homeless.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        'gymnasium.register("Homeless-v0", CartPoleEnv, max_episode_steps=20)\n'
+    )
+    begin = [sys.executable, "-m", "corrtool"]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CORRTOOL_", "XDG_", "MPL"))}
+    clean["PYTHONPATH"] = f"{tmp_path / 'code'}{os.pathsep}{clean.get('PYTHONPATH', '')}"
+    if home is None:  # and no name in the list of users
+        clean.pop("HOME", None)
+        nameless = (
+            "import os\n"
+            "os.path.expanduser = lambda path: str(path).replace('~', os.environ.get('HOME', '~'))\n"
+            "from corrtool.cli import main\n"
+            "main()\n"
+        )
+        begin = [sys.executable, "-c", nameless]
+    else:
+        clean["HOME"] = home
+
+    def outcome(*arguments: str, **variables: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*begin, *arguments], cwd=tmp_path, env=clean | variables, capture_output=True, text=True, timeout=120
+        )
+        return done.returncode, done.stderr
+
+    assert outcome("init", "lab", "--source", "homeless:Homeless-v0", "--quiet") == (0, "")
+    collect = ("collect", "-p", "lab", *TINY)
+    code, error = outcome(*collect)
+    assert code == 2 and error.count("\n") == 1 and "set CORRTOOL_TRUST=homeless" in error
+    assert outcome(*collect, CORRTOOL_TRUST="homeless") == (0, "")
+    assert outcome("report", "-p", "lab", "--quiet", CORRTOOL_TRUST="homeless") == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"code", "lab"}
