@@ -58,6 +58,10 @@ class ArtifactError(CorrtoolError):
     exit_code = 3
 
 
+class ForeignFileError(ArtifactError):
+    """A whole safetensors file stands in the place of weights, and something else than corrtool made it."""
+
+
 class DeviceError(CorrtoolError):
     """The device asked for is not there. There is never a silent fall-back to another one."""
 

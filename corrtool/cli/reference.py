@@ -44,6 +44,9 @@ What is overwritten stays until its successor is finished, and for good where th
 
 A signal that was ignored when the process began (`nohup`, `&` in a script) stays ignored.
 
+Files that are none of corrtool's (`.DS_Store`, notes, weights that something else made) harm nothing; `status` and `verify` name
+those that stand beside artifacts, which is no failure.
+
 Errors are one line on stderr that says what happened and what to do; `corrtool --debug COMMAND …` adds a traceback.
 """
 
