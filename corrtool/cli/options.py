@@ -113,7 +113,7 @@ def common_parameters(stage: str) -> list[inspect.Parameter]:
             str | None,
             None,
             "Name of what this command makes.",
-            show_default="made from the settings",
+            show_default="made from the settings and the seed",
         ),
         option("overwrite", bool, False, "Replace what has this name."),
         option("dry_run", bool, False, "Show the resolved settings and inputs, and do nothing."),

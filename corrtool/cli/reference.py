@@ -32,6 +32,13 @@ ever executed or unpickled. Symbolic links that lead out of the project are refu
 goes on from its last checkpoint. Other settings under the same name: refused; choose another `--name`, or `--overwrite`.
 What is overwritten stays until its successor is finished, and for good where that fails at once.
 
+**Names:** without `--name` a stage makes one from what it reads and does, and the seed where that is not 0 (`source-dqn-seed1`), so
+that a loop over seeds needs none.
+
+**What `--json` prints:** of every stage `stage`, `name`, `seed`, `settings`, `artifacts` (a list with `kind`, `name` and `sha256` of what
+it made), `metrics` (the numbers it came to, such as `env_steps`, `mean_return` or `validation_l1`), and what only that stage has to
+tell. It is the same where the run was done already.
+
 | exit code | meaning |
 | --- | --- |
 | 0 | done |

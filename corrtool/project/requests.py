@@ -67,7 +67,7 @@ class RunRequest:
             "settings": self.settings.to_json(),
             "seed": self.seed,
             "tasks": self.tasks,
-            "inputs": {use: [a.kind, a.sha256] for use, a in sorted(self.inputs.items())},
+            "inputs": inputs_of(self.inputs),
             "options": self.options,
         }
 
@@ -78,6 +78,11 @@ class RunRequest:
         is chosen so that it says what was done before.
         """
         return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
+
+
+def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
+    """What identifies the artifacts that a run reads, by what they are used for."""
+    return {use: [artifact.kind, artifact.sha256] for use, artifact in sorted(inputs.items())}
 
 
 def identity_of(made: dict[str, Any]) -> dict[str, Any]:

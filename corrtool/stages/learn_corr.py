@@ -74,7 +74,7 @@ def learn_corr(
     _check_networks(inputs, generator, settings)
     _check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")
-    name = context.name or f"{kind}-{weights}"
+    name = context.name_of(settings, inputs, f"{kind}-{weights}")
     request = RunRequest(
         settings,
         name,

@@ -33,7 +33,7 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
             description.build()
     except ValueError as error:
         raise UsageError(str(error)) from None
-    name = context.name or f"{settings.task}-dqn"
+    name = context.name_of(settings, {}, f"{settings.task}-dqn")
     request = RunRequest(
         settings,
         name,
