@@ -15,9 +15,11 @@ Made from `--help` by `python -m corrtool.cli.reference > docs/cli.md`; a test f
 **Where a setting comes from:** flag > environment variable > `corrtool.toml` > preset > default. The environment
 variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL_LEARN_CORR_LAMBDA_Q`; the common ones are
 `CORRTOOL_PROJECT`, `CORRTOOL_SEED`, `CORRTOOL_DEVICE` and `CORRTOOL_PRESET`. In `corrtool.toml` a stage's settings stand in
-a section of its name (`[learn-corr]`), `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
+a section of its name (`[learn-corr]`), and so do the names of what it reads (`memory`, `source-memory`, `target-memory`, `model`, `q`,
+`corr`); `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
 images; the preset `default` changes some for vector states (`corrtool/presets/default.toml`), and `--dry-run` shows what
-holds in your project. `quickstart` and `reproduce` run stages with what the preset and `corrtool.toml` say, and nothing else.
+holds in your project, with exit code 0 and a line for each input that is missing so far.
+`quickstart` and `reproduce` run stages with what the preset and `corrtool.toml` say, and nothing else.
 
 **Which project:** `--project`, else `$CORRTOOL_PROJECT`, else the nearest parent directory with a `corrtool.toml`.
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corrtool.errors import ArtifactError, ForeignFileError, TrainingDivergedError, UsageError
+from corrtool.errors import ArtifactError, ForeignFileError, MissingInputError, TrainingDivergedError, UsageError
 from corrtool.project.files import inside, sha256_of_file, write_atomic
 from corrtool.project.sealed import (
     content_sha256,
@@ -112,7 +112,7 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
     if not path.exists():
         have = artifact_names(root, kind)
         hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
-        raise ArtifactError(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)
+        raise MissingInputError([(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)])
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
         raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")
@@ -195,7 +195,20 @@ def select_artifact(
     broken = [n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)]
     if broken:
         raise ArtifactError(f"{KIND_WORDS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
-    raise ArtifactError(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")
+    raise MissingInputError([(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")])
+
+
+def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
+    """What each of ``wanted`` selects, by use. Raises :class:`MissingInputError` with all that are missing."""
+    found, missing = {}, []
+    for use, select in wanted.items():
+        try:
+            found[use] = select()
+        except MissingInputError as error:
+            missing += error.missing
+    if missing:
+        raise MissingInputError(missing)
+    return found
 
 
 def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> Artifact:

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from corrtool.config import STAGE_SETTINGS, TASK_ROLES
+from corrtool.config import STAGE_INPUTS, STAGE_SETTINGS, TASK_ROLES
 from corrtool.errors import ArtifactError, UsageError, check_encoding
 from corrtool.project.files import regular_file, write_atomic
 from corrtool.tasks import Task, parse_task
@@ -62,8 +62,22 @@ class Project:
         return self._table.get("defaults", {})  # type: ignore[no-any-return]
 
     def stage_values(self, stage: str) -> dict[str, Any]:
-        """The stage's own section of ``corrtool.toml``."""
-        return self._table.get(stage, {})  # type: ignore[no-any-return]
+        """The settings in the stage's own section of ``corrtool.toml``."""
+        return {key: value for key, value in self._table.get(stage, {}).items() if not _names_input(stage, key)}
+
+    def stage_inputs(self, stage: str) -> dict[str, str]:
+        """The artifacts that the stage's own section of ``corrtool.toml`` names, by use. Raises :class:`UsageError`."""
+        named: dict[str, str] = {}
+        for key, value in self._table.get(stage, {}).items():
+            if not _names_input(stage, key):
+                continue
+            use, where = key.replace("-", "_"), f"[{stage}] {key} in {PROJECT_FILE}"
+            if use in named:
+                raise UsageError(f"{where} is given twice", "keep one of them")
+            if not isinstance(value, str):
+                raise UsageError(f"{where} is {value!r}", "give it the name of an artifact, in quotes")
+            named[use] = value
+        return named
 
     def task(self, role: str) -> Task:
         """The ``source`` or the ``target`` task."""
@@ -74,6 +88,10 @@ class Project:
     def relative(self, path: Path) -> str:
         """A path of the project as it is shown and recorded."""
         return path.relative_to(self.root).as_posix()
+
+
+def _names_input(stage: str, key: str) -> bool:
+    return key.replace("-", "_") in STAGE_INPUTS.get(stage, ())
 
 
 def check_output(path: Path, flag: str, project: Project) -> None:

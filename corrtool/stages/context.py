@@ -189,6 +189,7 @@ class StageContext:
             "name": request.name,
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],
+            "missing": [],
             **request.identity(),
             "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
         }
