@@ -41,6 +41,10 @@ that a loop over seeds needs none.
 it made), `metrics` (the numbers it came to, such as `env_steps`, `mean_return` or `validation_l1`), and what only that stage has to
 tell. It is the same where the run was done already.
 
+**A longer training:** `train-dqn --extend` with a larger `--env-steps` goes on from the finished run of that name, and takes its place
+once it is finished. It begins with the weights that were kept, the records of M_S, the counters and the metrics; the optimizer and the
+rest of the replay memory begin anew, and schedules are those of the new length.
+
 | exit code | meaning |
 | --- | --- |
 | 0 | done |

@@ -162,19 +162,17 @@ def can_go_on(project: Project, request: RunRequest) -> bool:
 def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -> UsageError:
     """That another run than the requested one stands in ``directory``, and what can be done."""
     run = f"{request.settings.stage} {request.name!r}"
-    difference = _difference(identity_of(record), request.identity())
+    how = difference(identity_of(record), request.identity())
     with contextlib.suppress(ArtifactError):
         if request.asks_for(read_record(replaced_path(directory))):
             return UsageError(
-                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({difference})",
+                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",
             )
-    return UsageError(
-        f"{run} exists with other settings or inputs ({difference})", "choose another --name, or --overwrite it"
-    )
+    return UsageError(f"{run} exists with other settings or inputs ({how})", "choose another --name, or --overwrite it")
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """The first thing in which two runs' identities differ, in words."""
     for part in ("settings", "options", "tasks", "inputs"):
         a, b = old.get(part) or {}, new.get(part) or {}
