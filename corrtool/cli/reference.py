@@ -13,7 +13,8 @@ _HEAD = """# Command reference
 Made from `--help` by `python -m corrtool.cli.reference > docs/cli.md`; a test fails when it drifts.
 
 **Where a setting comes from:** flag > environment variable > `corrtool.toml` > preset > default. The environment
-variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL_LEARN_CORR_LAMBDA_Q`; the common ones are
+variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL_LEARN_CORR_LAMBDA_Q`, and likewise for the artifacts that it reads
+(`CORRTOOL_LEARN_CORR_SOURCE_MEMORY`); the common ones are
 `CORRTOOL_PROJECT`, `CORRTOOL_SEED`, `CORRTOOL_DEVICE` and `CORRTOOL_PRESET`. In `corrtool.toml` a stage's settings stand in
 a section of its name (`[learn-corr]`), and so do the names of what it reads (`memory`, `source-memory`, `target-memory`, `model`, `q`,
 `corr`); `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
