@@ -13,23 +13,24 @@ _HEAD = """# Command reference
 Made from `--help` by `python -m corrtool.cli.reference > docs/cli.md`; a test fails when it drifts.
 
 **Where a setting comes from:** flag > environment variable > `corrtool.toml` > preset > default. The environment
-variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL_LEARN_CORR_LAMBDA_Q`, and likewise for the artifacts that it reads
-(`CORRTOOL_LEARN_CORR_SOURCE_MEMORY`); the common ones are
+variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL_LEARN_CORR_LAMBDA_Q`; the common ones are
 `CORRTOOL_PROJECT`, `CORRTOOL_SEED`, `CORRTOOL_DEVICE` and `CORRTOOL_PRESET`. In `corrtool.toml` a stage's settings stand in
-a section of its name (`[learn-corr]`), and so do the names of what it reads (`memory`, `source-memory`, `target-memory`, `model`, `q`,
-`corr`); `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
+a section of its name (`[learn-corr]`), `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
 images; the preset `default` changes some for vector states (`corrtool/presets/default.toml`), and `--dry-run` shows what
-holds in your project, with exit code 0 and a line for each input that is missing so far.
-`quickstart` and `reproduce` run stages with what the preset and `corrtool.toml` say, and nothing else.
+holds in your project. `quickstart` and `reproduce` run stages with the settings of the preset and of `corrtool.toml`, and nothing else.
+
+**What a stage reads** (`memory`, `source-memory`, `target-memory`, `model`, `q`, `corr`) is named in the same way: flag > environment
+variable (`CORRTOOL_LEARN_CORR_SOURCE_MEMORY`) > the stage's section of `corrtool.toml`; else it is the newest that fits. `--dry-run`
+has a line for each input that is missing so far, and exit code 0.
 
 **Which project:** `--project`, else `$CORRTOOL_PROJECT`, else the nearest parent directory with a `corrtool.toml`.
 
 **Environments of your own:** the id `module:Id` imports `module`, which runs its code, and calls its `register_envs()` where it has
 one and `Id` is not registered yet. Neither the project's directory nor the current one is searched: install the package, or set
-`PYTHONPATH` to its directory. Installed packages are trusted, and so is
-what you name yourself in `corrtool init`. A project that came from elsewhere and names code outside the installed packages asks in
-a terminal, and fails otherwise, unless `CORRTOOL_TRUST` holds the module's name (several with commas). Nothing else in a project is
-ever executed or unpickled. Symbolic links that lead out of the project are refused.
+`PYTHONPATH` to its directory. Installed packages are trusted, and so is what you name yourself in `corrtool init`. A project that came
+from elsewhere and names code outside the installed packages asks in a terminal, and fails otherwise, unless `CORRTOOL_TRUST` holds the
+module's name (several with commas). Nothing else in a project is ever executed or unpickled. Symbolic links that lead out of the
+project are refused.
 
 **Running a command again:** finished with the same settings, seed and inputs: it says so and exits with 0. Interrupted: it
 goes on from its last checkpoint. Other settings under the same name: refused; choose another `--name`, or `--overwrite`.
