@@ -149,18 +149,22 @@ def _disk(directory: Path) -> str:
 
 _HOLDER = """
 import sys, filelock
-with filelock.FileLock(sys.argv[1], timeout=0):
+with filelock.FileLock(sys.argv[1], timeout=0, fallback_to_soft=False):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 def _locks(directory: Path) -> str:
-    """What one process holds another one cannot get, until the first is killed."""
+    """The kernel has locks here: what one process holds another one cannot get, until the first is killed."""
     import filelock
+
+    from corrtool.project.locks import kernel_lock
 
     with tempfile.TemporaryDirectory(dir=directory, prefix=".corrtool-doctor-") as folder:
         path = Path(folder) / "lock"
+        with kernel_lock(path):
+            pass
         holder = subprocess.Popen(
             [sys.executable, "-c", _HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -169,15 +173,15 @@ def _locks(directory: Path) -> str:
             if holder.stdout.readline().strip() != "held":
                 raise RuntimeError("a process cannot lock a file here; use a directory on a local disk")
             try:
-                with filelock.FileLock(path, timeout=0):
+                with kernel_lock(path):
                     raise RuntimeError("two processes can hold one lock here; use a directory on a local disk")
             except filelock.Timeout:
                 pass
         finally:
             holder.kill()
             holder.communicate()
-        with filelock.FileLock(path, timeout=5):
-            return "exclude another process, and die with it"
+        with kernel_lock(path, timeout=5):
+            return "the kernel's: they exclude another process, and die with it"
 
 
 def _renames(directory: Path) -> str:

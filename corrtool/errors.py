@@ -58,6 +58,18 @@ class ArtifactError(CorrtoolError):
     exit_code = 3
 
 
+class MissingInputError(ArtifactError):
+    """Artifacts that a stage reads are not there: ``missing`` has what each is in words, and what to do, all of them at once."""
+
+    def __init__(self, missing: list[tuple[str, str]]) -> None:
+        self.missing = missing
+        super().__init__("; ".join(what for what, _ in missing), "; ".join(dict.fromkeys(hint for _, hint in missing)))
+
+
+class ForeignFileError(ArtifactError):
+    """A whole safetensors file stands in the place of weights, and something else than corrtool made it."""
+
+
 class DeviceError(CorrtoolError):
     """The device asked for is not there. There is never a silent fall-back to another one."""
 

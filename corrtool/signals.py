@@ -10,15 +10,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # a person, a batch system twice, a terminal that was closed
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")  # a person, batch systems, a terminal that was closed
 
 
 def stop_signals() -> list[int]:
-    """Those that this system has, but for SIGHUP where ``nohup`` has it ignored."""
-    names = [name for name in _NAMES if hasattr(signal, name)]
-    if "SIGHUP" in names and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        names.remove("SIGHUP")
-    return [getattr(signal, name) for name in names]
+    """Those that this system has, but for what whoever began the process has ignored: ``nohup`` SIGHUP, a shell's ``&`` SIGINT."""
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def exit_code(number: int) -> int:

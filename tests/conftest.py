@@ -60,12 +60,14 @@ def run_in_process(*arguments: object) -> int:
     return run([str(argument) for argument in arguments])
 
 
-def run_interrupted(lab: Path, *arguments: object) -> int:
-    """Runs a stage in this process and sends it SIGTERM once it has begun."""
+def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
+    """Runs a stage in this process and sends it SIGTERM once it has begun, or has ``logged`` something."""
     record = lab / "runs" / str(arguments[0])
 
     def stop() -> None:
         while not list(record.glob("*/run.json")):
+            time.sleep(0.05)
+        while logged and not any(path.stat().st_size for path in record.glob("*/metrics.jsonl")):
             time.sleep(0.05)
         time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -2,10 +2,13 @@
 
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corrtool import runtime
 from corrtool.errors import CorrtoolError, DeviceError, UsageError
@@ -68,7 +71,22 @@ class TestSeeds:
     def test_are_the_same_every_time(self) -> None:
         assert derive_seeds(3, "collect", 8, 2) == derive_seeds(3, "collect", 8, 2)
         # Pinned: another number here means that no earlier result can be repeated.
-        assert derive_seeds(0, "evaluate", 2) == [1531278058, 1953506840]
+        assert derive_seeds(0, "evaluate", 2) == [1753397446, 1631933137]
+
+    def test_what_differs_at_all_differs_in_its_stream(self) -> None:
+        """Also by a zero at the end, or by where a purpose ends and a position begins, or a seed of two words."""
+        purposes = ["eval", "evaluate", "evaluate again", "select", "", "uate"]
+        ends = [(), (0,), (0, 0), (1,), (1, 0), (0, 1), (int.from_bytes(b"uate", "little"),), (1 << 40,)]
+        keys = list(itertools.product([0, 3, 1 << 32, 3 + (1 << 32)], purposes, ends))
+        streams = {tuple(derive_seeds(seed, purpose, 4, *position)) for seed, purpose, position in keys}
+        assert len(streams) == len(keys)
+
+    @given(
+        *[st.tuples(st.integers(0, 2**63 - 1), st.text(max_size=12), st.lists(st.integers(0, 2**63), max_size=3))] * 2
+    )
+    def test_any_two_keys_have_two_streams(self, one: Any, other: Any) -> None:
+        streams = [derive_seeds(seed, purpose, 4, *position) for seed, purpose, position in (one, other)]
+        assert (streams[0] == streams[1]) == (one == other)
 
     def test_are_what_environments_take(self) -> None:
         seeds = derive_seeds(0, "evaluate", 10_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
 from collections.abc import Container, Sequence
@@ -76,6 +77,7 @@ def _words_to_complete() -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with the documented code."""
     _open_closed_streams()
+    _do_without_a_home()
     end_at_once_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -92,6 +94,16 @@ def _open_closed_streams() -> None:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _do_without_a_home() -> None:
+    """A user without a name, as in containers, may have no home. Libraries that look for one take one that cannot be written.
+
+    Matplotlib says at length that it cannot keep its cache there, and does without.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    if not Path(os.path.expanduser("~")).is_absolute():  # noqa: PTH111 - Path.home() raises
+        os.environ["HOME"] = os.devnull
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corrtool.cli.options import extra
+from corrtool.cli.options import extra, input_option
 from corrtool.cli.stage_command import add_stage
 from corrtool.config import EvaluateSettings
 
@@ -24,19 +24,18 @@ def add(app: typer.Typer) -> None:
         "File for a video of one more game, .mp4 or .gif; replaced if it is there. Vectors are shown as numbers, beside the "
         "environment's own picture.",
     )
-    add_stage(app, EvaluateSettings, _work, lines, [*player_options(), video])
+    add_stage(app, EvaluateSettings, _work, lines, [*player_options(EvaluateSettings.stage), video])
 
 
-def player_options() -> list[Any]:
+def player_options(stage: str) -> list[Any]:
     """Who plays: shared with ``finetune``."""
     return [
-        extra(
+        input_option(
+            stage,
             "q",
-            str | None,
-            None,
             "Q-function that plays; otherwise the one the correspondence was learnt with, or the newest.",
         ),
-        extra("corr", str | None, None, "Correspondence to play through; otherwise the newest."),
+        input_option(stage, "corr", "Correspondence to play through; otherwise the newest."),
         extra("no_corr", bool, False, "Reuse the Q-function directly, without a correspondence."),
     ]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     scratch = extra("from_scratch", bool, False, "Start from new weights, without a correspondence.")
-    add_stage(app, FinetuneSettings, _work, lines, [*player_options(), scratch])
+    add_stage(app, FinetuneSettings, _work, lines, [*player_options(FinetuneSettings.stage), scratch])
 
 
 def _work(context: StageContext, settings: FinetuneSettings, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shlex
 from pathlib import Path
@@ -43,7 +44,10 @@ def init(
     ] = None,
     source_kwarg: Annotated[
         list[str] | None,
-        typer.Option(help="Keyword argument of the source environment, name=value.", metavar="NAME=VALUE"),
+        typer.Option(
+            help="Keyword argument of the source environment, name=value; the value as in JSON or Python, else a text.",
+            metavar="NAME=VALUE",
+        ),
     ] = None,
     target_kwarg: Annotated[
         list[str] | None,
@@ -160,19 +164,39 @@ def init(
 
 
 def _keyword(text: str) -> tuple[str, Any]:
-    """``mode=1`` → ("mode", 1): JSON where it is JSON, a text otherwise."""
+    """``mode=1`` → ("mode", 1): JSON where it is JSON, then what Python writes otherwise (True, None, tables, lists), else a text."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise UsageError(f"{text!r} is no keyword argument", "write name=value")
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
-        parsed = value
-    if parsed is None or isinstance(parsed, dict):
+        parsed = _python_literal(value)
+    if not _fits_toml(parsed):
         raise UsageError(
-            f"{text!r} cannot be written into corrtool.toml", "give a number, a text, true, false or a list"
+            f"{text!r} cannot be written into corrtool.toml",
+            "give a number, a text, true, false, a list or a table with texts as names; nothing in it may be null or None",
         )
     return name, parsed
+
+
+def _python_literal(text: str) -> Any:
+    """``True``, ``None``, ``{'lanes': 2}`` or ``(1, 2)`` as Python means them; any other text as it is."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, bool | dict | list) else text
+
+
+def _fits_toml(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _fits_toml(item) for name, item in value.items())
+    if isinstance(value, list):
+        return all(map(_fits_toml, value))
+    return isinstance(value, str | bool | int | float)
 
 
 def _local_view(view: str, copies: dict[str, Path]) -> str:

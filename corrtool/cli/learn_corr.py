@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corrtool.cli.options import extra
+from corrtool.cli.options import input_option
 from corrtool.cli.stage_command import add_stage
 from corrtool.config import LearnCorrSettings
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
     extras = [
-        extra("q", str | None, None, "Q-function of the source task; otherwise the newest."),
-        extra("model", str | None, None, "Environment model of the source task; otherwise the newest."),
-        extra("source_memory", str | None, None, "Memory of the source task; otherwise the newest."),
-        extra("target_memory", str | None, None, "Memory of the target task; otherwise the newest."),
+        input_option("learn-corr", "q", "Q-function of the source task; otherwise the newest."),
+        input_option("learn-corr", "model", "Environment model of the source task; otherwise the newest."),
+        input_option("learn-corr", "source_memory", "Memory of the source task; otherwise the newest."),
+        input_option("learn-corr", "target_memory", "Memory of the target task; otherwise the newest."),
     ]
     add_stage(app, LearnCorrSettings, _work, lines, extras)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from corrtool.config import STAGE_SETTINGS
+from corrtool.config import STAGE_INPUTS, STAGE_SETTINGS
 from corrtool.errors import UsageError
 from corrtool.settings import PRESETS, Settings, flag_name, variable_name
 
@@ -113,10 +113,12 @@ def common_parameters(stage: str) -> list[inspect.Parameter]:
             str | None,
             None,
             "Name of what this command makes.",
-            show_default="made from the settings",
+            show_default="made from the settings and the seed",
         ),
         option("overwrite", bool, False, "Replace what has this name."),
-        option("dry_run", bool, False, "Show the resolved settings and inputs, and do nothing."),
+        option(
+            "dry_run", bool, False, "Show the resolved settings and inputs, those that are missing too, and do nothing."
+        ),
         *(
             []
             if stage in ("collect", "evaluate")
@@ -189,6 +191,7 @@ def check_variables() -> None:
         for stage, settings_class in STAGE_SETTINGS.items()
         for field in dataclasses.fields(settings_class)
     ]
+    known += [variable_name(stage, name) for stage, names in STAGE_INPUTS.items() for name in names]
     for name in os.environ:
         if name.startswith("CORRTOOL_") and name not in known:
             close = difflib.get_close_matches(name, known, 1)
@@ -225,14 +228,19 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def extra(name: str, kind: Any, default: Any, help: str) -> inspect.Parameter:
-    """An option that is no setting, such as the name of an input."""
+def extra(name: str, kind: Any, default: Any, help: str, **more: Any) -> inspect.Parameter:
+    """An option that is no setting."""
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, typer.Option(flag_name(name), help=help)],
+        annotation=Annotated[kind, typer.Option(flag_name(name), help=help, **more)],
     )
+
+
+def input_option(stage: str, name: str, help: str) -> inspect.Parameter:
+    """An option that names an artifact that the stage reads; like a setting's, its value may come from elsewhere."""
+    return extra(name, str | None, None, help, envvar=variable_name(stage, name), show_envvar=False)
 
 
 def with_parameters(

@@ -17,18 +17,35 @@ variable of a stage's setting is `CORRTOOL_<STAGE>_<SETTING>`, such as `CORRTOOL
 `CORRTOOL_PROJECT`, `CORRTOOL_SEED`, `CORRTOOL_DEVICE` and `CORRTOOL_PRESET`. In `corrtool.toml` a stage's settings stand in
 a section of its name (`[learn-corr]`), `seed`, `device` and `preset` in `[defaults]`. Defaults shown here are those for
 images; the preset `default` changes some for vector states (`corrtool/presets/default.toml`), and `--dry-run` shows what
-holds in your project. `quickstart` and `reproduce` run stages with what the preset and `corrtool.toml` say, and nothing else.
+holds in your project. `quickstart` and `reproduce` run stages with the settings of the preset and of `corrtool.toml`, and nothing else.
+
+**What a stage reads** (`memory`, `source-memory`, `target-memory`, `model`, `q`, `corr`) is named in the same way: flag > environment
+variable (`CORRTOOL_LEARN_CORR_SOURCE_MEMORY`) > the stage's section of `corrtool.toml`; else it is the newest that fits. `--dry-run`
+has a line for each input that is missing so far, and exit code 0.
 
 **Which project:** `--project`, else `$CORRTOOL_PROJECT`, else the nearest parent directory with a `corrtool.toml`.
 
-**Environments of your own:** the id `module:Id` imports `module`, which runs its code. Installed packages are trusted, and so is
-what you name yourself in `corrtool init`. A project that came from elsewhere and names code outside the installed packages asks in
-a terminal, and fails otherwise, unless `CORRTOOL_TRUST` holds the module's name (several with commas). Nothing else in a project is
-ever executed or unpickled. Symbolic links that lead out of the project are refused.
+**Environments of your own:** the id `module:Id` imports `module`, which runs its code, and calls its `register_envs()` where it has
+one and `Id` is not registered yet. Neither the project's directory nor the current one is searched: install the package, or set
+`PYTHONPATH` to its directory. Installed packages are trusted, and so is what you name yourself in `corrtool init`. A project that came
+from elsewhere and names code outside the installed packages asks in a terminal, and fails otherwise, unless `CORRTOOL_TRUST` holds the
+module's name (several with commas). Nothing else in a project is ever executed or unpickled. Symbolic links that lead out of the
+project are refused.
 
 **Running a command again:** finished with the same settings, seed and inputs: it says so and exits with 0. Interrupted: it
 goes on from its last checkpoint. Other settings under the same name: refused; choose another `--name`, or `--overwrite`.
 What is overwritten stays until its successor is finished, and for good where that fails at once.
+
+**Names:** without `--name` a stage makes one from what it reads and does, and the seed where that is not 0 (`source-dqn-seed1`), so
+that a loop over seeds needs none.
+
+**What `--json` prints:** of every stage `stage`, `name`, `seed`, `settings`, `artifacts` (a list with `kind`, `name` and `sha256` of what
+it made), `metrics` (the numbers it came to, such as `env_steps`, `mean_return` or `validation_l1`), and what only that stage has to
+tell. It is the same where the run was done already.
+
+**A longer training:** `train-dqn --extend` with a larger `--env-steps` goes on from the finished run of that name, and takes its place
+once it is finished. It begins with the weights that were kept, the records of M_S, the counters and the metrics; the optimizer and the
+rest of the replay memory begin anew, and schedules are those of the new length.
 
 | exit code | meaning |
 | --- | --- |
@@ -38,7 +55,12 @@ What is overwritten stays until its successor is finished, and for good where th
 | 3 | an artifact or the project is missing, damaged or does not fit |
 | 4 | the device is not there |
 | 5 | another process is writing the same artifact |
-| 130, 143 | interrupted by SIGINT, or by SIGTERM, SIGUSR1 or SIGHUP; resumable |
+| 130, 143 | interrupted by SIGINT, or by SIGTERM, SIGUSR1, SIGUSR2 or SIGHUP; resumable |
+
+A signal that was ignored when the process began (`nohup`, `&` in a script) stays ignored.
+
+Files that are none of corrtool's (`.DS_Store`, notes, weights that something else made) harm nothing; `status` and `verify` name
+those that stand beside artifacts, which is no failure.
 
 Errors are one line on stderr that says what happened and what to do; `corrtool --debug COMMAND …` adds a traceback.
 """

@@ -11,7 +11,8 @@ import typer
 
 from corrtool.cli.options import Common, check_variables, common_parameters, setting_parameters, with_parameters
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.errors import UsageError
+from corrtool.config import STAGE_INPUTS
+from corrtool.errors import MissingInputError, UsageError
 from corrtool.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,13 @@ def add_stage(
             layer[field.name] = values.pop(field.name)
         common = Common(**({"tensorboard": False, "keep_checkpoints": 1} | values))
         context, settings = prepare(common, settings_class, given, environment, chosen)
-        result = work(context, settings, chosen)
+        chosen = _with_named_inputs(context.project, settings, chosen, from_environment)
+        try:
+            result = work(context, settings, chosen)
+        except MissingInputError as error:
+            if not common.dry_run:
+                raise
+            result = _plan_without_inputs(context, settings, error)
         if not context.ranks.first:
             return
         context.console.result(result, _plan_lines(result) if result.get("dry_run") else lines(result))
@@ -103,6 +110,41 @@ def prepare(
     return context, settings
 
 
+def _with_named_inputs(
+    project: Project, settings: Settings, chosen: dict[str, Any], from_environment: set[str]
+) -> dict[str, Any]:
+    """``chosen``, where ``corrtool.toml`` names the inputs that neither a flag nor the environment does.
+
+    What a flag excludes, such as ``--no-corr`` a correspondence, is not taken from either.
+    """
+    excluded: set[str] = set()
+    if chosen.get("no_corr") or getattr(settings, "task", None) == "source":
+        excluded = {"corr"}
+    if chosen.get("from_scratch") or getattr(settings, "policy", None) == "random":
+        excluded = {"q", "corr"}
+    named = project.stage_inputs(settings.stage)
+    named |= {name: chosen[name] for name in STAGE_INPUTS.get(settings.stage, ()) if chosen[name] is not None}
+    flags = {name for name in named if chosen[name] is not None and name not in from_environment}
+    return chosen | {name: value if name in flags or name not in excluded else None for name, value in named.items()}
+
+
+def _plan_without_inputs(context: StageContext, settings: Settings, error: MissingInputError) -> dict[str, Any]:
+    """What ``--dry-run`` can tell where inputs are missing: not what the run would be called, which may depend on them."""
+    return {
+        "dry_run": True,
+        "done": False,
+        "begun": False,
+        "stage": settings.stage,
+        "name": context.name,
+        "device": str(context.device),
+        "seed": context.seed,
+        "settings": settings.to_json(),
+        "inputs": {},
+        "produces": [],
+        "missing": [f"{what}; {hint}" for what, hint in error.missing],
+    }
+
+
 def _check_torchrun(stage: str, device: str | None) -> None:
     """Raises :class:`UsageError` where several processes have nothing to share."""
     if stage not in ("train-model", "learn-corr"):
@@ -120,8 +162,9 @@ def _is_tiny(project: Project, preset: str | None) -> bool:
 def _plan_lines(plan: dict[str, Any]) -> list[str]:
     if plan["done"]:
         return [f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"]
-    does = "would go on with" if plan["begun"] else "would run"
-    lines = [f"{does} {plan['stage']} {plan['name']} on {plan['device']} with seed {plan['seed']}"]
+    does = "would go on with" if plan["begun"] else "cannot run yet:" if plan["missing"] else "would run"
+    name = "" if plan["name"] is None else f" {plan['name']}"
+    lines = [f"{does} {plan['stage']}{name} on {plan['device']} with seed {plan['seed']}", *plan["missing"]]
     lines += [f"reads {use.replace('_', ' ')}: {name}" for use, name in plan["inputs"].items()]
     lines += [f"writes {name}" for name in plan["produces"]]
     for name, value in plan["settings"].items():

@@ -26,7 +26,7 @@ def status(
 ) -> None:
     """Reads every byte of every artifact."""
     from corrtool.project.directory import find_project
-    from corrtool.project.overview import damaged_runs, describe_artifacts, evaluations, unfinished_runs
+    from corrtool.project.overview import damaged_runs, describe_artifacts, evaluations, strangers, unfinished_runs
     from corrtool.reporting.console import Console
 
     opened = find_project(project)
@@ -38,6 +38,7 @@ def status(
         "evaluations": evaluations(opened),
         "unfinished_runs": runs,
         "damaged_runs": damaged_runs(opened),
+        "not_ours": strangers(artifacts),
     }
     console = Console(quiet=quiet, json=json)
     console.result(
@@ -51,6 +52,8 @@ def status(
             console.say(
                 f"{a['kind']} {a['name']}: " + " ".join(f"{key}={value}" for key, value in a["settings"].items())
             )
+    for line in strangers(artifacts):
+        console.say(line)
     for problem in result["damaged_runs"]:
         console.say(f"damaged: {problem}")
     for run in runs:
@@ -88,7 +91,7 @@ def _table(result: dict[str, Any]) -> Table:
         for use, parent in a["parents"].items():
             gone = "" if parent["sha256"] in known else " (not this one)" if parent["name"] in names else " (not here)"
             name.append(f"\n  {use.replace('_', ' ')} {parent['name']}{gone}", style="dim")
-        colour = "green" if a["state"] == "whole" else "red"
+        colour = {"whole": "green", "foreign": "dim"}.get(a["state"], "red")
         table.add_row(a["kind"], name, f"[{colour}]{a['state']}", _size(a), _outcome(a) or "–")
     for e in result["evaluations"]:
         players = "".join(f"\n  {use} {e[use]}" for use in ("q", "corr") if e.get(use) is not None)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from corrtool.cli.options import extra
 from corrtool.cli.stage_command import add_stage
 from corrtool.config import TrainDqnSettings
 
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    add_stage(app, TrainDqnSettings, _work, lines, [])
+    extend = extra(
+        "extend",
+        bool,
+        False,
+        "Go on from the finished run of this name to a larger --env-steps; nothing else may differ.",
+    )
+    add_stage(app, TrainDqnSettings, _work, lines, [extend])
 
 
 def _work(context: StageContext, settings: TrainDqnSettings, chosen: dict[str, Any]) -> dict[str, Any]:
     from corrtool.stages.train_dqn import train_dqn
 
-    return train_dqn(context, settings)
+    return train_dqn(context, settings, **chosen)
 
 
 def lines(result: dict[str, Any]) -> list[str]:

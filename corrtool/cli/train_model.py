@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corrtool.cli.options import extra
+from corrtool.cli.options import input_option
 from corrtool.cli.stage_command import add_stage
 from corrtool.config import TrainModelSettings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    extras = [extra("memory", str | None, None, "Memory of the source task to learn from; otherwise the newest.")]
+    extras = [input_option("train-model", "memory", "Memory of the source task to learn from; otherwise the newest.")]
     add_stage(app, TrainModelSettings, _work, lines, extras)
 
 

@@ -23,18 +23,20 @@ def verify(
     """Compares every artifact with its checksums."""
     from corrtool.errors import ArtifactError
     from corrtool.project.directory import find_project
-    from corrtool.project.overview import damaged_runs, describe_artifacts
+    from corrtool.project.overview import damaged_runs, describe_artifacts, strangers
     from corrtool.reporting.console import Console
 
     opened = find_project(project)
-    artifacts, runs = describe_artifacts(opened), damaged_runs(opened)
+    described, runs = describe_artifacts(opened), damaged_runs(opened)
+    artifacts, not_ours = [a for a in described if a["state"] != "foreign"], strangers(described)
     damaged = [problem for artifact in artifacts for problem in artifact["problems"]] + runs
     whole = sum(not artifact["problems"] for artifact in artifacts)
     lines = [
         *damaged,
+        *not_ours,
         f"{whole} of {len(artifacts)} artifacts are whole" + (f", {len(runs)} runs are damaged" if runs else ""),
     ]
-    result = {"artifacts": len(artifacts), "whole": whole, "damaged": damaged}
+    result = {"artifacts": len(artifacts), "whole": whole, "damaged": damaged, "not_ours": not_ours}
     Console(quiet=quiet, json=json).result(result, lines)
     if damaged and quiet:
         raise typer.Exit(3)

@@ -9,6 +9,7 @@ from corrtool.config.q_learning import DqnSettings, FinetuneSettings, TrainDqnSe
 from corrtool.settings import Settings
 
 __all__ = [
+    "STAGE_INPUTS",
     "STAGE_SETTINGS",
     "TASK_ROLES",
     "CollectSettings",
@@ -32,4 +33,11 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {
         EvaluateSettings,
         FinetuneSettings,
     )
+}
+
+STAGE_INPUTS: dict[str, tuple[str, ...]] = {  # artifacts that can be named
+    "train-model": ("memory",),
+    "learn-corr": ("q", "model", "source_memory", "target_memory"),
+    "evaluate": ("q", "corr"),
+    "finetune": ("q", "corr"),
 }

@@ -20,7 +20,7 @@ from zarr.storage import MemoryStore
 
 from corrtool.errors import ArtifactError
 from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
-from corrtool.project.artifacts import check_files
+from corrtool.project.artifacts import check_files, is_of_zarr
 from corrtool.project.files import sha256_of_file, sync_file
 from corrtool.runtime import check_memory_is_free
 from corrtool.states import StateSpec
@@ -259,5 +259,6 @@ def _check_array(path: Path, array: Any, written: Any) -> None:
         raise ArtifactError(f"{path} is not what its manifest describes", "collect it again with --overwrite")
     if array.nchunks_initialized != array.nchunks:
         raise ArtifactError(f"{path} lacks chunks", "collect it again with --overwrite, or restore it from a copy")
-    if array.nbytes > _MOST_COMPRESSION * sum(chunk.stat().st_size for chunk in path.rglob("*") if chunk.is_file()):
+    chunks = [chunk for chunk in path.rglob("*") if chunk.is_file() and is_of_zarr(path, chunk)]
+    if array.nbytes > _MOST_COMPRESSION * sum(chunk.stat().st_size for chunk in chunks):
         raise ArtifactError(f"{path} claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite")

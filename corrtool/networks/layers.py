@@ -233,7 +233,7 @@ def _warp(x: Tensor, matrix: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     rows, columns = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in (height, width))
     grid = columns[:, None] * matrix[:, 0] + rows[:, None, None] * matrix[:, 1] + matrix[:, 2]
-    grid = grid.expand(len(x), -1, -1, -1)
+    grid = grid.expand(x.shape[0], -1, -1, -1)  # len(x) would be a constant in what is traced or exported
     return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
 
 

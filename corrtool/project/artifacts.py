@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corrtool.errors import ArtifactError, TrainingDivergedError, UsageError
+from corrtool.errors import ArtifactError, ForeignFileError, MissingInputError, TrainingDivergedError, UsageError
 from corrtool.project.files import inside, sha256_of_file, write_atomic
 from corrtool.project.sealed import (
     content_sha256,
@@ -32,16 +32,23 @@ KIND_WORDS = {"memory": "memory", "q": "Q-function", "model": "environment model
 MADE_BY = {"memory": "collect", "q": "train-dqn", "model": "train-model", "corr": "learn-corr"}
 MEMORY_MANIFEST = "corrtool.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# What Zarr could take for metadata, of either of its formats, or for a chunk.
+_OF_ZARR = re.compile(r"(.*/)?(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata|c/[0-9]+(/[0-9]+)*|[0-9]+(\.[0-9]+)*)")
 
 
 def check_name(name: str) -> str:
     """The name of an artifact, or :class:`UsageError`: it becomes a file name, so it has no slashes and no surprises."""
-    if not _NAME.fullmatch(name) or name.endswith((".partial", ".replaced")):
+    if not is_name(name):
         raise UsageError(
             f"{name!r} is no artifact name",
             "use letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit",
         )
     return name
+
+
+def is_name(text: str) -> bool:
+    """Whether an artifact or a run can have this name."""
+    return _NAME.fullmatch(text) is not None and not text.endswith((".partial", ".replaced"))
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def artifact_names(root: Path, kind: str) -> list[str]:
     folder, suffix = (root / "memories", ".zarr") if kind == "memory" else (root / "weights" / kind, ".safetensors")
     check_readable(folder)
     names = (path.name[: -len(suffix)] for path in folder.glob(f"*{suffix}"))
-    return sorted(name for name in names if _NAME.fullmatch(name))
+    return sorted(name for name in names if is_name(name))
 
 
 def read_artifact(root: Path, kind: str, name: str) -> Artifact:
@@ -105,7 +112,7 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
     if not path.exists():
         have = artifact_names(root, kind)
         hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
-        raise ArtifactError(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)
+        raise MissingInputError([(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)])
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
         raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")
@@ -134,6 +141,17 @@ def is_reference(value: Any) -> bool:
         return False
     name, sha256 = value.get("name"), value.get("sha256")
     return isinstance(name, str) and isinstance(sha256, str) and bool(_NAME.fullmatch(name))
+
+
+def is_foreign(root: Path, kind: str, name: str) -> bool:
+    """Whether what has this name was made by something else than corrtool."""
+    try:
+        read_artifact(root, kind, name)
+    except ForeignFileError:
+        return True
+    except ArtifactError:
+        pass
+    return False
 
 
 def find_artifacts(root: Path, kind: str) -> list[Artifact]:
@@ -173,10 +191,24 @@ def select_artifact(
     for artifact in find_artifacts(root, kind):
         if fits(artifact.manifest) is None:
             return artifact
-    broken = [n for n in artifact_names(root, kind) if n not in {a.name for a in find_artifacts(root, kind)}]
+    whole = {a.name for a in find_artifacts(root, kind)}
+    broken = [n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)]
     if broken:
         raise ArtifactError(f"{KIND_WORDS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
-    raise ArtifactError(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")
+    raise MissingInputError([(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")])
+
+
+def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
+    """What each of ``wanted`` selects, by use. Raises :class:`MissingInputError` with all that are missing."""
+    found, missing = {}, []
+    for use, select in wanted.items():
+        try:
+            found[use] = select()
+        except MissingInputError as error:
+            missing += error.missing
+    if missing:
+        raise MissingInputError(missing)
+    return found
 
 
 def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> Artifact:
@@ -221,7 +253,7 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     files = {
         path.relative_to(directory).as_posix(): sha256_of_file(path)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != MEMORY_MANIFEST
+        if path.is_file() and is_of_zarr(directory, path)
     }
     sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     full = {"kind": "memory", "sha256": sha256, **manifest, "files": files}
@@ -229,11 +261,22 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return full
 
 
+def is_of_zarr(directory: Path, path: Path) -> bool:
+    """Whether Zarr could read a file of the memory in ``directory``: no other file is its, whatever a desktop leaves there."""
+    return _OF_ZARR.fullmatch(path.relative_to(directory).as_posix()) is not None
+
+
+def stray_files(directory: Path) -> list[Path]:
+    """Files in a memory that are none of its, and that nothing reads: ``.DS_Store``, ``.nfs…``, notes."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in paths if path.name != MEMORY_MANIFEST and not is_of_zarr(directory, path)]
+
+
 def check_memory(directory: Path) -> dict[str, Any]:
     """The manifest of a memory after checking that each of its files is there and whole.
 
     Raises:
-        ArtifactError: a file is missing, damaged or does not belong; the message names it.
+        ArtifactError: a file is missing or damaged, or one too many could be read as data; the message names it.
     """
     manifest = read_sealed_json(directory / MEMORY_MANIFEST)
     problems = memory_problems(directory, manifest)
@@ -243,7 +286,7 @@ def check_memory(directory: Path) -> dict[str, Any]:
 
 
 def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactError]:
-    """One error for each file of a memory that is missing, damaged or does not belong."""
+    """One error for each file of a memory that is missing or damaged, or could be read as data and does not belong."""
     problems = []
     files = manifest.get("files")
     if not isinstance(files, dict):
@@ -264,7 +307,8 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
             )
         elif (problem := file_problem(path, digest)) is not None:
             problems.append(problem)
-    strangers = (path for name, path in there.items() if name not in files)
+    others = (path for name, path in there.items() if name not in files)
+    strangers = (path for path in others if path.is_symlink() or is_of_zarr(directory, path))
     return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in strangers]
 
 

@@ -48,22 +48,24 @@ def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
 
 def checkpoint_paths(directory: Path) -> list[Path]:
     """The checkpoints of the run in ``directory``, the newest first."""
-    older = {_age(path): path for path in directory.glob("checkpoint-*.safetensors")}
+    older = {age: path for path in directory.glob("checkpoint-*.safetensors") if (age := _age(path)) is not None}
     return [path for path in (directory / CHECKPOINT, *(older[age] for age in sorted(older))) if path.exists()]
 
 
-def _age(path: Path) -> int:
+def _age(path: Path) -> int | None:
+    """How many newer checkpoints there were; None for a file that is no checkpoint of this run."""
     number = path.stem.partition("-")[2]
-    return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 10**9
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None
 
 
 def _step_back(path: Path, keep: int) -> None:
     """Makes place for a new checkpoint at ``path``, which stays until it is replaced, so that there always is one."""
     for older in reversed(checkpoint_paths(path.parent)[1:]):
-        if _age(older) + 1 >= keep:
+        age = _age(older) or 0
+        if age + 1 >= keep:
             older.unlink()
         else:
-            older.rename(path.with_name(f"checkpoint-{_age(older) + 1}.safetensors"))
+            older.rename(path.with_name(f"checkpoint-{age + 1}.safetensors"))
     if keep > 1 and path.exists():
         copy_atomic(path, path.with_name("checkpoint-1.safetensors"))
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from corrtool.config import STAGE_SETTINGS, TASK_ROLES
+from corrtool.config import STAGE_INPUTS, STAGE_SETTINGS, TASK_ROLES
 from corrtool.errors import ArtifactError, UsageError, check_encoding
 from corrtool.project.files import regular_file, write_atomic
 from corrtool.tasks import Task, parse_task
@@ -34,7 +34,9 @@ class Project:
         check_encoding(str(self.root))
         path = self.root / PROJECT_FILE
         try:
-            self._table = tomllib.loads(regular_file(path).read_text(encoding="utf-8"))
+            self._table = tomllib.loads(
+                regular_file(path).read_text(encoding="utf-8-sig")
+            )  # some editors begin with a mark
         except FileNotFoundError:
             raise ArtifactError(f"{self.root} is no corrtool project", "make one with 'corrtool init DIR …'") from None
         except OSError as error:
@@ -60,8 +62,22 @@ class Project:
         return self._table.get("defaults", {})  # type: ignore[no-any-return]
 
     def stage_values(self, stage: str) -> dict[str, Any]:
-        """The stage's own section of ``corrtool.toml``."""
-        return self._table.get(stage, {})  # type: ignore[no-any-return]
+        """The settings in the stage's own section of ``corrtool.toml``."""
+        return {key: value for key, value in self._table.get(stage, {}).items() if not _names_input(stage, key)}
+
+    def stage_inputs(self, stage: str) -> dict[str, str]:
+        """The artifacts that the stage's own section of ``corrtool.toml`` names, by use. Raises :class:`UsageError`."""
+        named: dict[str, str] = {}
+        for key, value in self._table.get(stage, {}).items():
+            if not _names_input(stage, key):
+                continue
+            use, where = key.replace("-", "_"), f"[{stage}] {key} in {PROJECT_FILE}"
+            if use in named:
+                raise UsageError(f"{where} is given twice", "keep one of them")
+            if not isinstance(value, str):
+                raise UsageError(f"{where} is {value!r}", "give it the name of an artifact, in quotes")
+            named[use] = value
+        return named
 
     def task(self, role: str) -> Task:
         """The ``source`` or the ``target`` task."""
@@ -72,6 +88,10 @@ class Project:
     def relative(self, path: Path) -> str:
         """A path of the project as it is shown and recorded."""
         return path.relative_to(self.root).as_posix()
+
+
+def _names_input(stage: str, key: str) -> bool:
+    return key.replace("-", "_") in STAGE_INPUTS.get(stage, ())
 
 
 def check_output(path: Path, flag: str, project: Project) -> None:
@@ -157,10 +177,12 @@ def create_project(
             if isinstance(value, dict):
                 nested[key] = value
             else:
-                text += f"{key} = {_toml(value)}\n"
+                text += f"{_key(key)} = {_toml(value)}\n"
         for key, values in nested.items():
             if values:
-                text += f"\n[{role}.{key}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
+                text += f"\n[{role}.{key}]\n" + "".join(
+                    f"{_key(name)} = {_toml(value)}\n" for name, value in values.items()
+                )
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -170,5 +192,14 @@ def create_project(
 
 
 def _toml(value: Any) -> str:
-    """A TOML value; its basic strings, booleans, numbers and arrays are written as in JSON."""
+    """A TOML value; its basic strings, booleans and numbers are written as in JSON, and a table stands in its line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    """A name as TOML takes it: in quotes, unless it is made of nothing but ASCII letters, digits, '_' and '-'."""
+    return name if name.isascii() and name.replace("-", "_").isidentifier() else json.dumps(name, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -10,8 +11,31 @@ from pathlib import Path
 
 import filelock
 
-from corrtool.errors import ArtifactError, LockedError
+from corrtool.errors import ArtifactError, CorrtoolError, LockedError
 from corrtool.project.files import inside
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def kernel_lock(path: Path, timeout: float = 0) -> Iterator[None]:
+    """Holds a lock of the kernel. Where it has none, filelock would make marker files, which outlive a holder that was killed.
+
+    Raises:
+        CorrtoolError: the file system knows no locks.
+        filelock.Timeout: another process holds it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(filelock.FileLock(path, timeout=timeout, fallback_to_soft=False))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise CorrtoolError(
+                f"the file system of {path.parent} cannot lock files ({error.strerror})",
+                "move the project to a local disk, or have the file system mounted with locks (Lustre: flock)",
+            ) from None
+        yield
 
 
 @contextmanager
@@ -29,9 +53,8 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
             for file in (path, holder_path):
                 if file.is_symlink():
                     raise ArtifactError(f"{file} is a link", "remove it")
-            lock = filelock.FileLock(path, timeout=0)
             try:
-                stack.enter_context(lock)
+                stack.enter_context(kernel_lock(path))
             except filelock.Timeout:
                 raise _locked(kind, name, _read_holder(holder_path) or "another process") from None
             holder_path.write_text(_this_process(), encoding="utf-8")
@@ -67,9 +90,8 @@ def living_holder(root: Path, kind: str, name: str) -> str | None:
         return None
     except PermissionError:
         pass
-    lock = filelock.FileLock(_lock_path(root, kind, name), timeout=0)  # its number may belong to another process by now
     try:
-        with lock:
+        with kernel_lock(_lock_path(root, kind, name)):  # its number may belong to another process by now
             return None
     except filelock.Timeout:
         return holder

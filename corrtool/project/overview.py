@@ -11,7 +11,9 @@ from corrtool.project.artifacts import (
     artifact_names,
     artifact_place,
     artifact_problems,
+    is_foreign,
     read_artifact,
+    stray_files,
 )
 from corrtool.project.checkpoints import checkpoint_paths
 from corrtool.project.commands import resume_command
@@ -21,12 +23,16 @@ from corrtool.project.records import finished_run, read_record, run_directories,
 
 
 def describe_artifacts(project: Project) -> list[dict[str, Any]]:
-    """Every artifact with kind, name, path, size, parents, settings and state, after checking every byte of it."""
+    """Every artifact with kind, name, path, size, parents, settings and state, after checking every byte of it.
+
+    Weights that something else made are ``foreign``, and ``strangers`` are files in a memory that are none of its: neither is damage.
+    """
     described = []
     for kind in KINDS:
         for name in artifact_names(project.root, kind):
             path = artifact_place(project.root, kind, name)
-            problems = artifact_problems(project.root, kind, name)
+            foreign = is_foreign(project.root, kind, name)
+            problems = [] if foreign else artifact_problems(project.root, kind, name)
             try:
                 manifest = read_artifact(project.root, kind, name).manifest
             except ArtifactError:
@@ -45,11 +51,22 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
                     "seed": manifest.get("seed"),
                     "created": manifest.get("created"),
                     "summary": None if problems else manifest.get("summary"),
-                    "state": "damaged" if problems else "whole",
+                    "state": "foreign" if foreign else "damaged" if problems else "whole",
                     "problems": [str(problem).replace(f"{project.root}/", "") for problem in problems],
+                    "strangers": [project.relative(stray) for stray in stray_files(path)] if kind == "memory" else [],
                 }
             )
     return described
+
+
+def strangers(artifacts: list[dict[str, Any]]) -> list[str]:
+    """A line for each of the described artifacts that is foreign, or holds files that are none of its."""
+    lines = [f"{a['path']} was not made by corrtool, and is left alone" for a in artifacts if a["state"] == "foreign"]
+    for a in artifacts:
+        if a["strangers"]:
+            names = ", ".join(name.removeprefix(f"{a['path']}/") for name in a["strangers"])
+            lines.append(f"{a['path']} holds what is none of its, and does no harm: {names}")
+    return lines
 
 
 def evaluations(project: Project) -> list[dict[str, Any]]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from corrtool.config import STAGE_SETTINGS
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.project.artifacts import check_files, check_memory, check_name, check_readable, is_reference
+from corrtool.project.artifacts import check_files, check_memory, check_name, check_readable, is_name, is_reference
 from corrtool.project.checkpoints import checkpoint_paths, load_checkpoint
 from corrtool.project.files import inside, replaced_path
 from corrtool.project.sealed import damaged, read_sealed_json
@@ -21,6 +22,8 @@ STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being co
 def run_directories(root: Path, stage: str = "*") -> list[Path]:
     """The directories of all runs, of one stage or of all; not of those that an ``--overwrite`` replaces.
 
+    Whatever else people and desktops leave there is no run.
+
     Raises:
         ArtifactError: a directory cannot be looked into: its runs would be missing without a word.
     """
@@ -28,12 +31,20 @@ def run_directories(root: Path, stage: str = "*") -> list[Path]:
     check_readable(runs)
     found = []
     for stage_directory in runs.glob(stage):
+        if stage_directory.name not in STAGE_SETTINGS or not stage_directory.is_dir():
+            continue
         check_readable(stage_directory)
-        for directory in stage_directory.glob("[!.]*"):
-            if directory.is_dir():
+        for directory in stage_directory.iterdir():
+            if is_name(directory.name) and directory.is_dir():
                 check_readable(directory)
                 found.append(directory)
-    return sorted(directory for directory in found if any(directory.glob("[!.]*")))  # else it ended before it began
+    return sorted(directory for directory in found if _has_begun(directory))
+
+
+def _has_begun(directory: Path) -> bool:
+    """Whether a run left anything; one that ended before it began leaves its directory."""
+    left = ("run.json", metrics_path(directory).name, "journal", STAGED_MEMORY)
+    return bool(checkpoint_paths(directory)) or any((directory / name).exists() for name in left)
 
 
 def run_directory(root: Path, stage: str, name: str) -> Path:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corrtool.config import STAGE_SETTINGS
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import Artifact, artifact_path, artifact_problems, check_name, read_artifact
 from corrtool.project.checkpoints import checkpoint_paths
@@ -57,7 +58,7 @@ class RunRequest:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that determines the outcome, except the device and the versions."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        return _digest(self.identity())
 
     def identity(self) -> dict[str, Any]:
         """What the fingerprint is made of."""
@@ -66,9 +67,40 @@ class RunRequest:
             "settings": self.settings.to_json(),
             "seed": self.seed,
             "tasks": self.tasks,
-            "inputs": {use: [a.kind, a.sha256] for use, a in sorted(self.inputs.items())},
+            "inputs": inputs_of(self.inputs),
             "options": self.options,
         }
+
+    def asks_for(self, made: dict[str, Any]) -> bool:
+        """Whether ``made``, the record of a run or the manifest of what it made, is of an equal request.
+
+        It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
+        is chosen so that it says what was done before.
+        """
+        return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
+
+
+def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
+    """What identifies the artifacts that a run reads, by what they are used for."""
+    return {use: [artifact.kind, artifact.sha256] for use, artifact in sorted(inputs.items())}
+
+
+def identity_of(made: dict[str, Any]) -> dict[str, Any]:
+    """As :meth:`RunRequest.identity`, from a record or a manifest, with the defaults of settings that are newer than it."""
+    settings_class = STAGE_SETTINGS.get(str(made.get("stage")))
+    defaults = {} if settings_class is None else settings_class().to_json()
+    return {
+        "stage": made.get("stage"),
+        "settings": defaults | (made.get("settings") or {}),
+        "seed": made.get("seed"),
+        "tasks": made.get("tasks"),
+        "inputs": {use: [a["kind"], a["sha256"]] for use, a in sorted((made.get("parents") or {}).items())},
+        "options": options if isinstance(options := made.get("options"), dict) else {},
+    }
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
@@ -83,13 +115,13 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
     record = read_record(directory) if begun or (directory / "run.json").exists() else None
     if record is not None and record["state"] == "running" and not begun:
         record = None  # it failed before it had anything to lose, so it does not claim the name
-    if record is not None and record["fingerprint"] != request.fingerprint:
+    if record is not None and not request.asks_for(record):
         raise _another_run(directory, record, request)
     goes_on_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
     for kind, name in request.produces:
         if goes_on_overwriting or not artifact_path(project.root, kind, name).exists():
             continue
-        if read_artifact(project.root, kind, name).manifest.get("fingerprint") != request.fingerprint:
+        if not request.asks_for(read_artifact(project.root, kind, name).manifest):
             raise UsageError(
                 f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it"
             )
@@ -114,7 +146,7 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
     if not checkpoint_paths(directory):
         return False
     record = read_record(directory)
-    if record["state"] != "running" or record["fingerprint"] != request.fingerprint:
+    if record["state"] != "running" or not request.asks_for(record):
         return False
     return newest_checkpoint(directory) is not None
 
@@ -130,19 +162,17 @@ def can_go_on(project: Project, request: RunRequest) -> bool:
 def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -> UsageError:
     """That another run than the requested one stands in ``directory``, and what can be done."""
     run = f"{request.settings.stage} {request.name!r}"
-    difference = _difference(record["identity"], request.identity())
+    how = difference(identity_of(record), request.identity())
     with contextlib.suppress(ArtifactError):
-        if read_record(replaced_path(directory))["fingerprint"] == request.fingerprint:
+        if request.asks_for(read_record(replaced_path(directory))):
             return UsageError(
-                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({difference})",
+                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",
             )
-    return UsageError(
-        f"{run} exists with other settings or inputs ({difference})", "choose another --name, or --overwrite it"
-    )
+    return UsageError(f"{run} exists with other settings or inputs ({how})", "choose another --name, or --overwrite it")
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """The first thing in which two runs' identities differ, in words."""
     for part in ("settings", "options", "tasks", "inputs"):
         a, b = old.get(part) or {}, new.get(part) or {}

@@ -70,16 +70,27 @@ class Run:
         state = self._last_checkpoint(say)
         if state is not None:
             with self.going_on():
-                if state["fingerprint"] != self.request.fingerprint:
-                    raise ArtifactError(
-                        f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite"
-                    )
+                self._check_fingerprint(state)
                 self.resumptions = int(state["resumptions"]) + 1
                 self.overwrites |= bool(state["overwrites"])
                 self._earlier_seconds = float(state["seconds"])
         self._write_record("running")  # before all else that is in its directory
         self.metrics = MetricsLog(self.directory, None if state is None else state["metrics"], self._tensorboard)
         return None if state is None else state["stage"]
+
+    def _check_fingerprint(self, state: dict[str, Any]) -> None:
+        """Whether a checkpoint is of this run; one from before the stage had all of its settings is made one of today.
+
+        Raises:
+            ArtifactError: it is of another run.
+        """
+        if state["fingerprint"] == self.request.fingerprint:
+            return
+        record = read_record(self.directory)
+        if state["fingerprint"] != record["fingerprint"] or not self.request.asks_for(record):
+            raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
+        state["fingerprint"] = self.request.fingerprint
+        save_checkpoint(self.checkpoint_path, state)  # before the record: else a kill between them would part the two
 
     def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """The state of the newest whole checkpoint, which becomes the only one, as the journal goes on from it."""

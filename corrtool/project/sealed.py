@@ -17,7 +17,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from corrtool.errors import ArtifactError
+from corrtool.errors import ArtifactError, ForeignFileError
 from corrtool.project.files import regular_file
 
 FORMAT_VERSION = 1
@@ -90,10 +90,12 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A sealed safetensors file: tensors on the CPU, and its JSON.
 
     Raises:
+        ForeignFileError: something else made it.
         ArtifactError: the file is missing, damaged or from a newer version; the message names it.
     """
     content = _read(path)
     if not _seal_holds(content, _TENSOR_MARKER):
+        _check_who_made(content, path)
         raise damaged(path)
     value = _metadata(content, path)
     try:
@@ -109,7 +111,9 @@ def read_tensor_metadata(path: Path) -> dict[str, Any]:
             length = int.from_bytes(file.read(8), "little")
             if length > 100_000_000:
                 raise damaged(path)
-            return _metadata(length.to_bytes(8, "little") + file.read(length), path)
+            header = length.to_bytes(8, "little") + file.read(length)
+            _check_who_made(header, path)
+            return _metadata(header, path)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
 
@@ -121,6 +125,20 @@ def _metadata(content: bytes, path: Path) -> dict[str, Any]:
         return _checked_version(json.loads(header["__metadata__"][METADATA_KEY]), path)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged(path) from None
+
+
+def _check_who_made(content: bytes, path: Path) -> None:
+    """Raises :class:`ForeignFileError` for tensors that somebody else wrote: a header in order, with no trace of a seal in it."""
+    try:
+        text = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        header = json.loads(text)
+        tensors = [value for name, value in header.items() if name != "__metadata__"]
+        in_order = bool(tensors) and all({"dtype", "shape", "data_offsets"} <= set(tensor) for tensor in tensors)
+        foreign = in_order and METADATA_KEY not in header.get("__metadata__", {})
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return  # it is in no order: damage
+    if foreign and _TENSOR_MARKER not in text:
+        raise ForeignFileError(f"{path} was not made by corrtool", "move it elsewhere")
 
 
 def _checked_version(value: Any, path: Path) -> dict[str, Any]:

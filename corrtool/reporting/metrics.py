@@ -16,7 +16,8 @@ from corrtool.project.sealed import damaged
 class MetricsLog:
     """Appends one JSON object per line to ``metrics.jsonl`` in a run's directory.
 
-    On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines of an unbroken one.
+    On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines of an unbroken one; TensorBoard
+    is told to forget what it was shown from there on.
 
     Args:
         saved: what :meth:`sync` said for the checkpoint from which a run goes on.
@@ -32,7 +33,9 @@ class MetricsLog:
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
         self._file.truncate(0 if saved is None else saved["bytes"])
         self._file.seek(0, os.SEEK_END)
-        self._events = _event_writer(directory / "events") if tensorboard else None
+        self._step = -1 if saved is None else saved.get("step")
+        first = self._step + 1 if isinstance(self._step, int) else None  # older checkpoints do not tell
+        self._events = _event_writer(directory / "events", first) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Logs ``values``; ``step`` is the position on TensorBoard's axis."""
@@ -40,16 +43,17 @@ class MetricsLog:
         self._file.write(line)
         self._file.flush()
         self._digest.update(line)
+        self._step = step
         if self._events is not None:
             for name, value in values.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     self._events.add_scalar(name, value, step)
 
     def sync(self) -> dict[str, Any]:
-        """Makes what was logged durable; returns its length in ``bytes`` and its ``sha256``."""
+        """Makes what was logged durable; returns its length in ``bytes``, its ``sha256``, and the last ``step``."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return {"bytes": self._file.tell(), "sha256": self._digest.hexdigest()}
+        return {"bytes": self._file.tell(), "sha256": self._digest.hexdigest(), "step": self._step}
 
     def close(self) -> None:
         """Closes the files; closing twice is fine."""
@@ -90,12 +94,13 @@ def digest_of_saved(path: Path, saved: dict[str, Any]) -> Any:
     return digest
 
 
-def _event_writer(directory: Path) -> Any:
+def _event_writer(directory: Path, first: int | None) -> Any:
+    """Writes events; those of earlier processes from the step ``first`` on no longer count."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UsageError("--tensorboard needs TensorBoard", "pip install 'corrtool[tensorboard]'") from None
-    return SummaryWriter(str(directory))
+    return SummaryWriter(str(directory), purge_step=first)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ _SCALE, _GAP, _LINE = 4, 8, 22
 _SMALL = 180  # pixels; larger pictures are shown as they are
 _NUMBERS_WIDTH, _MOST_NUMBERS = 190, 24
 KINDS = (".mp4", ".gif")
+CODECS = ("vp09", "mp4v")  # VP9 plays in browsers; MPEG-4 does not, but every OpenCV writes it
 
 
 def check_video(path: Path) -> None:
@@ -54,12 +55,18 @@ class GameVideo:
             return
         if self._mp4 is None:
             height, width = picture.shape[:2]
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._mp4 = cv2.VideoWriter(str(self._partial), code, FRAMES_PER_SECOND, (width, height))
-            if not self._mp4.isOpened():
-                raise UsageError(f"OpenCV cannot write {self._path} here", "choose a .gif")
+            self._mp4 = self._opened(width, height)
         self._mp4.write(picture[..., ::-1])
         self._frames += 1
+
+    def _opened(self, width: int, height: int) -> cv2.VideoWriter:
+        """A writer of the first codec that OpenCV has here."""
+        for codec in CODECS:
+            code = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(self._partial), code, FRAMES_PER_SECOND, (width, height))
+            if writer.isOpened():
+                return writer
+        raise UsageError(f"OpenCV cannot write {self._path} here", "choose a .gif")
 
     def __enter__(self) -> GameVideo:
         return self

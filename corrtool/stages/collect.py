@@ -31,7 +31,7 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
     if settings.policy != "random":
         player = choose_player(context, task, q=settings.policy.removeprefix("q:"), corr=None, no_corr=False)
         check_player(player, spec, actions)
-    name = context.name or f"{settings.task}-{settings.policy.removeprefix('q:')}"
+    name = context.name_of(settings, player.inputs(), f"{settings.task}-{settings.policy.removeprefix('q:')}")
     request = RunRequest(
         settings,
         name,

@@ -9,17 +9,28 @@ from typing import Any
 import torch
 
 from corrtool.compute import computing_type, has_bf16_instructions
-from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import MADE_BY, Artifact, artifact_problems, find_artifacts, select_artifact
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.artifacts import (
+    MADE_BY,
+    Artifact,
+    artifact_problems,
+    find_artifacts,
+    read_artifact,
+    select_artifact,
+)
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
-from corrtool.project.requests import RunRequest, can_go_on, finished_result, is_interrupted
+from corrtool.project.records import read_record, run_directory
+from corrtool.project.requests import RunRequest, can_go_on, finished_result, identity_of, inputs_of, is_interrupted
 from corrtool.project.runs import FollowedRun, Run, open_run
 from corrtool.ranks import ONE_PROCESS, Ranks
 from corrtool.reporting.console import Console
 from corrtool.runtime import configure_process, describe_machine
+from corrtool.settings import Settings
 from corrtool.stages.loop import StopSignals
 from corrtool.tasks import Task
+
+_LONGEST_NAME = 95  # learn-corr appends "-last", and no name has more than 100
 
 
 @dataclass(frozen=True)
@@ -37,13 +48,35 @@ class StageContext:
     keep_checkpoints: int = 1
     ranks: Ranks = ONE_PROCESS
 
+    def name_of(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
+        """``--name``; without it ``text``, which says what is made, and the seed, so that a loop over seeds needs no names.
+
+        The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may come to one name. Runs from
+        before the seed was in the name keep theirs.
+        """
+        if self.name is not None:
+            return self.name
+        if (self.seed == 0 and "-seed" not in text) or self._is_there(settings, inputs, text):
+            return text
+        seed = f"-seed{self.seed}"
+        return text[: _LONGEST_NAME - len(seed)] + seed
+
+    def _is_there(self, settings: Settings, inputs: dict[str, Artifact], name: str) -> bool:
+        """Whether a run of this name was made with this seed, these settings and these inputs."""
+        try:
+            record = read_record(run_directory(self.project.root, settings.stage, name))
+        except (ArtifactError, UsageError):
+            return False
+        wanted = {"seed": self.seed, "settings": settings.to_json(), "inputs": inputs_of(inputs)}
+        return wanted.items() <= identity_of(record).items()
+
     def carry_out(
         self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
     ) -> dict[str, Any]:
         """Does ``work`` for ``request``, unless it is done already; returns its result.
 
         ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
-        has a result.
+        has a result. To what ``work`` returns comes what every stage tells: see :meth:`_told`.
         """
         with self.ranks.connected(self.device):
             if not self.ranks.first:
@@ -80,11 +113,11 @@ class StageContext:
         if self.dry_run:
             return self._plan(request, done=result is not None)
         if result is not None:
-            return self._already_done(request, result)
+            return self._told(request, self._already_done(request, result))
         threads = torch.get_num_threads()
         configure_process(self.device, self.seed, request.state_kind)
         try:
-            return self._carry_out(request, work)
+            return self._told(request, self._carry_out(request, work))
         finally:
             torch.set_num_threads(threads)  # the next stage in this process may be on pictures
 
@@ -129,6 +162,19 @@ class StageContext:
         )
         return result
 
+    def _told(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
+        """A stage's result with what the results of all stages have in common (docs/cli.md)."""
+        made = [read_artifact(self.project.root, kind, name) for kind, name in request.produces]
+        return {
+            "stage": request.settings.stage,
+            "name": request.name,
+            "artifacts": [artifact.reference() for artifact in made],
+            "seed": request.seed,
+            "settings": request.settings.to_json(),
+            "metrics": _numbers(result),
+            **result,
+        }
+
     def _plan(self, request: RunRequest, *, done: bool) -> dict[str, Any]:
         """What would be done. Raises what would keep it from being done: a damaged input, a name that is being written."""
         for artifact in request.inputs.values():
@@ -143,6 +189,7 @@ class StageContext:
             "name": request.name,
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],
+            "missing": [],
             **request.identity(),
             "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
         }
@@ -192,6 +239,17 @@ class StageContext:
         return select_artifact(
             self.project.root, "corr", name, fits, "correspondence between its two tasks", MADE_BY["corr"]
         )
+
+
+def _numbers(result: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a result; those of a table in it with its name before theirs."""
+    found: dict[str, float] = {}
+    for name, value in result.items():
+        if isinstance(value, dict):
+            found |= _numbers(value, f"{prefix}{name}_")
+        elif type(value) in (int, float) and name != "seed":
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def require_same_actions(source_actions: int, target_actions: int) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from corrtool.config import EvaluateSettings
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
-from corrtool.project.artifacts import Artifact, read_artifact
+from corrtool.project.artifacts import Artifact, read_artifact, select_all
 from corrtool.project.directory import check_output
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
@@ -90,7 +90,11 @@ def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str
                 )
             return Player(chosen, artifact)
         return Player(chosen, None if corr is None else context.correspondence(corr))
-    correspondence = None if no_corr else context.correspondence(corr)
+    try:
+        correspondence = None if no_corr else context.correspondence(corr)
+    except MissingInputError:  # is the Q-function missing too?
+        select_all({"q": lambda: context.source_q(q), "corr": lambda: context.correspondence(corr)})
+        raise
     if q is None and correspondence is not None:
         parent = correspondence.manifest.get("parents", {}).get("q")
         for candidate in [] if parent is None else [parent["name"]]:

@@ -118,7 +118,7 @@ def finetune(
         assert player.q is not None
         description = QDescription.from_manifest(player.q)
     start = "scratch" if player.q is None else "reuse" if player.corr is None else player.corr.name
-    name = context.name or f"{task.role}-finetune-{start}"[:100]
+    name = context.name_of(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
     request = RunRequest(
         settings,
         name,

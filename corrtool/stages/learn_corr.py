@@ -15,7 +15,7 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
 from corrtool.networks import build_discriminator, rotation_angle_degrees
 from corrtool.networks.saved import QDescription, load_model, load_q_function
-from corrtool.project.artifacts import Artifact, check_memory
+from corrtool.project.artifacts import Artifact, check_memory, select_all
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
 from corrtool.ranks import Ranks
@@ -50,14 +50,15 @@ def learn_corr(
         UsageError: the generator does not fit the states.
     """
     source_task, target_task = context.project.task("source"), context.project.task("target")
-    inputs = {
-        "source_memory": context.artifact_of_task("memory", source_memory, source_task),
-        "target_memory": context.artifact_of_task("memory", target_memory, target_task),
+    wanted = {
+        "source_memory": lambda: context.artifact_of_task("memory", source_memory, source_task),
+        "target_memory": lambda: context.artifact_of_task("memory", target_memory, target_task),
     }
     if settings.lambda_q > 0 or settings.eval_games > 0:
-        inputs["q"] = context.source_q(q)
+        wanted["q"] = lambda: context.source_q(q)
     if settings.lambda_m > 0:
-        inputs["model"] = context.artifact_of_task("model", model, source_task)
+        wanted["model"] = lambda: context.artifact_of_task("model", model, source_task)
+    inputs = select_all(wanted)
     _check_fit(inputs)
     kind = settings.generator
     if kind == "auto":
@@ -74,7 +75,7 @@ def learn_corr(
     _check_networks(inputs, generator, settings)
     _check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")
-    name = context.name or f"{kind}-{weights}"
+    name = context.name_of(settings, inputs, f"{kind}-{weights}")
     request = RunRequest(
         settings,
         name,

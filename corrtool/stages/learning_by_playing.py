@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from corrtool.config import DqnSettings
 from corrtool.correspondence import copy_of_weights
 from corrtool.dqn import DqnLearner, exploration_rate, importance_exponent, return_length
-from corrtool.memory import MemoryJournal, ReplayMemory, StateStacker
+from corrtool.memory import MemoryJournal, MemoryRows, ReplayMemory, StateStacker
 from corrtool.memory.rows import ring_bytes
 from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
@@ -51,6 +51,33 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """What a run that makes a finished one longer begins with; see :mod:`corrtool.stages.extending`.
+
+    Attributes:
+        rows: the newest of the finished run's memory.
+        gradient_steps: how many led to the ``weights``.
+        metrics: what the finished run logged.
+    """
+
+    weights: dict[str, Tensor]
+    rows: MemoryRows
+    progress: Progress
+    gradient_steps: int
+    metrics: list[dict[str, Any]]
+
+    def put_into(self, run: Run, learner: DqnLearner, memory: ReplayMemory) -> None:
+        """Makes ``learner``, ``memory`` and the metrics those of the finished run, whose games end here by truncation."""
+        for network in (learner.q_function, learner.target, learner.average):
+            network.load_state_dict(self.weights)
+        learner.gradient_steps = self.gradient_steps
+        memory.restore([self.rows], len(self.rows.frames) // self.rows.lanes)
+        memory.truncate_before(memory.slots_written - 1)  # the newest slot is what was seen last: no transition
+        for line in self.metrics:
+            run.metrics.write(int(line.get("env_steps", 0)), line)
+
+
+@dataclass(frozen=True)
 class DqnOutcome:
     """What :func:`learn_by_playing` leaves."""
 
@@ -71,8 +98,9 @@ def learn_by_playing(
     make_lanes: Callable[[Task, int], LanesLike],
     device: torch.device,
     seed: int,
+    beginning: Beginning | None = None,
 ) -> DqnOutcome:
-    """Algorithm 2 over several lanes: play, store, sample, update; resumes from ``state``.
+    """Algorithm 2 over several lanes: play, store, sample, update; resumes from ``state``, or goes on from ``beginning``.
 
     The emulators step while the network learns. Their state cannot be saved, so after a resumption they start new
     games from seeds that depend on the number of resumptions; everything else continues. Play tests are of whole games.
@@ -90,8 +118,9 @@ def learn_by_playing(
         )  # fmt: skip
         memory = ReplayMemory(spec, count, slots, device, settings.priority_exponent)
         learner = DqnLearner(q_function, spec, settings, device)
-        random = numpy_generator(seed, "dqn")
-        progress = Progress()
+        went_on_at = () if beginning is None else (beginning.progress.env_steps,)
+        random = numpy_generator(seed, "dqn", *went_on_at)
+        progress = Progress() if beginning is None else beginning.progress
         with run.going_on():
             journal = MemoryJournal(
                 run.directory / "journal", None if state is None else state["journal"], run.keep_checkpoints
@@ -102,6 +131,8 @@ def learn_by_playing(
                 progress = Progress(**state["progress"])
                 journal.load(memory)
                 memory.load_priorities(state["priorities"])
+            elif beginning is not None:
+                beginning.put_into(run, learner, memory)
         journal.prune()
 
         def checkpoint() -> dict[str, Any]:
@@ -113,7 +144,7 @@ def learn_by_playing(
                 "priorities": memory.priorities(),
             }
 
-        frames = lanes.reset(derive_seeds(seed, "train", count, run.resumptions))
+        frames = lanes.reset(derive_seeds(seed, "train", count, run.resumptions, *went_on_at))
         memory.open_slot(frames)
         stacker = StateStacker(spec, count, device)
         states = stacker.push(frames)

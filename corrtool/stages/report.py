@@ -70,7 +70,7 @@ def report(
 
 def _text_of(markdown: Path) -> str:
     try:
-        return markdown.read_text(encoding="utf-8") + "\n"
+        return markdown.read_text(encoding="utf-8-sig") + "\n"
     except UnicodeDecodeError:
         raise UsageError(f"--markdown {markdown} holds no UTF-8 text to append to", "give another file") from None
 

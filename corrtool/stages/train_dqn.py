@@ -14,16 +14,20 @@ from corrtool.networks.saved import QDescription
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
 from corrtool.stages.context import StageContext
+from corrtool.stages.extending import beginning, extending
 from corrtool.stages.learning_by_playing import learn_by_playing
 from corrtool.stages.loop import StopSignals
 from corrtool.tasks import Lanes, probe
 
 
-def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, Any]:
+def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool = False) -> dict[str, Any]:
     """Algorithm 2 on a task: writes the Q-function ``name`` and the memory ``name``.
 
+    Args:
+        extend: go on from the finished run of this name, which took fewer environment steps.
+
     Raises:
-        UsageError: the architecture does not fit the task's states.
+        UsageError: the architecture does not fit the task's states, or there is nothing to extend.
     """
     task = context.project.task(settings.task)
     spec, actions = probe(task)
@@ -33,15 +37,20 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
             description.build()
     except ValueError as error:
         raise UsageError(str(error)) from None
-    name = context.name or f"{settings.task}-dqn"
+    name = context.name_of(settings, {}, f"{settings.task}-dqn")
+    tasks = {task.role: task.to_json()}
+    options: dict[str, Any] = {}
+    if extend:
+        context, options = extending(context, settings, name, tasks)
     request = RunRequest(
         settings,
         name,
         context.seed,
-        tasks={task.role: task.to_json()},
+        tasks=tasks,
         inputs={},
         produces=[("q", name), ("memory", name)],
         state_kind=spec.settings_kind,
+        options=options,
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
@@ -56,6 +65,7 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings) -> dict[str, An
             make_lanes=Lanes,
             device=context.device,
             seed=context.seed,
+            beginning=beginning(context, settings, name, options) if state is None else None,
         )
         about = {"role": task.role, "task_sha256": task.sha256, "summary": outcome.summary}
         staged = run.directory / "staged.zarr"

@@ -63,7 +63,7 @@ def train_model(
         raise UsageError(
             "--norm batch looks at a whole mini-batch, which several processes split", "use --norm instance"
         )
-    name = context.name or source_memory.name
+    name = context.name_of(settings, {"source_memory": source_memory}, source_memory.name)
     request = RunRequest(
         settings,
         name,

@@ -49,13 +49,31 @@ def _registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     check_import(identifier)
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            env_spec = gymnasium.envs.registration._find_spec(identifier)
+            env_spec = _found(identifier)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"unknown environment {identifier!r} ({error.__cause__ or error})",
+            "install its package, or set PYTHONPATH to its directory: the project's and the current one are not searched",
+        ) from None
     except (Exception, SystemExit) as error:  # importing the module of module:Id runs anything
         reason = " ".join(str(error).split())
         raise UsageError(
             f"unknown environment {identifier!r} ({reason})", "give the id of a registered environment"
         ) from None
     return env_spec
+
+
+def _found(identifier: str) -> gymnasium.envs.registration.EnvSpec:
+    """As Gymnasium finds it. Some packages register their environments only when their ``register_envs`` is called."""
+    try:
+        return gymnasium.envs.registration._find_spec(identifier)
+    except gymnasium.error.Error:
+        module, separator, _ = identifier.partition(":")
+        register = getattr(sys.modules.get(module), "register_envs", None) if separator else None
+        if not callable(register):
+            raise
+        register()
+        return gymnasium.envs.registration._find_spec(identifier)
 
 
 def is_atari(identifier: str) -> bool:

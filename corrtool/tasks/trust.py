@@ -6,6 +6,7 @@ project in a directory with a Python file of the right name would run that file.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ from corrtool.errors import UntrustedImportError
 from corrtool.project.files import write_atomic
 
 TRUST_VARIABLE = "CORRTOOL_TRUST"
+_trusted_here: set[str] = set()  # by this process
 
 
 def check_import(identifier: str) -> None:
@@ -29,15 +31,25 @@ def check_import(identifier: str) -> None:
     """
     module = module_of(identifier)
     origin = foreign_origin(module) if module else None
-    if origin is not None and module not in _named_in_environment() and str(origin) not in _remembered():
+    if (
+        origin is not None
+        and module not in _named_in_environment()
+        and str(origin) not in {*_trusted_here, *_remembered()}
+    ):
         raise UntrustedImportError(identifier, origin)
 
 
 def trust(identifier: str) -> None:
-    """Remembers that the module of ``module:Id``, where it lies now, may be imported; nothing for any other environment."""
+    """Remembers that the module of ``module:Id``, where it lies now, may be imported; nothing for any other environment.
+
+    Where nothing can be written at home, this process alone remembers; others ask again, or are told by ``CORRTOOL_TRUST``.
+    """
     module = module_of(identifier)
     origin = foreign_origin(module) if module else None
-    if origin is not None and str(origin) not in _remembered():
+    if origin is None or str(origin) in _remembered():
+        return
+    _trusted_here.add(str(origin))
+    with contextlib.suppress(OSError):
         write_atomic(_memory(), json.dumps(sorted({*_remembered(), str(origin)})).encode())
 
 
@@ -83,7 +95,7 @@ def _memory() -> Path:
 
 def _remembered() -> list[str]:
     try:
-        value = json.loads(_memory().read_text(encoding="utf-8"))
+        value = json.loads(_memory().read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return []
     return [str(origin) for origin in value] if isinstance(value, list) else []

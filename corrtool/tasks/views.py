@@ -203,7 +203,7 @@ class Affine:
     def from_file(cls, path: Path) -> Affine:
         """Reads and checks the JSON file. Raises :class:`UsageError`."""
         try:
-            content = json.loads(regular_file(path).read_text(encoding="utf-8"))
+            content = json.loads(regular_file(path).read_text(encoding="utf-8-sig"))
             matrix = tuple(tuple(float(x) for x in row) for row in content["matrix"])
             offset = tuple(float(x) for x in content.get("offset", [0.0] * len(matrix)))
         except OSError as error:

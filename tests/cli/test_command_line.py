@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from conftest import run_corrtool, run_in_process
 
@@ -343,3 +345,54 @@ def test_the_same_command_again_says_that_it_is_done(pong_lab: Path, capsys: pyt
     captured = capsys.readouterr()
     assert "done already" in captured.err and "held-out records" in captured.out
     assert (pong_lab / "weights" / "model" / "source-dqn.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"lanes": 2}', {"lanes": 2}),
+        (
+            '{"a b": {"c": [1, {"d": "\\u00e9 \\"x\\""}]}, "ünï": true}',
+            {"a b": {"c": [1, {"d": 'é "x"'}]}, "ünï": True},
+        ),
+        ("{'lanes': 2, 'ends': False}", {"lanes": 2, "ends": False}),
+        ("False", False),
+        ("True", True),
+        ("true", True),
+        ("(1, 2)", [1, 2]),
+        ("[True, 'a']", [True, "a"]),
+        ("1e3", 1000.0),
+        ("1_000", "1_000"),
+        ("easy", "easy"),
+        ("None of them", "None of them"),
+    ],
+)
+def test_keyword_arguments_are_read_back_as_they_were_meant(tmp_path: Path, text: str, value: Any) -> None:
+    from corrtool.cli.init import _keyword
+    from corrtool.project.directory import create_project
+
+    name, parsed = _keyword(f"config={text}")
+    table = {"id": "CartPole-v1", "kwargs": {name: parsed, "größe": 1}}
+    project = create_project(tmp_path / "lab", {"source": table, "target": {"id": "CartPole-v1"}}, {})
+    assert project.task("source").kwargs == {"config": value, "größe": 1}
+
+
+@pytest.mark.parametrize("text", ["None", "null", '{"a": null}', "[None]", "{1: 2}", "{'a': {2: 3}}"])
+def test_what_toml_cannot_say_is_refused(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process("init", tmp_path / "lab", "--source", "CartPole-v1", "--source-kwarg", f"x={text}") == 2
+    assert "corrtool.toml" in one_line_error(capsys)
+    assert not (tmp_path / "lab").exists()
+
+
+def test_a_byte_order_mark_is_no_text(cartpole: Callable[..., Path], tmp_path: Path) -> None:
+    """Notepad writes one at the beginning of a file."""
+    view = tmp_path / "map.json"
+    view.write_text(json.dumps({"matrix": np.eye(4).tolist()}), encoding="utf-8-sig")
+    lab = cartpole(f"affine:{view}")
+    toml = lab / "corrtool.toml"
+    toml.write_text(toml.read_text(), encoding="utf-8-sig")
+    assert run_in_process("collect", "-p", lab, "--preset", "tiny", "--quiet") == 0
+    tables = tmp_path / "tables.md"
+    tables.write_text("# Mine\n", encoding="utf-8-sig")
+    assert run_in_process("report", "-p", lab, "--markdown", tables, "--append", "--quiet") == 0
+    assert tables.read_bytes().startswith(b"# Mine\n")

@@ -24,7 +24,7 @@ def _halted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run_in_process("init", lab, "--source", "CartPole-v1", "--quiet") == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["corrtool", *map(str, LONG), "-p", str(lab)])
-        assert run_interrupted(lab, *LONG) == 143
+        assert run_interrupted(lab, *LONG, logged=True) == 143
     return lab
 
 

@@ -147,11 +147,12 @@ def test_a_dry_run_finds_a_damaged_input(pong_copy: Path, capsys: pytest.Capture
     assert "source-dqn.safetensors is damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
 def test_a_signal_before_the_stage_listens_ends_with_the_documented_code(pong_lab: Path, number: int) -> None:
     begin = (
         "import os, signal, sys, threading, time\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # pytest may run under nohup
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # pytest may run under nohup, or in the background
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         "from corrtool.cli import main\n"
         f"threading.Thread(target=lambda: (time.sleep(0.1), os.kill(os.getpid(), {int(number)})), daemon=True).start()\n"
         f"main(['verify', '-p', {str(pong_lab)!r}])\n"
@@ -159,6 +160,25 @@ def test_a_signal_before_the_stage_listens_ends_with_the_documented_code(pong_la
     done = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, timeout=60)
     assert done.returncode == (130 if number == signal.SIGINT else 143)
     assert done.stderr.startswith("corrtool: interrupted") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_ignored_stays_ignored(number: int) -> None:
+    """``nohup`` ignores SIGHUP, and a shell's ``&`` in a script SIGINT."""
+    begin = (
+        "import os, signal\n"
+        f"signal.signal({int(number)}, signal.SIG_IGN)\n"
+        "from corrtool.cli import main\n"
+        "from corrtool.signals import end_at_once_on_signals, left_to_the_system\n"
+        "from corrtool.stages.loop import StopSignals\n"
+        "end_at_once_on_signals()\n"
+        "with StopSignals() as stop, left_to_the_system():\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "assert stop.received is None\n"
+        "main(['--version'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_closed_stderr_leaves_stdout_alone(tmp_path: Path) -> None:
@@ -245,3 +265,42 @@ def test_a_misspelt_variable_of_another_stage_is_refused(
     monkeypatch.setenv("CORRTOOL_SEEED", "1")
     assert run_in_process("collect", "-p", cartpole(), *TINY) == 2
     assert "did you mean CORRTOOL_SEED?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("home", ["/dev/null/nowhere", None])
+def test_without_a_home_nothing_crashes_and_nothing_is_said(tmp_path: Path, home: str | None) -> None:
+    """Matplotlib's cache and the memory of what is trusted have no place then. ``CORRTOOL_TRUST`` still speaks."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "homeless.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        'gymnasium.register("Homeless-v0", CartPoleEnv, max_episode_steps=20)\n'
+    )
+    begin = [sys.executable, "-m", "corrtool"]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CORRTOOL_", "XDG_", "MPL"))}
+    clean["PYTHONPATH"] = f"{tmp_path / 'code'}{os.pathsep}{clean.get('PYTHONPATH', '')}"
+    if home is None:  # and no name in the list of users
+        clean.pop("HOME", None)
+        nameless = (
+            "import os\n"
+            "os.path.expanduser = lambda path: str(path).replace('~', os.environ.get('HOME', '~'))\n"
+            "from corrtool.cli import main\n"
+            "main()\n"
+        )
+        begin = [sys.executable, "-c", nameless]
+    else:
+        clean["HOME"] = home
+
+    def outcome(*arguments: str, **variables: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*begin, *arguments], cwd=tmp_path, env=clean | variables, capture_output=True, text=True, timeout=120
+        )
+        return done.returncode, done.stderr
+
+    assert outcome("init", "lab", "--source", "homeless:Homeless-v0", "--quiet") == (0, "")
+    collect = ("collect", "-p", "lab", *TINY)
+    code, error = outcome(*collect)
+    assert code == 2 and error.count("\n") == 1 and "set CORRTOOL_TRUST=homeless" in error
+    assert outcome(*collect, CORRTOOL_TRUST="homeless") == (0, "")
+    assert outcome("report", "-p", "lab", "--quiet", CORRTOOL_TRUST="homeless") == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"code", "lab"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from faults.harness import COMMANDS, assert_whole, begin, carry_out, end, run_of, wait_until_it_works
 
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143, signal.SIGHUP: 143}
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143, signal.SIGUSR2: 143, signal.SIGHUP: 143}
 
 
 def interrupt_and_finish(lab: Path, stage: str, number: signal.Signals) -> None:

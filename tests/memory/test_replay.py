@@ -261,7 +261,6 @@ class TestRowsOfAMemory:
         assert np.array_equal(memory.fields["truncated"][12:15], newest.valid & ~newest.terminated)
         assert np.array_equal(memory.fields["truncated"][:12], np.concatenate([s.truncated for s in lanes.history[:4]]))
 
-
     def test_lanes_that_were_reset_in_the_middle_begin_anew(self) -> None:
         """Nothing is learnt across the reset: what was seen last is bootstrapped from, and the new games start from nothing."""
         memory = ReplayMemory(vectors(2), 2, 20, CPU)

@@ -23,9 +23,11 @@ from corrtool.project.artifacts import (
     save_weights,
     seal_memory,
     select_artifact,
+    stray_files,
 )
 from corrtool.project.sealed import content_sha256
 
+STRAYS = [".DS_Store", "Thumbs.db", ".nfs000001", "._zarr.json", "._0", "notes.txt", "@eaDir/frames@SynoEAStream"]
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
 
 
@@ -212,20 +214,33 @@ class TestMemories:
         with pytest.raises(ArtifactError, match=f"{file} is damaged"):
             check_memory(path)
 
-    @pytest.mark.parametrize("file", ["extra", "frames/c/1", "frames/.1.partial"])
+    @pytest.mark.parametrize("file", ["frames/c/1", "valid/zarr.json", "notes/zarr.json", ".zattrs", "frames/0.0"])
     def test_a_file_too_many_is_named(self, tmp_path: Path, file: str) -> None:
         path = memory(tmp_path)
+        (path / file).parent.mkdir(parents=True, exist_ok=True)
         (path / file).write_bytes(b"x")
         (problem,) = artifact_problems(tmp_path, "memory", "m")
         assert f"{file} does not belong to the memory" in problem.message
         with pytest.raises(ArtifactError, match="does not belong"):
             check_memory(path)
 
+    @pytest.mark.parametrize("file", STRAYS)
+    def test_what_cannot_be_read_as_data_does_no_harm(self, tmp_path: Path, file: str) -> None:
+        path = memory(tmp_path)
+        for folder in (path, path / "frames", path / "frames" / "c"):
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_bytes(b"x")
+        assert artifact_problems(tmp_path, "memory", "m") == []
+        assert len(stray_files(path)) == 3
+        check_memory(path)
+        seal_memory(path, {"name": "m"})  # not sealed as a part of it either
+        assert set(check_memory(path)["files"]) == {"zarr.json", "frames/c/0", "valid/c/0"}
+
     def test_every_damaged_file_is_named(self, tmp_path: Path) -> None:
         path = memory(tmp_path)
         (path / "zarr.json").unlink()
         (path / "valid" / "c" / "0").write_bytes(b"x")
-        (path / "extra").write_bytes(b"x")
+        (path / "frames" / "c" / "1").write_bytes(b"x")
         assert len(artifact_problems(tmp_path, "memory", "m")) == 3
 
     def test_a_file_in_the_place_of_a_directory_is_named(self, tmp_path: Path) -> None:

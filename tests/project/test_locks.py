@@ -1,5 +1,6 @@
 """One writer per artifact, among real processes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from corrtool import doctor
 from corrtool.config import CollectSettings
-from corrtool.errors import LockedError
+from corrtool.errors import CorrtoolError, LockedError
 from corrtool.project.directory import create_project
 from corrtool.project.locks import living_holder, lock_artifacts
 from corrtool.project.requests import RunRequest
@@ -113,6 +115,26 @@ def test_a_run_sweeps_what_a_killed_writer_of_its_artifact_left(tmp_path: Path) 
     other.write_bytes(b"half")
     with open_run(project, request, machine={}, overwrite=False, tensorboard=False):
         assert not mine.exists() and other.exists()
+
+
+def test_where_the_kernel_has_no_locks_nothing_stands_in_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre without ``flock``: a marker file would outlive a holder that was killed on another machine."""
+
+    def missing(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", missing)
+    with pytest.raises(CorrtoolError, match="cannot lock files") as raised, lock_artifacts(tmp_path, [("q", "m")]):
+        pass
+    assert raised.value.exit_code == 1 and "local disk" in raised.value.hint
+    monkeypatch.undo()
+    with lock_artifacts(tmp_path, [("q", "m")]):  # nothing was left that would block for ever
+        pass
+    monkeypatch.setattr("fcntl.flock", missing)
+    with pytest.raises(CorrtoolError, match="cannot lock files"):
+        doctor._locks(tmp_path)
 
 
 def test_who_is_writing_right_now(tmp_path: Path) -> None:

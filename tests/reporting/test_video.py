@@ -31,6 +31,15 @@ def test_mp4(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"game.mp4"}
 
 
+@pytest.mark.parametrize(("codecs", "box"), [(("vp09", "mp4v"), b"vp09"), (("none", "mp4v"), b"mp4v")])
+def test_an_mp4_plays_in_a_browser_where_opencv_can_write_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codecs: tuple[str, ...], box: bytes
+) -> None:
+    monkeypatch.setattr("corrtool.reporting.video.CODECS", codecs)
+    write(tmp_path / "game.mp4")
+    assert box in (tmp_path / "game.mp4").read_bytes()  # the name of the sample entry in the table of contents
+
+
 def test_gif(tmp_path: Path) -> None:
     write(tmp_path / "game.gif")
     with Image.open(tmp_path / "game.gif") as film:

@@ -137,3 +137,31 @@ def test_modules() -> None:
     assert foreign_origin("json") is None
     assert foreign_origin("sys") is None
     assert foreign_origin("no_such_module_anywhere") is None
+
+
+def test_a_module_that_is_not_found_names_where_it_is_not_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_alone.py").write_text("")
+    assert run_in_process("init", tmp_path / "lab", "--source", "mine_alone:Ten-v0") == 2
+    error = capsys.readouterr().err
+    assert "(No module named 'mine_alone')" in error and "set PYTHONPATH" in error and error.count("\n") == 1
+
+
+def test_a_package_that_must_be_told_to_register_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``minatar.gym:MinAtar/Breakout-v1``."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "told.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "def register_envs():\n"
+        '    gymnasium.register("Told/Game-v0", CartPoleEnv)\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run_in_process("init", tmp_path / "lab", "--source", "told:Told/Game-v0", "--quiet") == 0
+    assert run_in_process("init", tmp_path / "other", "--source", "told:Told/Nothing-v0") == 2
+    assert "unknown environment 'told:Told/Nothing-v0'" in capsys.readouterr().err
+    sys.modules.pop("told")

@@ -1,0 +1,101 @@
+"""A training that ended, made longer: ``train-dqn --extend`` goes on from what a finished run left.
+
+A finished run keeps no checkpoint. So the longer one begins with the weights that were kept, the memory M_S, the counters and the
+metrics of the finished one; its optimizer and what M_S does not hold of the memory begin anew. It takes the finished run's place and
+name once it is finished itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from corrtool.config import TrainDqnSettings
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.memory import read_rows
+from corrtool.project.artifacts import check_memory, load_weights, read_artifact
+from corrtool.project.records import finished_run, read_record, run_directory
+from corrtool.project.requests import difference, identity_of
+from corrtool.project.sealed import damaged
+from corrtool.reporting.metrics import metrics_path, read_metrics
+from corrtool.stages.context import StageContext
+from corrtool.stages.learning_by_playing import Beginning, Progress
+
+OPTION = "extended_from"
+
+
+def extending(
+    context: StageContext, settings: TrainDqnSettings, name: str, tasks: dict[str, Any]
+) -> tuple[StageContext, dict[str, Any]]:
+    """The context and the options of a request that makes the run ``name`` as long as ``settings`` say.
+
+    The options tell what it goes on from: the ``env_steps``, and the Q-function and memory by their SHA-256.
+
+    Raises:
+        UsageError: there is no finished run of this name, or it differs in more than its length, or is longer.
+        ArtifactError: its record is damaged.
+    """
+    if context.overwrite:
+        raise UsageError("--extend and --overwrite contradict each other", "give one of them")
+    directory = run_directory(context.project.root, settings.stage, name)
+    asked = {"settings": settings.to_json(), "seed": context.seed, "tasks": tasks}
+    try:
+        newest = read_record(directory)
+    except ArtifactError:
+        if (directory / "run.json").exists():
+            raise
+        newest = None
+    if newest is not None and asked.items() <= identity_of(newest).items():
+        return context, identity_of(newest)["options"]  # it is as long already, or on its way
+    finished = finished_run(directory) if newest is not None else None
+    if finished is None:
+        raise UsageError(
+            f"there is no finished {settings.stage} {name!r} to extend", "leave --extend out, or name one with --name"
+        )
+    record = finished[1]
+    env_steps = record["result"].get("env_steps")
+    if type(env_steps) is not int:
+        raise damaged(finished[0] / "run.json")
+    shorter = identity_of(record)
+    longer = shorter | asked | {"settings": settings.to_json() | {"env_steps": shorter["settings"]["env_steps"]}}
+    if shorter != longer:
+        raise UsageError(
+            f"{settings.stage} {name!r} was made otherwise ({difference(shorter, longer)})",
+            "--extend changes nothing but --env-steps",
+        )
+    if settings.env_steps <= env_steps:
+        raise UsageError(f"{settings.stage} {name!r} has {env_steps:,} env steps", "give a larger --env-steps")
+    made = {artifact["kind"]: artifact["sha256"] for artifact in record["artifacts"]}
+    return replace(context, overwrite=True), {OPTION: {"env_steps": env_steps, **made}}
+
+
+def beginning(
+    context: StageContext, settings: TrainDqnSettings, name: str, options: dict[str, Any]
+) -> Beginning | None:
+    """Where a run with these options begins; None for one that extends nothing.
+
+    Raises:
+        ArtifactError: what it goes on from is no longer there, or damaged.
+    """
+    if OPTION not in options:
+        return None
+    root, extended = context.project.root, options[OPTION]
+    q, memory = (read_artifact(root, kind, name) for kind in ("q", "memory"))
+    finished = finished_run(run_directory(root, settings.stage, name))
+    if (q.sha256, memory.sha256) != (extended["q"], extended["memory"]) or finished is None:
+        raise ArtifactError(f"{q} is no longer what was to be extended", "train it anew with --overwrite")
+    place, record = finished
+    rows, weights = read_rows(memory.path, check_memory(memory.path)), load_weights(q)
+    metrics, result = read_metrics(metrics_path(place)), record["result"]
+    try:
+        progress = Progress(
+            env_steps=int(extended["env_steps"]),
+            games=int(result["games"]),
+            recent_returns=[float(line["return"]) for line in metrics if line.get("event") == "game"][-20:],
+            evaluated_at=int(extended["env_steps"]),
+            best_mean_return=result["best_mean_return"],
+            best_weights=None if result["best_mean_return"] is None else weights,
+        )
+        return Beginning(weights, rows, progress, int(result["gradient_steps"]), metrics)
+    except (KeyError, TypeError, ValueError):  # sealed by somebody else
+        raise damaged(place / "run.json") from None

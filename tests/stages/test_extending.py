@@ -1,0 +1,151 @@
+"""``train-dqn --extend``: a finished training goes on, and is what it was until the longer one is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import files_of, run_in_process
+
+from corrtool.memory import ReplayMemory, read_rows
+from corrtool.project.artifacts import check_memory, load_weights, read_artifact
+from corrtool.project.sealed import read_sealed_json
+from corrtool.reporting.metrics import read_metrics
+from corrtool.stages.learning_by_playing import Beginning
+
+TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
+TRAIN = ("train-dqn", *TINY, "--eval-every", 0)
+
+
+def run_of(lab: Path) -> Path:
+    return lab / "runs" / "train-dqn" / "source-dqn"
+
+
+def record_of(lab: Path) -> dict[str, Any]:
+    return read_sealed_json(run_of(lab) / "run.json")
+
+
+@pytest.fixture
+def trained(cartpole: Callable[..., Path]) -> Path:
+    lab = cartpole()
+    assert run_in_process(*TRAIN, "-p", lab, "--env-steps", 600) == 0
+    return lab
+
+
+def test_it_goes_on_with_weights_memory_counters_and_metrics(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, lines = record_of(trained), read_metrics(run_of(trained) / "metrics.jsonl")
+    weights = load_weights(read_artifact(trained, "q", "source-dqn"))
+    path = read_artifact(trained, "memory", "source-dqn").path
+    rows = read_rows(path, check_memory(path))
+    put_into, begun = Beginning.put_into, []
+
+    def spy(self: Beginning, run: Any, learner: Any, memory: ReplayMemory) -> None:
+        put_into(self, run, learner, memory)
+        for network in (learner.q_function, learner.target, learner.average):
+            assert all(bool((value == weights[name]).all()) for name, value in network.state_dict().items())
+        held = memory.slot_range(0, memory.slots_written)
+        assert (held.frames == rows.frames).all() and held.records == rows.records == 400
+        last = held.fields["valid"][-2 * rows.lanes : -rows.lanes]
+        ended = held.fields["terminated"] | held.fields["truncated"]
+        assert last.any() and ended[-2 * rows.lanes : -rows.lanes][last].all()
+        begun.append((self.progress.env_steps, self.progress.games, learner.gradient_steps, self.progress.mean_return))
+
+    monkeypatch.setattr(Beginning, "put_into", spy)
+    longer = (*TRAIN, "-p", trained, "--env-steps", 1_500, "--extend")
+    assert run_in_process(*longer) == 0
+    result = before["result"]
+    assert begun == [
+        (result["env_steps"], result["games"], result["gradient_steps"], pytest.approx(result["mean_return_20"]))
+    ]
+    after = record_of(trained)
+    made = {artifact["kind"]: artifact["sha256"] for artifact in before["artifacts"]}
+    assert after["options"] == {"extended_from": {"env_steps": result["env_steps"], **made}}
+    assert after["result"]["env_steps"] >= 1_500 and after["result"]["games"] > result["games"]
+    # (1,500 - 200) / 20: an update for every 20 steps from the 200th on, none of them made up for.
+    due = (after["result"]["env_steps"] - 200) // 20
+    assert after["result"]["gradient_steps"] in (due - 1, due)  # none after the last steps
+    assert after["artifacts"] != before["artifacts"]
+    longer_lines = read_metrics(run_of(trained) / "metrics.jsonl")
+    assert longer_lines[: len(lines)] == lines and len(longer_lines) > len(lines)
+    games = [line["game"] for line in longer_lines if line["event"] == "game"]
+    assert games == list(range(1, after["result"]["games"] + 1))
+    (progress,) = [line for line in longer_lines[len(lines) :] if line["event"] == "progress"]
+    assert progress["epsilon"] == 0.001  # of 1,500 steps the last two fifths are played greedily
+    monkeypatch.undo()
+    files = files_of(trained)
+    capsys.readouterr()
+    assert run_in_process(*longer) == 0  # it is done already
+    assert files_of(trained) == files
+    assert run_in_process(*TRAIN, "-p", trained, "--env-steps", 2_000, "--extend") == 0  # and once more
+    assert record_of(trained)["options"]["extended_from"]["env_steps"] == after["result"]["env_steps"]
+    assert run_in_process("verify", "-p", trained) == 0
+
+
+def test_it_can_be_interrupted_and_keeps_the_shorter_one_until_it_ends(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_of(run_of(trained))
+    longer = (*TRAIN, "--env-steps", 1_500, "--extend")
+    put_into = Beginning.put_into
+
+    def interrupted(*arguments: Any) -> None:
+        put_into(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Beginning, "put_into", interrupted)
+        assert run_in_process(*longer, "-p", trained) == 143
+    assert files_of(run_of(trained).with_name(".source-dqn.replaced")) == before
+    capsys.readouterr()
+    assert run_in_process(*longer, "-p", trained, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["begun"]
+    assert run_in_process(*longer, "-p", trained) == 0
+    after = record_of(trained)
+    assert after["resumptions"] == 1 and after["result"]["env_steps"] >= 1_500
+    assert after["options"]["extended_from"]["env_steps"] == json.loads(before["run.json"])["result"]["env_steps"]
+    assert not run_of(trained).with_name(".source-dqn.replaced").exists()
+
+
+def test_what_fails_at_once_leaves_the_finished_run(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files_of(trained)
+    monkeypatch.setattr(Beginning, "put_into", lambda *_: 1 / 0)
+    assert run_in_process(*TRAIN, "-p", trained, "--env-steps", 1_500, "--extend") == 1
+    assert files_of(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--env-steps", 300), "give a larger --env-steps"),
+        (("--env-steps", 900, "--double-q"), "double-q was False, now True"),
+        (("--env-steps", 900, "--seed", 1, "--name", "source-dqn"), "seed was 0, now 1"),
+        (("--env-steps", 900, "--name", "other"), "no finished train-dqn 'other'"),
+        (("--env-steps", 900, "--overwrite"), "contradict each other"),
+    ],
+)
+def test_what_cannot_be_extended_is_said(
+    trained: Path, flags: tuple[Any, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_of(trained)
+    assert run_in_process(*TRAIN, "-p", trained, "--extend", *flags) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert files_of(trained) == before
+
+
+def test_artifacts_that_are_no_longer_those_of_the_run_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_in_process("train-dqn", *TINY, "-p", trained, "--env-steps", 700, "--name", "other") == 0
+    q = trained / "weights" / "q"
+    (q / "other.safetensors").replace(q / "source-dqn.safetensors")
+    assert run_in_process(*TRAIN, "-p", trained, "--env-steps", 900, "--extend") == 3
+    assert "no longer what was to be extended" in capsys.readouterr().err
+    assert record_of(trained)["state"] == "finished"
