@@ -247,7 +247,7 @@ def _record(context: StageContext, settings: EvaluateSettings, player: Player, t
         if stop.received is not None:
             raise InterruptedRunError(stop.received, "the project, but the video")
 
-    with StopSignals() as stop, GameVideo(path) as shown:
+    with StopSignals(polled=True) as stop, GameVideo(path) as shown:
         (game,) = play_games(
             lambda count: Lanes(task, count),
             player.q_values(spec, context.device),

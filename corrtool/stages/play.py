@@ -203,9 +203,9 @@ class _Wave:
     def numbers(self) -> dict[str, Any]:
         """Where the games stand, for a person who waits."""
         return {
+            "return so far": float(self.totals[: self.count].mean()),
             "games going on": int(self.playing.sum()),
             "steps": int(self.env_steps.max()),
-            "return so far": float(self.totals[: self.count].mean()),
         }
 
 
