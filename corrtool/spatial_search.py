@@ -112,7 +112,10 @@ class _Comparison:
 def compared_transitions(target: ReplayMemory, starts: list[Start]) -> int:
     """How many transitions :func:`start_at_the_best` looks at, at most; those of each start count anew."""
     there, hands = len(target.dynamics_rows()), len({start.mirrored for start in starts})
-    first, final = len(starts) * min(FIRST_TRANSITIONS, there), min(FINALISTS, len(starts)) * min(FINAL_TRANSITIONS, there)
+    first, final = (
+        len(starts) * min(FIRST_TRANSITIONS, there),
+        min(FINALISTS, len(starts)) * min(FINAL_TRANSITIONS, there),
+    )
     turned = hands * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, there)
     return first + final + (turned if hands > 1 else 0)
 

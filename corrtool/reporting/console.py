@@ -157,7 +157,17 @@ class ProgressBar:
         rate, left = Text(self._rate_shown()), Text(self._time_shown(), "yellow")
         title, spinner = Text(self._title, "bold"), Text(str(self._spinner.render(time.monotonic())))
         bar = _bar(self._done / max(self._total, 1), self._ascii)
-        by_importance = [count, left, *numbers[:FIRST_NUMBERS], title, rate, unit, *numbers[FIRST_NUMBERS:], bar, spinner]
+        by_importance = [
+            count,
+            left,
+            *numbers[:FIRST_NUMBERS],
+            title,
+            rate,
+            unit,
+            *numbers[FIRST_NUMBERS:],
+            bar,
+            spinner,
+        ]
         shown, room = set(), self._columns.width - 1
         for part in by_importance:
             if part and part.cell_len <= room:

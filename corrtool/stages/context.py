@@ -70,7 +70,10 @@ class StageContext:
             return {}
         configure_process(self.device, self.seed, request.state_kind)
         run = FollowedRun(self.project, request)
-        with StopSignals(polled=True), self.ranks.together():  # asked to stop, they go on until the first has saved and left
+        with (
+            StopSignals(polled=True),
+            self.ranks.together(),
+        ):  # asked to stop, they go on until the first has saved and left
             return work(run, StopSignals(), run.start(self.console.say))
 
     def _begin(
