@@ -42,6 +42,9 @@ class Start:
     degrees: float
     mirrored: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.degrees:.1f}°" + (", mirrored" if self.mirrored else "")
+
 
 def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
     """The spatial layer that is, or is part of, a generator; None without one."""

@@ -74,6 +74,10 @@ class Console:
         """
         return ProgressBar(self, title, total, unit, start, steady=steady)
 
+    def passing_progress(self, title: str, total: int, unit: str) -> ProgressBar:
+        """The same for something that is often done at once, of which nothing stays to be seen then."""
+        return ProgressBar(self, title, total, unit, 0, steady=True, passing=True)
+
 
 def forget_stdout() -> None:
     """Leads what is still to be written to nowhere, since nobody can read it; the interpreter would complain when it ends."""
@@ -83,18 +87,20 @@ def forget_stdout() -> None:
 class ProgressBar:
     """A bar with rate, time left and the numbers that matter; plain lines at intervals where there is no terminal."""
 
-    def __init__(self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool) -> None:
+    def __init__(
+        self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, passing: bool = False
+    ) -> None:
         self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
         self._began = self._last_line = self._last_call = time.monotonic()
         self._recent = deque([(self._began, start)])
         self._staying: dict[str, Any] = {}
         self._numbers: dict[str, Any] = {}
-        self._quiet = console.quiet
+        self._quiet, self._passing = console.quiet, passing
         rich_console = RichConsole(stderr=True)
         self._live: Live | None = None
         if not console.quiet and rich_console.is_terminal:
-            self._live = Live(console=rich_console, get_renderable=self._line, refresh_per_second=4)
+            self._live = Live(console=rich_console, get_renderable=self._line, refresh_per_second=4, transient=passing)
             self._spinner = Spinner("dots")
             self._ascii = rich_console.options.ascii_only
             self._columns = rich_console
@@ -107,7 +113,7 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-        elif not self._quiet:
+        elif not self._quiet and not (self._passing and self._last_line == self._began):
             self._print_line()
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:

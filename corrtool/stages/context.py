@@ -10,7 +10,15 @@ import torch
 
 from corrtool.compute import computing_type, has_bf16_instructions
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import MADE_BY, Artifact, artifact_problems, find_artifacts, select_artifact
+from corrtool.memory import ReplayMemory, read_rows
+from corrtool.project.artifacts import (
+    MADE_BY,
+    Artifact,
+    artifact_problems,
+    check_memory,
+    find_artifacts,
+    select_artifact,
+)
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
 from corrtool.project.requests import RunRequest, can_go_on, finished_result, is_interrupted
@@ -195,6 +203,14 @@ class StageContext:
         return select_artifact(
             self.project.root, "corr", name, fits, "correspondence between its two tasks", MADE_BY["corr"]
         )
+
+
+def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
+    """The replay memory of an artifact, on the device, after checking every byte. Raises :class:`ArtifactError`."""
+    manifest = check_memory(artifact.path)
+    rows = manifest.get("rows")  # not checked yet
+    with context.console.passing_progress(f"reading {artifact}", rows if type(rows) is int else 0, "rows") as reading:
+        return ReplayMemory.from_rows(read_rows(artifact.path, manifest, reading.advance), context.device)
 
 
 def require_same_actions(source_actions: int, target_actions: int) -> None:

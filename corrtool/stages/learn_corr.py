@@ -12,16 +12,16 @@ from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, copy_of_weights
 from corrtool.correspondence_learning import CorrespondenceLearner, Means, learning_rate_share, usual_state
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
+from corrtool.memory import ReplayMemory, ShuffledRows
 from corrtool.networks import build_discriminator, rotation_angle_degrees
 from corrtool.networks.saved import QDescription, load_model, load_q_function
-from corrtool.project.artifacts import Artifact, check_memory
+from corrtool.project.artifacts import Artifact
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
 from corrtool.reporting.pictures import write_example_pictures
 from corrtool.runtime import numpy_generator
-from corrtool.spatial_search import ANGLE_STARTS, all_around, compared_transitions, start_at_the_best
-from corrtool.stages.context import StageContext, require_same_actions
+from corrtool.spatial_search import ANGLE_STARTS, Start, all_around, compared_transitions, start_at_the_best
+from corrtool.stages.context import StageContext, load_memory, require_same_actions
 from corrtool.stages.correspondence_tests import Found, PlayTests
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.stages.play import KeptLanes
@@ -112,7 +112,7 @@ class _Learning:
     ) -> None:
         self._context, self._settings, self._run, self._inputs = context, settings, run, inputs
         self._kind, device = generator["kind"], context.device
-        self._source, self._target = (_load_memory(inputs[f"{role}_memory"], device) for role in ("source", "target"))
+        self._source, self._target = (_load_memory(context, inputs[f"{role}_memory"]) for role in ("source", "target"))
         source_q = load_q_function(inputs["q"], device) if "q" in inputs else None
         self._model = load_model(inputs["model"], device) if "model" in inputs else None
         source_rows, target_rows = self._source.transition_rows(), self._target.dynamics_rows()
@@ -188,8 +188,7 @@ class _Learning:
             )
         context.ranks.same_weights(self._correspondence)
         self._run.metrics.write(0, {"event": "spatial_search", **found})
-        mirrored = ", mirrored" if found["start_mirrored"] else ""
-        context.console.say(f"learn-corr: starting at {found['start_degrees']:.1f}°{mirrored}")
+        context.console.say(f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}")
 
     def learn(self, stop: StopSignals) -> None:
         """From where the run stands to its last step and that one's play test."""
@@ -341,8 +340,8 @@ def _same_shape(inputs: dict[str, Artifact]) -> bool:
     return source.state_shape == target.state_shape
 
 
-def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:
-    memory = ReplayMemory.from_rows(read_rows(artifact.path, check_memory(artifact.path)), device)
+def _load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
+    memory = load_memory(context, artifact)
     if not len(memory.dynamics_rows()):
         raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
     return memory

@@ -88,7 +88,8 @@ def learn_by_playing(
                 learner.load_state(state["learner"])
                 random.bit_generator.state = state["random"]
                 progress = Progress(**state["progress"])
-                journal.load(memory)
+                with console.passing_progress("reading the replay memory", journal.slots, "slots") as reading:
+                    journal.load(memory, reading.advance)
                 memory.load_priorities(state["priorities"])
         journal.prune()
 

@@ -14,15 +14,14 @@ from corrtool.config import TrainModelSettings
 from corrtool.correspondence import ScaledModel, copy_of_weights
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.losses import environment_model_loss
-from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
+from corrtool.memory import ReplayMemory, ShuffledRows
 from corrtool.networks.saved import build_model, describe_model
-from corrtool.project.artifacts import check_memory
 from corrtool.project.checkpoints import load_optimizer_state
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
 from corrtool.reporting.pictures import write_prediction_pictures
 from corrtool.runtime import numpy_generator
-from corrtool.stages.context import StageContext
+from corrtool.stages.context import StageContext, load_memory
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.states import IMAGE, StateScaling
 
@@ -76,8 +75,7 @@ def train_model(
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        manifest = check_memory(source_memory.path)
-        memory = ReplayMemory.from_rows(read_rows(source_memory.path, manifest), context.device)
+        memory = load_memory(context, source_memory)
         training, validation = _split(memory, settings, context.seed)
         model = build_model(description, memory.scaling(training)).to(context.device)
         objective = _objective(model, settings, context)
@@ -120,7 +118,7 @@ def train_model(
         if not context.ranks.first:
             return {}
         title = f"train-model {name}: validation"
-        with context.console.progress(title, len(validation), "records") as progress:
+        with context.console.passing_progress(title, len(validation), "records") as progress:
             errors = prediction_errors(model, memory, validation, description["actions"], progress.advance)
         run.metrics.write(total, {"event": "validation", **errors})
         _warn(context, errors)
