@@ -21,6 +21,7 @@ from corrtool.errors import CorrtoolError
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
+_last_line_at = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,20 @@ class ProgressBar:
     ) -> None:
         self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
-        self._began = self._last_line = self._last_call = time.monotonic()
+        self._began = self._last_call = time.monotonic()
+        self._last_line = max(_last_line_at, self._began - PLAIN_LINE_SECONDS / 2)  # the silence before counts as well
+        self._told: int | None = None  # how many were done at the last plain line
         self._recent = deque([(self._began, start)])
         self._staying: dict[str, Any] = {}
         self._numbers: dict[str, Any] = {}
+        self._for_now: dict[str, Any] = {}
         self._quiet, self._passing = console.quiet, passing
-        rich_console = RichConsole(stderr=True)
+        self._terminal, self._spinner = RichConsole(stderr=True), Spinner("dots")
         self._live: Live | None = None
-        if not console.quiet and rich_console.is_terminal:
-            self._live = Live(console=rich_console, get_renderable=self._line, refresh_per_second=4, transient=passing)
-            self._spinner = Spinner("dots")
-            self._ascii = rich_console.options.ascii_only
-            self._columns = rich_console
+        if not console.quiet and self._terminal.is_terminal:
+            self._live = Live(
+                console=self._terminal, get_renderable=self._line, refresh_per_second=4, transient=passing
+            )
 
     def __enter__(self) -> ProgressBar:
         if self._live is not None:
@@ -113,14 +116,20 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-        elif not self._quiet and not (self._passing and self._last_line == self._began):
+        elif not self._quiet and not (self._passing and self._told in (None, self._done)):
             self._print_line()
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
         """``count`` more are done; ``numbers``, the most important first, are shown from now on in place of those before."""
-        self._done += count
         if numbers is not None:
             self._numbers = numbers
+        self.show(count, {})
+
+    def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+        """``count`` more are done; ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called."""
+        self._done += count
+        if numbers is not None:
+            self._for_now = numbers
         now = time.monotonic()
         if now - self._recent[-1][0] >= RATE_SECONDS / 60:
             self._recent.append((now, self._done))
@@ -134,13 +143,16 @@ class ProgressBar:
 
     def note(self, numbers: dict[str, Any]) -> None:
         """Shows ``numbers`` from now on, before those of :meth:`advance`."""
-        self._staying = self._staying | numbers
+        self._staying, self._for_now = numbers | self._staying | numbers, {}
 
     @property
     def rate(self) -> float:
         """How many a second, over the last minute: stages such as DQN's slow down when learning begins."""
         since, done = self._recent[0]
         return (self._done - done) / max(time.monotonic() - since, 1e-9)
+
+    def _numbers_shown(self) -> list[str]:
+        return _shown(self._staying | (self._for_now or self._numbers))
 
     def _rate_shown(self) -> str:
         return _rate(self.rate) if self._steady else ""
@@ -151,31 +163,21 @@ class ProgressBar:
         return f"{_clock((self._total - self._done) / self.rate if self.rate > 0 else float('inf'))} left"
 
     def _print_line(self) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._told = time.monotonic(), self._done
         count = f"{self._title}: {self._done:,}/{self._total:,} {self._unit}"
-        parts = [count, self._rate_shown(), self._time_shown(), _GAP.join(_shown(self._staying | self._numbers))]
+        parts = [count, self._rate_shown(), self._time_shown(), _GAP.join(self._numbers_shown())]
         _print_on_stderr(", ".join(p for p in parts if p))
 
     def _line(self) -> Text:
         """What fits beside each other in the terminal's width; what matters least is left out first."""
-        numbers = [Text(number, "cyan") for number in _shown(self._staying | self._numbers)]
+        numbers = [Text(number, "cyan") for number in self._numbers_shown()]
         count, unit = Text(f"{self._done:,}/{self._total:,}", "green"), Text(self._unit, "green")
         rate, left = Text(self._rate_shown()), Text(self._time_shown(), "yellow")
         title, spinner = Text(self._title, "bold"), Text(str(self._spinner.render(time.monotonic())))
-        bar = _bar(self._done / max(self._total, 1), self._ascii)
-        by_importance = [
-            count,
-            left,
-            *numbers[:FIRST_NUMBERS],
-            title,
-            rate,
-            unit,
-            *numbers[FIRST_NUMBERS:],
-            bar,
-            spinner,
-        ]
-        shown, room = set(), self._columns.width - 1
-        for part in by_importance:
+        bar = _bar(self._done / max(self._total, 1), self._terminal.options.ascii_only)
+        first, others = numbers[:FIRST_NUMBERS], numbers[FIRST_NUMBERS:]
+        shown, room = set(), self._terminal.width - 1
+        for part in [count, left, *first, title, rate, unit, *others, bar, spinner]:
             if part and part.cell_len <= room:
                 shown.add(id(part))
                 room -= part.cell_len + len(_GAP)
@@ -207,6 +209,8 @@ class _Stderr(RichConsole):
 
 def _print_on_stderr(line: str) -> None:
     """One line. Whoever read the log may be gone; a training of many hours goes on without him."""
+    global _last_line_at
+    _last_line_at = time.monotonic()
     try:
         _Stderr(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(printable(line), markup=False)
     except OSError:

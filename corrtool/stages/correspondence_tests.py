@@ -59,7 +59,6 @@ class PlayTests:
         found.reuse_mean_return = mean = float(np.mean(returns))
         self.run.metrics.write(0, {"event": "reuse_test", "returns": returns, "mean_return": mean})
         loop.note(found.numbers())
-        loop.show(0, {})
 
     def play(self, found: Found, loop: Loop, open_lanes: KeptLanes, step: int) -> None:
         """One play test after ``step`` gradient steps. The weights are kept if they are the best so far."""

@@ -210,7 +210,6 @@ class _Learning:
                     loop.save()  # an environment that fails costs no learning
                     tests.play(found, loop, open_lanes, step)
                     self._draw(step)
-                    loop.show(0, self._terms)
                 if step == self.total:
                     break
                 loop.advance(1, self._update(loop))

@@ -123,8 +123,8 @@ class Loop:
         self.poll()
 
     def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """Moves the display alone: work that is under way, but not done in the sense of a checkpoint."""
-        self._progress.advance(count, numbers)
+        """Moves the display alone, for now: work that is under way, but not done in the sense of a checkpoint."""
+        self._progress.show(count, numbers)
 
     def checked(self, numbers: dict[str, float]) -> dict[str, float]:
         """``numbers``, or :class:`TrainingDivergedError` where one of them is NaN or infinite; the last checkpoint stays."""
