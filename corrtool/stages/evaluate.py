@@ -169,7 +169,7 @@ def evaluate(
         with run.going_on():
             games = [] if state is None else [Game(**game) for game in state["games"]]
         began = len(games)
-        with KeptLanes(lambda count: Lanes(task, count)) as open_lanes, Loop(
+        with KeptLanes(lambda count: Lanes(task, count)) as open_lanes, open_lanes.opened(settings.games - began), Loop(
             run, context.console, stop, total=settings.games, unit="games", start=began,
             state=lambda: {"games": [game.to_json() for game in games]},
             steady=False,
@@ -247,7 +247,8 @@ def _record(context: StageContext, settings: EvaluateSettings, player: Player, t
         if stop.received is not None:
             raise InterruptedRunError(stop.received, "the project, but the video")
 
-    with StopSignals(polled=True) as stop, GameVideo(path) as shown:
+    progress = context.console.progress(f"evaluate: a game for {path.name}", 1, "games", steady=False)
+    with GameVideo(path) as shown, StopSignals(polled=True) as stop, progress:
         (game,) = play_games(
             lambda count: Lanes(task, count),
             player.q_values(spec, context.device),
@@ -257,5 +258,7 @@ def _record(context: StageContext, settings: EvaluateSettings, player: Player, t
             device=context.device,
             watch=show,
             poll=poll,
+            on_game=lambda game: progress.advance(1, {"return": game.game_return}),
+            show=lambda numbers: progress.show(0, numbers),
         )
     return game.game_return

@@ -196,7 +196,8 @@ class _Learning:
         if learner.gradient_steps == 0:
             self._draw(0)
         make_lanes = partial(Lanes, self._context.project.task("target"))
-        with KeptLanes(make_lanes) as open_lanes, Loop(
+        games = 0 if tests is None else settings.eval_games
+        with KeptLanes(make_lanes) as open_lanes, open_lanes.opened(games), Loop(
             self._run, self._context.console, stop, total=self.total, unit="gradient steps", start=learner.gradient_steps,
             state=self.state,
         ) as loop:  # fmt: skip
