@@ -46,6 +46,7 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
         q_values = player.q_values(spec, context.device)
         random = numpy_generator(context.seed, "collect", run.resumptions)
+        context.console.say(f"collect: opening {settings.lanes} environments of {task}")
         with left_to_the_system():  # making many takes seconds outside of Python
             opened = Lanes(task, settings.lanes)
         with opened as lanes, torch.inference_mode():
