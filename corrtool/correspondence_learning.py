@@ -211,6 +211,36 @@ class CorrespondenceLearner:
         self.gradient_steps = int(state["gradient_steps"])
 
 
+class Means:
+    """Means of loss terms since the last log line, summed on the device: no step waits for the host."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Counts the terms of one step."""
+        for name, term in terms.items():
+            self._sums[name] = self._sums[name] + term if name in self._sums else term.clone()
+        self._count += 1
+
+    def take(self) -> dict[str, Any]:
+        """The mean of each term, over all ranks; begins anew."""
+        means = {name: float(self._ranks.mean(value).item()) / self._count for name, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"sums": self._sums, "count": self._count}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """The inverse of :meth:`state`."""
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self._count = int(state["count"])
+
+
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -42,7 +43,8 @@ def end_at_once_on_signals() -> None:
 @contextmanager
 def left_to_the_system() -> Iterator[None]:
     """Around what waits outside of Python, where no handler would run, and loses nothing: a signal ends the process as any other."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in stop_signals()}
+    of_this_thread = stop_signals() if threading.current_thread() is threading.main_thread() else []
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in of_this_thread}
     try:
         yield
     finally:

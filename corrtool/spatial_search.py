@@ -10,6 +10,7 @@ transitions: on Pong turned by 85° they differ by 0.013, with a standard deviat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,9 @@ class Start:
 
     degrees: float
     mirrored: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.degrees:.1f}°" + (", mirrored" if self.mirrored else "")
 
 
 def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
@@ -80,28 +84,61 @@ def model_loss_by_start(
     return losses
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """What starts are compared by. ``advance`` is told of the transitions that are done."""
+
+    correspondence: Correspondence
+    environment_model: ScaledModel
+    target: ReplayMemory
+    advance: Callable[[int], None]
+
+    def losses(self, rows: Rows, starts: list[Start]) -> list[float]:
+        """The mean model loss of each start on the transitions at ``rows``."""
+        batches = np.array_split(rows, -(-len(rows) // BATCH))
+        return [float(np.mean([self._loss(batch, start) for batch in batches])) for start in starts]
+
+    def _loss(self, rows: Rows, start: Start) -> float:
+        target = self.target
+        (loss,) = model_loss_by_start(
+            self.correspondence,
+            self.environment_model,
+            target.states(rows),
+            target.actions(rows),
+            target.states(target.next_rows(rows)),
+            [start],
+        )
+        self.advance(len(rows))
+        return loss
+
+
+def compared_transitions(target: ReplayMemory, starts: list[Start]) -> int:
+    """How many transitions :func:`start_at_the_best` looks at, at most; those of each start count anew."""
+    there, hands = len(target.dynamics_rows()), len({start.mirrored for start in starts})
+    first, final = (
+        len(starts) * min(FIRST_TRANSITIONS, there),
+        min(FINALISTS, len(starts)) * min(FINAL_TRANSITIONS, there),
+    )
+    turned = hands * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, there)
+    return first + final + (turned if hands > 1 else 0)
+
+
 def start_at_the_best(
     correspondence: Correspondence,
     environment_model: ScaledModel,
     target: ReplayMemory,
     starts: list[Start],
     random: np.random.Generator,
+    advance: Callable[[int], None] = lambda transitions: None,
 ) -> dict[str, Any]:
-    """Sets the spatial layers to the start with the least loss on random transitions of M_T; returns all that was compared."""
+    """Sets the spatial layers to the start with the least loss on random transitions of M_T; returns all that was compared.
+
+    Args:
+        advance: called with so many more of the :func:`compared_transitions`.
+    """
     rows = target.dynamics_rows()
     rows = random.choice(rows, size=min(FIRST_TRANSITIONS + FINAL_TRANSITIONS, len(rows)), replace=False)
-
-    def losses(rows: Rows, starts: list[Start]) -> list[float]:
-        batches = np.array_split(rows, -(-len(rows) // BATCH))
-        return [
-            float(np.mean(of_start))
-            for of_start in zip(*(batch_losses(batch, starts) for batch in batches), strict=True)
-        ]
-
-    def batch_losses(rows: Rows, starts: list[Start]) -> list[float]:
-        states, next_states = target.states(rows), target.states(target.next_rows(rows))
-        return model_loss_by_start(correspondence, environment_model, states, target.actions(rows), next_states, starts)
-
+    losses = _Comparison(correspondence, environment_model, target, advance).losses
     first = losses(rows[:FIRST_TRANSITIONS], starts)
     finalists = [starts[index] for index in np.argsort(first)[:FINALISTS]]
     final = losses(rows[-FINAL_TRANSITIONS:], finalists)
@@ -116,6 +153,9 @@ def start_at_the_best(
         rows = target.dynamics_rows()
         turned_losses = losses(random.choice(rows, size=min(TURNED_TRANSITIONS, len(rows)), replace=False), turned)
         best = turned[int(np.argmin(turned_losses))]
+    else:
+        done = len(starts) * min(FIRST_TRANSITIONS, len(rows)) + len(finalists) * min(FINAL_TRANSITIONS, len(rows))
+        advance(compared_transitions(target, starts) - done)
     start_at(correspondence, best)
     return {
         "angles_degrees": [start.degrees for start in starts],

@@ -61,11 +61,14 @@ def run_in_process(*arguments: object) -> int:
 
 
 def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
-    """Runs a stage in this process and sends it SIGTERM once it has begun, or has ``logged`` something."""
+    """Runs a stage in this process and sends it SIGTERM once its loop has worked for a while, or has ``logged`` something.
+
+    Before its loop works a signal would end this process.
+    """
     record = lab / "runs" / str(arguments[0])
 
     def stop() -> None:
-        while not list(record.glob("*/run.json")):
+        while not getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "polled", False):
             time.sleep(0.05)
         while logged and not any(path.stat().st_size for path in record.glob("*/metrics.jsonl")):
             time.sleep(0.05)

@@ -13,7 +13,15 @@ from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.networks import rotation_angle_degrees
 from corrtool.networks.layers import AffineLayer, RotationLayer, inverse_affine
-from corrtool.spatial_search import ANGLE_STARTS, Start, all_around, model_loss_by_start, start_at, start_at_the_best
+from corrtool.spatial_search import (
+    ANGLE_STARTS,
+    Start,
+    all_around,
+    compared_transitions,
+    model_loss_by_start,
+    start_at,
+    start_at_the_best,
+)
 from corrtool.states import StateScaling, StateSpec
 
 SPEC = StateSpec("image", (1, 32, 32), 1)
@@ -130,7 +138,9 @@ def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> 
     correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "rotation"})
     starts = all_around(correspondence, 0.0, ANGLE_STARTS)
     model = ScaledModel(LargeBallFalls(), scaling)
-    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0))
+    advanced: list[int] = []
+    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    assert sum(advanced) == compared_transitions(target, starts)
     assert len(found["model_losses"]) == len(starts) and len(found["finalist_model_losses"]) == 8
     assert found["start_degrees"] == pytest.approx(rotation_angle_degrees(correspondence.target_to_source), abs=1e-3)
     assert found["start_degrees"] == pytest.approx(-degrees, abs=1.5)
@@ -148,16 +158,36 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
     )
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
     correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "affine"})
-    starts = all_around(correspondence, 0.0, ANGLE_STARTS)
+    starts, target, advanced = all_around(correspondence, 0.0, ANGLE_STARTS), ball_falls_turned(85.0, 4, scaling), []
     assert min(starts, key=loss) == Start(-96.0, mirrored=True)
     found = start_at_the_best(
         correspondence,
         ScaledModel(LargeBallFalls(), scaling),
-        ball_falls_turned(85.0, 4, scaling),
+        target,
         starts,
         np.random.default_rng(0),
+        advanced.append,
     )
+    # Three records: of 240 starts, of 8 finalists, and of both hands turned three ways.
+    assert sum(advanced) == compared_transitions(target, starts) == 3 * (240 + 8 + 6)
     assert (found["start_degrees"], found["start_mirrored"]) == (-85.0, False)
+
+
+def test_finalists_of_one_hand_are_not_turned_but_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "corrtool.spatial_search.model_loss_by_start", lambda *given: [float(start.mirrored) for start in given[-1]]
+    )
+    scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "affine"})
+    starts, target, advanced = all_around(correspondence, 0.0, 10), ball_falls_turned(85.0, 4, scaling), []
+    model = ScaledModel(LargeBallFalls(), scaling)
+    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    assert found["turned_model_losses"] == []
+    assert sum(advanced) == compared_transitions(target, starts) == 3 * (20 + 8 + 6)
+
+
+def test_a_start_says_whether_it_is_mirrored() -> None:
+    assert [str(Start(0.0)), str(Start(0.04, mirrored=True))] == ["0.0°", "0.0°, mirrored"]
 
 
 def test_a_mirror_image_is_undone() -> None:

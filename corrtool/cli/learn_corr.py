@@ -34,10 +34,19 @@ def _work(context: StageContext, settings: LearnCorrSettings, chosen: dict[str, 
 def lines(result: dict[str, Any]) -> list[str]:
     """The result for people."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
-    if result["best_mean_return"] is not None:
-        line += f"; the best play test, {result['best_mean_return']:.2f}, came after {result['best_gradient_steps']:,}"
+    best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
+    if best is not None:
+        line += f"; the best play test, {best:.2f}, came after {result['best_gradient_steps']:,}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
-    if result["best_mean_return"] is None:
+    if best is None:
         return [line, "no games chose it; 'corrtool evaluate' plays some"]
+    if reuse is not None and best <= reuse:
+        return [
+            line,
+            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a correspondence: try more "
+            "--gradient-steps, another --generator, a better environment model, or another --seed",
+        ]
+    if reuse is not None:
+        line += f"; reuse, without a correspondence, has {reuse:.2f}"
     return [line, "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones"]

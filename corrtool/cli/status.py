@@ -128,10 +128,11 @@ def _size(artifact: dict[str, Any]) -> str:
 def _outcome(artifact: dict[str, Any]) -> str:
     """What its training came to; a memory says nothing of that kind."""
     summary = artifact["summary"] if isinstance(artifact["summary"], dict) else {}
+    summary = {"mean_return": summary.get("best_mean_return")} | summary  # those that come with corrtool have no other
     known = {
         "model": {"error {:.3f};": "l1_newest", "if nothing\nmoved {:.3f}": "l1_newest_persistence"},
         "q": {"training {:.1f}": "mean_return_20", "play test {:.1f}": "best_mean_return"},
-        "corr": {"play test {:.1f}": "best_mean_return"},
+        "corr": {"play test {:.1f}": "mean_return"},
     }.get(artifact["kind"], {})
     numbers = {words: summary.get(key) for words, key in known.items()}
     return "\n".join(words.format(number) for words, number in numbers.items() if isinstance(number, int | float))

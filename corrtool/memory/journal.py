@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,15 @@ class MemoryJournal:
             if path.name not in keep:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def load(self, memory: ReplayMemory) -> None:
+    @property
+    def slots(self) -> int:
+        """How many slots :meth:`load` reads."""
+        return sum(last - first for first, last in self._blocks)
+
+    def load(self, memory: ReplayMemory, advance: Callable[[int], None] = lambda slots: None) -> None:
         """Fills ``memory`` with the blocks. Raises :class:`ArtifactError` when one is damaged or missing.
+
+        ``advance`` is called with how many more :attr:`slots` are read.
 
         The emulators start new episodes after a resumption, so the transitions before it end in a truncation: they
         bootstrap from what was seen last, and no n-step return reaches into the next episode.
@@ -76,6 +84,7 @@ class MemoryJournal:
         for first, last in self._blocks:
             path = self._directory / f"{first}-{last}.zarr"
             blocks.append(read_rows(path, check_memory(path)))
+            advance(last - first)
         if self._blocks:
             memory.restore(blocks, self._blocks[-1][1])
             self._resumed_at.append(memory.slots_written)

@@ -7,6 +7,7 @@ hold whole slots. A chunk that is missing would read as zeros, so the manifest l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ CHUNK_BYTES = 1 << 20
 FIELD_CHUNK_ROWS = 1 << 16
 _MORE_CHUNKS = 64  # by which the array of frames grows
 _CHUNKS_AT_ONCE = 8  # a call of zarr costs as much as compressing as many
+_READ_CHUNKS = 64  # at once, between which a person is told how far it is
 _MOST_COMPRESSION = 100_000  # zeros take a 30,000th
 
 
@@ -203,19 +205,25 @@ def _description(spec: StateSpec, lanes: int, records: int, rows: int) -> dict[s
     return {"records": records, "rows": rows, "lanes": lanes, "states": spec.to_json()}
 
 
-def write_rows(path: Path, rows: MemoryRows) -> dict[str, Any]:
-    """Writes ``rows`` to a new Zarr group at ``path``; returns what its manifest says of it."""
+def write_rows(path: Path, rows: MemoryRows, advance: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:
+    """Writes ``rows`` to a new Zarr group at ``path``; returns what its manifest says of it.
+
+    ``advance`` is called with how many more rows are written.
+    """
     writer = MemoryWriter(path, rows.spec, rows.lanes)
     step = writer._chunk_rows
     for start in range(0, len(rows.frames), step):
         writer._append(rows.frames[start : start + step])
+        advance(len(rows.frames[start : start + step]))
     writer._cut_to_size()
     _write_fields(writer._group, rows.fields)
     return _description(rows.spec, rows.lanes, rows.records, len(rows.frames))
 
 
-def read_rows(path: Path, manifest: dict[str, Any]) -> MemoryRows:
+def read_rows(path: Path, manifest: dict[str, Any], advance: Callable[[int], None] = lambda rows: None) -> MemoryRows:
     """The rows of a memory whose files were checked against ``manifest``.
+
+    ``advance`` is called with how many more rows are read.
 
     Raises:
         ArtifactError: the arrays are not what the manifest says.
@@ -229,9 +237,21 @@ def read_rows(path: Path, manifest: dict[str, Any]) -> MemoryRows:
         needed = ring_bytes(spec, rows)
         check_memory_is_free(needed, torch.device("cpu"), f"the memory {path.stem}", "collect fewer --records")
         fields = {name: arrays[name][:] for name in FIELDS}
-        return MemoryRows(spec, lanes, arrays["frames"][:], fields)
+        return MemoryRows(
+            spec, lanes, _read(arrays["frames"], _READ_CHUNKS * _chunk_rows(spec, lanes), advance), fields
+        )
     except _UNREADABLE as error:
         raise ArtifactError(f"{path} cannot be read as Zarr ({' '.join(str(error).split())})") from None
+
+
+def _read(array: Any, at_once: int, advance: Callable[[int], None]) -> NDArray[Any]:
+    """All of ``array``, ``at_once`` rows at a time."""
+    values = np.empty(array.shape, array.dtype)
+    for start in range(0, len(values), at_once):
+        part = array[start : start + at_once]
+        values[start : start + at_once] = part
+        advance(len(part))
+    return values
 
 
 _UNREADABLE = (  # what zarr raises on metadata that it did not write

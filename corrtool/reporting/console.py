@@ -11,24 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console as RichConsole
+from rich.live import Live
 from rich.measure import Measurement
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column, Table
+from rich.spinner import Spinner
+from rich.table import Table
 from rich.text import Text
 
 from corrtool.errors import CorrtoolError
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
+_last_line_at = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +75,10 @@ class Console:
         """
         return ProgressBar(self, title, total, unit, start, steady=steady)
 
+    def passing_progress(self, title: str, total: int, unit: str) -> ProgressBar:
+        """The same for something that is often done at once, of which nothing stays to be seen then."""
+        return ProgressBar(self, title, total, unit, 0, steady=True, passing=True)
+
 
 def forget_stdout() -> None:
     """Leads what is still to be written to nowhere, since nobody can read it; the interpreter would complain when it ends."""
@@ -91,61 +88,62 @@ def forget_stdout() -> None:
 class ProgressBar:
     """A bar with rate, time left and the numbers that matter; plain lines at intervals where there is no terminal."""
 
-    def __init__(self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool) -> None:
+    def __init__(
+        self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, passing: bool = False
+    ) -> None:
         self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
-        self._began = self._last_line = time.monotonic()
+        self._began = self._last_call = time.monotonic()
+        self._last_line = max(_last_line_at, self._began - PLAIN_LINE_SECONDS / 2)  # the silence before counts as well
+        self._told: int | None = None  # how many were done at the last plain line
         self._recent = deque([(self._began, start)])
+        self._staying: dict[str, Any] = {}
         self._numbers: dict[str, Any] = {}
-        self._quiet = console.quiet
-        rich_console = RichConsole(stderr=True)
-        self._bar: Progress | None = None
-        if not console.quiet and rich_console.is_terminal:
-            self._bar = Progress(
-                SpinnerColumn(),
-                _YieldingColumn("[bold]{task.description}"),
-                BarColumn(bar_width=12),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn() if steady else TimeElapsedColumn(),
-                _YieldingColumn("{task.fields[numbers]}"),
-                console=rich_console,
-                refresh_per_second=4,
+        self._for_now: dict[str, Any] = {}
+        self._quiet, self._passing = console.quiet, passing
+        self._terminal, self._spinner = RichConsole(stderr=True), Spinner("dots")
+        self._live: Live | None = None
+        if not console.quiet and self._terminal.is_terminal:
+            self._live = Live(
+                console=self._terminal, get_renderable=self._line, refresh_per_second=4, transient=passing
             )
 
     def __enter__(self) -> ProgressBar:
-        if self._bar is not None:
-            self._bar.start()
-            self._row = self._bar.add_task(self._title, total=self._total, completed=self._start, rate="", numbers="")
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._show()
-            self._bar.stop()
-        elif not self._quiet:
+        if self._live is not None:
+            self._live.stop()
+        elif not self._quiet and not (self._passing and self._told in (None, self._done)):
             self._print_line()
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """``count`` more are done; ``numbers`` are shown beside the bar from now on."""
+        """``count`` more are done; ``numbers``, the most important first, are shown from now on in place of those before."""
+        if numbers is not None:
+            self._numbers = numbers
+        self.show(count, {})
+
+    def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+        """``count`` more are done; ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called."""
         self._done += count
         if numbers is not None:
-            self._numbers |= numbers
+            self._for_now = numbers
         now = time.monotonic()
         if now - self._recent[-1][0] >= RATE_SECONDS / 60:
             self._recent.append((now, self._done))
             while now - self._recent[1][0] >= RATE_SECONDS:
                 self._recent.popleft()
-        if self._bar is not None:
-            self._show()
-        elif not self._quiet and time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
-            self._print_line()
+        if self._live is None and not self._quiet:
+            next_call = now + (now - self._last_call)  # a line that waited for it would come too late
+            if next_call - self._last_line >= PLAIN_LINE_SECONDS:
+                self._print_line()
+        self._last_call = now
 
     def note(self, numbers: dict[str, Any]) -> None:
-        """Shows ``numbers`` as well from now on."""
-        self._numbers |= numbers
-        if self._bar is not None:
-            self._show()
+        """Shows ``numbers`` from now on, before those of :meth:`advance`."""
+        self._staying, self._for_now = numbers | self._staying | numbers, {}
 
     @property
     def rate(self) -> float:
@@ -153,41 +151,48 @@ class ProgressBar:
         since, done = self._recent[0]
         return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
-    def _show(self) -> None:
-        assert self._bar is not None
-        self._bar.update(
-            self._row,
-            completed=self._done,
-            rate=self._rate_shown(),
-            numbers=_shown(self._numbers),
-        )
+    def _numbers_shown(self) -> list[str]:
+        return _shown(self._staying | (self._for_now or self._numbers))
 
     def _rate_shown(self) -> str:
         return _rate(self.rate) if self._steady else ""
 
+    def _time_shown(self) -> str:
+        if not self._steady or self._done >= self._total:
+            return f"{_clock(time.monotonic() - self._began)} taken"
+        return f"{_clock((self._total - self._done) / self.rate if self.rate > 0 else float('inf'))} left"
+
     def _print_line(self) -> None:
-        self._last_line = time.monotonic()
-        left = (self._total - self._done) / self.rate if self.rate > 0 else float("inf")
-        taken = f"{_clock(time.monotonic() - self._began)} taken"
-        parts = [
-            f"{self._title}: {self._done:,}/{self._total:,} {self._unit}",
-            self._rate_shown(),
-            f"{_clock(left)} left" if self._steady and self._done < self._total else taken,
-            _shown(self._numbers),
-        ]
+        self._last_line, self._told = time.monotonic(), self._done
+        count = f"{self._title}: {self._done:,}/{self._total:,} {self._unit}"
+        parts = [count, self._rate_shown(), self._time_shown(), _GAP.join(self._numbers_shown())]
         _print_on_stderr(", ".join(p for p in parts if p))
 
+    def _line(self) -> Text:
+        """What fits beside each other in the terminal's width; what matters least is left out first."""
+        numbers = [Text(number, "cyan") for number in self._numbers_shown()]
+        count, unit = Text(f"{self._done:,}/{self._total:,}", "green"), Text(self._unit, "green")
+        rate, left = Text(self._rate_shown()), Text(self._time_shown(), "yellow")
+        title, spinner = Text(self._title, "bold"), Text(str(self._spinner.render(time.monotonic())))
+        bar = _bar(self._done / max(self._total, 1), self._terminal.options.ascii_only)
+        first, others = numbers[:FIRST_NUMBERS], numbers[FIRST_NUMBERS:]
+        shown, room = set(), self._terminal.width - 1
+        for part in [count, left, *first, title, rate, unit, *others, bar, spinner]:
+            if part and part.cell_len <= room:
+                shown.add(id(part))
+                room -= part.cell_len + len(_GAP)
+        parts = [spinner, title, bar, count, unit, rate, left, *numbers]
+        return Text(_GAP).join(part for part in parts if id(part) in shown)
 
-class _YieldingColumn(TextColumn):
-    """Text that is cut where the terminal is narrow, before the count, the rate and the time left are."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text, table_column=Column(no_wrap=False))
+FIRST_NUMBERS = 3  # those for which the name of the run makes room
+_GAP = "  "
+_BAR_WIDTH = 12
 
-    def render(self, task: Task) -> Text:
-        text = super().render(task)
-        text.no_wrap, text.overflow = True, "ellipsis"
-        return text
+
+def _bar(share: float, ascii_only: bool) -> Text:
+    done, line = round(min(share, 1.0) * _BAR_WIDTH), "-" if ascii_only else "━"
+    return Text.assemble((line * done, "green"), (line * (_BAR_WIDTH - done), "bright_black"))
 
 
 def printable(text: str) -> str:
@@ -204,6 +209,8 @@ class _Stderr(RichConsole):
 
 def _print_on_stderr(line: str) -> None:
     """One line. Whoever read the log may be gone; a training of many hours goes on without him."""
+    global _last_line_at
+    _last_line_at = time.monotonic()
     try:
         _Stderr(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(printable(line), markup=False)
     except OSError:
@@ -212,13 +219,13 @@ def _print_on_stderr(line: str) -> None:
         os.close(nowhere)
 
 
-def _shown(numbers: dict[str, Any]) -> str:
+def _shown(numbers: dict[str, Any]) -> list[str]:
     def one(value: Any) -> str:
         if value is None:
             return "–"
         return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
-    return "  ".join(f"{name} {one(value)}" for name, value in numbers.items())
+    return [f"{name} {one(value)}" for name, value in numbers.items()]
 
 
 def _rate(per_second: float) -> str:

@@ -13,6 +13,7 @@ from corrtool.project.records import STAGED_MEMORY
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
 from corrtool.runtime import derive_seeds, numpy_generator
+from corrtool.signals import left_to_the_system
 from corrtool.stages.context import StageContext
 from corrtool.stages.evaluate import Player, check_player, choose_player
 from corrtool.stages.loop import Loop, StopSignals
@@ -45,7 +46,10 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
         q_values = player.q_values(spec, context.device)
         random = numpy_generator(context.seed, "collect", run.resumptions)
-        with Lanes(task, settings.lanes) as lanes, torch.inference_mode():
+        context.console.say(f"collect: opening {settings.lanes} environments of {task}")
+        with left_to_the_system():  # making many takes seconds outside of Python
+            opened = Lanes(task, settings.lanes)
+        with opened as lanes, torch.inference_mode():
             staged = run.directory / STAGED_MEMORY
             with run.going_on():
                 writer = MemoryWriter(staged, lanes.spec, lanes.count, state)

@@ -10,10 +10,12 @@ import torch
 
 from corrtool.compute import computing_type, has_bf16_instructions
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import (
     MADE_BY,
     Artifact,
     artifact_problems,
+    check_memory,
     find_artifacts,
     read_artifact,
     select_artifact,
@@ -103,7 +105,10 @@ class StageContext:
             return {}
         configure_process(self.device, self.seed, request.state_kind)
         run = FollowedRun(self.project, request)
-        with StopSignals(), self.ranks.together():  # asked to stop, they go on until the first has saved and left
+        with (
+            StopSignals(polled=True),
+            self.ranks.together(),
+        ):  # asked to stop, they go on until the first has saved and left
             return work(run, StopSignals(), run.start(self.console.say))
 
     def _begin(
@@ -250,6 +255,14 @@ def _numbers(result: dict[str, Any], prefix: str = "") -> dict[str, float]:
         elif type(value) in (int, float) and name != "seed":
             found[f"{prefix}{name}"] = value
     return found
+
+
+def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
+    """The replay memory of an artifact, on the device, after checking every byte. Raises :class:`ArtifactError`."""
+    manifest = check_memory(artifact.path)
+    rows = manifest.get("rows")  # not checked yet
+    with context.console.passing_progress(f"reading {artifact}", rows if type(rows) is int else 0, "rows") as reading:
+        return ReplayMemory.from_rows(read_rows(artifact.path, manifest, reading.advance), context.device)
 
 
 def require_same_actions(source_actions: int, target_actions: int) -> None:

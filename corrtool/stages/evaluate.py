@@ -196,6 +196,7 @@ def evaluate(
             limits=GameLimits(settings.max_idle_frames),
             seed=context.seed,
             device=context.device,
+            console=context.console,
         )
         result = result | {"video": str(video), "video_return": video_return}
     return result
@@ -238,7 +239,9 @@ def _play(
     with run.going_on():
         games = [] if state is None else [Game(**game) for game in state["games"]]
     began = len(games)
-    with KeptLanes(lambda count: Lanes(task, count), settings.lanes) as open_lanes, Loop(
+    with KeptLanes(lambda count: Lanes(task, count), settings.lanes) as open_lanes, open_lanes.opened(
+        settings.games - began
+    ), Loop(
         run, context.console, stop, total=settings.games, unit="games", start=began,
         state=lambda: {"games": [game.to_json() for game in games]},
         steady=False,

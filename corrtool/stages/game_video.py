@@ -13,6 +13,7 @@ from torch import Tensor
 
 from corrtool.correspondence import Correspondence
 from corrtool.errors import CorrtoolError, InterruptedRunError, UsageError
+from corrtool.reporting.console import Console
 from corrtool.reporting.pictures import newest_frames
 from corrtool.reporting.video import GameVideo, check_video, numbers_panel
 from corrtool.runtime import derive_seeds, numpy_generator
@@ -46,6 +47,7 @@ def record_game(
     limits: GameLimits,
     seed: int,
     device: torch.device,
+    console: Console,
 ) -> float:
     """Plays one game and writes it as a video; returns its return. Raises :class:`InterruptedRunError`."""
 
@@ -53,7 +55,8 @@ def record_game(
         if stop.received is not None:
             raise InterruptedRunError(stop.received, "the project, but the video")
 
-    with StopSignals() as stop, GameVideo(path) as video:
+    progress = console.progress(f"evaluate: a game for {path.name}", 1, "games", steady=False)
+    with GameVideo(path) as video, StopSignals(polled=True) as stop, progress:
         film = _Film(task, correspondence, video)
         (game,) = play_games(
             film.open_lanes,
@@ -65,6 +68,8 @@ def record_game(
             limits=limits,
             watch=film.show,
             poll=poll,
+            on_game=lambda game: progress.advance(1, {"return": game.game_return}),
+            show=lambda numbers: progress.show(0, numbers),
         )
     return game.game_return
 

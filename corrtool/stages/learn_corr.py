@@ -1,35 +1,36 @@
-"""Steps 3 and 4 of the experiments: learn the correspondence function, with play tests along the way."""
+"""Steps 3 and 4 of the experiments: learn the correspondence function, with play tests (correspondence_tests.py) along the way."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from corrtool.config import LearnCorrSettings
 from corrtool.correspondence import Correspondence, copy_of_weights
-from corrtool.correspondence_learning import CorrespondenceLearner, learning_rate_share, usual_state
+from corrtool.correspondence_learning import CorrespondenceLearner, Means, learning_rate_share, usual_state
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
+from corrtool.memory import ReplayMemory, ShuffledRows
 from corrtool.networks import build_discriminator, rotation_angle_degrees
 from corrtool.networks.saved import QDescription, load_model, load_q_function
-from corrtool.project.artifacts import Artifact, check_memory, select_all
+from corrtool.project.artifacts import Artifact, select_all
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
-from corrtool.ranks import Ranks
 from corrtool.reporting.pictures import write_example_pictures
-from corrtool.runtime import derive_seeds, numpy_generator
-from corrtool.spatial_search import ANGLE_STARTS, all_around, start_at_the_best
-from corrtool.stages.context import StageContext, require_same_actions
+from corrtool.runtime import numpy_generator
+from corrtool.spatial_search import ANGLE_STARTS, Start, all_around, compared_transitions, start_at_the_best
+from corrtool.stages.context import StageContext, load_memory, require_same_actions
+from corrtool.stages.correspondence_tests import Found, PlayTests
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import KeptLanes, play_games, returns_of, transferred_q_values
+from corrtool.stages.play import KeptLanes
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
 
 LOG_EVERY_GRADIENT_STEPS = 50
 EXAMPLE_STATES = 6
+WON_DISCRIMINATOR_LOSS = 0.02  # of least squares, where one that cannot tell has 0.25
 
 
 def learn_corr(
@@ -87,161 +88,203 @@ def learn_corr(
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        device = context.device
-        source, target = (_load_memory(inputs[f"{role}_memory"], device) for role in ("source", "target"))
+        learning = _Learning(context, settings, run, inputs, generator)
+        if state is None:
+            learning.find_start()
+        else:
+            with run.going_on():
+                learning.load_state(state)
+        learning.learn(stop)
+        return learning.publish() if context.ranks.first else {}
+
+    return context.carry_out(request, work)
+
+
+class _Learning:
+    """Memories, networks and play tests of one run, and where it stands."""
+
+    def __init__(
+        self,
+        context: StageContext,
+        settings: LearnCorrSettings,
+        run: Run,
+        inputs: dict[str, Artifact],
+        generator: dict[str, Any],
+    ) -> None:
+        self._context, self._settings, self._run, self._inputs = context, settings, run, inputs
+        self._kind, device = generator["kind"], context.device
+        self._source, self._target = (_load_memory(context, inputs[f"{role}_memory"]) for role in ("source", "target"))
         source_q = load_q_function(inputs["q"], device) if "q" in inputs else None
-        environment_model = load_model(inputs["model"], device) if "model" in inputs else None
-        source_rows, target_rows = source.transition_rows(), target.dynamics_rows()
-        total = settings.gradient_steps or settings.epochs * max(
+        self._model = load_model(inputs["model"], device) if "model" in inputs else None
+        source_rows, target_rows = self._source.transition_rows(), self._target.dynamics_rows()
+        self.total = settings.gradient_steps or settings.epochs * max(
             1, max(len(source_rows), len(target_rows)) // settings.batch_size
         )
-        scaling = environment_model.scaling if environment_model is not None else source.scaling(source_rows)
-        correspondence = Correspondence(_copy(scaling), target.scaling(target_rows), generator)
-        random = numpy_generator(context.seed, "learn-corr")
+        scaling = self._model.scaling if self._model is not None else self._source.scaling(source_rows)
+        self._correspondence = Correspondence(_copy(scaling), self._target.scaling(target_rows), generator).to(device)
+        self._random = numpy_generator(context.seed, "learn-corr")
         usual = None
         if settings.cycle_loss == "surprise" and settings.lambda_cyc > 0:
-            scalings = correspondence.source_scaling, correspondence.target_scaling
-            usual = (usual_state(source, source_rows, scalings[0]), usual_state(target, target_rows, scalings[1]))
-        learner = CorrespondenceLearner(
-            correspondence,
+            scalings = self._correspondence.source_scaling, self._correspondence.target_scaling
+            usual = (
+                usual_state(self._source, source_rows, scalings[0]),
+                usual_state(self._target, target_rows, scalings[1]),
+            )
+        self._learner = CorrespondenceLearner(
+            self._correspondence,
             source_q,
-            environment_model,
+            self._model,
             settings,
-            total,
-            random,
+            self.total,
+            self._random,
             device,
             usual,
             context.ranks,
         )
-        source_batches = ShuffledRows(source_rows, settings.batch_size, random)
-        target_batches = ShuffledRows(target_rows, settings.batch_size, random)
-        examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
-        best: dict[str, Any] = {"mean_return": None, "gradient_steps": 0, "weights": None, "angle_degrees": None}
-        tested_at, sums = 0, _Means(context.ranks)
-        if state is not None:
-            with run.going_on():
-                learner.load_state(state["learner"])
-                source_batches.load_state(state["source_batches"])
-                target_batches.load_state(state["target_batches"])
-                best, tested_at = best | state["best"], int(state["tested_at"])
-                sums.load_state(state["sums"], device)
-
-        def checkpoint() -> dict[str, Any]:
-            return {
-                "learner": learner.state(),
-                "source_batches": source_batches.state(),
-                "target_batches": target_batches.state(),
-                "best": best,
-                "tested_at": tested_at,
-                "sums": sums.state(),
-            }
-
-        def play_test(step: int) -> None:
-            nonlocal tested_at
+        self._source_batches = ShuffledRows(source_rows, settings.batch_size, self._random)
+        self._target_batches = ShuffledRows(target_rows, settings.batch_size, self._random)
+        examples = target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)]
+        self._examples = self._target.states(examples)
+        self._sums = Means(context.ranks)
+        self._terms: dict[str, float] = {}  # the last that were logged
+        self._found = Found()
+        self._tests = None
+        if settings.eval_games and context.ranks.first:
             assert source_q is not None
-            correspondence.eval()
-            games = play_games(
-                open_lanes,
-                transferred_q_values(source_q, correspondence),
-                seeds=derive_seeds(context.seed, "select", settings.eval_games, step),
-                epsilon=settings.eval_epsilon,
-                random=numpy_generator(context.seed, "select", step),
-                device=device,
-                poll=loop.poll,
-                show=lambda numbers: loop.show(0, {"play test": f"step {numbers['steps']:,}"} | numbers),
-            )
-            returns = returns_of(games)
-            correspondence.train()
-            tested_at, mean = step, float(np.mean(returns))
-            run.metrics.write(
-                step, {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean}
-            )
-            if best["mean_return"] is None or mean >= best["mean_return"]:  # of equals the one that learnt longer
-                best.update(
-                    mean_return=mean,
-                    gradient_steps=step,
-                    weights=copy_of_weights(correspondence),
-                    angle_degrees=rotation_angle_degrees(correspondence.target_to_source),
-                )
-            pictures(step)
-            loop.note({"best return": best["mean_return"]})
+            self._tests = PlayTests(context, settings, run, source_q, self._correspondence)
 
-        def pictures(step: int) -> None:
-            if correspondence.target_scaling.spec.kind == IMAGE and context.ranks.first:
-                path = run.directory / "pictures" / f"step-{step:08}.png"
-                write_example_pictures(path, correspondence, examples)
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "learner": self._learner.state(),
+            "source_batches": self._source_batches.state(),
+            "target_batches": self._target_batches.state(),
+            "sums": self._sums.state(),
+            "terms": self._terms,
+            "found": dict(self._found.__dict__),
+        }
 
-        if state is None:
-            if settings.can_search_angles and _same_shape(inputs):
-                assert environment_model is not None
-                starts = all_around(correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
-                if len(starts) > 1:
-                    context.console.say(f"learn-corr: looking for the best of {len(starts)} starts")
-                    found = start_at_the_best(correspondence, environment_model, target, starts, random)
-                    context.ranks.same_weights(correspondence)
-                    run.metrics.write(0, {"event": "spatial_search", **found})
-                    context.console.say(f"learn-corr: starting at {found['start_degrees']:.1f}°")
-            pictures(0)
-        with KeptLanes(lambda count: Lanes(target_task.whole_games(), count)) as open_lanes, Loop(
-            run, context.console, stop, total=total, unit="gradient steps", start=learner.gradient_steps, state=checkpoint
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self._learner.load_state(state["learner"])
+        self._source_batches.load_state(state["source_batches"])
+        self._target_batches.load_state(state["target_batches"])
+        self._sums.load_state(state["sums"], self._context.device)
+        self._terms, self._found = state["terms"], Found(**state["found"])
+
+    def find_start(self) -> None:
+        """Looks where a spatial layer should start, where the model loss can tell."""
+        settings, context = self._settings, self._context
+        if not settings.can_search_angles or not _same_shape(self._inputs):
+            return
+        assert self._model is not None
+        starts = all_around(self._correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
+        if len(starts) == 1:
+            return
+        total = compared_transitions(self._target, starts)
+        title = f"learn-corr {self._run.request.name}: the best of {len(starts)} starts"
+        with context.console.progress(title, total, "transitions") as progress:
+            found = start_at_the_best(
+                self._correspondence, self._model, self._target, starts, self._random, progress.advance
+            )
+        context.ranks.same_weights(self._correspondence)
+        self._run.metrics.write(0, {"event": "spatial_search", **found})
+        context.console.say(f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}")
+
+    def learn(self, stop: StopSignals) -> None:
+        """From where the run stands to its last step and that one's play test."""
+        learner, tests, found, settings = self._learner, self._tests, self._found, self._settings
+        if learner.gradient_steps == 0:
+            self._draw(0)
+        make_lanes = partial(Lanes, self._context.project.task("target").whole_games())
+        games = 0 if tests is None else settings.eval_games
+        with KeptLanes(make_lanes) as open_lanes, open_lanes.opened(games), Loop(
+            self._run, self._context.console, stop, total=self.total, unit="gradient steps", start=learner.gradient_steps,
+            state=self.state,
         ) as loop:  # fmt: skip
+            loop.note(found.numbers())
+            if tests is not None and found.reuse_mean_return is None and _same_shape(self._inputs):
+                tests.play_reuse(found, loop, open_lanes)
             while True:
                 step = learner.gradient_steps
-                due = step == total or (step > 0 and step % settings.eval_every == 0)
-                if settings.eval_games and due and tested_at != step and context.ranks.first:
-                    play_test(step)
-                if step == total:
+                due = step == self.total or (step > 0 and step % settings.eval_every == 0)
+                if tests is not None and due and found.tested_at != step:
+                    loop.save()  # an environment that fails costs no learning
+                    tests.play(found, loop, open_lanes, step)
+                    self._draw(step)
+                if step == self.total:
                     break
-                rows = context.ranks.share(target_batches.next())
-                terms = learner.update(
-                    source.states(context.ranks.share(source_batches.next())),
-                    target.states(rows),
-                    target.actions(rows),
-                    target.states(target.next_rows(rows)) if settings.lambda_m > 0 else None,
-                )
-                sums.add(terms)
-                numbers = None
-                step = learner.gradient_steps
-                if step % LOG_EVERY_GRADIENT_STEPS == 0 or step == total:
-                    numbers = loop.checked(sums.take())
-                    run.metrics.write(
-                        step,
-                        {
-                            "event": "progress",
-                            "gradient_steps": step,
-                            **numbers,
-                            "learning_rate": settings.learning_rate
-                            * learning_rate_share(step - 1, total, settings.constant_share),
-                            "angle_degrees": rotation_angle_degrees(correspondence.target_to_source),
-                        },
-                    )
-                loop.advance(1, numbers)
-        if not context.ranks.first:
-            return {}
-        if not settings.eval_games:
-            pictures(total)
-        last = copy_of_weights(correspondence)
-        summary = {
-            "generator": kind,
-            "gradient_steps": total,
-            "best_gradient_steps": best["gradient_steps"] or total,
-            "best_mean_return": best["mean_return"],
-            "best_angle_degrees": best["angle_degrees"],
-            "angle_degrees": rotation_angle_degrees(correspondence.target_to_source),
-        }
-        about = {
-            "network": correspondence.describe(),
-            "source_task_sha256": source_task.sha256,
-            "target_task_sha256": target_task.sha256,
-            "summary": summary,
-        }
-        run.publish_weights("corr", f"{name}-last", last, selection="last", **about)
-        artifact = run.publish_weights(
-            "corr", name, last if best["weights"] is None else best["weights"], selection="best", **about
+                loop.advance(1, self._update(loop))
+            if tests is None:
+                self._draw(self.total)
+
+    def _update(self, loop: Loop) -> dict[str, float] | None:
+        """One gradient step; returns the means of the loss terms where it is time to tell them."""
+        share = self._context.ranks.share
+        rows = share(self._target_batches.next())
+        terms = self._learner.update(
+            self._source.states(share(self._source_batches.next())),
+            self._target.states(rows),
+            self._target.actions(rows),
+            self._target.states(self._target.next_rows(rows)) if self._settings.lambda_m > 0 else None,
         )
+        self._sums.add(terms)
+        step = self._learner.gradient_steps
+        if step % LOG_EVERY_GRADIENT_STEPS and step != self.total:
+            return None
+        self._terms = loop.checked(self._sums.take())
+        rate = self._settings.learning_rate * learning_rate_share(step - 1, self.total, self._settings.constant_share)
+        self._run.metrics.write(
+            step,
+            {
+                "event": "progress",
+                "gradient_steps": step,
+                **self._terms,
+                "learning_rate": rate,
+                "angle_degrees": rotation_angle_degrees(self._correspondence.target_to_source),
+            },
+        )
+        return self._terms
+
+    def _draw(self, step: int) -> None:
+        if self._correspondence.target_scaling.spec.kind == IMAGE and self._context.ranks.first:
+            path = self._run.directory / "pictures" / f"step-{step:08}.png"
+            write_example_pictures(path, self._correspondence, self._examples)
+
+    def publish(self) -> dict[str, Any]:
+        """Writes both correspondences; returns the run's result."""
+        project, name = self._context.project, self._run.request.name
+        self._warn_of_discriminators()
+        found, last = self._found, copy_of_weights(self._correspondence)
+        summary = {
+            "generator": self._kind,
+            "gradient_steps": self.total,
+            "best_gradient_steps": found.best_gradient_steps or self.total,
+            "best_mean_return": found.best_mean_return,
+            "last_mean_return": found.last_mean_return,
+            "reuse_mean_return": found.reuse_mean_return,
+            "best_angle_degrees": found.best_angle_degrees,
+            "angle_degrees": rotation_angle_degrees(self._correspondence.target_to_source),
+        }
+        about: dict[str, Any] = {
+            "network": self._correspondence.describe(),
+            "source_task_sha256": project.task("source").sha256,
+            "target_task_sha256": project.task("target").sha256,
+        }
+        about["summary"] = summary | {"mean_return": found.last_mean_return}  # each one's own play test
+        self._run.publish_weights("corr", f"{name}-last", last, selection="last", **about)
+        about["summary"] = summary | {"mean_return": found.best_mean_return}
+        best = last if found.best_weights is None else found.best_weights
+        artifact = self._run.publish_weights("corr", name, best, selection="best", **about)
         return {"corr": name, **summary, "sha256": artifact.sha256}
 
-    return context.carry_out(request, work)
+    def _warn_of_discriminators(self) -> None:
+        losses = [self._terms[f"{role}_discriminator"] for role in ("source", "target")]
+        if self._settings.gan_loss == "lsgan" and max(losses) <= WON_DISCRIMINATOR_LOSS:
+            self._context.console.say(
+                f"learn-corr: both discriminators have won (losses {losses[0]:.4f} and {losses[1]:.4f}, undecided is 0.25): they tell "
+                "every generated state, and show the generators no way; use fewer --discriminator-filters or more records"
+            )
 
 
 def _check_fit(inputs: dict[str, Artifact]) -> None:
@@ -298,8 +341,8 @@ def _same_shape(inputs: dict[str, Artifact]) -> bool:
     return source.state_shape == target.state_shape
 
 
-def _load_memory(artifact: Artifact, device: torch.device) -> ReplayMemory:
-    memory = ReplayMemory.from_rows(read_rows(artifact.path, check_memory(artifact.path)), device)
+def _load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
+    memory = load_memory(context, artifact)
     if not len(memory.dynamics_rows()):
         raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
     return memory
@@ -309,29 +352,3 @@ def _copy(scaling: StateScaling) -> StateScaling:
     copied = StateScaling(scaling.spec)
     copied.load_state_dict(scaling.state_dict())
     return copied
-
-
-class _Means:
-    """Means of loss terms since the last log line, summed on the device: no step waits for the host."""
-
-    def __init__(self, ranks: Ranks) -> None:
-        self._ranks = ranks
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
-
-    def add(self, terms: dict[str, Tensor]) -> None:
-        for name, term in terms.items():
-            self._sums[name] = self._sums[name] + term if name in self._sums else term.clone()
-        self._count += 1
-
-    def take(self) -> dict[str, Any]:
-        means = {name: float(self._ranks.mean(value).item()) / self._count for name, value in self._sums.items()}
-        self._sums, self._count = {}, 0
-        return means
-
-    def state(self) -> dict[str, Any]:
-        return {"sums": self._sums, "count": self._count}
-
-    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self._count = int(state["count"])

@@ -129,7 +129,8 @@ def learn_by_playing(
                 learner.load_state(state["learner"])
                 random.bit_generator.state = state["random"]
                 progress = Progress(**state["progress"])
-                journal.load(memory)
+                with console.passing_progress("reading the replay memory", journal.slots, "slots") as reading:
+                    journal.load(memory, reading.advance)
                 memory.load_priorities(state["priorities"])
             elif beginning is not None:
                 beginning.put_into(run, learner, memory)
@@ -212,8 +213,8 @@ def learn_by_playing(
                 if target_mean is not None and progress.games >= 20 and (progress.mean_return or 0.0) >= target_mean:
                     progress.solved = True
                 numbers = {
-                    "games": progress.games,
                     "mean return (20 games)": progress.mean_return,
+                    "games": progress.games,
                     "ε": epsilon,
                     "gradient steps": learner.gradient_steps,
                 }
@@ -286,6 +287,7 @@ def _play_test(
     One that looks better than the best so far plays as many games again, and all of them count: the best of twenty means of ten
     games is mostly luck.
     """
+    loop.save()  # an environment that fails costs no learning
     q_values = direct_q_values(learner.average, spec)
     returns: list[float] = []
     played: list[float] = []
@@ -315,7 +317,7 @@ def _play_test(
     progress.evaluated_at = progress.env_steps
     if better:
         progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.average)
-    loop.note({"play test": mean})
+    loop.note({"best play test": progress.best_mean_return})
     run.metrics.write(
         progress.env_steps,
         {"event": "play_test", "env_steps": progress.env_steps, "returns": returns, "mean_return": mean},

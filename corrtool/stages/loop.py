@@ -17,15 +17,21 @@ from corrtool.signals import end_at_once, stop_signals
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
+MOST_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails or is ended
 
 
 class StopSignals:
-    """Remembers the first signal that asks to stop; the loop saves at its next step. A second one ends at once.
+    """What a signal that asks to stop does: the process ends at once, but while somebody polls it is only remembered.
 
-    Saving inside a handler would cut into whatever is being written.
+    A loop polls: it saves at its next step, since saving inside a handler would cut into whatever is being written; a second signal
+    ends at once all the same. Before and after a loop there is nothing to save, and every write is atomic.
+
+    Args:
+        polled: whether somebody looks at ``received`` every second or so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, polled: bool = False) -> None:
+        self.polled = polled
         self.received: int | None = None
         self._previous: dict[int, Any] = {}
 
@@ -40,13 +46,13 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        if self.received is not None:
+        if not self.polled or self.received is not None:
             end_at_once(number)
         self.received = number
 
 
 class Loop:
-    """A loop over ``total`` ``unit``, from ``start``. Use as a context manager.
+    """A loop over ``total`` ``unit``, from ``start``. Use as a context manager, with all that takes long and may be saved inside.
 
     Args:
         state: returns what a checkpoint must hold; called between steps only.
@@ -78,12 +84,21 @@ class Loop:
 
     def __enter__(self) -> Loop:
         self._progress.__enter__()
+        self._stop.polled = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.__exit__(kind, error, trace)
+        """Saves what was done, for what follows may fail. Raises :class:`InterruptedRunError` where a signal came."""
+        try:
+            if kind is None:
+                self.poll()
+                if time.monotonic() - self._saved >= MOST_LOST_SECONDS:
+                    self.save()
+        finally:
+            self._stop.polled = False
+            self._progress.__exit__(kind, error, trace)
 
     @property
     def rate(self) -> float:
@@ -108,8 +123,8 @@ class Loop:
         self.poll()
 
     def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """Moves the display alone: work that is under way, but not done in the sense of a checkpoint."""
-        self._progress.advance(count, numbers)
+        """Moves the display alone, for now: work that is under way, but not done in the sense of a checkpoint."""
+        self._progress.show(count, numbers)
 
     def checked(self, numbers: dict[str, float]) -> dict[str, float]:
         """``numbers``, or :class:`TrainingDivergedError` where one of them is NaN or infinite; the last checkpoint stays."""
@@ -122,7 +137,7 @@ class Loop:
         return numbers
 
     def note(self, numbers: dict[str, Any]) -> None:
-        """Shows ``numbers`` beside the others from now on."""
+        """Shows ``numbers`` before the others from now on."""
         self._progress.note(numbers)
 
     def poll(self) -> None:

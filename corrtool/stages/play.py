@@ -19,6 +19,7 @@ from corrtool.errors import UsageError
 from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime import to_device
+from corrtool.signals import left_to_the_system
 from corrtool.states import StateSpec, raw_to_q
 from corrtool.tasks import LaneStep
 
@@ -96,6 +97,13 @@ class KeptLanes:
                 self._most = 1
                 return self(1)
         return nullcontext(self._lanes[count])
+
+    def opened(self, count: int) -> AbstractContextManager[object]:
+        """Opens ``count`` lanes before they are needed, while there is nothing to lose: making many takes seconds outside of Python."""
+        if count:
+            with left_to_the_system():
+                self(count)
+        return nullcontext()
 
     def open_or_borrow(self, lanes: LanesLike) -> bool:
         """Finds out whether another lane can be open beside ``lanes``; if none can, games are played on these, and this says True."""
@@ -203,9 +211,9 @@ class _Wave:
     def numbers(self) -> dict[str, Any]:
         """Where the games stand, for a person who waits."""
         return {
+            "return so far": float(self.totals[: self.count].mean()),
             "games going on": int(self.playing.sum()),
             "steps": int(self.env_steps.max()),
-            "return so far": float(self.totals[: self.count].mean()),
         }
 
 

@@ -70,7 +70,11 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool
         about = {"role": task.role, "task_sha256": task.sha256, "summary": outcome.summary}
         staged = run.directory / "staged.zarr"
         shutil.rmtree(staged, ignore_errors=True)
-        stored = write_rows(staged, outcome.memory.newest_records(settings.memory_records))
+        rows = outcome.memory.newest_records(settings.memory_records)
+        with context.console.passing_progress(
+            f"train-dqn {name}: writing the memory", len(rows.frames), "rows"
+        ) as writing:
+            stored = write_rows(staged, rows, writing.advance)
         memory = run.publish_memory(name, staged, actions=actions, **about, **stored)
         q = run.publish_weights("q", name, outcome.weights, network=description.to_json(), **about)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,14 @@ from corrtool.config import TrainModelSettings
 from corrtool.correspondence import ScaledModel, copy_of_weights
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.losses import environment_model_loss
-from corrtool.memory import ReplayMemory, ShuffledRows, read_rows
+from corrtool.memory import ReplayMemory, ShuffledRows
 from corrtool.networks.saved import build_model, describe_model
-from corrtool.project.artifacts import check_memory
 from corrtool.project.checkpoints import load_optimizer_state
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
 from corrtool.reporting.pictures import write_prediction_pictures
 from corrtool.runtime import numpy_generator
-from corrtool.stages.context import StageContext
+from corrtool.stages.context import StageContext, load_memory
 from corrtool.stages.loop import Loop, StopSignals
 from corrtool.states import IMAGE, StateScaling
 
@@ -75,8 +75,7 @@ def train_model(
     )
 
     def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        manifest = check_memory(source_memory.path)
-        memory = ReplayMemory.from_rows(read_rows(source_memory.path, manifest), context.device)
+        memory = load_memory(context, source_memory)
         training, validation = _split(memory, settings, context.seed)
         model = build_model(description, memory.scaling(training)).to(context.device)
         objective = _objective(model, settings, context)
@@ -118,8 +117,11 @@ def train_model(
                 loop.advance(1, numbers)
         if not context.ranks.first:
             return {}
-        errors = prediction_errors(model, memory, validation, description["actions"])
+        title = f"train-model {name}: validation"
+        with context.console.passing_progress(title, len(validation), "records") as progress:
+            errors = prediction_errors(model, memory, validation, description["actions"], progress.advance)
         run.metrics.write(total, {"event": "validation", **errors})
+        _warn(context, errors)
         if spec.kind == IMAGE:
             shown = _most_changing(memory, validation, EXAMPLE_PREDICTIONS)
             write_prediction_pictures(
@@ -194,14 +196,31 @@ def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Any) -> tuple[Te
     return model(states, memory.actions(rows)), next_states
 
 
+def _warn(context: StageContext, errors: dict[str, Any]) -> None:
+    """Says so where F predicts worse than that nothing moves."""
+    error, persistence = errors["l1_newest"], errors["l1_newest_persistence"]
+    if error >= persistence:
+        context.console.say(
+            f"train-model: of what changes, F predicts no more than if nothing moved (error {error:.5f}, persistence "
+            f"{persistence:.5f}); a model loss by it would mislead: use more --gradient-steps, or a --memory with more records or of "
+            "better play"
+        )
+
+
 @torch.inference_mode()
-def prediction_errors(model: ScaledModel, memory: ReplayMemory, rows: Any, actions: int) -> dict[str, Any]:
+def prediction_errors(
+    model: ScaledModel,
+    memory: ReplayMemory,
+    rows: Any,
+    actions: int,
+    advance: Callable[[int], None] = lambda records: None,
+) -> dict[str, Any]:
     """Mean absolute error of F and of persistence (s_{t+1} = s_t) in the model range.
 
     ``l1`` is over all elements of a state, ``l1_changing`` over those that change from s_t to s_{t+1}: hardly any pixel of
     Pong changes, so that an F that predicts nothing looks good over all of them. ``l1_newest`` is over the elements of the
     newest frame that change; the older frames are no prediction, since s_t shows them. ``by_action`` has the same, for each
-    action.
+    action. ``advance`` is called with how many more records are done.
     """
     model.eval()
     everything, changes, newest = _Errors(), _Errors(), _Errors()
@@ -220,6 +239,7 @@ def prediction_errors(model: ScaledModel, memory: ReplayMemory, rows: Any, actio
         newest.add(*errors, in_newest)
         for action, sums in enumerate(by_action):
             sums.add(*errors, in_newest & (memory.actions(batch) == action).reshape(-1, *[1] * (states.ndim - 1)))
+        advance(len(batch))
     model.train()
     return {
         "records": len(rows),

@@ -162,9 +162,9 @@ def test_status_names_the_inputs_of_what_it_says_goes_on(
         str(lab),
     )
     process = subprocess.Popen([sys.executable, "-m", "corrtool", *learn_corr])
-    while not (lab / "runs" / "learn-corr" / "corr" / "metrics.jsonl").exists():
+    metrics = lab / "runs" / "learn-corr" / "corr" / "metrics.jsonl"
+    while not metrics.exists() or not metrics.stat().st_size:  # a line comes once the loop has begun
         time.sleep(0.05)
-    time.sleep(1)
     process.terminate()
     assert process.wait(60) == 143
     assert run_in_process("collect", "-p", lab, *TINY, "--seed", 1, "--name", "newer") == 0

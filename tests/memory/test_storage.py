@@ -188,6 +188,18 @@ class TestWriteAndReadRows:
         assert_equal_rows(read_rows(tmp_path, description), rows)
         assert description["records"] == 15
 
+    def test_are_read_and_written_in_parts_of_which_somebody_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage, "CHUNK_BYTES", 1)  # a slot each
+        monkeypatch.setattr(storage, "_READ_CHUNKS", 2)
+        memory, written, read = ReplayMemory(VECTORS, 2, 12, CPU), [], []
+        MadeUpLanes(VECTORS, 2).play(6, memory)
+        rows = memory.slot_range(0, 7)
+        description = write_rows(tmp_path, rows, written.append)
+        assert_equal_rows(read_rows(tmp_path, description, read.append), rows)
+        assert written == [2] * 7 and read == [4, 4, 4, 2]
+
     def test_plain_zarr_reads_them(self, tmp_path: Path) -> None:
         memory = ReplayMemory(VECTORS, 1, 9, CPU)
         MadeUpLanes(VECTORS, 1).play(8, memory)

@@ -1,5 +1,8 @@
 """What train-model says of F, and how learn-corr weighs pixels, against numbers worked out by hand."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from corrtool.correspondence import ScaledModel
 from corrtool.correspondence_learning import LEAST_DEVIATION, usual_state
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
-from corrtool.stages.train_model import prediction_errors
+from corrtool.stages.train_model import _warn, prediction_errors
 from corrtool.states import StateScaling, StateSpec
 
 SPEC = StateSpec("image", (1, 16, 16), 2)
@@ -30,7 +33,10 @@ def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
     fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:3], fields["episode_steps"][:], fields["actions"][:] = True, np.arange(4), [0, 0, 1, 0]
     memory = ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames.numpy(), fields), torch.device("cpu"))
-    errors = prediction_errors(ScaledModel(HalfWay(), StateScaling(SPEC)), memory, np.array([1, 2]), 3)
+    advanced: list[int] = []
+    model = ScaledModel(HalfWay(), StateScaling(SPEC))
+    errors = prediction_errors(model, memory, np.array([1, 2]), 3, advanced.append)
+    assert sum(advanced) == 2
 
     # s_1 → s_2: the newest frame gains one white pixel, a change of 2; F with action 0 misses it. The older frame stays.
     # s_2 → s_3: the older frame gains that pixel, which F knows; the newest gains another, where F with action 1 says 0,
@@ -44,6 +50,15 @@ def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
     assert errors["l1_newest"] == pytest.approx((2 + 1) / 2)
     assert [a["l1_newest"] for a in errors["by_action"]] == pytest.approx([2, 1, 0])
     assert [a["l1_newest_persistence"] for a in errors["by_action"]] == pytest.approx([2, 2, 0])
+
+
+@pytest.mark.parametrize(("error", "warned"), [(0.30, False), (0.31, True), (0.32, True)])
+def test_a_model_that_is_no_better_than_persistence_is_named(error: float, warned: bool) -> None:
+    said: list[str] = []
+    context: Any = SimpleNamespace(console=SimpleNamespace(say=said.append))
+    _warn(context, {"l1_newest": error, "l1_newest_persistence": 0.31})
+    assert bool(said) is warned
+    assert not warned or "--gradient-steps" in said[0]
 
 
 def test_what_is_usual_comes_from_the_memory() -> None:

@@ -188,3 +188,17 @@ def test_where_only_one_can_be_open_games_are_played_one_by_one() -> None:
         assert play(kept) == [2.0, 4.0, 1.0]
     with KeptLanes(Countdown) as kept:
         assert not kept.open_or_borrow(training)
+
+
+def test_lanes_that_are_opened_before_are_those_that_play() -> None:
+    opened: list[int] = []
+
+    def make(count: int) -> Countdown:
+        opened.append(count)
+        return Countdown(count)
+
+    with KeptLanes(make) as kept, kept.opened(2), kept.opened(0):
+        assert opened == [2]
+        with kept(2):
+            pass
+    assert opened == [2]

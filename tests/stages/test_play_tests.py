@@ -38,7 +38,12 @@ def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPat
     lines: list[dict[str, Any]] = []
     run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
     shown: list[float] = []
-    loop: Any = SimpleNamespace(poll=lambda: None, note=lambda numbers: shown.append(numbers["play test"]))
+    saved: list[int] = []
+    loop: Any = SimpleNamespace(
+        poll=lambda: None,
+        note=lambda numbers: shown.append(numbers["best play test"]),
+        save=lambda: saved.append(progress.evaluated_at),
+    )
     learner: Any = SimpleNamespace(average=nn.Linear(1, 1))
     progress, settings = Progress(), TrainDqnSettings(eval_games=2)
     kept: list[float | None] = []
@@ -50,8 +55,9 @@ def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPat
         )
         kept.append(progress.best_mean_return)
     # The first has 3 over four games; the second, with 1, is no better; the third looks better, but has 2.5; the last has 4.
-    assert kept == [3.0, 3.0, 3.0, 4.0]
-    assert [line["mean_return"] for line in lines] == shown == [3.0, 1.0, 2.5, 4.0]
+    assert kept == shown == [3.0, 3.0, 3.0, 4.0]
+    assert [line["mean_return"] for line in lines] == [3.0, 1.0, 2.5, 4.0]
+    assert saved == [0, 10, 20, 30]  # before each: an environment that fails costs no learning
     assert [len(line["returns"]) for line in lines] == [4, 2, 4, 4]
     assert progress.best_weights is not None and progress.best_weights["weight"].item() == 3
     assert progress.evaluated_at == 40

@@ -187,9 +187,9 @@ class TestTwoProcesses:
             [*TORCHRUN, "learn-corr", *map(str, more), "40"],
             env=os.environ | LOOPBACK, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        metrics = pong_copy / "runs" / "learn-corr" / "two" / "metrics.jsonl"
+        picture = pong_copy / "runs" / "learn-corr" / "two" / "pictures" / "step-00000000.png"  # right before the loop
         until = time.monotonic() + 120
-        while not metrics.exists() and time.monotonic() < until:
+        while not picture.exists() and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)  # torchrun passes it on to both
