@@ -40,11 +40,12 @@ def test_they_are_small() -> None:
 
 
 def test_they_fit_each_other(project: Project) -> None:
-    source, target = project.task("source").sha256, project.task("target").sha256
+    source, target = project.task("source"), project.task("target")
     shipped = {artifact.kind: artifact for artifact in shipped_for(source, target)}
     assert set(shipped) == set(KINDS)
     assert {artifact.kind for artifact in shipped_for(source, source)} == {"q", "model"}
     assert shipped_for(target, source) == []
+    assert len(shipped_for(source.sticky(0.5), target.sticky(0.5))) == 3  # with sticky actions or without
     parents = shipped["corr"].manifest["parents"]
     assert {parents[kind]["sha256"] for kind in ("q", "model")} == {shipped[kind].sha256 for kind in ("q", "model")}
 

@@ -137,7 +137,7 @@ def init(
             settings_class, preset="default", state_kind=states.settings_kind, project_values={}, given={}
         ),
     )
-    shipped = shipped_for(seen["source"].task.sha256, seen["target"].task.sha256) if pretrained else []
+    shipped = shipped_for(seen["source"].task, seen["target"].task) if pretrained else []
     if pretrained and not shipped:
         raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
     project = create_project(directory, tables, copies, overwrite=overwrite)

@@ -20,7 +20,8 @@ def load_experiment(name: str) -> dict[str, Any]:
 def different_task(project: Project, experiment: dict[str, Any]) -> str | None:
     """The role whose task in ``project`` is not the experiment's; None if both are."""
     for role in ("source", "target"):
-        if project.task(role).sha256 != parse_task(role, experiment[role], project.root).sha256:
+        task = project.task(role)
+        if not parse_task(role, experiment[role], project.root).made_on_this(task.sha256, task.to_json()):
             return role
     return None
 

@@ -12,6 +12,7 @@ from corrtool.errors import UsageError
 from corrtool.project.artifacts import KINDS, Artifact, artifact_names, artifact_path, load_weights, read_artifact
 from corrtool.project.directory import Project
 from corrtool.project.files import write_atomic
+from corrtool.tasks import Task
 
 PRETRAINED = Path(__file__).parent
 PONG = "pong"  # Q-function and environment model of ALE/Pong-v5, and the correspondence of Pong rotated by 90° with it
@@ -37,15 +38,19 @@ def adopt(project: Project, kind: str, name: str) -> Artifact:
     return own
 
 
-def shipped_for(source_task: str, target_task: str) -> list[Artifact]:
-    """What comes with corrtool for a pair of tasks, each named by its SHA-256."""
+def shipped_for(source: Task, target: Task) -> list[Artifact]:
+    """What comes with corrtool for a pair of tasks, with sticky actions or without."""
     found = []
     for kind in KINDS:
         for name in artifact_names(PRETRAINED, kind):
             artifact = read_artifact(PRETRAINED, kind, name)
-            tasks = {"source_task_sha256": source_task, "target_task_sha256": target_task}
-            if kind != "corr":
-                tasks = {"task_sha256": source_task}
-            if all(artifact.manifest.get(key) == task for key, task in tasks.items()):
+            manifest, described = artifact.manifest, artifact.manifest.get("tasks", {})
+            if kind == "corr":
+                made_on = [
+                    (task, f"{role}_task_sha256", role) for task, role in ((source, "source"), (target, "target"))
+                ]
+            else:
+                made_on = [(source, "task_sha256", "source")]
+            if all(task.made_on_this(manifest.get(key), described.get(role)) for task, key, role in made_on):
                 found.append(artifact)
     return found

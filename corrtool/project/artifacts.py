@@ -125,7 +125,7 @@ def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
     """Whether what is read from a manifest is there and of its kind: it is read before every byte is checked."""
     if kind == "memory" and any(manifest.get(name) is None for name in ("records", "actions", "states")):
         return False
-    tables = [manifest.get(name, {}) for name in ("parents", "settings", "summary", "network", "states")]
+    tables = [manifest.get(name, {}) for name in ("parents", "settings", "summary", "network", "states", "tasks")]
     most = {"records": 1 << 53, "parameters": 1 << 53, "actions": 1 << 16}
     counts = [(manifest.get(name, 0), limit) for name, limit in most.items()]
     if not all(isinstance(table, dict) for table in tables):

@@ -215,7 +215,8 @@ class StageContext:
 
     def _select(self, kind: str, name: str | None, task: Task, wanted: str) -> Artifact:
         def fits(manifest: dict[str, Any]) -> str | None:
-            if manifest.get("task_sha256") != task.sha256:
+            described = manifest.get("tasks", {}).get(manifest.get("role"))
+            if not task.made_on_this(manifest.get("task_sha256"), described):
                 return f"it was made on another task than {task}"
             if manifest.get("role") != task.role and name is None:
                 return f"it belongs to the {manifest.get('role')} task"
@@ -232,9 +233,10 @@ class StageContext:
         source, target = self.project.task("source"), self.project.task("target")
 
         def fits(manifest: dict[str, Any]) -> str | None:
-            if (
-                manifest.get("source_task_sha256") != source.sha256
-                or manifest.get("target_task_sha256") != target.sha256
+            described = manifest.get("tasks", {})
+            if not all(
+                task.made_on_this(manifest.get(f"{task.role}_task_sha256"), described.get(task.role))
+                for task in (source, target)
             ):
                 return "it was learnt between other tasks"
             if name is None and manifest.get("selection") != "best":

@@ -150,11 +150,32 @@ class Task:
         kwargs.pop("repeat_action_probability", None)  # Atari's own would come first
         return dataclasses.replace(self, kwargs=kwargs)._with_preprocessing(repeat_action_probability=probability)
 
+    def made_on_this(self, sha256: Any, description: Any) -> bool:
+        """Whether an artifact was made on this task, or on one that differs in nothing but sticky actions: states and actions are the
+        same then, and an agent that was trained with them plays without.
+
+        Args:
+            sha256, description: the :attr:`sha256` and :meth:`to_json` of the artifact's task, as its manifest has them.
+        """
+        if sha256 == self.sha256:
+            return True
+        return isinstance(description, dict) and _without_noise(description) == _without_noise(self.to_json())
+
     def _with_preprocessing(self, **values: Any) -> Task:
         return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, **values))
 
     def __str__(self) -> str:
         return " ".join([self.id, *self.view_texts])
+
+
+def _without_noise(description: dict[str, Any]) -> dict[str, Any]:
+    """What :meth:`Task.to_json` says, but for sticky actions."""
+    tables = {name: description.get(name) for name in ("kwargs", "preprocessing")}
+    return description | {
+        name: {key: value for key, value in table.items() if key != "repeat_action_probability"}
+        for name, table in tables.items()
+        if isinstance(table, dict)
+    }
 
 
 def parse_task(role: str, table: dict[str, Any], directory: Path) -> Task:

@@ -218,3 +218,25 @@ def test_tasks_that_say_nothing_new_are_still_the_same() -> None:
         },
     }  # fmt: skip
     assert {parse_task("source", table, Path()).sha256: table for table in known.values()} == known
+
+
+def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() -> None:
+    pong = {"id": "ALE/Pong-v5"}
+    plain = parse_task("source", pong, Path())
+    sticky = parse_task("source", pong | {"preprocessing": {"repeat_action_probability": 0.25}}, Path())
+    by_keyword = parse_task("source", pong | {"kwargs": {"repeat_action_probability": 0.25}}, Path())
+    others = [
+        {"preprocessing": {"stack": 2}},
+        {"views": ["rotate:90"]},
+        {"kwargs": {"mode": 1}},
+        {"id": "ALE/Breakout-v5"},
+    ]
+    for task in (plain, sticky, by_keyword):
+        for made_on in (plain, sticky, by_keyword):
+            assert task.made_on_this(made_on.sha256, made_on.to_json())
+        assert not any(
+            task.made_on_this(other.sha256, other.to_json())
+            for other in (parse_task("source", pong | table, Path()) for table in others)
+        )
+    assert plain.made_on_this(plain.sha256, None)
+    assert not plain.made_on_this(sticky.sha256, None)
