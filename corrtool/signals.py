@@ -27,7 +27,7 @@ def exit_code(number: int) -> int:
 
 def end_at_once(number: int) -> NoReturn:
     """Ends the process where it is, which harms nothing: every write is atomic, and the kernel drops the locks."""
-    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+    cursor = "\n\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it, and stays where it was
     try:
         os.write(2, f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode())
     finally:

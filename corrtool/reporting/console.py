@@ -21,7 +21,7 @@ from corrtool.errors import CorrtoolError
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
-_last_line_at = 0.0
+_last_line_at = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         if self._live is not None:
             self._live.start()
+        elif not (self._quiet or self._passing) and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2:
+            self._print_line()  # what came before was silent, and the first step may take long as well
         return self
 
     def __exit__(self, *_: object) -> None:

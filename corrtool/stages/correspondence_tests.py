@@ -79,6 +79,7 @@ class PlayTests:
         loop.note(found.numbers())
 
     def _returns(self, loop: Loop, open_lanes: KeptLanes, q_values: QValues, purpose: str, step: int) -> list[float]:
+        loop.save()  # an environment that fails costs no learning, nor the search for a start
         test, seed = "reuse test" if purpose == "reuse" else "play test", self.context.seed
         games = play_games(
             open_lanes,

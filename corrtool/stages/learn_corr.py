@@ -209,7 +209,6 @@ class _Learning:
                 step = learner.gradient_steps
                 due = step == self.total or (step > 0 and step % settings.eval_every == 0)
                 if tests is not None and due and found.tested_at != step:
-                    loop.save()  # an environment that fails costs no learning
                     tests.play(found, loop, open_lanes, step)
                     self._draw(step)
                 if step == self.total:

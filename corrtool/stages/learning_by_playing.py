@@ -230,7 +230,6 @@ def learn_by_playing(
                 loop.advance(progress.env_steps - loop.done, numbers)
 
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
-                loop.save()  # an environment that fails now must not cost what was learnt
                 _play_test(run, loop, progress, settings, spec, learner, test_lanes, seed, device)
 
     weights = progress.best_weights if progress.best_weights is not None else copy_of_weights(learner.average)

@@ -86,6 +86,18 @@ def test_silence_before_the_bar_counts_up_to_a_half(
         assert bool(capsys.readouterr().err) is (second == 4)  # 5 + 4 + the next 1
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(4.9, False), (5.0, True)])
+def test_a_bar_that_begins_after_a_silence_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seconds: float, said: bool
+) -> None:
+    clock = Clock(monkeypatch)
+    Console().say("begun")
+    clock.now += seconds
+    capsys.readouterr()
+    with Console().progress("evaluate e", 32, "games"):
+        assert ("evaluate e: 0/32 games" in capsys.readouterr().err) is said
+
+
 @pytest.mark.parametrize(("seconds", "lines"), [(1.0, 0), (9.0, 2)])
 def test_of_what_is_done_at_once_nothing_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seconds: float, lines: int
