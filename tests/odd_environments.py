@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -65,6 +66,14 @@ class Talking(Counting):
     def reset(self, **more: Any) -> Any:
         print("a new episode")
         sys.stdout.write("of mine\n")
+        return super().reset(**more)
+
+
+class Shouting(Counting):
+    """Writes to the process's standard output past Python, as simulators in C do."""
+
+    def reset(self, **more: Any) -> Any:
+        os.write(1, b"licensed to nobody\n")
         return super().reset(**more)
 
 
@@ -135,6 +144,7 @@ for _class in [
     Quitting,
     Interrupting,
     Talking,
+    Shouting,
     Alone,
     Picture,
     Mission,

@@ -77,6 +77,7 @@ def _words_to_complete() -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with the documented code."""
     _open_closed_streams()
+    _keep_stdout_for_results()
     _do_without_a_home()
     end_at_once_on_signals()
     for stream in (sys.stdout, sys.stderr):
@@ -94,6 +95,13 @@ def _open_closed_streams() -> None:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _keep_stdout_for_results() -> None:
+    """Leads what anything but Python writes to stdout, such as a simulator in C, to stderr: ``--json`` prints one object."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding, errors="replace")
 
 
 def _do_without_a_home() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import odd_environments
 import pytest
-from conftest import run_in_process
+from conftest import run_corrtool, run_in_process
 
 from corrtool.doctor import check_tasks
 from corrtool.errors import CorrtoolError
@@ -165,6 +165,15 @@ def test_an_environment_that_quits_is_no_success(
     assert run_in_process("train-dqn", "-p", lab, "--quiet", "--env-steps", 300) == 1
     assert raised in capsys.readouterr().err
     assert not list(lab.glob("weights/q/*"))
+
+
+def test_what_a_simulator_writes_past_python_is_no_result(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    assert init(lab, "Shouting") == 0
+    trusted = {"CORRTOOL_TRUST": "odd_environments", "PYTHONPATH": str(Path(odd_environments.__file__).parent)}
+    played = run_corrtool("evaluate", "--policy", "random", "-p", lab, "--json", "--quiet", env=trusted)
+    assert (played.code, played.json["games"]) == (0, 1)
+    assert "licensed to nobody" in played.err
 
 
 def test_doctor_names_the_task_that_cannot_be_made(tmp_path: Path) -> None:
