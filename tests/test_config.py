@@ -72,7 +72,7 @@ class TestPrecedence:
 
 
 class TestPresets:
-    @pytest.mark.parametrize("kind", ["image", "vector"])
+    @pytest.mark.parametrize("kind", ["image", "grid", "vector"])
     @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.stage)
     @pytest.mark.parametrize("preset", PRESETS)
     def test_every_preset_fits_every_stage(self, preset: str, stage: type[Settings], kind: str) -> None:
@@ -83,7 +83,7 @@ class TestPresets:
         table = load_preset(preset)
         assert set(table) <= set(STAGE_SETTINGS)
         for section in table.values():
-            assert {name for name, value in section.items() if isinstance(value, dict)} <= {"image", "vector"}
+            assert {name for name, value in section.items() if isinstance(value, dict)} <= {"image", "grid", "vector"}
 
     def test_the_packaged_files_are_those_that_can_be_chosen(self) -> None:
         names = {file.name for file in resources.files("corrtool.presets").iterdir() if file.name.endswith(".toml")}

@@ -21,7 +21,7 @@ TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 
 
 class Misbehaving(gymnasium.Env[Any, Any]):
-    """A two-dimensional environment that does one thing wrong in its fifth step."""
+    """A two-dimensional environment that does one thing wrong in its fifteenth step, after those that ``init`` plays."""
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
@@ -36,7 +36,7 @@ class Misbehaving(gymnasium.Env[Any, Any]):
 
     def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.steps += 1
-        now = self.steps >= 5
+        now = self.steps >= 15
         if now and self.fault == "raises":
             raise ValueError("boom")
         observation = np.full(2, np.nan if now and self.fault == "observation" else 0.5, np.float32)

@@ -34,7 +34,7 @@ def sampled(self):
 loop.Loop.save = sampled
 loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = 0.0, 1e9  # at every step of the loop
 code = run(["train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet", "--lanes", "4", "--memory-capacity", "100",
-            "--learning-starts", "40", "--env-steps-per-update", "4", "--keep-checkpoints", "2",
+            "--learning-starts", "4", "--env-steps-per-update", "4", "--keep-checkpoints", "2",
             "--greedy-from", "0.001", "--eval-every", "4", "--eval-games", "1", "--env-steps", str(4 * cycles)])
 print(json.dumps({"code": code, "saves": saves, "samples": samples}))
 """

@@ -17,6 +17,7 @@ from corrtool.project.artifacts import check_memory, load_weights, read_artifact
 from corrtool.project.sealed import read_sealed_json
 from corrtool.reporting.metrics import read_metrics
 from corrtool.stages.learning_by_playing import Beginning
+from corrtool.stages.loop import Loop
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 TRAIN = ("train-dqn", *TINY, "--eval-every", 0)
@@ -93,14 +94,14 @@ def test_it_can_be_interrupted_and_keeps_the_shorter_one_until_it_ends(
 ) -> None:
     before = files_of(run_of(trained))
     longer = (*TRAIN, "--env-steps", 1_500, "--extend")
-    put_into = Beginning.put_into
+    advance = Loop.advance
 
-    def interrupted(*arguments: Any) -> None:
-        put_into(*arguments)
+    def interrupted(loop: Loop, *arguments: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+        advance(loop, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Beginning, "put_into", interrupted)
+        patch.setattr(Loop, "advance", interrupted)
         assert run_in_process(*longer, "-p", trained) == 143
     assert files_of(run_of(trained).with_name(".source-dqn.replaced")) == before
     capsys.readouterr()

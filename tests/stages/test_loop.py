@@ -54,9 +54,9 @@ def test_a_signal_outside_of_a_loop_ends_at_once_and_inside_it_saves_first(saved
 
 def test_a_second_signal_in_a_loop_ends_at_once(saved: list[Any]) -> None:
     with StopSignals() as stop, pytest.raises(InterruptedRunError), make_loop(stop, saved):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
         with pytest.raises(EndedError):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
         # leaving the loop answers the first
 
 
