@@ -15,6 +15,7 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.memory import ReplayMemory, ShuffledRows
 from corrtool.networks import build_discriminator, rotation_angle_degrees
 from corrtool.networks.saved import QDescription, load_model, load_q_function
+from corrtool.pair import generator_description
 from corrtool.project.artifacts import Artifact, select_all
 from corrtool.project.requests import RunRequest
 from corrtool.project.runs import Run
@@ -64,15 +65,7 @@ def learn_corr(
     kind = settings.generator
     if kind == "auto":
         kind = "resnet" if inputs["source_memory"].manifest["states"]["kind"] == IMAGE else "linear"
-    generator = {
-        "kind": kind,
-        "filters": settings.filters,
-        "blocks": settings.blocks,
-        "norm": settings.norm,
-        "skips": settings.skips,
-        "framewise": settings.framewise,
-        "angle_init": settings.angle_init,
-    }
+    generator = generator_description(settings) | {"kind": kind}
     _check_networks(inputs, generator, settings)
     _check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")

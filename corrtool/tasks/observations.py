@@ -126,15 +126,15 @@ def as_frames(
 def _flattened(env: gymnasium.Env[Any, Any], identifier: str) -> tuple[gymnasium.Env[Any, Any], str]:
     space = env.observation_space
     try:
-        if not space.is_np_flattenable:
-            raise NotImplementedError
-        flat = FlattenObservation(env)
-        size = int(np.prod(flat.observation_space.shape or (1,)))
-    except (NotImplementedError, TypeError, ValueError):
+        flat = FlattenObservation(env) if space.is_np_flattenable else None
+    except (NotImplementedError, TypeError, ValueError):  # a space that only its author knows
+        flat = None
+    if flat is None:
         raise UsageError(
             f"{identifier} has the observation space {_short(space)}, of which there is no fixed number of numbers",
             "wrap the environment so that it shows a Box",
-        ) from None
+        )
+    size = int(np.prod(flat.observation_space.shape or (1,)))
     return flat, f"the observation space {_short(space)} is flattened into {size} numbers"
 
 

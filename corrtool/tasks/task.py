@@ -184,7 +184,7 @@ def parse_task(role: str, table: dict[str, Any], directory: Path) -> Task:
     Raises:
         UsageError: the environment is unknown, or a part of the table cannot be understood.
     """
-    from corrtool.tasks.environments import is_atari
+    from corrtool.tasks.making import is_atari
 
     unknown = set(table) - {"id", "kwargs", "views", "preprocessing"}
     if unknown:

@@ -17,7 +17,7 @@ from corrtool.errors import UsageError
 from corrtool.memory import StateStacker
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, LaneStep, Preprocessing, Task, parse_task, probe
-from corrtool.tasks.environments import is_atari
+from corrtool.tasks.making import is_atari
 
 PONG = "ALE/Pong-v5"
 FIELDS = [field.name for field in dataclasses.fields(LaneStep)]
