@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from corrtool.config.compute import compile_setting, precision_setting
+from corrtool.config.play import max_idle_frames_setting
 from corrtool.errors import UsageError
 from corrtool.settings import MOST_IN_A_BATCH, Settings, setting
 
@@ -95,6 +96,7 @@ class LearnCorrSettings(Settings):
     )
     eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000)
     eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+    max_idle_frames: int = max_idle_frames_setting()
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
 
@@ -112,7 +114,7 @@ class LearnCorrSettings(Settings):
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if not self.eval_games:
-            idle |= dict.fromkeys(("eval_every", "eval_epsilon"), "--eval-games is 0")
+            idle |= dict.fromkeys(("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0")
         if self.generator in ("rotation", "affine") or (
             self.generator in ("auto", "linear") and state_kind == "vector"
         ):

@@ -9,6 +9,16 @@ from corrtool.errors import UsageError
 from corrtool.settings import Settings, setting
 
 
+def max_idle_frames_setting() -> Any:
+    """``--max-idle-frames``, of every stage that plays whole games."""
+    return setting(
+        18_000,
+        "frames without a reward after which a game that is played to its end, as in play tests, is ended and counts as it stands; by "
+        "default five minutes of Atari, 0 for any number",
+        minimum=0,
+    )
+
+
 @dataclass(frozen=True)
 class CollectSettings(Settings):
     """Step 2 of the experiments: play a task and keep the records."""
@@ -52,11 +62,7 @@ class EvaluateSettings(Settings):
         maximum=1,
     )
     lanes: int = setting(32, "games played side by side, at most", minimum=1, maximum=1024)
-    max_idle_frames: int = setting(
-        18_000,
-        "frames without a reward after which a game is ended and counts as it stands, five minutes of Atari by default; 0 for any number",
-        minimum=0,
-    )
+    max_idle_frames: int = max_idle_frames_setting()
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         return {"epsilon": "random play has no other"} if self.policy == "random" else {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from corrtool.config.compute import compile_setting, precision_setting
+from corrtool.config.play import max_idle_frames_setting
 from corrtool.errors import UsageError
 from corrtool.settings import MOST_IN_A_BATCH, Settings, flag_name, setting
 
@@ -88,6 +89,7 @@ class DqnSettings(Settings):
     eval_epsilon: float = setting(
         0.001, "share of random actions in a play test, and after --greedy-from", minimum=0, maximum=1
     )
+    max_idle_frames: int = max_idle_frames_setting()
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
 
@@ -110,7 +112,7 @@ class DqnSettings(Settings):
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         idle: dict[str, str] = {}
         if not self.eval_every:
-            idle["eval_games"] = "there are no play tests without --eval-every"
+            idle |= dict.fromkeys(("eval_games", "max_idle_frames"), "there are no play tests without --eval-every")
         if not self.eval_every and self.greedy_from == 1:
             idle["eval_epsilon"] = "there are no play tests without --eval-every"
         if not self.replay:

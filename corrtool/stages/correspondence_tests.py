@@ -15,7 +15,17 @@ from corrtool.project.runs import Run
 from corrtool.runtime import derive_seeds, numpy_generator
 from corrtool.stages.context import StageContext
 from corrtool.stages.loop import Loop
-from corrtool.stages.play import KeptLanes, QValues, direct_q_values, play_games, returns_of, transferred_q_values
+from corrtool.stages.play import (
+    Game,
+    GameLimits,
+    KeptLanes,
+    QValues,
+    counted,
+    direct_q_values,
+    play_games,
+    returns_of,
+    transferred_q_values,
+)
 
 
 @dataclass
@@ -55,9 +65,10 @@ class PlayTests:
     def play_reuse(self, found: Found, loop: Loop, open_lanes: KeptLanes) -> None:
         """What a correspondence has to be better than: Q_S on the target's states as they are."""
         q_values = direct_q_values(self.source_q, self.correspondence.target_scaling.spec)
-        returns = self._returns(loop, open_lanes, q_values, "reuse", 0)
+        games = self._play(loop, open_lanes, q_values, "reuse", 0)
+        returns = returns_of(games)
         found.reuse_mean_return = mean = float(np.mean(returns))
-        self.run.metrics.write(0, {"event": "reuse_test", "returns": returns, "mean_return": mean})
+        self.run.metrics.write(0, {"event": "reuse_test", "returns": returns, "mean_return": mean, **counted(games)})
         loop.note(found.numbers())
 
     def play(self, found: Found, loop: Loop, open_lanes: KeptLanes, step: int) -> None:
@@ -65,12 +76,14 @@ class PlayTests:
         correspondence = self.correspondence
         correspondence.eval()
         q_values = transferred_q_values(self.source_q, correspondence)
-        returns = self._returns(loop, open_lanes, q_values, "select", step)
+        games = self._play(loop, open_lanes, q_values, "select", step)
+        returns = returns_of(games)
         correspondence.train()
         found.tested_at, found.last_mean_return = step, float(np.mean(returns))
         mean = found.last_mean_return
         self.run.metrics.write(
-            step, {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean}
+            step,
+            {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean, **counted(games)},
         )
         if found.best_mean_return is None or mean >= found.best_mean_return:  # of equals the one that learnt longer
             found.best_mean_return, found.best_gradient_steps = mean, step
@@ -78,17 +91,17 @@ class PlayTests:
             found.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
         loop.note(found.numbers())
 
-    def _returns(self, loop: Loop, open_lanes: KeptLanes, q_values: QValues, purpose: str, step: int) -> list[float]:
+    def _play(self, loop: Loop, open_lanes: KeptLanes, q_values: QValues, purpose: str, step: int) -> list[Game]:
         loop.save()  # an environment that fails costs no learning, nor the search for a start
         test, seed = "reuse test" if purpose == "reuse" else "play test", self.context.seed
-        games = play_games(
+        return play_games(
             open_lanes,
             q_values,
             seeds=derive_seeds(seed, purpose, self.settings.eval_games, step),
             epsilon=self.settings.eval_epsilon,
             random=numpy_generator(seed, purpose, step),
             device=self.context.device,
+            limits=GameLimits(self.settings.max_idle_frames),
             poll=loop.poll,
             show=lambda numbers: loop.show(0, {test: "under way"} | numbers),
         )
-        return returns_of(games)

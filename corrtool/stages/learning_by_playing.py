@@ -19,7 +19,17 @@ from corrtool.project.runs import Run
 from corrtool.reporting.console import Console
 from corrtool.runtime import check_memory_is_free, derive_seeds, numpy_generator
 from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import Game, KeptLanes, LanesLike, choose_actions, direct_q_values, play_games, returns_of
+from corrtool.stages.play import (
+    Game,
+    GameLimits,
+    KeptLanes,
+    LanesLike,
+    choose_actions,
+    counted,
+    direct_q_values,
+    play_games,
+    returns_of,
+)
 from corrtool.states import StateSpec
 from corrtool.statistics import moving_mean
 from corrtool.tasks import Task
@@ -288,27 +298,20 @@ def _play_test(
     """
     loop.save()  # an environment that fails costs no learning
     q_values = direct_q_values(learner.average, spec)
-    returns: list[float] = []
-    played: list[float] = []
-
-    def show_game(game: Game) -> None:
-        played.append(game.game_return)
-        loop.show(0, {"play test": f"game {len(played)}"})
-
+    games: list[Game] = []
     for stage in ("select", "select again"):
-        returns += returns_of(
-            play_games(
-                open_lanes,
-                q_values,
-                seeds=derive_seeds(seed, stage, settings.eval_games, progress.env_steps),
-                epsilon=settings.eval_epsilon,
-                random=numpy_generator(seed, stage, progress.env_steps),
-                device=device,
-                on_game=show_game,
-                poll=loop.poll,
-                show=lambda numbers: loop.show(0, {"play test": f"step {numbers['steps']:,}"} | numbers),
-            )
+        games += play_games(
+            open_lanes,
+            q_values,
+            seeds=derive_seeds(seed, stage, settings.eval_games, progress.env_steps),
+            epsilon=settings.eval_epsilon,
+            random=numpy_generator(seed, stage, progress.env_steps),
+            device=device,
+            limits=GameLimits(settings.max_idle_frames),
+            poll=loop.poll,
+            show=lambda numbers: loop.show(0, {"play test": f"step {numbers['steps']:,}"} | numbers),
         )
+        returns = returns_of(games)
         mean = float(np.mean(returns))
         better = progress.best_mean_return is None or mean >= progress.best_mean_return
         if not better:
@@ -319,7 +322,13 @@ def _play_test(
     loop.note({"best play test": progress.best_mean_return})
     run.metrics.write(
         progress.env_steps,
-        {"event": "play_test", "env_steps": progress.env_steps, "returns": returns, "mean_return": mean},
+        {
+            "event": "play_test",
+            "env_steps": progress.env_steps,
+            "returns": returns,
+            "mean_return": mean,
+            **counted(games),
+        },
     )
 
 

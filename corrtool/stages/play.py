@@ -277,6 +277,12 @@ def returns_of(games: list[Game]) -> list[float]:
     return [game.game_return for game in games]
 
 
+def counted(games: list[Game]) -> dict[str, int]:
+    """How many of the games are distinct, were ended because nothing was scored, and were cut off at the limit."""
+    ended = [game.ended for game in games]
+    return {"distinct_games": distinct(games), "idle_games": ended.count("idle"), "cut_games": ended.count("limit")}
+
+
 def distinct(games: list[Game]) -> int:
     """How many of the games differ in what was done or what came of it. A seed changes little where nothing is random."""
     return len({game.digest for game in games})
