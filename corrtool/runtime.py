@@ -167,19 +167,27 @@ def numpy_generator(seed: int, purpose: str, *position: int) -> np.random.Genera
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """Versions and hardware for manifests: results are only bitwise equal where these are."""
-    from importlib.metadata import version
-
     packages = ("corrtool", "torch", "numpy", "gymnasium", "ale-py", "zarr", "safetensors")
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: _version(name) for name in packages},
         "commit": _commit(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "cpu_count": os.cpu_count(),
     }
+
+
+def _version(package: str) -> str:
+    """Of an installed package; corrtool itself may run from a directory on PYTHONPATH, as on machines without a network."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _processor() -> str:

@@ -161,3 +161,9 @@ def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_taken(monkeyp
         runtime.check_memory_is_free(25 * 10**8, cpu, "a memory", "take less")
     monkeypatch.setattr(runtime, "free_bytes", lambda device: None)
     runtime.check_memory_is_free(10**18, cpu, "a memory", "take less")
+
+
+def test_a_package_that_is_only_on_the_path_has_no_version() -> None:
+    """corrtool may run from a directory on PYTHONPATH, which has no metadata."""
+    assert runtime._version("torch").partition("+")[0] == torch.__version__.partition("+")[0]
+    assert runtime._version("no-such-package") == "not installed"
