@@ -54,9 +54,12 @@ def try_task(task: Task) -> Seen:
     random = np.random.default_rng(0)
     with Lanes(task, 1) as lanes:
         lanes.reset([0])
-        for _ in range(STEPS):
-            lanes.step(random.integers(0, lanes.actions, 1))
+        steps = [lanes.step(random.integers(0, lanes.actions, 1)) for _ in range(STEPS)]
         seen = Seen(task, lanes.spec, lanes.actions, lanes.words)
+        if all((step.terminated | step.truncated | ~step.valid).all() for step in steps):
+            seen.warnings.append(
+                f"every game of {task.id} is over after one step, so that a model of it has nothing to learn from"
+            )
         if not lanes.has_time_limit:
             seen.warnings.append(
                 f"{task.id} has no time limit; if its games can go on for ever, give --max-episode-steps (play tests and evaluations end "

@@ -77,6 +77,26 @@ class Shouting(Counting):
         return super().reset(**more)
 
 
+class Unnamed(Counting):
+    """Prints and raises where nothing depends on it."""
+
+    def get_action_meanings(self) -> Any:
+        raise RuntimeError("no meanings")
+
+    def close(self) -> None:
+        print("closing")
+        raise RuntimeError("close fails")
+
+
+class Rich(Counting):
+    """A reward that float32 does not hold."""
+
+    def step(self, action: Any) -> Any:
+        self.steps = getattr(self, "steps", 0) + 1
+        observation, _, *more = super().step(action)
+        return observation, 1e300 if self.steps > 15 else 1.0, *more
+
+
 class Alone(Counting):
     """There can be only one at a time, as of a simulator behind a port."""
 
@@ -145,6 +165,8 @@ for _class in [
     Interrupting,
     Talking,
     Shouting,
+    Unnamed,
+    Rich,
     Alone,
     Picture,
     Mission,

@@ -83,7 +83,7 @@ class Lanes:
             raise UsageError(f"cannot make the {task.role} task's environment {task.id!r}: {_reason(error)}") from error
         actions = self._env.single_action_space
         if not isinstance(actions, gymnasium.spaces.Discrete):
-            self._env.close()
+            self._close()
             raise UsageError(
                 f"{task.id} has the action space {actions}", "only discrete actions can be learnt with DQN"
             )
@@ -95,7 +95,7 @@ class Lanes:
             for view in task.views:
                 self.spec = view.spec(self.spec)
         except UsageError:
-            self._env.close()
+            self._close()
             raise
         self.frames_per_step = task.preprocessing.frame_skip if task.is_atari else 1
         self.has_time_limit = task.is_atari or time_limit(self._env) is not None
@@ -109,7 +109,17 @@ class Lanes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._env.close()
+        self._close()
+
+    def _close(self) -> None:
+        """What fails now harms nothing that was played or learnt, so it is only said."""
+        try:
+            with redirect_stdout(sys.stderr):
+                self._env.close()
+        except FOREIGN as error:
+            print(
+                f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was closed", file=sys.stderr
+            )
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
         """Starts every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
@@ -131,13 +141,13 @@ class Lanes:
         fast = isinstance(self._env, AtariVectorEnv)
         result = self._env.recv() if fast else self._call(lambda: self._env.step(self._pending))
         observations, rewards, terminated, truncated, _ = result
+        rewards = np.asarray(rewards).astype(np.float32)
         if not np.isfinite(rewards).all():
             raise CorrtoolError(
-                f"the {self.task.role} task's environment {self.task.id} gave a reward that is no number"
+                f"the {self.task.role} task's environment {self.task.id} gave a reward that is no number, or too large for one"
             )
         valid = ~self._over
         terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
-        rewards = np.asarray(rewards, dtype=np.float32)
         self._episode_steps = np.where(valid, self._episode_steps + 1, 0)
         if self._own_time_limit is not None:
             observations, rewards, terminated = self._reset_cut_off(observations, rewards, terminated)
@@ -212,13 +222,14 @@ def probe(task: Task) -> tuple[StateSpec, int]:
 
 
 def action_names(task: Task) -> list[str]:
-    """What each action is called: the game's own names, or numbers where the environment has none."""
-    single, _ = make_single(task)
-    with closing(single) as env:
-        space = env.action_space
-        assert isinstance(space, gymnasium.spaces.Discrete)
-        name = getattr(env.unwrapped, "get_action_meanings", lambda: [str(action) for action in range(int(space.n))])
-        return list(name())
+    """What each action is called: the game's own names, or numbers where the environment has none of use."""
+    count = probe(task)[1]
+    try:
+        with redirect_stdout(sys.stderr), closing(make_single(task)[0]) as env:
+            names = [str(name) for name in env.unwrapped.get_action_meanings()]  # type: ignore[attr-defined]
+    except FOREIGN:
+        names = []
+    return names if len(names) == count else [str(action) for action in range(count)]
 
 
 def _reason(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.states import StateSpec
-from corrtool.tasks import Lanes, Task, parse_task, probe
+from corrtool.tasks import Lanes, Task, action_names, parse_task, probe
 from corrtool.tasks.observations import picture_layout
 
 
@@ -162,6 +162,25 @@ def test_what_an_environment_prints_goes_to_stderr(capsys: pytest.CaptureFixture
     with Lanes(task("Talking"), 2) as lanes:
         lanes.reset([0, 1])
     assert capsys.readouterr() == ("", "a new episode\nof mine\n" * 2)
+
+
+def test_what_an_environment_does_when_it_is_closed_harms_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Lanes(task("Unnamed"), 1) as lanes:
+        lanes.reset([0])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert (
+        err
+        == "closing\ncorrtool: the environment odd_environments:Unnamed-v0 raised RuntimeError: close fails when it was closed\n"
+    )
+    assert action_names(task("Unnamed")) == ["0", "1"]
+
+
+def test_a_reward_that_is_too_large_is_an_error() -> None:
+    with Lanes(task("Rich"), 1) as lanes, pytest.raises(CorrtoolError, match="too large"):
+        lanes.reset([0])
+        for _ in range(20):
+            lanes.step(np.zeros(1, np.int64))
 
 
 def test_where_one_of_several_cannot_be_made_none_is_left_open() -> None:

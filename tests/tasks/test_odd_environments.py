@@ -65,6 +65,7 @@ def picture(**more: Any) -> list[str]:
         ("Counting", []),
         ("Endless", LIMIT),
         ("Talking", []),
+        ("Unnamed", []),
         ("Alone", []),
         ("Pair", ["--stack", 2]),
         ("Configured", []),
@@ -124,6 +125,7 @@ def test_atari_games_with_other_actions_are_told_the_way_out(
     [
         ("Endless", [], "--max-episode-steps"),
         ("Alone", LIMIT, "--lanes 1"),
+        ("Counting", ["--max-episode-steps", 1], "over after one step"),
         ("Picture", [*LIMIT, *picture(shape=[84, 84, 12])], "--memory-capacity) takes 3.4 GB, and 1.0 GB are free"),
     ],
 )
