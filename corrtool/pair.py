@@ -63,7 +63,7 @@ def try_task(task: Task) -> Seen:
         if not lanes.has_time_limit:
             seen.warnings.append(
                 f"{task.id} has no time limit; if its games can go on for ever, give --max-episode-steps (play tests and evaluations end "
-                "a game after 27,000 steps)"
+                "a game after 27,000 steps, or 18,000 frames without a reward: --max-idle-frames)"
             )
         if not task.is_atari and not _opens_again(task):
             seen.warnings.append(f"there can be only one {task.id} at a time; give --lanes 1 to the stages that play")

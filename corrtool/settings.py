@@ -179,7 +179,9 @@ def resolve(
                     f"[{stage}] has no setting {key!r}",
                     f"see 'corrtool {stage} --help' for its settings",
                 )
-            values[name] = _checked(fields[name], hints[name], value, called(name))
+            values[name] = _checked(
+                fields[name], hints[name], value, called(name if layer is not project_values else key)
+            )
     settings = settings_class(**values)
     for name, why in settings.without_effect(state_kind, options or {}).items():
         if name in given:

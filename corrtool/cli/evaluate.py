@@ -49,6 +49,7 @@ def _work(context: StageContext, settings: EvaluateSettings, chosen: dict[str, A
 def lines(result: dict[str, Any]) -> list[str]:
     """The result for people."""
     from corrtool.reporting.evaluations import bounds_shown, counts_shown, interval_of
+    from corrtool.statistics import LEAST_DISTINCT_GAMES
 
     interval, sticky = interval_of(result), result["repeat_action_probability"]
     who = "random play" if result["policy"] == "random" else result["q"]
@@ -57,7 +58,8 @@ def lines(result: dict[str, Any]) -> list[str]:
     ends = {"idle_games": "ended idle, with no reward for too long", "cut_games": "cut off, after too many steps"}
     return [
         f"{who} on {where}: mean return {result['mean_return']:.2f}, "
-        f"95% interval {bounds_shown(interval, 2)} over {counts_shown(interval)}",
+        f"95% interval {bounds_shown(interval, 2)} over {counts_shown(interval)}"
+        + ("" if interval.bounds else f" (too few for an interval: it takes {LEAST_DISTINCT_GAMES} distinct ones)"),
         *(f"{result[key]} of them {how}" for key, how in ends.items() if result[key]),
         "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
         *([f"video of a game that ended {result['video_return']:g}: {result['video']}"] if "video" in result else []),

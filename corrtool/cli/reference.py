@@ -37,7 +37,8 @@ goes on from its last checkpoint. Other settings under the same name: refused; c
 What is overwritten stays until its successor is finished, and for good where that fails at once.
 
 **Names:** without `--name` a stage makes one from what it reads and does, and the seed where that is not 0 (`source-dqn-seed1`), so
-that a loop over seeds needs none.
+that a loop over seeds needs none. Inputs are the newest that fit: put all stages into the loop, or name the inputs in it (`--q`, `--model`,
+`--source-memory`, `--corr`), or every seed reads what the last one made.
 
 **What `--json` prints:** of every stage `stage`, `name`, `seed`, `settings`, `artifacts` (a list with `kind`, `name` and `sha256` of what
 it made), `metrics` (the numbers it came to, such as `env_steps`, `mean_return` or `validation_l1`), and what only that stage has to

@@ -102,7 +102,8 @@ def artifact_names(root: Path, kind: str) -> list[str]:
     """Names of all artifacts of a kind, whole or not."""
     folder, suffix = (root / "memories", ".zarr") if kind == "memory" else (root / "weights" / kind, ".safetensors")
     check_readable(folder)
-    names = (path.name[: -len(suffix)] for path in folder.glob(f"*{suffix}"))
+    found = (path for path in folder.glob(f"*{suffix}") if kind == "memory" or not path.is_dir())
+    names = (path.name[: -len(suffix)] for path in found)
     return sorted(name for name in names if is_name(name))
 
 

@@ -180,6 +180,8 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
             if a.get(key) != b.get(key):
                 if part in ("tasks", "inputs"):
                     return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
+                if key == "extended_from":
+                    return "it was made longer by --extend" if a.get(key) else "--extend was not given"
                 if isinstance(a.get(key), dict) and isinstance(b.get(key), dict):
                     return f"{key.replace('_', '-')} meant another network"
                 return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"

@@ -78,16 +78,16 @@ def _zero_shot(results: Results) -> Table:
     for name, played in results.baselines.items():
         rows += [[_named(name, row), "–", "–", *_played(row), *["–"] * 5] for row in played]
     for cell in results.correspondences:
-        seeds, steps = ", ".join(map(str, cell.seeds)), f"{cell.runs[0].result['gradient_steps']:,}"
+        steps = f"{cell.runs[0].result['gradient_steps']:,}"
         about = [
             "; ".join(map(play_tests, cell.runs)),
-            "; ".join(map(angles, cell.runs)),
+            "; ".join(map(angles, cell.runs)) if any(angles(run) != "–" for run in cell.runs) else "–",
             duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
             in_the_paper(experiment, cell),
         ]
         for number, row in enumerate(cell.rows):
             shown = ["–"] * len(about) if number else about
-            rows.append([_named(cell.label, row), seeds, steps, *_played(row), _each_seed(row), *shown])
+            rows.append([_named(cell.label, row), _seeds(cell, row), steps, *_played(row), _each_seed(row), *shown])
     table = Table(
         "Zero-shot transfer: the source agent on the target, without learning there",
         [
@@ -159,14 +159,14 @@ def _transfer(results: Results) -> Table:
     experiment = experiment_of(results.project)
     rows = []
     for cell in shown:
-        seeds, whose = metrics[cell.label], ", ".join(map(str, cell.seeds))
+        seeds = metrics[cell.label]
         about = ["–"] * (2 + len(thresholds))
         if seeds:
             about = [_mean([m.jumpstart for m in seeds]), _mean([m.asymptote for m in seeds])]
             about += [_reached(seeds, scratch, threshold) for threshold in thresholds]
         for number, row in enumerate(cell.rows):
             first, last = (["–"] * len(about), "–") if number else (about, finetuning_in_the_paper(experiment, cell))
-            rows.append([_named(cell.label, row), whose, *first, *_played(row), last])
+            rows.append([_named(cell.label, row), _seeds(cell, row), *first, *_played(row), last])
     note = "Means over seeds. "
     if thresholds:
         note += (
@@ -216,10 +216,20 @@ def _named(label: str, row: Row) -> str:
     return f"{label}, {row.otherwise}" if row.otherwise else label
 
 
+def _seeds(cell: Cell, row: Row) -> str:
+    """The seeds of a cell, and of which of them the row has games where those are not all."""
+    every = ", ".join(map(str, cell.seeds))
+    has = [plain is not None or sticky is not None for plain, sticky in zip(row.plain, row.sticky, strict=True)]
+    if all(has) or not any(has):
+        return every
+    return f"{', '.join(str(seed) for seed, there in zip(cell.seeds, has, strict=True) if there)} of {every}"
+
+
 def _played(row: Row, runs: slice = slice(None)) -> list[str]:
     """The columns :data:`PLAYED` of a row, of all its runs or some."""
     intervals = (interval_of_all(row.plain[runs]), interval_of_all(row.sticky[runs]))
-    return [*("–" if interval is None else interval_shown(interval) for interval in intervals), row.described()]
+    shown = ["–" if interval is None else interval_shown(interval) for interval in intervals]
+    return [*shown, "–" if intervals == (None, None) else row.described()]
 
 
 def _each_seed(row: Row) -> str:

@@ -18,6 +18,7 @@ from corrtool.project.files import PARTIAL_SUFFIX, publish_file
 FRAMES_PER_SECOND = 15  # Atari's 60 by the usual frame skip of 4
 _SCALE, _GAP, _LINE = 4, 8, 22
 _SMALL = 180  # pixels; larger pictures are shown as they are
+_ENLARGED = 336  # pixels, to which smaller ones than Atari's are brought at most
 _NUMBERS_WIDTH, _MOST_NUMBERS = 190, 24
 KINDS = (".mp4", ".gif")
 CODECS = ("vp09", "mp4v")  # VP9 plays in browsers; MPEG-4 does not, but every OpenCV writes it
@@ -118,7 +119,9 @@ def numbers_panel(columns: list[tuple[str, list[float]]]) -> NDArray[np.uint8]:
 
 
 def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    scale = _SCALE if max(picture.shape) <= _SMALL else 1
+    """By a whole factor: four for the 84 pixels of Atari, more for the grids of which every pixel is a thing of its own."""
+    side = max(picture.shape[:2])
+    scale = 1 if side > _SMALL else max(_SCALE, _ENLARGED // side)
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 

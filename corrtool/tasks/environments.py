@@ -80,7 +80,10 @@ class Lanes:
         except CorrtoolError:
             raise
         except FOREIGN as error:  # whatever an environment's constructor raises
-            raise UsageError(f"cannot make the {task.role} task's environment {task.id!r}: {_reason(error)}") from error
+            raise UsageError(
+                f"cannot make {'' if count == 1 else f'{count} of '}the {task.role} task's environment {task.id!r}: {_reason(error)}",
+                "" if count == 1 else "if there can be only one of it at a time, give --lanes 1",
+            ) from error
         actions = self._env.single_action_space
         if not isinstance(actions, gymnasium.spaces.Discrete):
             self._close()
@@ -141,7 +144,8 @@ class Lanes:
         fast = isinstance(self._env, AtariVectorEnv)
         result = self._env.recv() if fast else self._call(lambda: self._env.step(self._pending))
         observations, rewards, terminated, truncated, _ = result
-        rewards = np.asarray(rewards).astype(np.float32)
+        with np.errstate(over="ignore"):
+            rewards = np.asarray(rewards).astype(np.float32)
         if not np.isfinite(rewards).all():
             raise CorrtoolError(
                 f"the {self.task.role} task's environment {self.task.id} gave a reward that is no number, or too large for one"

@@ -94,6 +94,8 @@ def as_frames(
         UsageError: it shows neither, or what is asked of its pictures cannot be done.
     """
     space = env.observation_space
+    if isinstance(space, spaces.Box) and 0 in space.shape:
+        raise UsageError(f"{identifier} shows a box of the shape {space.shape}, which is empty", "mend the environment")
     if not isinstance(space, spaces.Box):
         env, word = _flattened(env, identifier)
         layout, words = None, [word]

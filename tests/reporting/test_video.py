@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from corrtool.errors import UsageError
-from corrtool.reporting.video import GameVideo
+from corrtool.reporting.video import GameVideo, _enlarged
 
 WHITE, BLACK = np.full((20, 20, 3), 255, np.uint8), np.zeros((20, 20, 3), np.uint8)
 
@@ -27,7 +27,7 @@ def test_mp4(tmp_path: Path) -> None:
     pictures = [film.read()[1] for _ in range(6)]
     assert not film.read()[0]
     assert [bool(picture[60, 40].mean() > 128) for picture in pictures] == [False, True] * 3
-    assert all(picture[60, 130].mean() < 64 for picture in pictures)
+    assert all(picture[60, 500].mean() < 64 for picture in pictures)
     assert {path.name for path in tmp_path.iterdir()} == {"game.mp4"}
 
 
@@ -54,7 +54,7 @@ from pathlib import Path
 import cv2  # as in a stage, where pictures and emulators have it before
 import numpy as np
 from corrtool.errors import CorrtoolError
-from corrtool.reporting.video import GameVideo
+from corrtool.reporting.video import GameVideo, _enlarged
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0)
@@ -87,3 +87,8 @@ def test_a_game_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         video.add([("target", WHITE)], "action: 0")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("side", "shown"), [(200, 200), (84, 336), (60, 300), (10, 330), (5, 335)])
+def test_small_pictures_are_enlarged_by_a_whole_factor(side: int, shown: int) -> None:
+    assert _enlarged(np.zeros((side, side, 3), np.uint8)).shape == (shown, shown, 3)

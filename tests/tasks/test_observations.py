@@ -134,6 +134,7 @@ def test_a_tuple_is_flattened_with_a_word_about_it() -> None:
         ("Counting", {}, {"screen_size": 84}, "shows no pictures"),
         ("Counting", {}, {"channels_axis": "first"}, "shows no pictures"),
         ("Picture", {"no_such": 1}, {}, "TypeError"),
+        ("Picture", picture((0, 48, 3)), {}, "which is empty"),
     ],
 )
 def test_what_cannot_be_taken_is_named(
@@ -185,7 +186,9 @@ def test_a_reward_that_is_too_large_is_an_error() -> None:
 
 def test_where_one_of_several_cannot_be_made_none_is_left_open() -> None:
     for _ in range(2):
-        with pytest.raises(UsageError, match="port 5005 is taken"):
+        with pytest.raises(
+            UsageError, match="port 5005 is taken; if there can be only one of it at a time, give --lanes 1"
+        ):
             Lanes(task("Alone"), 2)
     with Lanes(task("Alone"), 1):
         pass
