@@ -344,7 +344,7 @@ class TestWithoutEffect:
             resolve(LearnCorrSettings, preset="default", state_kind="image", **layers)
 
         for layers, where in [
-            (({"batch-size": 0}, {}, {}), r"\[learn-corr\] batch_size in corrtool.toml is 0"),
+            (({"batch-size": 0}, {}, {}), r"\[learn-corr\] batch-size in corrtool.toml is 0"),
             (({}, {"batch_size": 0}, {}), "CORRTOOL_LEARN_CORR_BATCH_SIZE is 0"),
             (({}, {}, {"batch_size": 0}), "--batch-size is 0"),
         ]:
