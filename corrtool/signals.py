@@ -34,6 +34,18 @@ def end_at_once(number: int) -> NoReturn:
         os._exit(exit_code(number))
 
 
+def end_without_the_interpreter(code: int) -> NoReturn:
+    """Ends a process that had a process group: a thread of gloo that lets go of a tensor while the interpreter winds up aborts it.
+
+    That happened to one process in forty, after all was done (see pytorch#179291).
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code)
+
+
 def end_at_once_on_signals() -> None:
     """For the seconds before a stage listens itself: torch is being imported, and an exception there would end anyhow."""
     for number in stop_signals():

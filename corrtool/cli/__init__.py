@@ -18,7 +18,7 @@ import typer
 from corrtool import __version__
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import CorrtoolError, UntrustedImportError, UsageError, check_encoding
-from corrtool.signals import end_at_once_on_signals
+from corrtool.signals import end_at_once_on_signals, end_without_the_interpreter
 
 _debug = False
 
@@ -83,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # λ and ° must not end a command where the locale is ASCII
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # under torchrun
+        end_without_the_interpreter(code)
+    sys.exit(code)
 
 
 def _open_closed_streams() -> None:

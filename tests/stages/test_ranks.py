@@ -26,6 +26,7 @@ from corrtool.errors import UsageError
 from corrtool.networks.environment_model import build_environment_model
 from corrtool.networks.q_function import build_q_function
 from corrtool.ranks import Ranks
+from corrtool.signals import end_without_the_interpreter
 from corrtool.states import StateScaling, StateSpec
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "corrtool")
@@ -242,3 +243,4 @@ class TestTwoProcesses:
 
 if __name__ == "__main__":
     save_gradients(Ranks.of_torchrun(), Path(sys.argv[1]))
+    end_without_the_interpreter(0)  # as the command line does
