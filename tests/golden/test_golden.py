@@ -1,0 +1,69 @@
+"""What the six stages print and leave, held against what they did before; and a project that an older corrtool left.
+
+Digests of weights hold on one processor only: `python tests/golden/compare.py COMMIT` compares them with another commit's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from chain import STAGES, run_chain, shape_of_record
+from conftest import run_in_process
+from make_kept_project import INTERRUPTED
+
+HERE = Path(__file__).parent
+GOLDEN = HERE / "golden.json"
+KEPT = HERE / "kept-646d25c.tar.gz"
+TINY = ("--preset", "tiny", "--device", "cpu")
+
+
+def run(*arguments: str) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert run_in_process(*arguments) == 0
+    return printed.getvalue()
+
+
+def test_results_artifacts_and_metrics_are_those_of_before(tmp_path: Path) -> None:
+    """`GOLDEN_WRITE=1 pytest tests/golden` stores what they are now: look at the difference before committing it."""
+    found = shape_of_record(run_chain(tmp_path, run))
+    if "GOLDEN_WRITE" in os.environ:
+        GOLDEN.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    assert found == json.loads(GOLDEN.read_text())
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    with tarfile.open(KEPT) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.mark.parametrize("pair", ["pong", "cartpole"])
+def test_a_project_of_an_older_version_is_whole_and_finished(kept: Path, pair: str) -> None:
+    lab = kept / pair
+    assert json.loads(run("verify", "-p", str(lab), "--json"))["damaged"] == []
+    states = {artifact["state"] for artifact in json.loads(run("status", "-p", str(lab), "--json"))["artifacts"]}
+    assert states == {"whole"}
+    for stage in STAGES:
+        plan = json.loads(run(stage, "-p", str(lab), *TINY, "--dry-run", "--json"))
+        assert plan["done"], stage
+
+
+@pytest.mark.parametrize("stage", INTERRUPTED)
+def test_what_an_older_version_began_goes_on(kept: Path, stage: str, capfd: pytest.CaptureFixture[str]) -> None:
+    lab = kept / "cartpole"
+    metrics = lab / "runs" / stage / "interrupted" / "metrics.jsonl"
+    before = metrics.read_text()
+    arguments = (stage, "-p", str(lab), *TINY, *INTERRUPTED[stage], "--name", "interrupted")
+    assert json.loads(run(*arguments, "--dry-run", "--json"))["begun"]
+    run(*arguments)
+    assert "going on at" in capfd.readouterr().err
+    assert metrics.read_text().startswith(before[: before.rindex("{")])
+    assert json.loads(run("verify", "-p", str(lab), "--json"))["damaged"] == []
