@@ -88,7 +88,7 @@ def shape_of(value: Any, name: str = "") -> Any:
         return {key: shape_of(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [shape_of(value[0])] if value and not isinstance(value[0], str | dict) else [*map(shape_of, value)]
-    if name == "sha256":
+    if name.endswith("sha256"):
         return "sha256"
     if isinstance(value, str):
         return without_digest(value)
