@@ -12,7 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from corrtool.runtime import configure_process, describe_machine, resolve_device
+from corrtool.runtime.device import resolve_device
+from corrtool.runtime.machine import describe_machine
+from corrtool.runtime.process import configure_process
 
 ROWS = ("collect", "sampling", "train_dqn", "learn_corr", "evaluate", "startup", "memory")
 

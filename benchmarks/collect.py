@@ -12,11 +12,11 @@ import torch
 from ale_py.vector_env import AtariVectorEnv
 
 from benchmarks.measuring import Row, alone, alternate, installed, per_second
-from corrtool.config import CollectSettings
 from corrtool.project.directory import create_project
-from corrtool.reporting.console import Console
+from corrtool.runs.context import StageContext
+from corrtool.runtime.console import Console
+from corrtool.settings.stages import CollectSettings
 from corrtool.stages.collect import collect
-from corrtool.stages.context import StageContext
 
 PONG = {"id": "ALE/Pong-v5"}
 LANES = CollectSettings().lanes

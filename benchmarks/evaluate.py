@@ -12,14 +12,17 @@ import torch
 
 from benchmarks.learn_corr import networks
 from benchmarks.measuring import Row, alternate
-from corrtool.config import EvaluateSettings, LearnCorrSettings
-from corrtool.networks.saved import load_correspondence, load_q_function
+from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.saved import load_correspondence
+from corrtool.play import games as play
+from corrtool.play.games import KeptLanes, QValues, direct_q_values, play_games
 from corrtool.pretrained import PONG, PRETRAINED
 from corrtool.project.artifacts import read_artifact
-from corrtool.runtime import derive_seeds
-from corrtool.stages import play
-from corrtool.stages.play import KeptLanes, LanesLike, QValues, direct_q_values, play_games, transferred_q_values
+from corrtool.q_learning.saved import load_q_function
+from corrtool.runtime.seeds import derive_seeds
+from corrtool.settings.stages import EvaluateSettings, LearnCorrSettings
 from corrtool.tasks import Lanes, parse_task
+from corrtool.tasks.environments import LanesLike
 
 CPU = torch.device("cpu")
 ALONE = 2  # so many games are timed one after another

@@ -16,14 +16,17 @@ import torch
 from matplotlib import pyplot
 
 from benchmarks.learn_corr import GENERATOR, SETTINGS
-from corrtool.config import LearnCorrSettings
-from corrtool.correspondence import Correspondence, ScaledModel, freeze
-from corrtool.correspondence_learning import CorrespondenceLearner
+from corrtool.correspondence.learner import CorrespondenceLearner
+from corrtool.correspondence.model import Correspondence
+from corrtool.environment_model.network import ScaledModel, build_environment_model
+from corrtool.layers import freeze
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import FIELDS, MemoryRows
-from corrtool.networks.environment_model import build_environment_model
-from corrtool.networks.q_function import build_q_function
-from corrtool.runtime import configure_process, describe_machine, resolve_device
+from corrtool.q_learning.network import build_q_function
+from corrtool.runtime.device import resolve_device
+from corrtool.runtime.machine import describe_machine
+from corrtool.runtime.process import configure_process
+from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 from corrtool.tasks import Lanes, parse_task
 

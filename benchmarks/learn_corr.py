@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.measuring import Row, alternate, per_second
-from corrtool.config import LearnCorrSettings, TrainModelSettings
-from corrtool.correspondence import Correspondence, ScaledModel, freeze
-from corrtool.correspondence_learning import CorrespondenceLearner
-from corrtool.networks.discriminators import build_discriminator
-from corrtool.networks.layers import ConvFromOneChannel, ConvToOneChannel
-from corrtool.networks.q_function import build_q_function
-from corrtool.networks.saved import build_model, describe_model
+from corrtool.correspondence.discriminators import build_discriminator
+from corrtool.correspondence.learner import CorrespondenceLearner
+from corrtool.correspondence.model import Correspondence
+from corrtool.environment_model.network import ScaledModel
+from corrtool.environment_model.saved import build_model, describe_model
+from corrtool.layers import ConvFromOneChannel, ConvToOneChannel, freeze
+from corrtool.q_learning.network import build_q_function
+from corrtool.settings.stages import LearnCorrSettings, TrainModelSettings
 from corrtool.states import StateScaling, StateSpec
 
 SPEC, ACTIONS, STEPS = StateSpec("image", (1, 84, 84), 4), 6, 30

@@ -15,10 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import learn_corr, train_dqn
 from benchmarks.measuring import per_second
-from corrtool.dqn import DqnLearner
 from corrtool.memory import TransitionBatch
-from corrtool.networks.q_function import build_q_function
-from corrtool.runtime import configure_process, describe_machine, resolve_device
+from corrtool.q_learning.learner import DqnLearner
+from corrtool.q_learning.network import build_q_function
+from corrtool.runtime.device import resolve_device
+from corrtool.runtime.machine import describe_machine
+from corrtool.runtime.process import configure_process
 
 CPU, SIDE, COPIED, COUNT = torch.device("cpu"), 1024, 256 << 20, 30
 

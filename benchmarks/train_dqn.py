@@ -10,10 +10,10 @@ import gymnasium
 import torch
 
 from benchmarks.measuring import Row, alone, alternate, per_second
-from corrtool.config import TrainDqnSettings
 from corrtool.project.directory import create_project
-from corrtool.reporting.console import Console
-from corrtool.stages.context import StageContext
+from corrtool.runs.context import StageContext
+from corrtool.runtime.console import Console
+from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages.train_dqn import train_dqn
 
 PONG = {"id": "ALE/Pong-v5"}

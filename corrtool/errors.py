@@ -6,9 +6,8 @@ Exit codes (docs/cli.md): 0 done, 1 failed, 2 usage, 3 artifact missing, damaged
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-
-from corrtool.signals import exit_code
 
 
 class CorrtoolError(Exception):
@@ -95,3 +94,8 @@ class InterruptedRunError(CorrtoolError):
             "run the same command again to go on",
         )
         self.exit_code = exit_code(signal_number)
+
+
+def exit_code(number: int) -> int:
+    """130 for SIGINT, 143 for the others: shells report an interrupted command so."""
+    return 130 if number == signal.SIGINT else 143

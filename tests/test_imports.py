@@ -1,42 +1,60 @@
-"""Imports point one way, as docs/architecture.md says: the command line knows the stages, and these know everything else."""
+"""Packages import one way, in the order that docs/architecture.md draws."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "corrtool"
-ABOVE = {"stages": ("cli",)} | dict.fromkeys(("networks", "tasks", "memory", "project"), ("cli", "stages"))
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "corrtool"
 
 
-def imported(path: Path) -> set[str]:
+def order() -> list[str]:
+    """The parts of the package from the top to the bottom, as docs/architecture.md lists them."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = text.partition("Imports point one way")[2].partition("```")[2].partition("```")[0]
+    return re.findall(r"\w+", drawn.replace("→", " "))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
     """Parts of the package that a file imports, also inside its functions."""
-    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("corrtool.")}
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for module in modules:
+            if module.startswith("corrtool."):
+                yield module.split(".")[1]
 
 
-def test_imports_point_one_way() -> None:
-    for part, above in ABOVE.items():
-        files = list((PACKAGE / part).rglob("*.py"))
-        assert files
-        for path in files:
-            assert not imported(path) & set(above), path
-    for path in PACKAGE.glob("*.py"):
-        if path.name != "__main__.py":
-            assert not imported(path) & {"cli", "stages"}, path
+def test_every_part_is_drawn() -> None:
+    parts = {part_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
+    assert parts == set(order())
+    assert len(order()) == len(parts)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_one_way(path: Path) -> None:
+    part = part_of(path)
+    if part in ("__init__", "__main__"):
+        return
+    below = order()[order().index(part) :]
+    assert set(imported(path)) <= set(below)
 
 
 STARTS = """
 import sys, torch
-from corrtool.networks.q_function import build_q_function
-from corrtool.runtime import configure_process
+from corrtool.q_learning.network import build_q_function
+from corrtool.runtime.process import configure_process
 from corrtool.states import StateSpec
 spec = StateSpec("image", (1, 84, 84), 4, (0, 1, 2, 3))
 configure_process(torch.device("cpu"), 0, spec.kind)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run_in_process
+from support.commands import run_in_process
 
+from corrtool.correspondence.saved import load_correspondence
+from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.networks.saved import load_correspondence, load_model, load_q_function
 from corrtool.pretrained import PONG, PRETRAINED, adopt, shipped_for
 from corrtool.project.artifacts import artifact_path, artifact_problems, read_artifact
 from corrtool.project.directory import Project, create_project
+from corrtool.q_learning.saved import load_q_function
 
 KINDS = {"q": load_q_function, "model": load_model, "corr": load_correspondence}
 PONG_TABLE, ROTATED_TABLE = {"id": "ALE/Pong-v5"}, {"id": "ALE/Pong-v5", "views": ["rotate:90"]}

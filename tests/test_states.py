@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from corrtool.config import LearnCorrSettings
-from corrtool.correspondence import Correspondence, ScaledModel, freeze
-from corrtool.correspondence_learning import CorrespondenceLearner
+from corrtool.correspondence.learner import CorrespondenceLearner
+from corrtool.correspondence.model import Correspondence
+from corrtool.environment_model.network import ScaledModel
+from corrtool.layers import freeze
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
+from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages import train_model
 from corrtool.states import StateScaling, StateSpec, raw_to_q
 

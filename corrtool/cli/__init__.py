@@ -18,7 +18,7 @@ import typer
 from corrtool import __version__
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import CorrtoolError, UntrustedImportError, UsageError, check_encoding
-from corrtool.signals import end_at_once_on_signals, end_without_the_interpreter
+from corrtool.runtime.signals import end_at_once_on_signals, end_without_the_interpreter
 
 _debug = False
 
@@ -140,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as error:
         return _fail("interrupted", 130, error)
     except BrokenPipeError:
-        from corrtool.reporting.console import forget_stdout
+        from corrtool.runtime.console import forget_stdout
 
         forget_stdout()  # the reader went away; nothing more to say
         return 1
@@ -182,7 +182,7 @@ def _check_current_directory() -> None:
 
 
 def _asked_to_trust(error: UntrustedImportError) -> bool:
-    from corrtool.reporting.console import printable
+    from corrtool.runtime.console import printable
     from corrtool.tasks.trust import trust
 
     question = f"{error.message}. Run it, now and whenever it is named?"
@@ -208,7 +208,7 @@ def _fail(message: str, code: int, error: BaseException) -> int:
         import traceback
 
         traceback.print_exception(error)
-    from corrtool.reporting.console import printable
+    from corrtool.runtime.console import printable
 
     with contextlib.suppress(OSError):  # nobody may read the log any more; the exit code still tells
         print(f"corrtool: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from corrtool.cli.stage_command import add_stage
-from corrtool.config import CollectSettings
+from corrtool.settings.stages import CollectSettings
 
 if TYPE_CHECKING:
-    from corrtool.stages.context import StageContext
+    from corrtool.runs.context import StageContext
 
 
 def add(app: typer.Typer) -> None:

@@ -36,10 +36,10 @@ def doctor(
     from rich.text import Text
 
     from corrtool import __version__
-    from corrtool.doctor import check_tasks, check_up
     from corrtool.errors import UsageError, check_encoding
     from corrtool.project.directory import PROJECT_FILE, Project
-    from corrtool.reporting.console import Console
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.doctor import check_tasks, check_up
 
     try:
         directory = (project or Path()).resolve()

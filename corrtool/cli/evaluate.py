@@ -9,10 +9,10 @@ import typer
 
 from corrtool.cli.options import extra, input_option
 from corrtool.cli.stage_command import add_stage
-from corrtool.config import EvaluateSettings
+from corrtool.settings.stages import EvaluateSettings
 
 if TYPE_CHECKING:
-    from corrtool.stages.context import StageContext
+    from corrtool.runs.context import StageContext
 
 
 def add(app: typer.Typer) -> None:

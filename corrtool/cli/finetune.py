@@ -10,10 +10,10 @@ from corrtool.cli.evaluate import player_options
 from corrtool.cli.options import extra
 from corrtool.cli.stage_command import add_stage
 from corrtool.cli.train_dqn import learning_line
-from corrtool.config import FinetuneSettings
+from corrtool.settings.stages import FinetuneSettings
 
 if TYPE_CHECKING:
-    from corrtool.stages.context import StageContext
+    from corrtool.runs.context import StageContext
 
 
 def add(app: typer.Typer) -> None:

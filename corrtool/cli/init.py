@@ -105,13 +105,13 @@ def init(
         )
         if value is not None
     }
-    from corrtool.pair import check_pair, try_task
     from corrtool.pretrained import adopt, shipped_for
     from corrtool.project.directory import create_project
-    from corrtool.reporting.console import Console
-    from corrtool.settings import resolve
+    from corrtool.runtime.console import Console
+    from corrtool.settings.resolve import resolve
     from corrtool.tasks import parse_task
     from corrtool.tasks.trust import trust
+    from corrtool.workflows.pair import check_pair, try_task
 
     tables: dict[str, dict[str, Any]] = {}
     copies: dict[str, Path] = {}

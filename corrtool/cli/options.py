@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from corrtool.config import STAGE_INPUTS, STAGE_SETTINGS
 from corrtool.errors import UsageError
-from corrtool.settings import PRESETS, Settings, flag_name, variable_name
+from corrtool.settings.base import PRESETS, Settings, flag_name, variable_name
+from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS
 
 COMMON = "Common options"
 

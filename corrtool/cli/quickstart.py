@@ -10,7 +10,7 @@ import typer
 from corrtool.cli.options import JsonFlag, QuietFlag, named_directory
 from corrtool.cli.stages import in_another_directory, stage_lines
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.settings import load_preset
+from corrtool.settings.resolve import load_preset
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,11 +60,11 @@ def quickstart(
 ) -> None:
     """Runs the stages and compares random play, direct reuse and transfer."""
     from corrtool.project.defaults import project_device, project_preset, project_seed
-    from corrtool.reporting.console import Console
-    from corrtool.runtime import resolve_device
-    from corrtool.stages.context import StageContext
-    from corrtool.stages.quickstart import open_or_create
-    from corrtool.stages.quickstart import quickstart as run_quickstart
+    from corrtool.runs.context import StageContext
+    from corrtool.runtime.console import Console
+    from corrtool.runtime.device import resolve_device
+    from corrtool.workflows.quickstart import open_or_create
+    from corrtool.workflows.quickstart import quickstart as run_quickstart
 
     console = Console(quiet=quiet, json=json)
     load_preset("quickstart" if preset is None else preset)  # before anything is made, as is the device

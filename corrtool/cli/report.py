@@ -39,8 +39,8 @@ def report(
 ) -> None:
     """Reads the records and metrics of all finished runs."""
     from corrtool.project.directory import find_project
-    from corrtool.reporting.console import Console
-    from corrtool.stages.report import report as write_report
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.report import report as write_report
 
     if append and markdown is None:
         raise UsageError("--append is for --markdown", "name the file with --markdown FILE")

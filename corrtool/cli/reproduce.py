@@ -10,7 +10,7 @@ import typer
 from corrtool.cli.options import JsonFlag, QuietFlag, project_option
 from corrtool.cli.stages import in_another_directory, stage_lines
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.settings import load_preset
+from corrtool.settings.resolve import load_preset
 
 
 def add(app: typer.Typer) -> None:
@@ -53,11 +53,11 @@ def reproduce(
     """Runs the cells and draws the report."""
     from corrtool.experiments import load_experiment
     from corrtool.project.defaults import project_device, project_preset
-    from corrtool.reporting.console import Console
-    from corrtool.runtime import resolve_device
-    from corrtool.stages.context import StageContext
-    from corrtool.stages.reproduce import only_cells, open_or_create
-    from corrtool.stages.reproduce import reproduce as run_experiment
+    from corrtool.runs.context import StageContext
+    from corrtool.runtime.console import Console
+    from corrtool.runtime.device import resolve_device
+    from corrtool.workflows.reproduce import only_cells, open_or_create
+    from corrtool.workflows.reproduce import reproduce as run_experiment
 
     console = Console(quiet=quiet, json=json)
     load_preset("default" if preset is None else preset)  # before anything is made, as is the device

@@ -11,13 +11,13 @@ import typer
 
 from corrtool.cli.options import Common, check_variables, common_parameters, setting_parameters, with_parameters
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.config import STAGE_INPUTS
 from corrtool.errors import MissingInputError, UsageError
-from corrtool.settings import Settings
+from corrtool.settings.base import Settings
+from corrtool.settings.stages import STAGE_INPUTS
 
 if TYPE_CHECKING:
     from corrtool.project.directory import Project
-    from corrtool.stages.context import StageContext
+    from corrtool.runs.context import StageContext
 
 S = TypeVar("S", bound=Settings)
 
@@ -79,9 +79,9 @@ def prepare(
     """Opens the project, resolves settings and device. Usage errors come first, then the device, then inputs."""
     from corrtool.project.defaults import project_device, project_seed, resolve_settings
     from corrtool.project.directory import find_project
-    from corrtool.ranks import Ranks
-    from corrtool.reporting.console import Console
-    from corrtool.stages.context import StageContext
+    from corrtool.runs.context import StageContext
+    from corrtool.runtime.console import Console
+    from corrtool.runtime.ranks import Ranks
 
     check_variables()
     project = find_project(common.project)

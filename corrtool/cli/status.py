@@ -26,8 +26,8 @@ def status(
 ) -> None:
     """Reads every byte of every artifact."""
     from corrtool.project.directory import find_project
-    from corrtool.project.overview import damaged_runs, describe_artifacts, evaluations, strangers, unfinished_runs
-    from corrtool.reporting.console import Console
+    from corrtool.runs.overview import damaged_runs, describe_artifacts, evaluations, strangers, unfinished_runs
+    from corrtool.runtime.console import Console
 
     opened = find_project(project)
     artifacts, runs = describe_artifacts(opened), unfinished_runs(opened)
@@ -72,7 +72,7 @@ def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from corrtool.reporting.console import printable
+    from corrtool.runtime.console import printable
 
     table = Table(
         title=Text(

@@ -8,10 +8,10 @@ import typer
 
 from corrtool.cli.options import extra
 from corrtool.cli.stage_command import add_stage
-from corrtool.config import TrainDqnSettings
+from corrtool.settings.stages import TrainDqnSettings
 
 if TYPE_CHECKING:
-    from corrtool.stages.context import StageContext
+    from corrtool.runs.context import StageContext
 
 
 def add(app: typer.Typer) -> None:

@@ -8,10 +8,10 @@ import typer
 
 from corrtool.cli.options import input_option
 from corrtool.cli.stage_command import add_stage
-from corrtool.config import TrainModelSettings
+from corrtool.settings.stages import TrainModelSettings
 
 if TYPE_CHECKING:
-    from corrtool.stages.context import StageContext
+    from corrtool.runs.context import StageContext
 
 
 def add(app: typer.Typer) -> None:

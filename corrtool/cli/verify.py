@@ -23,8 +23,8 @@ def verify(
     """Compares every artifact with its checksums."""
     from corrtool.errors import ArtifactError
     from corrtool.project.directory import find_project
-    from corrtool.project.overview import damaged_runs, describe_artifacts, strangers
-    from corrtool.reporting.console import Console
+    from corrtool.runs.overview import damaged_runs, describe_artifacts, strangers
+    from corrtool.runtime.console import Console
 
     opened = find_project(project)
     described, runs = describe_artifacts(opened), damaged_runs(opened)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corrtool.memory.priorities import Priorities
 from corrtool.memory.rows import FIELDS, MemoryRows, Rows
-from corrtool.runtime import to_device
+from corrtool.runtime.device import to_device
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import LaneStep
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from corrtool.runtime import to_device
+from corrtool.runtime.device import to_device
 from corrtool.states import StateSpec
 
 

@@ -20,10 +20,10 @@ from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
 from corrtool.errors import ArtifactError
+from corrtool.files.atomic import sha256_of_file, sync_file
 from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
 from corrtool.project.artifacts import check_files, is_of_zarr
-from corrtool.project.files import sha256_of_file, sync_file
-from corrtool.runtime import check_memory_is_free
+from corrtool.runtime.free_memory import check_memory_is_free
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 

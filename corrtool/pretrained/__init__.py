@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from corrtool.errors import UsageError
+from corrtool.files.atomic import write_atomic
 from corrtool.project.artifacts import KINDS, Artifact, artifact_names, artifact_path, load_weights, read_artifact
 from corrtool.project.directory import Project
-from corrtool.project.files import write_atomic
 from corrtool.tasks import Task
 
 PRETRAINED = Path(__file__).parent

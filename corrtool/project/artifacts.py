@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from corrtool.errors import ArtifactError, ForeignFileError, MissingInputError, TrainingDivergedError, UsageError
-from corrtool.project.files import inside, sha256_of_file, write_atomic
-from corrtool.project.sealed import (
+from corrtool.files.atomic import inside, sha256_of_file, write_atomic
+from corrtool.files.sealed import (
     content_sha256,
     damaged,
     read_sealed_json,

@@ -8,8 +8,9 @@ import torch
 
 from corrtool.errors import UsageError
 from corrtool.project.directory import Project
-from corrtool.runtime import resolve_device
-from corrtool.settings import PRESETS, Settings, resolve
+from corrtool.runtime.device import resolve_device
+from corrtool.settings.base import PRESETS, Settings
+from corrtool.settings.resolve import resolve
 from corrtool.states import StateSpec
 from corrtool.tasks import probe
 

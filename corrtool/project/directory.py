@@ -8,9 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from corrtool.config import STAGE_INPUTS, STAGE_SETTINGS, TASK_ROLES
 from corrtool.errors import ArtifactError, UsageError, check_encoding
-from corrtool.project.files import regular_file, write_atomic
+from corrtool.files.atomic import regular_file, write_atomic
+from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS, TASK_ROLES
 from corrtool.tasks import Task, parse_task
 
 PROJECT_FILE = "corrtool.toml"

@@ -12,7 +12,7 @@ from pathlib import Path
 import filelock
 
 from corrtool.errors import ArtifactError, CorrtoolError, LockedError
-from corrtool.project.files import inside
+from corrtool.files.atomic import inside
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 

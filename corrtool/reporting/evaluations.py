@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corrtool.config import EvaluateSettings
+from corrtool.settings.stages import EvaluateSettings
 from corrtool.statistics import Interval, interval_over_games
 
 STICKY = 0.25  # Machado et al. 2018: the noise under which every table shows the players once more

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from corrtool.reporting.pictures import target_and_translation
+from corrtool.files.pictures import target_and_translation
 from corrtool.reporting.results import RANDOM_PLAY, REUSE, SCRATCH, Cell, Results
 from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
 

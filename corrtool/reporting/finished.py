@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corrtool.reporting.metrics import read_metrics
+from corrtool.runs.metrics import read_metrics
 
 
 @dataclass

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corrtool.project.commands import without_project
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.results import Results
 from corrtool.reporting.table import Table, duration
+from corrtool.runs.commands import without_project
 
 NEWEST = ("l1_newest", "l1_newest_persistence")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corrtool.errors import ArtifactError
+from corrtool.files.sealed import damaged
 from corrtool.project.directory import Project
-from corrtool.project.records import finished_run, run_directories, run_problems
-from corrtool.project.sealed import damaged
 from corrtool.reporting.evaluations import Protocol
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.rows import Row, evaluation_rows
+from corrtool.runs.records import finished_run, run_directories, run_problems
 
 PONG, PONG_THRESHOLDS = "ALE/Pong-v5", (0.0, 10.0, 18.0)
 THRESHOLD_SHARES = (0.25, 0.5, 0.9)  # of what the source agent has above random play

@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
-from corrtool.config import CollectSettings
 from corrtool.memory import MemoryWriter, StateStacker
+from corrtool.play.games import choose_actions
 from corrtool.project.artifacts import Artifact
-from corrtool.project.records import STAGED_MEMORY
-from corrtool.project.requests import RunRequest
-from corrtool.project.runs import Run
-from corrtool.runtime import derive_seeds, numpy_generator
-from corrtool.signals import left_to_the_system
-from corrtool.stages.context import StageContext
-from corrtool.stages.evaluate import Player, check_player, choose_player
-from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import choose_actions
+from corrtool.runs.context import StageContext
+from corrtool.runs.loop import Loop, StopSignals
+from corrtool.runs.records import STAGED_MEMORY
+from corrtool.runs.requests import RunRequest
+from corrtool.runs.run import Run
+from corrtool.runtime.seeds import derive_seeds, numpy_generator
+from corrtool.runtime.signals import left_to_the_system
+from corrtool.settings.stages import CollectSettings
+from corrtool.stages.players import Player, check_player, choose_player
 from corrtool.tasks import Lanes, probe
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from corrtool.config import TrainDqnSettings
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.files.sealed import damaged
 from corrtool.memory import read_rows
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
-from corrtool.project.records import finished_run, read_record, run_directory
-from corrtool.project.requests import difference, identity_of
-from corrtool.project.sealed import damaged
-from corrtool.reporting.metrics import metrics_path, read_metrics
-from corrtool.stages.context import StageContext
-from corrtool.stages.learning_by_playing import Beginning, Progress
+from corrtool.q_learning.training import Beginning, Progress
+from corrtool.runs.context import StageContext
+from corrtool.runs.metrics import metrics_path, read_metrics
+from corrtool.runs.records import finished_run, read_record, run_directory
+from corrtool.runs.requests import difference, identity_of
+from corrtool.settings.stages import TrainDqnSettings
 
 OPTION = "extended_from"
 

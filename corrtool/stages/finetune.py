@@ -6,66 +6,23 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from corrtool.config import FinetuneSettings
-from corrtool.correspondence import Correspondence, PlayTranslator
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.play import TranslatedLanes
+from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.memory import StateStacker
-from corrtool.networks.saved import QDescription, load_correspondence, load_q_function
-from corrtool.project.requests import RunRequest
-from corrtool.project.runs import Run
-from corrtool.stages.context import StageContext
-from corrtool.stages.evaluate import Player, check_player, choose_player
-from corrtool.stages.learning_by_playing import learn_by_playing
-from corrtool.stages.loop import StopSignals
-from corrtool.stages.play import LanesLike
+from corrtool.q_learning.saved import QDescription, load_q_function
+from corrtool.q_learning.training import learn_by_playing
+from corrtool.runs.context import StageContext
+from corrtool.runs.loop import StopSignals
+from corrtool.runs.requests import RunRequest
+from corrtool.runs.run import Run
+from corrtool.settings.stages import FinetuneSettings
+from corrtool.stages.players import Player, check_player, choose_player
 from corrtool.states import StateSpec
-from corrtool.tasks import Lanes, LaneStep, Task, probe
-
-
-class TranslatedLanes:
-    """The target task as the source agent sees it: each frame is the translated state G_T(s_T).
-
-    The correspondence is fixed, so each state is translated once, when it is seen, and learning from the memory
-    needs no generator. Images are rounded to 256 levels, as frames are.
-    """
-
-    def __init__(self, lanes: LanesLike, correspondence: Correspondence, device: torch.device) -> None:
-        self._lanes, self._scaling = lanes, correspondence.source_scaling
-        self._translate_states = PlayTranslator(correspondence)
-        self._stacker = StateStacker(lanes.spec, lanes.count, device)
-        source = correspondence.source_scaling.spec
-        self.spec = StateSpec(source.kind, source.state_shape)
-        self.actions, self.count = lanes.actions, lanes.count
-        self.frames_per_step, self.has_time_limit = lanes.frames_per_step, lanes.has_time_limit
-
-    def __enter__(self) -> TranslatedLanes:
-        self._lanes.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lanes.__exit__()
-
-    def reset(self, seeds: list[int]) -> NDArray[Any]:
-        """As :meth:`Lanes.reset`, translated."""
-        return self._translate(self._lanes.reset(seeds), None)
-
-    def send(self, actions: NDArray[np.int64]) -> None:
-        """As :meth:`Lanes.send`: actions map by the identity, eq. (13)."""
-        self._lanes.send(actions)
-
-    def receive(self) -> LaneStep:
-        """As :meth:`Lanes.receive`, translated."""
-        step = self._lanes.receive()
-        return replace(step, frames=self._translate(step.frames, step.episode_steps))
-
-    @torch.inference_mode()
-    def _translate(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None) -> NDArray[Any]:
-        states = self._translate_states(self._stacker.push(frames, episode_steps))
-        return self._scaling.model_to_raw(states).cpu().numpy()
+from corrtool.tasks import Lanes, Task, probe
+from corrtool.tasks.environments import LanesLike
 
 
 def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:

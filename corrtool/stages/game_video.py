@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from corrtool.correspondence import Correspondence
+from corrtool.correspondence.model import Correspondence
 from corrtool.errors import CorrtoolError, InterruptedRunError, UsageError
-from corrtool.reporting.console import Console
-from corrtool.reporting.pictures import newest_frames
-from corrtool.reporting.video import GameVideo, check_video, numbers_panel
-from corrtool.runtime import derive_seeds, numpy_generator
-from corrtool.stages.loop import StopSignals
-from corrtool.stages.play import GameLimits, QValues, play_games
+from corrtool.files.pictures import newest_frames
+from corrtool.play.games import GameLimits, QValues, play_games
+from corrtool.play.video import GameVideo, check_video, numbers_panel
+from corrtool.runs.loop import StopSignals
+from corrtool.runtime.console import Console
+from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.states import IMAGE
 from corrtool.tasks import Lanes, Task, action_names, probe
 

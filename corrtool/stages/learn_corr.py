@@ -8,24 +8,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from corrtool.config import LearnCorrSettings
-from corrtool.correspondence import Correspondence, copy_of_weights
-from corrtool.correspondence_learning import CorrespondenceLearner, Means, learning_rate_share, usual_state
+from corrtool.correspondence.discriminators import build_discriminator
+from corrtool.correspondence.generators import generator_description, rotation_angle_degrees
+from corrtool.correspondence.learner import CorrespondenceLearner, Means, learning_rate_share
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.pictures import write_example_pictures
+from corrtool.correspondence.play_tests import Found, PlayTests
+from corrtool.correspondence.starts import ANGLE_STARTS, Start, all_around, compared_transitions, start_at_the_best
+from corrtool.correspondence.surprise import usual_state
+from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory, ShuffledRows
-from corrtool.networks import build_discriminator, rotation_angle_degrees
-from corrtool.networks.saved import QDescription, load_model, load_q_function
-from corrtool.pair import generator_description
+from corrtool.play.games import KeptLanes
 from corrtool.project.artifacts import Artifact, select_all
-from corrtool.project.requests import RunRequest
-from corrtool.project.runs import Run
-from corrtool.reporting.pictures import write_example_pictures
-from corrtool.runtime import numpy_generator
-from corrtool.spatial_search import ANGLE_STARTS, Start, all_around, compared_transitions, start_at_the_best
-from corrtool.stages.context import StageContext, load_memory, require_same_actions
-from corrtool.stages.correspondence_tests import Found, PlayTests
-from corrtool.stages.loop import Loop, StopSignals
-from corrtool.stages.play import KeptLanes
+from corrtool.q_learning.saved import QDescription, load_q_function
+from corrtool.runs.context import StageContext
+from corrtool.runs.loop import Loop, StopSignals
+from corrtool.runs.requests import RunRequest
+from corrtool.runs.run import Run
+from corrtool.runtime.seeds import numpy_generator
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.stages.inputs import load_memory, require_same_actions
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from corrtool.config import TrainDqnSettings
 from corrtool.errors import UsageError
 from corrtool.memory import write_rows
-from corrtool.networks.saved import QDescription
-from corrtool.project.requests import RunRequest
-from corrtool.project.runs import Run
-from corrtool.stages.context import StageContext
+from corrtool.q_learning.saved import QDescription
+from corrtool.q_learning.training import learn_by_playing
+from corrtool.runs.context import StageContext
+from corrtool.runs.loop import StopSignals
+from corrtool.runs.requests import RunRequest
+from corrtool.runs.run import Run
+from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages.extending import beginning, extending
-from corrtool.stages.learning_by_playing import learn_by_playing
-from corrtool.stages.loop import StopSignals
 from corrtool.tasks import Lanes, probe
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -250,3 +250,19 @@ def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:
         return StateSpec(VECTOR, (int(np.prod(shape)),), stack)
     height, width, channels = shape
     return StateSpec(IMAGE, (channels, height, width), stack)
+
+
+class LanesLike(Protocol):
+    """What plays: :class:`corrtool.tasks.Lanes`, or the same seen through a correspondence."""
+
+    spec: StateSpec
+    actions: int
+    count: int
+    frames_per_step: int
+    has_time_limit: bool
+
+    def __enter__(self) -> Any: ...
+    def __exit__(self, *_: object) -> None: ...
+    def reset(self, seeds: list[int]) -> NDArray[Any]: ...
+    def send(self, actions: NDArray[np.int64]) -> None: ...
+    def receive(self) -> LaneStep: ...

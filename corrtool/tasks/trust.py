@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 
 from corrtool.errors import UntrustedImportError
-from corrtool.project.files import write_atomic
+from corrtool.files.atomic import write_atomic
 
 TRUST_VARIABLE = "CORRTOOL_TRUST"
 _trusted_here: set[str] = set()  # by this process

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corrtool.errors import UsageError
-from corrtool.project.files import regular_file
+from corrtool.files.atomic import regular_file
 from corrtool.states import IMAGE, VECTOR, StateSpec
 
 Frames = NDArray[Any]

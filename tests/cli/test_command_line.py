@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run_corrtool, run_in_process
+from support.commands import run_corrtool, run_in_process
 
 STAGES = ("collect", "train-dqn", "train-model", "learn-corr", "evaluate", "finetune")
 COMMANDS = ("init", *STAGES, "status", "verify", "doctor", "quickstart")

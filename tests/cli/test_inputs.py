@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_in_process
+from support.commands import run_in_process
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 

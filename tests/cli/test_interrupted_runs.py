@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import files_of, run_in_process, run_interrupted
+from support.commands import files_of, run_in_process, run_interrupted
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 LONG = ("train-dqn", *TINY, "--env-steps", 20_000)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_in_process
+from support.commands import run_in_process
 
-from corrtool.project.sealed import read_sealed_json
+from corrtool.files.sealed import read_sealed_json
 
 STAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {  # further arguments, and the kinds of what is made
     "train-dqn": ((), {"q", "memory"}),

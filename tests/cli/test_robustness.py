@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import files_of, run_in_process
+from support.commands import files_of, run_in_process
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 
@@ -169,8 +169,8 @@ def test_what_was_ignored_stays_ignored(number: int) -> None:
         "import os, signal\n"
         f"signal.signal({int(number)}, signal.SIG_IGN)\n"
         "from corrtool.cli import main\n"
-        "from corrtool.signals import end_at_once_on_signals, left_to_the_system\n"
-        "from corrtool.stages.loop import StopSignals\n"
+        "from corrtool.runtime.signals import end_at_once_on_signals, left_to_the_system\n"
+        "from corrtool.runs.loop import StopSignals\n"
         "end_at_once_on_signals()\n"
         "with StopSignals() as stop, left_to_the_system():\n"
         f"    os.kill(os.getpid(), {int(number)})\n"

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from corrtool.project import sealed
+from corrtool.files import sealed
 
 
 def sealed_anew(content: bytes, marker: bytes) -> bytes:

@@ -15,13 +15,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from conftest import Outcome, run_in_process
 from faults.victim import live
+from support.commands import Outcome, run_in_process
 
 from corrtool.project.artifacts import KINDS, artifact_names, artifact_path, artifact_problems, read_artifact
-from corrtool.project.checkpoints import load_checkpoint
 from corrtool.project.directory import Project
-from corrtool.project.overview import damaged_runs
+from corrtool.runs.checkpoints import load_checkpoint
+from corrtool.runs.overview import damaged_runs
 
 # A few seconds each, of which several checkpoints take their part; every one makes what no other one makes.
 COMMANDS: dict[str, tuple[str, ...]] = {

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_in_process
 from faults.forgery import sealed_anew, with_header
+from support.commands import run_in_process
 
-from corrtool.project import sealed
+from corrtool.files import sealed
 from corrtool.project.artifacts import KINDS, MEMORY_MANIFEST, artifact_names, artifact_path
 
 Change = Callable[[bytes], bytes | None]  # what a file holds after the damage; None where it is deleted
@@ -70,7 +70,7 @@ def refused(lab: Path, path: Path, change: Change) -> str | None:
 
 def _refusal(lab: Path, path: Path, deleted: bool) -> str | None:
     from corrtool.project.directory import Project
-    from corrtool.project.overview import describe_artifacts
+    from corrtool.runs.overview import describe_artifacts
 
     whole_artifact_gone = deleted and path.suffix == ".safetensors"
     described = describe_artifacts(Project(lab))
@@ -206,7 +206,7 @@ def test_a_checkpoint_that_lacks_a_field_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Sealed by somebody else: an accident would break the seal."""
-    from corrtool.stages import loop
+    from corrtool.runs import loop
 
     command = (stage, "-p", pong_copy, *INTERRUPTED[stage], "--name", "x", "--preset", "tiny", "--device", "cpu")
     poll = loop.Loop.poll

@@ -15,17 +15,17 @@ from faults.forgery import with_header
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from corrtool.config import STAGE_SETTINGS, TASK_ROLES
 from corrtool.errors import ArtifactError, CorrtoolError, UsageError
+from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
 from corrtool.memory import MemoryRows, read_rows, write_rows
 from corrtool.memory.rows import FIELDS
 from corrtool.project.artifacts import MEMORY_MANIFEST, seal_memory
-from corrtool.project.checkpoints import load_checkpoint
 from corrtool.project.directory import PROJECT_FILE, Project
-from corrtool.project.records import read_checkpoint, read_record
-from corrtool.project.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
-from corrtool.reporting.metrics import read_metrics
-from corrtool.settings import resolve
+from corrtool.runs.checkpoints import load_checkpoint
+from corrtool.runs.metrics import read_metrics
+from corrtool.runs.records import read_checkpoint, read_record
+from corrtool.settings.resolve import resolve
+from corrtool.settings.stages import STAGE_SETTINGS, TASK_ROLES
 from corrtool.states import StateSpec
 from corrtool.tasks.views import Affine
 

@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import run_in_process
 from faults.forgery import lie, with_header
+from support.commands import run_in_process
 
+from corrtool.correspondence.saved import load_correspondence
+from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, CorrtoolError
+from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
 from corrtool.memory import read_rows
-from corrtool.networks.saved import load_correspondence, load_model, load_q_function
 from corrtool.project.artifacts import (
     MEMORY_MANIFEST,
     check_memory,
@@ -30,7 +32,7 @@ from corrtool.project.artifacts import (
     read_artifact,
     seal_memory,
 )
-from corrtool.project.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
+from corrtool.q_learning.saved import load_q_function
 
 CPU = torch.device("cpu")
 PACKAGE = Path(__file__).parents[2] / "corrtool"

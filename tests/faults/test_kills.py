@@ -26,7 +26,7 @@ from faults.harness import (
 )
 
 from corrtool.project.artifacts import artifact_names, read_artifact
-from corrtool.reporting.metrics import read_metrics
+from corrtool.runs.metrics import read_metrics
 
 REPEATABLE = ("train-model", "learn-corr")  # no emulator's state, which cannot be saved, enters their weights
 DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1400), "finetune": (300, 600)}

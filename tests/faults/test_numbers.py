@@ -13,10 +13,10 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from conftest import run_in_process
 from safetensors.torch import load_file
+from support.commands import run_in_process
 
-from corrtool.project.checkpoints import load_checkpoint
+from corrtool.runs.checkpoints import load_checkpoint
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 
@@ -128,8 +128,8 @@ def test_a_learning_rate_beyond_reason_ends_with_finite_weights_or_a_line(
 def test_the_last_good_state_of_a_run_that_diverges_is_kept(
     cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from corrtool.dqn import DqnLearner
-    from corrtool.stages import loop
+    from corrtool.q_learning.learner import DqnLearner
+    from corrtool.runs import loop
 
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e9)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from corrtool.cli import main
-from corrtool.stages import loop
+from corrtool.runs import loop
 
 
 def live(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from chain import STAGES, run_chain, shape_of_record
-from conftest import run_in_process
 from make_kept_project import INTERRUPTED
+from support.commands import run_in_process
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden.json"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_lanes import CPU, MadeUpLanes
+from support.made_up_lanes import CPU, MadeUpLanes
 
 from corrtool.errors import ArtifactError
 from corrtool.memory import MemoryJournal, ReplayMemory
-from corrtool.project.checkpoints import load_checkpoint, save_checkpoint
+from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
 from corrtool.states import StateSpec
 
 STACK = 3

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from made_up_lanes import CPU, MadeUpLanes
+from support.made_up_lanes import CPU, MadeUpLanes
 
 from corrtool.memory import ReplayMemory, ShuffledRows, StateStacker, TransitionBatch
 from corrtool.memory.priorities import LEAST_ERROR

@@ -9,7 +9,7 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up_lanes import CPU, MadeUpLanes
+from support.made_up_lanes import CPU, MadeUpLanes
 
 from corrtool.errors import ArtifactError
 from corrtool.memory import MemoryRows, MemoryWriter, ReplayMemory, read_rows, storage, write_rows

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.files.sealed import content_sha256
 from corrtool.project.artifacts import (
     KINDS,
     MEMORY_MANIFEST,
@@ -25,7 +26,6 @@ from corrtool.project.artifacts import (
     select_artifact,
     stray_files,
 )
-from corrtool.project.sealed import content_sha256
 
 STRAYS = [".DS_Store", "Thumbs.db", ".nfs000001", "._zarr.json", "._0", "notes.txt", "@eaDir/frames@SynoEAStream"]
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}

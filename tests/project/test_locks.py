@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from corrtool import doctor
-from corrtool.config import CollectSettings
 from corrtool.errors import CorrtoolError, LockedError
 from corrtool.project.directory import create_project
 from corrtool.project.locks import living_holder, lock_artifacts
-from corrtool.project.requests import RunRequest
-from corrtool.project.runs import open_run
+from corrtool.runs.requests import RunRequest
+from corrtool.runs.run import open_run
+from corrtool.settings.stages import CollectSettings
+from corrtool.workflows import doctor as doctor
 
 HOLD = """
 import sys

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run_in_process
 from safetensors.torch import save_file
+from support.commands import run_in_process
 
 from corrtool.errors import ArtifactError, ForeignFileError
+from corrtool.files.sealed import read_sealed_tensors
 from corrtool.project.artifacts import read_artifact
-from corrtool.project.sealed import read_sealed_tensors
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 STRAYS = (".DS_Store", "Thumbs.db", ".nfs0000000001", "._source-dqn.safetensors", "notes.txt", "a copy of it.zarr")

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import run_in_process
+from support.commands import run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import run_in_process
+from support.commands import run_in_process
 
 from corrtool.project.directory import Project
 from corrtool.reporting.evaluations import Protocol, bounds_shown, counts_shown, interval_shown

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run_in_process
+from support.commands import run_in_process
 
-TOOL = Path(__file__).parents[1] / "attention.py"
+TOOL = Path(__file__).parents[1] / "support" / "attention.py"
 TINY = ("--preset", "tiny", "--device", "cpu")
 
 

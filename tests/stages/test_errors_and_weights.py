@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from corrtool.correspondence import ScaledModel
-from corrtool.correspondence_learning import LEAST_DEVIATION, usual_state
+from corrtool.correspondence.surprise import LEAST_DEVIATION, usual_state
+from corrtool.environment_model.network import ScaledModel
+from corrtool.environment_model.validation import prediction_errors
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
-from corrtool.stages.train_model import _warn, prediction_errors
+from corrtool.stages.train_model import _warn
 from corrtool.states import StateScaling, StateSpec
 
 SPEC = StateSpec("image", (1, 16, 16), 2)

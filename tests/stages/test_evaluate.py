@@ -11,11 +11,11 @@ import cv2
 import gymnasium
 import numpy as np
 import pytest
-from conftest import run_in_process
 from gymnasium.envs.classic_control import CartPoleEnv
+from support.commands import run_in_process
 
 from corrtool.project.directory import Project
-from corrtool.reporting.metrics import read_metrics
+from corrtool.runs.metrics import read_metrics
 from corrtool.stages import evaluate as evaluate_stage
 from corrtool.stages import finetune, learn_corr, train_dqn
 from corrtool.tasks import Lanes, Task

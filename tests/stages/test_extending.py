@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import files_of, run_in_process
+from support.commands import files_of, run_in_process
 
+from corrtool.files.sealed import read_sealed_json
 from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
-from corrtool.project.sealed import read_sealed_json
-from corrtool.reporting.metrics import read_metrics
-from corrtool.stages.learning_by_playing import Beginning
-from corrtool.stages.loop import Loop
+from corrtool.q_learning.training import Beginning
+from corrtool.runs.loop import Loop
+from corrtool.runs.metrics import read_metrics
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 TRAIN = ("train-dqn", *TINY, "--eval-every", 0)

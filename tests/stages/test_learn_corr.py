@@ -10,15 +10,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import run_in_process
+from support.commands import run_in_process
 
 from corrtool.cli import learn_corr as command
+from corrtool.correspondence import play_tests as correspondence_tests
+from corrtool.play.games import Game
 from corrtool.project.artifacts import read_artifact
-from corrtool.project.checkpoints import load_checkpoint
-from corrtool.reporting.metrics import read_metrics
-from corrtool.stages import correspondence_tests
+from corrtool.runs.checkpoints import load_checkpoint
+from corrtool.runs.metrics import read_metrics
 from corrtool.stages.learn_corr import _Learning
-from corrtool.stages.play import Game
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 LEARN = ("learn-corr", *TINY, "--gradient-steps", "20", "--eval-every", "10", "--eval-games", "1")

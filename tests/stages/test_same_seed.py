@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from conftest import run_in_process
 from safetensors.torch import load_file
+from support.commands import run_in_process
 
 INPUTS = {
     "learn-corr": ("--eval-games", "0", "--q", "source-dqn", "--source-memory", "source-dqn", "--model", "source-dqn"),

@@ -8,12 +8,12 @@ from typing import Any
 
 import odd_environments
 import pytest
-from conftest import run_corrtool, run_in_process
+from support.commands import run_corrtool, run_in_process
 
-from corrtool.doctor import check_tasks
 from corrtool.errors import CorrtoolError
 from corrtool.project.directory import Project
-from corrtool.stages import learning_by_playing
+from corrtool.q_learning import training as learning_by_playing
+from corrtool.workflows.doctor import check_tasks
 
 SMALL = """
 [defaults]
@@ -137,7 +137,7 @@ def test_init_and_doctor_warn(
     more: list[object],
     said: str,
 ) -> None:
-    monkeypatch.setattr("corrtool.pair.free_bytes", lambda device: 10**9)
+    monkeypatch.setattr("corrtool.workflows.pair.free_bytes", lambda device: 10**9)
     lab = tmp_path / "lab"
     assert run_in_process("init", lab, "--source", f"odd_environments:{name}-v0", *more) == 0
     assert said in capsys.readouterr().err

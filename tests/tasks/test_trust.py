@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import run_corrtool, run_in_process
+from support.commands import run_corrtool, run_in_process
 
 from corrtool.cli import run
 from corrtool.tasks.trust import foreign_origin, module_of

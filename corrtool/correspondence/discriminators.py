@@ -1,0 +1,85 @@
+"""Discriminators: states in the model range → scores (logits); high means "a real state of this task"."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from corrtool.layers import Norm, init_normal, norm_layer
+from corrtool.states import IMAGE, StateSpec
+
+
+class PatchDiscriminator(nn.Module):
+    """70×70 PatchGAN [15]: ``C64, C128, C256, C512`` and a convolution to one channel; LeakyReLU 0.2.
+
+    (B, C, H, W) in [-1, 1] → (B, 1, h, w), one score per 70×70 patch. The appendix prints stride 2 throughout; the
+    70×70 of [15] needs stride 1 in C512 and in the last convolution, and no normalisation in C64, which is what [33]
+    and the authors' code have. With 64 filters and 4 channels: 2,765,761 parameters.
+    """
+
+    def __init__(self, in_channels: int, filters: int = 64, norm: Norm = "instance") -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, filters, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        for width, stride in ((filters, 2), (2 * filters, 2), (4 * filters, 1)):
+            layers += [
+                nn.Conv2d(width, 2 * width, 4, stride=stride, padding=1),
+                norm_layer(norm, 2 * width),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(8 * filters, 1, 4, stride=1, padding=1))
+
+    def forward(self, states: Tensor) -> Tensor:
+        scores: Tensor = self.layers(states)
+        return scores
+
+
+class GridDiscriminator(nn.Module):
+    """``C64, C128`` and a convolution to one channel, all 3×3 with stride 1: one score per 7×7 patch of a small picture.
+
+    Without normalisation: on an almost empty grid it would amplify nothing into noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
+    """
+
+    def __init__(self, in_channels: int, filters: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, filters, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(filters, 2 * filters, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * filters, 1, 3, padding=1),
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        scores: Tensor = self.layers(states)
+        return scores
+
+
+class VectorDiscriminator(nn.Module):
+    """Fully connected discriminator, (B, n) → (B, 1); two hidden layers, LeakyReLU 0.2."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(size, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        scores: Tensor = self.layers(states)
+        return scores
+
+
+def build_discriminator(spec: StateSpec, filters: int = 64, norm: Norm = "instance") -> nn.Module:
+    """A discriminator for states of ``spec``: 70×70 PatchGAN for images, 7×7 for small ones, fully connected for vectors."""
+    if spec.kind != IMAGE:
+        return VectorDiscriminator(spec.state_shape[0], filters)
+    if spec.is_grid:
+        return GridDiscriminator(spec.state_shape[0], filters)
+    network = PatchDiscriminator(spec.state_shape[0], filters, norm)
+    init_normal(network)
+    return network

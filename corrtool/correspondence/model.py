@@ -1,0 +1,49 @@
+r"""The correspondence function, eq. (7) and (13): :math:`C(s_T, a_T) = (G_T(s_T), a_T)`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from corrtool.correspondence.generators import build_generator
+from corrtool.states import StateScaling, StateSpec
+
+
+class Correspondence(nn.Module):
+    """Both generators of eq. (7), with the scalings of both tasks' states.
+
+    Attributes:
+        target_to_source: the printed :math:`G_T`, which is the correspondence function at play time.
+        source_to_target: the printed :math:`G_S`.
+    """
+
+    def __init__(self, source_scaling: StateScaling, target_scaling: StateScaling, generator: dict[str, Any]) -> None:
+        super().__init__()
+        self.generator = generator
+        self.source_scaling = source_scaling
+        self.target_scaling = target_scaling
+        angle = generator.get("angle_init", 0.0)
+        self.target_to_source = build_generator(target_scaling.spec, source_scaling.spec, **generator)
+        self.source_to_target = build_generator(
+            source_scaling.spec, target_scaling.spec, **(generator | {"angle_init": -angle})
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest needs to build this network again."""
+        return {
+            "generator": self.generator,
+            "source_states": self.source_scaling.spec.to_json(),
+            "target_states": self.target_scaling.spec.to_json(),
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> Correspondence:
+        """The inverse of :meth:`describe`; weights and statistics are to be loaded."""
+        source, target = (StateSpec.from_json(description[f"{role}_states"]) for role in ("source", "target"))
+        return cls(StateScaling(source), StateScaling(target), description["generator"])
+
+    def translate(self, raw_target_states: Tensor) -> Tensor:
+        """Raw target states → source states in the model range."""
+        translated: Tensor = self.target_to_source(self.target_scaling.raw_to_model(raw_target_states))
+        return translated

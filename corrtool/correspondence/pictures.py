@@ -1,0 +1,28 @@
+"""Example pictures of states and their translations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from corrtool.correspondence.model import Correspondence
+from corrtool.files.pictures import _write_sheet, newest_frames
+
+
+@torch.inference_mode()
+def write_example_pictures(path: Path, correspondence: Correspondence, raw_target_states: Tensor) -> None:
+    """A PNG with three rows: the newest frame of each state (N, …), of its translation, of its reconstruction."""
+    was_training = correspondence.training
+    correspondence.eval()
+    source, target = correspondence.source_scaling, correspondence.target_scaling
+    translated = correspondence.translate(raw_target_states)
+    reconstructed = correspondence.source_to_target(translated)
+    correspondence.train(was_training)
+    rows = [
+        newest_frames(raw_target_states, target.spec),
+        newest_frames(source.model_to_raw(translated), source.spec),
+        newest_frames(target.model_to_raw(reconstructed), target.spec),
+    ]
+    _write_sheet(path, rows, ["target", "translated to the source", "and back"])

@@ -1,0 +1,99 @@
+"""Play tests of a correspondence while it is learnt: which of its weights play best, and whether that is better than none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from corrtool.correspondence.generators import rotation_angle_degrees
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.play import transferred_q_values
+from corrtool.layers import copy_of_weights
+from corrtool.play.games import Game, GameLimits, KeptLanes, QValues, counted, direct_q_values, play_games, returns_of
+from corrtool.runs.context import StageContext
+from corrtool.runs.loop import Loop
+from corrtool.runs.run import Run
+from corrtool.runtime.seeds import derive_seeds, numpy_generator
+from corrtool.settings.stages import LearnCorrSettings
+
+
+@dataclass
+class Found:
+    """What the play tests of a run have found so far; part of its checkpoints.
+
+    Attributes:
+        best_mean_return, best_gradient_steps, best_weights, best_angle_degrees: the play test that went best, when, of what.
+        tested_at, last_mean_return: the last play test, in gradient steps.
+        reuse_mean_return: of Q_S without a correspondence; None where it has not played, or cannot.
+    """
+
+    best_mean_return: float | None = None
+    best_gradient_steps: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    best_angle_degrees: float | None = None
+    tested_at: int = 0
+    last_mean_return: float | None = None
+    reuse_mean_return: float | None = None
+
+    def numbers(self) -> dict[str, Any]:
+        """What a person wants to see all the time."""
+        numbers = {"best return": self.best_mean_return, "reuse": self.reuse_mean_return}
+        return {name: number for name, number in numbers.items() if number is not None}
+
+
+@dataclass(frozen=True)
+class PlayTests:
+    """Plays games on the target task for a run."""
+
+    context: StageContext
+    settings: LearnCorrSettings
+    run: Run
+    source_q: nn.Module
+    correspondence: Correspondence
+
+    def play_reuse(self, found: Found, loop: Loop, open_lanes: KeptLanes) -> None:
+        """What a correspondence has to be better than: Q_S on the target's states as they are."""
+        q_values = direct_q_values(self.source_q, self.correspondence.target_scaling.spec)
+        games = self._play(loop, open_lanes, q_values, "reuse", 0)
+        returns = returns_of(games)
+        found.reuse_mean_return = mean = float(np.mean(returns))
+        self.run.metrics.write(0, {"event": "reuse_test", "returns": returns, "mean_return": mean, **counted(games)})
+        loop.note(found.numbers())
+
+    def play(self, found: Found, loop: Loop, open_lanes: KeptLanes, step: int) -> None:
+        """One play test after ``step`` gradient steps. The weights are kept if they are the best so far."""
+        correspondence = self.correspondence
+        correspondence.eval()
+        q_values = transferred_q_values(self.source_q, correspondence)
+        games = self._play(loop, open_lanes, q_values, "select", step)
+        returns = returns_of(games)
+        correspondence.train()
+        found.tested_at, found.last_mean_return = step, float(np.mean(returns))
+        mean = found.last_mean_return
+        self.run.metrics.write(
+            step,
+            {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean, **counted(games)},
+        )
+        if found.best_mean_return is None or mean >= found.best_mean_return:  # of equals the one that learnt longer
+            found.best_mean_return, found.best_gradient_steps = mean, step
+            found.best_weights = copy_of_weights(correspondence)
+            found.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
+        loop.note(found.numbers())
+
+    def _play(self, loop: Loop, open_lanes: KeptLanes, q_values: QValues, purpose: str, step: int) -> list[Game]:
+        loop.save()  # an environment that fails costs no learning, nor the search for a start
+        test, seed = "reuse test" if purpose == "reuse" else "play test", self.context.seed
+        return play_games(
+            open_lanes,
+            q_values,
+            seeds=derive_seeds(seed, purpose, self.settings.eval_games, step),
+            epsilon=self.settings.eval_epsilon,
+            random=numpy_generator(seed, purpose, step),
+            device=self.context.device,
+            limits=GameLimits(self.settings.max_idle_frames),
+            poll=loop.poll,
+            show=lambda numbers: loop.show(0, {test: "under way"} | numbers),
+        )

@@ -1,0 +1,34 @@
+"""What is usual in a state, for the cycle loss by surprise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corrtool.memory import ReplayMemory
+from corrtool.states import StateScaling
+
+LEAST_DEVIATION = 0.02
+
+
+def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual:
+    """Mean and standard deviation of each element of a state over (at most 2,000 of) ``rows``, in the model range.
+
+    A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.
+    """
+    chosen = np.linspace(0, len(rows) - 1, min(2_000, len(rows))).round().astype(int)
+    states = memory.states(rows[chosen])
+    total = squares = torch.zeros((), dtype=torch.float64)
+    for chunk in torch.split(states, 100):  # as floating point numbers they would take a gigabyte
+        elements = scaling.raw_to_model(chunk).cpu().double()  # which MPS does not have
+        total, squares = total + elements.sum(dim=0), squares + elements.square().sum(dim=0)
+    mean = total / len(states)
+    deviation = (squares / len(states) - mean.square()).clamp(min=0.0).sqrt()
+    usual = mean.float(), deviation.float().clamp(min=LEAST_DEVIATION)
+    return usual[0].to(states.device), usual[1].to(states.device)
+
+
+Usual = tuple[Tensor, Tensor]  # mean and standard deviation of each element of a task's states, in the model range

@@ -1,0 +1,39 @@
+"""What the environment model F minimises (appendix 6.2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from corrtool.environment_model.network import ScaledModel
+from corrtool.runs.context import StageContext
+from corrtool.runtime.precision import Precision, compile_module, computing_type
+from corrtool.settings.stages import TrainModelSettings
+
+
+def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Literal["mse", "l1"] = "mse") -> Tensor:
+    """What F is trained with; the paper leaves it open, the authors' code uses the squared error. Both (B, ...)."""
+    return F.mse_loss(predicted_next, next_states) if kind == "mse" else F.l1_loss(predicted_next, next_states)
+
+
+class _Objective(nn.Module):
+    """What F minimises, from raw states; a module, so that torch.compile and DistributedDataParallel can each take it whole."""
+
+    def __init__(self, model: ScaledModel, settings: TrainModelSettings, precision: Precision) -> None:
+        super().__init__()
+        self.model, self._loss, self._precision = model, settings.loss, precision
+
+    def forward(self, raw_states: Tensor, actions: Tensor, raw_next_states: Tensor) -> Tensor:
+        scaling = self.model.scaling
+        predicted_next = self._precision(self.model, scaling.raw_to_model(raw_states), actions)
+        return environment_model_loss(predicted_next, scaling.raw_to_model(raw_next_states), self._loss)
+
+
+def _objective(model: ScaledModel, settings: TrainModelSettings, context: StageContext) -> nn.Module:
+    device = context.device
+    objective = _Objective(model, settings, Precision(computing_type(settings.precision, device), device))
+    if settings.compile:
+        compile_module(objective, device)
+    return context.ranks.parallel(objective)

@@ -1,0 +1,26 @@
+"""Pictures of what the environment model predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corrtool.environment_model.network import ScaledModel
+from corrtool.files.pictures import _write_sheet, newest_frames
+
+
+@torch.inference_mode()
+def write_prediction_pictures(
+    path: Path, model: ScaledModel, raw_states: Tensor, actions: Tensor, raw_next_states: Tensor
+) -> None:
+    """A PNG with four rows: the newest frame of each s_t (N, …), of F(s_t, a_t), of s_{t+1}, and how far the two are apart."""
+    was_training = model.training
+    model.eval()
+    predicted = model.scaling.model_to_raw(model(model.scaling.raw_to_model(raw_states), actions))
+    model.train(was_training)
+    rows = [newest_frames(states, model.scaling.spec) for states in (raw_states, predicted, raw_next_states)]
+    difference = np.abs(rows[1].astype(np.int16) - rows[2]).astype(np.uint8)
+    _write_sheet(path, [*rows, difference], ["state", "what F expects next", "what came next", "difference"])

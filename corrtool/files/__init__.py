@@ -1,0 +1,1 @@
+"""Files: atomic writes, sealed files, pictures."""

@@ -1,0 +1,54 @@
+"""Example pictures: of a correspondence (target states, their translations, and the way back) and of F's predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from corrtool.files.atomic import write_atomic
+from corrtool.states import StateSpec
+
+_SCALE, _GAP, _LABEL = 2, 4, 16
+_GREY, _PAPER = 128, 255  # sheets without labels, of earlier versions, begin with grey
+
+
+def target_and_translation(sheet: NDArray[Any]) -> NDArray[Any]:
+    """The first two rows of :func:`write_example_pictures`, beside each other, of one state: the first is from the start of a game."""
+    label = _LABEL if sheet[0, 0].min() == _PAPER else 0
+    height = (sheet.shape[0] - _GAP) // 3
+    width = height - label  # with the gap, as the height
+    left = (sheet.shape[1] - _GAP) // width // 2 * width
+    column = sheet[:, left : left + width]
+    return np.concatenate([column[label:height], column[label + height : 2 * height]], axis=1)
+
+
+def _write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:
+    """One PNG of rows of pictures (N, height, width, 3), RGB, each below its label."""
+    height, width = (max(row.shape[axis] for row in rows) * _SCALE + _GAP for axis in (1, 2))
+    height += _LABEL
+    sheet = np.full((_GAP + len(rows) * height, _GAP + len(rows[0]) * width, 3), _GREY, np.uint8)
+    for y, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        sheet[y * height : y * height + _LABEL] = _PAPER
+        place = (_GAP, y * height + _LABEL - 4)
+        cv2.putText(sheet, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+        for x, picture in enumerate(row):
+            big = picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+            top, left = _GAP + _LABEL + y * height, _GAP + x * width
+            sheet[top : top + big.shape[0], left : left + big.shape[1]] = big
+    _, encoded = cv2.imencode(".png", sheet[..., ::-1])  # OpenCV writes blue first
+    write_atomic(path, encoded.tobytes())
+
+
+def newest_frames(raw_states: Tensor, spec: StateSpec) -> NDArray[np.uint8]:
+    """The newest frame of raw image states (N, *state_shape) as pictures (N, height, width, 3), RGB."""
+    channels = spec.frame_shape[0]
+    place = spec.stack_order.index(spec.stack - 1)
+    frames = raw_states[:, place * channels : (place + 1) * channels].permute(0, 2, 3, 1).cpu().numpy()
+    if channels == 3:
+        return np.ascontiguousarray(frames)
+    return np.repeat(frames[..., :1], 3, axis=-1)

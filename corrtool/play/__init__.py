@@ -1,0 +1,1 @@
+"""Whole games by a policy, and videos of them."""

@@ -1,0 +1,165 @@
+"""Q-functions: states in the q range → one value per action, (B, A)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from corrtool.layers import init_normal, mlp
+from corrtool.states import IMAGE, StateSpec
+
+_VECTOR_ARCHITECTURES = ("mlp", "linear")
+
+
+@dataclass(frozen=True)
+class Convolutions:
+    """What tells the convolutional Q-functions apart.
+
+    Attributes:
+        layers: kernel, stride and filters of each convolution.
+        units: of the hidden fully connected layer.
+        layer_norm: normalise before each ReLU, so that none can die before the first rewards come.
+        halve: look at the picture at half its height and width.
+    """
+
+    layers: tuple[tuple[int, int, int], ...]
+    units: int
+    layer_norm: bool = False
+    halve: bool = False
+
+    def output_side(self, side: int) -> int:
+        """Height or width after all layers; not positive when a picture of this side is too small."""
+        side = side // 2 if self.halve else side
+        for kernel, stride, _ in self.layers:
+            side = (side - kernel) // stride + 1
+        return side
+
+
+CONVOLUTIONS = {
+    "nature": Convolutions(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512),  # Mnih et al. 2015, and the authors' code
+    "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
+    # On pictures of half the size, normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third of nature's work per update.
+    "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
+    "grid": Convolutions(((3, 1, 16),), 128),  # for the 10×10 of MinAtar: Young & Tian 2019 (arXiv 1903.03176)
+}
+
+
+class HalfSize(nn.Module):
+    """The mean of each 2×2 pixels, (B, C, H, W) → (B, C, ⌊H/2⌋, ⌊W/2⌋). Four times as fast on a CPU as torch's pooling."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        batch, channels, height, width = pictures.shape
+        pictures = pictures[..., : height // 2 * 2, : width // 2 * 2]
+        rows = pictures.reshape(batch, channels, height // 2, 2, width // 2 * 2)
+        rows = rows[:, :, :, 0] + rows[:, :, :, 1]
+        return (rows[..., ::2] + rows[..., 1::2]) * 0.25
+
+
+class ConvOfPictures(nn.Conv2d):
+    """A first layer: brings pictures into the memory layout of its weights itself, or torch would do so in the backward pass again."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        if self.weight.is_contiguous(memory_format=torch.channels_last):
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        convolved: Tensor = super().forward(pictures)
+        return convolved
+
+
+class ConvolutionalQ(nn.Module):
+    """Convolutions and two fully connected layers; (B, C, H, W) in [0, 1] → (B, A).
+
+    The last layer is linear although the printed f-6 is called Fully connected-ReLU: Q-values in Pong are negative.
+    """
+
+    def __init__(self, state_shape: tuple[int, ...], actions: int, convolutions: Convolutions) -> None:
+        super().__init__()
+        channels, height, width = state_shape
+        layers: list[nn.Module] = [HalfSize()] if convolutions.halve else []
+        convolution: type[nn.Conv2d] = ConvOfPictures
+        for kernel, stride, filters in convolutions.layers:
+            layers.append(convolution(channels, filters, kernel, stride=stride))
+            convolution = nn.Conv2d
+            if convolutions.layer_norm:
+                layers.append(nn.GroupNorm(1, filters))  # over channels and picture: LayerNorm for any picture size
+            layers.append(nn.ReLU())
+            channels = filters
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        features = channels * convolutions.output_side(height) * convolutions.output_side(width)
+        units = convolutions.units
+        norm = [nn.LayerNorm(units)] if convolutions.layer_norm else []
+        self.head = nn.Sequential(nn.Linear(features, units), *norm, nn.ReLU(), nn.Linear(units, actions))
+
+    def forward(self, states: Tensor) -> Tensor:
+        q_values: Tensor = self.head(self.convolutions(states))
+        return q_values
+
+
+class VectorQ(nn.Module):
+    """Fully connected Q-function, (B, n) → (B, A); two hidden layers of ``width`` units."""
+
+    def __init__(self, size: int, actions: int, width: int) -> None:
+        super().__init__()
+        self.layers = mlp(size, width, 2, actions)
+
+    def forward(self, states: Tensor) -> Tensor:
+        q_values: Tensor = self.layers(states)
+        return q_values
+
+
+class LinearQ(nn.Module):
+    """Q(s, a) = w_a · s, starting at zero. Over one-hot states it is the table of Algorithm 1."""
+
+    def __init__(self, size: int, actions: int) -> None:
+        super().__init__()
+        self.table = nn.Linear(size, actions, bias=False)
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, states: Tensor) -> Tensor:
+        q_values: Tensor = self.table(states)
+        return q_values
+
+
+def resolve_architecture(spec: StateSpec, architecture: str) -> str:
+    """What 'auto' means for states of ``spec``; every other name stays as it is."""
+    if architecture != "auto":
+        return architecture
+    if spec.kind != IMAGE:
+        return "mlp"
+    return "small" if CONVOLUTIONS["small"].output_side(min(spec.state_shape[1:])) > 0 else "grid"
+
+
+def build_q_function(
+    spec: StateSpec,
+    actions: int,
+    architecture: str = "auto",
+    width: int = 256,
+    init: Literal["default", "normal"] = "default",
+) -> nn.Module:
+    """A Q-function for states of ``spec``: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors.
+
+    Raises:
+        ValueError: the architecture does not go with the kind of state, or the picture is too small for it.
+    """
+    architecture = resolve_architecture(spec, architecture)
+    fitting = CONVOLUTIONS if spec.kind == IMAGE else _VECTOR_ARCHITECTURES
+    if architecture not in fitting:
+        raise ValueError(f"Q-function {architecture!r} does not take {spec.kind} states; choose {', '.join(fitting)}")
+    network: nn.Module
+    if spec.kind == IMAGE:
+        convolutions = CONVOLUTIONS[architecture]
+        if convolutions.output_side(min(spec.state_shape[1:])) < 1:
+            height, width = spec.state_shape[1:]
+            raise ValueError(
+                f"pictures of {height} × {width} pixels are too small for Q-function {architecture!r}; choose grid"
+            )
+        network = ConvolutionalQ(spec.state_shape, actions, convolutions)
+    elif architecture == "mlp":
+        network = VectorQ(spec.state_shape[0], actions, width)
+    else:
+        return LinearQ(spec.state_shape[0], actions)
+    if init == "normal":
+        init_normal(network)
+    return network

@@ -1,0 +1,52 @@
+"""What a manifest says of a Q-function, and the function from its artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from corrtool.errors import ArtifactError
+from corrtool.layers import freeze
+from corrtool.project.artifacts import Artifact
+from corrtool.project.networks import _with_weights
+from corrtool.q_learning.network import build_q_function, resolve_architecture
+from corrtool.states import StateSpec
+
+
+@dataclass(frozen=True)
+class QDescription:
+    """How a Q-function is built; the ``network`` table of its manifest. It never says 'auto', which may come to mean another."""
+
+    states: StateSpec
+    actions: int
+    architecture: str
+    width: int = 256
+    init: str = "default"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "architecture", resolve_architecture(self.states, self.architecture))
+
+    def build(self) -> nn.Module:
+        """A new Q-function. Raises ValueError when the architecture does not fit the states."""
+        return build_q_function(self.states, self.actions, self.architecture, self.width, self.init)  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest holds it."""
+        return {**self.__dict__, "states": self.states.to_json()}
+
+    @classmethod
+    def from_manifest(cls, artifact: Artifact) -> QDescription:
+        """The description in a Q-function's manifest. Raises :class:`ArtifactError`."""
+        try:
+            network = dict(artifact.manifest["network"])
+            return cls(states=StateSpec.from_json(network.pop("states")), **network)
+        except (KeyError, TypeError, ValueError):
+            raise ArtifactError(f"the manifest of {artifact.path} does not describe a Q-function") from None
+
+
+def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:
+    """The Q-function of an artifact, frozen. Raises :class:`ArtifactError` when it is damaged or does not fit."""
+    return freeze(_with_weights(artifact, QDescription.from_manifest(artifact).build).to(device))

@@ -1,0 +1,38 @@
+"""What changes while a Q-function learns: ε, learning rate, length of returns."""
+
+from __future__ import annotations
+
+from corrtool.settings.stages import DqnSettings
+
+
+def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
+    """ε after ``env_steps``: ε_start until learning begins, then linearly to ε_end; that of the play tests in the greedy part."""
+    if plays_greedily(settings, env_steps):
+        return settings.eval_epsilon
+    share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.epsilon_env_steps))
+    return settings.epsilon_start + share * (settings.epsilon_end - settings.epsilon_start)
+
+
+def plays_greedily(settings: DqnSettings, env_steps: int) -> bool:
+    """Whether the training games are played as they are tested: after ``greedy_from`` of all steps, if that is less than 1."""
+    return settings.greedy_from < 1.0 and env_steps >= settings.greedy_from * settings.env_steps
+
+
+def learning_rate(settings: DqnSettings, env_steps: int) -> float:
+    """The optimizer's step size after ``env_steps``: learning_rate for a while, then linearly to learning_rate_end if that is less."""
+    end = min(settings.learning_rate, settings.learning_rate_end)
+    constant = settings.constant_share * settings.env_steps
+    share = min(1.0, max(0.0, (env_steps - constant) / max(1.0, settings.env_steps - constant)))
+    return settings.learning_rate + share * (end - settings.learning_rate)
+
+
+def importance_exponent(settings: DqnSettings, env_steps: int) -> float:
+    """β of prioritized replay after ``env_steps``: from 0.4 to 1 in the end, as in Schaul et al. 2016, section 3.4."""
+    return 0.4 + 0.6 * min(1.0, env_steps / settings.env_steps)
+
+
+def return_length(settings: DqnSettings, env_steps: int) -> int:
+    """n of the n-step returns after ``env_steps``: from n_step when learning begins, linearly to n_step_end if that is less."""
+    end = min(settings.n_step, settings.n_step_end)
+    share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.n_step_env_steps))
+    return round(settings.n_step + share * (end - settings.n_step))

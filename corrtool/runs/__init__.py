@@ -1,0 +1,1 @@
+"""Runs: what one is asked for, its record, checkpoints, loop and metrics."""

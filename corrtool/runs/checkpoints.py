@@ -1,0 +1,117 @@
+"""Checkpoints: nested states of networks, optimizers, random generators and counters as one sealed file.
+
+Nothing is pickled: tensors go into safetensors, everything else into its JSON.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corrtool.errors import TrainingDivergedError
+from corrtool.files.atomic import copy_atomic, write_atomic
+from corrtool.files.sealed import damaged, read_sealed_tensors, seal_tensors
+
+CHECKPOINT = "checkpoint.safetensors"  # the newest one, in a run's directory
+
+_TENSOR = "$tensor"
+_ARRAY = "$array"
+_INTEGER_KEYS = "$integer_keys"
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
+    """Writes ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
+
+    Args:
+        keep: how many checkpoints there are to be at most, this one among them; the others step back to ``checkpoint-1``,
+            ``checkpoint-2``, …
+
+    Raises:
+        TrainingDivergedError: a tensor holds NaN or infinity; the file that was there stays.
+    """
+    tensors: dict[str, Tensor] = {}
+    structure = _pack(state, "", tensors)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingDivergedError(
+                f"{name} became NaN or infinite; the last good state is kept in {path}",
+                "use a smaller --learning-rate under another --name",
+            )
+    content = seal_tensors(tensors, {"state": structure})
+    _step_back(path, keep)
+    write_atomic(path, content)
+
+
+def checkpoint_paths(directory: Path) -> list[Path]:
+    """The checkpoints of the run in ``directory``, the newest first."""
+    older = {age: path for path in directory.glob("checkpoint-*.safetensors") if (age := _age(path)) is not None}
+    return [path for path in (directory / CHECKPOINT, *(older[age] for age in sorted(older))) if path.exists()]
+
+
+def _age(path: Path) -> int | None:
+    """How many newer checkpoints there were; None for a file that is no checkpoint of this run."""
+    number = path.stem.partition("-")[2]
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None
+
+
+def _step_back(path: Path, keep: int) -> None:
+    """Makes place for a new checkpoint at ``path``, which stays until it is replaced, so that there always is one."""
+    for older in reversed(checkpoint_paths(path.parent)[1:]):
+        age = _age(older) or 0
+        if age + 1 >= keep:
+            older.unlink()
+        else:
+            older.rename(path.with_name(f"checkpoint-{age + 1}.safetensors"))
+    if keep > 1 and path.exists():
+        copy_atomic(path, path.with_name("checkpoint-1.safetensors"))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that :func:`save_checkpoint` wrote. Raises :class:`ArtifactError` when the file is damaged."""
+    tensors, value = read_sealed_tensors(path)
+    try:
+        state = _unpack(value["state"], tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # sealed by somebody else
+        raise damaged(path) from None
+    if not isinstance(state, dict):
+        raise damaged(path)
+    return state
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        name = f"{len(tensors)}:{name}"  # the number tells apart {"a/b": …} and {"a": {"b": …}}
+        tensors[name] = value
+        return {_TENSOR: name}
+    if isinstance(value, np.ndarray):
+        name = f"{len(tensors)}:{name}"
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
+        return {_ARRAY: name}
+    if isinstance(value, dict):
+        packed = {str(key): _pack(item, f"{name}/{key}" if name else str(key), tensors) for key, item in value.items()}
+        if value and all(type(key) is int for key in value):
+            return {_INTEGER_KEYS: packed}
+        return packed
+    if isinstance(value, list | tuple):
+        return [_pack(item, f"{name}/{index}", tensors) for index, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if _TENSOR in value:
+            return tensors[value[_TENSOR]]
+        if _ARRAY in value:
+            return tensors[value[_ARRAY]].numpy()
+        if _INTEGER_KEYS in value:
+            return {int(key): _unpack(item, tensors) for key, item in value[_INTEGER_KEYS].items()}
+        return {key: _unpack(item, tensors) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    return value

@@ -1,0 +1,94 @@
+"""The command that made something: as it is recorded, as it is shown to others, and as it goes on with an interrupted run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError
+from corrtool.project.directory import find_project
+from corrtool.settings.base import flag_name, variable_name
+
+_COMMON_VARIABLES = ("CORRTOOL_PRESET", "CORRTOOL_SEED", "CORRTOOL_DEVICE")
+
+
+def this_command(stage: str) -> str:
+    """This process's command as a shell takes it, after the environment variables that have a say in ``stage``."""
+    prefix = variable_name(stage, "")
+    spoken = {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if value and (name in _COMMON_VARIABLES or name.startswith(prefix))
+    }
+    return _joined(spoken, ["corrtool", *sys.argv[1:]])
+
+
+def without_project(command: str) -> str:
+    """A command without the directory of the project, which is nobody else's."""
+    try:
+        variables, words = _split(command)
+    except ValueError:  # sealed by somebody else
+        return command
+    return _joined(variables, _without_project(words))
+
+
+def resume_command(root: Path, record: dict[str, Any]) -> str:
+    """The command that goes on, from here, with the run of the project ``root`` of which ``record`` tells.
+
+    Its name and inputs are spelt out: newer ones may have been made since.
+    """
+    recorded, stage = str(record["command"]), str(record["stage"])
+    try:
+        variables, words = _split(recorded)
+    except ValueError:  # sealed by somebody else
+        return recorded
+    if stage not in words[1:2]:
+        return recorded  # `reproduce` and `quickstart` name everything themselves
+    flags = {"--name": record["name"]}
+    if stage != "collect":  # its Q-function is named by --policy
+        flags |= {_flag_of_input(stage, use): parent["name"] for use, parent in record["parents"].items()}
+    words = _without_project(words)
+    for flag, name in flags.items():
+        if flag not in words and not any(word.startswith(f"{flag}=") for word in words):
+            words += [flag, name]
+    if not _is_found_from_here(root):
+        words += ["--project", str(root)]
+    return _joined(variables, words)
+
+
+def _split(command: str) -> tuple[dict[str, str], list[str]]:
+    """The variables before a command, and its words. Raises :class:`ValueError` where no shell could read it."""
+    words, variables = shlex.split(command), {}
+    while words and words[0].startswith("CORRTOOL_") and "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        variables[name] = value
+    return variables, words
+
+
+def _joined(variables: dict[str, str], words: list[str]) -> str:
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), shlex.join(words)])
+
+
+def _without_project(words: list[str]) -> list[str]:
+    kept, rest = [], iter(words)
+    for word in rest:
+        if word in ("-p", "--project"):
+            next(rest, None)
+        elif not word.startswith("--project=") and not (word.startswith("-p") and not word.startswith("--")):
+            kept.append(word)
+    return kept
+
+
+def _is_found_from_here(root: Path) -> bool:
+    try:
+        return find_project(None).root == root
+    except ArtifactError:
+        return False
+
+
+def _flag_of_input(stage: str, use: str) -> str:
+    """``learn-corr``, ``source_memory`` → ``--source-memory``. ``train-model`` reads only one memory."""
+    return "--memory" if stage == "train-model" else flag_name(use)

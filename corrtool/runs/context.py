@@ -1,0 +1,258 @@
+"""What a stage is given, and the frame around its work: finished, interrupted, or new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.artifacts import (
+    MADE_BY,
+    Artifact,
+    artifact_problems,
+    find_artifacts,
+    read_artifact,
+    select_artifact,
+)
+from corrtool.project.directory import Project
+from corrtool.project.locks import check_unlocked
+from corrtool.runs.loop import StopSignals
+from corrtool.runs.records import read_record, run_directory
+from corrtool.runs.requests import RunRequest, can_go_on, finished_result, identity_of, inputs_of, is_interrupted
+from corrtool.runs.run import FollowedRun, Run, open_run
+from corrtool.runtime.console import Console
+from corrtool.runtime.machine import describe_machine
+from corrtool.runtime.precision import computing_type, has_bf16_instructions
+from corrtool.runtime.process import configure_process
+from corrtool.runtime.ranks import ONE_PROCESS, Ranks
+from corrtool.settings.base import Settings
+from corrtool.tasks import Task
+
+_LONGEST_NAME = 95  # learn-corr appends "-last", and no name has more than 100
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Everything around a stage that is not one of its settings."""
+
+    project: Project
+    console: Console
+    device: torch.device
+    seed: int = 0
+    name: str | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+    tensorboard: bool = False
+    keep_checkpoints: int = 1
+    ranks: Ranks = ONE_PROCESS
+
+    def name_of(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
+        """``--name``; without it ``text``, which says what is made, and the seed, so that a loop over seeds needs no names.
+
+        The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may come to one name. Runs from
+        before the seed was in the name keep theirs.
+        """
+        if self.name is not None:
+            return self.name
+        if (self.seed == 0 and "-seed" not in text) or self._is_there(settings, inputs, text):
+            return text
+        seed = f"-seed{self.seed}"
+        return text[: _LONGEST_NAME - len(seed)] + seed
+
+    def _is_there(self, settings: Settings, inputs: dict[str, Artifact], name: str) -> bool:
+        """Whether a run of this name was made with this seed, these settings and these inputs."""
+        try:
+            record = read_record(run_directory(self.project.root, settings.stage, name))
+        except (ArtifactError, UsageError):
+            return False
+        wanted = {"seed": self.seed, "settings": settings.to_json(), "inputs": inputs_of(inputs)}
+        return wanted.items() <= identity_of(record).items()
+
+    def carry_out(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Does ``work`` for ``request``, unless it is done already; returns its result.
+
+        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
+        has a result. To what ``work`` returns comes what every stage tells: see :meth:`_told`.
+        """
+        with self.ranks.connected(self.device):
+            if not self.ranks.first:
+                return self._follow(request, work)
+            told = False
+
+            def with_the_others(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+                nonlocal told
+                told = bool(self.ranks.agree(1, self.device))
+                return work(run, stop, state)
+
+            try:
+                with self.ranks.together():
+                    return self._begin(request, with_the_others)
+            finally:
+                if not told:
+                    self.ranks.agree(0, self.device)
+
+    def _follow(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """What the ranks after the first do: the same work, when that one begins it, without a trace on disk."""
+        if not self.ranks.agree(0, self.device):
+            return {}
+        configure_process(self.device, self.seed, request.state_kind)
+        run = FollowedRun(self.project, request)
+        with (
+            StopSignals(polled=True),
+            self.ranks.together(),
+        ):  # asked to stop, they go on until the first has saved and left
+            return work(run, StopSignals(), run.start(self.console.say))
+
+    def _begin(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
+        result = None if self.overwrite else finished_result(self.project, request)
+        if self.dry_run:
+            return self._plan(request, done=result is not None)
+        if result is not None:
+            return self._told(request, self._already_done(request, result))
+        threads = torch.get_num_threads()
+        configure_process(self.device, self.seed, request.state_kind)
+        try:
+            return self._told(request, self._carry_out(request, work))
+        finally:
+            torch.set_num_threads(threads)  # the next stage in this process may be on pictures
+
+    def _carry_out(
+        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
+        machine = describe_machine(self.device) | {"processes": self.ranks.count}
+        precision = getattr(request.settings, "precision", None)
+        if precision is not None:
+            reduced = computing_type(precision, self.device) == torch.bfloat16
+            machine["precision"] = "bf16" if reduced else "float32"
+            if precision == "auto":
+                self.console.say(f"computing in {machine['precision']}")
+            if reduced and not has_bf16_instructions(self.device):
+                self.console.say(f"{self.device} has no instructions for bf16: it is emulated, and slower than float32")
+        if getattr(request.settings, "compile", False):
+            self.console.say(
+                "the first steps compile the networks, which takes a minute or more; a cache keeps what they made"
+            )
+        with open_run(
+            self.project,
+            request,
+            machine=machine,
+            overwrite=self.overwrite,
+            tensorboard=self.tensorboard,
+            keep_checkpoints=self.keep_checkpoints,
+        ) as run:
+            if not self.overwrite:  # somebody else may have finished it while this process waited for nothing
+                result = finished_result(self.project, request)
+                if result is not None:
+                    return self._already_done(request, result)
+            for use, artifact in request.inputs.items():
+                self.console.say(f"{request.settings.stage}: {use.replace('_', ' ')} is {artifact}")
+            with StopSignals() as stop:
+                result = work(run, stop, run.start(self.console.say))
+            run.finish(result)
+        return result
+
+    def _already_done(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
+        self.console.say(
+            f"{request.settings.stage} {request.name} is done already; the same command with --overwrite does it again"
+        )
+        return result
+
+    def _told(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
+        """A stage's result with what the results of all stages have in common (docs/cli.md)."""
+        made = [read_artifact(self.project.root, kind, name) for kind, name in request.produces]
+        return {
+            "stage": request.settings.stage,
+            "name": request.name,
+            "artifacts": [artifact.reference() for artifact in made],
+            "seed": request.seed,
+            "settings": request.settings.to_json(),
+            "metrics": _numbers(result),
+            **result,
+        }
+
+    def _plan(self, request: RunRequest, *, done: bool) -> dict[str, Any]:
+        """What would be done. Raises what would keep it from being done: a damaged input, a name that is being written."""
+        for artifact in request.inputs.values():
+            for problem in artifact_problems(self.project.root, artifact.kind, artifact.name):
+                raise problem
+        check_unlocked(self.project.root, request.locks)
+        begun = can_go_on(self.project, request) if self.overwrite else is_interrupted(self.project, request)
+        return {
+            "dry_run": True,
+            "done": done,
+            "begun": begun,
+            "name": request.name,
+            "device": str(self.device),
+            "produces": [f"{kind} {name}" for kind, name in request.produces],
+            "missing": [],
+            **request.identity(),
+            "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
+        }
+
+    def source_q(self, name: str | None = None) -> Artifact:
+        """Q_S: the named Q-function, or the newest that was trained on the source task."""
+        task = self.project.task("source")
+        return self._select("q", name, task, "Q-function of the source task")
+
+    def artifact_of_task(self, kind: str, name: str | None, task: Task) -> Artifact:
+        """The named memory or model of ``task``, or the newest. Raises :class:`ArtifactError`."""
+        return self._select(
+            kind,
+            name,
+            task,
+            f"{'memory' if kind == 'memory' else 'environment model'} of the {task.role} task",
+        )
+
+    def _select(self, kind: str, name: str | None, task: Task, wanted: str) -> Artifact:
+        def fits(manifest: dict[str, Any]) -> str | None:
+            described = manifest.get("tasks", {}).get(manifest.get("role"))
+            if not task.made_on_this(manifest.get("task_sha256"), described):
+                return f"it was made on another task than {task}"
+            if manifest.get("role") != task.role and name is None:
+                return f"it belongs to the {manifest.get('role')} task"
+            return None
+
+        made_by = MADE_BY[kind]
+        if kind == "memory" and task.role == "source":
+            agents = [a.name for a in find_artifacts(self.project.root, "q") if fits(a.manifest) is None]
+            made_by = f"collect --task source --policy q:{agents[0]}" if agents else "train-dqn"
+        return select_artifact(self.project.root, kind, name, fits, wanted, made_by)
+
+    def correspondence(self, name: str | None = None) -> Artifact:
+        """The named correspondence, or the newest one between the two tasks; the best of a training, not its last."""
+        source, target = self.project.task("source"), self.project.task("target")
+
+        def fits(manifest: dict[str, Any]) -> str | None:
+            described = manifest.get("tasks", {})
+            if not all(
+                task.made_on_this(manifest.get(f"{task.role}_task_sha256"), described.get(task.role))
+                for task in (source, target)
+            ):
+                return "it was learnt between other tasks"
+            if name is None and manifest.get("selection") != "best":
+                return "it is the last of a training, not the best"
+            return None
+
+        return select_artifact(
+            self.project.root, "corr", name, fits, "correspondence between its two tasks", MADE_BY["corr"]
+        )
+
+
+def _numbers(result: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a result; those of a table in it with its name before theirs."""
+    found: dict[str, float] = {}
+    for name, value in result.items():
+        if isinstance(value, dict):
+            found |= _numbers(value, f"{prefix}{name}_")
+        elif type(value) in (int, float) and name != "seed":
+            found[f"{prefix}{name}"] = value
+    return found

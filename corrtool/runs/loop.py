@@ -1,0 +1,158 @@
+"""What every long loop of a stage does besides its work: progress, checkpoints at intervals, orderly stops."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from corrtool.errors import InterruptedRunError, TrainingDivergedError
+from corrtool.runs.run import Run
+from corrtool.runtime.console import Console
+from corrtool.runtime.signals import end_at_once, stop_signals
+
+CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SHARE = 0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
+MOST_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails or is ended
+
+
+class StopSignals:
+    """What a signal that asks to stop does: the process ends at once, but while somebody polls it is only remembered.
+
+    A loop polls: it saves at its next step, since saving inside a handler would cut into whatever is being written; a second signal
+    ends at once all the same. Before and after a loop there is nothing to save, and every write is atomic.
+
+    Args:
+        polled: whether somebody looks at ``received`` every second or so.
+    """
+
+    def __init__(self, *, polled: bool = False) -> None:
+        self.polled = polled
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in stop_signals():
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if not self.polled or self.received is not None:
+            end_at_once(number)
+        self.received = number
+
+
+class Loop:
+    """A loop over ``total`` ``unit``, from ``start``. Use as a context manager, with all that takes long and may be saved inside.
+
+    Args:
+        state: returns what a checkpoint must hold; called between steps only.
+        steady: as in :meth:`Console.progress`.
+        after_checkpoint: called when a new checkpoint is on disk.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        console: Console,
+        stop: StopSignals,
+        *,
+        total: int,
+        unit: str,
+        start: int,
+        state: Callable[[], dict[str, Any]],
+        steady: bool = True,
+        after_checkpoint: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._run, self._stop, self._state, self._after = run, stop, state, after_checkpoint
+        self.done, self.total, self.unit = start, total, unit
+        title = f"{run.request.settings.stage} {run.request.name}"
+        self._progress = console.progress(title, total, unit, start, steady=steady)
+        if start:
+            console.say(f"{title}: going on at {start:,} of {total:,} {unit}")
+        self._began = self._saved = time.monotonic()
+        self._spent_saving = 0.0
+
+    def __enter__(self) -> Loop:
+        self._progress.__enter__()
+        self._stop.polled = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Saves what was done, for what follows may fail. Raises :class:`InterruptedRunError` where a signal came."""
+        try:
+            if kind is None:
+                self.poll()
+                if time.monotonic() - self._saved >= MOST_LOST_SECONDS:
+                    self.save()
+        finally:
+            self._stop.polled = False
+            self._progress.__exit__(kind, error, trace)
+
+    @property
+    def rate(self) -> float:
+        """How many a second since this process began."""
+        return self._progress.rate
+
+    def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+        """``count`` more are done. Shows ``numbers``, saves when it is time, stops when asked to.
+
+        Raises:
+            InterruptedRunError: a signal came; everything is saved.
+            TrainingDivergedError: a weight is NaN or infinite.
+        """
+        self.done += count
+        self._progress.advance(count, numbers)
+        self.poll()
+
+    def advance_to(self, done: int, numbers: dict[str, Any] | None = None) -> None:
+        """As :meth:`advance`, but the display was moved by :meth:`show` already."""
+        self.done = done
+        self._progress.advance(0, numbers)
+        self.poll()
+
+    def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+        """Moves the display alone, for now: work that is under way, but not done in the sense of a checkpoint."""
+        self._progress.show(count, numbers)
+
+    def checked(self, numbers: dict[str, float]) -> dict[str, float]:
+        """``numbers``, or :class:`TrainingDivergedError` where one of them is NaN or infinite; the last checkpoint stays."""
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise TrainingDivergedError(
+                    f"{name} became {value} by {self.done:,} {self.unit}; the last good state is kept",
+                    "use a smaller --learning-rate (or --lambda-…) under another --name",
+                )
+        return numbers
+
+    def note(self, numbers: dict[str, Any]) -> None:
+        """Shows ``numbers`` before the others from now on."""
+        self._progress.note(numbers)
+
+    def poll(self) -> None:
+        """Saves when it is time and stops when asked to, also in the middle of a play test."""
+        if self._stop.received is not None:
+            self.save()
+            raise InterruptedRunError(self._stop.received, self._run.project.relative(self._run.directory))
+        now = time.monotonic()
+        if now - self._saved >= CHECKPOINT_SECONDS and self._spent_saving <= CHECKPOINT_SHARE * (now - self._began):
+            self.save()
+
+    def save(self) -> None:
+        """Writes a checkpoint now."""
+        began = time.monotonic()
+        self._run.save(self._state())
+        self._after()
+        self._saved = time.monotonic()
+        self._spent_saving += self._saved - began

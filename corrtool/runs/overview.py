@@ -1,0 +1,128 @@
+"""What ``status`` and ``verify`` say of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError
+from corrtool.project.artifacts import (
+    KINDS,
+    artifact_names,
+    artifact_place,
+    artifact_problems,
+    is_foreign,
+    read_artifact,
+    stray_files,
+)
+from corrtool.project.directory import Project
+from corrtool.project.locks import living_holder
+from corrtool.runs.checkpoints import checkpoint_paths
+from corrtool.runs.commands import resume_command
+from corrtool.runs.records import finished_run, read_record, run_directories, run_problems
+
+
+def describe_artifacts(project: Project) -> list[dict[str, Any]]:
+    """Every artifact with kind, name, path, size, parents, settings and state, after checking every byte of it.
+
+    Weights that something else made are ``foreign``, and ``strangers`` are files in a memory that are none of its: neither is damage.
+    """
+    described = []
+    for kind in KINDS:
+        for name in artifact_names(project.root, kind):
+            path = artifact_place(project.root, kind, name)
+            foreign = is_foreign(project.root, kind, name)
+            problems = [] if foreign else artifact_problems(project.root, kind, name)
+            try:
+                manifest = read_artifact(project.root, kind, name).manifest
+            except ArtifactError:
+                manifest = {}
+            described.append(
+                {
+                    "kind": kind,
+                    "name": name,
+                    "path": project.relative(path),
+                    "sha256": manifest.get("sha256"),
+                    "bytes": _bytes(path),
+                    "records": manifest.get("records"),
+                    "parameters": manifest.get("parameters"),
+                    "parents": manifest.get("parents", {}),
+                    "settings": manifest.get("settings", {}),
+                    "seed": manifest.get("seed"),
+                    "created": manifest.get("created"),
+                    "summary": None if problems else manifest.get("summary"),
+                    "state": "foreign" if foreign else "damaged" if problems else "whole",
+                    "problems": [str(problem).replace(f"{project.root}/", "") for problem in problems],
+                    "strangers": [project.relative(stray) for stray in stray_files(path)] if kind == "memory" else [],
+                }
+            )
+    return described
+
+
+def strangers(artifacts: list[dict[str, Any]]) -> list[str]:
+    """A line for each of the described artifacts that is foreign, or holds files that are none of its."""
+    lines = [f"{a['path']} was not made by corrtool, and is left alone" for a in artifacts if a["state"] == "foreign"]
+    for a in artifacts:
+        if a["strangers"]:
+            names = ", ".join(name.removeprefix(f"{a['path']}/") for name in a["strangers"])
+            lines.append(f"{a['path']} holds what is none of its, and does no harm: {names}")
+    return lines
+
+
+def evaluations(project: Project) -> list[dict[str, Any]]:
+    """The results of all finished evaluations, the oldest first; those that cannot be read are left to :func:`damaged_runs`."""
+    found = []
+    for directory in run_directories(project.root, "evaluate"):
+        try:
+            finished = finished_run(directory)
+        except ArtifactError:
+            continue
+        if finished is not None:
+            record = finished[1]
+            found.append((record["created"], record["result"] | {"name": record["name"]}))
+    return [result for _, result in sorted(found, key=lambda one: one[0])]
+
+
+def damaged_runs(project: Project) -> list[str]:
+    """What is wrong with the records, metrics and checkpoints of the project's runs, but for those that go on, a line each."""
+    problems = []
+    for directory in run_directories(project.root):
+        found = run_problems(directory)
+        if found and _process(project, directory) is None:  # else its files are being written
+            problems += found
+    return [str(problem).replace(f"{project.root}/", "") for problem in problems]
+
+
+def unfinished_runs(project: Project) -> list[dict[str, Any]]:
+    """Runs that go on right now, in ``process``, or were interrupted, where ``process`` is None."""
+    runs = []
+    for directory in run_directories(project.root):
+        try:
+            record = read_record(directory)
+        except ArtifactError:
+            continue
+        if record["state"] == "running":
+            runs.append(
+                {
+                    "stage": record["stage"],
+                    "name": record["name"],
+                    "command": resume_command(project.root, record),
+                    "resumable": bool(checkpoint_paths(directory)),
+                    "process": _process(project, directory),
+                }
+            )
+    return runs
+
+
+def _process(project: Project, directory: Path) -> str | None:
+    """Who is writing the run in ``directory`` right now, or None."""
+    try:
+        locks = read_record(directory)["locks"]
+    except ArtifactError:
+        return None
+    return living_holder(project.root, *locks[0]) if locks else None
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,147 @@
+"""What runs leave on disk, read and checked: ``run.json``, the metrics, the checkpoint and what that needs.
+
+Written by :mod:`corrtool.runs.run`. Anybody can seal a file, so every field is checked before it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.files.atomic import inside, replaced_path
+from corrtool.files.sealed import damaged, read_sealed_json
+from corrtool.project.artifacts import check_files, check_memory, check_name, check_readable, is_name, is_reference
+from corrtool.runs.checkpoints import checkpoint_paths, load_checkpoint
+from corrtool.runs.metrics import digest_of_saved, metrics_path
+from corrtool.settings.stages import STAGE_SETTINGS
+
+STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being collected
+
+
+def run_directories(root: Path, stage: str = "*") -> list[Path]:
+    """The directories of all runs, of one stage or of all; not of those that an ``--overwrite`` replaces.
+
+    Whatever else people and desktops leave there is no run.
+
+    Raises:
+        ArtifactError: a directory cannot be looked into: its runs would be missing without a word.
+    """
+    runs = inside(root, root / "runs")
+    check_readable(runs)
+    found = []
+    for stage_directory in runs.glob(stage):
+        if stage_directory.name not in STAGE_SETTINGS or not stage_directory.is_dir():
+            continue
+        check_readable(stage_directory)
+        for directory in stage_directory.iterdir():
+            if is_name(directory.name) and directory.is_dir():
+                check_readable(directory)
+                found.append(directory)
+    return sorted(directory for directory in found if _has_begun(directory))
+
+
+def _has_begun(directory: Path) -> bool:
+    """Whether a run left anything; one that ended before it began leaves its directory."""
+    left = ("run.json", metrics_path(directory).name, "journal", STAGED_MEMORY)
+    return bool(checkpoint_paths(directory)) or any((directory / name).exists() for name in left)
+
+
+def run_directory(root: Path, stage: str, name: str) -> Path:
+    """Where a run of a stage keeps its files."""
+    return inside(root, root / "runs" / stage / check_name(name))
+
+
+_RECORD = {
+    "stage": str, "name": str, "state": str, "fingerprint": str, "command": str, "seed": int, "settings": dict, "tasks": dict,
+    "parents": dict, "machine": dict, "identity": dict, "locks": list, "artifacts": list, "created": str,
+}  # fmt: skip
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` says of the run in ``directory``, every field of its kind: anybody can seal a file.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
+    path = directory / "run.json"
+    record = read_sealed_json(path)
+    finished = {"result": dict} if record.get("state") == "finished" else {}
+    if any(type(record.get(name)) is not kind for name, kind in (_RECORD | finished).items()):
+        raise damaged(path)
+    references = [*record["parents"].values(), *record["artifacts"]]
+    parts = [record["identity"].get(part) for part in ("settings", "options", "tasks", "inputs")]
+    if not all(map(is_reference, references)) or not all(part is None or type(part) is dict for part in parts):
+        raise damaged(path)
+    for lock in record["locks"]:
+        if not (type(lock) is list and len(lock) == 2 and all(type(part) is str for part in lock)):
+            raise damaged(path)
+        try:
+            check_name(lock[0])
+            check_name(lock[1])
+        except UsageError:
+            raise damaged(path) from None
+    return record
+
+
+def finished_run(directory: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Where the finished run of this place is, and its record: aside, while an ``--overwrite`` of it is unfinished.
+
+    Raises:
+        ArtifactError: a record is missing or damaged.
+    """
+    for place in (directory, replaced_path(directory)):
+        if place == directory or place.exists():
+            record = read_record(place)
+            if record["state"] == "finished":
+                return place, record
+    return None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, after checking what it needs beside it: the metrics, and the unfinished memory or the journal.
+
+    Raises:
+        ArtifactError: one of them is missing or damaged.
+    """
+    state, directory = load_checkpoint(path), path.parent
+    try:
+        digest_of_saved(metrics_path(directory), state["metrics"])
+        check_files(directory / STAGED_MEMORY, state["stage"].get("files", {}))
+        for first, last in state["stage"].get("journal", {}).get("blocks", []):
+            check_memory(directory / "journal" / f"{first}-{last}.zarr")
+    except (KeyError, TypeError, ValueError, AttributeError):  # sealed by somebody else
+        raise damaged(path) from None
+    return state
+
+
+def newest_checkpoint(directory: Path) -> tuple[Path, dict[str, Any], list[ArtifactError]] | None:
+    """The newest checkpoint that is whole with all it needs: its path, its state, and what is wrong with newer ones.
+
+    None where there are no checkpoints.
+
+    Raises:
+        ArtifactError: there are some, and none of them is whole.
+    """
+    problems: list[ArtifactError] = []
+    for path in checkpoint_paths(directory):
+        try:
+            return path, read_checkpoint(path), problems
+        except ArtifactError as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+    return None
+
+
+def run_problems(directory: Path) -> list[ArtifactError]:
+    """What is wrong with a run: its record, its metrics, and the checkpoint of one that is not finished."""
+    try:
+        record = read_record(directory)
+        if record.get("metrics_sha256") is not None:
+            check_files(directory, {metrics_path(directory).name: str(record["metrics_sha256"])})
+        for path in checkpoint_paths(directory):
+            read_checkpoint(path)
+    except ArtifactError as error:
+        return [error]
+    return []

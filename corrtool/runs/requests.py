@@ -1,0 +1,188 @@
+"""What a run is asked to do, and what an equal request has left already: a result, or something to go on with.
+
+A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same command again therefore
+finds what it had begun and goes on, or finds its result and says so; another command under the same name is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.files.atomic import replaced_path
+from corrtool.project.artifacts import Artifact, artifact_path, artifact_problems, check_name, read_artifact
+from corrtool.project.directory import Project
+from corrtool.runs.checkpoints import checkpoint_paths
+from corrtool.runs.records import newest_checkpoint, read_record, run_directory
+from corrtool.settings.base import Settings
+from corrtool.settings.stages import STAGE_SETTINGS
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a stage is asked to do; equal requests have equal fingerprints.
+
+    Attributes:
+        settings: the resolved settings.
+        name: names the run and its artifacts.
+        tasks: JSON of each task that is played, by role.
+        inputs: the artifacts read, by what they are used for.
+        produces: pairs of kind and name.
+        state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``.
+        options: choices that are no settings but change the outcome, such as ``no_corr``.
+    """
+
+    settings: Settings
+    name: str
+    seed: int
+    tasks: dict[str, Any]
+    inputs: dict[str, Artifact]
+    produces: list[tuple[str, str]]
+    state_kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for _, name in [("run", self.name), *self.produces]:
+            check_name(name)
+
+    @property
+    def locks(self) -> list[tuple[str, str]]:
+        """What is locked while it runs: the artifacts, or the run itself when it makes none."""
+        return self.produces or [(self.settings.stage, self.name)]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that determines the outcome, except the device and the versions."""
+        return _digest(self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """What the fingerprint is made of."""
+        return {
+            "stage": self.settings.stage,
+            "settings": self.settings.to_json(),
+            "seed": self.seed,
+            "tasks": self.tasks,
+            "inputs": inputs_of(self.inputs),
+            "options": self.options,
+        }
+
+    def asks_for(self, made: dict[str, Any]) -> bool:
+        """Whether ``made``, the record of a run or the manifest of what it made, is of an equal request.
+
+        It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
+        is chosen so that it says what was done before.
+        """
+        return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
+
+
+def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
+    """What identifies the artifacts that a run reads, by what they are used for."""
+    return {use: [artifact.kind, artifact.sha256] for use, artifact in sorted(inputs.items())}
+
+
+def identity_of(made: dict[str, Any]) -> dict[str, Any]:
+    """As :meth:`RunRequest.identity`, from a record or a manifest, with the defaults of settings that are newer than it."""
+    settings_class = STAGE_SETTINGS.get(str(made.get("stage")))
+    defaults = {} if settings_class is None else settings_class().to_json()
+    return {
+        "stage": made.get("stage"),
+        "settings": defaults | (made.get("settings") or {}),
+        "seed": made.get("seed"),
+        "tasks": made.get("tasks"),
+        "inputs": {use: [a["kind"], a["sha256"]] for use, a in sorted((made.get("parents") or {}).items())},
+        "options": options if isinstance(options := made.get("options"), dict) else {},
+    }
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
+    """The result of an equal request that ran to its end and whose artifacts are still what it made, else None.
+
+    Raises:
+        UsageError: the name is taken by a run with other settings or inputs.
+        ArtifactError: an artifact that the run made is damaged.
+    """
+    directory = run_directory(project.root, request.settings.stage, request.name)
+    begun = bool(checkpoint_paths(directory))
+    record = read_record(directory) if begun or (directory / "run.json").exists() else None
+    if record is not None and record["state"] == "running" and not begun:
+        record = None  # it failed before it had anything to lose, so it does not claim the name
+    if record is not None and not request.asks_for(record):
+        raise _another_run(directory, record, request)
+    goes_on_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
+    for kind, name in request.produces:
+        if goes_on_overwriting or not artifact_path(project.root, kind, name).exists():
+            continue
+        if not request.asks_for(read_artifact(project.root, kind, name).manifest):
+            raise UsageError(
+                f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it"
+            )
+    if record is None or record["state"] != "finished":
+        return None
+    if not all(artifact_path(project.root, kind, name).exists() for kind, name in request.produces):
+        return None
+    for kind, name in request.produces:
+        for problem in artifact_problems(project.root, kind, name):
+            raise problem
+    result: dict[str, Any] = record["result"]
+    return result
+
+
+def is_interrupted(project: Project, request: RunRequest) -> bool:
+    """Whether there is an equal run to go on with.
+
+    Raises:
+        ArtifactError: there is one, and its record or all its checkpoints, with what they need, are damaged.
+    """
+    directory = run_directory(project.root, request.settings.stage, request.name)
+    if not checkpoint_paths(directory):
+        return False
+    record = read_record(directory)
+    if record["state"] != "running" or not request.asks_for(record):
+        return False
+    return newest_checkpoint(directory) is not None
+
+
+def can_go_on(project: Project, request: RunRequest) -> bool:
+    """Whether ``--overwrite`` finds an equal run to go on with; a damaged one is there to be overwritten."""
+    try:
+        return is_interrupted(project, request)
+    except ArtifactError:
+        return False
+
+
+def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -> UsageError:
+    """That another run than the requested one stands in ``directory``, and what can be done."""
+    run = f"{request.settings.stage} {request.name!r}"
+    how = difference(identity_of(record), request.identity())
+    with contextlib.suppress(ArtifactError):
+        if request.asks_for(read_record(replaced_path(directory))):
+            return UsageError(
+                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
+                f"let that one end, or delete {directory} to keep this one",
+            )
+    return UsageError(f"{run} exists with other settings or inputs ({how})", "choose another --name, or --overwrite it")
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first thing in which two runs' identities differ, in words."""
+    for part in ("settings", "options", "tasks", "inputs"):
+        a, b = old.get(part) or {}, new.get(part) or {}
+        for key in sorted({*a, *b}):
+            if a.get(key) != b.get(key):
+                if part in ("tasks", "inputs"):
+                    return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
+                if key == "extended_from":
+                    return "it was made longer by --extend" if a.get(key) else "--extend was not given"
+                if isinstance(a.get(key), dict) and isinstance(b.get(key), dict):
+                    return f"{key.replace('_', '-')} meant another network"
+                return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"
+    return f"seed was {old.get('seed')}, now {new.get('seed')}"

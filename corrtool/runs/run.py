@@ -1,0 +1,283 @@
+"""A run: one stage working towards its artifacts, with its settings, metrics and checkpoint under ``runs/``."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from corrtool.errors import ArtifactError
+from corrtool.files.atomic import (
+    inside,
+    publish_directory,
+    publish_file,
+    recover_directory,
+    replaced_path,
+    step_aside,
+    sweep_partial,
+    write_atomic,
+)
+from corrtool.files.sealed import damaged, seal_json
+from corrtool.project.artifacts import Artifact, artifact_path, save_weights, seal_memory
+from corrtool.project.directory import Project
+from corrtool.project.locks import lock_artifacts
+from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpoint
+from corrtool.runs.commands import this_command
+from corrtool.runs.metrics import MetricsLog, NoMetrics
+from corrtool.runs.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
+from corrtool.runs.requests import RunRequest, can_go_on
+
+
+class Run:
+    """An opened run, under the locks of its artifacts. Made by :func:`open_run`."""
+
+    def __init__(
+        self,
+        project: Project,
+        request: RunRequest,
+        machine: dict[str, Any],
+        *,
+        overwrites: bool,
+        tensorboard: bool,
+        keep_checkpoints: int,
+    ) -> None:
+        self.project = project
+        self.request = request
+        self.machine = machine
+        self.directory = run_directory(project.root, request.settings.stage, request.name)
+        self.checkpoint_path = self.directory / CHECKPOINT
+        self.keep_checkpoints = keep_checkpoints
+        self.overwrites = overwrites
+        self.resumptions = 0
+        self._began, self._earlier_seconds = time.monotonic(), 0.0
+        self._tensorboard = tensorboard
+        self._published: list[Artifact] = []
+        self.metrics: MetricsLog
+
+    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The state of the last checkpoint that is whole, or None; opens the metrics where that state left them.
+
+        Raises:
+            ArtifactError: there are checkpoints, and none of them is whole.
+        """
+        state = self._last_checkpoint(say)
+        if state is not None:
+            with self.going_on():
+                self._check_fingerprint(state)
+                self.resumptions = int(state["resumptions"]) + 1
+                self.overwrites |= bool(state["overwrites"])
+                self._earlier_seconds = float(state["seconds"])
+        self._write_record("running")  # before all else that is in its directory
+        self.metrics = MetricsLog(self.directory, None if state is None else state["metrics"], self._tensorboard)
+        return None if state is None else state["stage"]
+
+    def _check_fingerprint(self, state: dict[str, Any]) -> None:
+        """Whether a checkpoint is of this run; one from before the stage had all of its settings is made one of today.
+
+        Raises:
+            ArtifactError: it is of another run.
+        """
+        if state["fingerprint"] == self.request.fingerprint:
+            return
+        record = read_record(self.directory)
+        if state["fingerprint"] != record["fingerprint"] or not self.request.asks_for(record):
+            raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
+        state["fingerprint"] = self.request.fingerprint
+        save_checkpoint(self.checkpoint_path, state)  # before the record: else a kill between them would part the two
+
+    def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The state of the newest whole checkpoint, which becomes the only one, as the journal goes on from it."""
+        newest = newest_checkpoint(self.directory)
+        if newest is None:
+            return None
+        path, state, problems = newest
+        for problem in problems:
+            say(f"{problem.message}; going on from {path.name}, which is older")
+        if path != self.checkpoint_path:
+            publish_file(path, self.checkpoint_path)
+        for other in checkpoint_paths(self.directory)[1:]:
+            other.unlink()
+        return state
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Around what a stage puts back from its checkpoint: what does not fit there was sealed by somebody else.
+
+        Raises:
+            ArtifactError: the checkpoint is damaged.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+            raise damaged(self.checkpoint_path) from error
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on this run, without what a killed process did after its last checkpoint."""
+        return self._earlier_seconds + time.monotonic() - self._began
+
+    def save(self, stage_state: dict[str, Any]) -> None:
+        """Writes a checkpoint: ``stage_state`` and where the metrics stand."""
+        self._check_that_it_is_there()
+        state = {
+            "fingerprint": self.request.fingerprint,
+            "resumptions": self.resumptions,
+            "overwrites": self.overwrites,
+            "seconds": self.seconds,
+            "metrics": self.metrics.sync(),
+            "stage": stage_state,
+        }
+        save_checkpoint(self.checkpoint_path, state, self.keep_checkpoints)
+
+    def manifest(self, **more: Any) -> dict[str, Any]:
+        """What every artifact of this run records, and ``more``."""
+        request = self.request
+        return {
+            "created": datetime.now(UTC).isoformat(),
+            "stage": request.settings.stage,
+            "run": self.project.relative(self.directory),
+            "fingerprint": request.fingerprint,
+            "seed": request.seed,
+            "settings": request.settings.to_json(),
+            "options": request.options,
+            "tasks": request.tasks,
+            "parents": {use: a.reference() for use, a in request.inputs.items()},
+            "resumptions": self.resumptions,
+            "machine": self.machine,
+            "command": this_command(request.settings.stage),
+            **more,
+        }
+
+    def publish_weights(self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any) -> Artifact:
+        """Writes weights of this run as an artifact."""
+        self._check_that_it_is_there()
+        artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
+        self._published.append(artifact)
+        return artifact
+
+    def publish_memory(self, name: str, staged: Path, **more: Any) -> Artifact:
+        """Seals the finished memory in the directory ``staged`` and moves it to its place."""
+        self._check_that_it_is_there()
+        manifest = seal_memory(staged, {"name": name, **self.manifest(**more)})
+        final = artifact_path(self.project.root, "memory", name)
+        publish_directory(staged, final)
+        artifact = Artifact("memory", name, final, manifest)
+        self._published.append(artifact)
+        return artifact
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Records the result and drops what only a resumption would need."""
+        metrics = self.metrics.sync()
+        self.metrics.close()
+        self._write_record("finished", result=result, metrics_sha256=metrics["sha256"])
+        recover_directory(self.directory)  # what this run replaces has waited until now
+        for path in reversed(checkpoint_paths(self.directory)):
+            path.unlink()
+        shutil.rmtree(self.directory / "journal", ignore_errors=True)
+        shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
+
+    def _check_that_it_is_there(self) -> None:
+        """Raises :class:`ArtifactError` where the run was removed; writing would make the directories anew."""
+        if not (self.directory / "run.json").exists():
+            raise ArtifactError(f"{self.directory} was removed while the run was under way", "begin it again")
+
+    def _write_record(self, state: str, **more: Any) -> None:
+        record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)
+        record["seconds"] = self.seconds
+        record["locks"] = self.request.locks
+        record["overwrites"] = self.overwrites
+        record["artifacts"] = [artifact.reference() for artifact in self._published]
+        write_atomic(self.directory / "run.json", seal_json(record))
+
+
+class FollowedRun(Run):
+    """What the ranks after the first have in place of a :class:`Run`: it reads what that one left, and writes nothing."""
+
+    def __init__(self, project: Project, request: RunRequest) -> None:
+        super().__init__(project, request, {}, overwrites=False, tensorboard=False, keep_checkpoints=1)
+        self.metrics = NoMetrics()
+
+    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The state from which the first rank goes on."""
+        newest = newest_checkpoint(self.directory)
+        return None if newest is None else newest[1]["stage"]
+
+    def save(self, stage_state: dict[str, Any]) -> None:
+        """The first rank does."""
+
+
+@contextmanager
+def open_run(
+    project: Project,
+    request: RunRequest,
+    *,
+    machine: dict[str, Any],
+    overwrite: bool,
+    tensorboard: bool,
+    keep_checkpoints: int = 1,
+) -> Iterator[Run]:
+    """Takes the locks of the request's artifacts and opens its run, new or interrupted.
+
+    ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes on all the same,
+    so that a script with ``--overwrite`` can be preempted. What is replaced steps aside until its successor is whole,
+    and comes back where that fails before it has a checkpoint.
+
+    Raises:
+        LockedError: another process is writing one of the artifacts.
+    """
+    stage = request.settings.stage
+    with lock_artifacts(project.root, request.locks):
+        for kind, name in request.produces:
+            artifact = artifact_path(project.root, kind, name)
+            sweep_partial(artifact.parent, f"{artifact.name}.")
+            if kind == "memory":
+                recover_directory(artifact)
+        directory = run_directory(project.root, stage, request.name)
+        _recover_run(directory)
+        if directory.exists() and overwrite and not can_go_on(project, request):
+            if replaced_path(directory).exists():  # a successor that was never finished is itself replaced
+                shutil.rmtree(directory)
+            else:
+                step_aside(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        sweep_partial(directory)
+        for path in directory.rglob("*"):
+            inside(project.root, path)
+        run = Run(
+            project,
+            request,
+            machine,
+            overwrites=overwrite,
+            tensorboard=tensorboard,
+            keep_checkpoints=keep_checkpoints,
+        )
+        try:
+            yield run
+        finally:
+            if hasattr(run, "metrics"):
+                run.metrics.close()
+            _recover_run(directory)
+
+
+def _recover_run(directory: Path) -> None:
+    """Puts back the run that an ``--overwrite`` was to replace, where that ended with nothing to go on from."""
+    if not replaced_path(directory).exists():
+        return
+    try:
+        finished = read_record(directory)["state"] == "finished"
+    except ArtifactError:
+        finished = False
+    if not finished:
+        if checkpoint_paths(directory):
+            return  # it goes on, and what it replaces waits
+        shutil.rmtree(directory, ignore_errors=True)
+    recover_directory(directory)

@@ -1,0 +1,49 @@
+"""How much memory is free, and whether something fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from corrtool.errors import CorrtoolError
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """How much memory can still be taken on ``device``; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    known = [_available_memory(), _left_in_control_group()]
+    return min((number for number in known if number is not None), default=None)
+
+
+def _available_memory() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def _left_in_control_group() -> int | None:
+    """What the limit of a container or of a batch job leaves: the files in its page cache do not count."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        statistics = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        cached = next(int(value) for name, value in statistics if name == "inactive_file")
+        return max(0, limit - used + cached)
+    except (OSError, ValueError, StopIteration):  # no limit reads "max"
+        return None
+
+
+def in_gigabytes(size: int) -> str:
+    """For people: ``3.4 GB``."""
+    return f"{size / 1e9:.1f} GB"
+
+
+def check_memory_is_free(needed: int, device: torch.device, what: str, hint: str) -> None:
+    """Whether ``needed`` bytes can be taken, before hours of work end for want of them. Raises :class:`CorrtoolError`."""
+    free = free_bytes(device)
+    if free is not None and needed > free:
+        raise CorrtoolError(f"{what} takes {in_gigabytes(needed)}, and {in_gigabytes(free)} are free on {device}", hint)

@@ -1,0 +1,43 @@
+"""Device, threads, seeds and determinism of a process."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+
+import torch
+
+from corrtool.states import GRID, VECTOR
+
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # malloc.h of glibc
+
+
+def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
+    """Makes a run repeatable on the CPU and keeps glibc from handing memory back to the kernel on every step.
+
+    Networks on vectors and on small pictures are so small that a second thread only waits: they get one.
+
+    On CUDA the backward passes of reflection padding and of grid sampling have no deterministic kernel
+    (docs/deviations.md), so determinism is only promised on the CPU.
+    """
+    torch.manual_seed(seed)
+    if state_kind in (VECTOR, GRID):
+        torch.set_num_threads(1)
+    if device.type == "cpu":
+        # As use_deterministic_algorithms, which also imports torch's compiler: seconds at every start.
+        torch.set_deterministic_debug_mode("error")
+        # Deterministic mode also fills every new tensor, against reading what was never written: a quarter of an update.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    else:
+        torch.set_float32_matmul_precision("high")
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to reuse large freed blocks: without it, training spends its time in page faults."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    for option, value in ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, 1 << 30), (_TOP_PAD, 64 << 20)):
+        libc.mallopt(option, value)

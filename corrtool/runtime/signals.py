@@ -1,0 +1,65 @@
+"""The signals that ask a command to stop, and what they do while no stage works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from corrtool.errors import exit_code
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")  # a person, batch systems, a terminal that was closed
+
+
+def stop_signals() -> list[int]:
+    """Those that this system has, but for what whoever began the process has ignored: ``nohup`` SIGHUP, a shell's ``&`` SIGINT."""
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def end_at_once(number: int) -> NoReturn:
+    """Ends the process where it is, which harms nothing: every write is atomic, and the kernel drops the locks."""
+    cursor = "\n\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it, and stays where it was
+    try:
+        os.write(2, f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode())
+    finally:
+        os._exit(exit_code(number))
+
+
+def end_without_the_interpreter(code: int) -> NoReturn:
+    """Ends a process that had a process group: a thread of gloo that lets go of a tensor while the interpreter winds up aborts it.
+
+    That happened to one process in forty, after all was done (see pytorch#179291).
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code)
+
+
+def end_at_once_on_signals() -> None:
+    """For the seconds before a stage listens itself: torch is being imported, and an exception there would end anyhow."""
+    for number in stop_signals():
+        signal.signal(number, _handle)
+
+
+@contextmanager
+def left_to_the_system() -> Iterator[None]:
+    """Around what waits outside of Python, where no handler would run, and loses nothing: a signal ends the process as any other."""
+    of_this_thread = stop_signals() if threading.current_thread() is threading.main_thread() else []
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in of_this_thread}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _handle(number: int, _: FrameType | None) -> None:
+    end_at_once(number)

@@ -1,0 +1,1 @@
+"""Settings: how they are declared, one class per stage, and where values come from."""

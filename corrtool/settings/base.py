@@ -1,0 +1,114 @@
+"""What the settings of every stage share: how they are declared and checked, and from where their values come.
+
+The command line (flags, environment variables), ``corrtool.toml`` and the presets all fill the classes of ``config/``;
+``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
+``corrtool.toml`` > preset > default. Neither imports torch or numpy, so ``--help`` stays fast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from corrtool.errors import UsageError
+
+PRESETS = ("tiny", "quickstart", "small", "default", "paper")
+MOST_IN_A_BATCH = 65_536  # more would ask for more memory than any machine has, long before it could help
+SYNONYMS = {"small": "default"}  # what was small's has become the default; its name is in published commands
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A field of a settings class. ``minimum``/``maximum`` are inclusive, ``above`` is exclusive."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "minimum": minimum, "above": above, "maximum": maximum}
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every stage's settings share: validation on construction and conversion to JSON."""
+
+    stage: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(field, hints[field.name], getattr(self, field.name), flag_name(field.name))
+            object.__setattr__(self, field.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Rejects settings that contradict each other. Raises :class:`UsageError`."""
+
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        """Settings that these ones, on states of this kind, make meaningless: their names, and why in a few words.
+
+        Args:
+            options: what else the command line says, by name: its options that are no settings.
+        """
+        return {}
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def flag_name(field_name: str) -> str:
+    """``lambda_q`` → ``--lambda-q``."""
+    return "--" + field_name.replace("_", "-")
+
+
+def variable_name(stage: str, field_name: str) -> str:
+    """``learn-corr``, ``lambda_q`` → ``CORRTOOL_LEARN_CORR_LAMBDA_Q``."""
+    return f"CORRTOOL_{stage}_{field_name}".upper().replace("-", "_")
+
+
+def _checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) -> Any:
+    """The value in its declared type, or :class:`UsageError` about ``name``."""
+    kinds = get_args(hint) if get_origin(hint) is not Literal else ()
+    if value is None:
+        if type(None) in kinds:
+            return None
+        raise UsageError(f"{name} needs a value")
+    if type(None) in kinds:
+        hint = next(kind for kind in kinds if kind is not type(None))
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise UsageError(f"{name} is {value!r}", f"choose one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if type(value) is int and abs(value) > 2**53:
+        raise UsageError(f"{name} is out of range", "give a smaller number")
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise UsageError(f"{name} is {value!r}", f"give it {_KIND_NAMES[hint]}")
+    if hint in (int, float):
+        _check_range(name, value, field.metadata)
+    return value
+
+
+_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _check_range(name: str, value: float, metadata: Any) -> None:
+    minimum, above, maximum = metadata["minimum"], metadata["above"], metadata["maximum"]
+    if not math.isfinite(value):
+        raise UsageError(f"{name} is {value}", "give it a finite number")
+    if minimum is not None and value < minimum:
+        raise UsageError(f"{name} is {value}", f"it must be at least {minimum}")
+    if above is not None and value <= above:
+        raise UsageError(f"{name} is {value}", f"it must be greater than {above}")
+    if maximum is not None and value > maximum:
+        raise UsageError(f"{name} is {value}", f"it must be at most {maximum}")
+
+
+S = TypeVar("S", bound=Settings)

@@ -1,0 +1,135 @@
+"""The settings of ``learn-corr``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from corrtool.errors import UsageError
+from corrtool.settings.base import MOST_IN_A_BATCH, Settings, setting
+from corrtool.settings.compute import compile_setting, precision_setting
+from corrtool.settings.play import max_idle_frames_setting
+
+_SPATIAL_GENERATORS = ("rotation", "affine", "resnet-rotation", "affine-resnet")  # those with a spatial layer
+
+
+@dataclass(frozen=True)
+class LearnCorrSettings(Settings):
+    """Steps 3 and 4: learn the correspondence function, eq. (8)–(13)."""
+
+    stage: ClassVar[str] = "learn-corr"
+
+    lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
+    lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
+    lambda_m: float = setting(
+        1.0,
+        "weight of the model loss (11), a mean over all frames of a state, of which only the newest is news: with K frames it acts on that "
+        "as a K-th of it, 10 as 2.5 for Pong's four",
+        minimum=0,
+    )
+    generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"] = (
+        setting(
+            "auto",
+            "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is resnet or linear",
+        )
+    )
+    angle_init: float = setting(
+        0.0, "angle at which a rotation layer starts, in degrees counter-clockwise", minimum=-360, maximum=360
+    )
+    angle_starts: int | None = setting(
+        None,
+        "angles, evenly spaced from --angle-init, of which the one with the least relative model loss becomes the start of a "
+        "rotation or affine layer (affine: also of the mirror image, and the best of either turned by a degree); 1 for none but "
+        "--angle-init; by default 120 where there is a model loss and both tasks' states have one shape",
+        minimum=1,
+        maximum=3_600,
+    )
+    spatial_learning_rate: float = setting(
+        1e-3, "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an affine one", above=0
+    )
+    filters: int = setting(
+        8,
+        "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64",
+        minimum=1,
+        maximum=16_384,
+    )
+    blocks: int = setting(
+        3, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
+    )
+    skips: bool = setting(
+        True,
+        "resnet generators: the last layers also see the first ones' features, which keep small things sharp; the paper has none",
+    )
+    framewise: bool = setting(
+        True,
+        "resnet generators: translate each frame of a state by itself, all with the same weights; the paper takes the frames as "
+        "channels of one picture",
+    )
+    discriminator_filters: int = setting(
+        16, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1, maximum=16_384
+    )
+    norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
+    gan_loss: Literal["lsgan", "log"] = setting(
+        "lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)"
+    )
+    cycle_loss: Literal["printed", "surprise"] = setting(
+        "surprise",
+        "the cycle loss as in (9), or with half of its weight on what is unusual in a state, by its distance from the memory's mean "
+        "in standard deviations: for small things on which everything depends",
+    )
+    model_loss: Literal["printed", "relative"] = setting(
+        "printed",
+        "the model loss as in (11), or over what changes only, as a share of that change: for targets on which F is noisy",
+    )
+    learning_rate: float = setting(5e-4, "step size of Adam, for generators and discriminators", above=0)
+    constant_share: float = setting(
+        0.5, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1
+    )
+    batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1, maximum=MOST_IN_A_BATCH)
+    pool_size: int = setting(50, "generated states remembered for the discriminators; 0 for none", minimum=0)
+    epochs: int = setting(1, "instead of --gradient-steps: passes over the larger memory; the paper has 4", minimum=1)
+    gradient_steps: int | None = setting(1_500, "gradient steps in all, unless there is --epochs", minimum=1)
+    eval_every: int = setting(
+        250,
+        "gradient steps between play tests on the target task; there is one at the end as well",
+        minimum=1,
+    )
+    eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000)
+    eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+    max_idle_frames: int = max_idle_frames_setting()
+    precision: Literal["float32", "bf16", "auto"] = precision_setting()
+    compile: bool = compile_setting()
+
+    def check(self) -> None:
+        if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:
+            raise UsageError(
+                f"--angle-init is {self.angle_init:g}", f"--generator {self.generator} has no angle; leave it out"
+            )
+        if (self.angle_starts or 1) > 1 and not self.can_search_angles:
+            raise UsageError(
+                f"--angle-starts is {self.angle_starts}",
+                "only the generators with a rotation or affine layer and --lambda-m above 0 have a use for it",
+            )
+
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        if not self.eval_games:
+            idle |= dict.fromkeys(("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0")
+        if self.generator in ("rotation", "affine") or (
+            self.generator in ("auto", "linear") and state_kind == "vector"
+        ):
+            idle |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
+        if "resnet" not in self.generator and not (self.generator == "auto" and state_kind != "vector"):
+            idle |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
+        if state_kind == "grid":
+            idle["skips"] = "the resnet of small pictures keeps every pixel"
+        if state_kind != "image":
+            idle["norm"] = "it is for the convolutions of images, but of small ones"
+        if self.generator not in _SPATIAL_GENERATORS:
+            idle["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
+        return idle
+
+    @property
+    def can_search_angles(self) -> bool:
+        """Whether the generator has a spatial layer, and the model loss can tell where that should start."""
+        return self.generator in _SPATIAL_GENERATORS and self.lambda_m > 0

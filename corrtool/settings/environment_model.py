@@ -1,0 +1,64 @@
+"""The settings of ``train-model``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from corrtool.errors import UsageError
+from corrtool.settings.base import MOST_IN_A_BATCH, Settings, setting
+from corrtool.settings.compute import compile_setting, precision_setting
+
+
+@dataclass(frozen=True)
+class TrainModelSettings(Settings):
+    """Learn the environment model F of the source task (appendix 6.1)."""
+
+    stage: ClassVar[str] = "train-model"
+
+    architecture: Literal["auto", "resnet", "mlp"] = setting(
+        "auto", "'resnet' for images, 'mlp' for vectors; 'auto' is resnet or mlp"
+    )
+    filters: int = setting(
+        16,
+        "filters of the first convolution, units of a hidden layer for vectors; the paper has 64",
+        minimum=1,
+        maximum=16_384,
+    )
+    blocks: int = setting(4, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1, maximum=256)
+    action_block: int = setting(
+        0,
+        "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)",
+        minimum=0,
+    )
+    norm: Literal["batch", "instance"] = setting(
+        "batch", "normalisation of the convolutions; 'instance' removes the action from every block that gets it"
+    )
+    prediction: Literal["residual", "state"] = setting(
+        "residual",
+        "what F puts out for images: the change of the newest frame, the others being known, or the whole next state as printed",
+    )
+    skips: bool = setting(
+        False,
+        "for images: the last layers of F also see the first ones' features, which keep small things sharp; the paper has none",
+    )
+    loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
+    learning_rate: float = setting(1e-3, "step size of Adam", above=0)
+    batch_size: int = setting(16, "transitions in a mini-batch", minimum=1, maximum=MOST_IN_A_BATCH)
+    epochs: int = setting(4, "passes over the training records; the paper has 50", minimum=1)
+    gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
+    validation_share: float = setting(0.1, "share of the records held out for validation", above=0, maximum=0.9)
+    precision: Literal["float32", "bf16", "auto"] = precision_setting()
+    compile: bool = compile_setting()
+
+    def check(self) -> None:
+        if self.action_block > self.blocks:
+            raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
+
+    def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        if state_kind == "grid":
+            idle |= dict.fromkeys(("action_block", "norm", "skips"), "the F of small pictures has none")
+        if state_kind == "vector":
+            idle |= dict.fromkeys(("action_block", "norm", "prediction", "skips"), "it is for the F of images")
+        return idle

@@ -1,0 +1,101 @@
+"""Who plays: a Q-function, alone or through a correspondence, or nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.saved import load_correspondence
+from corrtool.errors import ArtifactError, MissingInputError, UsageError
+from corrtool.play.games import QValues, direct_q_values
+from corrtool.project.artifacts import Artifact, read_artifact, select_all
+from corrtool.q_learning.saved import QDescription, load_q_function
+from corrtool.runs.context import StageContext
+from corrtool.stages.inputs import require_same_actions
+from corrtool.states import StateSpec
+from corrtool.tasks import Task
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who plays a task: a Q-function, directly or through a correspondence; or nobody, at random."""
+
+    q: Artifact | None = None
+    corr: Artifact | None = None
+
+    def inputs(self) -> dict[str, Artifact]:
+        """The artifacts, by use."""
+        return {use: artifact for use, artifact in (("q", self.q), ("corr", self.corr)) if artifact is not None}
+
+    def q_values(self, spec: StateSpec, device: torch.device) -> QValues | None:
+        """Loads the networks; None for random play. Raises :class:`ArtifactError`."""
+        if self.q is None:
+            return None
+        q_function = load_q_function(self.q, device)
+        if self.corr is None:
+            return direct_q_values(q_function, spec)
+        return transferred_q_values(q_function, load_correspondence(self.corr, device))
+
+
+def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str | None, no_corr: bool) -> Player:
+    """The Q-function and correspondence that play ``task``; what is not named is the newest that fits.
+
+    On the target task a Q-function of the source plays through the correspondence, unless ``no_corr``. One that was
+    finetuned or trained on the target plays the way it was trained. A correspondence brings the Q-function it was
+    learnt with.
+
+    Raises:
+        ArtifactError: something is missing or does not fit.
+        UsageError: ``corr`` and ``no_corr`` contradict each other.
+    """
+    if corr is not None and no_corr:
+        raise UsageError("--corr and --no-corr contradict each other", "give one of them")
+    if task.role == "source":
+        if corr is not None:
+            raise UsageError("--corr translates target states", "leave it out on the source task")
+        return Player(context.source_q(q))
+    target = context.project.task("target")
+    chosen = None if q is None else read_artifact(context.project.root, "q", q)
+    if chosen is not None and chosen.manifest.get("role") == "target":
+        if not target.made_on_this(chosen.manifest.get("task_sha256"), chosen.manifest.get("tasks", {}).get("target")):
+            raise ArtifactError(f"{chosen} was trained on another target task")
+        through = chosen.manifest.get("parents", {}).get("corr")
+        if corr is None and through is not None and not no_corr:
+            artifact = context.correspondence(through["name"])
+            if artifact.sha256 != through["sha256"]:
+                raise ArtifactError(
+                    f"{chosen} was finetuned with another {through['name']!r} than the project's",
+                    "name one with --corr",
+                )
+            return Player(chosen, artifact)
+        return Player(chosen, None if corr is None else context.correspondence(corr))
+    try:
+        correspondence = None if no_corr else context.correspondence(corr)
+    except MissingInputError:  # is the Q-function missing too?
+        select_all({"q": lambda: context.source_q(q), "corr": lambda: context.correspondence(corr)})
+        raise
+    if q is None and correspondence is not None:
+        parent = correspondence.manifest.get("parents", {}).get("q")
+        for candidate in [] if parent is None else [parent["name"]]:
+            try:
+                own = context.source_q(candidate)
+            except ArtifactError:
+                break
+            if own.sha256 == parent["sha256"]:
+                return Player(own, correspondence)
+    return Player(context.source_q(q), correspondence)
+
+
+def check_player(player: Player, spec: StateSpec, actions: int) -> None:
+    """Whether the Q-function can play states of ``spec`` at all. Raises :class:`ArtifactError`."""
+    if player.q is None:
+        return
+    description = QDescription.from_manifest(player.q)
+    require_same_actions(description.actions, actions)
+    if player.corr is None and description.states.state_shape != spec.state_shape:
+        raise ArtifactError(
+            f"{player.q} takes states of {description.states}, the task has {spec}",
+            "learn a correspondence between them",
+        )

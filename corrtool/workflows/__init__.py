@@ -1,0 +1,1 @@
+"""Several stages in a row, and what looks at all of them."""

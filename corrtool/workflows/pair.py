@@ -1,0 +1,152 @@
+"""What ``init`` and ``doctor`` ask of a pair of tasks, so that no later stage has to refuse it: plays both, builds every network.
+
+Nothing is learnt, and networks are built on the meta device, which takes no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from corrtool.correspondence.discriminators import build_discriminator
+from corrtool.correspondence.generators import generator_description
+from corrtool.correspondence.model import Correspondence
+from corrtool.environment_model.network import build_environment_model
+from corrtool.errors import UsageError
+from corrtool.memory.rows import ring_bytes
+from corrtool.q_learning.saved import QDescription
+from corrtool.runtime.free_memory import free_bytes, in_gigabytes
+from corrtool.settings.base import Settings
+from corrtool.settings.stages import CollectSettings, LearnCorrSettings, TrainDqnSettings, TrainModelSettings
+from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.tasks import Lanes, Task
+
+STEPS = 10  # of random play
+
+SettingsFor = Callable[[type[Settings], StateSpec], Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A task that was played.
+
+    Attributes:
+        words: what it took to make frames of what its environment shows.
+        warnings: what will need an option of some stage.
+    """
+
+    task: Task
+    states: StateSpec
+    actions: int
+    words: list[str]
+    warnings: list[str] = field(default_factory=list)
+
+
+def try_task(task: Task) -> Seen:
+    """Makes a task, plays ten steps of it at random, and tries whether another can be open beside it.
+
+    Raises:
+        UsageError: it cannot be made, or shows what nothing can be learnt from.
+        CorrtoolError: it raises.
+    """
+    random = np.random.default_rng(0)
+    with Lanes(task, 1) as lanes:
+        lanes.reset([0])
+        steps = [lanes.step(random.integers(0, lanes.actions, 1)) for _ in range(STEPS)]
+        seen = Seen(task, lanes.spec, lanes.actions, lanes.words)
+        if all((step.terminated | step.truncated | ~step.valid).all() for step in steps):
+            seen.warnings.append(
+                f"every game of {task.id} is over after one step, so that a model of it has nothing to learn from"
+            )
+        if not lanes.has_time_limit:
+            seen.warnings.append(
+                f"{task.id} has no time limit; if its games can go on for ever, give --max-episode-steps (play tests and evaluations end "
+                "a game after 27,000 steps, or 18,000 frames without a reward: --max-idle-frames)"
+            )
+        if not task.is_atari and not _opens_again(task):
+            seen.warnings.append(f"there can be only one {task.id} at a time; give --lanes 1 to the stages that play")
+    return seen
+
+
+def _opens_again(task: Task) -> bool:
+    try:
+        with Lanes(task, 1):
+            return True
+    except UsageError:
+        return False
+
+
+def check_pair(source: Seen, target: Seen, settings_for: SettingsFor) -> list[str]:
+    """Whether an agent of ``source`` can play ``target`` at all; returns warnings.
+
+    Args:
+        settings_for: a stage's settings for states of a kind.
+
+    Raises:
+        UsageError: it cannot, whatever the stages are told.
+    """
+    _check_spaces(source, target)
+    _check_networks(source, target, settings_for)
+    warnings = [*source.warnings]
+    warnings += [warning for warning in target.warnings if warning not in warnings]
+    return warnings + _memory_warnings(source, target, settings_for)
+
+
+def _check_spaces(source: Seen, target: Seen) -> None:
+    if source.states.kind != target.states.kind:
+        kinds = ["pictures" if seen.states.kind == IMAGE else "numbers" for seen in (source, target)]
+        raise UsageError(
+            f"the source shows {kinds[0]} and the target {kinds[1]}, and no generator maps one to the other",
+            "give both tasks pictures, or both numbers",
+        )
+    sizes = [seen.states.frame_shape[1:] for seen in (source, target)]
+    if sizes[0] != sizes[1]:
+        of_source, of_target = (f"{height} × {width} pixels" for height, width in sizes)
+        raise UsageError(
+            f"the source's pictures are {of_source}, the target's {of_target}, and only pictures of one size can be translated",
+            f"give --screen-size {max(16, min(sizes[0]))}, which makes both square",
+        )
+    if source.actions != target.actions:
+        atari = source.task.is_atari and target.task.is_atari
+        raise UsageError(
+            f"the source has {source.actions} actions and the target {target.actions}, and actions map by the identity",
+            "give --full-action-space" if atari else "give both tasks the same actions",
+        )
+
+
+def _check_networks(source: Seen, target: Seen, settings_for: SettingsFor) -> None:
+    """Builds every network that the stages would. Raises :class:`UsageError`."""
+    q, model = settings_for(TrainDqnSettings, source.states), settings_for(TrainModelSettings, source.states)
+    corr = settings_for(LearnCorrSettings, source.states)
+    try:
+        with torch.device("meta"):
+            for seen in (source, target):
+                QDescription(seen.states, seen.actions, q.architecture, q.width, q.init).build()
+                build_discriminator(seen.states, corr.discriminator_filters, corr.norm)
+            build_environment_model(
+                source.states, source.actions, model.architecture, filters=model.filters, blocks=model.blocks,
+                action_block=model.action_block, norm=model.norm, prediction=model.prediction, skips=model.skips,
+            )  # fmt: skip
+            Correspondence(StateScaling(source.states), StateScaling(target.states), generator_description(corr))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _memory_warnings(source: Seen, target: Seen, settings_for: SettingsFor) -> list[str]:
+    free = free_bytes(torch.device("cpu"))
+    capacity = settings_for(TrainDqnSettings, source.states).memory_capacity
+    records = settings_for(CollectSettings, target.states).records
+    needs = {
+        f"train-dqn's replay memory of {capacity:,} records (--memory-capacity)": ring_bytes(source.states, capacity),
+        f"the two memories of learn-corr, of {records:,} records each (--records)": ring_bytes(source.states, records)
+        + ring_bytes(target.states, records),
+    }
+    return [
+        f"{what} takes {in_gigabytes(needed)}, and {in_gigabytes(free)} are free"
+        for what, needed in needs.items()
+        if free is not None and needed > free
+    ]

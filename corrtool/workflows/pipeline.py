@@ -1,0 +1,104 @@
+"""Running several stages one after another in one project, as ``quickstart`` and ``reproduce`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from corrtool.pretrained import PONG, adopt
+from corrtool.project.defaults import resolve_settings
+from corrtool.reporting.evaluations import STICKY
+from corrtool.runs.context import StageContext
+from corrtool.settings.base import Settings
+from corrtool.settings.stages import (
+    CollectSettings,
+    EvaluateSettings,
+    FinetuneSettings,
+    LearnCorrSettings,
+    TrainDqnSettings,
+    TrainModelSettings,
+)
+from corrtool.stages.collect import collect
+from corrtool.stages.evaluate import evaluate
+from corrtool.stages.finetune import finetune
+from corrtool.stages.learn_corr import learn_corr
+from corrtool.stages.train_dqn import train_dqn
+from corrtool.stages.train_model import train_model
+
+_STAGES: dict[str, tuple[type[Settings], Callable[..., dict[str, Any]]]] = {
+    "train-dqn": (TrainDqnSettings, train_dqn),
+    "collect": (CollectSettings, collect),
+    "train-model": (TrainModelSettings, train_model),
+    "learn-corr": (LearnCorrSettings, learn_corr),
+    "evaluate": (EvaluateSettings, evaluate),
+    "finetune": (FinetuneSettings, finetune),
+}
+
+
+SOURCE_DQN, SOURCE_PLAY, TARGET_PLAY = "source-dqn", "source-play", "target-random"
+
+
+@dataclass(frozen=True)
+class SourceAgent:
+    """Names of what is known of the source task: Q_S, F and M_S."""
+
+    q: str
+    model: str
+    source_memory: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Runs stages with settings from ``preset``; ``tell`` is called with the name and the result of each that ends."""
+
+    context: StageContext
+    preset: str
+    tell: Callable[[str, dict[str, Any]], None]
+
+    def run(
+        self,
+        stage: str,
+        given: dict[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        seed: int | None = None,
+        **inputs: Any,
+    ) -> dict[str, Any]:
+        """Runs one stage, unless it is done already.
+
+        Args:
+            given: settings that the preset does not decide.
+            name: of what the stage makes; otherwise made from the settings.
+            seed: otherwise the context's.
+            inputs: named artifacts and other arguments of the stage's function.
+        """
+        settings_class, function = _STAGES[stage]
+        settings = resolve_settings(self.context.project, settings_class, self.preset, given or {})
+        context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
+        result = function(context, settings, **inputs)
+        self.tell(stage, result)
+        return result
+
+    def evaluate(self, given: dict[str, Any] | None = None, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Fresh games without sticky actions, and with those of the reports' tables, whatever the task says of them."""
+        plain, sticky = (
+            self.run("evaluate", (given or {}) | {"repeat_action_probability": probability}, **more)
+            for probability in (0.0, STICKY)
+        )
+        return plain, sticky
+
+    def source_agent(self, *, from_scratch: bool) -> SourceAgent:
+        """Q_S and F of Pong that come with corrtool, and M_S played with that Q_S; ``from_scratch``, all three learnt here.
+
+        What the project holds already of this is used if it was made with the same settings. Raises :class:`UsageError` otherwise.
+        """
+        project = self.context.project
+        if not from_scratch:
+            for kind in ("q", "model"):
+                adopt(project, kind, PONG)
+            self.run("collect", {"task": "source", "policy": f"q:{PONG}"}, name=SOURCE_PLAY)
+            return SourceAgent(PONG, PONG, SOURCE_PLAY)
+        self.run("train-dqn", name=SOURCE_DQN)
+        self.run("train-model", name=SOURCE_DQN, memory_name=SOURCE_DQN)
+        return SourceAgent(SOURCE_DQN, SOURCE_DQN, SOURCE_DQN)

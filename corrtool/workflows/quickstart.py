@@ -1,0 +1,82 @@
+"""Every stage on Pong and rotated Pong, in one command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import UsageError
+from corrtool.project.directory import PROJECT_FILE, Project, create_project
+from corrtool.runs.context import StageContext
+from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline
+
+SOURCE = {"id": "ALE/Pong-v5"}
+TARGET = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
+
+
+def quickstart(
+    context: StageContext,
+    *,
+    preset: str,
+    from_scratch: bool,
+    tell: Callable[[str, dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Runs the stages in a project of :func:`open_or_create`; what an earlier quickstart finished there is not done again.
+
+    Q_S and F are those that come with corrtool, or are learnt here; the correspondence is learnt here in any case.
+
+    Args:
+        from_scratch: learn Q_S and F here.
+        tell: is called with the name and the result of each stage that ends.
+
+    Returns:
+        ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return, ci95 and distinct_games; under
+        ``sticky`` the same with sticky actions.
+    """
+    project = context.project
+    pipeline = Pipeline(context, preset, tell)
+    run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
+    run("collect", name=TARGET_PLAY)
+    learnt = run("learn-corr", **vars(agent), target_memory=TARGET_PLAY)
+    results = {
+        "random": pipeline.evaluate({"policy": "random"}),
+        "reuse": pipeline.evaluate(q=agent.q, no_corr=True),
+        "transfer": pipeline.evaluate(corr=learnt["corr"]),
+    }
+    finetuned = run("finetune", corr=learnt["corr"])
+    rows = [
+        {"policy": policy, **_numbers(plain), "sticky": _numbers(sticky)} for policy, (plain, sticky) in results.items()
+    ]
+    return {
+        "project": str(project.root),
+        "rows": rows,
+        "games": results["random"][0]["games"],
+        "preset": preset,
+        "source_agent": agent.q,
+        "learn_corr": learnt,
+        "finetune": finetuned,
+        "notes": [
+            f"Next: cd {shlex.quote(str(project.root))} && corrtool status",
+            "      corrtool evaluate --video transfer.mp4   # a game as seen, and its translation",
+            "      corrtool report                          # figures and tables, as a page",
+        ],
+    }
+
+
+def _numbers(evaluation: dict[str, Any]) -> dict[str, Any]:
+    return {key: evaluation[key] for key in ("returns", "mean_return", "ci95", "distinct_games")}
+
+
+def open_or_create(directory: Path) -> Project:
+    """The project of a quickstart, made where there is none. Raises :class:`UsageError` if it has other tasks."""
+    if not (directory / PROJECT_FILE).exists():
+        return create_project(directory, {"source": SOURCE, "target": TARGET}, {})
+    project = Project(directory)
+    if [(t.id, t.view_texts) for t in (project.task("source"), project.task("target"))] != [
+        ("ALE/Pong-v5", ()),
+        ("ALE/Pong-v5", ("rotate:90",)),
+    ]:
+        raise UsageError(f"{directory} is a project with other tasks", "give another directory")
+    return project

@@ -1,0 +1,82 @@
+"""Draws what a project's runs came to: figures, tables and one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.files.atomic import inside, write_atomic
+from corrtool.project.directory import Project, check_output
+from corrtool.reporting.figures import draw_figures, encode
+from corrtool.reporting.page import page
+from corrtool.reporting.results import Results, read_results
+from corrtool.reporting.table import Table
+from corrtool.reporting.tables import tables, title
+
+CAPTIONS = {
+    "source-agent": "Learning the source task: mean return of the last 20 training games (ε-greedy).",
+    "play-tests": "Zero-shot play on the target while the correspondence was learnt (the paper's Figures 3 and 6).",
+    "losses": "The terms of the loss, eq. (8)–(11), unweighted.",
+    "translations": "States of the target task (left) and their translations (right) while learning (the paper's Figures 4 and 7).",
+    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and 8); "
+    "bands are 95 % intervals over seeds, by Student's t, cut off where they leave the curves.",
+}
+
+
+def report(
+    project: Project, markdown: Path | None = None, *, append: bool = False, thresholds: tuple[float, ...] = ()
+) -> dict[str, Any]:
+    """Writes ``report/``: each figure as PNG and SVG, and ``report.html``; the tables also as Markdown on request.
+
+    Runs that cannot be read are left out, and named under ``left_out`` in what is returned.
+
+    Args:
+        markdown: file for the tables; figures stay in ``report/``.
+        append: keep what the file holds, and write the tables after it.
+        thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
+
+    Raises:
+        ArtifactError: there is no finished run to report on.
+        UsageError: the tables cannot be written there.
+    """
+    if markdown is not None:
+        check_output(markdown, "--markdown", project)
+    before = _text_of(markdown) if markdown is not None and append and markdown.exists() else ""
+    results = read_results(project, thresholds)
+    if not results.runs and results.left_out:
+        raise ArtifactError(results.left_out[0], "there is no other finished run to report on")
+    if not results.runs:
+        raise ArtifactError(
+            f"{project.root} has no finished run to report on", "run a stage first, such as 'corrtool train-dqn'"
+        )
+    folder = inside(project.root, project.root / "report")
+    pictures = {}
+    for name, figure in draw_figures(results).items():
+        pictures[name] = encode(figure, "png")
+        write_atomic(folder / f"{name}.png", pictures[name])
+        write_atomic(folder / f"{name}.svg", encode(figure, "svg"))
+    write_atomic(folder / "report.html", page(results, pictures, CAPTIONS).encode())
+    made = tables(results)
+    if markdown is not None:
+        write_atomic(markdown, (before + _as_markdown(results, made)).encode())
+    return {
+        "report": project.relative(folder / "report.html"),
+        "figures": [f"report/{name}.{kind}" for name in pictures for kind in ("png", "svg")],
+        "left_out": results.left_out,
+        "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in made],
+    }
+
+
+def _text_of(markdown: Path) -> str:
+    try:
+        return markdown.read_text(encoding="utf-8-sig") + "\n"
+    except UnicodeDecodeError:
+        raise UsageError(f"--markdown {markdown} holds no UTF-8 text to append to", "give another file") from None
+
+
+def _as_markdown(results: Results, made: list[Table]) -> str:
+    project = results.project
+    tasks = "\n".join(f"- {role}: `{project.task(role)}`" for role in ("source", "target"))
+    tasks += f"\n- made on: {'; '.join(results.machines())}"
+    return f"## {title(results)}\n\n{tasks}\n\n" + "\n".join(table.to_markdown() for table in made)

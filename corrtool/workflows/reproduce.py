@@ -1,0 +1,96 @@
+"""The paper's experiments, cell by cell; what is finished is not done again, what was interrupted goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import UsageError
+from corrtool.experiments import different_task
+from corrtool.project.artifacts import artifact_path
+from corrtool.project.directory import PROJECT_FILE, Project, create_project
+from corrtool.runs.context import StageContext
+from corrtool.settings.base import SYNONYMS
+from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline
+from corrtool.workflows.report import report
+
+
+def open_or_create(directory: Path, experiment: dict[str, Any]) -> Project:
+    """The project for an experiment, made where there is none. Raises :class:`UsageError` if it has other tasks."""
+    tables = {role: experiment[role] for role in ("source", "target")}
+    if not (directory / PROJECT_FILE).exists():
+        return create_project(directory, tables, {})
+    project = Project(directory)
+    role = different_task(project, experiment)
+    if role is not None:
+        raise UsageError(f"the {role} task of {directory} is not the experiment's", "give another --project")
+    return project
+
+
+def only_cells(experiment: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """An experiment with nothing but the cells ``names`` and what is finetuned from them; all of it if there are no names.
+
+    Raises:
+        UsageError: it has no such cell.
+    """
+    known = [cell["name"] for cell in experiment["correspondence"]]
+    starts = [cell["start"] for cell in experiment["finetune"] if cell["start"] not in known]
+    for name in names:
+        if name not in known + starts:
+            raise UsageError(f"there is no cell {name!r}", f"choose from {', '.join(known + starts)}")
+    if not names:
+        return experiment
+    return experiment | {
+        "correspondence": [cell for cell in experiment["correspondence"] if cell["name"] in names],
+        "finetune": [cell for cell in experiment["finetune"] if cell["start"] in names],
+    }
+
+
+def reproduce(
+    context: StageContext,
+    experiment: dict[str, Any],
+    *,
+    preset: str,
+    seeds: int,
+    from_scratch: bool,
+    tell: Callable[[str, dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Runs every cell of an experiment with seeds 0 … ``seeds`` - 1, plays fresh games with each, and draws the report.
+
+    The fresh games are played twice, without sticky actions and with them.
+
+    Args:
+        from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
+        tell: called with the stage and the result of everything that ends.
+    """
+    pipeline = Pipeline(context, preset, tell)
+    run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
+    evaluate = pipeline.evaluate
+    evaluate({"task": "source"}, q=agent.q)
+    if not artifact_path(context.project.root, "memory", TARGET_PLAY).exists():
+        run("collect", name=TARGET_PLAY)
+    evaluate({"policy": "random"})
+    evaluate(q=agent.q, no_corr=True)
+    for cell in experiment["correspondence"]:
+        for seed in range(seeds):
+            name = f"{cell['name']}-seed{seed}"
+            run("learn-corr", _settings(cell, preset), name=name, seed=seed, **vars(agent), target_memory=TARGET_PLAY)
+            evaluate(seed=seed, corr=name)
+    for cell in experiment["finetune"]:
+        for seed in range(seeds):
+            start = cell["start"]
+            inputs: dict[str, Any] = {"corr": f"{start}-seed{seed}"}
+            if start == "scratch":
+                inputs = {"from_scratch": True}
+            elif start == "reuse":
+                inputs = {"q": agent.q, "no_corr": True}
+            name = f"finetune-{start}-seed{seed}"
+            run("finetune", _settings(cell, preset), name=name, seed=seed, **inputs)
+            evaluate(seed=seed, q=name)
+    return report(context.project)
+
+
+def _settings(cell: dict[str, Any], preset: str) -> dict[str, Any]:
+    settings: dict[str, Any] = cell.get("settings", {}) | cell.get("sizes", {}).get(SYNONYMS.get(preset, preset), {})
+    return settings

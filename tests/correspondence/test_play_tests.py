@@ -1,0 +1,63 @@
+"""Play tests while a Q-function learns: which weights are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from corrtool.play.games import Game
+from corrtool.q_learning import training as learning_by_playing
+from corrtool.q_learning.training import Progress, play_test_due
+from corrtool.settings.stages import TrainDqnSettings
+from corrtool.states import StateSpec
+
+
+def test_play_tests_begin_where_the_average_begins_to_play() -> None:
+    settings = TrainDqnSettings(env_steps=100, eval_every=20, greedy_from=0.5)
+
+    def due(env_steps: int, evaluated_at: int = 0, **more: Any) -> bool:
+        return play_test_due(replace(settings, **more), Progress(env_steps=env_steps, evaluated_at=evaluated_at))
+
+    assert [step for step in range(0, 101, 10) if due(step)] == [50, 60, 70, 80, 90, 100]
+    assert not due(59, evaluated_at=50) and due(61, evaluated_at=50) and not due(79, evaluated_at=61)
+    assert due(20, greedy_from=1.0) and not due(19, greedy_from=1.0)
+    assert not due(100, eval_every=0)
+
+
+def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Games are played in pairs here, whose returns are written down; real ones are in test_pipeline.py."""
+    played = iter([[3.0, 5.0], [1.0, 3.0], [0.0, 2.0], [9.0, 9.0], [-9.0, 1.0], [4.0, 4.0], [2.0, 6.0]])
+    monkeypatch.setattr(
+        learning_by_playing, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)]
+    )
+    lines: list[dict[str, Any]] = []
+    run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
+    shown: list[float] = []
+    saved: list[int] = []
+    loop: Any = SimpleNamespace(
+        poll=lambda: None,
+        note=lambda numbers: shown.append(numbers["best play test"]),
+        save=lambda: saved.append(progress.evaluated_at),
+    )
+    learner: Any = SimpleNamespace(average=nn.Linear(1, 1))
+    progress, settings = Progress(), TrainDqnSettings(eval_games=2)
+    kept: list[float | None] = []
+    for weight in range(4):
+        nn.init.constant_(learner.average.weight, weight)
+        progress.env_steps += 10
+        learning_by_playing._play_test(
+            run, loop, progress, settings, StateSpec("vector", (1,)), learner, lambda _: None, 0, torch.device("cpu")
+        )
+        kept.append(progress.best_mean_return)
+    # The first has 3 over four games; the second, with 1, is no better; the third looks better, but has 2.5; the last has 4.
+    assert kept == shown == [3.0, 3.0, 3.0, 4.0]
+    assert [line["mean_return"] for line in lines] == [3.0, 1.0, 2.5, 4.0]
+    assert saved == [0, 10, 20, 30]  # before each: an environment that fails costs no learning
+    assert [len(line["returns"]) for line in lines] == [4, 2, 4, 4]
+    assert progress.best_weights is not None and progress.best_weights["weight"].item() == 3
+    assert progress.evaluated_at == 40

@@ -1,0 +1,241 @@
+"""The search for the start of a generator's spatial layer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from corrtool.correspondence.generators import rotation_angle_degrees
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.starts import (
+    ANGLE_STARTS,
+    Start,
+    all_around,
+    compared_transitions,
+    model_loss_by_start,
+    start_at,
+    start_at_the_best,
+)
+from corrtool.environment_model.network import ScaledModel
+from corrtool.errors import UsageError
+from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
+from corrtool.memory import MemoryRows, ReplayMemory
+from corrtool.memory.rows import FIELDS
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.states import StateScaling, StateSpec
+
+SPEC = StateSpec("image", (1, 32, 32), 1)
+NO_ACTION = torch.zeros(4, dtype=torch.int64)
+
+
+class BallFalls(torch.nn.Module):
+    """An exact environment model: everything moves down by two pixels, whatever the action."""
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return torch.roll(states, 2, dims=2)
+
+
+def falling_ball() -> tuple[torch.Tensor, torch.Tensor]:
+    """Four states with a lopsided ball, left of the middle, and what follows them."""
+    states = torch.zeros(4, 1, 32, 32, dtype=torch.uint8)
+    for k in range(4):
+        states[k, 0, 8 + 3 * k : 12 + 3 * k, 9:13] = 255
+        states[k, 0, 8 + 3 * k, 13:16] = 128
+    return states, torch.roll(states, 2, dims=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "framewise"), [("rotation", False), ("affine", False), ("affine-resnet", False), ("affine-resnet", True)]
+)
+def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str, framewise: bool) -> None:
+    states, following = falling_ball()
+    turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))  # counter-clockwise
+    scaling = StateScaling(SPEC)
+    sizes = {"filters": 2, "blocks": 1, "framewise": framewise} if kind == "affine-resnet" else {}
+    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": kind, **sizes})
+    model = ScaledModel(BallFalls(), scaling)
+    starts = [start for start in all_around(correspondence, 0.0, 12) if not start.mirrored]
+    losses = model_loss_by_start(correspondence, model, turned, NO_ACTION, turned_following, starts)
+    assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
+    assert min(losses) == pytest.approx(0, abs=1e-5)
+
+    start_at(correspondence, Start(-90.0))
+    assert torch.allclose(correspondence.translate(turned), scaling.raw_to_model(states), atol=1e-4)
+    back = correspondence.source_to_target(scaling.raw_to_model(states))
+    assert torch.allclose(back, scaling.raw_to_model(turned), atol=1e-4)
+
+
+def test_a_layer_after_a_resnet_is_searched_as_if_that_did_nothing() -> None:
+    states, following = falling_ball()
+    turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))
+    scaling = StateScaling(SPEC)
+    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": "resnet-rotation", "filters": 2, "blocks": 1})
+    starts = all_around(correspondence, 0.0, 12)
+    losses = model_loss_by_start(
+        correspondence, ScaledModel(BallFalls(), scaling), turned, NO_ACTION, turned_following, starts
+    )
+    assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
+    start_at(correspondence, Start(-90.0))
+    angles = (
+        rotation_angle_degrees(correspondence.target_to_source),
+        rotation_angle_degrees(correspondence.source_to_target),
+    )
+    assert angles == pytest.approx((-90, 90))
+
+
+class NewestFrameFalls(torch.nn.Module):
+    """An exact environment model of two frames."""
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return torch.stack([states[:, 1], torch.roll(states[:, 1], 2, dims=1)], dim=1)
+
+
+def test_a_framewise_generator_is_searched_frame_by_frame() -> None:
+    """The target shows its newest frame first, the source last."""
+    states, following = falling_ball()
+    after = torch.roll(following, 2, dims=2)
+    turned = [torch.rot90(x, 1, (2, 3)) for x in (states, following, after)]
+    source = StateSpec("image", (1, 32, 32), 2)
+    scalings = StateScaling(source), StateScaling(replace(source, stack_order=(1, 0)))
+    sizes = {"filters": 2, "blocks": 1, "framewise": True}
+    correspondence = Correspondence(*scalings, {"kind": "resnet-rotation", **sizes})
+    losses = model_loss_by_start(
+        correspondence,
+        ScaledModel(NewestFrameFalls(), scalings[0]),
+        torch.cat([turned[1], turned[0]], dim=1),
+        NO_ACTION,
+        torch.cat([turned[2], turned[1]], dim=1),
+        starts := all_around(correspondence, 0.0, 12),
+    )
+    assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
+    assert min(losses) == pytest.approx(0, abs=1e-5)
+
+
+class LargeBallFalls(torch.nn.Module):
+    """An exact environment model: everything moves down by eight pixels, whatever the action."""
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return torch.roll(states, 8, dims=2)
+
+
+def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> ReplayMemory:
+    """A memory of a large ball that falls by eight pixels, seen turned by ``degrees``."""
+    upright, times = torch.zeros(records, 1, 84, 84, dtype=torch.uint8), np.arange(records) % 4
+    for row, time in enumerate(times):
+        upright[row, 0, 16 + 8 * time : 28 + 8 * time, 24:40] = 255
+        upright[row, 0, 16 + 8 * time : 22 + 8 * time, 40:52] = 128
+    frames = scaling.model_to_raw(RotationLayer(degrees)(scaling.raw_to_model(upright)))
+    fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
+    fields["valid"][:], fields["episode_steps"][:] = times < 3, times
+    return ReplayMemory.from_rows(MemoryRows(scaling.spec, 1, frames.numpy(), fields), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("degrees", [94.0, -37.0])
+@pytest.mark.parametrize("records", [4, 200])
+def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> None:
+    scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
+    target = ball_falls_turned(degrees, records, scaling)
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "rotation"})
+    starts = all_around(correspondence, 0.0, ANGLE_STARTS)
+    model = ScaledModel(LargeBallFalls(), scaling)
+    advanced: list[int] = []
+    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    assert sum(advanced) == compared_transitions(target, starts)
+    assert len(found["model_losses"]) == len(starts) and len(found["finalist_model_losses"]) == 8
+    assert found["start_degrees"] == pytest.approx(rotation_angle_degrees(correspondence.target_to_source), abs=1e-3)
+    assert found["start_degrees"] == pytest.approx(-degrees, abs=1.5)
+
+
+def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pong upside down is nearly Pong: a mirrored start that lies nearer to its best angle has less loss than the right one."""
+
+    def loss(start: Start) -> float:
+        best, least = (-95.5, 0.60) if start.mirrored else (-85.0, 0.58)
+        return least + 0.05 * min(abs(start.degrees - best), 10.0)
+
+    monkeypatch.setattr(
+        "corrtool.correspondence.starts.model_loss_by_start", lambda *given: [loss(start) for start in given[-1]]
+    )
+    scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "affine"})
+    starts, target, advanced = all_around(correspondence, 0.0, ANGLE_STARTS), ball_falls_turned(85.0, 4, scaling), []
+    assert min(starts, key=loss) == Start(-96.0, mirrored=True)
+    found = start_at_the_best(
+        correspondence,
+        ScaledModel(LargeBallFalls(), scaling),
+        target,
+        starts,
+        np.random.default_rng(0),
+        advanced.append,
+    )
+    # Three records: of 240 starts, of 8 finalists, and of both hands turned three ways.
+    assert sum(advanced) == compared_transitions(target, starts) == 3 * (240 + 8 + 6)
+    assert (found["start_degrees"], found["start_mirrored"]) == (-85.0, False)
+
+
+def test_finalists_of_one_hand_are_not_turned_but_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "corrtool.correspondence.starts.model_loss_by_start",
+        lambda *given: [float(start.mirrored) for start in given[-1]],
+    )
+    scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "affine"})
+    starts, target, advanced = all_around(correspondence, 0.0, 10), ball_falls_turned(85.0, 4, scaling), []
+    model = ScaledModel(LargeBallFalls(), scaling)
+    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    assert found["turned_model_losses"] == []
+    assert sum(advanced) == compared_transitions(target, starts) == 3 * (20 + 8 + 6)
+
+
+def test_a_start_says_whether_it_is_mirrored() -> None:
+    assert [str(Start(0.0)), str(Start(0.04, mirrored=True))] == ["0.0°", "0.0°, mirrored"]
+
+
+def test_a_mirror_image_is_undone() -> None:
+    states, _ = falling_ball()
+    seen = torch.rot90(states.flip(3), 1, (2, 3))
+    scaling = StateScaling(SPEC)
+    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": "affine"})
+    start_at(correspondence, Start(90.0, mirrored=True))  # a mirror image turned back is one turned on
+    assert torch.allclose(correspondence.translate(seen), scaling.raw_to_model(states), atol=1e-4)
+    back = correspondence.source_to_target(scaling.raw_to_model(states))
+    assert torch.allclose(back, scaling.raw_to_model(seen), atol=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 37.0, 90.0, -120.0])
+@pytest.mark.parametrize("width", [20, 32])
+def test_an_affine_layer_without_a_mirror_is_a_rotation(degrees: float, width: int) -> None:
+    pictures = torch.rand(2, 3, 20, width) * 2 - 1
+    affine = AffineLayer(degrees, aspect=20 / width)
+    assert torch.allclose(affine(pictures), RotationLayer(degrees)(pictures), atol=1e-5)
+
+
+def test_the_inverse_of_an_affine_map_with_a_shift() -> None:
+    matrix = torch.tensor([[0.5, 0.2, 0.1], [-0.3, 1.5, -0.4]])
+    points = torch.tensor([[0.3], [-0.8]])
+    there = matrix[:, :2] @ points + matrix[:, 2:]
+    inverse = inverse_affine(matrix)
+    assert torch.allclose(inverse[:, :2] @ there + inverse[:, 2:], points, atol=1e-6)
+
+
+def test_starts_all_around() -> None:
+    rotation, affine = (
+        Correspondence(StateScaling(SPEC), StateScaling(SPEC), {"kind": k}) for k in ("rotation", "affine")
+    )
+    assert [s.degrees for s in all_around(rotation, 0, 4)] == pytest.approx([0, 90, 180, -90])
+    assert [s.degrees for s in all_around(rotation, 30, 2)] == pytest.approx([30, -150])
+    assert all_around(affine, 20, 1) == [Start(20.0)]
+    assert [(s.degrees, s.mirrored) for s in all_around(affine, 0, 2)] == [
+        (0, False),
+        (180, False),
+        (0, True),
+        (180, True),
+    ]
+
+
+@pytest.mark.parametrize("given", [{"generator": "resnet"}, {"generator": "rotation", "lambda_m": 0.0}])
+def test_a_search_that_cannot_be_made_is_refused(given: dict) -> None:
+    with pytest.raises(UsageError, match="--angle-starts"):
+        LearnCorrSettings(angle_starts=ANGLE_STARTS, **given)
+    LearnCorrSettings(angle_starts=1, **given)

@@ -1,0 +1,33 @@
+"""Sheets of example pictures: their labels, and what the report cuts out of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from corrtool.files.pictures import _write_sheet, target_and_translation
+
+
+def shades(*values: int) -> np.ndarray:
+    """One row: pictures of 10 × 10, each of one shade."""
+    return np.array([np.full((10, 10, 3), value, np.uint8) for value in values])
+
+
+def test_rows_are_labelled_and_the_middle_state_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "step-1.png"
+    _write_sheet(path, [shades(1, 2, 3, 4), shades(11, 12, 13, 14), shades(21, 22, 23, 24)], ["one", "two", "three"])
+    sheet = cv2.imread(str(path))
+    assert sheet is not None
+    labels = [sheet[row * 40 : row * 40 + 16] for row in range(3)]  # 16 of label, 4 of gap and 20 of picture
+    assert all(label.max() == 255 and label.min() < 64 for label in labels)
+    pair = target_and_translation(sheet)
+    assert pair.shape == (24, 48, 3) and set(pair.flatten().tolist()) == {3, 13, 128}
+
+
+def test_sheets_of_earlier_versions_have_no_labels() -> None:
+    sheet = np.full((4 + 3 * 24, 4 + 4 * 24, 3), 128, np.uint8)
+    sheet[4:24, 52:72], sheet[28:48, 52:72] = 3, 13
+    pair = target_and_translation(sheet)
+    assert pair.shape == (24, 48, 3) and set(pair.flatten().tolist()) == {3, 13, 128}

@@ -1,0 +1,204 @@
+"""Games side by side: what the networks see, and lanes that are kept open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from corrtool.errors import UsageError
+from corrtool.play.games import GameLimits, KeptLanes, choose_actions, distinct, play_games, returns_of
+from corrtool.states import StateSpec
+from corrtool.tasks import Lanes, LaneStep, parse_task
+
+CPU = torch.device("cpu")
+PONG = parse_task("source", {"id": "ALE/Pong-v5", "preprocessing": {"max_episode_frames": 120}}, Path())
+CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
+
+
+class Countdown:
+    """Lanes whose games last as many steps as their seed says, with a reward of 1 a step; a state tells lane and time."""
+
+    spec, actions, frames_per_step, has_time_limit = StateSpec("vector", (2,)), 3, 1, True
+
+    def __init__(self, count: int) -> None:
+        self.count, self.opened, self.closed = count, 1, 0
+        self.acted: list[NDArray[np.int64]] = []
+
+    def __enter__(self) -> Countdown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed += 1
+
+    def reset(self, seeds: list[int]) -> NDArray[Any]:
+        self._left, self._time = np.array(seeds), 0
+        return self._frames()
+
+    def send(self, actions: NDArray[np.int64]) -> None:
+        self.acted.append(actions.copy())
+
+    def receive(self) -> LaneStep:
+        self._left, self._time = self._left - 1, self._time + 1
+        no = np.zeros(self.count, bool)
+        return LaneStep(
+            self._frames(), np.ones(self.count, np.float32), self._left == 0, no, ~no, np.full(self.count, self._time)
+        )
+
+    def _frames(self) -> NDArray[Any]:
+        return np.stack([np.arange(self.count), np.full(self.count, self._time)], axis=1).astype(np.float32)
+
+
+def test_the_networks_see_only_games_that_go_on() -> None:
+    lanes, seen = Countdown(3), []
+
+    def q_values(raw: torch.Tensor, which: NDArray[np.int64]) -> torch.Tensor:
+        assert raw[:, 0].tolist() == which.tolist()
+        seen.append(which.tolist())
+        return torch.nn.functional.one_hot(torch.from_numpy(which), 3).float()  # lane i takes action i
+
+    watched: list[tuple[list[float], list[int]]] = []
+    games = play_games(
+        lambda count: lanes, q_values, seeds=[2, 4, 1], epsilon=0.0, random=np.random.default_rng(0), device=CPU,
+        watch=lambda states, actions: watched.append((states[:, 0].tolist(), actions.tolist())),
+    )  # fmt: skip
+    assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
+        (2.0, 2, "over"), (4.0, 4, "over"), (1.0, 1, "over")
+    ]  # fmt: skip
+    assert seen == [[0, 1, 2], [0, 1], [1], [1]]
+    assert watched == [([0.0, 1.0, 2.0], [0, 1, 2]), ([0.0, 1.0], [0, 1]), ([1.0], [1]), ([1.0], [1])]
+    assert [actions[1] for actions in lanes.acted] == [1, 1, 1, 1]
+
+
+def test_the_same_random_numbers_whoever_plays() -> None:
+    values = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    generators = [np.random.default_rng(7) for _ in range(3)]
+    for _ in range(20):
+        at_random = choose_actions(None, 4, 2, 0.5, generators[0])
+        some = choose_actions(values, 4, 2, 0.5, generators[1], np.array([1, 3]))
+        assert some[[0, 2]].tolist() == at_random[[0, 2]].tolist()
+        choose_actions(values.repeat(2, 1), 4, 2, 0.5, generators[2])
+    assert len({str(random.bit_generator.state) for random in generators}) == 1
+    greedy = choose_actions(values, 4, 2, 0.0, generators[0], np.array([1, 3]))
+    assert greedy[[1, 3]].tolist() == [1, 0]
+
+
+def test_lanes_are_kept_for_each_number_of_them_and_closed_in_the_end() -> None:
+    made: list[Countdown] = []
+
+    def make(count: int) -> Countdown:
+        made.append(Countdown(count))
+        return made[-1]
+
+    with KeptLanes(make) as kept:
+        for count in (2, 3, 2, 2, 3):
+            with kept(count) as lanes:
+                assert lanes.count == count
+        assert [lanes.count for lanes in made] == [2, 3]
+        assert [lanes.closed for lanes in made] == [0, 0]
+    assert [lanes.closed for lanes in made] == [1, 1]
+
+
+@pytest.mark.parametrize("task", [PONG, CARTPOLE], ids=str)
+def test_kept_lanes_are_as_good_as_new(task: Any) -> None:
+    """On the real emulator and on one of Gymnasium's environments: every frame and reward of a game played in used lanes."""
+
+    def play(opened: Any, seeds: list[int]) -> tuple[list[float], list[torch.Tensor]]:
+        states: list[torch.Tensor] = []
+        games = play_games(
+            opened, None, seeds=seeds, epsilon=1.0, random=np.random.default_rng(1), device=CPU,
+            watch=lambda seen, _: states.append(seen.clone()),
+        )  # fmt: skip
+        return returns_of(games), states
+
+    with KeptLanes(lambda count: Lanes(task, count)) as kept:
+        play(kept, [5, 6])
+        returns, states = play(kept, [8, 9])
+    fresh_returns, fresh_states = play(lambda count: Lanes(task, count), [8, 9])
+    assert returns == fresh_returns
+    assert len(states) == len(fresh_states) > 10
+    assert all(torch.equal(one, other) for one, other in zip(states, fresh_states, strict=True))
+
+
+class Scripted(Countdown):
+    """Games without an end, with a reward where the script of their lane has one."""
+
+    has_time_limit = False
+
+    def __init__(self, rewards: dict[int, dict[int, float]]) -> None:
+        super().__init__(len(rewards))
+        self._rewards = rewards
+
+    def receive(self) -> LaneStep:
+        step = super().receive()
+        rewards = [self._rewards[lane].get(self._time, 0.0) for lane in range(self.count)]
+        no = np.zeros(self.count, bool)
+        return LaneStep(step.frames, np.array(rewards, np.float32), no, no, step.valid, step.episode_steps)
+
+
+def test_games_that_do_not_end_are_ended_and_count_with_their_return() -> None:
+    lanes = Scripted({0: {}, 1: {3: 2.0, 6: -1.0}, 2: dict.fromkeys(range(100), 1.0)})
+    lanes.frames_per_step = 4
+    games = play_games(
+        lambda count: lanes, None, seeds=[100] * 3, epsilon=1.0, random=np.random.default_rng(0), device=CPU,
+        limits=GameLimits(idle_frames=20, env_steps=30),
+    )  # fmt: skip
+    assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
+        (0.0, 5, "idle"), (1.0, 11, "idle"), (30.0, 30, "limit")
+    ]  # fmt: skip
+
+
+def test_distinct_games_are_those_in_which_something_else_was_done_or_came_of_it() -> None:
+    def play(rewards: list[dict[int, float]], seeds: list[int]) -> int:
+        lanes = Scripted(dict(enumerate(rewards)))
+        first = torch.tensor([0.0, 0.0, 1.0])
+        games = play_games(
+            lambda count: lanes, lambda raw, which: first.expand(len(raw), 3), seeds=seeds, epsilon=0.0,
+            random=np.random.default_rng(0), device=CPU, limits=GameLimits(idle_frames=9),
+        )  # fmt: skip
+        return distinct(games)
+
+    assert play([{2: 1.0}, {2: 1.0}, {3: 1.0}], [1, 2, 3]) == 2
+    assert play([{}, {}, {}], [1, 2, 3]) == 1
+
+
+def test_where_only_one_can_be_open_games_are_played_one_by_one() -> None:
+    opened: list[int] = []
+
+    def make(count: int) -> Countdown:
+        if count > 1 or opened:
+            raise UsageError("there can be only one")
+        opened.append(count)
+        return Countdown(count)
+
+    def play(kept: KeptLanes) -> list[float]:
+        random = np.random.default_rng(0)
+        return returns_of(play_games(kept, None, seeds=[2, 4, 1], epsilon=1.0, random=random, device=CPU))
+
+    with KeptLanes(make) as kept:
+        assert play(kept) == [2.0, 4.0, 1.0]
+    assert opened == [1]
+    training = Countdown(2)  # its two lanes play three games: the third beside a lane that is not looked at
+    with KeptLanes(make) as kept:
+        assert kept.open_or_borrow(training)
+        assert play(kept) == [2.0, 4.0, 1.0]
+    with KeptLanes(Countdown) as kept:
+        assert not kept.open_or_borrow(training)
+
+
+def test_lanes_that_are_opened_before_are_those_that_play() -> None:
+    opened: list[int] = []
+
+    def make(count: int) -> Countdown:
+        opened.append(count)
+        return Countdown(count)
+
+    with KeptLanes(make) as kept, kept.opened(2), kept.opened(0):
+        assert opened == [2]
+        with kept(2):
+            pass
+    assert opened == [2]

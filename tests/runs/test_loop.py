@@ -1,0 +1,95 @@
+"""When a signal ends the process at once, when a loop answers it, and what a loop saves when it ends."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from corrtool.errors import InterruptedRunError
+from corrtool.runs import loop as module
+from corrtool.runs.loop import MOST_LOST_SECONDS, Loop, StopSignals
+from corrtool.runtime.console import Console
+
+
+class EndedError(Exception):
+    """In place of the end of the process."""
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The states that loops save; and the process does not end."""
+
+    def end(number: int) -> None:
+        raise EndedError(number)
+
+    monkeypatch.setattr(module, "end_at_once", end)
+    return []
+
+
+def make_loop(stop: StopSignals, saved: list[Any]) -> Loop:
+    request = SimpleNamespace(settings=SimpleNamespace(stage="learn-corr"), name="c")
+    project = SimpleNamespace(relative=str)
+    run: Any = SimpleNamespace(request=request, save=saved.append, project=project, directory=Path("runs"))
+    return Loop(run, Console(quiet=True), stop, total=3, unit="gradient steps", start=0, state=lambda: {"done": True})
+
+
+def test_a_signal_outside_of_a_loop_ends_at_once_and_inside_it_saves_first(saved: list[Any]) -> None:
+    with StopSignals() as stop:
+        with pytest.raises(EndedError):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(InterruptedRunError), make_loop(stop, saved) as loop:
+            loop.advance(1)
+            signal.raise_signal(signal.SIGTERM)
+            assert saved == []
+            loop.advance(1)
+        assert saved == [{"done": True}]
+        with pytest.raises(EndedError):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_second_signal_in_a_loop_ends_at_once(saved: list[Any]) -> None:
+    with StopSignals() as stop, pytest.raises(InterruptedRunError), make_loop(stop, saved):
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(EndedError):
+            signal.raise_signal(signal.SIGTERM)
+        # leaving the loop answers the first
+
+
+def test_a_signal_at_the_last_step_is_not_forgotten(saved: list[Any]) -> None:
+    with StopSignals() as stop:
+        with pytest.raises(InterruptedRunError), make_loop(stop, saved) as loop:
+            loop.advance(3)
+            signal.raise_signal(signal.SIGTERM)
+        assert len(saved) == 1
+
+
+def test_what_somebody_else_polls_is_only_remembered(saved: list[Any]) -> None:
+    with StopSignals(polled=True) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.received == signal.SIGTERM
+
+
+@pytest.mark.parametrize(("seconds", "saves"), [(MOST_LOST_SECONDS - 1, 0), (MOST_LOST_SECONDS, 1)])
+def test_what_follows_a_loop_may_fail(
+    saved: list[Any], monkeypatch: pytest.MonkeyPatch, seconds: float, saves: int
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with StopSignals() as stop, make_loop(stop, saved) as loop:
+        now += seconds
+        loop.advance(3)
+    assert len(saved) == saves
+
+
+def test_a_loop_that_fails_saves_nothing(saved: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with StopSignals() as stop, pytest.raises(ZeroDivisionError), make_loop(stop, saved):
+        now += 50
+        raise ZeroDivisionError
+    assert not saved and not stop.polled

@@ -1,0 +1,118 @@
+"""An experiment run cell by cell, on a real environment small enough for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from corrtool.errors import UsageError
+from corrtool.experiments import load_experiment
+from corrtool.project.defaults import resolve_settings
+from corrtool.reporting.results import REUSE, SCRATCH, read_results
+from corrtool.reporting.rows import interval_of_all
+from corrtool.runs.context import StageContext
+from corrtool.runtime.console import Console
+from corrtool.settings.base import PRESETS
+from corrtool.settings.stages import FinetuneSettings, LearnCorrSettings
+from corrtool.workflows.reproduce import only_cells, open_or_create, reproduce
+
+CARTPOLE = {
+    "source": {"id": "CartPole-v1"},
+    "target": {"id": "CartPole-v1", "views": ["permute:1,0,3,2"]},
+    "correspondence": [
+        {"name": "gan", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 0.0}},
+        {"name": "model", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0}},
+    ],
+    "finetune": [{"start": "model"}, {"start": "scratch", "sizes": {"tiny": {"n_step": 2}}}, {"start": "reuse"}],
+}
+
+
+def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], dict[str, Any]]:
+    """Runs the experiment; the stages that ended, in order, and the report's result."""
+    ended: list[str] = []
+    context = StageContext(open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu"))
+    report = reproduce(
+        context, CARTPOLE, preset=preset, seeds=seeds, from_scratch=True, tell=lambda stage, _: ended.append(stage)
+    )
+    return ended, report
+
+
+def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    ended, report = run(tmp_path / "lab", seeds=1)
+    assert torch.get_num_threads() == threads  # the stages on vectors took one
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "weights").rglob("*.safetensors")}
+    assert (
+        ended[:3] == ["train-dqn", "train-model", "evaluate"]
+        and ended.count("learn-corr") == 2
+        and ended.count("finetune") == 3
+        and ended.count("evaluate")
+        == 2 * (3 + 2 + 3)  # before any correspondence, of each, of each finetuned agent; and sticky
+    )
+
+    again, second = run(tmp_path / "lab", seeds=2)  # one more seed; what is there stays as it is
+    assert made == {path: path.stat().st_mtime_ns for path in made}
+    assert again.count("train-dqn") == 1 and again.count("learn-corr") == 4  # what is done is named, and that is all
+    with pytest.raises(UsageError, match="train-dqn 'source-dqn' exists with other settings"):
+        run(tmp_path / "lab", seeds=1, preset="default")
+
+    results = read_results(open_or_create(tmp_path / "lab", CARTPOLE))
+    assert [cell.seeds for cell in results.correspondences] == [[0, 1], [0, 1]]
+    scratch = next(cell for cell in results.finetunings if cell.label == SCRATCH)
+    assert scratch.runs[0].settings["n_step"] == 2  # the cell's own size
+    assert {cell.label for cell in results.finetunings} == {SCRATCH, REUSE, "linear, λ (0, 0, 1)"}
+    for cell in (results.correspondences[0], scratch):
+        for column in (cell.rows[0].plain, cell.rows[0].sticky):
+            fresh_games = interval_of_all(column)
+            assert fresh_games is not None and (fresh_games.over, fresh_games.count) == ("seeds", 2)
+        assert len(cell.rows) == 1
+    assert len(second["tables"]) >= len(report["tables"]) > 3
+
+
+def test_some_cells_of_an_experiment() -> None:
+    experiment = load_experiment("experiment-2")
+    assert only_cells(experiment, []) == experiment
+    some = only_cells(experiment, ["rotation-model", "reuse"])
+    assert [cell["name"] for cell in some["correspondence"]] == ["rotation-model"]
+    assert [cell["start"] for cell in some["finetune"]] == ["rotation-model", "reuse"]
+    assert some["target"] == experiment["target"]
+    with pytest.raises(UsageError, match="no cell 'rotation'") as raised:
+        only_cells(experiment, ["rotation"])
+    assert "rotation-model" in str(raised.value.hint) and "scratch" in str(raised.value.hint)
+
+
+def test_a_project_of_other_tasks_is_left_alone(tmp_path: Path) -> None:
+    open_or_create(tmp_path / "lab", CARTPOLE)
+    with pytest.raises(UsageError, match="target task"):
+        open_or_create(tmp_path / "lab", CARTPOLE | {"target": {"id": "CartPole-v1"}})
+
+
+@pytest.mark.parametrize("name", ["experiment-1", "experiment-2"])
+def test_the_packaged_experiments_make_sense(tmp_path: Path, name: str) -> None:
+    experiment = load_experiment(name)
+    open_or_create(tmp_path / "lab", experiment)
+    cells = experiment["correspondence"]
+    assert len({cell["name"] for cell in cells}) == len(cells) >= 5
+    for cell in cells:
+        for sizes in ({}, *cell.get("sizes", {}).values()):
+            LearnCorrSettings(**(cell["settings"] | sizes))
+        assert set(cell.get("sizes", {})) <= set(PRESETS)
+    for cell in experiment["finetune"]:
+        assert cell["start"] in {"scratch", "reuse", *(known["name"] for known in cells)}
+        for settings in cell.get("sizes", {}).values():
+            FinetuneSettings(**settings)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", ["experiment-1", "experiment-2"])
+def test_no_two_cells_are_one_training(tmp_path: Path, name: str, preset: str) -> None:
+    experiment = load_experiment(name)
+    project = open_or_create(tmp_path / "lab", experiment)
+    resolved = [
+        resolve_settings(project, LearnCorrSettings, preset, cell["settings"] | cell.get("sizes", {}).get(preset, {}))
+        for cell in experiment["correspondence"]
+    ]
+    assert len(set(resolved)) == len(resolved)
