@@ -1,0 +1,31 @@
+"""What a checkpoint holds: parts that tell their state and take it back."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Resumable(Protocol):
+    """A part of a loop that a checkpoint holds: a learner, batches, a random generator, counts."""
+
+    def state(self) -> Any:
+        """What a checkpoint takes: tensors, arrays, numbers, text, and tables and lists of them."""
+
+    def load_state(self, state: Any) -> None:
+        """The inverse of :meth:`state`. Raises one of the usual errors of Python where the state does not fit."""
+
+
+class Parts:
+    """Several parts as one, each under its name."""
+
+    def __init__(self, **parts: Resumable) -> None:
+        self._parts = parts
+
+    def state(self) -> dict[str, Any]:
+        """The state of each part."""
+        return {name: part.state() for name, part in self._parts.items()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        for name, part in self._parts.items():
+            part.load_state(state[name])
