@@ -100,11 +100,6 @@ def relative_model_loss(predicted_next: Tensor, translated: Tensor, translated_n
     return (error + none) / ((change * changing).sum() + none)
 
 
-def correspondence_loss(terms: dict[str, Tensor], *, lambda_cyc: float, lambda_q: float, lambda_m: float) -> Tensor:
-    r"""Eq. (12): :math:`L_{GAN} + \lambda_{Cyc} L_{Cyc} + \lambda_Q L_Q + \lambda_M L_M`.
-
-    ``terms`` holds ``gan`` and whichever of ``cycle``, ``q``, ``model`` were computed: a λ of 0 removes the term
-    and the forward passes that only it needs, so its entry is absent rather than multiplied by zero.
-    """
-    weights = {"gan": 1.0, "cycle": lambda_cyc, "q": lambda_q, "model": lambda_m}
+def correspondence_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    r"""Eq. (12): :math:`L_{GAN} + \lambda_{Cyc} L_{Cyc} + \lambda_Q L_Q + \lambda_M L_M`, of the ``terms`` that were computed."""
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -15,7 +15,7 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.pictures import write_example_pictures
 from corrtool.correspondence.play_tests import Found, PlayTests
 from corrtool.correspondence.starts import ANGLE_STARTS, Start, all_around, compared_transitions, start_at_the_best
-from corrtool.correspondence.surprise import usual_state
+from corrtool.correspondence.statistics import element_statistics
 from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.layers import copy_of_weights
@@ -60,9 +60,9 @@ def learn_corr(
         "source_memory": lambda: context.artifact_of_task("memory", source_memory, source_task),
         "target_memory": lambda: context.artifact_of_task("memory", target_memory, target_task),
     }
-    if settings.lambda_q > 0 or settings.eval_games > 0:
+    if "q" in settings.loss_weights or settings.eval_games > 0:
         wanted["q"] = lambda: context.source_q(q)
-    if settings.lambda_m > 0:
+    if "model" in settings.loss_weights:
         wanted["model"] = lambda: context.artifact_of_task("model", model, source_task)
     inputs = select_all(wanted)
     _check_fit(inputs)
@@ -120,12 +120,12 @@ class _Learning:
         scaling = self._model.scaling if self._model is not None else self._source.scaling(source_rows)
         self._correspondence = Correspondence(_copy(scaling), self._target.scaling(target_rows), generator).to(device)
         self._random = numpy_generator(context.seed, "learn-corr")
-        usual = None
-        if settings.cycle_loss == "surprise" and settings.lambda_cyc > 0:
+        statistics = None
+        if settings.cycle_loss == "surprise" and "cycle" in settings.loss_weights:
             scalings = self._correspondence.source_scaling, self._correspondence.target_scaling
-            usual = (
-                usual_state(self._source, source_rows, scalings[0]),
-                usual_state(self._target, target_rows, scalings[1]),
+            statistics = (
+                element_statistics(self._source, source_rows, scalings[0]),
+                element_statistics(self._target, target_rows, scalings[1]),
             )
         self._learner = CorrespondenceLearner(
             self._correspondence,
@@ -135,7 +135,7 @@ class _Learning:
             self.total,
             self._random,
             device,
-            usual,
+            statistics,
             context.ranks,
         )
         self._source_batches = ShuffledRows(source_rows, settings.batch_size, self._random)
@@ -222,7 +222,7 @@ class _Learning:
             self._source.states(share(self._source_batches.next())),
             self._target.states(rows),
             self._target.actions(rows),
-            self._target.states(self._target.next_rows(rows)) if self._settings.lambda_m > 0 else None,
+            self._target.states(self._target.next_rows(rows)) if "translated_next" in self._learner.needs else None,
         )
         self._sums.add(terms)
         step = self._learner.gradient_steps
@@ -321,7 +321,7 @@ def _check_ranks(context: StageContext, inputs: dict[str, Artifact], settings: L
         raise UsageError(
             "--norm batch looks at a whole mini-batch, which several processes split", "use --norm instance"
         )
-    if settings.model_loss == "relative" and settings.lambda_m > 0:
+    if settings.model_loss == "relative" and "model" in settings.loss_weights:
         raise UsageError(
             "--model-loss relative is a share of a whole mini-batch, which several processes split",
             "use --model-loss printed",
