@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -15,14 +13,9 @@ from corrtool.layers import (
     Norm,
     ResidualBlock,
     RotationLayer,
-    init_normal,
     mlp,
 )
-from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import IMAGE, StateSpec
-
-IMAGE_GENERATORS = ("resnet", "rotation", "resnet-rotation", "affine", "affine-resnet")
-VECTOR_GENERATORS = ("linear", "mlp")
+from corrtool.states import StateSpec
 
 
 class ResnetGenerator(nn.Module):
@@ -175,68 +168,6 @@ class MlpGenerator(nn.Module):
         return translated
 
 
-def build_generator(
-    from_spec: StateSpec,
-    to_spec: StateSpec,
-    kind: str = "auto",
-    *,
-    filters: int = 64,
-    blocks: int = 9,
-    norm: Norm = "instance",
-    skips: bool = False,
-    framewise: bool = False,
-    angle_init: float = 0.0,
-) -> nn.Module:
-    """A generator from states of ``from_spec`` to states of ``to_spec``.
-
-    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` and ``framewise`` only
-    matter to those with a resnet, which for small pictures keeps every pixel, without ``norm`` and ``skips``; ``angle_init`` is in
-    degrees counter-clockwise and only matters to those with a rotation or affine layer. Image weights start from N(0, 0.02).
-
-    Raises:
-        ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
-    """
-    if from_spec.kind != to_spec.kind:
-        raise ValueError(f"no generator maps {from_spec.kind} states to {to_spec.kind} states")
-    if kind == "auto":
-        kind = "resnet" if from_spec.kind == IMAGE else "linear"
-    fitting = IMAGE_GENERATORS if from_spec.kind == IMAGE else VECTOR_GENERATORS
-    if kind not in fitting:
-        raise ValueError(f"generator {kind!r} does not take {from_spec.kind} states; choose {', '.join(fitting)}")
-    in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
-    if from_spec.kind != IMAGE:
-        if kind == "linear":
-            return LinearGenerator(in_shape[0], out_shape[0])
-        return MlpGenerator(in_shape[0], out_shape[0], filters, blocks)
-    if in_shape[1:] != out_shape[1:]:
-        raise ValueError(
-            f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
-        )
-    if kind != "resnet" and kind != "resnet-rotation" and in_shape != out_shape:
-        raise ValueError(f"generator {kind!r} cannot turn {in_shape[0]} channels into {out_shape[0]}")
-    if kind == "rotation":
-        return RotationLayer(angle_init)
-    if kind == "affine":
-        return AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2])
-    if framewise and from_spec.stack != to_spec.stack:
-        raise ValueError(
-            f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
-        )
-    ends = (from_spec.frame_shape, to_spec.frame_shape) if framewise else (in_shape, out_shape)
-    resnet: ResnetGenerator | FullResolutionResnet
-    if from_spec.is_grid:
-        resnet = FullResolutionResnet(ends[0][0], ends[1][0], 4 * filters, blocks)
-    else:
-        resnet = ResnetGenerator(ends[0][0], ends[1][0], filters, blocks, norm, skips)
-        init_normal(resnet)
-    generator: nn.Module = resnet
-    if kind == "resnet-rotation":
-        generator = ResnetRotationGenerator(resnet, angle_init)
-    elif kind == "affine-resnet":
-        generator = AffineResnetGenerator(resnet, AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2]))
-    return FramewiseGenerator(generator, from_spec, to_spec) if framewise else generator
-
-
 def rotation_angle_degrees(generator: nn.Module) -> float | None:
     """The angle of a rotation or affine layer inside ``generator``, in degrees counter-clockwise, in (-180, 180]; None without one.
 
@@ -255,16 +186,3 @@ def rotation_angle_degrees(generator: nn.Module) -> float | None:
             continue
         return 180.0 - (180.0 - degrees) % 360.0
     return None
-
-
-def generator_description(settings: LearnCorrSettings) -> dict[str, Any]:
-    """How both generators are built, for a correspondence's manifest."""
-    return {
-        "kind": settings.generator,
-        "filters": settings.filters,
-        "blocks": settings.blocks,
-        "norm": settings.norm,
-        "skips": settings.skips,
-        "framewise": settings.framewise,
-        "angle_init": settings.angle_init,
-    }

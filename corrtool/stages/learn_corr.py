@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
-from corrtool.correspondence.generators import generator_description, rotation_angle_degrees
+from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.learner import CorrespondenceLearner, Means, learning_rate_share
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.pictures import write_example_pictures
@@ -66,14 +67,11 @@ def learn_corr(
         wanted["model"] = lambda: context.artifact_of_task("model", model, source_task)
     inputs = select_all(wanted)
     _check_fit(inputs)
-    kind = settings.generator
-    if kind == "auto":
-        kind = "resnet" if inputs["source_memory"].manifest["states"]["kind"] == IMAGE else "linear"
-    generator = generator_description(settings) | {"kind": kind}
+    generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
     _check_networks(inputs, generator, settings)
     _check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")
-    name = context.name_of(settings, inputs, f"{kind}-{weights}")
+    name = context.name_of(settings, inputs, f"{generator.kind}-{weights}")
     request = RunRequest(
         settings,
         name,
@@ -106,10 +104,10 @@ class _Learning:
         settings: LearnCorrSettings,
         run: Run,
         inputs: dict[str, Artifact],
-        generator: dict[str, Any],
+        generator: GeneratorDescription,
     ) -> None:
         self._context, self._settings, self._run, self._inputs = context, settings, run, inputs
-        self._kind, device = generator["kind"], context.device
+        self._kind, device = generator.kind, context.device
         self._source, self._target = (_load_memory(context, inputs[f"{role}_memory"]) for role in ("source", "target"))
         source_q = load_q_function(inputs["q"], device) if "q" in inputs else None
         self._model = load_model(inputs["model"], device) if "model" in inputs else None
@@ -295,7 +293,7 @@ def _check_fit(inputs: dict[str, Artifact]) -> None:
         )
 
 
-def _check_networks(inputs: dict[str, Artifact], generator: dict[str, Any], settings: LearnCorrSettings) -> None:
+def _check_networks(inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings) -> None:
     """Whether generators and discriminators of this kind go with the states. Raises :class:`UsageError`."""
     specs = _state_specs(inputs)
     if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import DiscriminatorObjective, GeneratorObjective
@@ -44,7 +45,9 @@ class Setting:
         torch.manual_seed(0)
         self.source_spec, self.target_spec, generator = PAIRS[pair]
         self.source_scaling, self.target_scaling = scaling(self.source_spec), scaling(self.target_spec)
-        self.correspondence = Correspondence(self.source_scaling, self.target_scaling, generator | {"norm": norm})
+        self.correspondence = Correspondence(
+            self.source_scaling, self.target_scaling, GeneratorDescription(**generator, norm=norm)
+        )
         self.source_discriminator = build_discriminator(self.source_spec, 2, norm)
         self.target_discriminator = build_discriminator(self.target_spec, 2, norm)
         self.q = freeze(build_q_function(self.source_spec, ACTIONS))

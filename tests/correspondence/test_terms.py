@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import GeneratorObjective
@@ -27,7 +28,7 @@ def objective(*, q: bool = True, model: bool = True, statistics: Any = None, **s
     scaling = StateScaling(SPEC)
     network = ScaledModel(build_environment_model(SPEC, ACTIONS, filters=2, blocks=1), scaling)
     return GeneratorObjective(
-        Correspondence(scaling, StateScaling(SPEC), {"kind": "linear"}),
+        Correspondence(scaling, StateScaling(SPEC), GeneratorDescription("linear")),
         build_discriminator(SPEC, 2),
         build_discriminator(SPEC, 2),
         build_q_function(SPEC, ACTIONS) if q else None,
