@@ -1,4 +1,4 @@
-"""How generators are built: which kinds there are, and what a manifest says of the two of a correspondence.
+"""Kinds of generators, how they are built, and what a manifest says of the two of a correspondence.
 
 A new kind is a class in generators.py, its line in ``GENERATORS``, and its name in the setting ``generator``.
 """
@@ -92,7 +92,7 @@ class GeneratorDescription:
         return FramewiseGenerator(kind.build(from_frame, to_frame, self), from_spec, to_spec)
 
     def _check_pictures(self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec) -> None:
-        """Raises ValueError where such a generator cannot turn the one's pictures into the other's."""
+        """Raise ValueError where such a generator cannot turn the one's pictures into the other's."""
         in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
         if in_shape[1:] != out_shape[1:]:
             raise ValueError(

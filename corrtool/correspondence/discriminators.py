@@ -1,4 +1,4 @@
-"""Discriminators: states in the model range → scores (logits); high means "a real state of this task"."""
+"""Discriminators: states in the model range → scores (logits); high means "a real state of the task"."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class PatchDiscriminator(nn.Module):
 
 
 class GridDiscriminator(nn.Module):
-    """``C64, C128`` and a convolution to one channel, all 3×3 with stride 1: one score per 7×7 patch of a small picture.
+    """``C64, C128`` and a convolution to one channel, all 3×3 with stride 1.
 
-    Without normalisation: on an almost empty grid it would amplify nothing into noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
+    One score per 7×7 patch of a small picture. Without normalisation: on an almost empty grid it would amplify nothing into
+    noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
     """
 
     def __init__(self, in_channels: int, filters: int = 64) -> None:
@@ -87,5 +88,8 @@ DISCRIMINATORS: dict[str, Kind] = {  # by the settings_kind of the states
 
 
 def build_discriminator(spec: StateSpec, filters: int = 64, norm: Norm = "instance") -> nn.Module:
-    """A discriminator for states of ``spec``: 70×70 PatchGAN for images, 7×7 for small ones, fully connected for vectors."""
+    """A discriminator for states of ``spec``.
+
+    70×70 PatchGAN for images, patches of 7×7 for small ones, fully connected for vectors.
+    """
     return DISCRIMINATORS[spec.settings_kind](spec.state_shape[0], filters, norm)

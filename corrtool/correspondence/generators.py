@@ -19,9 +19,9 @@ from corrtool.states import StateSpec
 
 
 class ResnetGenerator(nn.Module):
-    """``c7s1-f, d2f, d4f, blocks × R4f, u2f, uf, c7s1-C`` and tanh: the generator of [33]; (B, C, H, W) in [-1, 1].
+    """``c7s1-f, d2f, d4f, blocks × R4f, u2f, uf, c7s1-C`` and tanh: the generator of [33].
 
-    The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
+    (B, C, H, W) in [-1, 1] → the same. The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
     At f = 64, nine blocks and C = 4: 11,384,452 parameters.
 
     With ``skips`` the decoder also sees what the encoder knew at its resolution, as in the U-Net generators of pix2pix (Isola et
@@ -51,10 +51,10 @@ class ResnetGenerator(nn.Module):
 
 
 class FramewiseGenerator(nn.Module):
-    """Translates each of the K frames of a state by itself, all with the same ``frame_generator``; (B, C, H, W) in [-1, 1] → the same.
+    """One ``frame_generator`` that translates each of the K frames of a state by itself.
 
-    It cannot mix what was with what is, and learns from K pictures where the printed generator, which takes the frames as channels
-    of one picture, learns from one.
+    (B, C, H, W) in [-1, 1] → the same. It cannot mix what was with what is, and learns from K pictures where the printed
+    generator, which takes the frames as channels of one picture, learns from one.
     """
 
     def __init__(self, frame_generator: nn.Module, from_spec: StateSpec, to_spec: StateSpec) -> None:
@@ -67,7 +67,7 @@ class FramewiseGenerator(nn.Module):
         return self.to_spec.stack_frames(translated)
 
     def sequences(self, frames: list[Tensor]) -> list[Tensor]:
-        """Frames (B, n, *frame_shape), any B and n in each of the list, → their translations, all in one pass."""
+        """Translations, in one pass, of frames (B, n, *frame_shape) with any B and n in each of the list."""
         translated = self.frame_generator(torch.cat([sequence.flatten(0, 1) for sequence in frames]))
         parts = translated.split([sequence.shape[0] * sequence.shape[1] for sequence in frames])
         return [
@@ -79,11 +79,11 @@ class FramewiseGenerator(nn.Module):
 def translate_together(
     generator: nn.Module, states: Tensor, next_states: Tensor | None = None, others: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """G(s_t), G(s_{t+1}) and G of other states in one pass through the network; (B, C, H, W) each, None where not given.
+    """G(s_t), G(s_{t+1}) and G of other states in one pass through the network.
 
-    ``next_states`` follow ``states``: all their frames but the newest are in ``states`` too, so that a framewise generator has K + 1
-    pictures to translate, not 2K. Equal to separate passes but for the order of sums, except where a BatchNorm looks at all of a
-    batch.
+    (B, C, H, W) each, None where not given. ``next_states`` follow ``states``: all their frames but the newest are in ``states``
+    too, so that a framewise generator has K + 1 pictures to translate, not 2K. Equal to separate passes but for the order of
+    sums, except where a BatchNorm looks at all of a batch.
     """
     batches = [states] + [batch for batch in (next_states, others) if batch is not None]
     if isinstance(generator, FramewiseGenerator):
@@ -169,9 +169,10 @@ class MlpGenerator(nn.Module):
 
 
 def rotation_angle_degrees(generator: nn.Module) -> float | None:
-    """The angle of a rotation or affine layer inside ``generator``, in degrees counter-clockwise, in (-180, 180]; None without one.
+    """The angle of a rotation or affine layer inside ``generator``; None without one.
 
-    For an affine layer, the angle of the rotation nearest to its matrix, after undoing a mirror image.
+    In degrees counter-clockwise, in (-180, 180]. For an affine layer, the angle of the rotation nearest to its matrix, after
+    undoing a mirror image.
     """
     for module in generator.modules():
         if isinstance(module, RotationLayer):

@@ -1,4 +1,4 @@
-"""Learning the correspondence step by step: the objectives of eq. (8)–(12), their optimizers, and the pools of generated states."""
+"""One gradient step of both generators and both discriminators on eq. (8)–(12)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def learning_rate_share(step: int, total: int, constant_share: float) -> float:
 
 
 class CorrespondenceLearner:
-    """Generators, discriminators and their optimizers; Q_S and F are frozen, gradients only flow through them.
+    """Generators, discriminators, their optimizers, and the pools of generated states.
+
+    Q_S and F are frozen, gradients only flow through them.
 
     Args:
         source_q: Q_S; may be None when λ_Q is 0.
@@ -124,7 +126,10 @@ class CorrespondenceLearner:
         self._discriminator_objective = self._ranks.parallel(discriminators)
 
     def _exchange(self, pool: StatePool, generated: Tensor) -> Tensor:
-        """What a discriminator sees in place of this rank's ``generated`` states; all ranks draw and remember the same."""
+        """What a discriminator sees in place of this rank's ``generated`` states.
+
+        All ranks draw and remember the same.
+        """
         exchanged: Tensor = self._ranks.share(pool.exchange(self._ranks.gather(generated.detach()), self._random))
         return exchanged
 
@@ -166,7 +171,7 @@ class Means:
         self._count = 0
 
     def add(self, terms: dict[str, Tensor]) -> None:
-        """Counts the terms of one step."""
+        """Count the terms of one step."""
         for name, term in terms.items():
             self._sums[name] = self._sums[name] + term if name in self._sums else term.clone()
         self._count += 1

@@ -1,4 +1,4 @@
-"""What the generators and the discriminators minimise: from two mini-batches of raw states to the loss terms of eq. (8)–(12).
+"""What generators and discriminators minimise: two mini-batches of raw states → eq. (8)–(12).
 
 Modules, so that torch.compile and DistributedDataParallel can each take one whole.
 """
@@ -34,9 +34,10 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class GeneratorObjective(nn.Module):
-    """Eq. (12) for both generators: discriminators, Q_S and F are frozen, gradients only flow through them.
+    """Eq. (12) for both generators.
 
-    A term whose λ is 0 is not in the list, so neither it nor a forward pass that only it needs is computed.
+    Discriminators, Q_S and F are frozen, gradients only flow through them. A term whose λ is 0 is not in the list, so neither it
+    nor a forward pass that only it needs is computed.
 
     Args:
         source_q: Q_S; may be None when λ_Q is 0.
@@ -113,7 +114,10 @@ class GeneratorObjective(nn.Module):
         return Translations(source, raw_source, target, actions, generated_source, generated_target, made)
 
     def _reconstruct_target(self, translations: Translations, needs: frozenset[Translation]) -> None:
-        """G_S(G_T(s_T)) for the first term that needs it: not earlier, since gradients are summed in the order of the passes."""
+        """Add G_S(G_T(s_T)) for the first term that needs it.
+
+        Not earlier, since gradients are summed in the order of the passes.
+        """
         made = translations.asked_for
         if "reconstructed_target" in needs and "reconstructed_target" not in made:
             made["reconstructed_target"] = self._precision(
@@ -155,7 +159,10 @@ class DiscriminatorObjective(nn.Module):
     def forward(
         self, raw_source: Tensor, raw_target: Tensor, generated_source: Tensor, generated_target: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Raw real states and detached generated ones in the model range → the sum of both losses, and each of them."""
+        """The sum of both losses, and each of them.
+
+        Of raw real states, and of generated ones in the model range, detached.
+        """
         source = self.source_scaling.raw_to_model(raw_source)
         target = self.target_scaling.raw_to_model(raw_target)
         terms = {

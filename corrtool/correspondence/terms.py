@@ -1,4 +1,4 @@
-"""The terms of eq. (12), each an object that says which translations it needs and computes its value from them.
+"""The terms of eq. (12): each says which translations it needs, and computes its value from them.
 
 A new term is a class here, a setting for its weight, and its line in :class:`GeneratorObjective`.
 """
@@ -31,7 +31,9 @@ NOTHING: frozenset[Translation] = frozenset()
 
 @dataclass(frozen=True)
 class Translations:
-    """Two mini-batches and what the generators made of them: (B, …) each, in the model range but for ``raw_source``.
+    """Two mini-batches and what the generators made of them.
+
+    (B, …) each, in the model range but for ``raw_source`` and ``actions``.
 
     Attributes:
         source, raw_source: s_S, twice.
@@ -50,13 +52,13 @@ class Translations:
 
 
 class Term(Protocol):
-    """A term of eq. (12): its name in the metrics, what it needs to have translated, and its value without its λ."""
+    """A term of eq. (12): its name in the metrics, what it needs to have translated, and its value."""
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[Translation]]
 
     def __call__(self, translations: Translations) -> Tensor:
-        """The value, a scalar."""
+        """The value without its λ, a scalar."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class CycleTerm:
 
 @dataclass(frozen=True)
 class SurpriseCycleTerm:
-    """Eq. (9) in both directions, with half of the weight on what is unusual in a state: :func:`surprise_weights`."""
+    """Eq. (9) in both directions, with half of the weight on what is unusual: :func:`surprise_weights`."""
 
     name: ClassVar[str] = "cycle"
     needs: ClassVar[frozenset[Translation]] = CycleTerm.needs

@@ -1,4 +1,4 @@
-"""The training of a correspondence: from memories, Q_S and F to mini-batches, gradient steps, and a state to go on from."""
+"""The training of a correspondence: mini-batches of two memories, gradient steps, a state to go on from."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class CorrespondenceTraining:
         return rotation_angle_degrees(self.correspondence.target_to_source)
 
     def find_start(self, context: StageContext, run: Run) -> None:
-        """Looks where a spatial layer should start, where the model loss can tell."""
+        """Search for where a spatial layer should start, if the model loss can tell."""
         settings, model, target = self._settings, self._knowledge.environment_model, self._knowledge.target
         if model is None or not settings.can_search_angles or not self._knowledge.same_shape:
             return

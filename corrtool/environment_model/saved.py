@@ -17,7 +17,10 @@ from corrtool.states import StateScaling, StateSpec
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """How an environment model is built; the ``network`` table of its manifest. See :func:`build_environment_model`."""
+    """How an environment model is built; the ``network`` table of its manifest.
+
+    The fields are those of :func:`build_environment_model`.
+    """
 
     states: StateSpec
     actions: int
@@ -45,7 +48,11 @@ class ModelDescription:
         )
 
     def build(self, scaling: StateScaling | None = None) -> ScaledModel:
-        """A new environment model; without ``scaling``, that is to be loaded. Raises ValueError when the sizes make no sense."""
+        """A new environment model; without ``scaling``, that is to be loaded.
+
+        Raises:
+            ValueError: the sizes make no sense.
+        """
         network = build_environment_model(
             self.states,
             self.actions,
@@ -75,7 +82,7 @@ def describe_model(spec: StateSpec, actions: int, **sizes: Any) -> dict[str, Any
 
 
 def build_model(description: dict[str, Any], scaling: StateScaling) -> ScaledModel:
-    """A new environment model from :func:`describe_model`. Raises ValueError when the sizes make no sense."""
+    """A new environment model from :func:`describe_model`. Raises ValueError when the sizes do not fit."""
     return ModelDescription.from_json(description).build(scaling)
 
 

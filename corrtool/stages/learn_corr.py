@@ -54,9 +54,10 @@ def learn_corr(
     source_memory: str | None = None,
     target_memory: str | None = None,
 ) -> dict[str, Any]:
-    """Learns both generators from Q_S, F, M_S and M_T; writes the correspondences ``name`` (best) and ``name-last``.
+    """Learn both generators from Q_S, F, M_S and M_T.
 
-    Q_S is needed for λ_Q > 0 and for play tests, F for λ_M > 0. What is not named is the newest that fits.
+    Writes the correspondences ``name``, the best of its play tests, and ``name-last``. Q_S is needed for λ_Q > 0 and for play
+    tests, F for λ_M > 0. What is not named is the newest that fits.
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
@@ -75,7 +76,7 @@ def plan(
     source_memory: str | None,
     target_memory: str | None,
 ) -> Job:
-    """Chooses the inputs and checks that they fit. Raises as :func:`learn_corr`."""
+    """Choose the inputs and check that they fit. Raises as :func:`learn_corr`."""
     source_task, target_task = context.project.task("source"), context.project.task("target")
     wanted: dict[str, Callable[[], Artifact]] = {
         "source_memory": partial(context.artifact_of_task, "memory", source_memory, source_task),
@@ -105,7 +106,7 @@ def plan(
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-    """Builds what learns, goes on where a checkpoint stands or looks for a start, learns, and publishes."""
+    """Build what learns, go on from a checkpoint or look for a start, learn, and publish."""
     knowledge = _load(job)
     training = CorrespondenceTraining(job.context, job.settings, knowledge, job.generator)
     if state is None:
@@ -118,7 +119,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
 
 
 def _load(job: Job) -> Knowledge:
-    """The inputs, on the device. Raises :class:`ArtifactError`."""
+    """Load the inputs to the device. Raises :class:`ArtifactError`."""
     inputs, device = job.request.inputs, job.context.device
     return Knowledge(
         _load_memory(job.context, inputs["source_memory"]),
@@ -129,7 +130,7 @@ def _load(job: Job) -> Knowledge:
 
 
 def _learn(job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTraining, knowledge: Knowledge) -> None:
-    """From where the run stands to its last step and that one's play test."""
+    """Learn from where the run stands to its last step and that one's play test."""
     context, settings, found, total = job.context, job.settings, training.found, training.total
     tests = None
     if settings.eval_games and context.ranks.first and knowledge.source_q is not None:
@@ -163,14 +164,14 @@ def _learn(job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTra
 
 
 def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
-    """Pictures of some translations as they are now, for tasks that have pictures."""
+    """Draw some translations as they are now, of tasks that have pictures."""
     if training.correspondence.target_scaling.spec.kind == IMAGE and job.context.ranks.first:
         path = opened.directory / "pictures" / f"step-{training.gradient_steps:08}.png"
         write_example_pictures(path, training.correspondence, training.examples)
 
 
 def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[str, Any]:
-    """Writes both correspondences; returns the run's result."""
+    """Write both correspondences; returns the run's result."""
     project, name, found = job.context.project, job.request.name, training.found
     _warn_of_discriminators(job.context.console, job.settings, training.terms)
     last = copy_of_weights(training.correspondence)
@@ -198,6 +199,7 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[st
 
 
 def _warn_of_discriminators(console: Console, settings: LearnCorrSettings, terms: dict[str, float]) -> None:
+    """Say so where the generators can learn nothing any more."""
     losses = [terms[f"{role}_discriminator"] for role in ("source", "target")]
     if settings.gan_loss == "lsgan" and max(losses) <= WON_DISCRIMINATOR_LOSS:
         console.say(
@@ -207,7 +209,7 @@ def _warn_of_discriminators(console: Console, settings: LearnCorrSettings, terms
 
 
 def _check_fit(inputs: dict[str, Artifact]) -> None:
-    """Whether memories, Q_S and F speak of the same states and actions. Raises :class:`ArtifactError`."""
+    """Check that memories, Q_S and F speak of the same states and actions. Raises :class:`ArtifactError`."""
     states, actions = inputs["source_memory"].manifest["states"], inputs["source_memory"].manifest["actions"]
     require_same_actions(actions, inputs["target_memory"].manifest["actions"])
     if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
@@ -219,7 +221,7 @@ def _check_fit(inputs: dict[str, Artifact]) -> None:
 
 
 def _check_networks(inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings) -> None:
-    """Whether generators and discriminators of this kind go with the states. Raises :class:`UsageError`."""
+    """Check that generators and discriminators of this kind go with the states. Raises :class:`UsageError`."""
     specs = _state_specs(inputs)
     if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
         raise UsageError(
@@ -236,7 +238,7 @@ def _check_networks(inputs: dict[str, Artifact], generator: GeneratorDescription
 
 
 def _check_ranks(context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings) -> None:
-    """Whether the processes of torchrun can share the mini-batches. Raises :class:`UsageError`."""
+    """Check that the processes of torchrun can share the mini-batches. Raises :class:`UsageError`."""
     if context.ranks.count == 1:
         return
     context.ranks.check_batch(settings.batch_size)

@@ -31,7 +31,7 @@ def memory(records: int) -> ReplayMemory:
     fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:-1] = True
     fields["episode_steps"][:] = np.arange(records)
-    fields["action"][:] = np.arange(records) % ACTIONS
+    fields["actions"][:] = np.arange(records) % ACTIONS
     frames = np.random.default_rng(0).normal(size=(records, 3)).astype(np.float32)
     return ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames, fields), CPU)
 
