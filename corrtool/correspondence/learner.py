@@ -35,6 +35,7 @@ class CorrespondenceLearner:
         source_q: Q_S; may be None when λ_Q is 0.
         environment_model: F; may be None when λ_M is 0.
         total_steps: gradient steps over which the learning rate falls.
+        random: what the pools draw from, and nobody else.
         statistics: of the elements of source and of target states, for the cycle loss by surprise; None for the printed one.
         ranks: the processes that share each mini-batch.
 
@@ -149,6 +150,7 @@ class CorrespondenceLearner:
             "source_pool": self._source_pool.state(),
             "target_pool": self._target_pool.state(),
             "gradient_steps": self.gradient_steps,
+            "random": self._random.bit_generator.state,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -160,6 +162,8 @@ class CorrespondenceLearner:
         self._source_pool.load_state(state["source_pool"], self._device)
         self._target_pool.load_state(state["target_pool"], self._device)
         self.gradient_steps = int(state["gradient_steps"])
+        if "random" in state:  # else it is from before the learner had one of its own, which then begins
+            self._random.bit_generator.state = state["random"]
 
 
 class Means:

@@ -70,20 +70,21 @@ class CorrespondenceTraining:
         source_scaling = source.scaling(source_rows) if model is None else _copy(model.scaling)
         scalings = source_scaling, target.scaling(target_rows)
         self.correspondence = Correspondence(*scalings, generator).to(context.device)
-        self._random = numpy_generator(context.seed, "learn-corr")
         self.learner = CorrespondenceLearner(
             self.correspondence,
             knowledge.source_q,
             model,
             settings,
             self.total,
-            self._random,
+            numpy_generator(context.seed, "learn-corr pools"),
             context.device,
             self._statistics(source_rows, target_rows),
             context.ranks,
         )
-        self._source_batches = ShuffledRows(source_rows, settings.batch_size, self._random)
-        self._target_batches = ShuffledRows(target_rows, settings.batch_size, self._random)
+        self._source_batches, self._target_batches = (
+            ShuffledRows(rows, settings.batch_size, numpy_generator(context.seed, f"learn-corr {role} batches"))
+            for role, rows in (("source", source_rows), ("target", target_rows))
+        )
         self.examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
         self._sums = Means(context.ranks)
         self.terms: dict[str, float] = {}
@@ -118,8 +119,9 @@ class CorrespondenceTraining:
         if len(starts) == 1:
             return
         title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
+        random = numpy_generator(context.seed, "learn-corr start")
         with context.console.progress(title, compared_transitions(target, starts), "transitions") as progress:
-            found = start_at_the_best(self.correspondence, model, target, starts, self._random, progress.advance)
+            found = start_at_the_best(self.correspondence, model, target, starts, random, progress.advance)
         self._ranks.same_weights(self.correspondence)
         run.metrics.write(0, {"event": "spatial_search", **found})
         context.console.say(f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}")
@@ -166,7 +168,12 @@ class CorrespondenceTraining:
         """The inverse of :meth:`state`."""
         self.learner.load_state(state["learner"])
         self._source_batches.load_state(state["source_batches"])
-        self._target_batches.load_state(state["target_batches"])
+        batches = state["target_batches"]
+        if (
+            "random" not in state["learner"]
+        ):  # once one generator was saved with both: twice the same draws, were it to go on
+            batches = batches | {"random": self._target_batches.state()["random"]}
+        self._target_batches.load_state(batches)
         self._sums.load_state(state["sums"], self._device)
         self.terms, self.found = state["terms"], Found(**state["found"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,3 +93,32 @@ def test_terms_are_told_now_and_then_and_at_the_end() -> None:
 )
 def test_epochs_are_those_of_the_larger_memory(settings: dict[str, Any], steps: int) -> None:
     assert training(replace(SETTINGS, **settings)).total == steps  # 29 transitions in mini-batches of 4
+
+
+def streams(learning: CorrespondenceTraining) -> list[Any]:
+    state = learning.state()
+    return [state[part]["random"] for part in ("learner", "source_batches", "target_batches")]
+
+
+def test_each_part_has_a_random_generator_of_its_own() -> None:
+    learning = training()
+    first = streams(learning)
+    assert all(a != b for a, b in itertools.combinations(first, 2))
+    learn(learning, 4)  # 16 states each: the pools of 3 are full, the first epochs under way
+    assert all(before != after for before, after in zip(first, streams(learning), strict=True))
+    assert streams(training(seed=1)) != first
+
+
+def test_an_older_checkpoint_in_which_all_shared_one_generator_goes_on() -> None:
+    old = training()
+    learn(old, 3)
+    state = old.state()
+    del state["learner"]["random"]
+    state["target_batches"]["random"] = state["source_batches"]["random"]
+    resumed = training()
+    resumed.load_state(state)
+    pools, _, target = streams(training())
+    assert streams(resumed) == [pools, state["source_batches"]["random"], target]
+    assert resumed._target_batches.next().tolist() == old._target_batches.next().tolist()  # the epoch's order is kept
+    learn(resumed, 5)
+    assert resumed.gradient_steps == 8
