@@ -8,6 +8,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def learning_step(size: int = 84, **given: Any) -> Callable[[], Any]:
     torch.manual_seed(0)
     model = ScaledModel(build_environment_model(spec, ACTIONS, filters=16, blocks=4), StateScaling(spec))
     freeze(model)
-    generator = GENERATOR | {"filters": settings.filters}
+    generator = replace(GENERATOR, filters=settings.filters)
     correspondence = Correspondence(StateScaling(spec), StateScaling(spec), generator)
     q = freeze(build_q_function(spec, ACTIONS, "small"))
     learner = CorrespondenceLearner(correspondence, q, model, settings, 10**6, np.random.default_rng(0), CPU)

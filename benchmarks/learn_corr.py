@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.measuring import Row, alternate, per_second
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel
-from corrtool.environment_model.saved import build_model, describe_model
+from corrtool.environment_model.saved import ModelDescription
 from corrtool.layers import ConvFromOneChannel, ConvToOneChannel, freeze
 from corrtool.q_learning.network import build_q_function
 from corrtool.settings.stages import LearnCorrSettings, TrainModelSettings
@@ -26,21 +27,13 @@ from corrtool.states import StateScaling, StateSpec
 SPEC, ACTIONS, STEPS = StateSpec("image", (1, 84, 84), 4), 6, 30
 CPU = torch.device("cpu")
 SETTINGS = LearnCorrSettings(generator="resnet", cycle_loss="printed", pool_size=0)
-GENERATOR = {
-    "kind": "resnet", "filters": SETTINGS.filters, "blocks": SETTINGS.blocks, "norm": SETTINGS.norm, "skips": SETTINGS.skips,
-    "framewise": SETTINGS.framewise, "angle_init": 0.0,
-}  # fmt: skip
+GENERATOR = GeneratorDescription.of(SETTINGS, SPEC)
 
 
 def networks() -> tuple[Correspondence, nn.Module, ScaledModel]:
     """G_S and G_T, a Q_S and an F of the default sizes."""
     torch.manual_seed(0)
-    model = TrainModelSettings()
-    described = describe_model(
-        SPEC, ACTIONS, architecture="resnet", filters=model.filters, blocks=model.blocks, action_block=model.action_block,
-        norm=model.norm, prediction=model.prediction, skips=model.skips,
-    )  # fmt: skip
-    f = build_model(described, StateScaling(SPEC))
+    f = ModelDescription.of(TrainModelSettings(), SPEC, ACTIONS).build()
     freeze(f)
     q = freeze(build_q_function(SPEC, ACTIONS, "small"))
     return Correspondence(StateScaling(SPEC), StateScaling(SPEC), GENERATOR), q, f

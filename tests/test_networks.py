@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
-from corrtool.correspondence.generators import build_generator, rotation_angle_degrees
+from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.environment_model.network import build_environment_model
 from corrtool.layers import AffineLayer, ConvToOneChannel, RotationLayer, init_normal, norm_layer
 from corrtool.q_learning.network import HalfSize, build_q_function
@@ -42,13 +43,13 @@ class TestFullSize:
     """The numbers of parameters at the paper's size: 84×84, four frames, six actions."""
 
     def test_resnet_generator(self) -> None:
-        assert parameters(build_generator(PONG, PONG, "resnet", filters=64, blocks=9)) == 11_384_452
+        assert parameters(GeneratorDescription("resnet", filters=64, blocks=9).build(PONG, PONG)) == 11_384_452
 
     def test_rotation_generator_has_one_angle(self) -> None:
-        assert parameters(build_generator(PONG, PONG, "rotation")) == 1
+        assert parameters(GeneratorDescription("rotation").build(PONG, PONG)) == 1
 
     def test_resnet_and_rotation_together(self) -> None:
-        assert parameters(build_generator(PONG, PONG, "resnet-rotation", filters=64, blocks=9)) == 11_384_453
+        assert parameters(GeneratorDescription("resnet-rotation", filters=64, blocks=9).build(PONG, PONG)) == 11_384_453
 
     def test_patch_discriminator(self) -> None:
         assert parameters(build_discriminator(PONG, 64)) == 2_765_761
@@ -82,7 +83,9 @@ class TestShapesAndRanges:
     def test_image_generators_keep_the_picture_and_the_range(
         self, spec: StateSpec, kind: str, norm: str, skips: bool
     ) -> None:
-        generator = build_generator(spec, spec, kind, filters=4, blocks=1, norm=norm, skips=skips, angle_init=20.0)
+        generator = GeneratorDescription(kind, filters=4, blocks=1, norm=norm, skips=skips, angle_init=20.0).build(
+            spec, spec
+        )
         states = pictures(spec)
         translated = generator(states)
         assert translated.shape == states.shape
@@ -97,7 +100,7 @@ class TestShapesAndRanges:
         torch.testing.assert_close(*gradients)
 
     def test_saturated_generators_stay_in_range(self) -> None:
-        generator = build_generator(SMALL, SMALL, "resnet", filters=4, blocks=1)
+        generator = GeneratorDescription("resnet", filters=4, blocks=1).build(SMALL, SMALL)
         with torch.no_grad():
             for parameter in generator.parameters():
                 parameter.mul_(1000)
@@ -108,7 +111,7 @@ class TestShapesAndRanges:
         dotted = states.clone()
         dotted[0, 0, 20, 20] = 1.0
         for skips in (False, True):
-            generator = build_generator(SMALL, SMALL, "resnet", filters=4, blocks=1, skips=skips)
+            generator = GeneratorDescription("resnet", filters=4, blocks=1, skips=skips).build(SMALL, SMALL)
             with torch.no_grad():
                 generator.decoder.up_1.weight.zero_()  # all that comes from the blocks
                 changed = (generator(dotted) != generator(states)).any()
@@ -117,7 +120,7 @@ class TestShapesAndRanges:
     @pytest.mark.parametrize("kind", ["resnet", "resnet-rotation", "affine-resnet"])
     def test_framewise_each_frame_decides_its_own_translation_only(self, kind: str) -> None:
         spec = StateSpec("image", (1, 32, 36), 4)
-        generator = build_generator(spec, spec, kind, filters=4, blocks=1, framewise=True)
+        generator = GeneratorDescription(kind, filters=4, blocks=1, framewise=True).build(spec, spec)
         states = pictures(spec)
         changed = states.clone()
         changed[:, 1] = -changed[:, 1]
@@ -129,11 +132,11 @@ class TestShapesAndRanges:
 
     def test_framewise_needs_as_many_frames(self) -> None:
         with pytest.raises(ValueError, match="one by one"):
-            build_generator(SMALL, StateSpec("image", (1, 32, 36), 3), "resnet", framewise=True)
+            GeneratorDescription("resnet", framewise=True).build(SMALL, StateSpec("image", (1, 32, 36), 3))
 
     def test_a_resnet_may_change_the_number_of_channels(self) -> None:
         colour = StateSpec("image", (3, 32, 36), 2)
-        generator = build_generator(SMALL, colour, "resnet", filters=4, blocks=1)
+        generator = GeneratorDescription("resnet", filters=4, blocks=1).build(SMALL, colour)
         assert generator(pictures(SMALL)).shape == (2, 6, 32, 36)
 
     @pytest.mark.parametrize("spec", [ODD, SMALL], ids=["83x85", "32x36"])
@@ -167,9 +170,8 @@ class TestShapesAndRanges:
 
     def test_vector_networks(self) -> None:
         states, other = pictures(VECTOR), StateSpec("vector", (4,), 1)
-        assert build_generator(VECTOR, other, "linear")(states).shape == (2, 4)
-        assert build_generator(VECTOR, other, "mlp", filters=8, blocks=2)(states).shape == (2, 4)
-        assert build_generator(VECTOR, other, "auto")(states).shape == (2, 4)
+        assert GeneratorDescription("linear").build(VECTOR, other)(states).shape == (2, 4)
+        assert GeneratorDescription("mlp", filters=8, blocks=2).build(VECTOR, other)(states).shape == (2, 4)
         assert build_discriminator(VECTOR, 8)(states).shape == (2, 1)
         assert build_environment_model(VECTOR, 3, filters=8, blocks=2)(states, torch.tensor([0, 2])).shape == (2, 6)
         assert build_q_function(VECTOR, 3, "mlp", width=8)(states).shape == (2, 3)
@@ -236,8 +238,8 @@ class TestFirstWeights:
     @pytest.mark.parametrize(
         "build",
         [
-            lambda: build_generator(PONG, PONG, "resnet", filters=32, blocks=2),
-            lambda: build_generator(PONG, PONG, "resnet-rotation", filters=32, blocks=2),
+            lambda: GeneratorDescription("resnet", filters=32, blocks=2).build(PONG, PONG),
+            lambda: GeneratorDescription("resnet-rotation", filters=32, blocks=2).build(PONG, PONG),
             lambda: build_environment_model(PONG, ACTIONS, filters=32, blocks=2),
             lambda: build_discriminator(PONG, 32),
             lambda: build_q_function(PONG, ACTIONS, "nature", init="normal"),
@@ -254,7 +256,7 @@ class TestFirstWeights:
             assert not layer.bias.any()
 
     def test_a_linear_generator_as_well(self) -> None:
-        layer = build_generator(StateSpec("vector", (100,)), StateSpec("vector", (100,)), "linear").layer
+        layer = GeneratorDescription("linear").build(StateSpec("vector", (100,)), StateSpec("vector", (100,))).layer
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
         assert not layer.bias.any()
 
@@ -268,7 +270,12 @@ class TestFirstWeights:
     def test_the_seed_decides_them(self) -> None:
         def weights() -> torch.Tensor:
             torch.manual_seed(7)
-            return torch.cat([p.flatten() for p in build_generator(SMALL, SMALL, filters=4, blocks=1).parameters()])
+            return torch.cat(
+                [
+                    p.flatten()
+                    for p in GeneratorDescription("resnet", filters=4, blocks=1).build(SMALL, SMALL).parameters()
+                ]
+            )
 
         assert torch.equal(weights(), weights())
 
@@ -280,24 +287,24 @@ class TestWhatDoesNotFit:
     @pytest.mark.parametrize("kind", ["linear", "mlp", "spline"])
     def test_generators_for_images(self, kind: str) -> None:
         with pytest.raises(ValueError, match=kind):
-            build_generator(PONG, PONG, kind)
+            GeneratorDescription(kind).build(PONG, PONG)
 
     @pytest.mark.parametrize("kind", ["resnet", "rotation", "resnet-rotation"])
     def test_generators_for_vectors(self, kind: str) -> None:
         with pytest.raises(ValueError, match=kind):
-            build_generator(VECTOR, VECTOR, kind)
+            GeneratorDescription(kind).build(VECTOR, VECTOR)
 
     def test_generators_between_images_and_vectors(self) -> None:
         with pytest.raises(ValueError, match="no generator maps"):
-            build_generator(PONG, VECTOR)
+            GeneratorDescription("resnet").build(PONG, VECTOR)
 
     def test_pictures_of_two_sizes(self) -> None:
         with pytest.raises(ValueError, match="one size"):
-            build_generator(PONG, StateSpec("image", (1, 42, 42), 4), "resnet")
+            GeneratorDescription("resnet").build(PONG, StateSpec("image", (1, 42, 42), 4))
 
     def test_a_rotation_between_different_numbers_of_channels(self) -> None:
         with pytest.raises(ValueError, match="channels"):
-            build_generator(PONG, StateSpec("image", (1, 84, 84), 2), "rotation")
+            GeneratorDescription("rotation").build(PONG, StateSpec("image", (1, 84, 84), 2))
 
     def test_pictures_that_are_too_small(self) -> None:
         tiny = StateSpec("image", (1, 12, 40))
@@ -429,7 +436,7 @@ class TestRotationAngle:
         "start, shown", [(0, 0), (17, 17), (-90, -90), (179, 179), (181, -179), (350, -10), (-190, 170), (730, 10)]
     )
     def test_is_given_between_minus_180_and_180(self, start: float, shown: float) -> None:
-        generator = build_generator(PONG, PONG, "rotation", angle_init=start)
+        generator = GeneratorDescription("rotation", angle_init=start).build(PONG, PONG)
         assert rotation_angle_degrees(generator) == pytest.approx(shown, abs=1e-3)
 
     @pytest.mark.parametrize("radians", [math.pi, -math.pi, 3 * math.pi, 100.0, -100.0])
@@ -442,7 +449,7 @@ class TestRotationAngle:
         assert math.sin(math.radians(degrees)) == pytest.approx(math.sin(radians), abs=1e-4)
 
     def test_is_found_behind_a_resnet(self) -> None:
-        generator = build_generator(SMALL, SMALL, "resnet-rotation", filters=2, blocks=1, angle_init=25)
+        generator = GeneratorDescription("resnet-rotation", filters=2, blocks=1, angle_init=25).build(SMALL, SMALL)
         assert rotation_angle_degrees(generator) == pytest.approx(25, abs=1e-3)
 
     @pytest.mark.parametrize("mirrored", [False, True])
@@ -452,4 +459,4 @@ class TestRotationAngle:
         assert rotation_angle_degrees(layer) == pytest.approx(40, abs=1e-3)
 
     def test_is_none_without_a_rotation_layer(self) -> None:
-        assert rotation_angle_degrees(build_generator(SMALL, SMALL, "resnet", filters=2, blocks=1)) is None
+        assert rotation_angle_degrees(GeneratorDescription("resnet", filters=2, blocks=1).build(SMALL, SMALL)) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from corrtool.correspondence.description import GENERATORS, GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
-from corrtool.correspondence.generators import IMAGE_GENERATORS, build_generator
 from corrtool.environment_model.network import build_environment_model
 from corrtool.layers import FullResolutionResnet
 from corrtool.q_learning.network import build_q_function, resolve_architecture
@@ -30,8 +30,8 @@ def test_there_is_a_network_of_every_kind(spec: StateSpec) -> None:
     assert build_discriminator(spec, 8)(x).shape == (2, 1, *spec.frame_shape[1:])
     model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual")
     assert model(x, torch.tensor([0, 2])).shape == x.shape
-    for kind in IMAGE_GENERATORS:
-        translated = build_generator(spec, spec, kind, filters=2, blocks=1, framewise=True)(x)
+    for kind in (name for name, kind in GENERATORS.items() if kind.states == "image"):
+        translated = GeneratorDescription(kind, filters=2, blocks=1, framewise=True).build(spec, spec)(x)
         assert translated.shape == x.shape
         assert translated.abs().max() <= 1 + 1e-6
 
@@ -40,7 +40,9 @@ def test_from_32_pixels_on_networks_are_those_of_the_paper() -> None:
     large = StateSpec("image", (1, 32, 40), 4)
     assert (large.is_grid, large.settings_kind) == (False, "image")
     assert build_discriminator(large, 8)(states(large)).shape[-1] < 10
-    assert not any(isinstance(m, FullResolutionResnet) for m in build_generator(large, large, "resnet").modules())
+    assert not any(
+        isinstance(m, FullResolutionResnet) for m in GeneratorDescription("resnet").build(large, large).modules()
+    )
 
 
 def test_the_q_function_is_the_largest_that_fits() -> None:
@@ -69,6 +71,6 @@ def test_a_blank_residual_block_changes_nothing() -> None:
 
 
 def test_an_affine_resnet_starts_as_its_affine_layer() -> None:
-    generator = build_generator(MINATAR, MINATAR, "affine-resnet", filters=2, blocks=1)
+    generator = GeneratorDescription("affine-resnet", filters=2, blocks=1).build(MINATAR, MINATAR)
     x = states(MINATAR)
     assert torch.allclose(generator(x), x, atol=1e-5)

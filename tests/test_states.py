@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel
@@ -202,7 +203,7 @@ class TestTheEnvironmentModelGetsOneRangeAtBothCallSites:
 
     def range_in_the_model_loss(self, model: ScaledModel, frames: torch.Tensor) -> list[tuple[float, float]]:
         spec = model.scaling.spec
-        generator = {"kind": "rotation"} if spec.kind == "image" else {"kind": "linear"}
+        generator = GeneratorDescription("rotation" if spec.kind == "image" else "linear")
         correspondence = Correspondence(model.scaling, model.scaling, generator)
         if spec.kind == "vector":  # the identity, as an unturned rotation is
             for layer in (correspondence.target_to_source.layer, correspondence.source_to_target.layer):

@@ -1,11 +1,13 @@
-"""Discriminators: states in the model range → scores (logits); high means "a real state of this task"."""
+"""Discriminators: states in the model range → scores (logits); high means "a real state of the task"."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from corrtool.layers import Norm, init_normal, norm_layer
-from corrtool.states import IMAGE, StateSpec
+from corrtool.states import GRID, IMAGE, VECTOR, StateSpec
 
 
 class PatchDiscriminator(nn.Module):
@@ -29,6 +31,7 @@ class PatchDiscriminator(nn.Module):
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         self.layers = nn.Sequential(*layers, nn.Conv2d(8 * filters, 1, 4, stride=1, padding=1))
+        init_normal(self)
 
     def forward(self, states: Tensor) -> Tensor:
         scores: Tensor = self.layers(states)
@@ -36,9 +39,10 @@ class PatchDiscriminator(nn.Module):
 
 
 class GridDiscriminator(nn.Module):
-    """``C64, C128`` and a convolution to one channel, all 3×3 with stride 1: one score per 7×7 patch of a small picture.
+    """``C64, C128`` and a convolution to one channel, all 3×3 with stride 1.
 
-    Without normalisation: on an almost empty grid it would amplify nothing into noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
+    One score per 7×7 patch of a small picture. Without normalisation: on an almost empty grid it would amplify nothing into
+    noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
     """
 
     def __init__(self, in_channels: int, filters: int = 64) -> None:
@@ -74,12 +78,18 @@ class VectorDiscriminator(nn.Module):
         return scores
 
 
+Kind = Callable[[int, int, Norm], nn.Module]  # channels or numbers of a state, filters or units, normalisation
+
+DISCRIMINATORS: dict[str, Kind] = {  # by the settings_kind of the states
+    IMAGE: PatchDiscriminator,
+    GRID: lambda channels, filters, norm: GridDiscriminator(channels, filters),
+    VECTOR: lambda size, units, norm: VectorDiscriminator(size, units),
+}
+
+
 def build_discriminator(spec: StateSpec, filters: int = 64, norm: Norm = "instance") -> nn.Module:
-    """A discriminator for states of ``spec``: 70×70 PatchGAN for images, 7×7 for small ones, fully connected for vectors."""
-    if spec.kind != IMAGE:
-        return VectorDiscriminator(spec.state_shape[0], filters)
-    if spec.is_grid:
-        return GridDiscriminator(spec.state_shape[0], filters)
-    network = PatchDiscriminator(spec.state_shape[0], filters, norm)
-    init_normal(network)
-    return network
+    """A discriminator for states of ``spec``.
+
+    70×70 PatchGAN for images, patches of 7×7 for small ones, fully connected for vectors.
+    """
+    return DISCRIMINATORS[spec.settings_kind](spec.state_shape[0], filters, norm)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -15,20 +13,15 @@ from corrtool.layers import (
     Norm,
     ResidualBlock,
     RotationLayer,
-    init_normal,
     mlp,
 )
-from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import IMAGE, StateSpec
-
-IMAGE_GENERATORS = ("resnet", "rotation", "resnet-rotation", "affine", "affine-resnet")
-VECTOR_GENERATORS = ("linear", "mlp")
+from corrtool.states import StateSpec
 
 
 class ResnetGenerator(nn.Module):
-    """``c7s1-f, d2f, d4f, blocks × R4f, u2f, uf, c7s1-C`` and tanh: the generator of [33]; (B, C, H, W) in [-1, 1].
+    """``c7s1-f, d2f, d4f, blocks × R4f, u2f, uf, c7s1-C`` and tanh: the generator of [33].
 
-    The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
+    (B, C, H, W) in [-1, 1] → the same. The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
     At f = 64, nine blocks and C = 4: 11,384,452 parameters.
 
     With ``skips`` the decoder also sees what the encoder knew at its resolution, as in the U-Net generators of pix2pix (Isola et
@@ -58,10 +51,10 @@ class ResnetGenerator(nn.Module):
 
 
 class FramewiseGenerator(nn.Module):
-    """Translates each of the K frames of a state by itself, all with the same ``frame_generator``; (B, C, H, W) in [-1, 1] → the same.
+    """One ``frame_generator`` that translates each of the K frames of a state by itself.
 
-    It cannot mix what was with what is, and learns from K pictures where the printed generator, which takes the frames as channels
-    of one picture, learns from one.
+    (B, C, H, W) in [-1, 1] → the same. It cannot mix what was with what is, and learns from K pictures where the printed
+    generator, which takes the frames as channels of one picture, learns from one.
     """
 
     def __init__(self, frame_generator: nn.Module, from_spec: StateSpec, to_spec: StateSpec) -> None:
@@ -74,7 +67,7 @@ class FramewiseGenerator(nn.Module):
         return self.to_spec.stack_frames(translated)
 
     def sequences(self, frames: list[Tensor]) -> list[Tensor]:
-        """Frames (B, n, *frame_shape), any B and n in each of the list, → their translations, all in one pass."""
+        """Translations, in one pass, of frames (B, n, *frame_shape) with any B and n in each of the list."""
         translated = self.frame_generator(torch.cat([sequence.flatten(0, 1) for sequence in frames]))
         parts = translated.split([sequence.shape[0] * sequence.shape[1] for sequence in frames])
         return [
@@ -86,11 +79,11 @@ class FramewiseGenerator(nn.Module):
 def translate_together(
     generator: nn.Module, states: Tensor, next_states: Tensor | None = None, others: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """G(s_t), G(s_{t+1}) and G of other states in one pass through the network; (B, C, H, W) each, None where not given.
+    """G(s_t), G(s_{t+1}) and G of other states in one pass through the network.
 
-    ``next_states`` follow ``states``: all their frames but the newest are in ``states`` too, so that a framewise generator has K + 1
-    pictures to translate, not 2K. Equal to separate passes but for the order of sums, except where a BatchNorm looks at all of a
-    batch.
+    (B, C, H, W) each, None where not given. ``next_states`` follow ``states``: all their frames but the newest are in ``states``
+    too, so that a framewise generator has K + 1 pictures to translate, not 2K. Equal to separate passes but for the order of
+    sums, except where a BatchNorm looks at all of a batch.
     """
     batches = [states] + [batch for batch in (next_states, others) if batch is not None]
     if isinstance(generator, FramewiseGenerator):
@@ -175,72 +168,11 @@ class MlpGenerator(nn.Module):
         return translated
 
 
-def build_generator(
-    from_spec: StateSpec,
-    to_spec: StateSpec,
-    kind: str = "auto",
-    *,
-    filters: int = 64,
-    blocks: int = 9,
-    norm: Norm = "instance",
-    skips: bool = False,
-    framewise: bool = False,
-    angle_init: float = 0.0,
-) -> nn.Module:
-    """A generator from states of ``from_spec`` to states of ``to_spec``.
-
-    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` and ``framewise`` only
-    matter to those with a resnet, which for small pictures keeps every pixel, without ``norm`` and ``skips``; ``angle_init`` is in
-    degrees counter-clockwise and only matters to those with a rotation or affine layer. Image weights start from N(0, 0.02).
-
-    Raises:
-        ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
-    """
-    if from_spec.kind != to_spec.kind:
-        raise ValueError(f"no generator maps {from_spec.kind} states to {to_spec.kind} states")
-    if kind == "auto":
-        kind = "resnet" if from_spec.kind == IMAGE else "linear"
-    fitting = IMAGE_GENERATORS if from_spec.kind == IMAGE else VECTOR_GENERATORS
-    if kind not in fitting:
-        raise ValueError(f"generator {kind!r} does not take {from_spec.kind} states; choose {', '.join(fitting)}")
-    in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
-    if from_spec.kind != IMAGE:
-        if kind == "linear":
-            return LinearGenerator(in_shape[0], out_shape[0])
-        return MlpGenerator(in_shape[0], out_shape[0], filters, blocks)
-    if in_shape[1:] != out_shape[1:]:
-        raise ValueError(
-            f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
-        )
-    if kind != "resnet" and kind != "resnet-rotation" and in_shape != out_shape:
-        raise ValueError(f"generator {kind!r} cannot turn {in_shape[0]} channels into {out_shape[0]}")
-    if kind == "rotation":
-        return RotationLayer(angle_init)
-    if kind == "affine":
-        return AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2])
-    if framewise and from_spec.stack != to_spec.stack:
-        raise ValueError(
-            f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
-        )
-    ends = (from_spec.frame_shape, to_spec.frame_shape) if framewise else (in_shape, out_shape)
-    resnet: ResnetGenerator | FullResolutionResnet
-    if from_spec.is_grid:
-        resnet = FullResolutionResnet(ends[0][0], ends[1][0], 4 * filters, blocks)
-    else:
-        resnet = ResnetGenerator(ends[0][0], ends[1][0], filters, blocks, norm, skips)
-        init_normal(resnet)
-    generator: nn.Module = resnet
-    if kind == "resnet-rotation":
-        generator = ResnetRotationGenerator(resnet, angle_init)
-    elif kind == "affine-resnet":
-        generator = AffineResnetGenerator(resnet, AffineLayer(angle_init, aspect=in_shape[1] / in_shape[2]))
-    return FramewiseGenerator(generator, from_spec, to_spec) if framewise else generator
-
-
 def rotation_angle_degrees(generator: nn.Module) -> float | None:
-    """The angle of a rotation or affine layer inside ``generator``, in degrees counter-clockwise, in (-180, 180]; None without one.
+    """The angle of a rotation or affine layer inside ``generator``; None without one.
 
-    For an affine layer, the angle of the rotation nearest to its matrix, after undoing a mirror image.
+    In degrees counter-clockwise, in (-180, 180]. For an affine layer, the angle of the rotation nearest to its matrix, after
+    undoing a mirror image.
     """
     for module in generator.modules():
         if isinstance(module, RotationLayer):
@@ -255,16 +187,3 @@ def rotation_angle_degrees(generator: nn.Module) -> float | None:
             continue
         return 180.0 - (180.0 - degrees) % 360.0
     return None
-
-
-def generator_description(settings: LearnCorrSettings) -> dict[str, Any]:
-    """How both generators are built, for a correspondence's manifest."""
-    return {
-        "kind": settings.generator,
-        "filters": settings.filters,
-        "blocks": settings.blocks,
-        "norm": settings.norm,
-        "skips": settings.skips,
-        "framewise": settings.framewise,
-        "angle_init": settings.angle_init,
-    }

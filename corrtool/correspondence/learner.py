@@ -1,4 +1,4 @@
-"""Learning the correspondence step by step: the objectives of eq. (8)–(12), their optimizers, and the pools of generated states."""
+"""One gradient step of both generators and both discriminators on eq. (8)–(12)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import DiscriminatorObjective, GeneratorObjective
 from corrtool.correspondence.pool import StatePool
-from corrtool.correspondence.surprise import Usual
+from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.environment_model.network import ScaledModel
 from corrtool.layers import AffineLayer, RotationLayer, load_optimizer_state
 from corrtool.runtime.precision import Precision, begin_step, compile_module, computing_type
@@ -27,14 +27,20 @@ def learning_rate_share(step: int, total: int, constant_share: float) -> float:
 
 
 class CorrespondenceLearner:
-    """Generators, discriminators and their optimizers; Q_S and F are frozen, gradients only flow through them.
+    """Generators, discriminators, their optimizers, and the pools of generated states.
+
+    Q_S and F are frozen, gradients only flow through them.
 
     Args:
         source_q: Q_S; may be None when λ_Q is 0.
         environment_model: F; may be None when λ_M is 0.
         total_steps: gradient steps over which the learning rate falls.
-        usual: for the surprise cycle loss, mean and deviation of each element of a source and of a target state, model range.
+        random: what the pools draw from, and nobody else.
+        statistics: of the elements of source and of target states, for the cycle loss by surprise; None for the printed one.
         ranks: the processes that share each mini-batch.
+
+    Attributes:
+        needs: what the loss needs to have translated besides what the discriminators look at.
     """
 
     def __init__(
@@ -46,7 +52,7 @@ class CorrespondenceLearner:
         total_steps: int,
         random: np.random.Generator,
         device: torch.device,
-        usual: tuple[Usual, Usual] | None = None,
+        statistics: tuple[ElementStatistics, ElementStatistics] | None = None,
         ranks: Ranks = ONE_PROCESS,
     ) -> None:
         self.settings, self._total, self._random, self._device = settings, total_steps, random, device
@@ -56,7 +62,7 @@ class CorrespondenceLearner:
         self.source_discriminator = build_discriminator(correspondence.source_scaling.spec, filters, norm).to(device)
         self.target_discriminator = build_discriminator(correspondence.target_scaling.spec, filters, norm).to(device)
         self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
-        self._make_objectives(source_q, environment_model, usual)
+        self._make_objectives(source_q, environment_model, statistics)
         rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
         layers = [m for m in correspondence.modules() if isinstance(m, RotationLayer | AffineLayer)]
         spatial = [p for layer in layers for p in layer.parameters()]
@@ -78,7 +84,7 @@ class CorrespondenceLearner:
         Args:
             raw_source: s_S, (B, *state_shape) from M_S.
             raw_target, target_actions, raw_next_target: s_{T,t}, a_{T,t} and s_{T,t+1} from M_T; the last is only read
-                when λ_M > 0, and all its frames but the newest are those of s_{T,t}.
+                where ``translated_next`` is among the needs, and all its frames but the newest are those of s_{T,t}.
 
         Returns:
             Each loss term that was computed, unweighted, detached, still on the device.
@@ -101,12 +107,16 @@ class CorrespondenceLearner:
         return {name: term.detach() for name, term in (terms | more).items()}
 
     def _make_objectives(
-        self, source_q: nn.Module | None, environment_model: ScaledModel | None, usual: tuple[Usual, Usual] | None
+        self,
+        source_q: nn.Module | None,
+        environment_model: ScaledModel | None,
+        statistics: tuple[ElementStatistics, ElementStatistics] | None,
     ) -> None:
         settings, device = self.settings, self._device
         precision = Precision(computing_type(settings.precision, device), device)
         networks = self.correspondence, self.source_discriminator, self.target_discriminator
-        generators = GeneratorObjective(*networks, source_q, environment_model, settings, precision, usual)
+        generators = GeneratorObjective(*networks, source_q, environment_model, settings, precision, statistics)
+        self.needs = generators.needs
         discriminators = DiscriminatorObjective(*networks, settings, precision)
         if settings.compile:
             compile_module(generators, device)
@@ -117,7 +127,10 @@ class CorrespondenceLearner:
         self._discriminator_objective = self._ranks.parallel(discriminators)
 
     def _exchange(self, pool: StatePool, generated: Tensor) -> Tensor:
-        """What a discriminator sees in place of this rank's ``generated`` states; all ranks draw and remember the same."""
+        """What a discriminator sees in place of this rank's ``generated`` states.
+
+        All ranks draw and remember the same.
+        """
         exchanged: Tensor = self._ranks.share(pool.exchange(self._ranks.gather(generated.detach()), self._random))
         return exchanged
 
@@ -137,6 +150,7 @@ class CorrespondenceLearner:
             "source_pool": self._source_pool.state(),
             "target_pool": self._target_pool.state(),
             "gradient_steps": self.gradient_steps,
+            "random": self._random.bit_generator.state,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -148,6 +162,8 @@ class CorrespondenceLearner:
         self._source_pool.load_state(state["source_pool"], self._device)
         self._target_pool.load_state(state["target_pool"], self._device)
         self.gradient_steps = int(state["gradient_steps"])
+        if "random" in state:  # else it is from before the learner had one of its own, which then begins
+            self._random.bit_generator.state = state["random"]
 
 
 class Means:
@@ -159,7 +175,7 @@ class Means:
         self._count = 0
 
     def add(self, terms: dict[str, Tensor]) -> None:
-        """Counts the terms of one step."""
+        """Count the terms of one step."""
         for name, term in terms.items():
             self._sums[name] = self._sums[name] + term if name in self._sums else term.clone()
         self._count += 1

@@ -47,16 +47,17 @@ def adversarial_loss(generated_scores: Tensor, kind: GanLoss = "lsgan") -> Tenso
 
 
 def cycle_loss(reconstructed: Tensor, states: Tensor, weights: Tensor | float = 1.0) -> Tensor:
-    r"""One direction of eq. (9): :math:`\mathbb{E}\,\|G_T(G_S(s_S)) - s_S\|_1`; both (B, ...) in the model range.
+    r"""One direction of eq. (9): :math:`\mathbb{E}\,\|G_T(G_S(s_S)) - s_S\|_1`.
 
-    ``weights``, of the states' shape and 1 in the mean, say how much each element counts.
+    Both are (B, ...) in the model range. ``weights``, of the states' shape and 1 in the mean, say how much each element counts.
     """
     return ((reconstructed - states).abs() * weights).mean()
 
 
 def surprise_weights(states: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    r"""Weights for :func:`cycle_loss` that give half of it to what is unusual in a state: :math:`\tfrac12 + \tfrac12 z / \bar z` with
-    :math:`z = |s - \mu| / \sigma` and its mean over the state, :math:`\bar z`.
+    r"""Weights for :func:`cycle_loss` that give half of it to what is unusual in a state.
+
+    :math:`\tfrac12 + \tfrac12 z / \bar z` with :math:`z = |s - \mu| / \sigma` and its mean over the state, :math:`\bar z`.
 
     In Pong the bright pixels of the ball, one or two of 7,056, have 0.014 % of the weight in (9), and by this 1.4 %: measured on play
     by a trained agent. The other half keeps what is usual in place.
@@ -79,7 +80,10 @@ def q_loss(reconstructed_q_values: Tensor, q_values: Tensor) -> Tensor:
 
 
 def model_loss(predicted_next: Tensor, translated_next: Tensor) -> Tensor:
-    r"""Eq. (11): :math:`\mathbb{E}\,\|F(G_T(s_{T,t}), a_{T,t}) - G_T(s_{T,t+1})\|_1`; both (B, ...), model range."""
+    r"""Eq. (11): :math:`\mathbb{E}\,\|F(G_T(s_{T,t}), a_{T,t}) - G_T(s_{T,t+1})\|_1`.
+
+    Both are (B, ...) in the model range.
+    """
     return F.l1_loss(predicted_next, translated_next)
 
 
@@ -100,11 +104,9 @@ def relative_model_loss(predicted_next: Tensor, translated: Tensor, translated_n
     return (error + none) / ((change * changing).sum() + none)
 
 
-def correspondence_loss(terms: dict[str, Tensor], *, lambda_cyc: float, lambda_q: float, lambda_m: float) -> Tensor:
+def correspondence_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
     r"""Eq. (12): :math:`L_{GAN} + \lambda_{Cyc} L_{Cyc} + \lambda_Q L_Q + \lambda_M L_M`.
 
-    ``terms`` holds ``gan`` and whichever of ``cycle``, ``q``, ``model`` were computed: a λ of 0 removes the term
-    and the forward passes that only it needs, so its entry is absent rather than multiplied by zero.
+    Of the ``terms`` that were computed, each with its weight of ``weights``.
     """
-    weights = {"gan": 1.0, "cycle": lambda_cyc, "q": lambda_q, "model": lambda_m}
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from corrtool.correspondence.generators import build_generator
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.states import StateScaling, StateSpec
 
 
@@ -18,21 +18,20 @@ class Correspondence(nn.Module):
         source_to_target: the printed :math:`G_S`.
     """
 
-    def __init__(self, source_scaling: StateScaling, target_scaling: StateScaling, generator: dict[str, Any]) -> None:
+    def __init__(
+        self, source_scaling: StateScaling, target_scaling: StateScaling, generator: GeneratorDescription
+    ) -> None:
         super().__init__()
         self.generator = generator
         self.source_scaling = source_scaling
         self.target_scaling = target_scaling
-        angle = generator.get("angle_init", 0.0)
-        self.target_to_source = build_generator(target_scaling.spec, source_scaling.spec, **generator)
-        self.source_to_target = build_generator(
-            source_scaling.spec, target_scaling.spec, **(generator | {"angle_init": -angle})
-        )
+        self.target_to_source = generator.build(target_scaling.spec, source_scaling.spec)
+        self.source_to_target = generator.turned_back().build(source_scaling.spec, target_scaling.spec)
 
     def describe(self) -> dict[str, Any]:
         """What a manifest needs to build this network again."""
         return {
-            "generator": self.generator,
+            "generator": self.generator.to_json(),
             "source_states": self.source_scaling.spec.to_json(),
             "target_states": self.target_scaling.spec.to_json(),
         }
@@ -41,7 +40,8 @@ class Correspondence(nn.Module):
     def from_description(cls, description: dict[str, Any]) -> Correspondence:
         """The inverse of :meth:`describe`; weights and statistics are to be loaded."""
         source, target = (StateSpec.from_json(description[f"{role}_states"]) for role in ("source", "target"))
-        return cls(StateScaling(source), StateScaling(target), description["generator"])
+        generator = GeneratorDescription.from_json(description["generator"])
+        return cls(StateScaling(source), StateScaling(target), generator)
 
     def translate(self, raw_target_states: Tensor) -> Tensor:
         """Raw target states → source states in the model range."""

@@ -1,40 +1,52 @@
-"""What the generators and the discriminators minimise: from two mini-batches of raw states to the loss terms of eq. (8)–(12).
+"""What generators and discriminators minimise: two mini-batches of raw states → eq. (8)–(12).
 
 Modules, so that torch.compile and DistributedDataParallel can each take one whole.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from corrtool.correspondence.generators import translate_together
-from corrtool.correspondence.losses import (
-    adversarial_loss,
-    correspondence_loss,
-    cycle_loss,
-    discriminator_loss,
-    model_loss,
-    q_loss,
-    relative_model_loss,
-    surprise_weights,
-)
+from corrtool.correspondence.losses import correspondence_loss, discriminator_loss
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.surprise import Usual
+from corrtool.correspondence.statistics import ElementStatistics
+from corrtool.correspondence.terms import (
+    NOTHING,
+    AdversarialTerm,
+    CycleTerm,
+    ModelTerm,
+    QTerm,
+    RelativeModelTerm,
+    SurpriseCycleTerm,
+    Term,
+    Translation,
+    Translations,
+)
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runtime.precision import Precision
 from corrtool.settings.stages import LearnCorrSettings
 
+N = TypeVar("N", bound=nn.Module)
+
 
 class GeneratorObjective(nn.Module):
-    """Eq. (12) for both generators: discriminators, Q_S and F are frozen, gradients only flow through them.
+    """Eq. (12) for both generators.
 
-    A λ of 0 costs nothing: neither the term nor a forward pass that only it needs is computed.
+    Discriminators, Q_S and F are frozen, gradients only flow through them. A term whose λ is 0 is not in the list, so neither it
+    nor a forward pass that only it needs is computed.
 
     Args:
         source_q: Q_S; may be None when λ_Q is 0.
         environment_model: F; may be None when λ_M is 0.
-        usual: for the surprise cycle loss, mean and deviation of each element of a source and of a target state, model range.
+        statistics: of the elements of source and of target states, for the cycle loss by surprise; None for the printed one.
+
+    Attributes:
+        terms: those with a weight. Their order is that of the passes, and so of the sums of gradients.
+        needs: what at least one of them needs to have translated.
     """
 
     def __init__(
@@ -46,13 +58,25 @@ class GeneratorObjective(nn.Module):
         environment_model: ScaledModel | None,
         settings: LearnCorrSettings,
         precision: Precision,
-        usual: tuple[Usual, Usual] | None = None,
+        statistics: tuple[ElementStatistics, ElementStatistics] | None = None,
     ) -> None:
         super().__init__()
-        self.correspondence = correspondence
+        self.correspondence = correspondence  # these are named so that all weights are this module's own
         self.source_discriminator, self.target_discriminator = source_discriminator, target_discriminator
         self.source_q, self.environment_model = source_q, environment_model
-        self.settings, self._precision, self._usual = settings, precision, usual
+        self.settings, self._precision = settings, precision
+        self.weights, scaling = settings.loss_weights, correspondence.source_scaling
+        terms: list[Term] = [AdversarialTerm(source_discriminator, target_discriminator, settings.gan_loss, precision)]
+        if "cycle" in self.weights:
+            terms.append(CycleTerm() if statistics is None else SurpriseCycleTerm(*statistics))
+        if "q" in self.weights:
+            terms.append(QTerm(_given(source_q, "Q_S"), scaling, precision))
+        if "model" in self.weights and settings.model_loss == "relative":
+            terms.append(RelativeModelTerm(_given(environment_model, "F"), scaling.spec, precision))
+        elif "model" in self.weights:
+            terms.append(ModelTerm(_given(environment_model, "F"), precision))
+        self.terms = tuple(terms)
+        self.needs = NOTHING.union(*(term.needs for term in terms))
 
     def forward(
         self, raw_source: Tensor, raw_target: Tensor, actions: Tensor, raw_next_target: Tensor | None
@@ -60,48 +84,45 @@ class GeneratorObjective(nn.Module):
         """See :meth:`CorrespondenceLearner.update`.
 
         Returns:
-            The loss (12), each of its terms that was computed, unweighted, and both batches of generated states, source and target.
+            The loss (12), each of its terms, unweighted, and both batches of generated states, source and target.
         """
-        s, c, compute = self.settings, self.correspondence, self._precision
+        translations = self._translate(raw_source, raw_target, actions, raw_next_target)
+        values: dict[str, Tensor] = {}
+        for term in self.terms:
+            self._reconstruct_target(translations, term.needs)
+            values[term.name] = term(translations)
+        loss = correspondence_loss(values, self.weights)
+        return loss, values, translations.generated_source, translations.generated_target
+
+    def _translate(
+        self, raw_source: Tensor, raw_target: Tensor, actions: Tensor, raw_next_target: Tensor | None
+    ) -> Translations:
+        """G_S of the source states, and all that G_T has to translate for any of the terms, in one pass."""
+        c = self.correspondence
         source, target = c.source_scaling.raw_to_model(raw_source), c.target_scaling.raw_to_model(raw_target)
         next_target = None
-        if s.lambda_m > 0:
-            assert raw_next_target is not None
+        if "translated_next" in self.needs and raw_next_target is not None:
             next_target = c.target_scaling.raw_to_model(raw_next_target)
-        generated_target = compute(c.source_to_target, source)
-        generated_source, translated_next, reconstructed_source = self._to_source(
-            target, next_target, generated_target if s.lambda_cyc > 0 or s.lambda_q > 0 else None
-        )
-        terms = {
-            "gan": adversarial_loss(compute(self.source_discriminator, generated_source), s.gan_loss)
-            + adversarial_loss(compute(self.target_discriminator, generated_target), s.gan_loss)
-        }
-        if s.lambda_cyc > 0:
-            assert reconstructed_source is not None
-            reconstructed_target = compute(c.source_to_target, generated_source)
-            weights: list[Tensor | float] = [1.0, 1.0]
-            if self._usual is not None:
-                pairs = zip((source, target), self._usual, strict=True)
-                weights = [surprise_weights(states, *usual) for states, usual in pairs]
-            terms["cycle"] = cycle_loss(reconstructed_source, source, weights[0]) + cycle_loss(
-                reconstructed_target, target, weights[1]
+        generated_target = self._precision(c.source_to_target, source)
+        back = generated_target if "reconstructed_source" in self.needs else None
+        generated_source, translated_next, reconstructed_source = self._to_source(target, next_target, back)
+        made: dict[Translation, Tensor] = {}
+        if translated_next is not None:
+            made["translated_next"] = translated_next
+        if reconstructed_source is not None:
+            made["reconstructed_source"] = reconstructed_source
+        return Translations(source, raw_source, target, actions, generated_source, generated_target, made)
+
+    def _reconstruct_target(self, translations: Translations, needs: frozenset[Translation]) -> None:
+        """Add G_S(G_T(s_T)) for the first term that needs it.
+
+        Not earlier, since gradients are summed in the order of the passes.
+        """
+        made = translations.asked_for
+        if "reconstructed_target" in needs and "reconstructed_target" not in made:
+            made["reconstructed_target"] = self._precision(
+                self.correspondence.source_to_target, translations.generated_source
             )
-        if s.lambda_q > 0:
-            assert self.source_q is not None and reconstructed_source is not None
-            with torch.no_grad():
-                q_values = compute(self.source_q, c.source_scaling.raw_to_q(raw_source))
-            terms["q"] = q_loss(compute(self.source_q, c.source_scaling.model_to_q(reconstructed_source)), q_values)
-        if s.lambda_m > 0:
-            assert self.environment_model is not None and translated_next is not None
-            predicted_next = compute(self.environment_model, generated_source, actions)
-            if s.model_loss == "relative":
-                frames_of = c.source_scaling.spec.frames_of
-                newest = [frames_of(states)[:, -1] for states in (predicted_next, generated_source, translated_next)]
-                terms["model"] = relative_model_loss(*newest)
-            else:
-                terms["model"] = model_loss(predicted_next, translated_next)
-        loss = correspondence_loss(terms, lambda_cyc=s.lambda_cyc, lambda_q=s.lambda_q, lambda_m=s.lambda_m)
-        return loss, terms, generated_source, generated_target
 
     def _to_source(
         self, target: Tensor, next_target: Tensor | None, generated_target: Tensor | None
@@ -138,7 +159,10 @@ class DiscriminatorObjective(nn.Module):
     def forward(
         self, raw_source: Tensor, raw_target: Tensor, generated_source: Tensor, generated_target: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Raw real states and detached generated ones in the model range → the sum of both losses, and each of them."""
+        """The sum of both losses, and each of them.
+
+        Of raw real states, and of generated ones in the model range, detached.
+        """
         source = self.source_scaling.raw_to_model(raw_source)
         target = self.target_scaling.raw_to_model(raw_target)
         terms = {
@@ -156,3 +180,10 @@ class DiscriminatorObjective(nn.Module):
             both = compute(discriminator, torch.cat([real, generated]))
             scores = both[: len(real)], both[len(real) :]
         return discriminator_loss(*scores, self.settings.gan_loss)
+
+
+def _given(network: N | None, symbol: str) -> N:
+    """The network that a term is about. Raises ValueError where there is none."""
+    if network is None:
+        raise ValueError(f"a term of the loss needs {symbol}, and there is none")
+    return network

@@ -13,7 +13,7 @@ from corrtool.files.pictures import _write_sheet, newest_frames
 
 @torch.inference_mode()
 def write_example_pictures(path: Path, correspondence: Correspondence, raw_target_states: Tensor) -> None:
-    """A PNG with three rows: the newest frame of each state (N, …), of its translation, of its reconstruction."""
+    """Write a PNG with three rows: the newest frame of each state (N, …), its translation, and back."""
     was_training = correspondence.training
     correspondence.eval()
     source, target = correspondence.source_scaling, correspondence.target_scaling

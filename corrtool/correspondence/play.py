@@ -1,4 +1,4 @@
-"""Games through a correspondence: states translated as they come, and lanes that show them to the source agent."""
+"""Games through a correspondence: states are translated as they come, for the source agent."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from corrtool.tasks.environments import LanesLike
 
 
 class PlayTranslator:
-    """Translates the states of games as they go on: what :meth:`Correspondence.translate` says, with less work.
+    """A translator of the states of games as they go on.
 
-    Of the K frames of a state K - 1 were in the state before. A generator that translates each frame by itself only has the
-    newest left to do, but for a game that has just begun.
+    It says what :meth:`Correspondence.translate` says, with less work. Of the K frames of a state K - 1 were in the state before.
+    A generator that translates each frame by itself only has the newest left to do, but for a game that has just begun.
     """
 
     def __init__(self, correspondence: Correspondence) -> None:
@@ -102,6 +102,9 @@ class TranslatedLanes:
 
 
 def transferred_q_values(q_function: nn.Module, correspondence: Correspondence) -> QValues:
-    """Eq. (6): Q_S on the translated states, raw target states (N, …) → (N, A). For the states of games as they go on."""
+    """Eq. (6): Q_S on the translated states, raw target states (N, …) → (N, A).
+
+    For the states of games as they go on.
+    """
     translate = PlayTranslator(correspondence)
     return lambda raw, lanes=None: q_function(correspondence.source_scaling.model_to_q(translate(raw, lanes)))

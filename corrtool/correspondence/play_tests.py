@@ -1,4 +1,4 @@
-"""Play tests of a correspondence while it is learnt: which of its weights play best, and whether that is better than none."""
+"""Play tests of a correspondence while it is learnt: when it plays best, and whether better than none."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Found:
 
 @dataclass(frozen=True)
 class PlayTests:
-    """Plays games on the target task for a run."""
+    """Games on the target task for a run."""
 
     context: StageContext
     settings: LearnCorrSettings

@@ -1,11 +1,12 @@
-"""Where the spatial layer of a generator starts: the model loss is flat but near the right angle, so look all around.
+"""Where the spatial layer of a generator starts: the best of many angles.
 
-The printed loss (11) has a basin some ten degrees wide, 0° is a ridge of it, and descent goes either way; the paper needed 39,000
-steps. Starts are compared by the relative model loss: on Pong turned by 37°, whose corners are black, F is so noisy that the
-printed one is least 70° from the answer. The relative one is sharper: on Pong turned by 94° it is 0.58 within a degree of the
-answer, and 0.66 to 0.72 three degrees from it. Where F sees the game upside down it is 0.60: less than at the answer missed by two
-degrees. So an affine layer's best start of either hand is first turned to where it fits best, and the two are compared then, on more
-transitions: on Pong turned by 85° they differ by 0.013, with a standard deviation of 0.006 over samples of 128.
+The model loss is flat but near the right angle, so the search looks all around. The printed loss (11) has a basin some ten
+degrees wide, 0° is a ridge of it, and descent goes either way; the paper needed 39,000 steps. Starts are compared by the relative
+model loss: on Pong turned by 37°, whose corners are black, F is so noisy that the printed one is least 70° from the answer. The
+relative one is sharper: on Pong turned by 94° it is 0.58 within a degree of the answer, and 0.66 to 0.72 three degrees from it.
+Where F sees the game upside down it is 0.60: less than at the answer missed by two degrees. So an affine layer's best start of
+either hand is first turned to where it fits best, and the two are compared then, on more transitions: on Pong turned by 85° they
+differ by 0.013, with a standard deviation of 0.006 over samples of 128.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ BATCH = 128  # transitions at a time, which bounds the memory
 
 @dataclass(frozen=True)
 class Start:
-    """A rotation by ``degrees`` counter-clockwise, of the mirror image if ``mirrored`` (affine layers only)."""
+    """A rotation by ``degrees`` counter-clockwise; affine layers: of the mirror image if ``mirrored``."""
 
     degrees: float
     mirrored: bool = False
@@ -53,7 +54,10 @@ def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
 
 
 def all_around(correspondence: Correspondence, first_degrees: float, count: int) -> list[Start]:
-    """``count`` angles, evenly spaced from ``first_degrees``; if several, for affine layers each with and without a mirror."""
+    """``count`` angles, evenly spaced from ``first_degrees``.
+
+    If several, for affine layers each with and without a mirror.
+    """
     degrees = [180.0 - (180.0 - first_degrees - 360.0 * k / count) % 360.0 for k in range(count)]
     affine = isinstance(spatial_layer(correspondence.target_to_source), AffineLayer)
     mirrors = [False, True] if affine and count > 1 else [False]
@@ -69,8 +73,10 @@ def model_loss_by_start(
     raw_next_states: Tensor,
     starts: list[Start],
 ) -> list[float]:
-    """The relative model loss of each start on transitions (B, …) of the target task, raw: of the spatial layer alone, as if the
-    rest of a generator did nothing. The states of both tasks must have one shape."""
+    """The relative model loss of each start on transitions (B, …) of the target task, raw.
+
+    It is that of the spatial layer alone, as if the rest of a generator did nothing. The states of both tasks must have one shape.
+    """
     scaling, spec = correspondence.target_scaling, correspondence.source_scaling.spec
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
     losses = []
@@ -132,7 +138,9 @@ def start_at_the_best(
     random: np.random.Generator,
     advance: Callable[[int], None] = lambda transitions: None,
 ) -> dict[str, Any]:
-    """Sets the spatial layers to the start with the least loss on random transitions of M_T; returns all that was compared.
+    """Set the spatial layers to the start with the least loss on random transitions of M_T.
+
+    Returns all that was compared.
 
     Args:
         advance: called with so many more of the :func:`compared_transitions`.
@@ -173,7 +181,7 @@ def start_at_the_best(
 
 @torch.no_grad()
 def start_at(correspondence: Correspondence, start: Start) -> None:
-    """Sets the spatial layer for the target's states to a start, and that for the source's states to its inverse."""
+    """Set the spatial layer for the target's states to a start, and that for the source's to its inverse."""
     forward, backward = spatial_layer(correspondence.target_to_source), spatial_layer(correspondence.source_to_target)
     if isinstance(forward, AffineLayer) and isinstance(backward, AffineLayer):
         forward.load_state_dict(_layer(correspondence, start).state_dict())

@@ -2,35 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from corrtool.environment_model.network import ScaledModel, build_environment_model
-from corrtool.layers import freeze
+from corrtool.environment_model.network import Prediction, ScaledModel, build_environment_model
+from corrtool.layers import Norm, freeze
 from corrtool.project.artifacts import Artifact
 from corrtool.project.networks import _with_weights
+from corrtool.settings.stages import TrainModelSettings
 from corrtool.states import StateScaling, StateSpec
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """How an environment model is built; the ``network`` table of its manifest.
+
+    The fields are those of :func:`build_environment_model`.
+    """
+
+    states: StateSpec
+    actions: int
+    architecture: str = "auto"
+    filters: int = 64
+    blocks: int = 9
+    action_block: int = 0
+    norm: Norm = "batch"
+    prediction: Prediction = "state"
+    skips: bool = False
+
+    @classmethod
+    def of(cls, settings: TrainModelSettings, states: StateSpec, actions: int) -> ModelDescription:
+        """What the settings mean for a task with such states."""
+        return cls(
+            states,
+            actions,
+            settings.architecture,
+            settings.filters,
+            settings.blocks,
+            settings.action_block,
+            settings.norm,
+            settings.prediction,
+            settings.skips,
+        )
+
+    def build(self, scaling: StateScaling | None = None) -> ScaledModel:
+        """A new environment model; without ``scaling``, that is to be loaded.
+
+        Raises:
+            ValueError: the sizes make no sense.
+        """
+        network = build_environment_model(
+            self.states,
+            self.actions,
+            self.architecture,
+            filters=self.filters,
+            blocks=self.blocks,
+            action_block=self.action_block,
+            norm=self.norm,
+            prediction=self.prediction,
+            skips=self.skips,
+        )
+        return ScaledModel(network, StateScaling(self.states) if scaling is None else scaling)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest holds it."""
+        return {**self.__dict__, "states": self.states.to_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ModelDescription:
+        """The inverse of :meth:`to_json`. Raises KeyError, TypeError or ValueError where it has other fields."""
+        return cls(**{**value, "states": StateSpec.from_json(value["states"])})
 
 
 def describe_model(spec: StateSpec, actions: int, **sizes: Any) -> dict[str, Any]:
     """The ``network`` table of an environment model's manifest."""
-    return {"states": spec.to_json(), "actions": actions, **sizes}
+    return ModelDescription(spec, actions, **sizes).to_json()
 
 
 def build_model(description: dict[str, Any], scaling: StateScaling) -> ScaledModel:
-    """A new environment model from :func:`describe_model`. Raises ValueError when the sizes make no sense."""
-    sizes = {key: value for key, value in description.items() if key not in ("states", "actions")}
-    return ScaledModel(build_environment_model(scaling.spec, description["actions"], **sizes), scaling)
+    """A new environment model from :func:`describe_model`. Raises ValueError when the sizes do not fit."""
+    return ModelDescription.from_json(description).build(scaling)
 
 
 def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
     """The environment model of an artifact, frozen. Raises :class:`ArtifactError`."""
-
-    def build() -> ScaledModel:
-        description = artifact.manifest["network"]
-        return build_model(description, StateScaling(StateSpec.from_json(description["states"])))
-
-    model = _with_weights(artifact, build)
+    model = _with_weights(artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build())
     freeze(model.to(device))
     return model

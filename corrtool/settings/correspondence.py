@@ -130,6 +130,12 @@ class LearnCorrSettings(Settings):
         return idle
 
     @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each term of eq. (12) that is to be computed; one whose λ is 0 is not among them."""
+        lambdas = {"cycle": self.lambda_cyc, "q": self.lambda_q, "model": self.lambda_m}
+        return {"gan": 1.0} | {term: weight for term, weight in lambdas.items() if weight > 0}
+
+    @property
     def can_search_angles(self) -> bool:
         """Whether the generator has a spatial layer, and the model loss can tell where that should start."""
-        return self.generator in _SPATIAL_GENERATORS and self.lambda_m > 0
+        return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
-from corrtool.correspondence.generators import generator_description
 from corrtool.correspondence.model import Correspondence
-from corrtool.environment_model.network import build_environment_model
+from corrtool.environment_model.saved import ModelDescription
 from corrtool.errors import UsageError
 from corrtool.memory.rows import ring_bytes
 from corrtool.q_learning.saved import QDescription
@@ -127,11 +127,9 @@ def _check_networks(source: Seen, target: Seen, settings_for: SettingsFor) -> No
             for seen in (source, target):
                 QDescription(seen.states, seen.actions, q.architecture, q.width, q.init).build()
                 build_discriminator(seen.states, corr.discriminator_filters, corr.norm)
-            build_environment_model(
-                source.states, source.actions, model.architecture, filters=model.filters, blocks=model.blocks,
-                action_block=model.action_block, norm=model.norm, prediction=model.prediction, skips=model.skips,
-            )  # fmt: skip
-            Correspondence(StateScaling(source.states), StateScaling(target.states), generator_description(corr))
+            ModelDescription.of(model, source.states, source.actions).build()
+            generator = GeneratorDescription.of(corr, source.states)
+            Correspondence(StateScaling(source.states), StateScaling(target.states), generator)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from corrtool.correspondence.generators import FramewiseGenerator, build_generator, translate_together
+from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.generators import FramewiseGenerator, translate_together
 from corrtool.states import StateSpec
 
 SPEC = StateSpec("image", (1, 20, 20), 4)
@@ -20,7 +21,7 @@ def test_at_once_is_one_after_another(
     from_spec: StateSpec, framewise: bool, with_next: bool, with_others: bool
 ) -> None:
     torch.manual_seed(0)
-    generator = build_generator(from_spec, SPEC, "resnet", filters=4, blocks=1, framewise=framewise)
+    generator = GeneratorDescription("resnet", filters=4, blocks=1, framewise=framewise).build(from_spec, SPEC)
     frames = torch.rand(2, 5, 1, 20, 20) * 2 - 1  # of two transitions
     states, following = from_spec.stack_frames(frames[:, :4]), from_spec.stack_frames(frames[:, 1:])
     others = torch.rand(3, 4, 20, 20) * 2 - 1

@@ -168,23 +168,24 @@ def test_environment_model_loss_is_mean_square_or_mean_absolute_error() -> None:
     assert environment_model_loss(predicted, actual, "l1").item() == pytest.approx(2.0)  # (1 + 3) / 2
 
 
+WEIGHTS = {"gan": 1.0, "cycle": 10.0, "q": 0.5, "model": 2.0}
+
+
 class TestCorrespondenceLoss:
     """Eq. (12): L_GAN + λ_Cyc L_Cyc + λ_Q L_Q + λ_M L_M."""
 
     def test_weighs_every_term(self) -> None:
         terms = {"gan": tensor(2)[0], "cycle": tensor(3)[0], "q": tensor(5)[0], "model": tensor(7)[0]}
         # 2 + 10·3 + 0.5·5 + 2·7 = 48.5
-        assert correspondence_loss(terms, lambda_cyc=10, lambda_q=0.5, lambda_m=2).item() == pytest.approx(48.5)
+        assert correspondence_loss(terms, WEIGHTS).item() == pytest.approx(48.5)
 
     def test_absent_terms_count_nothing(self) -> None:
-        assert correspondence_loss({"gan": tensor(2)[0]}, lambda_cyc=0, lambda_q=0, lambda_m=0).item() == 2.0
+        assert correspondence_loss({"gan": tensor(2)[0]}, {"gan": 1.0}).item() == 2.0
         terms = {"gan": tensor(2)[0], "model": tensor(7)[0]}
-        assert correspondence_loss(terms, lambda_cyc=10, lambda_q=1, lambda_m=10).item() == pytest.approx(72.0)
+        assert correspondence_loss(terms, WEIGHTS).item() == pytest.approx(16.0)
 
     def test_the_gradient_of_each_term_is_its_weight(self) -> None:
         terms = {name: tensor(1, grad=True) for name in ("gan", "cycle", "q", "model")}
-        correspondence_loss(
-            {name: term[0] for name, term in terms.items()}, lambda_cyc=10, lambda_q=0.5, lambda_m=2
-        ).backward()
+        correspondence_loss({name: term[0] for name, term in terms.items()}, WEIGHTS).backward()
         gradients = {name: term.grad.item() for name, term in terms.items()}
-        assert gradients == {"gan": 1.0, "cycle": 10.0, "q": 0.5, "model": 2.0}
+        assert gradients == WEIGHTS

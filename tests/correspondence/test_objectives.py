@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import DiscriminatorObjective, GeneratorObjective
+from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.environment_model.network import ScaledModel, build_environment_model
 from corrtool.layers import freeze
 from corrtool.q_learning.network import build_q_function
@@ -43,7 +45,9 @@ class Setting:
         torch.manual_seed(0)
         self.source_spec, self.target_spec, generator = PAIRS[pair]
         self.source_scaling, self.target_scaling = scaling(self.source_spec), scaling(self.target_spec)
-        self.correspondence = Correspondence(self.source_scaling, self.target_scaling, generator | {"norm": norm})
+        self.correspondence = Correspondence(
+            self.source_scaling, self.target_scaling, GeneratorDescription(**generator, norm=norm)
+        )
         self.source_discriminator = build_discriminator(self.source_spec, 2, norm)
         self.target_discriminator = build_discriminator(self.target_spec, 2, norm)
         self.q = freeze(build_q_function(self.source_spec, ACTIONS))
@@ -60,17 +64,17 @@ class Setting:
         self.actions = torch.tensor([2, 0, 1])
 
     def compute(
-        self, settings: LearnCorrSettings, usual: Any = None
+        self, settings: LearnCorrSettings, statistics: Any = None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
         q = self.q if settings.lambda_q > 0 else None
         model = self.model if settings.lambda_m > 0 else None
         objective = GeneratorObjective(
-            self.correspondence, self.source_discriminator, self.target_discriminator, q, model, settings, FLOAT32, usual
+            self.correspondence, self.source_discriminator, self.target_discriminator, q, model, settings, FLOAT32, statistics
         )  # fmt: skip
         following = self.raw_next if settings.lambda_m > 0 else None
         return objective(self.raw_source, self.raw_target, self.actions, following)
 
-    def reference(self, settings: LearnCorrSettings, usual: Any = None) -> dict[str, Tensor]:
+    def reference(self, settings: LearnCorrSettings, statistics: Any = None) -> dict[str, Tensor]:
         """Every term as printed, whatever its λ."""
         g_t, g_s = self.correspondence.target_to_source, self.correspondence.source_to_target
         d_s, d_t = self.source_discriminator, self.target_discriminator
@@ -82,8 +86,8 @@ class Setting:
         else:
             gan = sum(-torch.log(torch.sigmoid(score)).mean() for score in scores)
         differences = [(g_t(g_s(s_s)) - s_s).abs(), (g_s(g_t(s_t)) - s_t).abs()]
-        if usual is not None:
-            for number, (states, (mean, deviation)) in enumerate(zip((s_s, s_t), usual, strict=True)):
+        if statistics is not None:
+            for number, (states, (mean, deviation)) in enumerate(zip((s_s, s_t), statistics, strict=True)):
                 surprise = (states - mean).abs() / deviation
                 shares = [row / row.mean() for row in surprise]  # of each state, 1 in the mean
                 differences[number] = differences[number] * (0.5 + 0.5 * torch.stack(shares))
@@ -186,12 +190,12 @@ class TestGenerators:
     def test_the_cycle_loss_by_surprise(self, pair: str) -> None:
         setting, settings = Setting(pair), settings_of(1.0, 0.0, 0.0, cycle_loss="surprise")
         torch.manual_seed(1)
-        usual = tuple(
-            (torch.randn(spec.state_shape) / 4, torch.rand(spec.state_shape) + 0.1)
+        statistics = tuple(
+            ElementStatistics(torch.randn(spec.state_shape) / 4, torch.rand(spec.state_shape) + 0.1)
             for spec in (setting.source_spec, setting.target_spec)
         )
-        terms = setting.compute(settings, usual)[1]
-        expected = setting.reference(settings, usual)["cycle"]
+        terms = setting.compute(settings, statistics)[1]
+        expected = setting.reference(settings, statistics)["cycle"]
         torch.testing.assert_close(terms["cycle"], expected, rtol=1e-4, atol=1e-6)
         assert (expected - setting.reference(settings)["cycle"]).abs() > 1e-3
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play import PlayTranslator
 from corrtool.memory import StateStacker
@@ -26,7 +27,7 @@ class Counting(torch.nn.Module):
 
 @pytest.mark.parametrize("framewise", [False, True])
 def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
-    description = {"kind": "resnet", "filters": 4, "blocks": 1, "skips": True, "framewise": framewise}
+    description = GeneratorDescription("resnet", filters=4, blocks=1, skips=True, framewise=framewise)
     correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
     if framewise:
         generator = correspondence.target_to_source
@@ -52,7 +53,7 @@ def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
 
 
 def test_games_that_are_over_are_not_translated() -> None:
-    description = {"kind": "resnet", "filters": 4, "blocks": 1, "skips": True, "framewise": True}
+    description = GeneratorDescription("resnet", filters=4, blocks=1, skips=True, framewise=True)
     correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
     generator = correspondence.target_to_source
     generator.frame_generator = counting = Counting(generator.frame_generator)

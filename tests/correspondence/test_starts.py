@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.starts import (
@@ -53,7 +54,7 @@ def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str
     turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))  # counter-clockwise
     scaling = StateScaling(SPEC)
     sizes = {"filters": 2, "blocks": 1, "framewise": framewise} if kind == "affine-resnet" else {}
-    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": kind, **sizes})
+    correspondence = Correspondence(scaling, StateScaling(SPEC), GeneratorDescription(kind, **sizes))
     model = ScaledModel(BallFalls(), scaling)
     starts = [start for start in all_around(correspondence, 0.0, 12) if not start.mirrored]
     losses = model_loss_by_start(correspondence, model, turned, NO_ACTION, turned_following, starts)
@@ -70,7 +71,9 @@ def test_a_layer_after_a_resnet_is_searched_as_if_that_did_nothing() -> None:
     states, following = falling_ball()
     turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))
     scaling = StateScaling(SPEC)
-    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": "resnet-rotation", "filters": 2, "blocks": 1})
+    correspondence = Correspondence(
+        scaling, StateScaling(SPEC), GeneratorDescription("resnet-rotation", filters=2, blocks=1)
+    )
     starts = all_around(correspondence, 0.0, 12)
     losses = model_loss_by_start(
         correspondence, ScaledModel(BallFalls(), scaling), turned, NO_ACTION, turned_following, starts
@@ -99,7 +102,7 @@ def test_a_framewise_generator_is_searched_frame_by_frame() -> None:
     source = StateSpec("image", (1, 32, 32), 2)
     scalings = StateScaling(source), StateScaling(replace(source, stack_order=(1, 0)))
     sizes = {"filters": 2, "blocks": 1, "framewise": True}
-    correspondence = Correspondence(*scalings, {"kind": "resnet-rotation", **sizes})
+    correspondence = Correspondence(*scalings, GeneratorDescription("resnet-rotation", **sizes))
     losses = model_loss_by_start(
         correspondence,
         ScaledModel(NewestFrameFalls(), scalings[0]),
@@ -136,7 +139,7 @@ def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> Re
 def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> None:
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
     target = ball_falls_turned(degrees, records, scaling)
-    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "rotation"})
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("rotation"))
     starts = all_around(correspondence, 0.0, ANGLE_STARTS)
     model = ScaledModel(LargeBallFalls(), scaling)
     advanced: list[int] = []
@@ -158,7 +161,7 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
         "corrtool.correspondence.starts.model_loss_by_start", lambda *given: [loss(start) for start in given[-1]]
     )
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
-    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "affine"})
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("affine"))
     starts, target, advanced = all_around(correspondence, 0.0, ANGLE_STARTS), ball_falls_turned(85.0, 4, scaling), []
     assert min(starts, key=loss) == Start(-96.0, mirrored=True)
     found = start_at_the_best(
@@ -180,7 +183,7 @@ def test_finalists_of_one_hand_are_not_turned_but_all_is_done(monkeypatch: pytes
         lambda *given: [float(start.mirrored) for start in given[-1]],
     )
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
-    correspondence = Correspondence(scaling, StateScaling(scaling.spec), {"kind": "affine"})
+    correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("affine"))
     starts, target, advanced = all_around(correspondence, 0.0, 10), ball_falls_turned(85.0, 4, scaling), []
     model = ScaledModel(LargeBallFalls(), scaling)
     found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
@@ -196,7 +199,7 @@ def test_a_mirror_image_is_undone() -> None:
     states, _ = falling_ball()
     seen = torch.rot90(states.flip(3), 1, (2, 3))
     scaling = StateScaling(SPEC)
-    correspondence = Correspondence(scaling, StateScaling(SPEC), {"kind": "affine"})
+    correspondence = Correspondence(scaling, StateScaling(SPEC), GeneratorDescription("affine"))
     start_at(correspondence, Start(90.0, mirrored=True))  # a mirror image turned back is one turned on
     assert torch.allclose(correspondence.translate(seen), scaling.raw_to_model(states), atol=1e-4)
     back = correspondence.source_to_target(scaling.raw_to_model(states))
@@ -221,7 +224,7 @@ def test_the_inverse_of_an_affine_map_with_a_shift() -> None:
 
 def test_starts_all_around() -> None:
     rotation, affine = (
-        Correspondence(StateScaling(SPEC), StateScaling(SPEC), {"kind": k}) for k in ("rotation", "affine")
+        Correspondence(StateScaling(SPEC), StateScaling(SPEC), GeneratorDescription(k)) for k in ("rotation", "affine")
     )
     assert [s.degrees for s in all_around(rotation, 0, 4)] == pytest.approx([0, 90, 180, -90])
     assert [s.degrees for s in all_around(rotation, 30, 2)] == pytest.approx([30, -150])

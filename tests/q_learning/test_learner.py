@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner, learning_rate_share
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.pool import StatePool
@@ -479,10 +480,14 @@ class Setup:
 
     def __init__(self, kind: str = "vector", steps: int = 10, **given: Any) -> None:
         if kind == "vector":
-            source, target, generator = StateSpec("vector", (3,)), StateSpec("vector", (2,)), {"kind": "linear"}
+            source, target, generator = (
+                StateSpec("vector", (3,)),
+                StateSpec("vector", (2,)),
+                GeneratorDescription("linear"),
+            )
         else:
             source = target = StateSpec("image", (1, 36, 36))
-            generator = {"kind": "resnet-rotation", "filters": 2, "blocks": 1}
+            generator = GeneratorDescription("resnet-rotation", filters=2, blocks=1)
         torch.manual_seed(0)
         self.source_q = freeze(build_q_function(source, 4, "auto", 8))
         network = build_environment_model(source, 4, filters=2, blocks=1)
@@ -613,14 +618,11 @@ class TestCorrespondenceLearner:
         unbroken = Setup(pool_size=4)
         for _ in range(4):
             unbroken.update()
-        random = unbroken.learner._random.bit_generator.state
-        save_checkpoint(tmp_path / "c", {"learner": unbroken.learner.state(), "random": random})
+        save_checkpoint(tmp_path / "c", unbroken.learner.state())
         expected = [unbroken.update() for _ in range(4)]
 
-        loaded = load_checkpoint(tmp_path / "c")
         resumed = Setup(pool_size=4)
-        resumed.learner.load_state(loaded["learner"])
-        resumed.learner._random.bit_generator.state = loaded["random"]
+        resumed.learner.load_state(load_checkpoint(tmp_path / "c"))
         assert resumed.learner.gradient_steps == 4
         for terms in expected:
             found = resumed.update()
@@ -630,7 +632,7 @@ class TestCorrespondenceLearner:
 
     def test_both_directions_start_from_opposite_angles(self) -> None:
         spec = StateSpec("image", (1, 36, 36))
-        generator = {"kind": "rotation", "angle_init": 30.0}
+        generator = GeneratorDescription("rotation", angle_init=30.0)
         correspondence = Correspondence(StateScaling(spec), StateScaling(spec), generator)
         angles = [g.angle.item() for g in (correspondence.target_to_source, correspondence.source_to_target)]
         assert angles == pytest.approx([np.radians(30), -np.radians(30)])

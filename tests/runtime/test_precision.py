@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from support.commands import run_in_process
 from torch import nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.errors import DeviceError
@@ -53,7 +54,7 @@ class TestPrecision:
 def learner(precision: str = "float32", compiled: bool = False) -> Callable[[], dict[str, float]]:
     """A step of learn-corr on pictures, GAN and cycle loss."""
     torch.manual_seed(0)
-    kind = {"kind": "resnet", "filters": 2, "blocks": 1, "framewise": True}
+    kind = GeneratorDescription("resnet", filters=2, blocks=1, framewise=True)
     correspondence = Correspondence(StateScaling(PICTURES), StateScaling(PICTURES), kind)
     settings = LearnCorrSettings(
         lambda_q=0.0, lambda_m=0.0, cycle_loss="printed", discriminator_filters=2, precision=precision, compile=compiled

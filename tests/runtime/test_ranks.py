@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from support.commands import Outcome, run_in_process
 from torch import nn
 
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel, build_environment_model
@@ -52,7 +53,7 @@ def save_gradients(ranks: Ranks, path: Path) -> None:
     over the ranks of weights that are to be those of the first."""
     torch.manual_seed(0)
     spec = StateSpec("image", (1, 36, 36), 2)
-    kind = {"kind": "resnet", "filters": 2, "blocks": 1, "framewise": True}
+    kind = GeneratorDescription("resnet", filters=2, blocks=1, framewise=True)
     correspondence = Correspondence(StateScaling(spec), StateScaling(spec), kind)
     q = freeze(build_q_function(spec, 3, "small"))
     model = ScaledModel(build_environment_model(spec, 3, filters=2, blocks=1), StateScaling(spec))

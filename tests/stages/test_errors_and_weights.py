@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from corrtool.correspondence.surprise import LEAST_DEVIATION, usual_state
+from corrtool.correspondence.statistics import LEAST_DEVIATION, element_statistics
 from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.validation import prediction_errors
 from corrtool.memory import MemoryRows, ReplayMemory
@@ -69,7 +69,7 @@ def test_what_is_usual_comes_from_the_memory() -> None:
     spec = StateSpec("image", (1, 16, 16), 1)
     fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     memory = ReplayMemory.from_rows(MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu"))
-    mean, deviation = usual_state(memory, np.arange(4), StateScaling(spec))
+    mean, deviation = element_statistics(memory, np.arange(4), StateScaling(spec))
     assert mean.shape == deviation.shape == spec.state_shape
     assert (mean[0, 3, 3].item(), mean[0, 5, 5].item(), mean[0, 0, 0].item()) == pytest.approx((0.0, 1.0, -1.0))
     assert (deviation[0, 3, 3].item(), deviation[0, 5, 5].item()) == pytest.approx((1.0, LEAST_DEVIATION))

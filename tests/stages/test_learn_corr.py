@@ -18,7 +18,8 @@ from corrtool.play.games import Game
 from corrtool.project.artifacts import read_artifact
 from corrtool.runs.checkpoints import load_checkpoint
 from corrtool.runs.metrics import read_metrics
-from corrtool.stages.learn_corr import _Learning
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.stages.learn_corr import _warn_of_discriminators
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 LEARN = ("learn-corr", *TINY, "--gradient-steps", "20", "--eval-every", "10", "--eval-games", "1")
@@ -144,11 +145,8 @@ def test_the_closing_line_without_reuse_is_as_it_was() -> None:
 )
 def test_discriminators_that_have_won_are_named(gan_loss: str, source: float, target: float, won: bool) -> None:
     said: list[str] = []
-    learning: Any = SimpleNamespace(
-        _terms={"source_discriminator": source, "target_discriminator": target},
-        _settings=SimpleNamespace(gan_loss=gan_loss),
-        _context=SimpleNamespace(console=SimpleNamespace(say=said.append)),
-    )
-    _Learning._warn_of_discriminators(learning)
+    console: Any = SimpleNamespace(say=said.append)
+    settings = LearnCorrSettings(gan_loss=gan_loss)
+    _warn_of_discriminators(console, settings, {"source_discriminator": source, "target_discriminator": target})
     assert bool(said) is won
     assert not won or "losses 0.0200 and 0.0100" in said[0]

@@ -1,21 +1,29 @@
-"""What is usual in a state, for the cycle loss by surprise."""
+"""What is usual in a task's states, element by element, for the cycle loss by surprise."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from corrtool.memory import ReplayMemory
+from corrtool.memory.rows import Rows
 from corrtool.states import StateScaling
 
 LEAST_DEVIATION = 0.02
 
 
-def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual:
-    """Mean and standard deviation of each element of a state over (at most 2,000 of) ``rows``, in the model range.
+class ElementStatistics(NamedTuple):
+    """Mean and standard deviation of each element of a task's states, in the model range."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+def element_statistics(memory: ReplayMemory, rows: Rows, scaling: StateScaling) -> ElementStatistics:
+    """The statistics of (at most 2,000 of) the states at ``rows``, on the memory's device.
 
     A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.
     """
@@ -27,8 +35,6 @@ def usual_state(memory: ReplayMemory, rows: Any, scaling: StateScaling) -> Usual
         total, squares = total + elements.sum(dim=0), squares + elements.square().sum(dim=0)
     mean = total / len(states)
     deviation = (squares / len(states) - mean.square()).clamp(min=0.0).sqrt()
-    usual = mean.float(), deviation.float().clamp(min=LEAST_DEVIATION)
-    return usual[0].to(states.device), usual[1].to(states.device)
-
-
-Usual = tuple[Tensor, Tensor]  # mean and standard deviation of each element of a task's states, in the model range
+    return ElementStatistics(
+        mean.float().to(states.device), deviation.float().clamp(min=LEAST_DEVIATION).to(states.device)
+    )

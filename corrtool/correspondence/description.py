@@ -1,0 +1,170 @@
+"""Kinds of generators, how they are built, and what a manifest says of the two of a correspondence.
+
+A new kind is a class in generators.py, its line in ``GENERATORS``, and its name in the setting ``generator``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from corrtool.correspondence.generators import (
+    AffineResnetGenerator,
+    FramewiseGenerator,
+    LinearGenerator,
+    MlpGenerator,
+    ResnetGenerator,
+    ResnetRotationGenerator,
+)
+from corrtool.layers import AffineLayer, FullResolutionResnet, Norm, RotationLayer, init_normal
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.states import IMAGE, VECTOR, StateSpec
+
+
+@dataclass(frozen=True)
+class GeneratorDescription:
+    """How both generators of a correspondence are built; the ``generator`` table of its manifest.
+
+    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` and ``framewise`` only
+    matter to those with a resnet, which for small pictures keeps every pixel, without ``norm`` and ``skips``; ``angle_init`` is in
+    degrees counter-clockwise and only matters to those with a rotation or affine layer. Image weights start from N(0, 0.02).
+    """
+
+    kind: str
+    filters: int = 64
+    blocks: int = 9
+    norm: Norm = "instance"
+    skips: bool = False
+    framewise: bool = False
+    angle_init: float = 0.0
+
+    @classmethod
+    def of(cls, settings: LearnCorrSettings, states: StateSpec) -> GeneratorDescription:
+        """What the settings mean for such states; never 'auto', which may come to mean another."""
+        kind: str = settings.generator
+        if kind == "auto":
+            kind = "resnet" if states.kind == IMAGE else "linear"
+        return cls(
+            kind,
+            settings.filters,
+            settings.blocks,
+            settings.norm,
+            settings.skips,
+            settings.framewise,
+            settings.angle_init,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> GeneratorDescription:
+        """The inverse of :meth:`to_json`. Raises TypeError where it has other fields."""
+        return cls(**value)
+
+    def turned_back(self) -> GeneratorDescription:
+        """For the other direction: from the opposite angle."""
+        return replace(self, angle_init=-self.angle_init)
+
+    def build(self, from_spec: StateSpec, to_spec: StateSpec) -> nn.Module:
+        """A new generator from states of ``from_spec`` to states of ``to_spec``.
+
+        Raises:
+            ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
+        """
+        if from_spec.kind != to_spec.kind:
+            raise ValueError(f"no generator maps {from_spec.kind} states to {to_spec.kind} states")
+        fitting = [name for name, kind in GENERATORS.items() if kind.states == from_spec.kind]
+        if self.kind not in fitting:
+            raise ValueError(
+                f"generator {self.kind!r} does not take {from_spec.kind} states; choose {', '.join(fitting)}"
+            )
+        kind = GENERATORS[self.kind]
+        if from_spec.kind == IMAGE:
+            self._check_pictures(kind, from_spec, to_spec)
+        if not (kind.has_resnet and self.framewise):
+            return kind.build(from_spec, to_spec, self)
+        from_frame, to_frame = (StateSpec(spec.kind, spec.frame_shape) for spec in (from_spec, to_spec))
+        return FramewiseGenerator(kind.build(from_frame, to_frame, self), from_spec, to_spec)
+
+    def _check_pictures(self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec) -> None:
+        """Raise ValueError where such a generator cannot turn the one's pictures into the other's."""
+        in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
+        if in_shape[1:] != out_shape[1:]:
+            raise ValueError(
+                f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
+            )
+        if kind.keeps_channels and in_shape != out_shape:
+            raise ValueError(f"generator {self.kind!r} cannot turn {in_shape[0]} channels into {out_shape[0]}")
+        if kind.has_resnet and self.framewise and from_spec.stack != to_spec.stack:
+            raise ValueError(
+                f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
+            )
+
+
+@dataclass(frozen=True)
+class GeneratorKind:
+    """A kind of generator.
+
+    Attributes:
+        states: the kind of states that it takes and gives.
+        build: makes one between two specs of states, or of single frames.
+        keeps_channels: whether it gives as many channels as it takes.
+        has_resnet: whether it may translate each frame by itself.
+    """
+
+    states: str
+    build: Callable[[StateSpec, StateSpec, GeneratorDescription], nn.Module]
+    keeps_channels: bool = False
+    has_resnet: bool = False
+
+
+def _resnet(
+    from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription
+) -> ResnetGenerator | FullResolutionResnet:
+    in_channels, out_channels = from_spec.state_shape[0], to_spec.state_shape[0]
+    if from_spec.is_grid:
+        return FullResolutionResnet(in_channels, out_channels, 4 * d.filters, d.blocks)
+    resnet = ResnetGenerator(in_channels, out_channels, d.filters, d.blocks, d.norm, d.skips)
+    init_normal(resnet)
+    return resnet
+
+
+def _resnet_rotation(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> nn.Module:
+    return ResnetRotationGenerator(_resnet(from_spec, to_spec, d), d.angle_init)
+
+
+def _affine_resnet(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> nn.Module:
+    return AffineResnetGenerator(_resnet(from_spec, to_spec, d), _affine(from_spec, to_spec, d))
+
+
+def _rotation(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> nn.Module:
+    return RotationLayer(d.angle_init)
+
+
+def _affine(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> AffineLayer:
+    _, height, width = from_spec.state_shape
+    return AffineLayer(d.angle_init, aspect=height / width)
+
+
+def _linear(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> nn.Module:
+    return LinearGenerator(from_spec.state_shape[0], to_spec.state_shape[0])
+
+
+def _mlp(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> nn.Module:
+    return MlpGenerator(from_spec.state_shape[0], to_spec.state_shape[0], d.filters, d.blocks)
+
+
+GENERATORS = {
+    "resnet": GeneratorKind(IMAGE, _resnet, has_resnet=True),
+    "rotation": GeneratorKind(IMAGE, _rotation, keeps_channels=True),
+    "resnet-rotation": GeneratorKind(IMAGE, _resnet_rotation, has_resnet=True),
+    "affine": GeneratorKind(IMAGE, _affine, keeps_channels=True),
+    "affine-resnet": GeneratorKind(IMAGE, _affine_resnet, keeps_channels=True, has_resnet=True),
+    "linear": GeneratorKind(VECTOR, _linear),
+    "mlp": GeneratorKind(VECTOR, _mlp),
+}

@@ -1,0 +1,185 @@
+"""The training of a correspondence: mini-batches of two memories, gradient steps, a state to go on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.generators import rotation_angle_degrees
+from corrtool.correspondence.learner import CorrespondenceLearner, Means, learning_rate_share
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.play_tests import Found
+from corrtool.correspondence.starts import ANGLE_STARTS, Start, all_around, compared_transitions, start_at_the_best
+from corrtool.correspondence.statistics import ElementStatistics, element_statistics
+from corrtool.environment_model.network import ScaledModel
+from corrtool.memory import ReplayMemory, ShuffledRows
+from corrtool.memory.rows import Rows
+from corrtool.runs.context import StageContext
+from corrtool.runs.run import Run
+from corrtool.runtime.seeds import numpy_generator
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.states import StateScaling
+
+LOG_EVERY_GRADIENT_STEPS = 50
+EXAMPLE_STATES = 6
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a correspondence is learnt from, on the device.
+
+    Attributes:
+        source, target: M_S and M_T.
+        source_q: Q_S; None where neither loss nor play tests need it.
+        environment_model: F; None where there is no model loss.
+    """
+
+    source: ReplayMemory
+    target: ReplayMemory
+    source_q: nn.Module | None
+    environment_model: ScaledModel | None
+
+    @property
+    def same_shape(self) -> bool:
+        """Whether states of both tasks have one shape, so that one task's networks take the other's states."""
+        return self.source.spec.state_shape == self.target.spec.state_shape
+
+
+class CorrespondenceTraining:
+    """Learner and mini-batches of one run, and where it stands; a part of its loop that can be resumed.
+
+    Attributes:
+        total: gradient steps in all.
+        terms: the means of the loss terms that were last told.
+        found: what the play tests have found so far.
+    """
+
+    def __init__(
+        self, context: StageContext, settings: LearnCorrSettings, knowledge: Knowledge, generator: GeneratorDescription
+    ) -> None:
+        self._settings, self._knowledge, self._ranks, self._device = settings, knowledge, context.ranks, context.device
+        source, target, model = knowledge.source, knowledge.target, knowledge.environment_model
+        source_rows, target_rows = source.transition_rows(), target.dynamics_rows()
+        self.total = settings.gradient_steps or settings.epochs * max(
+            1, max(len(source_rows), len(target_rows)) // settings.batch_size
+        )
+        source_scaling = source.scaling(source_rows) if model is None else _copy(model.scaling)
+        scalings = source_scaling, target.scaling(target_rows)
+        self.correspondence = Correspondence(*scalings, generator).to(context.device)
+        self.learner = CorrespondenceLearner(
+            self.correspondence,
+            knowledge.source_q,
+            model,
+            settings,
+            self.total,
+            numpy_generator(context.seed, "learn-corr pools"),
+            context.device,
+            self._statistics(source_rows, target_rows),
+            context.ranks,
+        )
+        self._source_batches, self._target_batches = (
+            ShuffledRows(rows, settings.batch_size, numpy_generator(context.seed, f"learn-corr {role} batches"))
+            for role, rows in (("source", source_rows), ("target", target_rows))
+        )
+        self.examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
+        self._sums = Means(context.ranks)
+        self.terms: dict[str, float] = {}
+        self.found = Found()
+
+    def _statistics(self, source_rows: Rows, target_rows: Rows) -> tuple[ElementStatistics, ElementStatistics] | None:
+        """What the cycle loss by surprise needs; None without that loss."""
+        if self._settings.cycle_loss != "surprise" or "cycle" not in self._settings.loss_weights:
+            return None
+        c, knowledge = self.correspondence, self._knowledge
+        return (
+            element_statistics(knowledge.source, source_rows, c.source_scaling),
+            element_statistics(knowledge.target, target_rows, c.target_scaling),
+        )
+
+    @property
+    def gradient_steps(self) -> int:
+        """How many were done."""
+        return self.learner.gradient_steps
+
+    @property
+    def angle_degrees(self) -> float | None:
+        """Where a spatial layer of G_T stands; None without one."""
+        return rotation_angle_degrees(self.correspondence.target_to_source)
+
+    def find_start(self, context: StageContext, run: Run) -> None:
+        """Search for where a spatial layer should start, if the model loss can tell."""
+        settings, model, target = self._settings, self._knowledge.environment_model, self._knowledge.target
+        if model is None or not settings.can_search_angles or not self._knowledge.same_shape:
+            return
+        starts = all_around(self.correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
+        if len(starts) == 1:
+            return
+        title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
+        random = numpy_generator(context.seed, "learn-corr start")
+        with context.console.progress(title, compared_transitions(target, starts), "transitions") as progress:
+            found = start_at_the_best(self.correspondence, model, target, starts, random, progress.advance)
+        self._ranks.same_weights(self.correspondence)
+        run.metrics.write(0, {"event": "spatial_search", **found})
+        context.console.say(f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}")
+
+    def step(self) -> bool:
+        """One gradient step; whether it is time to tell the ``terms``, which are then new."""
+        share, source, target = self._ranks.share, self._knowledge.source, self._knowledge.target
+        rows = share(self._target_batches.next())
+        terms = self.learner.update(
+            source.states(share(self._source_batches.next())),
+            target.states(rows),
+            target.actions(rows),
+            target.states(target.next_rows(rows)) if "translated_next" in self.learner.needs else None,
+        )
+        self._sums.add(terms)
+        if self.gradient_steps % LOG_EVERY_GRADIENT_STEPS and self.gradient_steps != self.total:
+            return False
+        self.terms = self._sums.take()
+        return True
+
+    def progress(self) -> dict[str, Any]:
+        """What the metrics say of the last steps."""
+        share = learning_rate_share(self.gradient_steps - 1, self.total, self._settings.constant_share)
+        return {
+            "event": "progress",
+            "gradient_steps": self.gradient_steps,
+            **self.terms,
+            "learning_rate": self._settings.learning_rate * share,
+            "angle_degrees": self.angle_degrees,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "learner": self.learner.state(),
+            "source_batches": self._source_batches.state(),
+            "target_batches": self._target_batches.state(),
+            "sums": self._sums.state(),
+            "terms": self.terms,
+            "found": dict(self.found.__dict__),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.learner.load_state(state["learner"])
+        self._source_batches.load_state(state["source_batches"])
+        batches = state["target_batches"]
+        if (
+            "random" not in state["learner"]
+        ):  # once one generator was saved with both: twice the same draws, were it to go on
+            batches = batches | {"random": self._target_batches.state()["random"]}
+        self._target_batches.load_state(batches)
+        self._sums.load_state(state["sums"], self._device)
+        self.terms, self.found = state["terms"], Found(**state["found"])
+
+
+def _copy(scaling: StateScaling) -> StateScaling:
+    """F is frozen, and what is learnt has a scaling of its own."""
+    copied = StateScaling(scaling.spec)
+    copied.load_state_dict(scaling.state_dict())
+    return copied

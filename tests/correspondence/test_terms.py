@@ -1,0 +1,84 @@
+"""Which terms the settings make of eq. (12), and that a term reads no translation but those that it names."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.discriminators import build_discriminator
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.objectives import GeneratorObjective
+from corrtool.correspondence.statistics import ElementStatistics
+from corrtool.correspondence.terms import Translation, Translations
+from corrtool.environment_model.network import ScaledModel, build_environment_model
+from corrtool.q_learning.network import build_q_function
+from corrtool.runtime.precision import Precision
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.states import StateScaling, StateSpec
+
+SPEC, ACTIONS = StateSpec("vector", (2,), 2), 3
+STATISTICS = ElementStatistics(torch.zeros(SPEC.state_shape), torch.ones(SPEC.state_shape))
+
+
+def objective(*, q: bool = True, model: bool = True, statistics: Any = None, **settings: Any) -> GeneratorObjective:
+    scaling = StateScaling(SPEC)
+    network = ScaledModel(build_environment_model(SPEC, ACTIONS, filters=2, blocks=1), scaling)
+    return GeneratorObjective(
+        Correspondence(scaling, StateScaling(SPEC), GeneratorDescription("linear")),
+        build_discriminator(SPEC, 2),
+        build_discriminator(SPEC, 2),
+        build_q_function(SPEC, ACTIONS) if q else None,
+        network if model else None,
+        LearnCorrSettings(**settings),
+        Precision(torch.float32, torch.device("cpu")),
+        statistics,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lambdas", "terms", "needs"),
+    [
+        ((0, 0, 0), ["gan"], set()),
+        ((1, 0, 0), ["gan", "cycle"], {"reconstructed_source", "reconstructed_target"}),
+        ((0, 1, 0), ["gan", "q"], {"reconstructed_source"}),
+        ((0, 0, 1), ["gan", "model"], {"translated_next"}),
+        ((1, 1, 1), ["gan", "cycle", "q", "model"], set(get_args(Translation))),
+    ],
+)
+def test_a_lambda_of_zero_leaves_its_term_out(lambdas: tuple[float, ...], terms: list[str], needs: set[str]) -> None:
+    composed = objective(**dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True)))
+    assert [term.name for term in composed.terms] == terms
+    assert composed.needs == needs
+
+
+@pytest.mark.parametrize("variant", [{}, {"statistics": (STATISTICS, STATISTICS), "model_loss": "relative"}])
+def test_a_term_reads_what_it_names(variant: dict[str, Any]) -> None:
+    composed = objective(**variant)
+    for term in composed.terms:
+        states: list[Tensor] = [torch.randn(3, *SPEC.state_shape) for _ in range(5)]
+        made = {name: torch.randn(3, *SPEC.state_shape) for name in term.needs}
+        actions = torch.tensor([0, 2, 1])
+        value = term(Translations(states[0], states[1], states[2], actions, states[3], states[4], made))
+        assert value.shape == () and value.isfinite()
+        for name in term.needs:
+            others = {other: tensor for other, tensor in made.items() if other != name}
+            with pytest.raises(KeyError, match=name):
+                term(Translations(states[0], states[1], states[2], actions, states[3], states[4], others))
+
+
+@pytest.mark.parametrize("missing", ["q", "model"])
+def test_a_term_without_its_network_is_refused(missing: str) -> None:
+    with pytest.raises(ValueError, match="and there is none"):
+        objective(**{missing: False})
+
+
+def test_all_weights_are_the_objectives_own() -> None:
+    composed = objective()
+    for term in composed.terms:
+        for part in vars(term).values():
+            if isinstance(part, nn.Module):
+                assert {id(p) for p in part.parameters()} <= {id(p) for p in composed.parameters()}
