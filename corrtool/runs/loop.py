@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from corrtool.errors import InterruptedRunError, TrainingDivergedError
+from corrtool.runs.resumable import Resumable
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.runtime.signals import end_at_once, stop_signals
@@ -55,7 +56,7 @@ class Loop:
     """A loop over ``total`` ``unit``, from ``start``. Use as a context manager, with all that takes long and may be saved inside.
 
     Args:
-        state: returns what a checkpoint must hold; called between steps only.
+        resumable: what a checkpoint must hold; asked between steps only.
         steady: as in :meth:`Console.progress`.
         after_checkpoint: called when a new checkpoint is on disk.
     """
@@ -69,11 +70,11 @@ class Loop:
         total: int,
         unit: str,
         start: int,
-        state: Callable[[], dict[str, Any]],
+        resumable: Resumable,
         steady: bool = True,
         after_checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run, self._stop, self._state, self._after = run, stop, state, after_checkpoint
+        self._run, self._stop, self._resumable, self._after = run, stop, resumable, after_checkpoint
         self.done, self.total, self.unit = start, total, unit
         title = f"{run.request.settings.stage} {run.request.name}"
         self._progress = console.progress(title, total, unit, start, steady=steady)
@@ -152,7 +153,7 @@ class Loop:
     def save(self) -> None:
         """Writes a checkpoint now."""
         began = time.monotonic()
-        self._run.save(self._state())
+        self._run.save(self._resumable.state())
         self._after()
         self._saved = time.monotonic()
         self._spent_saving += self._saved - began

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 
 class Resumable(Protocol):
     """A part of a loop that a checkpoint holds: a learner, batches, a random generator, counts."""
@@ -29,3 +31,18 @@ class Parts:
         """The inverse of :meth:`state`."""
         for name, part in self._parts.items():
             part.load_state(state[name])
+
+
+class RandomState:
+    """Where a random generator stands."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+
+    def state(self) -> dict[str, Any]:
+        """The state of its bit generator."""
+        return dict(self._random.bit_generator.state)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self._random.bit_generator.state = state

@@ -89,7 +89,7 @@ def learn_corr(
         if state is None:
             learning.find_start()
         else:
-            with run.going_on():
+            with run.restoring():
                 learning.load_state(state)
         learning.learn(stop)
         return learning.publish() if context.ranks.first else {}
@@ -197,7 +197,7 @@ class _Learning:
         games = 0 if tests is None else settings.eval_games
         with KeptLanes(make_lanes) as open_lanes, open_lanes.opened(games), Loop(
             self._run, self._context.console, stop, total=self.total, unit="gradient steps", start=learner.gradient_steps,
-            state=self.state,
+            resumable=self,
         ) as loop:  # fmt: skip
             loop.note(found.numbers())
             if tests is not None and found.reuse_mean_return is None and _same_shape(self._inputs):
