@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def _request(
         return request
     who = "-".join(["random"] if player.q is None else [a.name for a in (player.q, player.corr) if a is not None])
     name = f"{task.role}-{who}"[:80] + f"-{request.fingerprint[:8]}"
-    return RunRequest(**(request.__dict__ | {"name": name}))
+    return replace(request, name=name)
 
 
 def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
