@@ -179,7 +179,7 @@ def _table(
 def _make(
     directory: Path, tables: dict[str, dict[str, Any]], copies: dict[str, Path], *, pretrained: bool, overwrite: bool
 ) -> _Made:
-    """Tries the tasks, and makes the project if they fit each other."""
+    """Try the tasks, and make the project if they fit each other."""
     from corrtool.pretrained import adopt, shipped_for
     from corrtool.project.directory import create_project
     from corrtool.workflows.pair import check_pair
@@ -194,7 +194,7 @@ def _make(
 
 
 def _try(role: str, table: dict[str, Any], copies: dict[str, Path]) -> Seen:
-    """Plays a task as it will be, with the files of its views where they are now."""
+    """Play a task as it will be, with the files of its views where they are now."""
     from corrtool.tasks import parse_task
     from corrtool.tasks.trust import trust
     from corrtool.workflows.pair import try_task

@@ -15,12 +15,18 @@ from corrtool.settings.stages import TrainModelSettings
 
 
 def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Literal["mse", "l1"] = "mse") -> Tensor:
-    """What F is trained with; the paper leaves it open, the authors' code uses the squared error. Both (B, ...)."""
+    """What F is trained with, of predicted and true next states (B, …).
+
+    The paper leaves it open; the authors' code uses the squared error.
+    """
     return F.mse_loss(predicted_next, next_states) if kind == "mse" else F.l1_loss(predicted_next, next_states)
 
 
 class ModelObjective(nn.Module):
-    """What F minimises, from raw states; a module, so that torch.compile and DistributedDataParallel can each take it whole."""
+    """What F minimises, from raw states.
+
+    A module, so that torch.compile and DistributedDataParallel can each take it whole.
+    """
 
     def __init__(self, model: ScaledModel, settings: TrainModelSettings, precision: Precision) -> None:
         super().__init__()
@@ -33,7 +39,7 @@ class ModelObjective(nn.Module):
 
 
 def build_objective(model: ScaledModel, settings: TrainModelSettings, device: torch.device, ranks: Ranks) -> nn.Module:
-    """The objective as it is called in training: compiled where the settings say so, and shared by the ranks."""
+    """The objective as training calls it: compiled where the settings say so, shared by the ranks."""
     objective = ModelObjective(model, settings, Precision(computing_type(settings.precision, device), device))
     if settings.compile:
         compile_module(objective, device)

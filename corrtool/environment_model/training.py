@@ -1,4 +1,4 @@
-"""The environment model F while it learns (appendix 6.2): Adam on mini-batches of a memory's transitions."""
+"""How the environment model F learns (appendix 6.2): Adam on mini-batches of transitions."""
 
 from __future__ import annotations
 

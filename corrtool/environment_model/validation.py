@@ -19,10 +19,10 @@ _VALIDATION_BATCH = 64
 
 
 def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]:
-    """Rows for training and the ``share`` of all that is held out for validation, chosen at random, always the same for a seed.
+    """Rows for training, and the ``share`` of all that is held out for validation.
 
-    What came before and after a held-out transition trains F. On Pong that does not flatter it: docs/results.md has its error on
-    games of which it saw nothing.
+    They are chosen at random, and always the same for a seed. What came before and after a held-out transition trains
+    F. On Pong that does not flatter it: docs/results.md has its error on games of which it saw nothing.
 
     Raises:
         ArtifactError: the memory is too small.
@@ -35,7 +35,10 @@ def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]
 
 
 def most_changing(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
-    """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most: where F has work to do."""
+    """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most.
+
+    There F has work to do.
+    """
     parts = np.array_split(rows, min(count, len(rows)))
     changes = [
         (memory.states(part) != memory.states(memory.next_rows(part))).flatten(1).sum(1).argmax().item()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a replay memory: where its rows are, and the priorities of its transitions."""
+"""What a checkpoint holds of a replay memory: where its rows are, and their priorities."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class JournalledRows:
             self._journal.load(self._memory, reading.advance)
 
     def prune(self) -> None:
-        """Deletes what no checkpoint on disk needs any more."""
+        """Delete what no checkpoint on disk needs any more."""
         self._journal.prune()
 
 
 class KeptPriorities:
-    """The priorities of a memory's transitions, put back after its rows; None where they are chosen uniformly."""
+    """The priorities of a memory's transitions, put back after its rows; None without any."""
 
     def __init__(self, memory: ReplayMemory) -> None:
         self._memory = memory

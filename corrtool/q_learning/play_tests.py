@@ -20,7 +20,7 @@ from corrtool.states import StateSpec
 
 @dataclass(frozen=True)
 class PlayTests:
-    """Plays games that choose among the Q-functions of a run."""
+    """Games that choose among the Q-functions of a run."""
 
     run: Run
     settings: DqnSettings
@@ -30,8 +30,10 @@ class PlayTests:
     seed: int
 
     def due(self, progress: Progress) -> bool:
-        """Whether the next multiple of ``eval_every`` environment steps is reached; where the average of the weights plays from some
-        step on, there are no play tests before."""
+        """Whether the next multiple of ``eval_every`` environment steps is reached.
+
+        Where the average of the weights plays from some step on, there are no play tests before.
+        """
         settings = self.settings
         if not settings.eval_every:
             return False

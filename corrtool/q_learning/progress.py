@@ -15,7 +15,7 @@ from corrtool.statistics import moving_mean
 
 @dataclass
 class Progress:
-    """Where learning stands; everything but the memory, the learner and the random numbers that a checkpoint holds.
+    """Where learning stands: what a checkpoint holds besides memory, learner and random numbers.
 
     Attributes:
         recent_returns: of the last training games, at most 20.
@@ -33,7 +33,7 @@ class Progress:
     solved: bool = False
 
     def finish_game(self, game_return: float) -> None:
-        """Counts one training game."""
+        """Count one training game."""
         self.games += 1
         self.recent_returns = [*self.recent_returns, game_return][-20:]
 
@@ -72,7 +72,10 @@ class Beginning:
     metrics: list[dict[str, Any]]
 
     def put_into(self, run: Run, learner: DqnLearner, memory: ReplayMemory) -> None:
-        """Makes ``learner``, ``memory`` and the metrics those of the finished run, whose games end here by truncation."""
+        """Make ``learner``, ``memory`` and the metrics those of the finished run.
+
+        Its games end here by truncation.
+        """
         for network in (learner.q_function, learner.target, learner.average):
             network.load_state_dict(self.weights)
         learner.gradient_steps = self.gradient_steps

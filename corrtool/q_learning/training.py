@@ -72,7 +72,10 @@ def learn_by_playing(
     seed: int,
     beginning: Beginning | None = None,
 ) -> DqnOutcome:
-    """Algorithm 2 over several lanes; resumes from ``state``, or goes on from ``beginning``. Play tests are of whole games."""
+    """Algorithm 2 over several lanes; resumes from ``state``, or goes on from ``beginning``.
+
+    Play tests are of whole games, also where learning ends them at a lost life.
+    """
     whole_games = KeptLanes(functools.partial(make_lanes, task.whole_games()))
     with make_lanes(task, settings.lanes) as lanes, whole_games as test_lanes:
         training = DqnTraining(
@@ -171,7 +174,10 @@ class DqnTraining:
                 self._tests.play(self.learner, progress, loop)
 
     def _step(self, loop: Loop) -> None:
-        """Lines 4–17 of Algorithm 2, once for all lanes: acts, learns while the emulators step, and stores what came of it."""
+        """Lines 4–17 of Algorithm 2, once for all lanes.
+
+        The network learns while the emulators step, from what the memory held before.
+        """
         epsilon = exploration_rate(self.settings, self.progress.env_steps)
         actions = self._choose_actions(epsilon)
         self._lanes.send(actions)
@@ -204,13 +210,13 @@ class DqnTraining:
             return choose_actions(q_values(self._states), lanes.count, lanes.actions, epsilon, self._random)
 
     def _store(self, actions: NDArray[np.int64], step: LaneStep) -> None:
-        """Lines 5–7: the transitions go into the memory, a ring in which the newest take the place of the oldest."""
+        """Lines 5–7: put the transitions into the memory, a ring whose oldest make room for the newest."""
         self.memory.record(actions, step)
         self._states = self._stacker.push(step.frames, step.episode_steps)
         self.progress.env_steps += int(step.valid.sum())
 
     def _learn_from_memory(self) -> None:
-        """Lines 8–17, as often as it is due: an update for every ``env_steps_per_update`` steps."""
+        """Lines 8–17, as often as they are due: an update for every ``env_steps_per_update`` steps."""
         settings, learner, env_steps = self.settings, self.learner, self.progress.env_steps
         due = max(0, env_steps - settings.learning_starts) // settings.env_steps_per_update
         n_step = return_length(settings, env_steps)
@@ -237,7 +243,7 @@ class DqnTraining:
             self._loss, _ = self.learner.update(batch, env_steps)
 
     def _count_games(self, step: LaneStep) -> None:
-        """Logs the games that ended, and sees whether they are good enough to stop."""
+        """Log the games that ended, and see whether they are good enough to stop."""
         progress = self.progress
         for game_return, length in self._games.add(step):
             progress.finish_game(game_return)
@@ -274,7 +280,7 @@ class DqnTraining:
         )
 
     def _play_test(self, loop: Loop) -> None:
-        """A play test where one is due; if it took the lanes, the games that were under way there end by truncation."""
+        """Play a test where one is due; if it took the lanes, the games under way there end by truncation."""
         if not self._tests.due(self.progress):
             return
         self._tests.play(self.learner, self.progress, loop)
@@ -307,6 +313,9 @@ def _new_memory(settings: DqnSettings, lanes: LanesLike, device: torch.device) -
 
 
 def _ring_slots(settings: DqnSettings, spec: StateSpec, lanes: int) -> int:
-    """Slots that hold ``memory_capacity`` records: besides them a ring has the open slot, the frames that its oldest
-    states need, and a row for each reset (one in a hundred leaves room for the games of Atari)."""
+    """Slots of a ring that holds ``memory_capacity`` records.
+
+    Besides them it has the open slot, the frames that its oldest states need, and a row for each reset (one in a hundred leaves
+    room for the games of Atari).
+    """
     return spec.stack + settings.n_step + 2 - (-settings.memory_capacity * 101 // (100 * lanes))

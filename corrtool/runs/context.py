@@ -73,7 +73,7 @@ class StageContext:
         return wanted.items() <= identity_of(record).items()
 
     def carry_out(self, request: RunRequest, work: Work) -> dict[str, Any]:
-        """Does ``work`` for ``request``, unless it is done already; returns its result.
+        """Do ``work`` for ``request``, unless it is done already; returns its result.
 
         ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
         has a result. To what ``work`` returns comes what every stage tells: see :meth:`_told`.
@@ -135,7 +135,10 @@ class StageContext:
         return result
 
     def _machine(self, settings: Settings) -> dict[str, Any]:
-        """What the run's record tells of the machine and of how it computes; says what a person should know of that."""
+        """What the run's record tells of the machine and of how it computes.
+
+        Says what a person should know of that.
+        """
         machine = describe_machine(self.device) | {"processes": self.ranks.count}
         precision = getattr(settings, "precision", None)
         if precision is not None:
@@ -240,7 +243,10 @@ class StageContext:
 
 @dataclass
 class _Announced:
-    """The work of the first rank, which tells the others as it begins: they wait to know whether there is any."""
+    """The work of the first rank, which tells the others as it begins.
+
+    They wait to know whether there is any.
+    """
 
     work: Work
     ranks: Ranks

@@ -14,7 +14,7 @@ class Resumable(Protocol):
         """What a checkpoint takes: tensors, arrays, numbers, text, and tables and lists of them."""
 
     def load_state(self, state: Any) -> None:
-        """The inverse of :meth:`state`. Raises one of the usual errors of Python where the state does not fit."""
+        """The inverse of :meth:`state`; one of Python's usual errors where the state does not fit."""
 
 
 class Parts:

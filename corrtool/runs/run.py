@@ -109,7 +109,9 @@ class Run:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Around what a stage puts back from its checkpoint: what does not fit there was sealed by somebody else.
+        """Around what a stage puts back from its checkpoint.
+
+        What does not fit there was sealed by somebody else.
 
         Raises:
             ArtifactError: the checkpoint is damaged.
@@ -122,7 +124,11 @@ class Run:
             raise damaged(self.checkpoint_path) from error
 
     def restore(self, resumable: Resumable, state: Any) -> None:
-        """Puts ``state``, which a checkpoint held, back into ``resumable``. Raises :class:`ArtifactError` where it does not fit."""
+        """Put ``state``, which a checkpoint held, back into ``resumable``.
+
+        Raises:
+            ArtifactError: it does not fit there.
+        """
         with self.restoring():
             resumable.load_state(state)
 

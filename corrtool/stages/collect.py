@@ -37,7 +37,7 @@ class Job:
 
 
 def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
-    """Writes exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
+    """Write exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
 
     Raises:
         ArtifactError: the Q-function that should play is missing, damaged or does not fit, or needs a correspondence that is.
@@ -66,20 +66,20 @@ def plan(context: StageContext, settings: CollectSettings) -> Job:
     return Job(context, settings, task, spec, player, request)
 
 
-def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-    """Plays, and publishes the records; returns the run's result."""
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Play, and publish the records; returns the run's result."""
     context, settings, task = job.context, job.settings, job.task
     q_values = job.player.q_values(job.spec, context.device)
     context.console.say(f"collect: opening {settings.lanes} environments of {task}")
     with left_to_the_system():  # making many takes seconds outside of Python
-        opened = Lanes(task, settings.lanes)
-    with opened as lanes, torch.inference_mode():
-        staged = run.directory / STAGED_MEMORY
-        with run.restoring():
+        made = Lanes(task, settings.lanes)
+    with made as lanes, torch.inference_mode():
+        staged = opened.directory / STAGED_MEMORY
+        with opened.restoring():
             writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
-        _play(job, run, stop, lanes, q_values, writer)
+        _play(job, opened, stop, lanes, q_values, writer)
         description = writer.finish()
-        artifact = run.publish_memory(
+        artifact = opened.publish_memory(
             job.request.name, staged, role=task.role, task_sha256=task.sha256, actions=lanes.actions, **description
         )
     return {
@@ -90,16 +90,18 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
     }
 
 
-def _play(job: Job, run: Run, stop: StopSignals, lanes: Lanes, q_values: QValues | None, writer: MemoryWriter) -> None:
-    """Plays in all lanes until ``writer`` has the records; after a resumption new games begin."""
+def _play(
+    job: Job, opened: Run, stop: StopSignals, lanes: Lanes, q_values: QValues | None, writer: MemoryWriter
+) -> None:
+    """Play in all lanes until ``writer`` has the records; after a resumption new games begin."""
     context, settings = job.context, job.settings
-    random = numpy_generator(context.seed, "collect", run.resumptions)
+    random = numpy_generator(context.seed, "collect", opened.resumptions)
     stacker = StateStacker(lanes.spec, lanes.count, context.device)
-    frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, run.resumptions))
+    frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, opened.resumptions))
     writer.open_slot(frames)
     states = stacker.push(frames)
     with Loop(
-        run, context.console, stop, total=settings.records, unit="records", start=writer.records, resumable=writer
+        opened, context.console, stop, total=settings.records, unit="records", start=writer.records, resumable=writer
     ) as loop:
         while writer.records < settings.records:
             values = None if q_values is None else q_values(states)

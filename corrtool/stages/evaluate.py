@@ -69,9 +69,9 @@ def evaluate(
     no_corr: bool = False,
     video: Path | None = None,
 ) -> dict[str, Any]:
-    """Plays ``settings.games`` games with seeds that no training and no selection ever used; every game counts.
+    """Play ``settings.games`` games with seeds that no training and no selection ever used.
 
-    They are whole games, also where learning ends them at a lost life.
+    Every game counts. They are whole games, also where learning ends them at a lost life.
 
     Args:
         video: a file for a video of one more game, which is not among those that count.
@@ -133,15 +133,15 @@ def _request(
     return replace(request, name=name)
 
 
-def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-    """Plays the games, and logs each; returns the run's result."""
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Play the games, and log each; returns the run's result."""
     player, played = job.player, GamesPlayed()
     q_values = player.q_values(job.spec, job.context.device)
     if state is not None:
-        run.restore(played, state)
-    _play(job, run, stop, q_values, played)
+        opened.restore(played, state)
+    _play(job, opened, stop, q_values, played)
     for number, game in enumerate(played.games):
-        run.metrics.write(
+        opened.metrics.write(
             number,
             {
                 "event": "game",
@@ -163,14 +163,14 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
     }
 
 
-def _play(job: Job, run: Run, stop: StopSignals, q_values: QValues | None, played: GamesPlayed) -> None:
-    """Plays what is left of the games in waves, each with seeds and random numbers of its own."""
+def _play(job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, played: GamesPlayed) -> None:
+    """Play what is left of the games in waves, each with seeds and random numbers of its own."""
     context, settings, began = job.context, job.settings, len(played.games)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
     with KeptLanes(functools.partial(Lanes, job.played), settings.lanes) as open_lanes, open_lanes.opened(
         settings.games - began
     ), Loop(
-        run, context.console, stop, total=settings.games, unit="games", start=began, resumable=played, steady=False
+        opened, context.console, stop, total=settings.games, unit="games", start=began, resumable=played, steady=False
     ) as loop:  # fmt: skip
         for start in range(began, settings.games, settings.lanes):
             played.games += play_games(
@@ -189,7 +189,7 @@ def _play(job: Job, run: Run, stop: StopSignals, q_values: QValues | None, playe
 
 
 def _record(job: Job, video: Path) -> float:
-    """Plays one more game as a video; returns its return."""
+    """Play one more game as a video; returns its return."""
     context, player = job.context, job.player
     return record_game(
         video,

@@ -46,7 +46,9 @@ def finetune(
     no_corr: bool = False,
     from_scratch: bool = False,
 ) -> dict[str, Any]:
-    """DQN on the target task, from Q_S through the correspondence, from Q_S alone, or from nothing; writes a Q-function.
+    """DQN on the target task; writes a Q-function.
+
+    It begins from Q_S through the correspondence, from Q_S alone, or from nothing.
 
     Raises:
         ArtifactError: an input is missing, damaged or does not fit.
@@ -100,13 +102,13 @@ def plan(
     return Job(context, settings, task, player, description, request)
 
 
-def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-    """Learns, and publishes what was learnt; returns the run's result."""
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Learn, and publish what was learnt; returns the run's result."""
     device, q, corr = job.context.device, job.player.q, job.player.corr
     q_function = job.description.build() if q is None else load_q_function(q, device).requires_grad_(True)
     correspondence = None if corr is None else load_correspondence(corr, device)
     outcome = learn_by_playing(
-        run,
+        opened,
         job.context.console,
         stop,
         state,
@@ -117,7 +119,7 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
         device=device,
         seed=job.context.seed,
     )
-    artifact = run.publish_weights(
+    artifact = opened.publish_weights(
         "q",
         job.request.name,
         outcome.weights,
@@ -135,7 +137,10 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
 
 
 def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:
-    """New weights in the architecture of Q_S, so that the two are compared fairly; the default one without a Q_S."""
+    """New weights in the architecture of Q_S, so that the two are compared fairly.
+
+    Without a Q_S it is the default one.
+    """
     try:
         like = QDescription.from_manifest(context.source_q())
     except ArtifactError:

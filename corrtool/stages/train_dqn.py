@@ -75,11 +75,11 @@ def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> 
     return Job(context, settings, task, description, request)
 
 
-def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-    """Learns, and publishes what was learnt; returns the run's result."""
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Learn, and publish what was learnt; returns the run's result."""
     context, request = job.context, job.request
     outcome = learn_by_playing(
-        run,
+        opened,
         context.console,
         stop,
         state,
@@ -92,10 +92,10 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
         beginning=beginning(context, job.settings, request.name, request.options) if state is None else None,
     )
     about = {"role": job.task.role, "task_sha256": job.task.sha256, "summary": outcome.summary}
-    staged = run.directory / "staged.zarr"
+    staged = opened.directory / "staged.zarr"
     stored = _write_memory(job, outcome, staged)
-    memory = run.publish_memory(request.name, staged, actions=job.description.actions, **about, **stored)
-    q = run.publish_weights("q", request.name, outcome.weights, network=job.description.to_json(), **about)
+    memory = opened.publish_memory(request.name, staged, actions=job.description.actions, **about, **stored)
+    q = opened.publish_weights("q", request.name, outcome.weights, network=job.description.to_json(), **about)
     return {
         "q": request.name,
         "memory": request.name,
@@ -107,7 +107,7 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
 
 
 def _write_memory(job: Job, outcome: DqnOutcome, staged: Path) -> dict[str, Any]:
-    """Writes the newest records to ``staged``; returns what the memory's manifest says of them."""
+    """Write the newest records to ``staged``; returns what the memory's manifest says of them."""
     shutil.rmtree(staged, ignore_errors=True)
     rows = outcome.memory.newest_records(job.settings.memory_records)
     title = f"train-dqn {job.request.name}: writing the memory"

@@ -46,7 +46,9 @@ class Job:
 def train_model(
     context: StageContext, settings: TrainModelSettings, *, memory_name: str | None = None
 ) -> dict[str, Any]:
-    """Trains F on the memory ``memory_name``, by default the newest of the source task; writes the model ``name``.
+    """Train F on the memory ``memory_name``, by default the newest of the source task.
+
+    Writes the model ``name``.
 
     Raises:
         ArtifactError: there is no such memory, it is damaged, or it holds too few records.
@@ -96,8 +98,8 @@ def plan(context: StageContext, settings: TrainModelSettings, *, memory_name: st
     return Job(context, settings, task, source_memory, description, request)
 
 
-def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-    """Trains F, validates it and publishes it; returns the run's result, of several ranks only on the first."""
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Train F, validate it and publish it; returns the run's result, of several ranks on the first."""
     context, settings = job.context, job.settings
     memory = load_memory(context, job.source_memory)
     training_rows, validation_rows = hold_out(memory, settings.validation_share, context.seed)
@@ -105,14 +107,14 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
     random = numpy_generator(context.seed, "train-model")
     training = ModelTraining(model, memory, training_rows, settings, random, context.ranks)
     if state is not None:
-        run.restore(training, state)
-    training.learn(run, context.console, stop)
+        opened.restore(training, state)
+    training.learn(opened, context.console, stop)
     if not context.ranks.first:
         return {}
-    errors = _validate(job, run, model, memory, validation_rows)
-    run.metrics.write(training.total, {"event": "validation", **errors})
+    errors = _validate(job, opened, model, memory, validation_rows)
+    opened.metrics.write(training.total, {"event": "validation", **errors})
     _warn(context, errors)
-    artifact = run.publish_weights(
+    artifact = opened.publish_weights(
         "model",
         job.request.name,
         copy_of_weights(model),
@@ -129,7 +131,7 @@ def run(job: Job, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> 
     }
 
 
-def _validate(job: Job, run: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows) -> dict[str, Any]:
+def _validate(job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows) -> dict[str, Any]:
     """How far F is from the held-out ``rows``; draws some of its predictions where states are pictures."""
     title = f"train-model {job.request.name}: validation"
     with job.context.console.passing_progress(title, len(rows), "records") as progress:
@@ -137,7 +139,7 @@ def _validate(job: Job, run: Run, model: ScaledModel, memory: ReplayMemory, rows
     if memory.spec.kind == IMAGE:
         shown = most_changing(memory, rows, EXAMPLE_PREDICTIONS)
         write_prediction_pictures(
-            run.directory / "pictures" / "predictions.png",
+            opened.directory / "pictures" / "predictions.png",
             model,
             memory.states(shown),
             memory.actions(shown),
@@ -147,7 +149,7 @@ def _validate(job: Job, run: Run, model: ScaledModel, memory: ReplayMemory, rows
 
 
 def _warn(context: StageContext, errors: dict[str, Any]) -> None:
-    """Says so where F predicts worse than that nothing moves."""
+    """Say so where F predicts worse than that nothing moves."""
     error, persistence = errors["l1_newest"], errors["l1_newest_persistence"]
     if error >= persistence:
         context.console.say(
