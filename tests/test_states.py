@@ -11,11 +11,11 @@ from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel
+from corrtool.environment_model.validation import _prediction, prediction_errors
 from corrtool.layers import freeze
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.stages import train_model
 from corrtool.states import StateScaling, StateSpec, raw_to_q
 
 CPU = torch.device("cpu")
@@ -196,8 +196,8 @@ class TestTheEnvironmentModelGetsOneRangeAtBothCallSites:
     def range_in_training(self, model: ScaledModel, frames: torch.Tensor) -> list[tuple[float, float]]:
         memory = memory_of(frames, model.scaling.spec)
         rows = memory.transition_rows()
-        predicted, next_states = train_model._prediction(model, memory, rows)
-        train_model.prediction_errors(model, memory, rows, 1)
+        predicted, next_states = _prediction(model, memory, rows)
+        prediction_errors(model, memory, rows, 1)
         assert (next_states.min().item(), next_states.max().item()) == (predicted.min().item(), predicted.max().item())
         return model.network.ranges
 

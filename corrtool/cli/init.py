@@ -5,14 +5,22 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from corrtool.cli.options import named_directory
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from corrtool.project.artifacts import Artifact
+    from corrtool.project.directory import Project
+    from corrtool.settings.base import Settings
+    from corrtool.states import StateSpec
+    from corrtool.workflows.pair import Seen
 
 _PANEL = "Preprocessing of both tasks (Atari games get the values of the DQN papers)"
 
@@ -105,62 +113,102 @@ def init(
         )
         if value is not None
     }
+    from corrtool.runtime.console import Console
+
+    copies: dict[str, Path] = {}
+    tables = {
+        "source": _table(source, source_view, source_kwarg, preprocessing, copies),
+        "target": _table(
+            target or source, target_view, target_kwarg or (None if target else source_kwarg), preprocessing, copies
+        ),
+    }
+    made = _make(directory, tables, copies, pretrained=pretrained, overwrite=overwrite)
+    console = Console(quiet=quiet, json=json_output)
+    console.say_all([f"warning: {warning}" for warning in made.warnings])
+    console.result(made.to_json(), made.lines(directory))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A new project, what was seen of its tasks by role, and the weights that were copied in."""
+
+    project: Project
+    seen: dict[str, Seen]
+    warnings: list[str]
+    adopted: list[Artifact]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "project": str(self.project.root),
+            "tasks": {
+                role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.words}
+                for role, of in self.seen.items()
+            },
+            "warnings": self.warnings,
+            "pretrained": [artifact.reference() for artifact in self.adopted],
+        }
+
+    def lines(self, directory: Path) -> list[str]:
+        """For people, with the command that comes next after ``directory`` was made."""
+        lines = [f"project {self.project.root}"]
+        for role, of in self.seen.items():
+            lines.append(f"  {role}: {self.project.task(role)} ({of.states}; {of.actions} actions)")
+            lines += [f"    {word}" for word in of.words]
+        lines += [f"  comes with corrtool: {artifact}" for artifact in self.adopted]
+        agents = [f"collect --task source --policy q:{agent.name}" for agent in self.adopted if agent.kind == "q"]
+        return [*lines, f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or ['train-dqn'])[0]}"]
+
+
+def _table(
+    identifier: str,
+    views: list[str] | None,
+    kwargs: list[str] | None,
+    preprocessing: dict[str, Any],
+    copies: dict[str, Path],
+) -> dict[str, Any]:
+    """A task's table of ``corrtool.toml``; files of its views join ``copies``."""
+    return {
+        "id": identifier,
+        "views": [_local_view(view, copies) for view in views or []],
+        "kwargs": dict(_keyword(text) for text in kwargs or []),
+        "preprocessing": preprocessing,
+    }
+
+
+def _make(
+    directory: Path, tables: dict[str, dict[str, Any]], copies: dict[str, Path], *, pretrained: bool, overwrite: bool
+) -> _Made:
+    """Try the tasks, and make the project if they fit each other."""
     from corrtool.pretrained import adopt, shipped_for
     from corrtool.project.directory import create_project
-    from corrtool.runtime.console import Console
-    from corrtool.settings.resolve import resolve
-    from corrtool.tasks import parse_task
-    from corrtool.tasks.trust import trust
-    from corrtool.workflows.pair import check_pair, try_task
+    from corrtool.workflows.pair import check_pair
 
-    tables: dict[str, dict[str, Any]] = {}
-    copies: dict[str, Path] = {}
-    for role, identifier, views, kwargs in (
-        ("source", source, source_view, source_kwarg),
-        ("target", target or source, target_view, target_kwarg or (None if target else source_kwarg)),
-    ):
-        tables[role] = {
-            "id": identifier,
-            "views": [_local_view(view, copies) for view in views or []],
-            "kwargs": dict(_keyword(text) for text in kwargs or []),
-            "preprocessing": preprocessing,
-        }
-    seen = {}
-    for role, table in tables.items():
-        local = {**table, "views": [_original(view, copies) for view in table["views"]]}
-        trust(table["id"])  # whoever types the name of a module wants it
-        seen[role] = try_task(parse_task(role, local, Path()))
-    warnings = check_pair(
-        seen["source"],
-        seen["target"],
-        lambda settings_class, states: resolve(
-            settings_class, preset="default", state_kind=states.settings_kind, project_values={}, given={}
-        ),
-    )
+    seen = {role: _try(role, table, copies) for role, table in tables.items()}
+    warnings = check_pair(seen["source"], seen["target"], _default_settings)
     shipped = shipped_for(seen["source"].task, seen["target"].task) if pretrained else []
     if pretrained and not shipped:
         raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
     project = create_project(directory, tables, copies, overwrite=overwrite)
-    adopted = [adopt(project, artifact.kind, artifact.name) for artifact in shipped]
-    result = {
-        "project": str(project.root),
-        "tasks": {
-            role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.words}
-            for role, of in seen.items()
-        },
-        "warnings": warnings,
-        "pretrained": [artifact.reference() for artifact in adopted],
-    }
-    lines = [f"project {project.root}"]
-    for role, of in seen.items():
-        lines.append(f"  {role}: {project.task(role)} ({of.states}; {of.actions} actions)")
-        lines += [f"    {word}" for word in of.words]
-    lines += [f"  comes with corrtool: {artifact}" for artifact in adopted]
-    agents = [f"collect --task source --policy q:{artifact.name}" for artifact in adopted if artifact.kind == "q"]
-    lines += [f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or ['train-dqn'])[0]}"]
-    console = Console(quiet=quiet, json=json_output)
-    console.say_all([f"warning: {warning}" for warning in warnings])
-    console.result(result, lines)
+    return _Made(project, seen, warnings, [adopt(project, artifact.kind, artifact.name) for artifact in shipped])
+
+
+def _try(role: str, table: dict[str, Any], copies: dict[str, Path]) -> Seen:
+    """Play a task as it will be, with the files of its views where they are now."""
+    from corrtool.tasks import parse_task
+    from corrtool.tasks.trust import trust
+    from corrtool.workflows.pair import try_task
+
+    trust(table["id"])  # whoever types the name of a module wants it
+    views = [_original(view, copies) for view in table["views"]]
+    return try_task(parse_task(role, {**table, "views": views}, Path()))
+
+
+def _default_settings(settings_class: type[Settings], states: StateSpec) -> Settings:
+    """What a stage of the new project does when it is told nothing."""
+    from corrtool.settings.resolve import resolve
+
+    return resolve(settings_class, preset="default", state_kind=states.settings_kind, project_values={}, given={})
 
 
 def _keyword(text: str) -> tuple[str, Any]:

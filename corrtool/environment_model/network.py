@@ -24,7 +24,9 @@ Prediction = Literal["residual", "state"]
 
 
 class ResnetModel(nn.Module):
-    """``c7s1-64, d128, d256, 4 × R256, 5 × R262, u128, u64, c7s1-C``: the generator, with the action in the fifth block.
+    """The generator with the action in its fifth block.
+
+    ``c7s1-64, d128, d256, 4 × R256, 5 × R262, u128, u64, c7s1-C``.
 
     The one-hot action is spread over the picture and appended to the input of residual block ``action_block``
     (counted from 1), so that this block and those after it have 4f + A channels. (B, C, H, W) and (B,) int64 →
@@ -72,7 +74,9 @@ class ResnetModel(nn.Module):
 
 
 class GridModel(nn.Module):
-    """F of small pictures: a resnet that keeps every pixel, with the one-hot action as planes beside the state's channels.
+    """F of small pictures: a resnet that keeps every pixel.
+
+    The one-hot action is planes beside the state's channels.
 
     (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in :class:`ResnetModel`.
     """
@@ -92,9 +96,10 @@ class GridModel(nn.Module):
 
 
 def _with_newest_changed(spec: StateSpec, states: Tensor, change: Tensor) -> Tensor:
-    """s_{t+1} whose older frames are those of s_t, and whose newest is the newest of s_t plus twice ``change``, in [-1, 1].
+    """s_{t+1} from s_t and the change of its newest frame.
 
-    On a black background every negative change is cut off; a gradient that ended there could not teach that something appears.
+    The older frames are those of s_t; the newest is that of s_t plus twice ``change``, in [-1, 1]. On a black background
+    every negative change is cut off; a gradient that ended there could not teach that something appears.
     """
     frames = spec.frames_of(states)
     changed = frames[:, -1] + 2.0 * change  # tanh is in [-1, 1]; black to white is a change of 2
@@ -103,7 +108,10 @@ def _with_newest_changed(spec: StateSpec, states: Tensor, change: Tensor) -> Ten
 
 
 class VectorModel(nn.Module):
-    """Fully connected F, (B, n) and (B,) int64 → (B, n): the state plus a change that depends on state and action."""
+    """Fully connected F, (B, n) and (B,) int64 → (B, n): the state plus a change.
+
+    The change depends on state and action.
+    """
 
     def __init__(self, size: int, actions: int, width: int = 128, hidden_layers: int = 2) -> None:
         super().__init__()
@@ -128,7 +136,9 @@ def build_environment_model(
     prediction: Prediction = "state",
     skips: bool = False,
 ) -> nn.Module:
-    """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors. The resnet of small pictures keeps every pixel.
+    """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
+
+    The resnet of small pictures keeps every pixel.
 
     ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes, ``prediction`` and ``skips``, but ``filters``
     and ``blocks``, are for images; the model of vectors always predicts the change.

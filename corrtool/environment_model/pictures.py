@@ -16,7 +16,10 @@ from corrtool.files.pictures import _write_sheet, newest_frames
 def write_prediction_pictures(
     path: Path, model: ScaledModel, raw_states: Tensor, actions: Tensor, raw_next_states: Tensor
 ) -> None:
-    """A PNG with four rows: the newest frame of each s_t (N, …), of F(s_t, a_t), of s_{t+1}, and how far the two are apart."""
+    """Write a PNG with four rows, from states (N, …), actions (N,) and next states.
+
+    The rows are the newest frame of each s_t, of F(s_t, a_t), of s_{t+1}, and how far the two are apart.
+    """
     was_training = model.training
     model.eval()
     predicted = model.scaling.model_to_raw(model(model.scaling.raw_to_model(raw_states), actions))

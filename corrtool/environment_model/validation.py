@@ -12,27 +12,33 @@ from torch import Tensor
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import ArtifactError
 from corrtool.memory import ReplayMemory
+from corrtool.memory.rows import Rows
 from corrtool.runtime.seeds import numpy_generator
-from corrtool.settings.stages import TrainModelSettings
 
 _VALIDATION_BATCH = 64
 
 
-def _split(memory: ReplayMemory, settings: TrainModelSettings, seed: int) -> tuple[Any, Any]:
-    """Rows for training and rows held out for validation, chosen at random, always the same for a seed.
+def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Rows for training, and the ``share`` of all that is held out for validation.
 
-    What came before and after a held-out transition trains F. On Pong that does not flatter it: docs/results.md has its error on
-    games of which it saw nothing.
+    They are chosen at random, and always the same for a seed. What came before and after a held-out transition trains
+    F. On Pong that does not flatter it: docs/results.md has its error on games of which it saw nothing.
+
+    Raises:
+        ArtifactError: the memory is too small.
     """
     rows = numpy_generator(seed, "hold out").permutation(memory.dynamics_rows())
-    held_out = round(len(rows) * settings.validation_share)
+    held_out = round(len(rows) * share)
     if not held_out or len(rows) - held_out < 1:
         raise ArtifactError(f"the memory holds only {len(rows)} usable records", "collect more of them")
     return np.sort(rows[held_out:]), np.sort(rows[:held_out])
 
 
-def _most_changing(memory: ReplayMemory, rows: Any, count: int) -> Any:
-    """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most: where F has work to do."""
+def most_changing(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
+    """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most.
+
+    There F has work to do.
+    """
     parts = np.array_split(rows, min(count, len(rows)))
     changes = [
         (memory.states(part) != memory.states(memory.next_rows(part))).flatten(1).sum(1).argmax().item()
@@ -41,7 +47,7 @@ def _most_changing(memory: ReplayMemory, rows: Any, count: int) -> Any:
     return np.array([part[int(most)] for part, most in zip(parts, changes, strict=True)])
 
 
-def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Any) -> tuple[Tensor, Tensor]:
+def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Rows) -> tuple[Tensor, Tensor]:
     """F(s_t, a_t) and s_{t+1} in the model range, (B, …) each."""
     states = model.scaling.raw_to_model(memory.states(rows))
     next_states = model.scaling.raw_to_model(memory.states(memory.next_rows(rows)))
@@ -52,7 +58,7 @@ def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Any) -> tuple[Te
 def prediction_errors(
     model: ScaledModel,
     memory: ReplayMemory,
-    rows: Any,
+    rows: Rows,
     actions: int,
     advance: Callable[[int], None] = lambda records: None,
 ) -> dict[str, Any]:

@@ -236,7 +236,7 @@ class ReplayMemory:
             discounts = self._constant(len(rows), gamma)
             states, next_states = self.consecutive_states(rows)
         else:
-            returns, steps, ending, terminated = self._followed(rows, n_step, gamma, clip_rewards)
+            returns, steps, ending, terminated = self._n_step_returns(rows, n_step, gamma, clip_rewards)
             discounts = send(ending)
             states, next_states = self.states(rows), self.states(self.next_rows(rows, steps))
         return TransitionBatch(
@@ -250,7 +250,7 @@ class ReplayMemory:
             rows=rows,
         )
 
-    def _followed(
+    def _n_step_returns(
         self, rows: Rows, n_step: int, gamma: float, clip_rewards: bool
     ) -> tuple[NDArray[np.float32], Rows, NDArray[np.float32], NDArray[np.bool_]]:
         """From each row up to ``n_step`` steps on, or to the end of its episode: the discounted sum of the rewards, how many steps

@@ -44,26 +44,15 @@ class MemoryWriter:
 
     def __init__(self, path: Path, spec: StateSpec, lanes: int, state: dict[str, Any] | None = None) -> None:
         self._path, self.spec, self.lanes = path, spec, lanes
-        self._files: dict[str, str] = {} if state is None else dict(state["files"])
+        self._files: dict[str, str] = {}
         self._chunk_rows = _chunk_rows(spec, lanes)
+        self._group: Any
         self._frames: Any
         self._pending: list[NDArray[Any]] = []
         self._fields: dict[str, list[NDArray[Any]]] = {name: [] for name in FIELDS}
         self.records = self._rows = 0  # rows on disk
         if state is not None:
-            check_files(path, self._files)
-            self._group, self._frames = _open_staged(path, spec, lanes)
-            self._rows = int(state["rows_on_disk"])
-            self._cut_to_size()
-            if len(state["pending"]):
-                self._pending.append(state["pending"])
-            fields = {name: np.array(state["fields"][name]) for name in FIELDS}
-            # Emulators restart, so the episodes before a resumption end in a truncation.
-            closed = slice(-2 * lanes, -lanes)
-            fields["truncated"][closed] |= fields["valid"][closed] & ~fields["terminated"][closed]
-            for name in FIELDS:
-                self._fields[name].append(fields[name])
-            self.records = int(state["fields"]["valid"].sum())
+            self.load_state(state)
             return
         self._group = zarr.open_group(path, mode="w")
         self._frames = _create_frames(self._group, spec, lanes, 0)
@@ -133,6 +122,21 @@ class MemoryWriter:
             "pending": self._pending_frames(),
             "fields": {name: values.copy() for name, (values,) in self._fields.items()},
         }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`: goes on with the chunks on disk. Raises :class:`ArtifactError` where they are damaged."""
+        self._files = dict(state["files"])
+        check_files(self._path, self._files)
+        self._group, self._frames = _open_staged(self._path, self.spec, self.lanes)
+        self._rows = int(state["rows_on_disk"])
+        self._cut_to_size()
+        self._pending = [state["pending"]] if len(state["pending"]) else []
+        fields = {name: np.array(state["fields"][name]) for name in FIELDS}
+        # Emulators restart, so the episodes before a resumption end in a truncation.
+        closed = slice(-2 * self.lanes, -self.lanes)
+        fields["truncated"][closed] |= fields["valid"][closed] & ~fields["terminated"][closed]
+        self._fields = {name: [values] for name, values in fields.items()}
+        self.records = int(state["fields"]["valid"].sum())
 
     def finish(self) -> dict[str, Any]:
         """Writes what is left; returns what the memory's manifest says of it.

@@ -1,4 +1,7 @@
-"""One update of Algorithm 2 (DQN) and its schedules; Algorithm 1 is its special case without replay memory and target network."""
+"""One update of Algorithm 2 (DQN).
+
+Algorithm 1 is its special case without replay memory and target network.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from corrtool.states import IMAGE, StateSpec, raw_to_q
 
 
 class TemporalDifferenceObjective(nn.Module):
-    """Lines 9–16 of Algorithm 2: from a mini-batch to its loss. A module, so that torch.compile can take it whole."""
+    """Lines 9–16 of Algorithm 2: from a mini-batch to its loss.
+
+    A module, so that torch.compile can take it whole.
+    """
 
     def __init__(
         self, q_function: nn.Module, target: nn.Module, spec: StateSpec, settings: DqnSettings, precision: Precision
@@ -37,7 +43,7 @@ class TemporalDifferenceObjective(nn.Module):
         terminated: Tensor,
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """What :class:`TransitionBatch` holds → the loss, and the temporal difference of each transition (B,), detached."""
+        """What :class:`TransitionBatch` holds → the loss, and the temporal differences (B,), detached."""
         settings, compute = self._settings, self._precision
         with torch.no_grad():
             raw_next = raw_to_q(self._spec, next_states)
@@ -77,8 +83,11 @@ class DqnLearner:
         self.gradient_steps = 0
 
     def update(self, batch: TransitionBatch, env_steps: int = 0) -> tuple[Tensor, Tensor]:
-        """Lines 9–17 of Algorithm 2 on one mini-batch; returns the loss, and the temporal difference of each transition (B,),
-        detached, still on the device."""
+        """Lines 9–17 of Algorithm 2 on one mini-batch.
+
+        Returns:
+            The loss, and the temporal difference of each transition (B,); detached, still on the device.
+        """
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, env_steps)
@@ -101,12 +110,17 @@ class DqnLearner:
         return loss.detach(), errors
 
     def player(self, env_steps: int) -> nn.Module:
-        """The network that plays the training games after ``env_steps``: the learning one, whose mistakes are news, and in the greedy
-        part the average."""
+        """The network that plays the training games after ``env_steps``.
+
+        That is the learning one, whose mistakes are news, and in the greedy part the average.
+        """
         return self.average if plays_greedily(self.settings, env_steps) else self.q_function
 
     def _average_share(self) -> float:
-        """What a gradient step leaves of the average: less at first, so that a short run's is not that of its first weights."""
+        """What a gradient step leaves of the average.
+
+        It is less at first, so that a short run's average is not that of its first weights.
+        """
         return min(self.settings.weight_average, (1 + self.gradient_steps) / (10 + self.gradient_steps))
 
     def state(self) -> dict[str, Any]:

@@ -48,7 +48,10 @@ CONVOLUTIONS = {
 
 
 class HalfSize(nn.Module):
-    """The mean of each 2×2 pixels, (B, C, H, W) → (B, C, ⌊H/2⌋, ⌊W/2⌋). Four times as fast on a CPU as torch's pooling."""
+    """The mean of each 2×2 pixels, (B, C, H, W) → (B, C, ⌊H/2⌋, ⌊W/2⌋).
+
+    Four times as fast on a CPU as torch's pooling.
+    """
 
     def forward(self, pictures: Tensor) -> Tensor:
         batch, channels, height, width = pictures.shape
@@ -59,7 +62,10 @@ class HalfSize(nn.Module):
 
 
 class ConvOfPictures(nn.Conv2d):
-    """A first layer: brings pictures into the memory layout of its weights itself, or torch would do so in the backward pass again."""
+    """A first layer that brings pictures into the memory layout of its weights.
+
+    Otherwise torch would do so, and in the backward pass again.
+    """
 
     def forward(self, pictures: Tensor) -> Tensor:
         if self.weight.is_contiguous(memory_format=torch.channels_last):
@@ -138,7 +144,9 @@ def build_q_function(
     width: int = 256,
     init: Literal["default", "normal"] = "default",
 ) -> nn.Module:
-    """A Q-function for states of ``spec``: 'nature', 'paper' or 'small' for images, 'mlp' or 'linear' for vectors.
+    """A Q-function for states of ``spec``.
+
+    Images take 'nature', 'paper', 'small' or 'grid', vectors 'mlp' or 'linear'.
 
     Raises:
         ValueError: the architecture does not go with the kind of state, or the picture is too small for it.

@@ -18,7 +18,10 @@ from corrtool.states import StateSpec
 
 @dataclass(frozen=True)
 class QDescription:
-    """How a Q-function is built; the ``network`` table of its manifest. It never says 'auto', which may come to mean another."""
+    """How a Q-function is built; the ``network`` table of its manifest.
+
+    It never says 'auto', which may come to mean another architecture.
+    """
 
     states: StateSpec
     actions: int
@@ -48,5 +51,9 @@ class QDescription:
 
 
 def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:
-    """The Q-function of an artifact, frozen. Raises :class:`ArtifactError` when it is damaged or does not fit."""
+    """The Q-function of an artifact, frozen.
+
+    Raises:
+        ArtifactError: it is damaged, or does not fit.
+    """
     return freeze(_with_weights(artifact, QDescription.from_manifest(artifact).build).to(device))

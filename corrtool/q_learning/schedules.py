@@ -6,7 +6,10 @@ from corrtool.settings.stages import DqnSettings
 
 
 def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
-    """ε after ``env_steps``: ε_start until learning begins, then linearly to ε_end; that of the play tests in the greedy part."""
+    """ε after ``env_steps``: ε_start until learning begins, then linearly to ε_end.
+
+    In the greedy part it is that of the play tests.
+    """
     if plays_greedily(settings, env_steps):
         return settings.eval_epsilon
     share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.epsilon_env_steps))
@@ -14,12 +17,18 @@ def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
 
 
 def plays_greedily(settings: DqnSettings, env_steps: int) -> bool:
-    """Whether the training games are played as they are tested: after ``greedy_from`` of all steps, if that is less than 1."""
+    """Whether the training games are played as they are tested.
+
+    They are after the share ``greedy_from`` of all steps, if that is less than 1.
+    """
     return settings.greedy_from < 1.0 and env_steps >= settings.greedy_from * settings.env_steps
 
 
 def learning_rate(settings: DqnSettings, env_steps: int) -> float:
-    """The optimizer's step size after ``env_steps``: learning_rate for a while, then linearly to learning_rate_end if that is less."""
+    """The optimizer's step size after ``env_steps``.
+
+    It is learning_rate for a while, then falls linearly to learning_rate_end if that is less.
+    """
     end = min(settings.learning_rate, settings.learning_rate_end)
     constant = settings.constant_share * settings.env_steps
     share = min(1.0, max(0.0, (env_steps - constant) / max(1.0, settings.env_steps - constant)))
@@ -27,12 +36,15 @@ def learning_rate(settings: DqnSettings, env_steps: int) -> float:
 
 
 def importance_exponent(settings: DqnSettings, env_steps: int) -> float:
-    """β of prioritized replay after ``env_steps``: from 0.4 to 1 in the end, as in Schaul et al. 2016, section 3.4."""
+    """β of prioritized replay after ``env_steps``: from 0.4 to 1 (Schaul et al. 2016, section 3.4)."""
     return 0.4 + 0.6 * min(1.0, env_steps / settings.env_steps)
 
 
 def return_length(settings: DqnSettings, env_steps: int) -> int:
-    """n of the n-step returns after ``env_steps``: from n_step when learning begins, linearly to n_step_end if that is less."""
+    """n of the n-step returns after ``env_steps``.
+
+    From n_step when learning begins it falls linearly to n_step_end, if that is less.
+    """
     end = min(settings.n_step, settings.n_step_end)
     share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.n_step_env_steps))
     return round(settings.n_step + share * (end - settings.n_step))

@@ -31,6 +31,7 @@ from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.base import Settings
 from corrtool.tasks import Task
 
+Work = Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
 _LONGEST_NAME = 95  # learn-corr appends "-last", and no name has more than 100
 
 
@@ -71,10 +72,8 @@ class StageContext:
         wanted = {"seed": self.seed, "settings": settings.to_json(), "inputs": inputs_of(inputs)}
         return wanted.items() <= identity_of(record).items()
 
-    def carry_out(
-        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Does ``work`` for ``request``, unless it is done already; returns its result.
+    def carry_out(self, request: RunRequest, work: Work) -> dict[str, Any]:
+        """Do ``work`` for ``request``, unless it is done already; returns its result.
 
         ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
         has a result. To what ``work`` returns comes what every stage tells: see :meth:`_told`.
@@ -82,23 +81,15 @@ class StageContext:
         with self.ranks.connected(self.device):
             if not self.ranks.first:
                 return self._follow(request, work)
-            told = False
-
-            def with_the_others(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-                nonlocal told
-                told = bool(self.ranks.agree(1, self.device))
-                return work(run, stop, state)
-
+            announced = _Announced(work, self.ranks, self.device)
             try:
                 with self.ranks.together():
-                    return self._begin(request, with_the_others)
+                    return self._begin(request, announced)
             finally:
-                if not told:
+                if not announced.begun:
                     self.ranks.agree(0, self.device)
 
-    def _follow(
-        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _follow(self, request: RunRequest, work: Work) -> dict[str, Any]:
         """What the ranks after the first do: the same work, when that one begins it, without a trace on disk."""
         if not self.ranks.agree(0, self.device):
             return {}
@@ -110,9 +101,7 @@ class StageContext:
         ):  # asked to stop, they go on until the first has saved and left
             return work(run, StopSignals(), run.start(self.console.say))
 
-    def _begin(
-        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _begin(self, request: RunRequest, work: Work) -> dict[str, Any]:
         result = None if self.overwrite else finished_result(self.project, request)
         if self.dry_run:
             return self._plan(request, done=result is not None)
@@ -125,26 +114,11 @@ class StageContext:
         finally:
             torch.set_num_threads(threads)  # the next stage in this process may be on pictures
 
-    def _carry_out(
-        self, request: RunRequest, work: Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
-    ) -> dict[str, Any]:
-        machine = describe_machine(self.device) | {"processes": self.ranks.count}
-        precision = getattr(request.settings, "precision", None)
-        if precision is not None:
-            reduced = computing_type(precision, self.device) == torch.bfloat16
-            machine["precision"] = "bf16" if reduced else "float32"
-            if precision == "auto":
-                self.console.say(f"computing in {machine['precision']}")
-            if reduced and not has_bf16_instructions(self.device):
-                self.console.say(f"{self.device} has no instructions for bf16: it is emulated, and slower than float32")
-        if getattr(request.settings, "compile", False):
-            self.console.say(
-                "the first steps compile the networks, which takes a minute or more; a cache keeps what they made"
-            )
+    def _carry_out(self, request: RunRequest, work: Work) -> dict[str, Any]:
         with open_run(
             self.project,
             request,
-            machine=machine,
+            machine=self._machine(request.settings),
             overwrite=self.overwrite,
             tensorboard=self.tensorboard,
             keep_checkpoints=self.keep_checkpoints,
@@ -159,6 +133,26 @@ class StageContext:
                 result = work(run, stop, run.start(self.console.say))
             run.finish(result)
         return result
+
+    def _machine(self, settings: Settings) -> dict[str, Any]:
+        """What the run's record tells of the machine and of how it computes.
+
+        Says what a person should know of that.
+        """
+        machine = describe_machine(self.device) | {"processes": self.ranks.count}
+        precision = getattr(settings, "precision", None)
+        if precision is not None:
+            reduced = computing_type(precision, self.device) == torch.bfloat16
+            machine["precision"] = "bf16" if reduced else "float32"
+            if precision == "auto":
+                self.console.say(f"computing in {machine['precision']}")
+            if reduced and not has_bf16_instructions(self.device):
+                self.console.say(f"{self.device} has no instructions for bf16: it is emulated, and slower than float32")
+        if getattr(settings, "compile", False):
+            self.console.say(
+                "the first steps compile the networks, which takes a minute or more; a cache keeps what they made"
+            )
+        return machine
 
     def _already_done(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
         self.console.say(
@@ -245,6 +239,24 @@ class StageContext:
         return select_artifact(
             self.project.root, "corr", name, fits, "correspondence between its two tasks", MADE_BY["corr"]
         )
+
+
+@dataclass
+class _Announced:
+    """The work of the first rank, which tells the others as it begins.
+
+    They wait to know whether there is any.
+    """
+
+    work: Work
+    ranks: Ranks
+    device: torch.device
+    begun: bool = False
+
+    def __call__(self, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+        self.ranks.agree(1, self.device)
+        self.begun = True
+        return self.work(run, stop, state)
 
 
 def _numbers(result: dict[str, Any], prefix: str = "") -> dict[str, float]:

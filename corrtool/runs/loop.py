@@ -1,4 +1,4 @@
-"""What every long loop of a stage does besides its work: progress, checkpoints at intervals, orderly stops."""
+"""What every long loop of a stage does besides its work: progress, checkpoints, orderly stops."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from corrtool.errors import InterruptedRunError, TrainingDivergedError
+from corrtool.runs.resumable import Resumable
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.runtime.signals import end_at_once, stop_signals
@@ -21,10 +22,11 @@ MOST_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails
 
 
 class StopSignals:
-    """What a signal that asks to stop does: the process ends at once, but while somebody polls it is only remembered.
+    """What a signal that asks to stop does.
 
-    A loop polls: it saves at its next step, since saving inside a handler would cut into whatever is being written; a second signal
-    ends at once all the same. Before and after a loop there is nothing to save, and every write is atomic.
+    The process ends at once, but while somebody polls the signal is only remembered. A loop polls: it saves at its next step,
+    since saving inside a handler would cut into whatever is being written; a second signal ends at once all the same. Before and
+    after a loop there is nothing to save, and every write is atomic.
 
     Args:
         polled: whether somebody looks at ``received`` every second or so.
@@ -52,10 +54,12 @@ class StopSignals:
 
 
 class Loop:
-    """A loop over ``total`` ``unit``, from ``start``. Use as a context manager, with all that takes long and may be saved inside.
+    """A loop over ``total`` ``unit``, from ``start``.
+
+    Use as a context manager, with all that takes long and may be saved inside.
 
     Args:
-        state: returns what a checkpoint must hold; called between steps only.
+        resumable: what a checkpoint must hold; asked between steps only.
         steady: as in :meth:`Console.progress`.
         after_checkpoint: called when a new checkpoint is on disk.
     """
@@ -69,11 +73,11 @@ class Loop:
         total: int,
         unit: str,
         start: int,
-        state: Callable[[], dict[str, Any]],
+        resumable: Resumable,
         steady: bool = True,
         after_checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run, self._stop, self._state, self._after = run, stop, state, after_checkpoint
+        self._run, self._stop, self._resumable, self._after = run, stop, resumable, after_checkpoint
         self.done, self.total, self.unit = start, total, unit
         title = f"{run.request.settings.stage} {run.request.name}"
         self._progress = console.progress(title, total, unit, start, steady=steady)
@@ -90,7 +94,11 @@ class Loop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Saves what was done, for what follows may fail. Raises :class:`InterruptedRunError` where a signal came."""
+        """Save what was done, for what follows may fail.
+
+        Raises:
+            InterruptedRunError: a signal came.
+        """
         try:
             if kind is None:
                 self.poll()
@@ -123,11 +131,15 @@ class Loop:
         self.poll()
 
     def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """Moves the display alone, for now: work that is under way, but not done in the sense of a checkpoint."""
+        """Move the display alone: work under way, that is not done in the sense of a checkpoint."""
         self._progress.show(count, numbers)
 
     def checked(self, numbers: dict[str, float]) -> dict[str, float]:
-        """``numbers``, or :class:`TrainingDivergedError` where one of them is NaN or infinite; the last checkpoint stays."""
+        """``numbers`` as they are.
+
+        Raises:
+            TrainingDivergedError: one of them is NaN or infinite; the last checkpoint stays.
+        """
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise TrainingDivergedError(
@@ -137,11 +149,11 @@ class Loop:
         return numbers
 
     def note(self, numbers: dict[str, Any]) -> None:
-        """Shows ``numbers`` before the others from now on."""
+        """Show ``numbers`` before the others from now on."""
         self._progress.note(numbers)
 
     def poll(self) -> None:
-        """Saves when it is time and stops when asked to, also in the middle of a play test."""
+        """Save when it is time and stop when asked to, also in the middle of a play test."""
         if self._stop.received is not None:
             self.save()
             raise InterruptedRunError(self._stop.received, self._run.project.relative(self._run.directory))
@@ -150,9 +162,9 @@ class Loop:
             self.save()
 
     def save(self) -> None:
-        """Writes a checkpoint now."""
+        """Write a checkpoint now."""
         began = time.monotonic()
-        self._run.save(self._state())
+        self._run.save(self._resumable.state())
         self._after()
         self._saved = time.monotonic()
         self._spent_saving += self._saved - began

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 
 class Resumable(Protocol):
     """A part of a loop that a checkpoint holds: a learner, batches, a random generator, counts."""
@@ -12,7 +14,7 @@ class Resumable(Protocol):
         """What a checkpoint takes: tensors, arrays, numbers, text, and tables and lists of them."""
 
     def load_state(self, state: Any) -> None:
-        """The inverse of :meth:`state`. Raises one of the usual errors of Python where the state does not fit."""
+        """The inverse of :meth:`state`; one of Python's usual errors where the state does not fit."""
 
 
 class Parts:
@@ -29,3 +31,18 @@ class Parts:
         """The inverse of :meth:`state`."""
         for name, part in self._parts.items():
             part.load_state(state[name])
+
+
+class RandomState:
+    """Where a random generator stands."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+
+    def state(self) -> dict[str, Any]:
+        """The state of its bit generator."""
+        return dict(self._random.bit_generator.state)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self._random.bit_generator.state = state

@@ -33,6 +33,7 @@ from corrtool.runs.commands import this_command
 from corrtool.runs.metrics import MetricsLog, NoMetrics
 from corrtool.runs.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
 from corrtool.runs.requests import RunRequest, can_go_on
+from corrtool.runs.resumable import Resumable
 
 
 class Run:
@@ -69,7 +70,7 @@ class Run:
         """
         state = self._last_checkpoint(say)
         if state is not None:
-            with self.going_on():
+            with self.restoring():
                 self._check_fingerprint(state)
                 self.resumptions = int(state["resumptions"]) + 1
                 self.overwrites |= bool(state["overwrites"])
@@ -107,8 +108,10 @@ class Run:
         return state
 
     @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """Around what a stage puts back from its checkpoint: what does not fit there was sealed by somebody else.
+    def restoring(self) -> Iterator[None]:
+        """Around what a stage puts back from its checkpoint.
+
+        What does not fit there was sealed by somebody else.
 
         Raises:
             ArtifactError: the checkpoint is damaged.
@@ -119,6 +122,15 @@ class Run:
             raise
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             raise damaged(self.checkpoint_path) from error
+
+    def restore(self, resumable: Resumable, state: Any) -> None:
+        """Put ``state``, which a checkpoint held, back into ``resumable``.
+
+        Raises:
+            ArtifactError: it does not fit there.
+        """
+        with self.restoring():
+            resumable.load_state(state)
 
     @property
     def seconds(self) -> float:

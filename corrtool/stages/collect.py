@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from corrtool.memory import MemoryWriter, StateStacker
-from corrtool.play.games import choose_actions
+from corrtool.play.games import QValues, choose_actions
 from corrtool.project.artifacts import Artifact
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
@@ -18,15 +20,34 @@ from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.runtime.signals import left_to_the_system
 from corrtool.settings.stages import CollectSettings
 from corrtool.stages.players import Player, check_player, choose_player
-from corrtool.tasks import Lanes, probe
+from corrtool.states import StateSpec
+from corrtool.tasks import Lanes, Task, probe
+
+
+@dataclass(frozen=True)
+class Job:
+    """Who plays what, decided before anything is opened."""
+
+    context: StageContext
+    settings: CollectSettings
+    task: Task
+    spec: StateSpec
+    player: Player
+    request: RunRequest
 
 
 def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
-    """Writes exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
+    """Write exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
 
     Raises:
         ArtifactError: the Q-function that should play is missing, damaged or does not fit, or needs a correspondence that is.
     """
+    job = plan(context, settings)
+    return context.carry_out(job.request, functools.partial(run, job))
+
+
+def plan(context: StageContext, settings: CollectSettings) -> Job:
+    """Who plays, whether that fits the task, and what is asked for. Raises :class:`ArtifactError`."""
     task = context.project.task(settings.task)
     player, (spec, actions) = Player(), probe(task)
     if settings.policy != "random":
@@ -42,46 +63,56 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
         produces=[("memory", name)],
         state_kind=spec.settings_kind,
     )
+    return Job(context, settings, task, spec, player, request)
 
-    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        q_values = player.q_values(spec, context.device)
-        random = numpy_generator(context.seed, "collect", run.resumptions)
-        context.console.say(f"collect: opening {settings.lanes} environments of {task}")
-        with left_to_the_system():  # making many takes seconds outside of Python
-            opened = Lanes(task, settings.lanes)
-        with opened as lanes, torch.inference_mode():
-            staged = run.directory / STAGED_MEMORY
-            with run.going_on():
-                writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
-            stacker = StateStacker(lanes.spec, lanes.count, context.device)
-            frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, run.resumptions))
-            writer.open_slot(frames)
-            states = stacker.push(frames)
-            with Loop(
-                run, context.console, stop, total=settings.records, unit="records", start=writer.records, state=writer.state
-            ) as loop:  # fmt: skip
-                while writer.records < settings.records:
-                    values = None if q_values is None else q_values(states)
-                    actions = choose_actions(values, lanes.count, lanes.actions, settings.epsilon, random)
-                    lanes.send(actions)
-                    writer.write_chunks()  # while the emulators step
-                    step = lanes.receive()
-                    writer.record(actions, step, limit=settings.records)
-                    if q_values is not None:
-                        states = stacker.push(step.frames, step.episode_steps)
-                    loop.advance(writer.records - loop.done)
-            description = writer.finish()
-            artifact = run.publish_memory(
-                name, staged, role=task.role, task_sha256=task.sha256, actions=lanes.actions, **description
-            )
-        return {
-            "memory": name,
-            "records": writer.records,
-            "bytes": _size(artifact),
-            "sha256": artifact.sha256,
-        }
 
-    return context.carry_out(request, work)
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Play, and publish the records; returns the run's result."""
+    context, settings, task = job.context, job.settings, job.task
+    q_values = job.player.q_values(job.spec, context.device)
+    context.console.say(f"collect: opening {settings.lanes} environments of {task}")
+    with left_to_the_system():  # making many takes seconds outside of Python
+        made = Lanes(task, settings.lanes)
+    with made as lanes, torch.inference_mode():
+        staged = opened.directory / STAGED_MEMORY
+        with opened.restoring():
+            writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
+        _play(job, opened, stop, lanes, q_values, writer)
+        description = writer.finish()
+        artifact = opened.publish_memory(
+            job.request.name, staged, role=task.role, task_sha256=task.sha256, actions=lanes.actions, **description
+        )
+    return {
+        "memory": job.request.name,
+        "records": writer.records,
+        "bytes": _size(artifact),
+        "sha256": artifact.sha256,
+    }
+
+
+def _play(
+    job: Job, opened: Run, stop: StopSignals, lanes: Lanes, q_values: QValues | None, writer: MemoryWriter
+) -> None:
+    """Play in all lanes until ``writer`` has the records; after a resumption new games begin."""
+    context, settings = job.context, job.settings
+    random = numpy_generator(context.seed, "collect", opened.resumptions)
+    stacker = StateStacker(lanes.spec, lanes.count, context.device)
+    frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, opened.resumptions))
+    writer.open_slot(frames)
+    states = stacker.push(frames)
+    with Loop(
+        opened, context.console, stop, total=settings.records, unit="records", start=writer.records, resumable=writer
+    ) as loop:
+        while writer.records < settings.records:
+            values = None if q_values is None else q_values(states)
+            actions = choose_actions(values, lanes.count, lanes.actions, settings.epsilon, random)
+            lanes.send(actions)
+            writer.write_chunks()  # while the emulators step
+            step = lanes.receive()
+            writer.record(actions, step, limit=settings.records)
+            if q_values is not None:
+                states = stacker.push(step.frames, step.episode_steps)
+            loop.advance(writer.records - loop.done)
 
 
 def _size(artifact: Artifact) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import UsageError
-from corrtool.play.games import Game, GameLimits, KeptLanes, counted, play_games, returns_of
+from corrtool.play.games import Game, GameLimits, KeptLanes, QValues, counted, play_games, returns_of
 from corrtool.project.directory import check_output
 from corrtool.reporting.evaluations import Protocol
 from corrtool.runs.context import StageContext
@@ -25,6 +27,39 @@ from corrtool.statistics import bootstrap_interval
 from corrtool.tasks import Lanes, Task, probe
 
 
+@dataclass(frozen=True)
+class Job:
+    """Who plays what, decided before anything is opened.
+
+    Attributes:
+        task: as the project has it; it names the evaluation.
+        played: the same with whole games and the sticky actions of the settings.
+    """
+
+    context: StageContext
+    settings: EvaluateSettings
+    task: Task
+    played: Task
+    spec: StateSpec
+    player: Player
+    request: RunRequest
+
+
+class GamesPlayed:
+    """The games that are over, in the order of their seeds; those of a checkpoint are not played again."""
+
+    def __init__(self) -> None:
+        self.games: list[Game] = []
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"games": [game.to_json() for game in self.games]}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.games = [Game(**game) for game in state["games"]]
+
+
 def evaluate(
     context: StageContext,
     settings: EvaluateSettings,
@@ -34,9 +69,9 @@ def evaluate(
     no_corr: bool = False,
     video: Path | None = None,
 ) -> dict[str, Any]:
-    """Plays ``settings.games`` games with seeds that no training and no selection ever used; every game counts.
+    """Play ``settings.games`` games with seeds that no training and no selection ever used.
 
-    They are whole games, also where learning ends them at a lost life.
+    Every game counts. They are whole games, also where learning ends them at a lost life.
 
     Args:
         video: a file for a video of one more game, which is not among those that count.
@@ -49,6 +84,18 @@ def evaluate(
         ArtifactError: a Q-function or a correspondence is missing, damaged or does not fit.
         UsageError: the options contradict each other, or no video can be made of the task.
     """
+    job = plan(context, settings, q=q, corr=corr, no_corr=no_corr)
+    if video is not None:
+        check_output(video, "--video", context.project)
+        check_game_video(video, job.played)
+    result = context.carry_out(job.request, functools.partial(run, job))
+    if video is not None and not context.dry_run:
+        result = result | {"video": str(video), "video_return": _record(job, video)}
+    return result
+
+
+def plan(context: StageContext, settings: EvaluateSettings, *, q: str | None, corr: str | None, no_corr: bool) -> Job:
+    """Who plays, whether that fits the task, and what is asked for. Raises as :func:`evaluate`."""
     task = context.project.task(settings.task)
     if settings.policy == "random":
         if q is not None or corr is not None:
@@ -62,49 +109,7 @@ def evaluate(
     played = task.whole_games()
     if settings.repeat_action_probability is not None:
         played = played.sticky(settings.repeat_action_probability)
-
-    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        games = _play(context, settings, player, played, run, stop, state)
-        for number, game in enumerate(games):
-            run.metrics.write(
-                number,
-                {
-                    "event": "game",
-                    "game": number,
-                    "return": game.game_return,
-                    "length": game.env_steps,
-                    "ended": game.ended,
-                },
-            )
-        return {
-            "task": task.role,
-            "environment": str(task),
-            "policy": settings.policy,
-            "q": None if player.q is None else player.q.name,
-            "corr": None if player.corr is None else player.corr.name,
-            **_numbers(settings, task, games),
-            "seed": context.seed,
-            "name": run.request.name,
-        }
-
-    if video is not None:
-        check_output(video, "--video", context.project)
-        check_game_video(video, played)
-    result = context.carry_out(request, work)
-    if video is not None and not context.dry_run:
-        video_return = record_game(
-            video,
-            played,
-            player.q_values(spec, context.device),
-            None if player.corr is None else load_correspondence(player.corr, context.device),
-            epsilon=settings.epsilon,
-            limits=GameLimits(settings.max_idle_frames),
-            seed=context.seed,
-            device=context.device,
-            console=context.console,
-        )
-        result = result | {"video": str(video), "video_return": video_return}
-    return result
+    return Job(context, settings, task, played, spec, player, request)
 
 
 def _request(
@@ -125,34 +130,50 @@ def _request(
         return request
     who = "-".join(["random"] if player.q is None else [a.name for a in (player.q, player.corr) if a is not None])
     name = f"{task.role}-{who}"[:80] + f"-{request.fingerprint[:8]}"
-    return RunRequest(**(request.__dict__ | {"name": name}))
+    return replace(request, name=name)
 
 
-def _play(
-    context: StageContext,
-    settings: EvaluateSettings,
-    player: Player,
-    task: Task,
-    run: Run,
-    stop: StopSignals,
-    state: dict[str, Any] | None,
-) -> list[Game]:
-    """Plays the games in waves; what a checkpoint holds is not played again."""
-    spec, _ = probe(task)
-    q_values = player.q_values(spec, context.device)
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Play the games, and log each; returns the run's result."""
+    player, played = job.player, GamesPlayed()
+    q_values = player.q_values(job.spec, job.context.device)
+    if state is not None:
+        opened.restore(played, state)
+    _play(job, opened, stop, q_values, played)
+    for number, game in enumerate(played.games):
+        opened.metrics.write(
+            number,
+            {
+                "event": "game",
+                "game": number,
+                "return": game.game_return,
+                "length": game.env_steps,
+                "ended": game.ended,
+            },
+        )
+    return {
+        "task": job.task.role,
+        "environment": str(job.task),
+        "policy": job.settings.policy,
+        "q": None if player.q is None else player.q.name,
+        "corr": None if player.corr is None else player.corr.name,
+        **_numbers(job.settings, job.task, played.games),
+        "seed": job.context.seed,
+        "name": job.request.name,
+    }
+
+
+def _play(job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, played: GamesPlayed) -> None:
+    """Play what is left of the games in waves, each with seeds and random numbers of its own."""
+    context, settings, began = job.context, job.settings, len(played.games)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
-    with run.going_on():
-        games = [] if state is None else [Game(**game) for game in state["games"]]
-    began = len(games)
-    with KeptLanes(lambda count: Lanes(task, count), settings.lanes) as open_lanes, open_lanes.opened(
+    with KeptLanes(functools.partial(Lanes, job.played), settings.lanes) as open_lanes, open_lanes.opened(
         settings.games - began
     ), Loop(
-        run, context.console, stop, total=settings.games, unit="games", start=began,
-        state=lambda: {"games": [game.to_json() for game in games]},
-        steady=False,
+        opened, context.console, stop, total=settings.games, unit="games", start=began, resumable=played, steady=False
     ) as loop:  # fmt: skip
         for start in range(began, settings.games, settings.lanes):
-            wave = play_games(
+            played.games += play_games(
                 open_lanes,
                 q_values,
                 seeds=seeds[start : start + settings.lanes],
@@ -164,9 +185,23 @@ def _play(
                 poll=loop.poll,
                 show=lambda numbers: loop.show(0, numbers),
             )
-            games = games + wave
-            loop.advance_to(len(games), {"mean return": float(np.mean(returns_of(games)))})
-    return games
+            loop.advance_to(len(played.games), {"mean return": float(np.mean(returns_of(played.games)))})
+
+
+def _record(job: Job, video: Path) -> float:
+    """Play one more game as a video; returns its return."""
+    context, player = job.context, job.player
+    return record_game(
+        video,
+        job.played,
+        player.q_values(job.spec, context.device),
+        None if player.corr is None else load_correspondence(player.corr, context.device),
+        epsilon=job.settings.epsilon,
+        limits=GameLimits(job.settings.max_idle_frames),
+        seed=context.seed,
+        device=context.device,
+        console=context.console,
+    )
 
 
 def _numbers(settings: EvaluateSettings, task: Task, games: list[Game]) -> dict[str, Any]:

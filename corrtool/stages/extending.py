@@ -14,7 +14,7 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.sealed import damaged
 from corrtool.memory import read_rows
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
-from corrtool.q_learning.training import Beginning, Progress
+from corrtool.q_learning.progress import Beginning, Progress
 from corrtool.runs.context import StageContext
 from corrtool.runs.metrics import metrics_path, read_metrics
 from corrtool.runs.records import finished_run, read_record, run_directory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,19 +25,16 @@ from corrtool.tasks import Lanes, Task, probe
 from corrtool.tasks.environments import LanesLike
 
 
-def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:
-    """New weights in the architecture of Q_S, so that the two are compared fairly; the default one without a Q_S."""
-    try:
-        like = QDescription.from_manifest(context.source_q())
-    except ArtifactError:
-        return QDescription(spec, actions, "auto")
-    return replace(like, states=spec, actions=actions)
+@dataclass(frozen=True)
+class Job:
+    """Who goes on learning, decided before anything is opened."""
 
-
-def _lanes(correspondence: Correspondence | None, device: torch.device, task: Task, count: int) -> LanesLike:
-    """``count`` lanes of ``task``, as the source agent sees them where there is a correspondence."""
-    lanes = Lanes(task, count)
-    return lanes if correspondence is None else TranslatedLanes(lanes, correspondence, device)
+    context: StageContext
+    settings: FinetuneSettings
+    task: Task
+    player: Player
+    description: QDescription
+    request: RunRequest
 
 
 def finetune(
@@ -49,12 +46,28 @@ def finetune(
     no_corr: bool = False,
     from_scratch: bool = False,
 ) -> dict[str, Any]:
-    """DQN on the target task, from Q_S through the correspondence, from Q_S alone, or from nothing; writes a Q-function.
+    """DQN on the target task; writes a Q-function.
+
+    It begins from Q_S through the correspondence, from Q_S alone, or from nothing.
 
     Raises:
         ArtifactError: an input is missing, damaged or does not fit.
         UsageError: the options contradict each other.
     """
+    job = plan(context, settings, q=q, corr=corr, no_corr=no_corr, from_scratch=from_scratch)
+    return context.carry_out(job.request, functools.partial(run, job))
+
+
+def plan(
+    context: StageContext,
+    settings: FinetuneSettings,
+    *,
+    q: str | None,
+    corr: str | None,
+    no_corr: bool,
+    from_scratch: bool,
+) -> Job:
+    """Who learns, whether that fits the task, and what is asked for. Raises as :func:`finetune`."""
     task = context.project.task(settings.task)
     if from_scratch and (q is not None or corr is not None or no_corr):
         raise UsageError(
@@ -64,7 +77,7 @@ def finetune(
     player = Player() if from_scratch else choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
     spec, actions = probe(task)
     check_player(player, spec, actions)
-    if from_scratch:
+    if player.q is None:
         settings = replace(
             settings,
             epsilon_start=settings.scratch_epsilon_start,
@@ -72,7 +85,6 @@ def finetune(
         )
         description = _scratch_description(context, spec, actions)
     else:
-        assert player.q is not None
         description = QDescription.from_manifest(player.q)
     start = "scratch" if player.q is None else "reuse" if player.corr is None else player.corr.name
     name = context.name_of(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
@@ -87,39 +99,56 @@ def finetune(
         # From scratch the architecture is that of the newest Q_S, which is no input: it must be part of the identity.
         options={"from_scratch": description.to_json() if from_scratch else False, "no_corr": player.corr is None},
     )
+    return Job(context, settings, task, player, description, request)
 
-    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        q_function = (
-            description.build() if player.q is None else load_q_function(player.q, context.device).requires_grad_(True)
-        )
-        correspondence = None if player.corr is None else load_correspondence(player.corr, context.device)
 
-        outcome = learn_by_playing(
-            run,
-            context.console,
-            stop,
-            state,
-            settings=settings,
-            q_function=q_function,
-            task=task,
-            make_lanes=functools.partial(_lanes, correspondence, context.device),
-            device=context.device,
-            seed=context.seed,
-        )
-        artifact = run.publish_weights(
-            "q",
-            name,
-            outcome.weights,
-            network=description.to_json(),
-            role=task.role,
-            task_sha256=task.sha256,
-            summary=outcome.summary,
-        )
-        return {
-            "q": name,
-            "corr": None if player.corr is None else player.corr.name,
-            **outcome.summary,
-            "sha256": artifact.sha256,
-        }
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Learn, and publish what was learnt; returns the run's result."""
+    device, q, corr = job.context.device, job.player.q, job.player.corr
+    q_function = job.description.build() if q is None else load_q_function(q, device).requires_grad_(True)
+    correspondence = None if corr is None else load_correspondence(corr, device)
+    outcome = learn_by_playing(
+        opened,
+        job.context.console,
+        stop,
+        state,
+        settings=job.settings,
+        q_function=q_function,
+        task=job.task,
+        make_lanes=functools.partial(_lanes, correspondence, device),
+        device=device,
+        seed=job.context.seed,
+    )
+    artifact = opened.publish_weights(
+        "q",
+        job.request.name,
+        outcome.weights,
+        network=job.description.to_json(),
+        role=job.task.role,
+        task_sha256=job.task.sha256,
+        summary=outcome.summary,
+    )
+    return {
+        "q": job.request.name,
+        "corr": None if corr is None else corr.name,
+        **outcome.summary,
+        "sha256": artifact.sha256,
+    }
 
-    return context.carry_out(request, work)
+
+def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:
+    """New weights in the architecture of Q_S, so that the two are compared fairly.
+
+    Without a Q_S it is the default one.
+    """
+    try:
+        like = QDescription.from_manifest(context.source_q())
+    except ArtifactError:
+        return QDescription(spec, actions, "auto")
+    return replace(like, states=spec, actions=actions)
+
+
+def _lanes(correspondence: Correspondence | None, device: torch.device, task: Task, count: int) -> LanesLike:
+    """``count`` lanes of ``task``, as the source agent sees them where there is a correspondence."""
+    lanes = Lanes(task, count)
+    return lanes if correspondence is None else TranslatedLanes(lanes, correspondence, device)

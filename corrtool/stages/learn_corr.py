@@ -112,8 +112,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
     if state is None:
         training.find_start(job.context, opened)
     else:
-        with opened.going_on():
-            training.load_state(state)
+        opened.restore(training, state)
     _learn(job, opened, stop, training, knowledge)
     return _publish(job, opened, training) if job.context.ranks.first else {}
 
@@ -141,7 +140,7 @@ def _learn(job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTra
     games = 0 if tests is None else settings.eval_games
     with KeptLanes(make_lanes) as open_lanes, open_lanes.opened(games), Loop(
         opened, context.console, stop, total=total, unit="gradient steps", start=training.gradient_steps,
-        state=training.state,
+        resumable=training,
     ) as loop:  # fmt: skip
         loop.note(found.numbers())
         if tests is not None and found.reuse_mean_return is None and knowledge.same_shape:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,14 +13,25 @@ import torch
 from corrtool.errors import UsageError
 from corrtool.memory import write_rows
 from corrtool.q_learning.saved import QDescription
-from corrtool.q_learning.training import learn_by_playing
+from corrtool.q_learning.training import DqnOutcome, learn_by_playing
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.run import Run
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages.extending import beginning, extending
-from corrtool.tasks import Lanes, probe
+from corrtool.tasks import Lanes, Task, probe
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be learnt, decided before anything is opened."""
+
+    context: StageContext
+    settings: TrainDqnSettings
+    task: Task
+    description: QDescription
+    request: RunRequest
 
 
 def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool = False) -> dict[str, Any]:
@@ -29,6 +43,12 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool
     Raises:
         UsageError: the architecture does not fit the task's states, or there is nothing to extend.
     """
+    job = plan(context, settings, extend=extend)
+    return job.context.carry_out(job.request, functools.partial(run, job))
+
+
+def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> Job:
+    """Whether the Q-function fits the task, and what is asked for. Raises :class:`UsageError`."""
     task = context.project.task(settings.task)
     spec, actions = probe(task)
     description = QDescription(spec, actions, settings.architecture, settings.width, settings.init)
@@ -52,38 +72,44 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool
         state_kind=spec.settings_kind,
         options=options,
     )
+    return Job(context, settings, task, description, request)
 
-    def work(run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        outcome = learn_by_playing(
-            run,
-            context.console,
-            stop,
-            state,
-            settings=settings,
-            q_function=description.build(),
-            task=task,
-            make_lanes=Lanes,
-            device=context.device,
-            seed=context.seed,
-            beginning=beginning(context, settings, name, options) if state is None else None,
-        )
-        about = {"role": task.role, "task_sha256": task.sha256, "summary": outcome.summary}
-        staged = run.directory / "staged.zarr"
-        shutil.rmtree(staged, ignore_errors=True)
-        rows = outcome.memory.newest_records(settings.memory_records)
-        with context.console.passing_progress(
-            f"train-dqn {name}: writing the memory", len(rows.frames), "rows"
-        ) as writing:
-            stored = write_rows(staged, rows, writing.advance)
-        memory = run.publish_memory(name, staged, actions=actions, **about, **stored)
-        q = run.publish_weights("q", name, outcome.weights, network=description.to_json(), **about)
-        return {
-            "q": name,
-            "memory": name,
-            **outcome.summary,
-            "records": stored["records"],
-            "sha256": q.sha256,
-            "memory_sha256": memory.sha256,
-        }
 
-    return context.carry_out(request, work)
+def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Learn, and publish what was learnt; returns the run's result."""
+    context, request = job.context, job.request
+    outcome = learn_by_playing(
+        opened,
+        context.console,
+        stop,
+        state,
+        settings=job.settings,
+        q_function=job.description.build(),
+        task=job.task,
+        make_lanes=Lanes,
+        device=context.device,
+        seed=context.seed,
+        beginning=beginning(context, job.settings, request.name, request.options) if state is None else None,
+    )
+    about = {"role": job.task.role, "task_sha256": job.task.sha256, "summary": outcome.summary}
+    staged = opened.directory / "staged.zarr"
+    stored = _write_memory(job, outcome, staged)
+    memory = opened.publish_memory(request.name, staged, actions=job.description.actions, **about, **stored)
+    q = opened.publish_weights("q", request.name, outcome.weights, network=job.description.to_json(), **about)
+    return {
+        "q": request.name,
+        "memory": request.name,
+        **outcome.summary,
+        "records": stored["records"],
+        "sha256": q.sha256,
+        "memory_sha256": memory.sha256,
+    }
+
+
+def _write_memory(job: Job, outcome: DqnOutcome, staged: Path) -> dict[str, Any]:
+    """Write the newest records to ``staged``; returns what the memory's manifest says of them."""
+    shutil.rmtree(staged, ignore_errors=True)
+    rows = outcome.memory.newest_records(job.settings.memory_records)
+    title = f"train-dqn {job.request.name}: writing the memory"
+    with job.context.console.passing_progress(title, len(rows.frames), "rows") as writing:
+        return write_rows(staged, rows, writing.advance)

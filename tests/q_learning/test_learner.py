@@ -23,8 +23,8 @@ from corrtool.project.artifacts import check_memory, load_weights, read_artifact
 from corrtool.project.directory import create_project
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.network import build_q_function
+from corrtool.q_learning.progress import Progress
 from corrtool.q_learning.schedules import exploration_rate, importance_exponent, learning_rate, return_length
-from corrtool.q_learning.training import Progress
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
 from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console

@@ -31,11 +31,21 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return []
 
 
+class Done:
+    """Something to save."""
+
+    def state(self) -> dict[str, bool]:
+        return {"done": True}
+
+    def load_state(self, state: dict[str, bool]) -> None:
+        raise NotImplementedError
+
+
 def make_loop(stop: StopSignals, saved: list[Any]) -> Loop:
     request = SimpleNamespace(settings=SimpleNamespace(stage="learn-corr"), name="c")
     project = SimpleNamespace(relative=str)
     run: Any = SimpleNamespace(request=request, save=saved.append, project=project, directory=Path("runs"))
-    return Loop(run, Console(quiet=True), stop, total=3, unit="gradient steps", start=0, state=lambda: {"done": True})
+    return Loop(run, Console(quiet=True), stop, total=3, unit="gradient steps", start=0, resumable=Done())
 
 
 def test_a_signal_outside_of_a_loop_ends_at_once_and_inside_it_saves_first(saved: list[Any]) -> None:

@@ -15,7 +15,7 @@ from support.commands import files_of, run_in_process
 from corrtool.files.sealed import read_sealed_json
 from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
-from corrtool.q_learning.training import Beginning
+from corrtool.q_learning.progress import Beginning
 from corrtool.runs.loop import Loop
 from corrtool.runs.metrics import read_metrics
 

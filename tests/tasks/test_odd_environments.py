@@ -12,7 +12,7 @@ from support.commands import run_corrtool, run_in_process
 
 from corrtool.errors import CorrtoolError
 from corrtool.project.directory import Project
-from corrtool.q_learning import training as learning_by_playing
+from corrtool.q_learning import play_tests
 from corrtool.workflows.doctor import check_tasks
 
 SMALL = """
@@ -201,7 +201,7 @@ def test_what_was_learnt_is_saved_before_the_last_play_test(
 
     assert init(lab, "Counting") == 0
     with monkeypatch.context() as patched:
-        patched.setattr(learning_by_playing, "play_games", fails)
+        patched.setattr(play_tests, "play_games", fails)
         assert run_in_process("train-dqn", "-p", lab, "--quiet") == 1
     assert tests == [1]
     assert list(lab.glob("runs/train-dqn/*/checkpoint.safetensors"))

@@ -11,17 +11,23 @@ import torch
 from torch import nn
 
 from corrtool.play.games import Game
-from corrtool.q_learning import training as learning_by_playing
-from corrtool.q_learning.training import Progress, play_test_due
+from corrtool.q_learning import play_tests
+from corrtool.q_learning.play_tests import PlayTests
+from corrtool.q_learning.progress import Progress
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.states import StateSpec
+
+
+def choosing(settings: TrainDqnSettings, run: Any = None) -> PlayTests:
+    lanes: Any = None  # no game is really played
+    return PlayTests(run, settings, StateSpec("vector", (1,)), lanes, torch.device("cpu"), 0)
 
 
 def test_play_tests_begin_where_the_average_begins_to_play() -> None:
     settings = TrainDqnSettings(env_steps=100, eval_every=20, greedy_from=0.5)
 
     def due(env_steps: int, evaluated_at: int = 0, **more: Any) -> bool:
-        return play_test_due(replace(settings, **more), Progress(env_steps=env_steps, evaluated_at=evaluated_at))
+        return choosing(replace(settings, **more)).due(Progress(env_steps=env_steps, evaluated_at=evaluated_at))
 
     assert [step for step in range(0, 101, 10) if due(step)] == [50, 60, 70, 80, 90, 100]
     assert not due(59, evaluated_at=50) and due(61, evaluated_at=50) and not due(79, evaluated_at=61)
@@ -32,9 +38,7 @@ def test_play_tests_begin_where_the_average_begins_to_play() -> None:
 def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Games are played in pairs here, whose returns are written down; real ones are in test_pipeline.py."""
     played = iter([[3.0, 5.0], [1.0, 3.0], [0.0, 2.0], [9.0, 9.0], [-9.0, 1.0], [4.0, 4.0], [2.0, 6.0]])
-    monkeypatch.setattr(
-        learning_by_playing, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)]
-    )
+    monkeypatch.setattr(play_tests, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)])
     lines: list[dict[str, Any]] = []
     run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
     shown: list[float] = []
@@ -50,9 +54,7 @@ def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPat
     for weight in range(4):
         nn.init.constant_(learner.average.weight, weight)
         progress.env_steps += 10
-        learning_by_playing._play_test(
-            run, loop, progress, settings, StateSpec("vector", (1,)), learner, lambda _: None, 0, torch.device("cpu")
-        )
+        choosing(settings, run).play(learner, progress, loop)
         kept.append(progress.best_mean_return)
     # The first has 3 over four games; the second, with 1, is no better; the third looks better, but has 2.5; the last has 4.
     assert kept == shown == [3.0, 3.0, 3.0, 4.0]

@@ -1,0 +1,85 @@
+"""Where learning by playing stands, and where a run begins that makes a finished one longer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from corrtool.memory import MemoryRows, ReplayMemory
+from corrtool.q_learning.learner import DqnLearner
+from corrtool.runs.run import Run
+from corrtool.statistics import moving_mean
+
+
+@dataclass
+class Progress:
+    """Where learning stands: what a checkpoint holds besides memory, learner and random numbers.
+
+    Attributes:
+        recent_returns: of the last training games, at most 20.
+        evaluated_at: the environment steps at the last play test.
+        best_mean_return, best_weights: of the play test that went best.
+        solved: whether the training games reached the return at which to stop.
+    """
+
+    env_steps: int = 0
+    games: int = 0
+    recent_returns: list[float] = field(default_factory=list)
+    evaluated_at: int = 0
+    best_mean_return: float | None = None
+    best_weights: dict[str, Tensor] | None = None
+    solved: bool = False
+
+    def finish_game(self, game_return: float) -> None:
+        """Count one training game."""
+        self.games += 1
+        self.recent_returns = [*self.recent_returns, game_return][-20:]
+
+    @property
+    def mean_return(self) -> float | None:
+        """Mean return of the last 20 training games."""
+        return moving_mean(self.recent_returns)
+
+    def has_reached(self, mean_return: float | None) -> bool:
+        """Whether the last 20 training games have this mean return; never for None."""
+        return mean_return is not None and self.games >= 20 and (self.mean_return or 0.0) >= mean_return
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return dict(vars(self))
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        vars(self).update(vars(Progress(**state)))
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run that makes a finished one longer begins with; see :mod:`corrtool.stages.extending`.
+
+    Attributes:
+        rows: the newest of the finished run's memory.
+        gradient_steps: how many led to the ``weights``.
+        metrics: what the finished run logged.
+    """
+
+    weights: dict[str, Tensor]
+    rows: MemoryRows
+    progress: Progress
+    gradient_steps: int
+    metrics: list[dict[str, Any]]
+
+    def put_into(self, run: Run, learner: DqnLearner, memory: ReplayMemory) -> None:
+        """Make ``learner``, ``memory`` and the metrics those of the finished run.
+
+        Its games end here by truncation.
+        """
+        for network in (learner.q_function, learner.target, learner.average):
+            network.load_state_dict(self.weights)
+        learner.gradient_steps = self.gradient_steps
+        memory.restore([self.rows], len(self.rows.frames) // self.rows.lanes)
+        memory.truncate_before(memory.slots_written - 1)  # the newest slot is what was seen last: no transition
+        for line in self.metrics:
+            run.metrics.write(int(line.get("env_steps", 0)), line)
