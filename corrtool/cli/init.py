@@ -6,11 +6,11 @@ import ast
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from corrtool.cli.options import named_directory
+from corrtool.cli.options import named_directory, preprocessing_parameters, with_more_parameters
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import UsageError
 
@@ -19,11 +19,8 @@ _PANEL = "Preprocessing of both tasks (Atari games get the values of the DQN pap
 
 def add(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    app.command("init", help=SUMMARIES["init"])(init)
-
-
-def _preprocessing(help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
-    return typer.Option(help=help, min=minimum, max=maximum, rich_help_panel=_PANEL, show_default=False)
+    command = with_more_parameters(init, preprocessing_parameters(_PANEL), before="pretrained")
+    app.command("init", help=SUMMARIES["init"])(command)
 
 
 def init(
@@ -53,29 +50,6 @@ def init(
         list[str] | None,
         typer.Option(help="Keyword argument of the target environment, name=value.", metavar="NAME=VALUE"),
     ] = None,
-    frame_skip: Annotated[int | None, _preprocessing("Frames that each action lasts.", 1)] = None,
-    max_pool: Annotated[bool | None, _preprocessing("Show the maximum of the last two frames.")] = None,
-    noop_max: Annotated[int | None, _preprocessing("No-ops at an episode's start, at most.", 0)] = None,
-    repeat_action_probability: Annotated[
-        float | None,
-        _preprocessing(
-            "Sticky actions: each step repeats the last action with this probability; for every task.", 0, 1
-        ),
-    ] = None,
-    fire_reset: Annotated[bool | None, _preprocessing("Press FIRE at an episode's start.")] = None,
-    terminal_on_life_loss: Annotated[bool | None, _preprocessing("A lost life ends the episode.")] = None,
-    full_action_space: Annotated[bool | None, _preprocessing("All 18 actions.")] = None,
-    max_episode_frames: Annotated[int | None, _preprocessing("Frames after which an episode is cut off.", 1)] = None,
-    max_episode_steps: Annotated[
-        int | None, _preprocessing("Steps after which an episode is cut off; for every task.", 1)
-    ] = None,
-    screen_size: Annotated[int | None, _preprocessing("Height and width of a frame.", 16)] = None,
-    channels_axis: Annotated[
-        Literal["first", "last"] | None,
-        _preprocessing("Where pictures have their channels, if that is not their shortest axis. One of first, last."),
-    ] = None,
-    grayscale: Annotated[bool | None, _preprocessing("Grey frames.")] = None,
-    stack: Annotated[int | None, _preprocessing("Frames that make a state.", 1)] = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Copy in the trained weights that come with corrtool for these tasks.")
     ] = False,
@@ -84,27 +58,9 @@ def init(
         bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")
     ] = False,
     quiet: Annotated[bool, typer.Option(help="No messages.")] = False,
+    **preprocessing: Any,
 ) -> None:
     """Writes ``corrtool.toml`` after playing both tasks and building every network: what a later stage would refuse is refused here."""
-    preprocessing = {
-        name: value
-        for name, value in (
-            ("frame_skip", frame_skip),
-            ("max_pool", max_pool),
-            ("noop_max", noop_max),
-            ("repeat_action_probability", repeat_action_probability),
-            ("fire_reset", fire_reset),
-            ("terminal_on_life_loss", terminal_on_life_loss),
-            ("full_action_space", full_action_space),
-            ("max_episode_frames", max_episode_frames),
-            ("max_episode_steps", max_episode_steps),
-            ("screen_size", screen_size),
-            ("channels_axis", channels_axis),
-            ("grayscale", grayscale),
-            ("stack", stack),
-        )
-        if value is not None
-    }
     from corrtool.pretrained import adopt, shipped_for
     from corrtool.project.directory import create_project
     from corrtool.runtime.console import Console
@@ -123,7 +79,7 @@ def init(
             "id": identifier,
             "views": [_local_view(view, copies) for view in views or []],
             "kwargs": dict(_keyword(text) for text in kwargs or []),
-            "preprocessing": preprocessing,
+            "preprocessing": {name: value for name, value in preprocessing.items() if value is not None},
         }
     seen = {}
     for role, table in tables.items():
