@@ -3,15 +3,15 @@
 The method is that of Ruman & Guy, "Learning State Correspondence of Reinforcement Learning Tasks for
 Knowledge Transfer" (arXiv 2209.06604). ``docs/paper_map.md`` says which function holds which equation.
 
-From Python: :func:`open_project` (docs/api.md). What needs torch is imported when it is first asked for, so that ``import corrtool`` and
-``corrtool --help`` stay fast.
+From Python: :func:`init_project` and :func:`open_project` (docs/api.md). What needs torch is imported when it is first asked for, so that
+``import corrtool`` and ``corrtool --help`` stay fast.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from corrtool.api import OpenedProject, load_correspondence, load_q_function, open_project
+    from corrtool.api import OpenedProject, init_project, load_correspondence, load_q_function, open_project
     from corrtool.correspondence.model import Correspondence
     from corrtool.errors import CorrtoolError
 
@@ -22,6 +22,7 @@ __all__ = [
     "CorrtoolError",
     "OpenedProject",
     "__version__",
+    "init_project",
     "load_correspondence",
     "load_q_function",
     "open_project",

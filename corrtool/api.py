@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -21,6 +21,7 @@ from corrtool.arguments import (
     EvaluateArguments,
     FinetuneArguments,
     LearnCorrArguments,
+    PreprocessingArguments,
     TrainDqnArguments,
     TrainModelArguments,
 )
@@ -46,15 +47,17 @@ from corrtool.stages.players import check_player, choose_player
 from corrtool.stages.registry import STAGES, Option, Stage
 from corrtool.tasks import Task, probe
 from corrtool.workflows.call import StageCall
+from corrtool.workflows.init import NamedTask, init
 
 StrPath = str | PathLike[str]
 _one_at_a_time = threading.RLock()  # stages seed torch's own generator, of which a process has one
 
 
 def open_project(path: StrPath | None = None, *, verbose: bool = False) -> OpenedProject:
-    """A project directory, such as ``corrtool init`` makes; without a path the nearest parent with a ``corrtool.toml``.
+    """Open a project directory, such as ``corrtool init`` makes.
 
     Args:
+        path: without it, the nearest parent with a ``corrtool.toml``.
         verbose: whether stages write messages and progress to stderr, as the command line does.
 
     Raises:
@@ -66,8 +69,42 @@ def open_project(path: StrPath | None = None, *, verbose: bool = False) -> Opene
     return OpenedProject(found.root, verbose=verbose)
 
 
+def init_project(
+    path: StrPath,
+    *,
+    source: str,
+    target: str | None = None,
+    source_view: Sequence[str] = (),
+    target_view: Sequence[str] = (),
+    source_kwargs: dict[str, Any] | None = None,
+    target_kwargs: dict[str, Any] | None = None,
+    pretrained: bool = False,
+    overwrite: bool = False,
+    **preprocessing: Unpack[PreprocessingArguments],
+) -> OpenedProject:
+    """Make a project directory as ``corrtool init`` does, whose help says what each argument is.
+
+    Raises:
+        UsageError: a task cannot be made, the two do not fit each other, or the directory is a project already.
+    """
+    if target is None:
+        target, target_kwargs = source, target_kwargs or source_kwargs
+    with _one_at_a_time, _as_library():
+        made = init(
+            Path(path),
+            NamedTask(source, source_view, source_kwargs or {}),
+            NamedTask(target, target_view, target_kwargs or {}),
+            dict(preprocessing),
+            pretrained=pretrained,
+            overwrite=overwrite,
+        )
+    return OpenedProject(made.project.root)
+
+
 def load_q_function(path: StrPath, device: str = "cpu") -> nn.Module:
-    """The Q-function of a weights file, frozen: states in the range "q" of ``corrtool.states`` → values (N, A).
+    """The Q-function of a weights file, frozen.
+
+    It maps states (N, …) in the range "q" of ``corrtool.states`` to values (N, A).
 
     Raises:
         ArtifactError: the file is missing, damaged, or holds no Q-function.
@@ -92,10 +129,11 @@ def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
 
 
 class OpenedProject:
-    """A project directory. Each stage is a method that does what its subcommand does, and returns what that prints with ``--json``.
+    """A project directory, of which each stage is a method.
 
-    Arguments are the subcommand's options with ``_`` for ``-``; what is not given comes from ``corrtool.toml``, the preset and the
-    defaults. Environment variables speak to the command line alone, but for ``CORRTOOL_TRUST``.
+    A method does what its subcommand does, and returns what that prints with ``--json``. Arguments are the subcommand's options with ``_``
+    for ``-``; what is not given comes from ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
+    alone, but for ``CORRTOOL_TRUST``.
 
     Every method raises :class:`CorrtoolError`; ``corrtool.errors`` lists its kinds. A stage that was interrupted goes on when it is
     called again with the same arguments. Stages of one process wait for each other.
@@ -159,9 +197,10 @@ class OpenedProject:
         no_corr: bool = False,
         device: str = "cpu",
     ) -> Agent:
-        """Whoever plays a task as ``evaluate`` would: the named Q-function and correspondence, or the newest that fit.
+        """Whoever plays a task as ``evaluate`` would.
 
         Args:
+            q, corr: names of a Q-function and a correspondence; otherwise the newest that fit.
             no_corr: play directly, without a correspondence.
         """
         with _as_library():
@@ -238,7 +277,10 @@ def _option_value(option: Option, value: Any) -> Any:
 
 
 def command_of(call: StageCall, project: Project) -> list[str]:
-    """The command line that says the same; with seed and preset, since environment variables could give it others."""
+    """The command line that says the same.
+
+    Seed and preset are spelt out, since environment variables could give it others.
+    """
     seed, preset = project_seed(project, call.common.seed), project_preset(project, call.common.preset)
     words = ["corrtool", call.stage.name, "--seed", str(seed), "--preset", preset]
     common = {name: getattr(call.common, name) for name in _common_names(call.stage) if name not in ("seed", "preset")}
@@ -252,7 +294,7 @@ def command_of(call: StageCall, project: Project) -> list[str]:
 
 @contextmanager
 def _as_library() -> Iterator[None]:
-    """Around what is called from Python: signals stay the caller's, and what can be explained is a :class:`CorrtoolError`."""
+    """Leave signals to the caller, and raise what can be explained as a :class:`CorrtoolError`."""
     with signals_left_alone():
         try:
             yield

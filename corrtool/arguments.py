@@ -11,6 +11,22 @@ from typing import Literal, TypedDict
 from corrtool.settings.base import Preset
 
 
+class PreprocessingArguments(TypedDict, total=False):
+    frame_skip: int
+    max_pool: bool
+    noop_max: int
+    repeat_action_probability: float
+    fire_reset: bool
+    terminal_on_life_loss: bool
+    full_action_space: bool
+    max_episode_frames: int
+    max_episode_steps: int | None
+    screen_size: int | None
+    channels_axis: Literal["first", "last"] | None
+    grayscale: bool
+    stack: int
+
+
 class CommonArguments(TypedDict, total=False):
     seed: int | None
     device: str | None

@@ -40,8 +40,6 @@ def run_python(code: str, cwd: Path | None = None) -> subprocess.CompletedProces
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CartPole project through every stage, made by the first sample of docs/api.md."""
     folder = tmp_path_factory.mktemp("api")
-    views = ("--target-view", "permute:2,3,0,1")
-    assert run_in_process("init", folder / "lab", "--source", "CartPole-v1", *views, "--quiet") == 0
     done = run_python(SAMPLES[0], folder)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
@@ -85,6 +83,31 @@ class TestTheSamplesOfTheDocumentation:
         assert done.stdout and not done.stderr
 
 
+class TestMakingProjects:
+    def test_is_what_init_does(self, cartpole: Callable[..., Path], tmp_path: Path) -> None:
+        by_command = cartpole("permute:2,3,0,1") / "corrtool.toml"
+        made = corrtool.init_project(tmp_path / "b", source="CartPole-v1", target_view=["permute:2,3,0,1"])
+        assert (made.root / "corrtool.toml").read_text() == by_command.read_text()
+        with pytest.raises(UsageError, match="is a project already"):
+            corrtool.init_project(made.root, source="CartPole-v1")
+
+    def test_takes_keyword_arguments_and_preprocessing(self, tmp_path: Path) -> None:
+        made = corrtool.init_project(
+            tmp_path / "lab",
+            source="ALE/Pong-v5",
+            source_kwargs={"mode": 1},
+            target_kwargs={"mode": 0},
+            screen_size=42,
+            stack=2,
+        )
+        assert [made.task(role).kwargs for role in ("source", "target")] == [{"mode": 1}, {"mode": 0}]
+        assert made.environment("source").reset(seed=0)[0].shape == (2, 42, 42)
+        with pytest.raises(UsageError, match="preprocessing stack is 0"):
+            corrtool.init_project(tmp_path / "other", source="ALE/Pong-v5", stack=0)
+        with pytest.raises(UsageError, match="cannot be written"):
+            corrtool.init_project(tmp_path / "other", source="CartPole-v1", source_kwargs={"render_mode": None})
+
+
 class TestStages:
     def test_return_what_the_command_prints(self, fresh: OpenedProject, capfd: pytest.CaptureFixture[str]) -> None:
         result = fresh.train_dqn(preset="tiny", env_steps=600, seed=3, device="cpu", name="three")
@@ -126,7 +149,20 @@ class TestStages:
             STAGES["evaluate"],
             {"games": 4, "no_corr": True, "video": Path("a b.gif"), "q": "x", "seed": 2, "preset": "tiny"},
         )
-        words = ["corrtool", "evaluate", "--seed", "2", "--preset", "tiny", "--games", "4", "--q", "x", "--no-corr", "--video"]
+        words = [
+            "corrtool",
+            "evaluate",
+            "--seed",
+            "2",
+            "--preset",
+            "tiny",
+            "--games",
+            "4",
+            "--q",
+            "x",
+            "--no-corr",
+            "--video",
+        ]
         assert command_of(call, Project(lab)) == [*words, "a b.gif"]
         call = call_with(STAGES["train-dqn"], {"double_q": False, "replay": True})
         assert command_of(call, Project(lab))[6:8] == ["--no-double-q", "--replay"]

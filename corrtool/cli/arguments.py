@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 from corrtool.settings.common import OF_LEARNING, CommonOptions
+from corrtool.settings.preprocessing import Preprocessing
 from corrtool.stages.registry import STAGES, Stage
 
 _HEAD = '''"""What each stage takes as keyword arguments: docs/cli.md, or ``corrtool STAGE --help``, says what each of them is.
@@ -27,9 +28,10 @@ from corrtool.settings.base import Preset
 
 def arguments() -> str:
     """The whole module as text."""
-    common = {field.name: field.type for field in dataclasses.fields(CommonOptions)}
+    common = _kinds_of(CommonOptions)
     parts = [
         _HEAD,
+        _typed_dict("PreprocessingArguments", "TypedDict", _kinds_of(Preprocessing)),
         _typed_dict("CommonArguments", "TypedDict", {n: kind for n, kind in common.items() if n not in OF_LEARNING}),
         _typed_dict("LearningArguments", "CommonArguments", {name: common[name] for name in OF_LEARNING}),
     ]
@@ -44,14 +46,19 @@ def class_name(stage: Stage) -> str:
     return stage.name.title().replace("-", "") + "Arguments"
 
 
-def _kinds(stage: Stage) -> dict[str, Any]:
+def _kinds(stage: Stage) -> dict[str, str]:
     """The types of a stage's own arguments, as written."""
     kinds = dict.fromkeys(stage.inputs, "str | None")
     kinds |= {option.name: "bool" if option.kind is bool else "str | PathLike[str] | None" for option in stage.options}
-    return kinds | {field.name: str(field.type).replace("'", '"') for field in dataclasses.fields(stage.settings)}
+    return kinds | _kinds_of(stage.settings)
 
 
-def _typed_dict(name: str, base: str, kinds: dict[str, Any]) -> str:
+def _kinds_of(declared: Any) -> dict[str, str]:
+    """The types of a dataclass's fields, as written."""
+    return {field.name: str(field.type).replace("'", '"') for field in dataclasses.fields(declared)}
+
+
+def _typed_dict(name: str, base: str, kinds: dict[str, str]) -> str:
     lines = "".join(f"    {argument}: {kind}\n" for argument, kind in kinds.items())
     return f"class {name}({base}, total=False):\n{lines}"
 

@@ -6,13 +6,17 @@ import ast
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from corrtool.cli.options import named_directory, preprocessing_parameters, with_more_parameters
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import UsageError
+from corrtool.stages.registry import STAGES
+
+if TYPE_CHECKING:
+    from corrtool.workflows.init import NewProject
 
 _PANEL = "Preprocessing of both tasks (Atari games get the values of the DQN papers)"
 
@@ -60,63 +64,34 @@ def init(
     quiet: Annotated[bool, typer.Option(help="No messages.")] = False,
     **preprocessing: Any,
 ) -> None:
-    """Writes ``corrtool.toml`` after playing both tasks and building every network: what a later stage would refuse is refused here."""
-    from corrtool.pretrained import adopt, shipped_for
-    from corrtool.project.directory import create_project
+    """Name both tasks, and tell what came of trying them."""
     from corrtool.runtime.console import Console
-    from corrtool.settings.resolve import resolve
-    from corrtool.tasks import parse_task
-    from corrtool.tasks.trust import trust
-    from corrtool.workflows.pair import check_pair, try_task
+    from corrtool.workflows.init import NamedTask
+    from corrtool.workflows.init import init as init_project
 
-    tables: dict[str, dict[str, Any]] = {}
-    copies: dict[str, Path] = {}
-    for role, identifier, views, kwargs in (
-        ("source", source, source_view, source_kwarg),
-        ("target", target or source, target_view, target_kwarg or (None if target else source_kwarg)),
-    ):
-        tables[role] = {
-            "id": identifier,
-            "views": [_local_view(view, copies) for view in views or []],
-            "kwargs": dict(_keyword(text) for text in kwargs or []),
-            "preprocessing": {name: value for name, value in preprocessing.items() if value is not None},
-        }
-    seen = {}
-    for role, table in tables.items():
-        local = {**table, "views": [_original(view, copies) for view in table["views"]]}
-        trust(table["id"])  # whoever types the name of a module wants it
-        seen[role] = try_task(parse_task(role, local, Path()))
-    warnings = check_pair(
-        seen["source"],
-        seen["target"],
-        lambda settings_class, states: resolve(
-            settings_class, preset="default", state_kind=states.settings_kind, project_values={}, given={}
-        ),
+    kwargs_of_target = target_kwarg or (None if target else source_kwarg)
+    made = init_project(
+        directory,
+        NamedTask(source, source_view or [], dict(_keyword(text) for text in source_kwarg or [])),
+        NamedTask(target or source, target_view or [], dict(_keyword(text) for text in kwargs_of_target or [])),
+        preprocessing,
+        pretrained=pretrained,
+        overwrite=overwrite,
     )
-    shipped = shipped_for(seen["source"].task, seen["target"].task) if pretrained else []
-    if pretrained and not shipped:
-        raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
-    project = create_project(directory, tables, copies, overwrite=overwrite)
-    adopted = [adopt(project, artifact.kind, artifact.name) for artifact in shipped]
-    result = {
-        "project": str(project.root),
-        "tasks": {
-            role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.words}
-            for role, of in seen.items()
-        },
-        "warnings": warnings,
-        "pretrained": [artifact.reference() for artifact in adopted],
-    }
-    lines = [f"project {project.root}"]
-    for role, of in seen.items():
-        lines.append(f"  {role}: {project.task(role)} ({of.states}; {of.actions} actions)")
-        lines += [f"    {word}" for word in of.words]
-    lines += [f"  comes with corrtool: {artifact}" for artifact in adopted]
-    agents = [f"collect --task source --policy q:{artifact.name}" for artifact in adopted if artifact.kind == "q"]
-    lines += [f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or ['train-dqn'])[0]}"]
     console = Console(quiet=quiet, json=json_output)
-    console.say_all([f"warning: {warning}" for warning in warnings])
-    console.result(result, lines)
+    console.say_all([f"warning: {warning}" for warning in made.warnings])
+    console.result(made.to_json(), _lines(made, directory))
+
+
+def _lines(made: NewProject, directory: Path) -> list[str]:
+    """What was made, and what comes next."""
+    lines = [f"project {made.project.root}"]
+    for role, of in made.seen.items():
+        lines.append(f"  {role}: {made.project.task(role)} ({of.states}; {of.actions} actions)")
+        lines += [f"    {word}" for word in of.words]
+    lines += [f"  comes with corrtool: {artifact}" for artifact in made.adopted]
+    agents = [f"collect --task source --policy q:{a.name}" for a in made.adopted if a.kind == "q"]
+    return [*lines, f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or [next(iter(STAGES))])[0]}"]
 
 
 def _keyword(text: str) -> tuple[str, Any]:
@@ -153,18 +128,3 @@ def _fits_toml(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_fits_toml, value))
     return isinstance(value, str | bool | int | float)
-
-
-def _local_view(view: str, copies: dict[str, Path]) -> str:
-    """``affine:/some/map.json`` → ``affine:map.json``, to be copied into the project."""
-    if not view.startswith("affine:"):
-        return view
-    path = Path(view.removeprefix("affine:"))
-    if path.name in copies and copies[path.name] != path:
-        raise UsageError(f"two affine views are called {path.name}", "rename one of the files")
-    copies[path.name] = path
-    return f"affine:{path.name}"
-
-
-def _original(view: str, copies: dict[str, Path]) -> str:
-    return f"affine:{copies[view.removeprefix('affine:')]}" if view.startswith("affine:") else view

@@ -85,7 +85,7 @@ def _shown(default: Any) -> str:
 
 
 def setting_option(field: dataclasses.Field[Any], kind: Any, **more: Any) -> Any:
-    """The option of a field made by :func:`setting`, with its help and choices; ``more`` goes to ``typer.Option``."""
+    """The option of a field made by :func:`setting`; ``more`` goes to ``typer.Option``."""
     flag, off = flag_name(field.name), flag_name("no_" + field.name)
     text = _sentence(field.metadata["help"]) + _choices(kind)
     return typer.Option(f"{flag}/{off}" if kind is bool else flag, **({"help": text} | more))
@@ -111,7 +111,7 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
 
 
 def preprocessing_parameters(panel: str) -> list[inspect.Parameter]:
-    """One option per field of :class:`Preprocessing`, None where it is not given; help groups them under ``panel``.
+    """One option per field of :class:`Preprocessing`, None where it is not given, under ``panel``.
 
     Of whole numbers help shows the least only: the most merely keeps nonsense out.
     """
@@ -160,7 +160,7 @@ def option_parameters(stage: Stage) -> list[inspect.Parameter]:
 
 
 def common_option(name: str, **more: Any) -> Any:
-    """The option of a field of :class:`CommonOptions`, for a parameter of that type; ``more`` replaces what differs here."""
+    """The option of a field of :class:`CommonOptions`; ``more`` replaces what differs in one place."""
     field, kind = next((field, kind) for field, kind in _fields(CommonOptions) if field.name == name)
     of_field = {
         "help": field.metadata["help"] + _choices(kind),
@@ -179,7 +179,7 @@ ANY_TEXT: dict[str, Any] = {"metavar": None, "show_envvar": False}
 
 
 def common_parameters(stage: Stage) -> list[inspect.Parameter]:
-    """``--project``, the options of :class:`CommonOptions` that the stage has, and those on what is printed."""
+    """``--project``, the stage's part of :class:`CommonOptions`, and what is to be printed."""
     where = "Project directory; otherwise the nearest parent with a corrtool.toml."
     return [
         _parameter("project", Path | None, project_option(where, rich_help_panel=COMMON)),
@@ -245,7 +245,7 @@ def with_parameters(
 def with_more_parameters(
     function: Callable[..., None], more: list[inspect.Parameter], before: str
 ) -> Callable[..., None]:
-    """``function``, which takes any keywords, as Typer reads it with the parameters ``more`` of them, put where help shows them."""
+    """``function``, which takes any keywords, as Typer reads it with ``more`` of them put ``before`` one."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())
     place = next(index for index, parameter in enumerate(own) if parameter.name == before)
     keywords = [*own[:place], *more, *(p for p in own[place:] if p.kind is not inspect.Parameter.VAR_KEYWORD)]

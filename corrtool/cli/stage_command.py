@@ -40,7 +40,7 @@ def add_stage(app: typer.Typer, stage: Stage) -> None:
 
 
 def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> None:
-    """One call of the subcommand: ``values`` of its parameters, and the names of those that environment variables gave."""
+    """Carry out a subcommand with the ``values`` of its parameters, some of them ``from_environment``."""
     from corrtool.project.directory import find_project
     from corrtool.runtime.console import Console
     from corrtool.workflows.call import StageCall
@@ -70,7 +70,10 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
 
 @contextmanager
 def in_another_directory(flag: str) -> Iterator[None]:
-    """Around several stages: where one says "choose another --name, or --overwrite it", which they do not have, say ``flag``."""
+    """Around several stages in a row: name ``flag`` where one of them names ``--name`` or ``--overwrite``.
+
+    The commands that run several have neither.
+    """
     try:
         yield
     except UsageError as error:

@@ -85,7 +85,7 @@ def variable_name(stage: str, field_name: str) -> str:
 
 
 def check_fields(settings: Any) -> None:
-    """Puts every field of a frozen dataclass of settings into its declared type. Raises :class:`UsageError`."""
+    """Put every field of a frozen dataclass into its declared type. Raises :class:`UsageError`."""
     hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value = checked(field, hints[field.name], getattr(settings, field.name), flag_name(field.name))

@@ -87,7 +87,7 @@ class StageCall:
             )
 
     def _with_named_inputs(self, project: Project, settings: Settings) -> dict[str, Any]:
-        """The options, with the inputs that ``corrtool.toml`` names where neither a flag nor the environment does.
+        """The options, with the inputs that ``corrtool.toml`` alone names.
 
         What a flag excludes, such as ``--no-corr`` a correspondence, is not taken from either.
         """
@@ -105,7 +105,7 @@ class StageCall:
 
 
 def _plan_without_inputs(context: StageContext, settings: Settings, error: MissingInputError) -> dict[str, Any]:
-    """What a dry run can tell where inputs are missing: not what the run would be called, which may depend on them."""
+    """What a dry run can tell without its inputs; the name of the run may depend on them."""
     return {
         "dry_run": True,
         "done": False,
