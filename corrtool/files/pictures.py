@@ -13,23 +13,30 @@ from torch import Tensor
 from corrtool.files.atomic import write_atomic
 from corrtool.states import StateSpec
 
-_SCALE, _GAP, _LABEL = 2, 4, 16
+EXAMPLES = 6  # states on a sheet of learn-corr
+_SHOWN_SIDE = 160  # pixels of the longer side of a picture, at least; a whole number for each pixel of it, two or more
+_GAP, _LABEL = 4, 16
 _GREY, _PAPER = 128, 255  # sheets without labels, of earlier versions, begin with grey
 
 
-def target_and_translation(sheet: NDArray[Any]) -> NDArray[Any]:
-    """The first two rows of :func:`write_example_pictures`, beside each other, of one state: the first is from the start of a game."""
+def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDArray[Any]:
+    """The first two rows of :func:`write_example_pictures`, beside each other, of one state of its ``examples``.
+
+    It is one of the middle: the first is from the start of a game.
+    """
     label = _LABEL if sheet[0, 0].min() == _PAPER else 0
     height = (sheet.shape[0] - _GAP) // 3
-    width = height - label  # with the gap, as the height
-    left = (sheet.shape[1] - _GAP) // width // 2 * width
+    width = (sheet.shape[1] - _GAP) // examples  # with the gap, as the height
+    left = examples // 2 * width
     column = sheet[:, left : left + width]
     return np.concatenate([column[label:height], column[label + height : 2 * height]], axis=1)
 
 
 def _write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:
     """One PNG of rows of pictures (N, height, width, 3), RGB, each below its label."""
-    height, width = (max(row.shape[axis] for row in rows) * _SCALE + _GAP for axis in (1, 2))
+    longest = max(max(row.shape[1:3]) for row in rows)
+    scale = max(2, -(-_SHOWN_SIDE // longest))
+    height, width = (max(row.shape[axis] for row in rows) * scale + _GAP for axis in (1, 2))
     height += _LABEL
     sheet = np.full((_GAP + len(rows) * height, _GAP + len(rows[0]) * width, 3), _GREY, np.uint8)
     for y, (row, label) in enumerate(zip(rows, labels, strict=True)):
@@ -37,7 +44,7 @@ def _write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -
         place = (_GAP, y * height + _LABEL - 4)
         cv2.putText(sheet, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         for x, picture in enumerate(row):
-            big = picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+            big = picture.repeat(scale, axis=0).repeat(scale, axis=1)
             top, left = _GAP + _LABEL + y * height, _GAP + x * width
             sheet[top : top + big.shape[0], left : left + big.shape[1]] = big
     _, encoded = cv2.imencode(".png", sheet[..., ::-1])  # OpenCV writes blue first

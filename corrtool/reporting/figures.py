@@ -66,7 +66,7 @@ def source_agent(results: Results) -> Figure | None:
 
 
 def play_tests(results: Results) -> Figure | None:
-    """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps; one line a seed, random play dotted."""
+    """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps; one line a seed, reuse and random play dotted."""
     cells = [cell for cell in results.correspondences if any(run.metrics("play_test") for run in cell.runs)]
     if not cells:
         return None
@@ -82,8 +82,9 @@ def play_tests(results: Results) -> Figure | None:
                 label=f"seed {run.seed}",
             )
         axes.set_title(_wrapped(cell.label, 48), fontsize=9)
-        if (random := _random_play(results)) is not None:
-            axes.axhline(random, color="grey", linestyle=":", linewidth=1, label=RANDOM_PLAY)
+        for name, colour in ((REUSE, "black"), (RANDOM_PLAY, "grey")):
+            if (mean := _baseline(results, name)) is not None:
+                axes.axhline(mean, color=colour, linestyle=":", linewidth=1, label=name)
         axes.set_xlim(left=0)
         _finish(axes, "gradient steps", "return")
     _share_returns(panels)
@@ -162,9 +163,9 @@ def finetuning(results: Results) -> Figure | None:
     return figure
 
 
-def _random_play(results: Results) -> float | None:
-    """Mean return of random play, without sticky actions where it was played so."""
-    for row in results.baselines.get(RANDOM_PLAY, []):
+def _baseline(results: Results, name: str) -> float | None:
+    """Mean return of a baseline as the table's first rows have it, without sticky actions where it was played so."""
+    for row in (row for row in results.baselines.get(name, []) if not row.otherwise):
         for run in (*row.plain, *row.sticky):
             if run is not None:
                 return float(run.result["mean_return"])
@@ -223,7 +224,7 @@ def _wrapped(label: str, width: int) -> str:
 def _legend_below(figure: Figure, panels: list[Axes]) -> None:
     """One legend for all panels, where it covers no curve."""
     lines = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    columns = int(figure.get_figwidth() / 1.4)  # inches, of the longest label
+    columns = int(figure.get_figwidth() / 1.7)  # inches, of the longest label
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
 
 

@@ -11,8 +11,8 @@ from corrtool.files.pictures import _write_sheet, target_and_translation
 
 
 def shades(*values: int) -> np.ndarray:
-    """One row: pictures of 10 × 10, each of one shade."""
-    return np.array([np.full((10, 10, 3), value, np.uint8) for value in values])
+    """One row: pictures of 60 × 80, each of one shade."""
+    return np.array([np.full((60, 80, 3), value, np.uint8) for value in values])
 
 
 def test_rows_are_labelled_and_the_middle_state_is_found(tmp_path: Path) -> None:
@@ -20,14 +20,21 @@ def test_rows_are_labelled_and_the_middle_state_is_found(tmp_path: Path) -> None
     _write_sheet(path, [shades(1, 2, 3, 4), shades(11, 12, 13, 14), shades(21, 22, 23, 24)], ["one", "two", "three"])
     sheet = cv2.imread(str(path))
     assert sheet is not None
-    labels = [sheet[row * 40 : row * 40 + 16] for row in range(3)]  # 16 of label, 4 of gap and 20 of picture
+    labels = [sheet[row * 140 : row * 140 + 16] for row in range(3)]  # 16 of label, 4 of gap and 120 of picture
     assert all(label.max() == 255 and label.min() < 64 for label in labels)
-    pair = target_and_translation(sheet)
-    assert pair.shape == (24, 48, 3) and set(pair.flatten().tolist()) == {3, 13, 128}
+    pair = target_and_translation(sheet, examples=4)
+    assert pair.shape == (124, 2 * 164, 3) and set(pair.flatten().tolist()) == {3, 13, 128}
+
+
+def test_small_pictures_are_enlarged_by_a_whole_number(tmp_path: Path) -> None:
+    for side, scale in ((10, 16), (84, 2), (90, 2), (200, 2), (36, 5)):
+        _write_sheet(tmp_path / "sheet.png", [np.zeros((1, side, side, 3), np.uint8)], ["one"])
+        sheet = cv2.imread(str(tmp_path / "sheet.png"))
+        assert sheet is not None and sheet.shape[1] == 4 + side * scale + 4
 
 
 def test_sheets_of_earlier_versions_have_no_labels() -> None:
     sheet = np.full((4 + 3 * 24, 4 + 4 * 24, 3), 128, np.uint8)
     sheet[4:24, 52:72], sheet[28:48, 52:72] = 3, 13
-    pair = target_and_translation(sheet)
+    pair = target_and_translation(sheet, examples=4)
     assert pair.shape == (24, 48, 3) and set(pair.flatten().tolist()) == {3, 13, 128}

@@ -55,10 +55,10 @@ def main(commit: str) -> int:
         old = Path(scratch) / "old"
         subprocess.run(["git", "-C", str(CHECKOUT), "worktree", "add", "--detach", "-q", str(old), commit], check=True)
         try:
-            before = record_of(old, Path(scratch) / "before")
+            before = record_of(old, Path(scratch) / "one")
         finally:
             subprocess.run(["git", "-C", str(CHECKOUT), "worktree", "remove", "--force", str(old)], check=True)
-        found = list(differences(before, record_of(CHECKOUT, Path(scratch) / "after")))
+        found = list(differences(before, record_of(CHECKOUT, Path(scratch) / "two")))
     for line in found:
         print(line)
     print(f"{len(found)} differences from {commit}")

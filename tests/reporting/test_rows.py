@@ -14,8 +14,9 @@ from support.commands import run_in_process
 
 from corrtool.project.directory import Project
 from corrtool.reporting.evaluations import Protocol, bounds_shown, counts_shown, interval_shown
+from corrtool.reporting.figures import _baseline
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.results import RANDOM_PLAY, Cell, _thresholds, read_results
+from corrtool.reporting.results import RANDOM_PLAY, REUSE, Cell, _thresholds, read_results
 from corrtool.reporting.rows import Row, evaluation_rows, interval_of_all
 from corrtool.reporting.tables import _reached
 from corrtool.statistics import Interval, TransferMetrics
@@ -141,6 +142,13 @@ def test_thresholds_are_those_of_the_tasks_at_hand() -> None:
     assert thresholds([-80.0], [-500.0]) == (-400.0, -290.0, -120.0)  # -395, -290, -122
     assert thresholds([500.0], None) == () == thresholds([20.0], [20.0])
     assert thresholds([20.0], [-20.0], "ALE/Pong-v5") == (0.0, 10.0, 18.0)
+
+
+def test_a_figure_shows_a_baseline_as_the_table_has_it_first() -> None:
+    baselines = {REUSE: rows([played([3.0], q="other"), played([7.0]), played([9.0], epsilon=1.0)])}
+    results: Any = SimpleNamespace(baselines=baselines)
+    assert _baseline(results, REUSE) == 7.0
+    assert _baseline(results, RANDOM_PLAY) is None
 
 
 def table(lab: Path, capsys: pytest.CaptureFixture[str], name: str, *flags: object) -> dict[str, Any]:

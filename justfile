@@ -1,0 +1,39 @@
+# The commands that people who change corrtool need: `just` lists them.
+
+default:
+    @just --list
+
+# Install the package and its development tools into the active environment
+setup:
+    pip install -e '.[dev]'
+
+# All tests, or those given: just test tests/tasks
+test *ARGUMENTS:
+    pytest {{ARGUMENTS}}
+
+# The tests without the fault harness, the workflows and the chains of golden values
+test-fast:
+    pytest --ignore tests/faults --ignore tests/workflows --ignore tests/golden
+
+# Lint, format check and types, as CI runs them
+lint:
+    ruff check .
+    ruff format --check .
+    mypy
+
+# Format the code, and apply what ruff can correct by itself
+format:
+    ruff format .
+    ruff check --fix .
+
+# Write the command reference, docs/cli.md, from --help
+docs:
+    python -m corrtool.cli.reference > docs/cli.md
+
+# Compare everything that is computed with an older commit, to the last bit: just compare 646d25c
+compare COMMIT:
+    python tests/golden/compare.py {{COMMIT}}
+
+# What CI runs: a fresh environment, all tests, lint, types
+ci:
+    bash .ci/run
