@@ -26,9 +26,10 @@ format:
     ruff format .
     ruff check --fix .
 
-# Write the command reference, docs/cli.md, from --help
+# Write what is made from the settings: the command reference, docs/cli.md, and corrtool/arguments.py
 docs:
     python -m corrtool.cli.reference > docs/cli.md
+    python -m corrtool.cli.arguments > corrtool/arguments.py
 
 # Compare everything that is computed with an older commit, to the last bit: just compare 646d25c
 compare COMMIT:

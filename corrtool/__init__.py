@@ -2,6 +2,43 @@
 
 The method is that of Ruman & Guy, "Learning State Correspondence of Reinforcement Learning Tasks for
 Knowledge Transfer" (arXiv 2209.06604). ``docs/paper_map.md`` says which function holds which equation.
+
+From Python: :func:`init_project` and :func:`open_project` (docs/api.md). What needs torch is imported when it is first asked for, so that
+``import corrtool`` and ``corrtool --help`` stay fast.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from corrtool.api import OpenedProject, init_project, load_correspondence, load_q_function, open_project
+    from corrtool.correspondence.model import Correspondence
+    from corrtool.errors import CorrtoolError
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Correspondence",
+    "CorrtoolError",
+    "OpenedProject",
+    "__version__",
+    "init_project",
+    "load_correspondence",
+    "load_q_function",
+    "open_project",
+]
+
+_PLACES = {
+    "Correspondence": "corrtool.correspondence.model",
+    "CorrtoolError": "corrtool.errors",
+}  # the others: corrtool.api
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES.get(name, "corrtool.api")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

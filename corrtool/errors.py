@@ -6,6 +6,7 @@ Exit codes (docs/cli.md): 0 done, 1 failed, 2 usage, 3 artifact missing, damaged
 
 from __future__ import annotations
 
+import errno
 import signal
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class ForeignFileError(ArtifactError):
 
 
 class DeviceError(CorrtoolError):
-    """The device asked for is not there. There is never a silent fall-back to another one."""
+    """The device asked for, or the compiler for it, is not there. There is never a silent fall-back to another one."""
 
     exit_code = 4
 
@@ -99,3 +100,24 @@ class InterruptedRunError(CorrtoolError):
 def exit_code(number: int) -> int:
     """130 for SIGINT, 143 for the others: shells report an interrupted command so."""
     return 130 if number == signal.SIGINT else 143
+
+
+def explained(error: Exception) -> CorrtoolError | None:
+    """What a user can do about an error of Python's or torch's own, such as a full disk; None where nothing is known."""
+    if isinstance(error, CorrtoolError):
+        return error
+    if isinstance(error, OSError):
+        if error.errno == errno.ENAMETOOLONG:
+            return UsageError(f"{error.filename}: the name is too long", "choose a shorter one")
+        where = f"{error.filename}: " if error.filename else ""
+        return CorrtoolError(
+            f"{where}{error.strerror or error}", "what was written before is kept, run the command again to go on"
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
+        return CorrtoolError(
+            "the device ran out of memory", "use a smaller --batch-size, --filters or --memory-capacity"
+        )
+    if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+        reason = str(error).strip().partition("\n")[0]  # what follows is for those who mend torch
+        return DeviceError(f"--compile failed ({reason})", "mend the compiler, or use --no-compile")
+    return None

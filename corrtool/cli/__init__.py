@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import logging
 import os
@@ -17,8 +16,9 @@ import typer
 
 from corrtool import __version__
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.errors import CorrtoolError, UntrustedImportError, UsageError, check_encoding
+from corrtool.errors import UntrustedImportError, UsageError, check_encoding, explained
 from corrtool.runtime.signals import end_at_once_on_signals, end_without_the_interpreter
+from corrtool.stages.registry import STAGES
 
 _debug = False
 
@@ -50,7 +50,7 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
         name="corrtool",
         help=(
             "Learn the state correspondence between two reinforcement-learning tasks, and move an agent's knowledge across it.\n\n"
-            "The usual order: init, train-dqn, collect, train-model, learn-corr, evaluate, finetune."
+            f"The usual order: {', '.join(['init', *STAGES])}."
         ),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -58,10 +58,14 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
     )
     app.callback()(_options)
     for name, summary in SUMMARIES.items():
-        if name in words:
-            import_module(f"corrtool.cli.{name.replace('-', '_')}").add(app)
-        else:
+        if name not in words:
             app.command(name, help=summary)(_not_asked_for)
+        elif name in STAGES:
+            from corrtool.cli.stage_command import add_stage
+
+            add_stage(app, STAGES[name])
+        else:
+            import_module(f"corrtool.cli.{name}").add(app)
     return app
 
 
@@ -135,8 +139,6 @@ def run(arguments: Sequence[str]) -> int:
         if sys.stdin.isatty() and sys.stderr.isatty() and _asked_to_trust(error):
             return run(arguments)
         return _fail(str(error), error.exit_code, error)
-    except CorrtoolError as error:
-        return _fail(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
         return _fail("interrupted", 130, error)
     except BrokenPipeError:
@@ -144,28 +146,13 @@ def run(arguments: Sequence[str]) -> int:
 
         forget_stdout()  # the reader went away; nothing more to say
         return 1
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return _fail(f"{error.filename}: the name is too long; choose a shorter one", 2, error)
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(
-            f"{where}{error.strerror or error}; what was written before is kept, run the command again to go on",
-            1,
-            error,
-        )
     except Exception as error:
         if hasattr(error, "format_message"):  # an error of Typer's own parser
             text = _parsers_words(error)
             return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
-            return _fail(
-                "the device ran out of memory; use a smaller --batch-size, --filters or --memory-capacity",
-                1,
-                error,
-            )
-        if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
-            reason = str(error).strip().partition("\n")[0]  # what follows is for those who mend torch
-            return _fail(f"--compile failed ({reason}); mend the compiler, or use --no-compile", 4, error)
+        known = explained(error)
+        if known is not None:
+            return _fail(str(known), known.exit_code, error)
         return _fail(
             f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and report it",
             1,

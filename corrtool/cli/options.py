@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,27 +15,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import PRESETS, Settings, flag_name, variable_name
+from corrtool.settings.base import Settings, flag_name, variable_name
+from corrtool.settings.common import OF_LEARNING, VARIABLES, CommonOptions
+from corrtool.settings.preprocessing import Preprocessing
 from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS
+from corrtool.stages.registry import Stage
 
 COMMON = "Common options"
-
-
-@dataclass(frozen=True)
-class Common:
-    """The options that every stage has."""
-
-    project: Path | None
-    seed: int | None
-    device: str | None
-    preset: str | None
-    name: str | None
-    overwrite: bool
-    dry_run: bool
-    tensorboard: bool
-    keep_checkpoints: int
-    json: bool
-    quiet: bool
 
 
 def named_directory(text: str) -> Path:
@@ -58,145 +44,15 @@ JsonFlag = Annotated[bool, typer.Option("--json", help=_JSON)]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help=_QUIET)]
 
 
-def common_parameters(stage: str) -> list[inspect.Parameter]:
-    """The options of :class:`Common`, for a command's signature."""
-
-    def option(
-        name: str, kind: Any, default: Any, help: str, *flags: str, env: str | None = None, **more: Any
-    ) -> inspect.Parameter:
-        info = typer.Option(*(flags or (flag_name(name),)), help=help, envvar=env, rich_help_panel=COMMON, **more)
-        return inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
-        )
-
-    return [
-        inspect.Parameter(
-            "project",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                Path | None,
-                project_option(
-                    "Project directory; otherwise the nearest parent with a corrtool.toml.", rich_help_panel=COMMON
-                ),
-            ],
-        ),
-        option(
-            "seed",
-            int | None,
-            None,
-            "Seed of everything random.",
-            env="CORRTOOL_SEED",
-            min=0,
-            max=2**63 - 1,
-            show_default="0",
-        ),
-        option(
-            "device",
-            str | None,
-            None,
-            "auto, cpu, cuda, cuda:N or mps; it exists or the command fails.",
-            env="CORRTOOL_DEVICE",
-            show_default="auto",
-        ),
-        option(
-            "preset",
-            Literal[PRESETS] | None,
-            None,
-            "Sizes and settings to start from." + _choices(Literal[PRESETS]),
-            metavar=_metavar(Literal[PRESETS]),
-            env="CORRTOOL_PRESET",
-            show_default="default",
-        ),
-        option(
-            "name",
-            str | None,
-            None,
-            "Name of what this command makes.",
-            show_default="made from the settings and the seed",
-        ),
-        option("overwrite", bool, False, "Replace what has this name."),
-        option(
-            "dry_run", bool, False, "Show the resolved settings and inputs, those that are missing too, and do nothing."
-        ),
-        *(
-            []
-            if stage in ("collect", "evaluate")
-            else [
-                option("tensorboard", bool, False, "Write TensorBoard event files as well (extra 'tensorboard')."),
-                option(
-                    "keep_checkpoints",
-                    int,
-                    1,
-                    "Newest checkpoints to keep until the run is finished; it goes on from an older one where a newer is damaged.",
-                    min=1,
-                    max=1_000,
-                ),
-            ]
-        ),
-        *output_parameters(),
-    ]
+def _fields(declared: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
+    """The fields of a dataclass with their kinds, ``int`` for ``int | None``."""
+    hints = get_type_hints(declared)
+    return [(field, _bare(hints[field.name])) for field in dataclasses.fields(declared)]
 
 
-def output_parameters() -> list[inspect.Parameter]:
-    """``--json`` and ``--quiet``."""
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False,
-            annotation=Annotated[bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON)],
-        )
-        for name, help in (("json", _JSON), ("quiet", _QUIET))
-    ]
-
-
-def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter]:
-    """One option per setting; not given means None, so that the other sources of settings can speak."""
-    parameters = []
-    hints = get_type_hints(settings_class)
-    for field in dataclasses.fields(settings_class):
-        kind = _bare(hints[field.name])
-        flag, off = flag_name(field.name), flag_name("no_" + field.name)
-        info = typer.Option(
-            f"{flag}/{off}" if kind is bool else flag,
-            help=_sentence(field.metadata["help"]) + _choices(kind),
-            metavar=_metavar(kind),
-            envvar=variable_name(settings_class.stage, field.name),
-            show_default=_shown(field.default),
-            show_envvar=False,
-        )
-        parameters.append(
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[kind | None, info],
-            )
-        )
-    return parameters
-
-
-COMMON_VARIABLES = [f"CORRTOOL_{name}" for name in ("PROJECT", "SEED", "DEVICE", "PRESET", "DEBUG", "TRUST")]
-
-
-def check_variables() -> None:
-    """Refuses environment variables that begin like corrtool's and are none of its settings: a misspelt one would go unnoticed.
-
-    Raises:
-        UsageError: there is one.
-    """
-    known = COMMON_VARIABLES + [
-        variable_name(stage, field.name)
-        for stage, settings_class in STAGE_SETTINGS.items()
-        for field in dataclasses.fields(settings_class)
-    ]
-    known += [variable_name(stage, name) for stage, names in STAGE_INPUTS.items() for name in names]
-    for name in os.environ:
-        if name.startswith("CORRTOOL_") and name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "unset it; docs/cli.md lists those there are"
-            raise UsageError(f"the environment variable {name} is no setting of corrtool", hint)
+def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _bare(hint: Any) -> Any:
@@ -228,19 +84,142 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def extra(name: str, kind: Any, default: Any, help: str, **more: Any) -> inspect.Parameter:
-    """An option that is no setting."""
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[kind, typer.Option(flag_name(name), help=help, **more)],
-    )
+def setting_option(field: dataclasses.Field[Any], kind: Any, **more: Any) -> Any:
+    """The option of a field made by :func:`setting`; ``more`` goes to ``typer.Option``."""
+    flag, off = flag_name(field.name), flag_name("no_" + field.name)
+    text = _sentence(field.metadata["help"]) + _choices(kind)
+    return typer.Option(f"{flag}/{off}" if kind is bool else flag, **({"help": text} | more))
 
 
-def input_option(stage: str, name: str, help: str) -> inspect.Parameter:
-    """An option that names an artifact that the stage reads; like a setting's, its value may come from elsewhere."""
-    return extra(name, str | None, None, help, envvar=variable_name(stage, name), show_envvar=False)
+def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter]:
+    """One option per setting; not given means None, so that the other sources of settings can speak."""
+    return [
+        _parameter(
+            field.name,
+            kind | None,
+            setting_option(
+                field,
+                kind,
+                metavar=_metavar(kind),
+                envvar=variable_name(settings_class.stage, field.name),
+                show_default=_shown(field.default),
+                show_envvar=False,
+            ),
+        )
+        for field, kind in _fields(settings_class)
+    ]
+
+
+def preprocessing_parameters(panel: str) -> list[inspect.Parameter]:
+    """One option per field of :class:`Preprocessing`, None where it is not given, under ``panel``.
+
+    Of whole numbers help shows the least only: the most merely keeps nonsense out.
+    """
+    return [
+        _parameter(
+            field.name,
+            kind | None,
+            setting_option(
+                field,
+                kind,
+                min=field.metadata["minimum"],
+                max=field.metadata["maximum"] if kind is float else None,
+                rich_help_panel=panel,
+                show_default=False,
+            ),
+        )
+        for field, kind in _fields(Preprocessing)
+    ]
+
+
+def input_parameters(stage: Stage) -> list[inspect.Parameter]:
+    """One option per artifact that the stage reads; like a setting's, its value may come from elsewhere."""
+    return [
+        _parameter(
+            name,
+            str | None,
+            typer.Option(
+                flag_name(name), help=_sentence(help), envvar=variable_name(stage.name, name), show_envvar=False
+            ),
+        )
+        for name, help in stage.inputs.items()
+    ]
+
+
+def option_parameters(stage: Stage) -> list[inspect.Parameter]:
+    """The stage's options that are no settings."""
+    return [
+        _parameter(
+            option.name,
+            option.kind,
+            typer.Option(flag_name(option.name), help=_sentence(option.help)),
+            option.default,
+        )
+        for option in stage.options
+    ]
+
+
+def common_option(name: str, **more: Any) -> Any:
+    """The option of a field of :class:`CommonOptions`; ``more`` replaces what differs in one place."""
+    field, kind = next((field, kind) for field, kind in _fields(CommonOptions) if field.name == name)
+    of_field = {
+        "help": field.metadata["help"] + _choices(kind),
+        "metavar": _metavar(kind),
+        "min": field.metadata["minimum"],
+        "max": field.metadata["maximum"],
+        "envvar": VARIABLES.get(name),
+        "show_default": field.metadata["shown"] or True,
+    }
+    return typer.Option(flag_name(name), **(of_field | more))
+
+
+# As the commands that run several stages have them: in short, and any text for a preset, which is looked up before anything is made.
+DeviceOption = Annotated[str | None, common_option("device", help="auto, cpu, cuda, cuda:N or mps.", show_envvar=False)]
+ANY_TEXT: dict[str, Any] = {"metavar": None, "show_envvar": False}
+
+
+def common_parameters(stage: Stage) -> list[inspect.Parameter]:
+    """``--project``, the stage's part of :class:`CommonOptions`, and what is to be printed."""
+    where = "Project directory; otherwise the nearest parent with a corrtool.toml."
+    return [
+        _parameter("project", Path | None, project_option(where, rich_help_panel=COMMON)),
+        *(
+            _parameter(
+                field.name,
+                kind if kind is bool or field.default is not None else kind | None,
+                common_option(field.name, rich_help_panel=COMMON),
+                field.default,
+            )
+            for field, kind in _fields(CommonOptions)
+            if stage.learns or field.name not in OF_LEARNING
+        ),
+        *(
+            _parameter(name, bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON), False)
+            for name, help in (("json", _JSON), ("quiet", _QUIET))
+        ),
+    ]
+
+
+COMMON_VARIABLES = [*VARIABLES.values(), "CORRTOOL_PROJECT", "CORRTOOL_DEBUG", "CORRTOOL_TRUST"]
+
+
+def check_variables() -> None:
+    """Refuses environment variables that begin like corrtool's and are none of its settings: a misspelt one would go unnoticed.
+
+    Raises:
+        UsageError: there is one.
+    """
+    known = COMMON_VARIABLES + [
+        variable_name(stage, field.name)
+        for stage, settings_class in STAGE_SETTINGS.items()
+        for field in dataclasses.fields(settings_class)
+    ]
+    known += [variable_name(stage, name) for stage, names in STAGE_INPUTS.items() for name in names]
+    for name in os.environ:
+        if name.startswith("CORRTOOL_") and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else "unset it; docs/cli.md lists those there are"
+            raise UsageError(f"the environment variable {name} is no setting of corrtool", hint)
 
 
 def with_parameters(
@@ -260,4 +239,22 @@ def with_parameters(
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__name__ = name.replace("-", "_")
     command.__doc__ = help
+    return command
+
+
+def with_more_parameters(
+    function: Callable[..., None], more: list[inspect.Parameter], before: str
+) -> Callable[..., None]:
+    """``function``, which takes any keywords, as Typer reads it with ``more`` of them put ``before`` one."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())
+    place = next(index for index, parameter in enumerate(own) if parameter.name == before)
+    keywords = [*own[:place], *more, *(p for p in own[place:] if p.kind is not inspect.Parameter.VAR_KEYWORD)]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in keywords]
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        function(**values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corrtool.cli.options import JsonFlag, QuietFlag, named_directory
-from corrtool.cli.stages import in_another_directory, stage_lines
+from corrtool.cli.options import ANY_TEXT, DeviceOption, JsonFlag, QuietFlag, common_option, named_directory
+from corrtool.cli.stage_command import in_another_directory
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings.resolve import load_preset
+from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,28 +29,10 @@ def quickstart(
             help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR", parser=named_directory
         ),
     ],
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Seed of everything random.",
-            min=0,
-            max=2**63 - 1,
-            show_default="0",
-            envvar="CORRTOOL_SEED",
-            show_envvar=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, cpu, cuda, cuda:N or mps.", show_default="auto", envvar="CORRTOOL_DEVICE", show_envvar=False
-        ),
-    ] = None,
+    seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
+    device: DeviceOption = None,
     preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Preset of the stages.", show_default="quickstart", envvar="CORRTOOL_PRESET", show_envvar=False
-        ),
+        str | None, common_option("preset", help="Preset of the stages.", show_default="quickstart", **ANY_TEXT)
     ] = None,
     from_scratch: Annotated[
         bool,
@@ -80,7 +63,7 @@ def quickstart(
             context,
             preset=preset,
             from_scratch=from_scratch,
-            tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
+            tell=lambda stage, ended: console.say_all(STAGES[stage].told(ended)),
         )
     console.result(result, _table(result))
     if not json:

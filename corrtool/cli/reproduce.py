@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from corrtool.cli.options import JsonFlag, QuietFlag, project_option
-from corrtool.cli.stages import in_another_directory, stage_lines
+from corrtool.cli.options import ANY_TEXT, DeviceOption, JsonFlag, QuietFlag, common_option, project_option
+from corrtool.cli.stage_command import in_another_directory
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings.resolve import load_preset
+from corrtool.stages.registry import STAGES
 
 
 def add(app: typer.Typer) -> None:
@@ -36,14 +37,8 @@ def reproduce(
             help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be repeated.", show_default="every cell",
         ),
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto", envvar="CORRTOOL_DEVICE", show_envvar=False),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Sizes and settings to start from.", show_default="default", envvar="CORRTOOL_PRESET", show_envvar=False),
-    ] = None,
+    device: DeviceOption = None,
+    preset: Annotated[str | None, common_option("preset", help="Sizes and settings to start from.", **ANY_TEXT)] = None,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Learn Q_S and F here, instead of taking those that come with corrtool.")
     ] = False,
@@ -76,6 +71,6 @@ def reproduce(
             preset=preset,
             from_scratch=from_scratch,
             seeds=seeds,
-            tell=lambda stage, ended: console.say_all(stage_lines(stage, ended)),
+            tell=lambda stage, ended: console.say_all(STAGES[stage].told(ended)),
         )
     console.result(result, [*result["figures"], f"open {opened.root / result['report']} in a browser"])

@@ -8,6 +8,7 @@ import typer
 
 from corrtool.cli.options import JsonFlag, ProjectOption
 from corrtool.cli.summaries import SUMMARIES
+from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,9 @@ def status(
     console = Console(quiet=quiet, json=json)
     console.result(
         result,
-        _table(result) if artifacts else [f"{opened.root} has no artifacts yet; 'corrtool train-dqn' makes the first"],
+        _table(result)
+        if artifacts
+        else [f"{opened.root} has no artifacts yet; 'corrtool {next(iter(STAGES))}' makes the first"],
     )
     if json or quiet:
         return

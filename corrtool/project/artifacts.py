@@ -25,11 +25,11 @@ from corrtool.files.sealed import (
     seal_json,
     seal_tensors,
 )
+from corrtool.settings.stages import MADE_BY
 from corrtool.states import StateSpec
 
 KINDS = ("memory", "q", "model", "corr")
 KIND_WORDS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
-MADE_BY = {"memory": "collect", "q": "train-dqn", "model": "train-model", "corr": "learn-corr"}
 MEMORY_MANIFEST = "corrtool.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What Zarr could take for metadata, of either of its formats, or for a chunk.
@@ -114,6 +114,11 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
         have = artifact_names(root, kind)
         hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
         raise MissingInputError([(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)])
+    return artifact_at(path, kind, name)
+
+
+def artifact_at(path: Path, kind: str, name: str) -> Artifact:
+    """The artifact that a file or directory holds, wherever it lies. Raises as :func:`read_artifact` does."""
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
         raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")

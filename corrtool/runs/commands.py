@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,24 @@ from corrtool.settings.base import flag_name, variable_name
 _COMMON_VARIABLES = ("CORRTOOL_PRESET", "CORRTOOL_SEED", "CORRTOOL_DEVICE")
 
 
+_said: ContextVar[list[str] | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def recorded_as(words: list[str]) -> Iterator[None]:
+    """Around a stage that is called from Python: the command line that would do the same, since the process has another."""
+    token = _said.set(words)
+    try:
+        yield
+    finally:
+        _said.reset(token)
+
+
 def this_command(stage: str) -> str:
     """This process's command as a shell takes it, after the environment variables that have a say in ``stage``."""
+    said = _said.get()
+    if said is not None:
+        return shlex.join(said)
     prefix = variable_name(stage, "")
     spoken = {
         name: value

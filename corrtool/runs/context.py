@@ -10,7 +10,6 @@ import torch
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import (
-    MADE_BY,
     Artifact,
     artifact_problems,
     find_artifacts,
@@ -29,6 +28,7 @@ from corrtool.runtime.precision import computing_type, has_bf16_instructions
 from corrtool.runtime.process import configure_process
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.base import Settings
+from corrtool.settings.stages import MADE_BY
 from corrtool.tasks import Task
 
 Work = Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]

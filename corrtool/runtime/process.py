@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -32,6 +34,22 @@ def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
     else:
         torch.set_float32_matmul_precision("high")
     _keep_freed_memory()
+
+
+@contextmanager
+def process_as_before() -> Iterator[None]:
+    """Around :func:`configure_process` in a process of somebody else's: puts back torch's random states and what it is told of."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    mode, precision = torch.get_deterministic_debug_mode(), torch.get_float32_matmul_precision()
+    fill, threads = torch.utils.deterministic.fill_uninitialized_memory, torch.get_num_threads()  # type: ignore[attr-defined]
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            torch.set_deterministic_debug_mode(mode)
+            torch.set_float32_matmul_precision(precision)
+            torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+            torch.set_num_threads(threads)
 
 
 def _keep_freed_memory() -> None:

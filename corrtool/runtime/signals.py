@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import NoReturn
 
@@ -16,8 +17,23 @@ from corrtool.errors import exit_code
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")  # a person, batch systems, a terminal that was closed
 
 
+_left_alone: ContextVar[bool] = ContextVar("left_alone", default=False)
+
+
+@contextmanager
+def signals_left_alone() -> Iterator[None]:
+    """Around a stage that a script or a notebook calls: what a signal does is for the caller to say, so no handler is installed."""
+    token = _left_alone.set(True)
+    try:
+        yield
+    finally:
+        _left_alone.reset(token)
+
+
 def stop_signals() -> list[int]:
     """Those that this system has, but for what whoever began the process has ignored: ``nohup`` SIGHUP, a shell's ``&`` SIGINT."""
+    if _left_alone.get():
+        return []
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 

@@ -1,6 +1,6 @@
 """What the settings of every stage share: how they are declared and checked, and from where their values come.
 
-The command line (flags, environment variables), ``corrtool.toml`` and the presets all fill the classes of ``config/``;
+The command line (flags, environment variables), ``corrtool.toml``, the presets and Python all fill the classes of ``settings/``;
 ``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
 ``corrtool.toml`` > preset > default. Neither imports torch or numpy, so ``--help`` stays fast.
 """
@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_ty
 
 from corrtool.errors import UsageError
 
-PRESETS = ("tiny", "quickstart", "small", "default", "paper")
+Preset = Literal["tiny", "quickstart", "small", "default", "paper"]
+PRESETS: tuple[str, ...] = get_args(Preset)
 MOST_IN_A_BATCH = 65_536  # more would ask for more memory than any machine has, long before it could help
 SYNONYMS = {"small": "default"}  # what was small's has become the default; its name is in published commands
 
@@ -26,24 +27,35 @@ def setting(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    shown: str | None = None,
 ) -> Any:
-    """A field of a settings class. ``minimum``/``maximum`` are inclusive, ``above`` is exclusive."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "minimum": minimum, "above": above, "maximum": maximum}
-    )
+    """A field of a settings class: flag, TOML key, check and help come from this one line.
+
+    Args:
+        minimum, maximum: inclusive; ``above`` is exclusive.
+        shown: what help shows as the default, where that is decided elsewhere.
+    """
+    limits = {"minimum": minimum, "above": above, "maximum": maximum}
+    return dataclasses.field(default=default, metadata={"help": help, "shown": shown, **limits})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every stage's settings share: validation on construction and conversion to JSON."""
+    """What every stage's settings share: validation on construction and conversion to JSON.
+
+    Attributes:
+        stage: whose settings these are.
+        inputs: the artifacts that the stage reads and that can be named as a setting can (flag, environment variable, corrtool.toml),
+            each with its help.
+        makes: the kinds of artifacts that the stage writes, the one it is there for first.
+    """
 
     stage: ClassVar[str]
+    inputs: ClassVar[dict[str, str]] = {}
+    makes: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value = _checked(field, hints[field.name], getattr(self, field.name), flag_name(field.name))
-            object.__setattr__(self, field.name, value)
+        check_fields(self)
         self.check()
 
     def check(self) -> None:
@@ -72,7 +84,15 @@ def variable_name(stage: str, field_name: str) -> str:
     return f"CORRTOOL_{stage}_{field_name}".upper().replace("-", "_")
 
 
-def _checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) -> Any:
+def check_fields(settings: Any) -> None:
+    """Put every field of a frozen dataclass into its declared type. Raises :class:`UsageError`."""
+    hints = get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value = checked(field, hints[field.name], getattr(settings, field.name), flag_name(field.name))
+        object.__setattr__(settings, field.name, value)
+
+
+def checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) -> Any:
     """The value in its declared type, or :class:`UsageError` about ``name``."""
     kinds = get_args(hint) if get_origin(hint) is not Literal else ()
     if value is None:
@@ -85,7 +105,7 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) ->
         if value not in get_args(hint):
             raise UsageError(f"{name} is {value!r}", f"choose one of {', '.join(map(str, get_args(hint)))}")
         return value
-    if type(value) is int and abs(value) > 2**53:
+    if type(value) is int and abs(value) > max(2**53, field.metadata["maximum"] or 0):  # no float holds more exactly
         raise UsageError(f"{name} is out of range", "give a smaller number")
     if hint is float and type(value) is int:
         value = float(value)

@@ -18,6 +18,13 @@ class LearnCorrSettings(Settings):
     """Steps 3 and 4: learn the correspondence function, eq. (8)–(13)."""
 
     stage: ClassVar[str] = "learn-corr"
+    inputs: ClassVar[dict[str, str]] = {
+        "q": "Q-function of the source task; otherwise the newest",
+        "model": "environment model of the source task; otherwise the newest",
+        "source_memory": "memory of the source task; otherwise the newest",
+        "target_memory": "memory of the target task; otherwise the newest",
+    }
+    makes: ClassVar[tuple[str, ...]] = ("corr",)
 
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)

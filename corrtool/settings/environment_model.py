@@ -15,6 +15,8 @@ class TrainModelSettings(Settings):
     """Learn the environment model F of the source task (appendix 6.1)."""
 
     stage: ClassVar[str] = "train-model"
+    inputs: ClassVar[dict[str, str]] = {"memory": "memory of the source task to learn from; otherwise the newest"}
+    makes: ClassVar[tuple[str, ...]] = ("model",)
 
     architecture: Literal["auto", "resnet", "mlp"] = setting(
         "auto", "'resnet' for images, 'mlp' for vectors; 'auto' is resnet or mlp"

@@ -19,11 +19,20 @@ def max_idle_frames_setting() -> Any:
     )
 
 
+def player_inputs() -> dict[str, str]:
+    """Who plays, of every stage that plays through a correspondence."""
+    return {
+        "q": "Q-function that plays; otherwise the one the correspondence was learnt with, or the newest",
+        "corr": "correspondence to play through; otherwise the newest",
+    }
+
+
 @dataclass(frozen=True)
 class CollectSettings(Settings):
     """Step 2 of the experiments: play a task and keep the records."""
 
     stage: ClassVar[str] = "collect"
+    makes: ClassVar[tuple[str, ...]] = ("memory",)
 
     task: Literal["source", "target"] = setting("target", "which task to play")
     policy: str = setting("random", "who plays: 'random', or 'q:NAME' for a trained Q-function")
@@ -44,6 +53,7 @@ class EvaluateSettings(Settings):
     """Play games that chose nothing, and report every one."""
 
     stage: ClassVar[str] = "evaluate"
+    inputs: ClassVar[dict[str, str]] = player_inputs()
 
     task: Literal["source", "target"] = setting("target", "which task to play")
     policy: Literal["q", "random"] = setting("q", "who plays: a Q-function, or random actions")

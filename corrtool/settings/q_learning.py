@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from corrtool.errors import UsageError
 from corrtool.settings.base import MOST_IN_A_BATCH, Settings, flag_name, setting
 from corrtool.settings.compute import compile_setting, precision_setting
-from corrtool.settings.play import max_idle_frames_setting
+from corrtool.settings.play import max_idle_frames_setting, player_inputs
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ class TrainDqnSettings(DqnSettings):
     """Step 1: learn to play the source task."""
 
     stage: ClassVar[str] = "train-dqn"
+    makes: ClassVar[tuple[str, ...]] = ("q", "memory")
 
     task: Literal["source", "target"] = setting("source", "which task to learn")
     constant_share: float = setting(
@@ -167,6 +168,8 @@ class FinetuneSettings(DqnSettings):
     """Step 5: go on learning on the target task with the correspondence held fixed."""
 
     stage: ClassVar[str] = "finetune"
+    inputs: ClassVar[dict[str, str]] = player_inputs()
+    makes: ClassVar[tuple[str, ...]] = ("q",)
 
     task: Literal["source", "target"] = setting("target", "which task to learn")
     env_steps: int = setting(200_000, "environment steps to learn for, over all lanes", minimum=1)

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, get_type_hints
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import PRESETS, SYNONYMS, S, _checked, flag_name, variable_name
+from corrtool.settings.base import PRESETS, SYNONYMS, S, checked, flag_name, variable_name
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def resolve(
                     f"[{stage}] has no setting {key!r}",
                     f"see 'corrtool {stage} --help' for its settings",
                 )
-            values[name] = _checked(
+            values[name] = checked(
                 fields[name], hints[name], value, called(name if layer is not project_values else key)
             )
     settings = settings_class(**values)

@@ -9,6 +9,7 @@ from corrtool.settings.play import CollectSettings, EvaluateSettings
 from corrtool.settings.q_learning import DqnSettings, FinetuneSettings, TrainDqnSettings
 
 __all__ = [
+    "MADE_BY",
     "STAGE_INPUTS",
     "STAGE_SETTINGS",
     "TASK_ROLES",
@@ -23,11 +24,11 @@ __all__ = [
 
 TASK_ROLES = ("source", "target")
 
-STAGE_SETTINGS: dict[str, type[Settings]] = {
+STAGE_SETTINGS: dict[str, type[Settings]] = {  # in the order of the paper's experiments
     settings.stage: settings
     for settings in (
-        CollectSettings,
         TrainDqnSettings,
+        CollectSettings,
         TrainModelSettings,
         LearnCorrSettings,
         EvaluateSettings,
@@ -35,9 +36,10 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {
     )
 }
 
-STAGE_INPUTS: dict[str, tuple[str, ...]] = {  # artifacts that can be named
-    "train-model": ("memory",),
-    "learn-corr": ("q", "model", "source_memory", "target_memory"),
-    "evaluate": ("q", "corr"),
-    "finetune": ("q", "corr"),
+STAGE_INPUTS = {
+    stage: tuple(settings.inputs) for stage, settings in STAGE_SETTINGS.items()
+}  # artifacts that can be named
+
+MADE_BY = {  # which stage makes a kind of artifact: the first that is there for it
+    settings.makes[0]: stage for stage, settings in reversed(STAGE_SETTINGS.items()) if settings.makes
 }

@@ -16,7 +16,7 @@ from gymnasium.wrappers import FlattenObservation, GrayscaleObservation, ResizeO
 from numpy.typing import NDArray
 
 from corrtool.errors import UsageError
-from corrtool.tasks.task import Preprocessing
+from corrtool.settings.preprocessing import Preprocessing
 
 LEAST_SIDE = 5  # pixels; what is smaller is a table of numbers
 CHANNEL_AXES = ("first", "last")

@@ -10,31 +10,7 @@ from corrtool.pretrained import PONG, adopt
 from corrtool.project.defaults import resolve_settings
 from corrtool.reporting.evaluations import STICKY
 from corrtool.runs.context import StageContext
-from corrtool.settings.base import Settings
-from corrtool.settings.stages import (
-    CollectSettings,
-    EvaluateSettings,
-    FinetuneSettings,
-    LearnCorrSettings,
-    TrainDqnSettings,
-    TrainModelSettings,
-)
-from corrtool.stages.collect import collect
-from corrtool.stages.evaluate import evaluate
-from corrtool.stages.finetune import finetune
-from corrtool.stages.learn_corr import learn_corr
-from corrtool.stages.train_dqn import train_dqn
-from corrtool.stages.train_model import train_model
-
-_STAGES: dict[str, tuple[type[Settings], Callable[..., dict[str, Any]]]] = {
-    "train-dqn": (TrainDqnSettings, train_dqn),
-    "collect": (CollectSettings, collect),
-    "train-model": (TrainModelSettings, train_model),
-    "learn-corr": (LearnCorrSettings, learn_corr),
-    "evaluate": (EvaluateSettings, evaluate),
-    "finetune": (FinetuneSettings, finetune),
-}
-
+from corrtool.stages.registry import STAGES
 
 SOURCE_DQN, SOURCE_PLAY, TARGET_PLAY = "source-dqn", "source-play", "target-random"
 
@@ -71,12 +47,11 @@ class Pipeline:
             given: settings that the preset does not decide.
             name: of what the stage makes; otherwise made from the settings.
             seed: otherwise the context's.
-            inputs: named artifacts and other arguments of the stage's function.
+            inputs: the stage's inputs and options that are no settings.
         """
-        settings_class, function = _STAGES[stage]
-        settings = resolve_settings(self.context.project, settings_class, self.preset, given or {})
+        settings = resolve_settings(self.context.project, STAGES[stage].settings, self.preset, given or {})
         context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
-        result = function(context, settings, **inputs)
+        result = STAGES[stage].run(context, settings, **inputs)
         self.tell(stage, result)
         return result
 
@@ -100,5 +75,5 @@ class Pipeline:
             self.run("collect", {"task": "source", "policy": f"q:{PONG}"}, name=SOURCE_PLAY)
             return SourceAgent(PONG, PONG, SOURCE_PLAY)
         self.run("train-dqn", name=SOURCE_DQN)
-        self.run("train-model", name=SOURCE_DQN, memory_name=SOURCE_DQN)
+        self.run("train-model", name=SOURCE_DQN, memory=SOURCE_DQN)
         return SourceAgent(SOURCE_DQN, SOURCE_DQN, SOURCE_DQN)

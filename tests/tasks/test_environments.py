@@ -15,8 +15,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from corrtool.errors import UsageError
 from corrtool.memory import StateStacker
+from corrtool.settings.preprocessing import Preprocessing
 from corrtool.states import StateSpec
-from corrtool.tasks import Lanes, LaneStep, Preprocessing, Task, parse_task, probe
+from corrtool.tasks import Lanes, LaneStep, Task, parse_task, probe
 from corrtool.tasks.making import is_atari
 
 PONG = "ALE/Pong-v5"
@@ -390,7 +391,7 @@ class TestPreprocessing:
         ],
     )  # fmt: skip
     def test_values_that_make_no_sense_are_refused(self, name: str, value: object) -> None:
-        with pytest.raises(UsageError, match=f"preprocessing {name} is"):
+        with pytest.raises(UsageError, match=f"preprocessing {name} (is|needs)"):
             task(**{name: value})
 
     def test_every_value_decides_which_task_it_is(self) -> None:

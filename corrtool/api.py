@@ -1,0 +1,307 @@
+"""corrtool from Python: a project whose stages are methods, and what was learnt, to play with (docs/api.md).
+
+The methods do what the subcommands do, by the same functions. Nothing is printed, no signal handler is installed, and torch is left as it
+was found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Unpack
+
+from torch import nn
+
+from corrtool.arguments import (
+    CollectArguments,
+    EvaluateArguments,
+    FinetuneArguments,
+    LearnCorrArguments,
+    PreprocessingArguments,
+    TrainDqnArguments,
+    TrainModelArguments,
+)
+from corrtool.correspondence import saved as correspondences
+from corrtool.correspondence.model import Correspondence
+from corrtool.errors import UsageError, explained
+from corrtool.play.agent import Agent
+from corrtool.play.environment import TaskEnvironment
+from corrtool.project.artifacts import artifact_at
+from corrtool.project.defaults import project_preset, project_seed
+from corrtool.project.directory import Project, find_project
+from corrtool.q_learning import saved as q_functions
+from corrtool.runs.commands import recorded_as
+from corrtool.runs.context import StageContext
+from corrtool.runs.overview import describe_artifacts
+from corrtool.runtime.console import Console
+from corrtool.runtime.device import resolve_device
+from corrtool.runtime.process import process_as_before
+from corrtool.runtime.signals import signals_left_alone
+from corrtool.settings.base import flag_name
+from corrtool.settings.common import OF_LEARNING, CommonOptions
+from corrtool.stages.players import check_player, choose_player
+from corrtool.stages.registry import STAGES, Option, Stage
+from corrtool.tasks import Task, probe
+from corrtool.workflows.call import StageCall
+from corrtool.workflows.init import NamedTask, init
+
+StrPath = str | PathLike[str]
+_one_at_a_time = threading.RLock()  # stages seed torch's own generator, of which a process has one
+
+
+def open_project(path: StrPath | None = None, *, verbose: bool = False) -> OpenedProject:
+    """Open a project directory, such as ``corrtool init`` makes.
+
+    Args:
+        path: without it, the nearest parent with a ``corrtool.toml``.
+        verbose: whether stages write messages and progress to stderr, as the command line does.
+
+    Raises:
+        ArtifactError: the directory is not a project.
+        UsageError: its ``corrtool.toml`` cannot be understood.
+    """
+    with _as_library():
+        found = find_project(None if path is None else Path(path))
+    return OpenedProject(found.root, verbose=verbose)
+
+
+def init_project(
+    path: StrPath,
+    *,
+    source: str,
+    target: str | None = None,
+    source_view: Sequence[str] = (),
+    target_view: Sequence[str] = (),
+    source_kwargs: dict[str, Any] | None = None,
+    target_kwargs: dict[str, Any] | None = None,
+    pretrained: bool = False,
+    overwrite: bool = False,
+    **preprocessing: Unpack[PreprocessingArguments],
+) -> OpenedProject:
+    """Make a project directory as ``corrtool init`` does, whose help says what each argument is.
+
+    Raises:
+        UsageError: a task cannot be made, the two do not fit each other, or the directory is a project already.
+    """
+    if target is None:
+        target, target_kwargs = source, target_kwargs or source_kwargs
+    with _one_at_a_time, _as_library():
+        made = init(
+            Path(path),
+            NamedTask(source, source_view, source_kwargs or {}),
+            NamedTask(target, target_view, target_kwargs or {}),
+            dict(preprocessing),
+            pretrained=pretrained,
+            overwrite=overwrite,
+        )
+    return OpenedProject(made.project.root)
+
+
+def load_q_function(path: StrPath, device: str = "cpu") -> nn.Module:
+    """The Q-function of a weights file, frozen.
+
+    It maps states (N, …) in the range "q" of ``corrtool.states`` to values (N, A).
+
+    Raises:
+        ArtifactError: the file is missing, damaged, or holds no Q-function.
+        DeviceError: the device is not there.
+    """
+    with _as_library():
+        file = Path(path)
+        return q_functions.load_q_function(artifact_at(file, "q", file.stem), resolve_device(device, "device"))
+
+
+def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
+    """The correspondence of a weights file, frozen; its ``translate`` takes raw target states.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, or holds no correspondence.
+        DeviceError: the device is not there.
+    """
+    with _as_library():
+        file = Path(path)
+        artifact = artifact_at(file, "corr", file.stem)
+        return correspondences.load_correspondence(artifact, resolve_device(device, "device"))
+
+
+class OpenedProject:
+    """A project directory, of which each stage is a method.
+
+    A method does what its subcommand does, and returns what that prints with ``--json``. Arguments are the subcommand's options with ``_``
+    for ``-``; what is not given comes from ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
+    alone, but for ``CORRTOOL_TRUST``.
+
+    Every method raises :class:`CorrtoolError`; ``corrtool.errors`` lists its kinds. A stage that was interrupted goes on when it is
+    called again with the same arguments. Stages of one process wait for each other.
+
+    Attributes:
+        root: the directory.
+    """
+
+    def __init__(self, root: Path, *, verbose: bool = False) -> None:
+        self.root = root
+        self._console = Console(quiet=not verbose)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.root)!r})"
+
+    def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> dict[str, Any]:
+        """Learn a Q-function by DQN, by default of the source task, and keep the newest records as its memory."""
+        return self._run(STAGES["train-dqn"], arguments)
+
+    def collect(self, **arguments: Unpack[CollectArguments]) -> dict[str, Any]:
+        """Play a task, by default the target at random, and write a replay memory."""
+        return self._run(STAGES["collect"], arguments)
+
+    def train_model(self, **arguments: Unpack[TrainModelArguments]) -> dict[str, Any]:
+        """Learn the environment model F of the source task from a memory."""
+        return self._run(STAGES["train-model"], arguments)
+
+    def learn_corr(self, **arguments: Unpack[LearnCorrArguments]) -> dict[str, Any]:
+        """Learn the correspondence function, with play tests along the way."""
+        return self._run(STAGES["learn-corr"], arguments)
+
+    def evaluate(self, **arguments: Unpack[EvaluateArguments]) -> dict[str, Any]:
+        """Play fresh games, by default of the target with the newest correspondence, and report every return."""
+        return self._run(STAGES["evaluate"], arguments)
+
+    def finetune(self, **arguments: Unpack[FinetuneArguments]) -> dict[str, Any]:
+        """Go on learning on the target task by DQN, with the correspondence held fixed."""
+        return self._run(STAGES["finetune"], arguments)
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Every memory and network, as ``status --json`` lists them, after checking every byte."""
+        with _as_library():
+            return describe_artifacts(self._project())
+
+    def task(self, role: str = "target") -> Task:
+        """The ``"source"`` or the ``"target"`` task."""
+        with _as_library():
+            return self._project().task(role)
+
+    def environment(self, role: str = "target") -> TaskEnvironment:
+        """A task as a Gymnasium environment, one game at a time."""
+        with _as_library():
+            return TaskEnvironment(self._project().task(role))
+
+    def load_agent(
+        self,
+        role: str = "target",
+        *,
+        q: str | None = None,
+        corr: str | None = None,
+        no_corr: bool = False,
+        device: str = "cpu",
+    ) -> Agent:
+        """Whoever plays a task as ``evaluate`` would.
+
+        Args:
+            q, corr: names of a Q-function and a correspondence; otherwise the newest that fit.
+            no_corr: play directly, without a correspondence.
+        """
+        with _as_library():
+            context = self._context(device)
+            task = context.project.task(role)
+            player, (spec, actions) = choose_player(context, task, q=q, corr=corr, no_corr=no_corr), probe(task)
+            check_player(player, spec, actions)
+            q_values = player.q_values(spec, context.device)
+            assert q_values is not None  # who was chosen does not play at random
+            return Agent(q_values, context.device)
+
+    def load_q_function(self, name: str | None = None, *, device: str = "cpu") -> nn.Module:
+        """The named Q-function, or the newest of the source task, as :func:`load_q_function` loads it."""
+        with _as_library():
+            context = self._context(device)
+            return q_functions.load_q_function(context.source_q(name), context.device)
+
+    def load_correspondence(self, name: str | None = None, *, device: str = "cpu") -> Correspondence:
+        """The named correspondence, or the newest, as :func:`load_correspondence` loads it."""
+        with _as_library():
+            context = self._context(device)
+            return correspondences.load_correspondence(context.correspondence(name), context.device)
+
+    def _project(self) -> Project:
+        """Its ``corrtool.toml`` as it stands now: people edit it while a notebook is open."""
+        return Project(self.root)
+
+    def _context(self, device: str) -> StageContext:
+        return StageContext(self._project(), self._console, resolve_device(device, "device"))
+
+    def _run(self, stage: Stage, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        with _one_at_a_time, _as_library(), process_as_before():
+            call, project = call_with(stage, arguments), self._project()
+            with recorded_as(command_of(call, project)):
+                return call.carry_out(project, self._console)
+
+
+def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
+    """The call of a stage with these keyword arguments.
+
+    Raises:
+        UsageError: it has no such argument, or one is of another type.
+    """
+    common = _common_names(stage)
+    settings = {field.name for field in dataclasses.fields(stage.settings)}
+    options = {name: Option(name, str | None, None, help) for name, help in stage.inputs.items()}
+    options |= {option.name: option for option in stage.options}
+    for name in arguments:
+        if name not in {*common, *settings, *options}:
+            raise UsageError(f"{stage.name} has no argument {name!r}", f"see 'corrtool {stage.name} --help'")
+    return StageCall(
+        stage,
+        CommonOptions(**{name: arguments[name] for name in arguments if name in common}),
+        settings={name: arguments[name] for name in arguments if name in settings},
+        options={name: _option_value(option, arguments.get(name)) for name, option in options.items()},
+    )
+
+
+def _common_names(stage: Stage) -> list[str]:
+    """The common options that a stage has."""
+    names = [field.name for field in dataclasses.fields(CommonOptions)]
+    return [name for name in names if stage.learns or name not in OF_LEARNING]
+
+
+def _option_value(option: Option, value: Any) -> Any:
+    """What is given for an option, in its kind. Raises :class:`UsageError` where it is of another."""
+    if value is None:
+        return option.default
+    if option.kind == Path | None and isinstance(value, str | PathLike):
+        return Path(value)
+    if not isinstance(value, option.kind):
+        raise UsageError(f"{flag_name(option.name)} is {value!r}", "give it a value of another type")
+    return value
+
+
+def command_of(call: StageCall, project: Project) -> list[str]:
+    """The command line that says the same.
+
+    Seed and preset are spelt out, since environment variables could give it others.
+    """
+    seed, preset = project_seed(project, call.common.seed), project_preset(project, call.common.preset)
+    words = ["corrtool", call.stage.name, "--seed", str(seed), "--preset", preset]
+    common = {name: getattr(call.common, name) for name in _common_names(call.stage) if name not in ("seed", "preset")}
+    for name, value in (call.settings | call.options | common).items():
+        if isinstance(value, bool) and (value or name in call.settings):
+            words.append(flag_name(name if value else f"no_{name}"))
+        elif value is not None and not isinstance(value, bool):
+            words += [flag_name(name), str(value)]
+    return words
+
+
+@contextmanager
+def _as_library() -> Iterator[None]:
+    """Leave signals to the caller, and raise what can be explained as a :class:`CorrtoolError`."""
+    with signals_left_alone():
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # it came while an environment was at work
+                raise KeyboardInterrupt from error
+            known = explained(error)
+            if known is None or known is error:
+                raise
+            raise known from error

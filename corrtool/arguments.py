@@ -1,0 +1,206 @@
+"""What each stage takes as keyword arguments: docs/cli.md, or ``corrtool STAGE --help``, says what each of them is.
+
+Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Literal, TypedDict
+
+from corrtool.settings.base import Preset
+
+
+class PreprocessingArguments(TypedDict, total=False):
+    frame_skip: int
+    max_pool: bool
+    noop_max: int
+    repeat_action_probability: float
+    fire_reset: bool
+    terminal_on_life_loss: bool
+    full_action_space: bool
+    max_episode_frames: int
+    max_episode_steps: int | None
+    screen_size: int | None
+    channels_axis: Literal["first", "last"] | None
+    grayscale: bool
+    stack: int
+
+
+class CommonArguments(TypedDict, total=False):
+    seed: int | None
+    device: str | None
+    preset: Preset | None
+    name: str | None
+    overwrite: bool
+    dry_run: bool
+
+
+class LearningArguments(CommonArguments, total=False):
+    tensorboard: bool
+    keep_checkpoints: int
+
+
+class TrainDqnArguments(LearningArguments, total=False):
+    extend: bool
+    env_steps: int
+    stop_at_mean_return: float | None
+    lanes: int
+    learning_rate: float
+    learning_rate_end: float
+    constant_share: float
+    optimizer: Literal["adam", "rmsprop", "sgd"]
+    optimizer_epsilon: float
+    loss: Literal["huber", "squared"]
+    batch_size: int
+    gamma: float
+    n_step: int
+    n_step_end: int
+    n_step_env_steps: int
+    double_q: bool
+    clip_rewards: bool
+    replay: bool
+    target_network: bool
+    memory_capacity: int
+    priority_exponent: float
+    learning_starts: int
+    env_steps_per_update: int
+    target_sync_every: int
+    weight_average: float
+    greedy_from: float
+    epsilon_start: float
+    epsilon_end: float
+    epsilon_env_steps: int
+    max_gradient_norm: float
+    eval_every: int
+    eval_games: int
+    eval_epsilon: float
+    max_idle_frames: int
+    precision: Literal["float32", "bf16", "auto"]
+    compile: bool
+    task: Literal["source", "target"]
+    architecture: Literal["auto", "nature", "paper", "small", "grid", "mlp", "linear"]
+    width: int
+    init: Literal["default", "normal"]
+    memory_records: int
+
+
+class CollectArguments(CommonArguments, total=False):
+    task: Literal["source", "target"]
+    policy: str
+    epsilon: float
+    records: int
+    lanes: int
+
+
+class TrainModelArguments(LearningArguments, total=False):
+    memory: str | None
+    architecture: Literal["auto", "resnet", "mlp"]
+    filters: int
+    blocks: int
+    action_block: int
+    norm: Literal["batch", "instance"]
+    prediction: Literal["residual", "state"]
+    skips: bool
+    loss: Literal["mse", "l1"]
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    gradient_steps: int | None
+    validation_share: float
+    precision: Literal["float32", "bf16", "auto"]
+    compile: bool
+
+
+class LearnCorrArguments(LearningArguments, total=False):
+    q: str | None
+    model: str | None
+    source_memory: str | None
+    target_memory: str | None
+    lambda_cyc: float
+    lambda_q: float
+    lambda_m: float
+    generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"]
+    angle_init: float
+    angle_starts: int | None
+    spatial_learning_rate: float
+    filters: int
+    blocks: int
+    skips: bool
+    framewise: bool
+    discriminator_filters: int
+    norm: Literal["instance", "batch"]
+    gan_loss: Literal["lsgan", "log"]
+    cycle_loss: Literal["printed", "surprise"]
+    model_loss: Literal["printed", "relative"]
+    learning_rate: float
+    constant_share: float
+    batch_size: int
+    pool_size: int
+    epochs: int
+    gradient_steps: int | None
+    eval_every: int
+    eval_games: int
+    eval_epsilon: float
+    max_idle_frames: int
+    precision: Literal["float32", "bf16", "auto"]
+    compile: bool
+
+
+class EvaluateArguments(CommonArguments, total=False):
+    q: str | None
+    corr: str | None
+    no_corr: bool
+    video: str | PathLike[str] | None
+    task: Literal["source", "target"]
+    policy: Literal["q", "random"]
+    games: int
+    epsilon: float
+    repeat_action_probability: float | None
+    lanes: int
+    max_idle_frames: int
+
+
+class FinetuneArguments(LearningArguments, total=False):
+    q: str | None
+    corr: str | None
+    no_corr: bool
+    from_scratch: bool
+    env_steps: int
+    stop_at_mean_return: float | None
+    lanes: int
+    learning_rate: float
+    learning_rate_end: float
+    constant_share: float
+    optimizer: Literal["adam", "rmsprop", "sgd"]
+    optimizer_epsilon: float
+    loss: Literal["huber", "squared"]
+    batch_size: int
+    gamma: float
+    n_step: int
+    n_step_end: int
+    n_step_env_steps: int
+    double_q: bool
+    clip_rewards: bool
+    replay: bool
+    target_network: bool
+    memory_capacity: int
+    priority_exponent: float
+    learning_starts: int
+    env_steps_per_update: int
+    target_sync_every: int
+    weight_average: float
+    greedy_from: float
+    epsilon_start: float
+    epsilon_end: float
+    epsilon_env_steps: int
+    max_gradient_norm: float
+    eval_every: int
+    eval_games: int
+    eval_epsilon: float
+    max_idle_frames: int
+    precision: Literal["float32", "bf16", "auto"]
+    compile: bool
+    task: Literal["source", "target"]
+    scratch_epsilon_start: float
+    scratch_epsilon_env_steps: int

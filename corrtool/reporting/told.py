@@ -1,0 +1,88 @@
+"""What each stage came to, in lines for the person who ran it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def train_dqn(result: dict[str, Any]) -> list[str]:
+    """How the training ended, and what it kept."""
+    return [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
+
+
+def _learning_line(result: dict[str, Any]) -> str:
+    """One line on how a DQN ended."""
+    mean = result["mean_return_20"]
+    line = f"Q-function {result['q']}: {result['env_steps']:,} env steps, {result['games']:,} games"
+    line += "" if mean is None else f", mean return {mean:.2f} over the last {min(20, result['games'])}"
+    best = result["best_mean_return"]
+    return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")
+
+
+def collect(result: dict[str, Any]) -> list[str]:
+    """The memory, and its size."""
+    per_record = result["bytes"] / result["records"]
+    return [f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on disk"]
+
+
+def train_model(result: dict[str, Any]) -> list[str]:
+    """The error on held-out records, beside that of nothing moving."""
+    errors = result["validation"]
+    told = [
+        f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
+        f"mean absolute error on {errors['records']:,} held-out records:",
+        f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
+        f"  over what changes     {errors['l1_changing']:.5f}   persistence {errors['l1_changing_persistence']:.5f}"
+        f"   ({errors['changing_share']:.2%} of the state)",
+    ]
+    if errors["l1_newest"] != errors["l1_changing"]:  # states of several frames, of which only the newest is news
+        told.append(
+            f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}"
+        )
+    return told
+
+
+def learn_corr(result: dict[str, Any]) -> list[str]:
+    """Which play test chose the correspondence, and how reuse compares."""
+    line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
+    best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
+    if best is not None:
+        line += f"; the best play test, {best:.2f}, came after {result['best_gradient_steps']:,}"
+    if result["angle_degrees"] is not None:
+        line += f"; its angle ended at {result['angle_degrees']:.2f}°"
+    if best is None:
+        return [line, "no games chose it; 'corrtool evaluate' plays some"]
+    if reuse is not None and best <= reuse:
+        return [
+            line,
+            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a correspondence: try more "
+            "--gradient-steps, another --generator, a better environment model, or another --seed",
+        ]
+    if reuse is not None:
+        line += f"; reuse, without a correspondence, has {reuse:.2f}"
+    return [line, "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones"]
+
+
+def evaluate(result: dict[str, Any]) -> list[str]:
+    """The mean return with its interval, and every game."""
+    from corrtool.reporting.evaluations import bounds_shown, counts_shown, interval_of
+    from corrtool.statistics import LEAST_DISTINCT_GAMES
+
+    interval, sticky = interval_of(result), result["repeat_action_probability"]
+    who = "random play" if result["policy"] == "random" else result["q"]
+    who += "" if result["corr"] is None else f" through {result['corr']}"
+    where = result["environment"] + (f" with sticky actions {sticky:g}" if sticky else "")
+    ends = {"idle_games": "ended idle, with no reward for too long", "cut_games": "cut off, after too many steps"}
+    return [
+        f"{who} on {where}: mean return {result['mean_return']:.2f}, "
+        f"95% interval {bounds_shown(interval, 2)} over {counts_shown(interval)}"
+        + ("" if interval.bounds else f" (too few for an interval: it takes {LEAST_DISTINCT_GAMES} distinct ones)"),
+        *(f"{result[key]} of them {how}" for key, how in ends.items() if result[key]),
+        "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
+        *([f"video of a game that ended {result['video_return']:g}: {result['video']}"] if "video" in result else []),
+    ]
+
+
+def finetune(result: dict[str, Any]) -> list[str]:
+    """How the training ended, and what to do next."""
+    return [_learning_line(result), f"'corrtool evaluate --q {result['q']}' plays fresh games with it"]

@@ -1,0 +1,151 @@
+"""The stages: one record each, which the command line, its reference, the workflows and the Python interface read.
+
+Imports neither torch nor the settings until they are asked for: ``corrtool --help`` only lists the summaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corrtool.reporting import told
+
+if TYPE_CHECKING:
+    from corrtool.runs.context import StageContext
+    from corrtool.settings.base import Settings
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a stage can be told that is no setting: what it does besides, or instead."""
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the paper.
+
+    Attributes:
+        name: its subcommand, its section of ``corrtool.toml`` and its directory in ``runs/``.
+        summary: what it does, as ``--help`` says it.
+        function: where it is done, ``module:function``.
+        told: what it came to, in lines for people.
+        options: those that are no settings.
+        renamed: inputs that the function has under another name.
+        learns: whether it writes metrics and checkpoints that somebody may want to see.
+        splits: whether the processes of torchrun can share its mini-batches.
+    """
+
+    name: str
+    summary: str
+    function: str
+    told: Callable[[dict[str, Any]], list[str]]
+    options: tuple[Option, ...] = ()
+    renamed: dict[str, str] = field(default_factory=dict)
+    learns: bool = True
+    splits: bool = False
+
+    @property
+    def settings(self) -> type[Settings]:
+        """Its settings class, which also says what it reads and makes."""
+        from corrtool.settings.stages import STAGE_SETTINGS
+
+        return STAGE_SETTINGS[self.name]
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The artifacts it reads that can be named, each with its help."""
+        return self.settings.inputs
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """The kinds of artifacts it writes."""
+        return self.settings.makes
+
+    def run(self, context: StageContext, settings: Settings, **arguments: Any) -> dict[str, Any]:
+        """Does it, or finds it done; returns its result. ``arguments`` are inputs and options, by name."""
+        module, _, name = self.function.partition(":")
+        function: Callable[..., dict[str, Any]] = getattr(import_module(module), name)
+        return function(context, settings, **{self.renamed.get(key, key): value for key, value in arguments.items()})
+
+
+_NO_CORR = Option("no_corr", bool, False, "reuse the Q-function directly, without a correspondence")
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="train-dqn",
+            summary="Learn a Q-function by DQN (Algorithm 2), by default of the source task; keep the newest records as its memory.",
+            function="corrtool.stages.train_dqn:train_dqn",
+            told=told.train_dqn,
+            options=(
+                Option(
+                    "extend",
+                    bool,
+                    False,
+                    "go on from the finished run of this name to a larger --env-steps; nothing else may differ",
+                ),
+            ),
+        ),
+        Stage(
+            name="collect",
+            summary="Play a task, by default the target at random, and write a replay memory.",
+            function="corrtool.stages.collect:collect",
+            told=told.collect,
+            learns=False,
+        ),
+        Stage(
+            name="train-model",
+            summary="Learn the environment model F of the source task from a memory (appendix 6.1).",
+            function="corrtool.stages.train_model:train_model",
+            told=told.train_model,
+            renamed={"memory": "memory_name"},
+            splits=True,
+        ),
+        Stage(
+            name="learn-corr",
+            summary=(
+                "Learn the correspondence function (eq. 8-13), with play tests along the way. GAN is --lambda-cyc 0 --lambda-q 0 "
+                "--lambda-m 0; CycleGAN is --lambda-cyc 10 --lambda-q 0 --lambda-m 0 --cycle-loss printed."
+            ),
+            function="corrtool.stages.learn_corr:learn_corr",
+            told=told.learn_corr,
+            splits=True,
+        ),
+        Stage(
+            name="evaluate",
+            summary="Play fresh games, by default of the target with the newest correspondence, and report every return.",
+            function="corrtool.stages.evaluate:evaluate",
+            told=told.evaluate,
+            options=(
+                _NO_CORR,
+                Option(
+                    "video",
+                    Path | None,
+                    None,
+                    "file for a video of one more game, .mp4 or .gif; replaced if it is there. Vectors are shown as numbers, beside the "
+                    "environment's own picture",
+                ),
+            ),
+            learns=False,
+        ),
+        Stage(
+            name="finetune",
+            summary="Go on learning on the target task by DQN, with the correspondence held fixed.",
+            function="corrtool.stages.finetune:finetune",
+            told=told.finetune,
+            options=(
+                _NO_CORR,
+                Option("from_scratch", bool, False, "start from new weights, without a correspondence"),
+            ),
+        ),
+    )
+}

@@ -1,0 +1,118 @@
+"""Making a project: both tasks are played and every network is built, so that what a later stage would refuse is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import UsageError
+from corrtool.pretrained import adopt, shipped_for
+from corrtool.project.artifacts import Artifact
+from corrtool.project.directory import Project, create_project
+from corrtool.settings.base import Settings
+from corrtool.settings.resolve import resolve
+from corrtool.states import StateSpec
+from corrtool.tasks import parse_task
+from corrtool.tasks.trust import trust
+from corrtool.workflows.pair import Seen, check_pair, try_task
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A task as whoever makes a project names it: an environment's id, views as written, keyword arguments."""
+
+    id: str
+    views: Sequence[str] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewProject:
+    """A project that was made, and what was found on the way.
+
+    Attributes:
+        seen: its tasks as they were played, by role.
+        warnings: what will need an option of some stage.
+        adopted: the trained weights that were copied in.
+    """
+
+    project: Project
+    seen: dict[str, Seen]
+    warnings: list[str]
+    adopted: list[Artifact]
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``init --json`` prints it."""
+        return {
+            "project": str(self.project.root),
+            "tasks": {
+                role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.words}
+                for role, of in self.seen.items()
+            },
+            "warnings": self.warnings,
+            "pretrained": [artifact.reference() for artifact in self.adopted],
+        }
+
+
+def init(
+    directory: Path,
+    source: NamedTask,
+    target: NamedTask,
+    preprocessing: dict[str, Any],
+    *,
+    pretrained: bool = False,
+    overwrite: bool = False,
+) -> NewProject:
+    """Try both tasks, then write ``corrtool.toml``.
+
+    Args:
+        preprocessing: of both tasks; what is None is not given.
+        pretrained: copy in the trained weights that come with corrtool for these tasks.
+        overwrite: replace the ``corrtool.toml`` of a project that exists.
+
+    Raises:
+        UsageError: a task cannot be made, the two do not fit each other, or the directory is a project already.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    copies: dict[str, Path] = {}
+    for role, named in (("source", source), ("target", target)):
+        tables[role] = {
+            "id": named.id,
+            "views": [_local_view(view, copies) for view in named.views],
+            "kwargs": named.kwargs,
+            "preprocessing": {name: value for name, value in preprocessing.items() if value is not None},
+        }
+    seen = {}
+    for role, table in tables.items():
+        local = {**table, "views": [_original(view, copies) for view in table["views"]]}
+        trust(table["id"])  # whoever says the name of a module wants it
+        seen[role] = try_task(parse_task(role, local, Path()))
+    warnings = check_pair(seen["source"], seen["target"], _default_settings)
+    shipped = shipped_for(seen["source"].task, seen["target"].task) if pretrained else []
+    if pretrained and not shipped:
+        raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
+    project = create_project(directory, tables, copies, overwrite=overwrite)
+    adopted = [adopt(project, artifact.kind, artifact.name) for artifact in shipped]
+    return NewProject(project, seen, warnings, adopted)
+
+
+def _default_settings(settings_class: type[Settings], states: StateSpec) -> Settings:
+    """A stage's settings where no project says others yet."""
+    return resolve(settings_class, preset="default", state_kind=states.settings_kind, project_values={}, given={})
+
+
+def _local_view(view: str, copies: dict[str, Path]) -> str:
+    """``affine:/some/map.json`` → ``affine:map.json``, to be copied into the project."""
+    if not view.startswith("affine:"):
+        return view
+    path = Path(view.removeprefix("affine:"))
+    if path.name in copies and copies[path.name] != path:
+        raise UsageError(f"two affine views are called {path.name}", "rename one of the files")
+    copies[path.name] = path
+    return f"affine:{path.name}"
+
+
+def _original(view: str, copies: dict[str, Path]) -> str:
+    return f"affine:{copies[view.removeprefix('affine:')]}" if view.startswith("affine:") else view
