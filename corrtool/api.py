@@ -41,7 +41,7 @@ from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.process import process_as_before
 from corrtool.runtime.signals import signals_left_alone
-from corrtool.settings.base import flag_name
+from corrtool.settings.base import flag_name, former_names
 from corrtool.settings.common import OF_LEARNING, CommonOptions
 from corrtool.stages.players import check_player, choose_player
 from corrtool.stages.registry import STAGES, Option, Stage
@@ -245,7 +245,7 @@ def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
         UsageError: it has no such argument, or one is of another type.
     """
     common = _common_names(stage)
-    settings = {field.name for field in dataclasses.fields(stage.settings)}
+    settings = {field.name for field in dataclasses.fields(stage.settings)} | former_names(stage.settings).keys()
     options = {name: Option(name, str | None, None, help) for name, help in stage.inputs.items()}
     options |= {option.name: option for option in stage.options}
     for name in arguments:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import Settings, flag_name, variable_name
+from corrtool.settings.base import Settings, flag_name, former_names, variable_name
 from corrtool.settings.common import OF_LEARNING, VARIABLES, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS
@@ -84,29 +84,37 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def setting_option(field: dataclasses.Field[Any], kind: Any, **more: Any) -> Any:
-    """The option of a field made by :func:`setting`; ``more`` goes to ``typer.Option``."""
-    flag, off = flag_name(field.name), flag_name("no_" + field.name)
+def setting_option(field: dataclasses.Field[Any], kind: Any, name: str | None = None, **more: Any) -> Any:
+    """The option of a field made by :func:`setting`, called as the field or ``name``; ``more`` goes to ``typer.Option``."""
+    name = name or field.name
+    flag, off = flag_name(name), flag_name("no_" + name)
     text = _sentence(field.metadata["help"]) + _choices(kind)
     return typer.Option(f"{flag}/{off}" if kind is bool else flag, **({"help": text} | more))
 
 
 def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter]:
-    """One option per setting; not given means None, so that the other sources of settings can speak."""
+    """One option per setting; not given means None, so that the other sources of settings can speak.
+
+    Former names have hidden ones.
+    """
     return [
         _parameter(
-            field.name,
+            name,
             kind | None,
             setting_option(
                 field,
                 kind,
+                name,
                 metavar=_metavar(kind),
-                envvar=variable_name(settings_class.stage, field.name),
+                envvar=variable_name(settings_class.stage, name),
                 show_default=_shown(field.default),
                 show_envvar=False,
+                hidden=name != field.name,
             ),
         )
         for field, kind in _fields(settings_class)
+        for name in (field.name, field.metadata["formerly"])
+        if name is not None
     ]
 
 
@@ -214,6 +222,7 @@ def check_variables() -> None:
         for stage, settings_class in STAGE_SETTINGS.items()
         for field in dataclasses.fields(settings_class)
     ]
+    known += [variable_name(stage, name) for stage, of in STAGE_SETTINGS.items() for name in former_names(of)]
     known += [variable_name(stage, name) for stage, names in STAGE_INPUTS.items() for name in names]
     for name in os.environ:
         if name.startswith("CORRTOOL_") and name not in known:

@@ -20,6 +20,7 @@ from corrtool.cli.options import (
     with_parameters,
 )
 from corrtool.errors import UsageError
+from corrtool.settings.base import former_names
 from corrtool.settings.common import CommonOptions
 from corrtool.stages.registry import Stage
 
@@ -47,7 +48,8 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
 
     project: Path | None = values.pop("project")
     json, quiet = values.pop("json"), values.pop("quiet")
-    settings = _taken(values, [field.name for field in dataclasses.fields(stage.settings)])
+    names = [field.name for field in dataclasses.fields(stage.settings)]
+    settings = _taken(values, [*names, *former_names(stage.settings)])
     options = _taken(values, [*stage.inputs, *(option.name for option in stage.options)])
     common = CommonOptions(**values)
     call = StageCall(

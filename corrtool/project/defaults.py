@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -49,6 +50,7 @@ def resolve_settings(
     given: dict[str, Any],
     environment: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> S:
     """The stage's settings for this project, from all their sources. Raises :class:`UsageError`."""
     role = (
@@ -58,7 +60,7 @@ def resolve_settings(
         or _default_role(settings_class)
     )
     spec, _ = probe(project.task(role if role in ("source", "target") else "source"))
-    return resolve_for_states(project, settings_class, spec, preset, given, environment, options)
+    return resolve_for_states(project, settings_class, spec, preset, given, environment, options, say)
 
 
 def resolve_for_states(
@@ -69,6 +71,7 @@ def resolve_for_states(
     given: dict[str, Any] | None = None,
     environment: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> S:
     """As :func:`resolve_settings`, for states that are known already."""
     return resolve(
@@ -79,6 +82,7 @@ def resolve_for_states(
         given=given or {},
         environment=environment,
         options=options,
+        say=say,
     )
 
 

@@ -64,7 +64,7 @@ class DqnLearner:
 
     Attributes:
         average: the network that is tested and kept: an exponential average of the weights on the way, which plays more
-            steadily than the weights of any one moment; the learning network itself where ``weight_average`` is 0.
+            steadily than the weights of any one moment; the learning network itself where ``weight_ema`` is 0.
     """
 
     def __init__(self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings, device: torch.device) -> None:
@@ -73,7 +73,7 @@ class DqnLearner:
             q_function = q_function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.q_function = q_function
         self.target = copy.deepcopy(q_function).requires_grad_(False) if settings.target_network else q_function
-        self.average = copy.deepcopy(q_function).requires_grad_(False) if settings.weight_average > 0 else q_function
+        self.average = copy.deepcopy(q_function).requires_grad_(False) if settings.weight_ema > 0 else q_function
         self.settings, self._device = settings, device
         precision = Precision(computing_type(settings.precision, device), device)
         self._objective = TemporalDifferenceObjective(self.q_function, self.target, spec, settings, precision)
@@ -121,7 +121,7 @@ class DqnLearner:
 
         It is less at first, so that a short run's average is not that of its first weights.
         """
-        return min(self.settings.weight_average, (1 + self.gradient_steps) / (10 + self.gradient_steps))
+        return min(self.settings.weight_ema, (1 + self.gradient_steps) / (10 + self.gradient_steps))
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

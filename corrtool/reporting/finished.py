@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.runs.metrics import read_metrics
+from corrtool.settings.stages import with_present_names
 
 
 @dataclass
@@ -21,8 +22,8 @@ class FinishedRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The resolved settings."""
-        return self.record["settings"]  # type: ignore[no-any-return]
+        """The resolved settings, by their present names."""
+        return with_present_names(self.stage, self.record["settings"])
 
     @property
     def result(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from corrtool.project.directory import Project
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.records import newest_checkpoint, read_record, run_directory
 from corrtool.settings.base import Settings
-from corrtool.settings.stages import STAGE_SETTINGS
+from corrtool.settings.stages import STAGE_SETTINGS, with_present_names
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class RunRequest:
         """Whether ``made``, the record of a run or the manifest of what it made, is of an equal request.
 
         It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
-        is chosen so that it says what was done before.
+        is chosen so that it says what was done before. Settings count by their present names.
         """
         return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
 
@@ -86,12 +86,12 @@ def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
 
 
 def identity_of(made: dict[str, Any]) -> dict[str, Any]:
-    """As :meth:`RunRequest.identity`, from a record or a manifest, with the defaults of settings that are newer than it."""
+    """As :meth:`RunRequest.identity`, from a record or a manifest, with present names, and defaults of settings newer than it."""
     settings_class = STAGE_SETTINGS.get(str(made.get("stage")))
     defaults = {} if settings_class is None else settings_class().to_json()
     return {
         "stage": made.get("stage"),
-        "settings": defaults | (made.get("settings") or {}),
+        "settings": defaults | with_present_names(str(made.get("stage")), made.get("settings") or {}),
         "seed": made.get("seed"),
         "tasks": made.get("tasks"),
         "inputs": {use: [a["kind"], a["sha256"]] for use, a in sorted((made.get("parents") or {}).items())},

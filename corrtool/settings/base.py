@@ -28,15 +28,17 @@ def setting(
     above: float | None = None,
     maximum: float | None = None,
     shown: str | None = None,
+    formerly: str | None = None,
 ) -> Any:
     """A field of a settings class: flag, TOML key, check and help come from this one line.
 
     Args:
         minimum, maximum: inclusive; ``above`` is exclusive.
         shown: what help shows as the default, where that is decided elsewhere.
+        formerly: its name in older versions, which still works everywhere but in Python's settings classes.
     """
     limits = {"minimum": minimum, "above": above, "maximum": maximum}
-    return dataclasses.field(default=default, metadata={"help": help, "shown": shown, **limits})
+    return dataclasses.field(default=default, metadata={"help": help, "shown": shown, "formerly": formerly, **limits})
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
         return dataclasses.asdict(self)
+
+
+def former_names(settings_class: type[Settings]) -> dict[str, str]:
+    """The names that settings had in older versions, each with its present one."""
+    names = {field.metadata["formerly"]: field.name for field in dataclasses.fields(settings_class)}
+    return {former: name for former, name in names.items() if former is not None}
 
 
 def flag_name(field_name: str) -> str:

@@ -59,12 +59,13 @@ class DqnSettings(Settings):
     learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(8, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)
-    weight_average: float = setting(
+    weight_ema: float = setting(
         0.999,
         "share of the average of the weights that each gradient step leaves as it was; the average is what is tested and saved, "
         "0 for the weights themselves",
         minimum=0,
         maximum=0.999_999,
+        formerly="weight_average",
     )
     greedy_from: float = setting(
         0.5,

@@ -44,7 +44,13 @@ class StageCall:
             CorrtoolError: see ``corrtool.errors``.
         """
         settings = resolve_settings(
-            project, self.stage.settings, self.common.preset, self.settings, self.environment, self.options
+            project,
+            self.stage.settings,
+            self.common.preset,
+            self.settings,
+            self.environment,
+            self.options,
+            console.say,
         )
         context = self._context(project, console)
         try:

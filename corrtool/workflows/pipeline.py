@@ -49,7 +49,9 @@ class Pipeline:
             seed: otherwise the context's.
             inputs: the stage's inputs and options that are no settings.
         """
-        settings = resolve_settings(self.context.project, STAGES[stage].settings, self.preset, given or {})
+        settings = resolve_settings(
+            self.context.project, STAGES[stage].settings, self.preset, given or {}, say=self.context.console.say
+        )
         context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
         result = STAGES[stage].run(context, settings, **inputs)
         self.tell(stage, result)

@@ -254,7 +254,7 @@ class TestExplorationRate:
 
 class TestAverage:
     def test_follows_the_weights_at_a_distance(self) -> None:
-        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.75)
+        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.75)
         for _ in range(2):
             made.update(batch(([1.0, 0.0], 0, 2.0, [0.0, 1.0], 0.5, True)))
         # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375. Its average goes along by 9/10 at first, then by 9/11, …, until
@@ -266,12 +266,12 @@ class TestAverage:
         assert not made.average.table.weight.requires_grad
 
     def test_is_the_network_itself_without_a_setting(self) -> None:
-        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.0)
+        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.0)
         assert made.average is made.q_function
 
     @pytest.mark.parametrize("env_steps, plays", [(0, False), (29, False), (30, True), (1_000, True)])
     def test_plays_the_training_games_in_the_end(self, env_steps: int, plays: bool) -> None:
-        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_average=0.75, greedy_from=0.3, env_steps=100)
+        made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.75, greedy_from=0.3, env_steps=100)
         assert made.player(env_steps) is (made.average if plays else made.q_function)
 
 
@@ -317,7 +317,7 @@ LAKE = {"id": "FrozenLake-v1", "kwargs": {"desc": ["SFF", "FHF", "GFF"]}}
 ALGORITHM_1 = TrainDqnSettings(
     architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared", lanes=1,
     env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False, max_gradient_norm=0.0,
-    learning_rate=0.25, learning_rate_end=0.25, weight_average=0.0, greedy_from=1.0, eval_every=0,
+    learning_rate=0.25, learning_rate_end=0.25, weight_ema=0.0, greedy_from=1.0, eval_every=0,
     gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
 )  # fmt: skip
 
