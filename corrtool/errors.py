@@ -102,7 +102,7 @@ def exit_code(number: int) -> int:
     return 130 if number == signal.SIGINT else 143
 
 
-def explained(error: Exception) -> CorrtoolError | None:
+def as_corrtool_error(error: Exception) -> CorrtoolError | None:
     """What a user can do about an error of Python's or torch's own, such as a full disk; None where nothing is known."""
     if isinstance(error, CorrtoolError):
         return error

@@ -160,12 +160,12 @@ class Decoder(nn.Module):
 
     def __init__(self, in_channels: int, filters: int, out_channels: int, norm: Norm, skips: bool = False) -> None:
         super().__init__()
-        again = 2 if skips else 1
+        multiplier = 2 if skips else 1
         self.up_1 = nn.ConvTranspose2d(in_channels, 2 * filters, 3, stride=2, padding=1)
         self.norm_1 = norm_layer(norm, 2 * filters)
-        self.up_2 = nn.ConvTranspose2d(again * 2 * filters, filters, 3, stride=2, padding=1)
+        self.up_2 = nn.ConvTranspose2d(multiplier * 2 * filters, filters, 3, stride=2, padding=1)
         self.norm_2 = norm_layer(norm, filters)
-        channels = again * filters
+        channels = multiplier * filters
         last = ConvToOneChannel(channels, 7) if out_channels == 1 else nn.Conv2d(channels, out_channels, 7)
         self.out = nn.Sequential(nn.ReflectionPad2d(3), last, nn.Tanh())
 
@@ -218,7 +218,7 @@ class AffineLayer(nn.Module):
     def __init__(self, degrees: float = 0.0, mirrored: bool = False, aspect: float = 1.0) -> None:
         super().__init__()
         self.aspect = aspect
-        self.matrix = nn.Parameter(affine_start(degrees, mirrored, aspect))
+        self.matrix = nn.Parameter(affine_matrix(degrees, mirrored, aspect))
 
     def forward(self, x: Tensor) -> Tensor:
         return _warp(x, self.matrix)
@@ -242,7 +242,7 @@ def clamp_straight_through(x: Tensor, low: float, high: float) -> Tensor:
     return x.detach().clamp(low, high) + (x - x.detach())
 
 
-def affine_start(degrees: float, mirrored: bool, aspect: float) -> Tensor:
+def affine_matrix(degrees: float, mirrored: bool, aspect: float) -> Tensor:
     """The (2, 3) matrix of an :class:`AffineLayer` that mirrors, if asked to, and then rotates a picture.
 
     ``aspect`` is the picture's height by its width: coordinates run from -1 to 1 along either side.

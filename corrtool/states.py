@@ -27,7 +27,7 @@ IMAGE = "image"
 VECTOR = "vector"
 GRID = "grid"  # not a kind of states, but of settings: those of small pictures
 GRID_SIDE = 32  # pixels; pictures with a shorter side get networks that look at every pixel
-MOST_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
+MAX_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class StateSpec:
             raise ValueError(f"unknown state kind {self.kind!r}")
         sizes = [self.stack, *self.frame_shape]
         if len(sizes) != (4 if self.kind == IMAGE else 2) or not all(
-            0 < size <= MOST_FRAMES_OR_PIXELS for size in sizes
+            0 < size <= MAX_FRAMES_OR_PIXELS for size in sizes
         ):
             raise ValueError(f"a state of {self.stack} frames of the shape {self.frame_shape}")
         if not self.stack_order:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BOOTSTRAP_RESAMPLES = 10_000
-LEAST_DISTINCT_GAMES = 20  # a bootstrap of fewer is too narrow: of 5 it holds the mean 84 times in 100 instead of 95
+MIN_DISTINCT_GAMES = 20  # a bootstrap of fewer is too narrow: of 5 it holds the mean 84 times in 100 instead of 95
 MOVING_MEAN_GAMES = 20  # the paper's Figures 5 and 8
 
 
@@ -84,12 +84,12 @@ class Interval:
 def interval_over_games(returns: Sequence[float], distinct: int | None = None) -> Interval:
     """Mean and bootstrap interval of the returns of one player's games.
 
-    The interval needs :data:`LEAST_DISTINCT_GAMES` games that differ, for the same game again is no news; where nobody counted them,
+    The interval needs :data:`MIN_DISTINCT_GAMES` games that differ, for the same game again is no news; where nobody counted them,
     so many different returns.
     """
-    tells = (len(set(returns)) if distinct is None else distinct) >= LEAST_DISTINCT_GAMES
+    enough = (len(set(returns)) if distinct is None else distinct) >= MIN_DISTINCT_GAMES
     return Interval(
-        float(np.mean(returns)), bootstrap_interval(returns) if tells else None, "games", len(returns), distinct
+        float(np.mean(returns)), bootstrap_interval(returns) if enough else None, "games", len(returns), distinct
     )
 
 

@@ -16,8 +16,8 @@ import typer
 
 from corrtool import __version__
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.errors import UntrustedImportError, UsageError, check_encoding, explained
-from corrtool.runtime.signals import end_at_once_on_signals, end_without_the_interpreter
+from corrtool.errors import UntrustedImportError, UsageError, as_corrtool_error, check_encoding
+from corrtool.runtime.signals import exit_on_signals, exit_without_cleanup
 from corrtool.stages.registry import STAGES
 
 _debug = False
@@ -59,7 +59,7 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
     app.callback()(_options)
     for name, summary in SUMMARIES.items():
         if name not in words:
-            app.command(name, help=summary)(_not_asked_for)
+            app.command(name, help=summary)(_placeholder)
         elif name in STAGES:
             from corrtool.cli.stage_command import add_stage
 
@@ -69,7 +69,7 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
     return app
 
 
-def _not_asked_for() -> None:
+def _placeholder() -> None:
     """Stands for a subcommand whose name is no word of the command line."""
 
 
@@ -81,15 +81,15 @@ def _words_to_complete() -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with the documented code."""
     _open_closed_streams()
-    _keep_stdout_for_results()
-    _do_without_a_home()
-    end_at_once_on_signals()
+    _reserve_stdout()
+    _tolerate_missing_home()
+    exit_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # λ and ° must not end a command where the locale is ASCII
     code = run(sys.argv[1:] if arguments is None else arguments)
     if os.environ.get("WORLD_SIZE", "1") != "1":  # under torchrun
-        end_without_the_interpreter(code)
+        exit_without_cleanup(code)
     sys.exit(code)
 
 
@@ -104,14 +104,14 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
-def _keep_stdout_for_results() -> None:
+def _reserve_stdout() -> None:
     """Leads what anything but Python writes to stdout, such as a simulator in C, to stderr: ``--json`` prints one object."""
     kept = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding, errors="replace")
 
 
-def _do_without_a_home() -> None:
+def _tolerate_missing_home() -> None:
     """A user without a name, as in containers, may have no home. Libraries that look for one take one that cannot be written.
 
     Matplotlib says at length that it cannot keep its cache there, and does without.
@@ -136,21 +136,21 @@ def run(arguments: Sequence[str]) -> int:
             )
         return code if isinstance(code, int) else 0
     except UntrustedImportError as error:
-        if sys.stdin.isatty() and sys.stderr.isatty() and _asked_to_trust(error):
+        if sys.stdin.isatty() and sys.stderr.isatty() and _user_trusts(error):
             return run(arguments)
         return _fail(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
         return _fail("interrupted", 130, error)
     except BrokenPipeError:
-        from corrtool.runtime.console import forget_stdout
+        from corrtool.runtime.console import discard_stdout
 
-        forget_stdout()  # the reader went away; nothing more to say
+        discard_stdout()  # the reader went away; nothing more to say
         return 1
     except Exception as error:
         if hasattr(error, "format_message"):  # an error of Typer's own parser
-            text = _parsers_words(error)
+            text = _parser_message(error)
             return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
-        known = explained(error)
+        known = as_corrtool_error(error)
         if known is not None:
             return _fail(str(known), known.exit_code, error)
         return _fail(
@@ -168,7 +168,7 @@ def _check_current_directory() -> None:
         raise UsageError("the current directory is gone", "change into one that exists") from None
 
 
-def _asked_to_trust(error: UntrustedImportError) -> bool:
+def _user_trusts(error: UntrustedImportError) -> bool:
     from corrtool.runtime.console import printable
     from corrtool.tasks.trust import trust
 
@@ -179,7 +179,7 @@ def _asked_to_trust(error: UntrustedImportError) -> bool:
     return True
 
 
-def _parsers_words(error: Any) -> str:
+def _parser_message(error: Any) -> str:
     """What the parser found wrong, and the environment variable where the value comes from one."""
     text: str = error.format_message().replace("Value error, ", "")
     option, context = getattr(error, "param", None), getattr(error, "ctx", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from corrtool.settings.common import OF_LEARNING, CommonOptions
+from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.stages.registry import STAGES, Stage
 
@@ -32,8 +32,10 @@ def arguments() -> str:
     parts = [
         _HEAD,
         _typed_dict("PreprocessingArguments", "TypedDict", _kinds_of(Preprocessing)),
-        _typed_dict("CommonArguments", "TypedDict", {n: kind for n, kind in common.items() if n not in OF_LEARNING}),
-        _typed_dict("LearningArguments", "CommonArguments", {name: common[name] for name in OF_LEARNING}),
+        _typed_dict(
+            "CommonArguments", "TypedDict", {n: kind for n, kind in common.items() if n not in LEARNING_OPTIONS}
+        ),
+        _typed_dict("LearningArguments", "CommonArguments", {name: common[name] for name in LEARNING_OPTIONS}),
     ]
     for stage in STAGES.values():
         base = "LearningArguments" if stage.learns else "CommonArguments"

@@ -39,7 +39,7 @@ def doctor(
     from corrtool.errors import UsageError, check_encoding
     from corrtool.project.directory import PROJECT_FILE, Project
     from corrtool.runtime.console import Console
-    from corrtool.workflows.doctor import check_tasks, check_up
+    from corrtool.workflows.doctor import check_machine, check_tasks
 
     try:
         directory = (project or Path()).resolve()
@@ -48,7 +48,7 @@ def doctor(
     check_encoding(str(directory))
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}", "name one with --project")
-    checks = list(check_up(directory))
+    checks = list(check_machine(directory))
     if (directory / PROJECT_FILE).exists():
         checks += check_tasks(Project(directory))
     works = all(check.works for check in checks)

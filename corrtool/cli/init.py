@@ -86,9 +86,9 @@ def init(
 def _lines(made: NewProject, directory: Path) -> list[str]:
     """What was made, and what comes next."""
     lines = [f"project {made.project.root}"]
-    for role, of in made.seen.items():
+    for role, of in made.tried.items():
         lines.append(f"  {role}: {made.project.task(role)} ({of.states}; {of.actions} actions)")
-        lines += [f"    {word}" for word in of.words]
+        lines += [f"    {note}" for note in of.notes]
     lines += [f"  comes with corrtool: {artifact}" for artifact in made.adopted]
     agents = [f"collect --task source --policy q:{a.name}" for a in made.adopted if a.kind == "q"]
     return [*lines, f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or [next(iter(STAGES))])[0]}"]

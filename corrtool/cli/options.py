@@ -16,7 +16,7 @@ import typer
 
 from corrtool.errors import UsageError
 from corrtool.settings.base import Settings, flag_name, former_names, variable_name
-from corrtool.settings.common import OF_LEARNING, VARIABLES, CommonOptions
+from corrtool.settings.common import LEARNING_OPTIONS, VARIABLES, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS
 from corrtool.stages.registry import Stage
@@ -199,7 +199,7 @@ def common_parameters(stage: Stage) -> list[inspect.Parameter]:
                 field.default,
             )
             for field, kind in _fields(CommonOptions)
-            if stage.learns or field.name not in OF_LEARNING
+            if stage.learns or field.name not in LEARNING_OPTIONS
         ),
         *(
             _parameter(name, bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON), False)

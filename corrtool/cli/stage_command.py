@@ -49,8 +49,8 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
     project: Path | None = values.pop("project")
     json, quiet = values.pop("json"), values.pop("quiet")
     names = [field.name for field in dataclasses.fields(stage.settings)]
-    settings = _taken(values, [*names, *former_names(stage.settings)])
-    options = _taken(values, [*stage.inputs, *(option.name for option in stage.options)])
+    settings = _pop_all(values, [*names, *former_names(stage.settings)])
+    options = _pop_all(values, [*stage.inputs, *(option.name for option in stage.options)])
     common = CommonOptions(**values)
     call = StageCall(
         stage,
@@ -62,16 +62,16 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
     )
     check_variables()
     opened, console = find_project(project), Console(quiet=quiet, json=json)
-    result = call.carry_out(opened, console)
+    result = call.execute(opened, console)
     if not result:  # the first of several processes has it
         return
-    console.result(result, _plan_lines(result) if result.get("dry_run") else stage.told(result))
+    console.result(result, _plan_lines(result) if result.get("dry_run") else stage.result_lines(result))
     if not common.dry_run and _is_tiny(opened, common.preset):
         console.say("the preset tiny is for trying things out: nothing learns at this size")
 
 
 @contextmanager
-def in_another_directory(flag: str) -> Iterator[None]:
+def suggesting(flag: str) -> Iterator[None]:
     """Around several stages in a row: name ``flag`` where one of them names ``--name`` or ``--overwrite``.
 
     The commands that run several have neither.
@@ -84,7 +84,7 @@ def in_another_directory(flag: str) -> Iterator[None]:
         raise UsageError(error.message, f"give another {flag}, or settle it with the stage's own command") from None
 
 
-def _taken(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
+def _pop_all(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Those of ``values``, which go out of it."""
     return {name: values.pop(name) for name in names}
 

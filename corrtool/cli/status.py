@@ -27,7 +27,13 @@ def status(
 ) -> None:
     """Reads every byte of every artifact."""
     from corrtool.project.directory import find_project
-    from corrtool.runs.overview import damaged_runs, describe_artifacts, evaluations, strangers, unfinished_runs
+    from corrtool.runs.overview import (
+        damaged_runs,
+        describe_artifacts,
+        evaluations,
+        foreign_file_lines,
+        unfinished_runs,
+    )
     from corrtool.runtime.console import Console
 
     opened = find_project(project)
@@ -39,7 +45,7 @@ def status(
         "evaluations": evaluations(opened),
         "unfinished_runs": runs,
         "damaged_runs": damaged_runs(opened),
-        "not_ours": strangers(artifacts),
+        "not_ours": foreign_file_lines(artifacts),
     }
     console = Console(quiet=quiet, json=json)
     console.result(
@@ -55,7 +61,7 @@ def status(
             console.say(
                 f"{a['kind']} {a['name']}: " + " ".join(f"{key}={value}" for key, value in a["settings"].items())
             )
-    for line in strangers(artifacts):
+    for line in foreign_file_lines(artifacts):
         console.say(line)
     for problem in result["damaged_runs"]:
         console.say(f"damaged: {problem}")
@@ -67,7 +73,7 @@ def status(
             console.say(f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}")
 
 
-_LEAST_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
+_MIN_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
 
 
 def _table(result: dict[str, Any]) -> Table:
@@ -86,7 +92,7 @@ def _table(result: dict[str, Any]) -> Table:
         padding=(0, 1, 0, 0),
     )
     for column in ("kind", "name, made from", "state", "size", "outcome"):
-        table.add_column(column, overflow="fold", min_width=_LEAST_WIDTHS.get(column))
+        table.add_column(column, overflow="fold", min_width=_MIN_WIDTHS.get(column))
     known = {a["sha256"] for a in result["artifacts"]}
     names = {a["name"] for a in result["artifacts"]}
     for a in result["artifacts"]:
@@ -104,12 +110,12 @@ def _table(result: dict[str, Any]) -> Table:
 
 
 def _mean_with_interval(evaluation: dict[str, Any]) -> str:
-    from corrtool.reporting.evaluations import bounds_shown, interval_of
+    from corrtool.reporting.evaluations import format_bounds, interval_of
 
     try:
         sticky = evaluation.get("repeat_action_probability")
         interval = interval_of(evaluation)
-        return f"{interval.mean:.1f} {bounds_shown(interval)}" + (f"\nsticky {sticky:g}" if sticky else "")
+        return f"{interval.mean:.1f} {format_bounds(interval)}" + (f"\nsticky {sticky:g}" if sticky else "")
     except (KeyError, TypeError, ValueError, OverflowError):  # sealed by somebody else
         return "–"
 

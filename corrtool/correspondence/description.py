@@ -66,7 +66,7 @@ class GeneratorDescription:
         """The inverse of :meth:`to_json`. Raises TypeError where it has other fields."""
         return cls(**value)
 
-    def turned_back(self) -> GeneratorDescription:
+    def reversed_direction(self) -> GeneratorDescription:
         """For the other direction: from the opposite angle."""
         return replace(self, angle_init=-self.angle_init)
 

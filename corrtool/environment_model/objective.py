@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corrtool.environment_model.network import ScaledModel
-from corrtool.runtime.precision import Precision, compile_module, computing_type
+from corrtool.runtime.precision import Precision, compile_module, compute_dtype
 from corrtool.runtime.ranks import Ranks
 from corrtool.settings.stages import TrainModelSettings
 
@@ -40,7 +40,7 @@ class ModelObjective(nn.Module):
 
 def build_objective(model: ScaledModel, settings: TrainModelSettings, device: torch.device, ranks: Ranks) -> nn.Module:
     """The objective as training calls it: compiled where the settings say so, shared by the ranks."""
-    objective = ModelObjective(model, settings, Precision(computing_type(settings.precision, device), device))
+    objective = ModelObjective(model, settings, Precision(compute_dtype(settings.precision, device), device))
     if settings.compile:
         compile_module(objective, device)
     return ranks.parallel(objective)

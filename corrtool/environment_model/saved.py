@@ -10,7 +10,7 @@ import torch
 from corrtool.environment_model.network import Prediction, ScaledModel, build_environment_model
 from corrtool.layers import Norm, freeze
 from corrtool.project.artifacts import Artifact
-from corrtool.project.networks import _with_weights
+from corrtool.project.networks import load_network
 from corrtool.settings.stages import TrainModelSettings
 from corrtool.states import StateScaling, StateSpec
 
@@ -88,6 +88,6 @@ def build_model(description: dict[str, Any], scaling: StateScaling) -> ScaledMod
 
 def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
     """The environment model of an artifact, frozen. Raises :class:`ArtifactError`."""
-    model = _with_weights(artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build())
+    model = load_network(artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build())
     freeze(model.to(device))
     return model

@@ -34,7 +34,7 @@ def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]
     return np.sort(rows[held_out:]), np.sort(rows[:held_out])
 
 
-def most_changing(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
+def most_changed_rows(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
     """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most.
 
     There F has work to do.

@@ -21,7 +21,7 @@ def different_task(project: Project, experiment: dict[str, Any]) -> str | None:
     """The role whose task in ``project`` is not the experiment's; None if both are."""
     for role in ("source", "target"):
         task = project.task(role)
-        if not parse_task(role, experiment[role], project.root).made_on_this(task.sha256, task.to_json()):
+        if not parse_task(role, experiment[role], project.root).is_compatible_with(task.sha256, task.to_json()):
             return role
     return None
 

@@ -120,7 +120,7 @@ def publish_directory(staged: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     sync_tree(staged)
     if final.exists():
-        step_aside(final)
+        set_aside(final)
     staged.rename(final)
     sync_directory(final.parent)
     shutil.rmtree(replaced_path(final), ignore_errors=True)
@@ -131,7 +131,7 @@ def replaced_path(final: Path) -> Path:
     return final.with_name(f".{final.name}{REPLACED_SUFFIX}")
 
 
-def step_aside(final: Path) -> None:
+def set_aside(final: Path) -> None:
     """Makes place for a successor of the directory ``final``, which :func:`recover_directory` can put back."""
     shutil.rmtree(replaced_path(final), ignore_errors=True)
     final.rename(replaced_path(final))
@@ -147,7 +147,7 @@ def recover_directory(final: Path) -> None:
         sync_directory(final.parent)
 
 
-def sweep_partial(directory: Path, name: str = "") -> None:
+def remove_partial(directory: Path, name: str = "") -> None:
     """Deletes what killed writers left in ``directory``: of the file ``name``, or all. Call under the lock of what is written there."""
     for leftover in directory.glob(f".{glob.escape(name)}*{PARTIAL_SUFFIX}"):
         if leftover.is_dir():

@@ -32,7 +32,7 @@ def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDA
     return np.concatenate([column[label:height], column[label + height : 2 * height]], axis=1)
 
 
-def _write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:
+def write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:
     """One PNG of rows of pictures (N, height, width, 3), RGB, each below its label."""
     longest = max(max(row.shape[1:3]) for row in rows)
     scale = max(2, -(-_SHOWN_SIDE // longest))

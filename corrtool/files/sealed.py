@@ -95,7 +95,7 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     content = _read(path)
     if not _seal_holds(content, _TENSOR_MARKER):
-        _check_who_made(content, path)
+        _check_origin(content, path)
         raise damaged(path)
     value = _metadata(content, path)
     try:
@@ -112,7 +112,7 @@ def read_tensor_metadata(path: Path) -> dict[str, Any]:
             if length > 100_000_000:
                 raise damaged(path)
             header = length.to_bytes(8, "little") + file.read(length)
-            _check_who_made(header, path)
+            _check_origin(header, path)
             return _metadata(header, path)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
@@ -127,7 +127,7 @@ def _metadata(content: bytes, path: Path) -> dict[str, Any]:
         raise damaged(path) from None
 
 
-def _check_who_made(content: bytes, path: Path) -> None:
+def _check_origin(content: bytes, path: Path) -> None:
     """Raises :class:`ForeignFileError` for tensors that somebody else wrote: a header in order, with no trace of a seal in it."""
     try:
         text = content[8 : 8 + int.from_bytes(content[:8], "little")]

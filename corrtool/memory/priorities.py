@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from corrtool.memory.rows import Rows
 
-LEAST_ERROR = 1e-3  # so that no transition is forgotten
+MIN_ERROR = 1e-3  # so that no transition is forgotten
 
 
 class Priorities:
@@ -48,7 +48,7 @@ class Priorities:
 
     def set_errors(self, rows: Rows, errors: NDArray[np.float32]) -> None:
         """``errors`` (B,): by how much the targets of ``rows`` (B,) were missed, of either sign."""
-        scaled = (np.abs(errors) + LEAST_ERROR) ** self._exponent
+        scaled = (np.abs(errors) + MIN_ERROR) ** self._exponent
         self._scaled[rows] = scaled
         self._largest = max(self._largest, float(scaled.max()))
 

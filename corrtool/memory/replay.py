@@ -93,7 +93,7 @@ class ReplayMemory:
             self._priorities.add(rows)
         self.open_slot(step.frames, step.episode_steps)
 
-    def begin_anew(self, frames: NDArray[Any]) -> None:
+    def restart_episodes(self, frames: NDArray[Any]) -> None:
         """The lanes were reset in the middle of their episodes, which end with what was seen last; ``frames`` begin new ones."""
         self.truncate_before(self.slots_written - 1)
         self.open_slot(frames)

@@ -22,7 +22,7 @@ from zarr.storage import MemoryStore
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import sha256_of_file, sync_file
 from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
-from corrtool.project.artifacts import check_files, is_of_zarr
+from corrtool.project.artifacts import check_files, is_zarr_file
 from corrtool.runtime.free_memory import check_memory_is_free
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
@@ -32,7 +32,7 @@ FIELD_CHUNK_ROWS = 1 << 16
 _MORE_CHUNKS = 64  # by which the array of frames grows
 _CHUNKS_AT_ONCE = 8  # a call of zarr costs as much as compressing as many
 _READ_CHUNKS = 64  # at once, between which a person is told how far it is
-_MOST_COMPRESSION = 100_000  # zeros take a 30,000th
+_MAX_COMPRESSION = 100_000  # zeros take a 30,000th
 
 
 class MemoryWriter:
@@ -283,6 +283,6 @@ def _check_array(path: Path, array: Any, written: Any) -> None:
         raise ArtifactError(f"{path} is not what its manifest describes", "collect it again with --overwrite")
     if array.nchunks_initialized != array.nchunks:
         raise ArtifactError(f"{path} lacks chunks", "collect it again with --overwrite, or restore it from a copy")
-    chunks = [chunk for chunk in path.rglob("*") if chunk.is_file() and is_of_zarr(path, chunk)]
-    if array.nbytes > _MOST_COMPRESSION * sum(chunk.stat().st_size for chunk in chunks):
+    chunks = [chunk for chunk in path.rglob("*") if chunk.is_file() and is_zarr_file(path, chunk)]
+    if array.nbytes > _MAX_COMPRESSION * sum(chunk.stat().st_size for chunk in chunks):
         raise ArtifactError(f"{path} claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite")

@@ -25,7 +25,7 @@ class TaskEnvironment(gymnasium.Env[NDArray[Any], int]):
     """
 
     def __init__(self, task: Task) -> None:
-        self._lanes = Lanes(task.whole_games(), 1)
+        self._lanes = Lanes(task.with_full_games(), 1)
         spec = self._lanes.spec
         self._stacker = StateStacker(spec, 1, torch.device("cpu"))
         self._over = True

@@ -18,7 +18,7 @@ from corrtool.errors import UsageError
 from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
-from corrtool.runtime.signals import left_to_the_system
+from corrtool.runtime.signals import default_signal_handling
 from corrtool.states import StateSpec, raw_to_q
 from corrtool.tasks import LaneStep
 from corrtool.tasks.environments import LanesLike
@@ -38,7 +38,7 @@ def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
     return lambda raw, lanes=None: q_function(raw_to_q(spec, raw))
 
 
-class KeptLanes:
+class LanePool:
     """Makes lanes once for each number of them and keeps them open for the games that follow, since opening an Atari game takes a
     tenth of a second for each lane. They are to be reset with seeds, which is as good as new. Use as a context manager.
 
@@ -55,7 +55,7 @@ class KeptLanes:
         self._borrowed: LanesLike | None = None
         self._open = ExitStack()
 
-    def __enter__(self) -> KeptLanes:
+    def __enter__(self) -> LanePool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,10 +76,10 @@ class KeptLanes:
                 return self(1)
         return nullcontext(self._lanes[count])
 
-    def opened(self, count: int) -> AbstractContextManager[object]:
+    def preopened(self, count: int) -> AbstractContextManager[object]:
         """Opens ``count`` lanes before they are needed, while there is nothing to lose: making many takes seconds outside of Python."""
         if count:
-            with left_to_the_system():
+            with default_signal_handling():
                 self(count)
         return nullcontext()
 
@@ -98,19 +98,19 @@ def choose_actions(
     actions: int,
     epsilon: float,
     random: np.random.Generator,
-    of_lanes: Rows | slice = slice(None),
+    which: Rows | slice = slice(None),
 ) -> NDArray[np.int64]:
     """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None. Draws the same numbers either way.
 
     Args:
-        q_values: (n, A), those of the lanes ``of_lanes`` (n,); the other lanes act at random.
+        q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
         lanes, actions: N and A.
     """
     chosen = random.integers(0, actions, lanes)
     explore = random.random(lanes) < epsilon
     if q_values is not None:
         best = q_values.argmax(dim=1).cpu().numpy()
-        chosen[of_lanes] = np.where(explore[of_lanes], chosen[of_lanes], best)
+        chosen[which] = np.where(explore[which], chosen[which], best)
     return chosen
 
 
@@ -190,7 +190,7 @@ class _Wave:
         """Where the games stand, for a person who waits."""
         return {
             "return so far": float(self.totals[: self.count].mean()),
-            "games going on": int(self.playing.sum()),
+            "games running": int(self.playing.sum()),
             "steps": int(self.env_steps.max()),
         }
 
@@ -225,18 +225,18 @@ def play_games(
     """
     games: list[Game] = []
     while len(games) < len(seeds):
-        left = seeds[len(games) :]
-        with make_lanes(len(left)) as lanes, torch.inference_mode():
-            wave, shown = _Wave(limits, lanes, min(len(left), lanes.count)), time.monotonic()
+        remaining = seeds[len(games) :]
+        with make_lanes(len(remaining)) as lanes, torch.inference_mode():
+            wave, shown = _Wave(limits, lanes, min(len(remaining), lanes.count)), time.monotonic()
             stacker = StateStacker(lanes.spec, lanes.count, device)
-            states = stacker.push(lanes.reset([*left, *[left[0]] * lanes.count][: lanes.count]))
+            states = stacker.push(lanes.reset([*remaining, *[remaining[0]] * lanes.count][: lanes.count]))
             while wave.playing.any():
-                going_on = np.flatnonzero(wave.playing)
-                seen = states if wave.playing.all() else states[to_device(going_on, device)]
-                values = None if q_values is None else q_values(seen, going_on)
-                actions = choose_actions(values, lanes.count, lanes.actions, epsilon, random, going_on)
+                running = np.flatnonzero(wave.playing)
+                seen = states if wave.playing.all() else states[to_device(running, device)]
+                values = None if q_values is None else q_values(seen, running)
+                actions = choose_actions(values, lanes.count, lanes.actions, epsilon, random, running)
                 if watch is not None:
-                    watch(seen, actions[going_on])
+                    watch(seen, actions[running])
                 lanes.send(actions)
                 step = lanes.receive()
                 for game in wave.record(actions, step):
@@ -255,12 +255,16 @@ def returns_of(games: list[Game]) -> list[float]:
     return [game.game_return for game in games]
 
 
-def counted(games: list[Game]) -> dict[str, int]:
+def game_counts(games: list[Game]) -> dict[str, int]:
     """How many of the games are distinct, were ended because nothing was scored, and were cut off at the limit."""
     ended = [game.ended for game in games]
-    return {"distinct_games": distinct(games), "idle_games": ended.count("idle"), "cut_games": ended.count("limit")}
+    return {
+        "distinct_games": count_distinct(games),
+        "idle_games": ended.count("idle"),
+        "cut_games": ended.count("limit"),
+    }
 
 
-def distinct(games: list[Game]) -> int:
+def count_distinct(games: list[Game]) -> int:
     """How many of the games differ in what was done or what came of it. A seed changes little where nothing is random."""
     return len({game.digest for game in games})

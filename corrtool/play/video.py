@@ -19,7 +19,7 @@ FRAMES_PER_SECOND = 15  # Atari's 60 by the usual frame skip of 4
 _SCALE, _GAP, _LINE = 4, 8, 22
 _SMALL = 180  # pixels; larger pictures are shown as they are
 _ENLARGED = 336  # pixels, to which smaller ones than Atari's are brought at most
-_NUMBERS_WIDTH, _MOST_NUMBERS = 190, 24
+_NUMBERS_WIDTH, _MAX_NUMBERS = 190, 24
 KINDS = (".mp4", ".gif")
 CODECS = ("vp09", "mp4v")  # VP9 plays in browsers; MPEG-4 does not, but every OpenCV writes it
 
@@ -40,7 +40,7 @@ class GameVideo:
 
     def __init__(self, path: Path) -> None:
         check_video(path)
-        _say_it_once()
+        _silence_opencv()
         self._frames = 0
         self._path = path
         self._partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}")
@@ -92,7 +92,7 @@ class GameVideo:
             raise CorrtoolError(f"{self._path} could not be written whole", "see whether the disk is full")
 
 
-def _say_it_once() -> None:
+def _silence_opencv() -> None:
     """A disk that is full is said in our one line, not by OpenCV and FFmpeg for every frame."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -109,7 +109,7 @@ def _frames_in(video: Path) -> int:
 def numbers_panel(columns: list[tuple[str, list[float]]]) -> NDArray[np.uint8]:
     """Vectors beside each other as a picture of their numbers, each below its title; of a long one the first numbers."""
     most = max(len(values) for _, values in columns)
-    lines = min(most, _MOST_NUMBERS)
+    lines = min(most, _MAX_NUMBERS)
     sheet = np.full((_LINE * (lines + 2), _NUMBERS_WIDTH * len(columns), 3), 24, np.uint8)
     for column, (title, values) in enumerate(columns):
         cells = [title, *(f"{value: .3f}" for value in values[:lines]), *(["..."] if len(values) > lines else [])]

@@ -51,6 +51,6 @@ def shipped_for(source: Task, target: Task) -> list[Artifact]:
                 ]
             else:
                 made_on = [(source, "task_sha256", "source")]
-            if all(task.made_on_this(manifest.get(key), described.get(role)) for task, key, role in made_on):
+            if all(task.is_compatible_with(manifest.get(key), described.get(role)) for task, key, role in made_on):
                 found.append(artifact)
     return found

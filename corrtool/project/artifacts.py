@@ -29,11 +29,13 @@ from corrtool.settings.stages import MADE_BY
 from corrtool.states import StateSpec
 
 KINDS = ("memory", "q", "model", "corr")
-KIND_WORDS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
+KIND_LABELS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
 MEMORY_MANIFEST = "corrtool.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What Zarr could take for metadata, of either of its formats, or for a chunk.
-_OF_ZARR = re.compile(r"(.*/)?(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata|c/[0-9]+(/[0-9]+)*|[0-9]+(\.[0-9]+)*)")
+_ZARR_FILE = re.compile(
+    r"(.*/)?(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata|c/[0-9]+(/[0-9]+)*|[0-9]+(\.[0-9]+)*)"
+)
 
 
 def check_name(name: str) -> str:
@@ -78,15 +80,15 @@ class Artifact:
         return {"kind": self.kind, "name": self.name, "sha256": self.sha256}
 
     def __str__(self) -> str:
-        return f"{KIND_WORDS[self.kind]} {self.name}"
+        return f"{KIND_LABELS[self.kind]} {self.name}"
 
 
 def artifact_path(root: Path, kind: str, name: str) -> Path:
     """Where an artifact lives in the project directory ``root``. Raises :class:`ArtifactError` where a link leads out of it."""
-    return inside(root, artifact_place(root, kind, name))
+    return inside(root, unchecked_artifact_path(root, kind, name))
 
 
-def artifact_place(root: Path, kind: str, name: str) -> Path:
+def unchecked_artifact_path(root: Path, kind: str, name: str) -> Path:
     """The same, wherever links lead."""
     check_name(name)
     return root / "memories" / f"{name}.zarr" if kind == "memory" else root / "weights" / kind / f"{name}.safetensors"
@@ -113,7 +115,7 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
     if not path.exists():
         have = artifact_names(root, kind)
         hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
-        raise MissingInputError([(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)])
+        raise MissingInputError([(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)])
     return artifact_at(path, kind, name)
 
 
@@ -121,7 +123,7 @@ def artifact_at(path: Path, kind: str, name: str) -> Artifact:
     """The artifact that a file or directory holds, wherever it lies. Raises as :func:`read_artifact` does."""
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
-        raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")
+        raise ArtifactError(f"{path} holds no {KIND_LABELS[kind]}", "make it again with --overwrite")
     if not _well_formed(kind, manifest):
         raise damaged(path / MEMORY_MANIFEST if kind == "memory" else path)
     return Artifact(kind, name, path, manifest)
@@ -175,14 +177,14 @@ def select_artifact(
     root: Path,
     kind: str,
     name: str | None,
-    fits: Callable[[dict[str, Any]], str | None],
+    mismatch: Callable[[dict[str, Any]], str | None],
     wanted: str,
     made_by: str,
 ) -> Artifact:
     """The artifact called ``name``, or the newest that fits.
 
     Args:
-        fits: given a manifest, why the artifact does not fit, or None if it does.
+        mismatch: given a manifest, why the artifact does not fit, or None if it does.
         wanted, made_by: what is looked for and the command that makes it, in words, for the error message.
 
     Raises:
@@ -190,17 +192,17 @@ def select_artifact(
     """
     if name is not None:
         artifact = read_artifact(root, kind, name)
-        reason = fits(artifact.manifest)
+        reason = mismatch(artifact.manifest)
         if reason:
             raise ArtifactError(f"{artifact} does not fit: {reason}")
         return artifact
     for artifact in find_artifacts(root, kind):
-        if fits(artifact.manifest) is None:
+        if mismatch(artifact.manifest) is None:
             return artifact
     whole = {a.name for a in find_artifacts(root, kind)}
     broken = [n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)]
     if broken:
-        raise ArtifactError(f"{KIND_WORDS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
+        raise ArtifactError(f"{KIND_LABELS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
     raise MissingInputError([(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")])
 
 
@@ -226,7 +228,7 @@ def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], m
     for tensor_name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingDivergedError(
-                f"{tensor_name} of {KIND_WORDS[kind]} {name} became NaN or infinite, so it was not written",
+                f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was not written",
                 "use a smaller --learning-rate",
             )
     full = {
@@ -259,7 +261,7 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     files = {
         path.relative_to(directory).as_posix(): sha256_of_file(path)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and is_of_zarr(directory, path)
+        if path.is_file() and is_zarr_file(directory, path)
     }
     sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     full = {"kind": "memory", "sha256": sha256, **manifest, "files": files}
@@ -267,15 +269,15 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return full
 
 
-def is_of_zarr(directory: Path, path: Path) -> bool:
+def is_zarr_file(directory: Path, path: Path) -> bool:
     """Whether Zarr could read a file of the memory in ``directory``: no other file is its, whatever a desktop leaves there."""
-    return _OF_ZARR.fullmatch(path.relative_to(directory).as_posix()) is not None
+    return _ZARR_FILE.fullmatch(path.relative_to(directory).as_posix()) is not None
 
 
 def stray_files(directory: Path) -> list[Path]:
     """Files in a memory that are none of its, and that nothing reads: ``.DS_Store``, ``.nfs…``, notes."""
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
-    return [path for path in paths if path.name != MEMORY_MANIFEST and not is_of_zarr(directory, path)]
+    return [path for path in paths if path.name != MEMORY_MANIFEST and not is_zarr_file(directory, path)]
 
 
 def check_memory(directory: Path) -> dict[str, Any]:
@@ -314,8 +316,8 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
         elif (problem := file_problem(path, digest)) is not None:
             problems.append(problem)
     others = (path for name, path in there.items() if name not in files)
-    strangers = (path for path in others if path.is_symlink() or is_of_zarr(directory, path))
-    return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in strangers]
+    extra = (path for path in others if path.is_symlink() or is_zarr_file(directory, path))
+    return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in extra]
 
 
 def check_files(directory: Path, files: dict[str, str]) -> None:

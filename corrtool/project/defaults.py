@@ -33,11 +33,11 @@ def project_seed(project: Project, given: int | None) -> int:
     return seed
 
 
-def project_preset(project: Project, given: str | None, otherwise: str = "default") -> str:
-    """The preset that was given, or the project's, or ``otherwise``."""
+def project_preset(project: Project, given: str | None, fallback: str = "default") -> str:
+    """The preset that was given, or the project's, or ``fallback``."""
     if given is not None:
         return given
-    preset: str = project_default(project, "preset", str, otherwise)
+    preset: str = project_default(project, "preset", str, fallback)
     if preset not in PRESETS:
         raise UsageError(f"[defaults] preset is {preset!r}", f"choose one of {', '.join(PRESETS)}")
     return preset

@@ -65,7 +65,7 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
 def check_unlocked(root: Path, artifacts: list[tuple[str, str]]) -> None:
     """Raises :class:`LockedError` where a process of this machine is writing one of ``artifacts``."""
     for kind, name in artifacts:
-        holder = living_holder(root, kind, name)
+        holder = lock_holder(root, kind, name)
         if holder is not None:
             raise _locked(kind, name, holder)
 
@@ -74,7 +74,7 @@ def _locked(kind: str, name: str, holder: str) -> LockedError:
     return LockedError(f"{kind} {name} is being written by {holder}", "wait for it, or use another --name")
 
 
-def living_holder(root: Path, kind: str, name: str) -> str | None:
+def lock_holder(root: Path, kind: str, name: str) -> str | None:
     """Who is writing an artifact on this machine right now; None when nobody is, or when it lives elsewhere.
 
     Tries the lock only while a process of the holder's number lives, since trying could get in a new writer's way.

@@ -56,7 +56,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartingPoint:
     """What a run that makes a finished one longer begins with; see :mod:`corrtool.stages.extending`.
 
     Attributes:
@@ -71,12 +71,12 @@ class Beginning:
     gradient_steps: int
     metrics: list[dict[str, Any]]
 
-    def put_into(self, run: Run, learner: DqnLearner, memory: ReplayMemory) -> None:
+    def apply_to(self, run: Run, learner: DqnLearner, memory: ReplayMemory) -> None:
         """Make ``learner``, ``memory`` and the metrics those of the finished run.
 
         Its games end here by truncation.
         """
-        for network in (learner.q_function, learner.target, learner.average):
+        for network in (learner.q_function, learner.target, learner.ema):
             network.load_state_dict(self.weights)
         learner.gradient_steps = self.gradient_steps
         memory.restore([self.rows], len(self.rows.frames) // self.rows.lanes)

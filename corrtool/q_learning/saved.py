@@ -11,7 +11,7 @@ from torch import nn
 from corrtool.errors import ArtifactError
 from corrtool.layers import freeze
 from corrtool.project.artifacts import Artifact
-from corrtool.project.networks import _with_weights
+from corrtool.project.networks import load_network
 from corrtool.q_learning.network import build_q_function, resolve_architecture
 from corrtool.states import StateSpec
 
@@ -56,4 +56,4 @@ def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:
     Raises:
         ArtifactError: it is damaged, or does not fit.
     """
-    return freeze(_with_weights(artifact, QDescription.from_manifest(artifact).build).to(device))
+    return freeze(load_network(artifact, QDescription.from_manifest(artifact).build).to(device))

@@ -61,17 +61,17 @@ def interval_of(result: dict[str, Any]) -> Interval:
     return interval_over_games(result["returns"], result.get("distinct_games"))
 
 
-def bounds_shown(interval: Interval, digits: int = 1) -> str:
+def format_bounds(interval: Interval, digits: int = 1) -> str:
     """``[19.9, 20.1]``, or a dash where the games or seeds are too few to tell."""
     return "–" if interval.bounds is None else "[{:.{d}f}, {:.{d}f}]".format(*interval.bounds, d=digits)
 
 
-def counts_shown(interval: Interval) -> str:
+def format_counts(interval: Interval) -> str:
     """``5 seeds``, or ``30 games, 4 distinct``: the same game again is no news."""
     over = interval.over if interval.count != 1 else interval.over.removesuffix("s")
     return f"{interval.count} {over}" + ("" if interval.distinct is None else f", {interval.distinct} distinct")
 
 
-def interval_shown(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
     """All of it, as a cell of a table."""
-    return f"{interval.mean:.1f} {bounds_shown(interval)}, {counts_shown(interval)}"
+    return f"{interval.mean:.1f} {format_bounds(interval)}, {format_counts(interval)}"

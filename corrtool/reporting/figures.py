@@ -165,7 +165,7 @@ def finetuning(results: Results) -> Figure | None:
 
 def _baseline(results: Results, name: str) -> float | None:
     """Mean return of a baseline as the table's first rows have it, without sticky actions where it was played so."""
-    for row in (row for row in results.baselines.get(name, []) if not row.otherwise):
+    for row in (row for row in results.baselines.get(name, []) if not row.deviation):
         for run in (*row.plain, *row.sticky):
             if run is not None:
                 return float(run.result["mean_return"])

@@ -56,17 +56,17 @@ class FinishedRun:
         reference = self.record["parents"].get(use)
         return None if reference is None else str(reference["sha256"])
 
-    def made(self, kind: str, name: str) -> str | None:
+    def output_sha256(self, kind: str, name: str) -> str | None:
         """SHA-256 of the artifact it wrote under this kind and name."""
         for reference in self.record["artifacts"]:
             if (reference["kind"], reference["name"]) == (kind, name):
                 return str(reference["sha256"])
         return None
 
-    def read_what(self, other: FinishedRun, kind: str) -> bool:
+    def used_output_of(self, other: FinishedRun, kind: str) -> bool:
         """Whether it read what ``other`` made; the name tells too, for weights that learnt nothing are those they began as."""
         reference = self.record["parents"].get(kind)
-        made = other.made(kind, other.name)
+        made = other.output_sha256(kind, other.name)
         return reference is not None and (reference["name"], reference["sha256"]) == (other.name, made)
 
     @functools.cached_property

@@ -85,21 +85,21 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     learnt_on_target = [
         run for run in runs if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
     ]
-    zero_shot = [e for e in on_target if not any(e.read_what(run, "q") for run in learnt_on_target)]
+    zero_shot = [e for e in on_target if not any(e.used_output_of(run, "q") for run in learnt_on_target)]
     learn_corr = by_stage.get("learn-corr", [])
-    own_q = _own_q(learn_corr, zero_shot)
+    own_q = _default_q(learn_corr, zero_shot)
     correspondences = _cells(learn_corr, _correspondence_label)
     for cell in correspondences:
-        _find_rows(cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _with_another_q)
+        _assign_rows(cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q)
     agents = _cells([r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label)
     for cell in agents:
-        _find_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
+        _assign_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
     finetunings = _cells(
         [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
         lambda run: _finetuning_label(run, correspondences),
     )
     for cell in finetunings:
-        _find_rows(cell, on_target, "q", [run.parent("corr") for run in cell.runs], _through_another)
+        _assign_rows(cell, on_target, "q", [run.parent("corr") for run in cell.runs], _other_correspondence)
     baselines = _baselines(zero_shot, own_q)
     return Results(
         project=project,
@@ -215,42 +215,42 @@ def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
     if corr is None:
         return REUSE
     for cell in correspondences:
-        if any(corr == learnt.made("corr", learnt.name) for learnt in cell.runs):
+        if any(corr == learnt.output_sha256("corr", learnt.name) for learnt in cell.runs):
             return cell.label
     return str(run.record["parents"]["corr"]["name"])
 
 
-def _own_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
+def _default_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
     """SHA-256 of the Q-function that is meant where none is said: that of the first correspondence, else the first that played."""
     made = sorted(learn_corr, key=lambda run: str(run.record["created"]))
     return next((sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None)
 
 
-def _find_rows(
+def _assign_rows(
     cell: Cell,
     evaluations: list[FinishedRun],
     use: str,
     own: list[str | None],
-    otherwise: Callable[[FinishedRun, str | None], str],
+    deviation_of: Callable[[FinishedRun, str | None], str],
 ) -> None:
     """The rows of a cell whose runs made the artifacts that ``evaluations`` read for ``use``.
 
     Args:
         own: by run, the other artifact that belongs to it.
-        otherwise: how an evaluation was played otherwise than with that.
+        deviation_of: how an evaluation was played other than with that.
     """
-    by_run = [[e for e in evaluations if e.read_what(run, use)] for run in cell.runs]
-    cell.rows = evaluation_rows(by_run, [run.seed for run in cell.runs], lambda i, e: otherwise(e, own[i]))
+    by_run = [[e for e in evaluations if e.used_output_of(run, use)] for run in cell.runs]
+    cell.rows = evaluation_rows(by_run, [run.seed for run in cell.runs], lambda i, e: deviation_of(e, own[i]))
 
 
-def _with_another_q(evaluation: FinishedRun, own: str | None) -> str:
+def _other_q(evaluation: FinishedRun, own: str | None) -> str:
     """Which Q-function played, where it was not the ``own`` one."""
     if evaluation.parent("q") == own:
         return ""
     return f"with Q {evaluation.record['parents'].get('q', {}).get('name', 'unknown')}"
 
 
-def _through_another(evaluation: FinishedRun, own: str | None) -> str:
+def _other_correspondence(evaluation: FinishedRun, own: str | None) -> str:
     """Through which correspondence was played, where it was not the ``own`` one."""
     if evaluation.parent("corr") == own:
         return ""
@@ -264,7 +264,7 @@ def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, lis
     reuse = [run for run in zero_shot if run.settings["policy"] == "q" and run.parent("corr") is None]
     rows = {
         RANDOM_PLAY: evaluation_rows([random], [None], lambda i, e: ""),
-        REUSE: evaluation_rows([reuse], [None], lambda i, e: _with_another_q(e, own_q)),
+        REUSE: evaluation_rows([reuse], [None], lambda i, e: _other_q(e, own_q)),
     }
     return {name: rows[name] for name, played in ((RANDOM_PLAY, random), (REUSE, reuse)) if played}
 

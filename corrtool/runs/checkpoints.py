@@ -42,7 +42,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
                 "use a smaller --learning-rate under another --name",
             )
     content = seal_tensors(tensors, {"state": structure})
-    _step_back(path, keep)
+    _rotate(path, keep)
     write_atomic(path, content)
 
 
@@ -58,7 +58,7 @@ def _age(path: Path) -> int | None:
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None
 
 
-def _step_back(path: Path, keep: int) -> None:
+def _rotate(path: Path, keep: int) -> None:
     """Makes place for a new checkpoint at ``path``, which stays until it is replaced, so that there always is one."""
     for older in reversed(checkpoint_paths(path.parent)[1:]):
         age = _age(older) or 0

@@ -18,24 +18,24 @@ from corrtool.settings.base import flag_name, variable_name
 _COMMON_VARIABLES = ("CORRTOOL_PRESET", "CORRTOOL_SEED", "CORRTOOL_DEVICE")
 
 
-_said: ContextVar[list[str] | None] = ContextVar("said", default=None)
+_recorded_command: ContextVar[list[str] | None] = ContextVar("recorded", default=None)
 
 
 @contextmanager
-def recorded_as(words: list[str]) -> Iterator[None]:
+def recording_command(words: list[str]) -> Iterator[None]:
     """Around a stage that is called from Python: the command line that would do the same, since the process has another."""
-    token = _said.set(words)
+    token = _recorded_command.set(words)
     try:
         yield
     finally:
-        _said.reset(token)
+        _recorded_command.reset(token)
 
 
 def this_command(stage: str) -> str:
     """This process's command as a shell takes it, after the environment variables that have a say in ``stage``."""
-    said = _said.get()
-    if said is not None:
-        return shlex.join(said)
+    recorded = _recorded_command.get()
+    if recorded is not None:
+        return shlex.join(recorded)
     prefix = variable_name(stage, "")
     spoken = {
         name: value

@@ -14,11 +14,11 @@ from corrtool.errors import InterruptedRunError, TrainingDivergedError
 from corrtool.runs.resumable import Resumable
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
-from corrtool.runtime.signals import end_at_once, stop_signals
+from corrtool.runtime.signals import exit_now, stop_signals
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
-MOST_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails or is ended
+MAX_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails or is ended
 
 
 class StopSignals:
@@ -49,7 +49,7 @@ class StopSignals:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if not self.polled or self.received is not None:
-            end_at_once(number)
+            exit_now(number)
         self.received = number
 
 
@@ -102,7 +102,7 @@ class Loop:
         try:
             if kind is None:
                 self.poll()
-                if time.monotonic() - self._saved >= MOST_LOST_SECONDS:
+                if time.monotonic() - self._saved >= MAX_LOST_SECONDS:
                     self.save()
         finally:
             self._stop.polled = False

@@ -9,14 +9,14 @@ from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import (
     KINDS,
     artifact_names,
-    artifact_place,
     artifact_problems,
     is_foreign,
     read_artifact,
     stray_files,
+    unchecked_artifact_path,
 )
 from corrtool.project.directory import Project
-from corrtool.project.locks import living_holder
+from corrtool.project.locks import lock_holder
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.commands import resume_command
 from corrtool.runs.records import finished_run, read_record, run_directories, run_problems
@@ -30,7 +30,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
     described = []
     for kind in KINDS:
         for name in artifact_names(project.root, kind):
-            path = artifact_place(project.root, kind, name)
+            path = unchecked_artifact_path(project.root, kind, name)
             foreign = is_foreign(project.root, kind, name)
             problems = [] if foreign else artifact_problems(project.root, kind, name)
             try:
@@ -59,7 +59,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
     return described
 
 
-def strangers(artifacts: list[dict[str, Any]]) -> list[str]:
+def foreign_file_lines(artifacts: list[dict[str, Any]]) -> list[str]:
     """A line for each of the described artifacts that is foreign, or holds files that are none of its."""
     lines = [f"{a['path']} was not made by corrtool, and is left alone" for a in artifacts if a["state"] == "foreign"]
     for a in artifacts:
@@ -120,7 +120,7 @@ def _process(project: Project, directory: Path) -> str | None:
         locks = read_record(directory)["locks"]
     except ArtifactError:
         return None
-    return living_holder(project.root, *locks[0]) if locks else None
+    return lock_holder(project.root, *locks[0]) if locks else None
 
 
 def _bytes(path: Path) -> int:

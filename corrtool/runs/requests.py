@@ -71,7 +71,7 @@ class RunRequest:
             "options": self.options,
         }
 
-    def asks_for(self, made: dict[str, Any]) -> bool:
+    def matches(self, made: dict[str, Any]) -> bool:
         """Whether ``made``, the record of a run or the manifest of what it made, is of an equal request.
 
         It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
@@ -115,13 +115,13 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
     record = read_record(directory) if begun or (directory / "run.json").exists() else None
     if record is not None and record["state"] == "running" and not begun:
         record = None  # it failed before it had anything to lose, so it does not claim the name
-    if record is not None and not request.asks_for(record):
+    if record is not None and not request.matches(record):
         raise _another_run(directory, record, request)
-    goes_on_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
+    resumes_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
     for kind, name in request.produces:
-        if goes_on_overwriting or not artifact_path(project.root, kind, name).exists():
+        if resumes_overwriting or not artifact_path(project.root, kind, name).exists():
             continue
-        if not request.asks_for(read_artifact(project.root, kind, name).manifest):
+        if not request.matches(read_artifact(project.root, kind, name).manifest):
             raise UsageError(
                 f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it"
             )
@@ -146,12 +146,12 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
     if not checkpoint_paths(directory):
         return False
     record = read_record(directory)
-    if record["state"] != "running" or not request.asks_for(record):
+    if record["state"] != "running" or not request.matches(record):
         return False
     return newest_checkpoint(directory) is not None
 
 
-def can_go_on(project: Project, request: RunRequest) -> bool:
+def can_resume(project: Project, request: RunRequest) -> bool:
     """Whether ``--overwrite`` finds an equal run to go on with; a damaged one is there to be overwritten."""
     try:
         return is_interrupted(project, request)
@@ -164,7 +164,7 @@ def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -
     run = f"{request.settings.stage} {request.name!r}"
     how = difference(identity_of(record), request.identity())
     with contextlib.suppress(ArtifactError):
-        if request.asks_for(read_record(replaced_path(directory))):
+        if request.matches(read_record(replaced_path(directory))):
             return UsageError(
                 f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",

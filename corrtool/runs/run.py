@@ -19,9 +19,9 @@ from corrtool.files.atomic import (
     publish_directory,
     publish_file,
     recover_directory,
+    remove_partial,
     replaced_path,
-    step_aside,
-    sweep_partial,
+    set_aside,
     write_atomic,
 )
 from corrtool.files.sealed import damaged, seal_json
@@ -32,7 +32,7 @@ from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpo
 from corrtool.runs.commands import this_command
 from corrtool.runs.metrics import MetricsLog, NoMetrics
 from corrtool.runs.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
-from corrtool.runs.requests import RunRequest, can_go_on
+from corrtool.runs.requests import RunRequest, can_resume
 from corrtool.runs.resumable import Resumable
 
 
@@ -88,7 +88,7 @@ class Run:
         if state["fingerprint"] == self.request.fingerprint:
             return
         record = read_record(self.directory)
-        if state["fingerprint"] != record["fingerprint"] or not self.request.asks_for(record):
+        if state["fingerprint"] != record["fingerprint"] or not self.request.matches(record):
             raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
         state["fingerprint"] = self.request.fingerprint
         save_checkpoint(self.checkpoint_path, state)  # before the record: else a kill between them would part the two
@@ -139,7 +139,7 @@ class Run:
 
     def save(self, stage_state: dict[str, Any]) -> None:
         """Writes a checkpoint: ``stage_state`` and where the metrics stand."""
-        self._check_that_it_is_there()
+        self._check_exists()
         state = {
             "fingerprint": self.request.fingerprint,
             "resumptions": self.resumptions,
@@ -171,14 +171,14 @@ class Run:
 
     def publish_weights(self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any) -> Artifact:
         """Writes weights of this run as an artifact."""
-        self._check_that_it_is_there()
+        self._check_exists()
         artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
         self._published.append(artifact)
         return artifact
 
     def publish_memory(self, name: str, staged: Path, **more: Any) -> Artifact:
         """Seals the finished memory in the directory ``staged`` and moves it to its place."""
-        self._check_that_it_is_there()
+        self._check_exists()
         manifest = seal_memory(staged, {"name": name, **self.manifest(**more)})
         final = artifact_path(self.project.root, "memory", name)
         publish_directory(staged, final)
@@ -197,7 +197,7 @@ class Run:
         shutil.rmtree(self.directory / "journal", ignore_errors=True)
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
 
-    def _check_that_it_is_there(self) -> None:
+    def _check_exists(self) -> None:
         """Raises :class:`ArtifactError` where the run was removed; writing would make the directories anew."""
         if not (self.directory / "run.json").exists():
             raise ArtifactError(f"{self.directory} was removed while the run was under way", "begin it again")
@@ -211,7 +211,7 @@ class Run:
         write_atomic(self.directory / "run.json", seal_json(record))
 
 
-class FollowedRun(Run):
+class FollowerRun(Run):
     """What the ranks after the first have in place of a :class:`Run`: it reads what that one left, and writes nothing."""
 
     def __init__(self, project: Project, request: RunRequest) -> None:
@@ -250,18 +250,18 @@ def open_run(
     with lock_artifacts(project.root, request.locks):
         for kind, name in request.produces:
             artifact = artifact_path(project.root, kind, name)
-            sweep_partial(artifact.parent, f"{artifact.name}.")
+            remove_partial(artifact.parent, f"{artifact.name}.")
             if kind == "memory":
                 recover_directory(artifact)
         directory = run_directory(project.root, stage, request.name)
         _recover_run(directory)
-        if directory.exists() and overwrite and not can_go_on(project, request):
+        if directory.exists() and overwrite and not can_resume(project, request):
             if replaced_path(directory).exists():  # a successor that was never finished is itself replaced
                 shutil.rmtree(directory)
             else:
-                step_aside(directory)
+                set_aside(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        sweep_partial(directory)
+        remove_partial(directory)
         for path in directory.rglob("*"):
             inside(project.root, path)
         run = Run(

@@ -52,7 +52,7 @@ class Console:
         except BrokenPipeError:
             raise
         except OSError as error:
-            forget_stdout()
+            discard_stdout()
             raise CorrtoolError(f"standard output cannot be written: {error.strerror}", "lead it elsewhere") from None
 
     def _print(self, result: dict[str, Any], lines: list[str] | Table) -> None:
@@ -75,12 +75,12 @@ class Console:
         """
         return ProgressBar(self, title, total, unit, start, steady=steady)
 
-    def passing_progress(self, title: str, total: int, unit: str) -> ProgressBar:
+    def transient_progress(self, title: str, total: int, unit: str) -> ProgressBar:
         """The same for something that is often done at once, of which nothing stays to be seen then."""
-        return ProgressBar(self, title, total, unit, 0, steady=True, passing=True)
+        return ProgressBar(self, title, total, unit, 0, steady=True, transient=True)
 
 
-def forget_stdout() -> None:
+def discard_stdout() -> None:
     """Leads what is still to be written to nowhere, since nobody can read it; the interpreter would complain when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -89,36 +89,36 @@ class ProgressBar:
     """A bar with rate, time left and the numbers that matter; plain lines at intervals where there is no terminal."""
 
     def __init__(
-        self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, passing: bool = False
+        self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, transient: bool = False
     ) -> None:
         self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
         self._began = self._last_call = time.monotonic()
         self._last_line = max(_last_line_at, self._began - PLAIN_LINE_SECONDS / 2)  # the silence before counts as well
-        self._told: int | None = None  # how many were done at the last plain line
+        self._printed_count: int | None = None  # how many were done at the last plain line
         self._recent = deque([(self._began, start)])
-        self._staying: dict[str, Any] = {}
+        self._pinned: dict[str, Any] = {}
         self._numbers: dict[str, Any] = {}
-        self._for_now: dict[str, Any] = {}
-        self._quiet, self._passing = console.quiet, passing
+        self._temporary: dict[str, Any] = {}
+        self._quiet, self._transient = console.quiet, transient
         self._terminal, self._spinner = RichConsole(stderr=True), Spinner("dots")
         self._live: Live | None = None
         if not console.quiet and self._terminal.is_terminal:
             self._live = Live(
-                console=self._terminal, get_renderable=self._line, refresh_per_second=4, transient=passing
+                console=self._terminal, get_renderable=self._line, refresh_per_second=4, transient=transient
             )
 
     def __enter__(self) -> ProgressBar:
         if self._live is not None:
             self._live.start()
-        elif not (self._quiet or self._passing) and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2:
+        elif not (self._quiet or self._transient) and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2:
             self._print_line()  # what came before was silent, and the first step may take long as well
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-        elif not self._quiet and not (self._passing and self._told in (None, self._done)):
+        elif not self._quiet and not (self._transient and self._printed_count in (None, self._done)):
             self._print_line()
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
@@ -131,7 +131,7 @@ class ProgressBar:
         """``count`` more are done; ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called."""
         self._done += count
         if numbers is not None:
-            self._for_now = numbers
+            self._temporary = numbers
         now = time.monotonic()
         if now - self._recent[-1][0] >= RATE_SECONDS / 60:
             self._recent.append((now, self._done))
@@ -145,7 +145,7 @@ class ProgressBar:
 
     def note(self, numbers: dict[str, Any]) -> None:
         """Shows ``numbers`` from now on, before those of :meth:`advance`."""
-        self._staying, self._for_now = numbers | self._staying | numbers, {}
+        self._pinned, self._temporary = numbers | self._pinned | numbers, {}
 
     @property
     def rate(self) -> float:
@@ -154,7 +154,7 @@ class ProgressBar:
         return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
     def _numbers_shown(self) -> list[str]:
-        return _shown(self._staying | (self._for_now or self._numbers))
+        return _shown(self._pinned | (self._temporary or self._numbers))
 
     def _rate_shown(self) -> str:
         return _rate(self.rate) if self._steady else ""
@@ -165,7 +165,7 @@ class ProgressBar:
         return f"{_clock((self._total - self._done) / self.rate if self.rate > 0 else float('inf'))} left"
 
     def _print_line(self) -> None:
-        self._last_line, self._told = time.monotonic(), self._done
+        self._last_line, self._printed_count = time.monotonic(), self._done
         count = f"{self._title}: {self._done:,}/{self._total:,} {self._unit}"
         parts = [count, self._rate_shown(), self._time_shown(), _GAP.join(self._numbers_shown())]
         _print_on_stderr(", ".join(p for p in parts if p))

@@ -34,7 +34,7 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
         raise UsageError(f"{called} is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        number = int(index) if index else number_of_torchrun("LOCAL_RANK", 0)  # its processes take a GPU each
+        number = int(index) if index else torchrun_number("LOCAL_RANK", 0)  # its processes take a GPU each
         if number >= count:
             raise DeviceError(
                 f"device cuda:{number} is not there: {count} CUDA devices found", f"choose another {called}"
@@ -46,7 +46,7 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
     return torch.device(kind)
 
 
-def number_of_torchrun(variable: str, default: int) -> int:
+def torchrun_number(variable: str, default: int) -> int:
     """What torchrun says in an environment variable; ``default`` without it. Raises :class:`UsageError`."""
     said = os.environ.get(variable, str(default))
     if not (said.isascii() and said.isdecimal() and len(said) < 10):

@@ -13,7 +13,7 @@ def free_bytes(device: torch.device) -> int | None:
     """How much memory can still be taken on ``device``; None where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    known = [_available_memory(), _left_in_control_group()]
+    known = [_available_memory(), _cgroup_headroom()]
     return min((number for number in known if number is not None), default=None)
 
 
@@ -25,7 +25,7 @@ def _available_memory() -> int | None:
         return None
 
 
-def _left_in_control_group() -> int | None:
+def _cgroup_headroom() -> int | None:
     """What the limit of a container or of a batch job leaves: the files in its page cache do not count."""
     folder = Path("/sys/fs/cgroup")
     try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from corrtool.errors import DeviceError
 
 
-def computing_type(precision: str, device: torch.device) -> torch.dtype:
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """``float32``, ``bf16`` or ``auto`` → what the networks compute with on ``device``."""
     if precision == "auto":
         return torch.bfloat16 if has_bf16_instructions(device) else torch.float32

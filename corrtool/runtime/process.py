@@ -37,7 +37,7 @@ def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
 
 
 @contextmanager
-def process_as_before() -> Iterator[None]:
+def preserving_torch_state() -> Iterator[None]:
     """Around :func:`configure_process` in a process of somebody else's: puts back torch's random states and what it is told of."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     mode, precision = torch.get_deterministic_debug_mode(), torch.get_float32_matmul_precision()

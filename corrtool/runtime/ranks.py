@@ -15,8 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from corrtool.errors import CorrtoolError, UsageError
-from corrtool.runtime.device import number_of_torchrun
-from corrtool.runtime.signals import left_to_the_system
+from corrtool.runtime.device import torchrun_number
+from corrtool.runtime.signals import default_signal_handling
 
 LONGEST_WAIT = timedelta(hours=24)  # the other ranks wait while the first plays its play tests
 
@@ -34,13 +34,13 @@ class Ranks:
     count: int = 1
 
     @classmethod
-    def of_torchrun(cls) -> Ranks:
+    def from_environment(cls) -> Ranks:
         """As torchrun says in the environment; one without it.
 
         Raises:
             UsageError: it says something that torchrun never would.
         """
-        rank, count = number_of_torchrun("RANK", 0), number_of_torchrun("WORLD_SIZE", 1)
+        rank, count = torchrun_number("RANK", 0), torchrun_number("WORLD_SIZE", 1)
         if rank >= count:
             raise UsageError(f"RANK is {rank}, but WORLD_SIZE is {count}", "unset both, or start torchrun")
         missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
@@ -61,7 +61,7 @@ class Ranks:
                 f"use a multiple of {self.count}",
             )
 
-    def share(self, rows: Any) -> Any:
+    def shard(self, rows: Any) -> Any:
         """This rank's part of a mini-batch's rows: the n-th part of n equal ones."""
         size = len(rows) // self.count
         return rows[self.rank * size : (self.rank + 1) * size]
@@ -92,15 +92,15 @@ class Ranks:
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return DistributedDataParallel(objective)
 
-    def agree(self, value: int, device: torch.device) -> int:
+    def broadcast(self, value: int, device: torch.device) -> int:
         """What the first rank says."""
         if self.count == 1:
             return value
-        said = torch.tensor(value, device=device)
-        dist.broadcast(said, 0)
-        return int(said.item())
+        tensor = torch.tensor(value, device=device)
+        dist.broadcast(tensor, 0)
+        return int(tensor.item())
 
-    def same_weights(self, network: nn.Module) -> None:
+    def broadcast_weights(self, network: nn.Module) -> None:
         """Gives every rank the first one's weights."""
         if self.count > 1:
             for weights in network.parameters():
@@ -130,7 +130,7 @@ class Ranks:
             yield
             return
         backend = "nccl" if device.type == "cuda" else "gloo"
-        with left_to_the_system():  # waiting for the others
+        with default_signal_handling():  # waiting for the others
             dist.init_process_group(backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None)
         try:
             yield

@@ -16,7 +16,7 @@ from corrtool.errors import UsageError
 
 Preset = Literal["tiny", "quickstart", "small", "default", "paper"]
 PRESETS: tuple[str, ...] = get_args(Preset)
-MOST_IN_A_BATCH = 65_536  # more would ask for more memory than any machine has, long before it could help
+MAX_BATCH_SIZE = 65_536  # more would ask for more memory than any machine has, long before it could help
 SYNONYMS = {"small": "default"}  # what was small's has become the default; its name is in published commands
 
 

@@ -33,5 +33,5 @@ class CommonOptions:
         check_fields(self)
 
 
-OF_LEARNING = ("tensorboard", "keep_checkpoints")  # only the stages that learn have these
+LEARNING_OPTIONS = ("tensorboard", "keep_checkpoints")  # only the stages that learn have these
 VARIABLES = {name: f"CORRTOOL_{name.upper()}" for name in ("seed", "device", "preset")}  # environment variables

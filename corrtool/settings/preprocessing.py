@@ -49,7 +49,7 @@ class Preprocessing:
         "full_action_space",
         "max_episode_frames",
     )
-    LATER: ClassVar[tuple[str, ...]] = (  # what older tasks did not say was as by default
+    ADDED_LATER: ClassVar[tuple[str, ...]] = (  # what older tasks did not say was as by default
         "repeat_action_probability",
         "max_episode_steps",
         "channels_axis",
@@ -81,6 +81,6 @@ class Preprocessing:
         """The values that apply to the environment."""
         values = dataclasses.asdict(self)
         usual = {f.name: f.default for f in dataclasses.fields(self)}
-        later = self.LATER[1:] if is_atari else self.LATER
+        later = self.ADDED_LATER[1:] if is_atari else self.ADDED_LATER
         values = {k: v for k, v in values.items() if k not in later or v != usual[k]}
         return values if is_atari else {k: v for k, v in values.items() if k not in self.ATARI_ONLY}

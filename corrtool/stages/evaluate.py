@@ -11,7 +11,7 @@ import numpy as np
 
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import UsageError
-from corrtool.play.games import Game, GameLimits, KeptLanes, QValues, counted, play_games, returns_of
+from corrtool.play.games import Game, GameLimits, LanePool, QValues, game_counts, play_games, returns_of
 from corrtool.project.directory import check_output
 from corrtool.reporting.evaluations import Protocol
 from corrtool.runs.context import StageContext
@@ -88,7 +88,7 @@ def evaluate(
     if video is not None:
         check_output(video, "--video", context.project)
         check_game_video(video, job.played)
-    result = context.carry_out(job.request, functools.partial(run, job))
+    result = context.execute(job.request, functools.partial(run, job))
     if video is not None and not context.dry_run:
         result = result | {"video": str(video), "video_return": _record(job, video)}
     return result
@@ -106,9 +106,9 @@ def plan(context: StageContext, settings: EvaluateSettings, *, q: str | None, co
     spec, actions = probe(task)
     check_player(player, spec, actions)
     request = _request(context, settings, task, player, spec)
-    played = task.whole_games()
+    played = task.with_full_games()
     if settings.repeat_action_probability is not None:
-        played = played.sticky(settings.repeat_action_probability)
+        played = played.with_sticky_actions(settings.repeat_action_probability)
     return Job(context, settings, task, played, spec, player, request)
 
 
@@ -167,14 +167,14 @@ def _play(job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, pl
     """Play what is left of the games in waves, each with seeds and random numbers of its own."""
     context, settings, began = job.context, job.settings, len(played.games)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
-    with KeptLanes(functools.partial(Lanes, job.played), settings.lanes) as open_lanes, open_lanes.opened(
+    with LanePool(functools.partial(Lanes, job.played), settings.lanes) as lane_pool, lane_pool.preopened(
         settings.games - began
     ), Loop(
         opened, context.console, stop, total=settings.games, unit="games", start=began, resumable=played, steady=False
     ) as loop:  # fmt: skip
         for start in range(began, settings.games, settings.lanes):
             played.games += play_games(
-                open_lanes,
+                lane_pool,
                 q_values,
                 seeds=seeds[start : start + settings.lanes],
                 epsilon=settings.epsilon,
@@ -211,7 +211,7 @@ def _numbers(settings: EvaluateSettings, task: Task, games: list[Game]) -> dict[
         "epsilon": protocol.epsilon,
         "repeat_action_probability": protocol.sticky,
         "games": settings.games,
-        **counted(games),
+        **game_counts(games),
         "returns": returns,
         "mean_return": float(np.mean(returns)),
         "ci95": list(bootstrap_interval(returns)),

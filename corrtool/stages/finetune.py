@@ -55,7 +55,7 @@ def finetune(
         UsageError: the options contradict each other.
     """
     job = plan(context, settings, q=q, corr=corr, no_corr=no_corr, from_scratch=from_scratch)
-    return context.carry_out(job.request, functools.partial(run, job))
+    return context.execute(job.request, functools.partial(run, job))
 
 
 def plan(
@@ -87,7 +87,7 @@ def plan(
     else:
         description = QDescription.from_manifest(player.q)
     start = "scratch" if player.q is None else "reuse" if player.corr is None else player.corr.name
-    name = context.name_of(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
+    name = context.run_name(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
     request = RunRequest(
         settings,
         name,

@@ -59,7 +59,9 @@ def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str
     target = context.project.task("target")
     chosen = None if q is None else read_artifact(context.project.root, "q", q)
     if chosen is not None and chosen.manifest.get("role") == "target":
-        if not target.made_on_this(chosen.manifest.get("task_sha256"), chosen.manifest.get("tasks", {}).get("target")):
+        if not target.is_compatible_with(
+            chosen.manifest.get("task_sha256"), chosen.manifest.get("tasks", {}).get("target")
+        ):
             raise ArtifactError(f"{chosen} was trained on another target task")
         through = chosen.manifest.get("parents", {}).get("corr")
         if corr is None and through is not None and not no_corr:

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.states import IMAGE, VECTOR, StateSpec
-from corrtool.tasks.making import atari_steps, atari_vector_env, make_single, side_by_side, time_limit
+from corrtool.tasks.making import atari_steps, atari_vector_env, make_single, make_vector_env, time_limit
 from corrtool.tasks.task import Task
 
-FOREIGN = (
+ENVIRONMENT_ERRORS = (
     Exception,
     SystemExit,
     KeyboardInterrupt,
@@ -70,16 +70,16 @@ class Lanes:
     def __init__(self, task: Task, count: int, *, through_gymnasium: bool = False) -> None:
         self.task = task
         self.count = count
-        self.words: list[str] = []  # on what it took to make frames of what the environment shows
+        self.notes: list[str] = []  # on what it took to make frames of what the environment shows
         try:
             with redirect_stdout(sys.stderr):
                 if task.is_atari and not task.kwargs and not through_gymnasium:
                     self._env: Any = atari_vector_env(task, count)
                 else:
-                    self._env, self.words = side_by_side(task, count)
+                    self._env, self.notes = make_vector_env(task, count)
         except CorrtoolError:
             raise
-        except FOREIGN as error:  # whatever an environment's constructor raises
+        except ENVIRONMENT_ERRORS as error:  # whatever an environment's constructor raises
             raise UsageError(
                 f"cannot make {'' if count == 1 else f'{count} of '}the {task.role} task's environment {task.id!r}: {_reason(error)}",
                 "" if count == 1 else "if there can be only one of it at a time, give --lanes 1",
@@ -105,7 +105,7 @@ class Lanes:
         self._own_time_limit = atari_steps(task) if isinstance(self._env, AtariVectorEnv) else None
         self._over = np.zeros(count, dtype=bool)
         self._episode_steps = np.zeros(count, dtype=np.int64)
-        self._cut_off = np.zeros(count, dtype=bool)
+        self._timed_out = np.zeros(count, dtype=bool)
         self._pending: NDArray[np.int64] | None = None
 
     def __enter__(self) -> Lanes:
@@ -119,7 +119,7 @@ class Lanes:
         try:
             with redirect_stdout(sys.stderr):
                 self._env.close()
-        except FOREIGN as error:
+        except ENVIRONMENT_ERRORS as error:
             print(
                 f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was closed", file=sys.stderr
             )
@@ -128,7 +128,7 @@ class Lanes:
         """Starts every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
         vector_seeds = np.asarray(seeds, dtype=np.int64) if isinstance(self._env, AtariVectorEnv) else list(seeds)
         observations, _ = self._call(lambda: self._env.reset(seed=vector_seeds))
-        self._over[:] = self._cut_off[:] = False
+        self._over[:] = self._timed_out[:] = False
         self._episode_steps[:] = 0
         return self._frames(observations)
 
@@ -154,9 +154,9 @@ class Lanes:
         terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
         self._episode_steps = np.where(valid, self._episode_steps + 1, 0)
         if self._own_time_limit is not None:
-            observations, rewards, terminated = self._reset_cut_off(observations, rewards, terminated)
+            observations, rewards, terminated = self._reset_timed_out(observations, rewards, terminated)
             truncated = valid & ~terminated & (self._episode_steps >= self._own_time_limit)
-            self._cut_off = truncated.copy()
+            self._timed_out = truncated.copy()
         self._over = terminated | truncated
         return LaneStep(
             frames=self._frames(observations),
@@ -179,24 +179,24 @@ class Lanes:
             raise CorrtoolError(f"the {self.task.role} task's environment {self.task.id} draws no picture")
         return picture
 
-    def _reset_cut_off(
+    def _reset_timed_out(
         self, observations: NDArray[Any], rewards: NDArray[np.float32], terminated: NDArray[np.bool_]
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
         """Starts the lanes anew that the time limit ended one step ago, as ale-py does with those that ended by themselves.
 
         ale-py's own limit stops in the middle of a frame skip and shows a stale frame, from which a value would be bootstrapped.
         """
-        if not self._cut_off.any():
+        if not self._timed_out.any():
             return observations, rewards, terminated
-        fresh, _ = self._env.reset(options={"reset_mask": self._cut_off})
-        observations = np.where(self._cut_off.reshape(-1, *[1] * (observations.ndim - 1)), fresh, observations)
-        return observations, np.where(self._cut_off, np.float32(0), rewards), terminated & ~self._cut_off
+        fresh, _ = self._env.reset(options={"reset_mask": self._timed_out})
+        observations = np.where(self._timed_out.reshape(-1, *[1] * (observations.ndim - 1)), fresh, observations)
+        return observations, np.where(self._timed_out, np.float32(0), rewards), terminated & ~self._timed_out
 
     def _call(self, environment_code: Callable[[], Any]) -> Any:
         try:
             with redirect_stdout(sys.stderr):
                 return environment_code()
-        except FOREIGN as error:
+        except ENVIRONMENT_ERRORS as error:
             raise CorrtoolError(
                 f"the {self.task.role} task's environment {self.task.id} raised {_reason(error)}",
                 "mend the environment",
@@ -231,7 +231,7 @@ def action_names(task: Task) -> list[str]:
     try:
         with redirect_stdout(sys.stderr), closing(make_single(task)[0]) as env:
             names = [str(name) for name in env.unwrapped.get_action_meanings()]  # type: ignore[attr-defined]
-    except FOREIGN:
+    except ENVIRONMENT_ERRORS:
         names = []
     return names if len(names) == count else [str(action) for action in range(count)]
 

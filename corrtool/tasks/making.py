@@ -31,7 +31,7 @@ def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     check_import(identifier)
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            env_spec = _found(identifier)
+            env_spec = _find_spec(identifier)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"unknown environment {identifier!r} ({error.__cause__ or error})",
@@ -45,7 +45,7 @@ def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     return env_spec
 
 
-def _found(identifier: str) -> gymnasium.envs.registration.EnvSpec:
+def _find_spec(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     """As Gymnasium finds it. Some packages register their environments only when their ``register_envs`` is called."""
     try:
         return gymnasium.envs.registration._find_spec(identifier)
@@ -84,22 +84,22 @@ def atari_vector_env(task: Task, count: int) -> AtariVectorEnv:
         reward_clipping=False,
         repeat_action_probability=p.repeat_action_probability,
         full_action_space=p.full_action_space,
-        max_num_frames_per_episode=10**9,  # see Lanes._reset_cut_off
+        max_num_frames_per_episode=10**9,  # see Lanes._reset_timed_out
         autoreset_mode=AutoresetMode.NEXT_STEP,
     )
 
 
-def side_by_side(task: Task, count: int) -> tuple[SyncVectorEnv, list[str]]:
+def make_vector_env(task: Task, count: int) -> tuple[SyncVectorEnv, list[str]]:
     """Gymnasium's vector environment. Where one of several cannot be made the others are closed: there may be only one of it."""
     with ExitStack() as made:
         environments = []
         for _ in range(count):
-            env, words = make_single(task)
+            env, notes = make_single(task)
             environments.append(made.enter_context(closing(env)))
         makers = [functools.partial(_identity, env) for env in environments]
         vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
         made.pop_all()
-    return vector, words
+    return vector, notes
 
 
 def _identity(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

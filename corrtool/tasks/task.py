@@ -49,17 +49,17 @@ class Task:
         """Identifies the task in manifests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
-    def whole_games(self) -> Task:
+    def with_full_games(self) -> Task:
         """The same task with games that end when they are over: learning may end them at a lost life, what is reported must not."""
         return self._with_preprocessing(terminal_on_life_loss=False)
 
-    def sticky(self, probability: float) -> Task:
+    def with_sticky_actions(self, probability: float) -> Task:
         """The same task with sticky actions: each step repeats the last action with this probability (Machado et al. 2018)."""
         kwargs = dict(self.kwargs)
         kwargs.pop("repeat_action_probability", None)  # Atari's own would come first
         return dataclasses.replace(self, kwargs=kwargs)._with_preprocessing(repeat_action_probability=probability)
 
-    def made_on_this(self, sha256: Any, description: Any) -> bool:
+    def is_compatible_with(self, sha256: Any, description: Any) -> bool:
         """Whether an artifact was made on this task, or on one that differs in nothing but sticky actions: states and actions are the
         same then, and an agent that was trained with them plays without.
 
@@ -68,7 +68,9 @@ class Task:
         """
         if sha256 == self.sha256:
             return True
-        return isinstance(description, dict) and _without_noise(description) == _without_noise(self.to_json())
+        return isinstance(description, dict) and _without_sticky_actions(description) == _without_sticky_actions(
+            self.to_json()
+        )
 
     def _with_preprocessing(self, **values: Any) -> Task:
         return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, **values))
@@ -77,7 +79,7 @@ class Task:
         return " ".join([self.id, *self.view_texts])
 
 
-def _without_noise(description: dict[str, Any]) -> dict[str, Any]:
+def _without_sticky_actions(description: dict[str, Any]) -> dict[str, Any]:
     """What :meth:`Task.to_json` says, but for sticky actions."""
     tables = {name: description.get(name) for name in ("kwargs", "preprocessing")}
     return description | {

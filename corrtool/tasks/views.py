@@ -212,12 +212,12 @@ class Affine:
             raise UsageError(f"{path} is no affine view", 'write {"matrix": [[…], …], "offset": […]} into it') from None
         if not matrix or not matrix[0] or len({len(row) for row in matrix}) != 1 or len(offset) != len(matrix):
             raise UsageError(f"{path}: the matrix needs rows of one length and the offset one number per row")
-        if not all(abs(x) <= _MOST for row in (*matrix, offset) for x in row):
-            raise UsageError(f"{path}: every number must be finite, and at most {_MOST:g} in size")
+        if not all(abs(x) <= _MAX_NUMBER for row in (*matrix, offset) for x in row):
+            raise UsageError(f"{path}: every number must be finite, and at most {_MAX_NUMBER:g} in size")
         return cls(matrix, offset)
 
 
-_MOST = 1e30  # a float32 has no more than 3e38
+_MAX_NUMBER = 1e30  # a float32 has no more than 3e38
 
 
 def parse_view(text: str, directory: Path) -> View:
@@ -243,7 +243,7 @@ def parse_view(text: str, directory: Path) -> View:
                 return Permute(tuple(int(part) for part in argument.split(",")))
             case "scale":
                 factors = tuple(float(part) for part in argument.split(","))
-                if not all(0 < abs(factor) <= _MOST for factor in factors):
+                if not all(0 < abs(factor) <= _MAX_NUMBER for factor in factors):
                     raise ValueError
                 return Scale(factors)
             case "affine" if argument:

@@ -35,7 +35,7 @@ class StageCall:
     environment: dict[str, Any] = field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()
 
-    def carry_out(self, project: Project, console: Console) -> dict[str, Any]:
+    def execute(self, project: Project, console: Console) -> dict[str, Any]:
         """Does the stage, or tells what it would do; of several ranks only the first has a result.
 
         What is wrong with the settings comes first, then the device, then the inputs.
@@ -61,7 +61,7 @@ class StageCall:
             return _plan_without_inputs(context, settings, error)
 
     def _context(self, project: Project, console: Console) -> StageContext:
-        common, ranks = self.common, Ranks.of_torchrun()
+        common, ranks = self.common, Ranks.from_environment()
         if ranks.count > 1:
             self._check_torchrun()
         context = StageContext(

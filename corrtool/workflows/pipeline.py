@@ -26,11 +26,11 @@ class SourceAgent:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Runs stages with settings from ``preset``; ``tell`` is called with the name and the result of each that ends."""
+    """Runs stages with settings from ``preset``; ``on_result`` is called with the name and the result of each that ends."""
 
     context: StageContext
     preset: str
-    tell: Callable[[str, dict[str, Any]], None]
+    on_result: Callable[[str, dict[str, Any]], None]
 
     def run(
         self,
@@ -54,7 +54,7 @@ class Pipeline:
         )
         context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
         result = STAGES[stage].run(context, settings, **inputs)
-        self.tell(stage, result)
+        self.on_result(stage, result)
         return result
 
     def evaluate(self, given: dict[str, Any] | None = None, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:

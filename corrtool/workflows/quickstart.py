@@ -21,7 +21,7 @@ def quickstart(
     *,
     preset: str,
     from_scratch: bool,
-    tell: Callable[[str, dict[str, Any]], None],
+    on_result: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Runs the stages in a project of :func:`open_or_create`; what an earlier quickstart finished there is not done again.
 
@@ -29,14 +29,14 @@ def quickstart(
 
     Args:
         from_scratch: learn Q_S and F here.
-        tell: is called with the name and the result of each stage that ends.
+        on_result: is called with the name and the result of each stage that ends.
 
     Returns:
         ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return, ci95 and distinct_games; under
         ``sticky`` the same with sticky actions.
     """
     project = context.project
-    pipeline = Pipeline(context, preset, tell)
+    pipeline = Pipeline(context, preset, on_result)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     run("collect", name=TARGET_PLAY)
     learnt = run("learn-corr", **vars(agent), target_memory=TARGET_PLAY)

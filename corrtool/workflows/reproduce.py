@@ -54,7 +54,7 @@ def reproduce(
     preset: str,
     seeds: int,
     from_scratch: bool,
-    tell: Callable[[str, dict[str, Any]], None],
+    on_result: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Runs every cell of an experiment with seeds 0 … ``seeds`` - 1, plays fresh games with each, and draws the report.
 
@@ -62,9 +62,9 @@ def reproduce(
 
     Args:
         from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
-        tell: called with the stage and the result of everything that ends.
+        on_result: called with the stage and the result of everything that ends.
     """
-    pipeline = Pipeline(context, preset, tell)
+    pipeline = Pipeline(context, preset, on_result)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     evaluate = pipeline.evaluate
     evaluate({"task": "source"}, q=agent.q)

@@ -255,10 +255,10 @@ def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() ->
     ]
     for task in (plain, sticky, by_keyword):
         for made_on in (plain, sticky, by_keyword):
-            assert task.made_on_this(made_on.sha256, made_on.to_json())
+            assert task.is_compatible_with(made_on.sha256, made_on.to_json())
         assert not any(
-            task.made_on_this(other.sha256, other.to_json())
+            task.is_compatible_with(other.sha256, other.to_json())
             for other in (parse_task("source", pong | table, Path()) for table in others)
         )
-    assert plain.made_on_this(plain.sha256, None)
-    assert not plain.made_on_this(sticky.sha256, None)
+    assert plain.is_compatible_with(plain.sha256, None)
+    assert not plain.is_compatible_with(sticky.sha256, None)

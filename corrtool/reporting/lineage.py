@@ -21,7 +21,7 @@ def models(results: Results) -> Table:
                     run.name,
                     str(run.seed),
                     f"{run.result['gradient_steps']:,}",
-                    *(_four(errors.get(name)) if _has_older_frames(run) else "–" for name in NEWEST),
+                    *(_four_digits(errors.get(name)) if _has_older_frames(run) else "–" for name in NEWEST),
                     f"{errors['l1_changing']:.4f}",
                     f"{errors['l1_changing_persistence']:.4f}",
                     f"{errors['l1']:.5f}",
@@ -65,7 +65,7 @@ def models_by_action(results: Results) -> Table:
                     [
                         run.name,
                         str(errors["action"]),
-                        *(_four(errors[name]) for name in NEWEST),
+                        *(_four_digits(errors[name]) for name in NEWEST),
                     ]
                 )
     return Table(
@@ -105,5 +105,5 @@ def lineage(results: Results) -> Table:
     )
 
 
-def _four(value: float | None) -> str:
+def _four_digits(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
