@@ -1,4 +1,6 @@
-"""corrtool from Python: a project whose stages are methods, and what was learnt, to play with (docs/api.md).
+"""corrtool from Python.
+
+A project whose stages are methods, and what was learnt, to play with (docs/api.md).
 
 The methods do what the subcommands do, by the same functions. Nothing is printed, no signal handler is installed, and torch is left as it
 was found.
@@ -150,7 +152,7 @@ class OpenedProject:
         return f"{type(self).__name__}({str(self.root)!r})"
 
     def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> dict[str, Any]:
-        """Learn a Q-function by DQN, by default of the source task, and keep the newest records as its memory."""
+        """Learn a Q-function by DQN, by default of the source task; its newest records become a memory."""
         return self._run(STAGES["train-dqn"], arguments)
 
     def collect(self, **arguments: Unpack[CollectArguments]) -> dict[str, Any]:
@@ -197,7 +199,7 @@ class OpenedProject:
         no_corr: bool = False,
         device: str = "cpu",
     ) -> Agent:
-        """Whoever plays a task as ``evaluate`` would.
+        """The agent that plays a task as ``evaluate`` would.
 
         Args:
             q, corr: names of a Q-function and a correspondence; otherwise the newest that fit.
@@ -266,7 +268,10 @@ def _common_names(stage: Stage) -> list[str]:
 
 
 def _option_value(option: Option, value: Any) -> Any:
-    """What is given for an option, in its kind. Raises :class:`UsageError` where it is of another."""
+    """The value given for an option, in its type.
+
+    Raises :class:`UsageError` if it is of another.
+    """
     if value is None:
         return option.default
     if option.kind == Path | None and isinstance(value, str | PathLike):

@@ -1,4 +1,4 @@
-"""What each stage takes as keyword arguments: docs/cli.md, or ``corrtool STAGE --help``, says what each of them is.
+"""The keyword arguments of each stage as types; docs/cli.md or ``corrtool STAGE --help`` describes each.
 
 Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
 """

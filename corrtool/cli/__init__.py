@@ -1,4 +1,7 @@
-"""The command line. Importing this package imports neither torch nor gymnasium: ``--help`` and completion stay fast."""
+"""The command line. Importing this package imports neither torch nor gymnasium.
+
+``--help`` and completion stay fast.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ def _options(
 
 
 def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
-    """The command line with the subcommands among ``words``; of the others it only knows that they are there.
+    """The command line with the subcommands among ``words``.
+
+    Of the others it only knows that they are there.
 
     Hundreds of options take longer to describe than everything else that ``--help`` and completion do.
     """
@@ -70,16 +75,16 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
 
 
 def _placeholder() -> None:
-    """Stands for a subcommand whose name is no word of the command line."""
+    """Placeholder of a subcommand that the command line does not name."""
 
 
 def _words_to_complete() -> list[str]:
-    """What stands on the command line that a shell wants completed."""
+    """The words of the command line that a shell is completing."""
     return [word for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS") for word in os.environ.get(name, "").split()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits with the documented code."""
+    """Run the command line, and exit with the documented code."""
     _open_closed_streams()
     _reserve_stdout()
     _tolerate_missing_home()
@@ -94,7 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Leads a standard stream that the caller closed to nowhere: the next file that is opened would get its place and its output."""
+    """Redirect a standard stream that the caller closed to the null device.
+
+    The next file that is opened would get its place and its output.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
@@ -105,14 +113,19 @@ def _open_closed_streams() -> None:
 
 
 def _reserve_stdout() -> None:
-    """Leads what anything but Python writes to stdout, such as a simulator in C, to stderr: ``--json`` prints one object."""
+    """Redirect to stderr what anything but Python writes to stdout, such as a simulator in C.
+
+    ``--json`` prints one object.
+    """
     kept = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding, errors="replace")
 
 
 def _tolerate_missing_home() -> None:
-    """A user without a name, as in containers, may have no home. Libraries that look for one take one that cannot be written.
+    """A user without a name, as in containers, may have no home.
+
+    Libraries that look for one take one that cannot be written.
 
     Matplotlib says at length that it cannot keep its cache there, and does without.
     """
@@ -122,7 +135,10 @@ def _tolerate_missing_home() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command; returns its exit code. An error becomes one line on stderr, and a traceback with ``--debug``."""
+    """Run one command; returns its exit code.
+
+    An error becomes one line on stderr, and a traceback with ``--debug``.
+    """
     try:
         for argument in arguments:
             check_encoding(argument)
@@ -180,7 +196,7 @@ def _user_trusts(error: UntrustedImportError) -> bool:
 
 
 def _parser_message(error: Any) -> str:
-    """What the parser found wrong, and the environment variable where the value comes from one."""
+    """The parser's message, and the environment variable if the value comes from one."""
     text: str = error.format_message().replace("Value error, ", "")
     option, context = getattr(error, "param", None), getattr(error, "ctx", None)
     if option is None or context is None or not option.envvar or option.envvar in text:

@@ -1,4 +1,6 @@
-"""The keyword arguments of each stage as types, ``corrtool/arguments.py``: ``python -m corrtool.cli.arguments``.
+"""The keyword arguments of each stage as types, ``corrtool/arguments.py``.
+
+``python -m corrtool.cli.arguments``.
 
 Made from the settings, as ``--help`` and docs/cli.md are, so that editors complete them and type checkers check them.
 """
@@ -12,7 +14,7 @@ from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.stages.registry import STAGES, Stage
 
-_HEAD = '''"""What each stage takes as keyword arguments: docs/cli.md, or ``corrtool STAGE --help``, says what each of them is.
+_HEAD = '''"""The keyword arguments of each stage as types; docs/cli.md or ``corrtool STAGE --help`` describes each.
 
 Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
 """

@@ -12,7 +12,7 @@ from corrtool.cli.summaries import SUMMARIES
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("doctor", help=SUMMARIES["doctor"])(doctor)
 
 
@@ -28,7 +28,7 @@ def doctor(
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
 ) -> None:
-    """Tries each thing and says what came of it."""
+    """Try each thing, and report the outcome."""
     from dataclasses import asdict
 
     from rich import box

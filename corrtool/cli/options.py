@@ -1,4 +1,4 @@
-"""Command-line options made from the settings classes, so that flags, help and validation have one source."""
+"""Command-line options made from the settings classes: flags, help and validation have one source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ COMMON = "Common options"
 
 
 def named_directory(text: str) -> Path:
-    """A directory from the command line; an empty one is the unset variable of a script, not the current directory."""
+    """A directory from the command line.
+
+    An empty one is the unset variable of a script, not the current directory.
+    """
     if not text:
         raise typer.BadParameter("it is empty; name a directory.")
     return Path(text)
@@ -63,7 +66,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _choices(kind: Any) -> str:
-    """What an option with choices takes, as a sentence; else nothing."""
+    """The values of an option with choices, as a sentence; otherwise empty."""
     return f" One of {', '.join(get_args(kind))}." if get_origin(kind) is Literal else ""
 
 
@@ -85,7 +88,10 @@ def _shown(default: Any) -> str:
 
 
 def setting_option(field: dataclasses.Field[Any], kind: Any, name: str | None = None, **more: Any) -> Any:
-    """The option of a field made by :func:`setting`, called as the field or ``name``; ``more`` goes to ``typer.Option``."""
+    """The option of a field made by :func:`setting`, called as the field or ``name``.
+
+    ``more`` goes to ``typer.Option``.
+    """
     name = name or field.name
     flag, off = flag_name(name), flag_name("no_" + name)
     text = _sentence(field.metadata["help"]) + _choices(kind)
@@ -155,7 +161,7 @@ def input_parameters(stage: Stage) -> list[inspect.Parameter]:
 
 
 def option_parameters(stage: Stage) -> list[inspect.Parameter]:
-    """The stage's options that are no settings."""
+    """The stage's options that are not settings."""
     return [
         _parameter(
             option.name,
@@ -212,7 +218,9 @@ COMMON_VARIABLES = [*VARIABLES.values(), "CORRTOOL_PROJECT", "CORRTOOL_DEBUG", "
 
 
 def check_variables() -> None:
-    """Refuses environment variables that begin like corrtool's and are none of its settings: a misspelt one would go unnoticed.
+    """Refuse environment variables that begin like corrtool's but are not settings.
+
+    A misspelt one would go unnoticed.
 
     Raises:
         UsageError: there is one.
@@ -228,7 +236,7 @@ def check_variables() -> None:
         if name.startswith("CORRTOOL_") and name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]}?" if close else "unset it; docs/cli.md lists those there are"
-            raise UsageError(f"the environment variable {name} is no setting of corrtool", hint)
+            raise UsageError(f"the environment variable {name} is not a setting of corrtool", hint)
 
 
 def with_parameters(

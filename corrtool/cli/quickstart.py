@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("quickstart", help=SUMMARIES["quickstart"])(quickstart)
 
 
@@ -41,7 +41,7 @@ def quickstart(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Runs the stages and compares random play, direct reuse and transfer."""
+    """Run the stages, and compare random play, direct reuse and transfer."""
     from corrtool.project.defaults import project_device, project_preset, project_seed
     from corrtool.runs.context import StageContext
     from corrtool.runtime.console import Console

@@ -15,7 +15,7 @@ from corrtool.stages.registry import STAGES
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("reproduce", help=SUMMARIES["reproduce"])(reproduce)
 
 
@@ -45,7 +45,7 @@ def reproduce(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:  # fmt: skip
-    """Runs the cells and draws the report."""
+    """Run the cells, and draw the report."""
     from corrtool.experiments import load_experiment
     from corrtool.project.defaults import project_device, project_preset
     from corrtool.runs.context import StageContext

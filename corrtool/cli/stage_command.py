@@ -1,4 +1,7 @@
-"""The subcommand of a stage, made from its record: from the command line to a call, and from its result to lines."""
+"""The subcommand of a stage, made from its record.
+
+From the command line to a call, and from its result to lines.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,9 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
 
 @contextmanager
 def suggesting(flag: str) -> Iterator[None]:
-    """Around several stages in a row: name ``flag`` where one of them names ``--name`` or ``--overwrite``.
+    """Around several stages in a row.
+
+    Name ``flag`` where one of them names ``--name`` or ``--overwrite``.
 
     The commands that run several have neither.
     """

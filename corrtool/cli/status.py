@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("status", help=SUMMARIES["status"])(status)
 
 
@@ -25,7 +25,7 @@ def status(
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
-    """Reads every byte of every artifact."""
+    """Read every byte of every artifact."""
     from corrtool.project.directory import find_project
     from corrtool.runs.overview import (
         damaged_runs,
@@ -135,7 +135,7 @@ def _size(artifact: dict[str, Any]) -> str:
 
 
 def _outcome(artifact: dict[str, Any]) -> str:
-    """What its training came to; a memory says nothing of that kind."""
+    """The outcome of an artifact's training; empty for a memory."""
     summary = artifact["summary"] if isinstance(artifact["summary"], dict) else {}
     summary = {"mean_return": summary.get("best_mean_return")} | summary  # those that come with corrtool have no other
     known = {

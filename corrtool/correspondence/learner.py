@@ -127,7 +127,7 @@ class CorrespondenceLearner:
         self._discriminator_objective = self._ranks.parallel(discriminators)
 
     def _exchange(self, pool: StatePool, generated: Tensor) -> Tensor:
-        """What a discriminator sees in place of this rank's ``generated`` states.
+        """The states that a discriminator sees in place of this rank's ``generated`` ones.
 
         All ranks draw and remember the same.
         """

@@ -29,7 +29,7 @@ class Correspondence(nn.Module):
         self.source_to_target = generator.reversed_direction().build(source_scaling.spec, target_scaling.spec)
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest needs to build this network again."""
+        """The description from which this network can be built again, for a manifest."""
         return {
             "generator": self.generator.to_json(),
             "source_states": self.source_scaling.spec.to_json(),

@@ -1,4 +1,4 @@
-"""What generators and discriminators minimise: two mini-batches of raw states → eq. (8)–(12).
+"""Objectives of generators and discriminators: two mini-batches of raw states → eq. (8)–(12).
 
 Modules, so that torch.compile and DistributedDataParallel can each take one whole.
 """

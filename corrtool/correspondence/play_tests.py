@@ -1,4 +1,7 @@
-"""Play tests of a correspondence while it is learnt: when it plays best, and whether better than none."""
+"""Play tests of a correspondence while it is learnt.
+
+When it plays best, and whether better than none.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from corrtool.settings.stages import LearnCorrSettings
 
 @dataclass
 class PlayTestResults:
-    """What the play tests of a run have found so far; part of its checkpoints.
+    """Results of a run's play tests so far; part of its checkpoints.
 
     Attributes:
         best_mean_return, best_gradient_steps, best_weights, best_angle_degrees: the play test that went best, when, of what.
@@ -48,7 +51,7 @@ class PlayTestResults:
     reuse_mean_return: float | None = None
 
     def numbers(self) -> dict[str, Any]:
-        """What a person wants to see all the time."""
+        """The numbers to show all the time."""
         numbers = {"best return": self.best_mean_return, "reuse": self.reuse_mean_return}
         return {name: number for name, number in numbers.items() if number is not None}
 
@@ -64,7 +67,7 @@ class PlayTests:
     correspondence: Correspondence
 
     def play_reuse(self, results: PlayTestResults, loop: Loop, lane_pool: LanePool) -> None:
-        """What a correspondence has to be better than: Q_S on the target's states as they are."""
+        """Play the baseline of a correspondence: Q_S on the target's states as they are."""
         q_values = direct_q_values(self.source_q, self.correspondence.target_scaling.spec)
         games = self._play(loop, lane_pool, q_values, "reuse", 0)
         returns = returns_of(games)

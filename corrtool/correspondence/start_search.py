@@ -1,4 +1,4 @@
-"""Where the spatial layer of a generator starts: the best of many angles.
+"""The start of a generator's spatial layer: the best of many angles.
 
 The model loss is flat but near the right angle, so the search looks all around. The printed loss (11) has a basin some ten
 degrees wide, 0° is a ridge of it, and descent goes either way; the paper needed 39,000 steps. Starts are compared by the relative
@@ -93,7 +93,10 @@ def model_loss_by_start(
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What starts are compared by. ``advance`` is told of the transitions that are done."""
+    """The comparison of starts.
+
+    ``advance`` is called with the number of transitions that are done.
+    """
 
     correspondence: Correspondence
     environment_model: ScaledModel
@@ -120,7 +123,7 @@ class _Comparison:
 
 
 def search_length(target: ReplayMemory, starts: list[Start]) -> int:
-    """How many transitions :func:`search_start` looks at, at most; those of each start count anew."""
+    """Number of transitions that :func:`search_start` looks at, at most, counted once for each start."""
     available, orientations = len(target.dynamics_rows()), len({start.mirrored for start in starts})
     first, final = (
         len(starts) * min(FIRST_TRANSITIONS, available),

@@ -1,4 +1,4 @@
-"""What is usual in a task's states, element by element, for the cycle loss by surprise."""
+"""Statistics of a task's states, element by element, for the cycle loss by surprise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The training of a correspondence: mini-batches of two memories, gradient steps, a state to go on from."""
+"""The training of a correspondence.
+
+Mini-batches of two memories, gradient steps, a state to go on from.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ EXAMPLE_STATES = 6
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a correspondence is learnt from, on the device.
+    """The inputs from which a correspondence is learnt, on the device.
 
     Attributes:
         source, target: M_S and M_T.
@@ -45,7 +48,7 @@ class Knowledge:
 
     @property
     def same_shape(self) -> bool:
-        """Whether states of both tasks have one shape, so that one task's networks take the other's states."""
+        """True if states of both tasks have one shape, so that one task's networks take the other's states."""
         return self.source.spec.state_shape == self.target.spec.state_shape
 
 
@@ -91,7 +94,7 @@ class CorrespondenceTraining:
         self.test_results = PlayTestResults()
 
     def _statistics(self, source_rows: Rows, target_rows: Rows) -> tuple[ElementStatistics, ElementStatistics] | None:
-        """What the cycle loss by surprise needs; None without that loss."""
+        """Statistics for the cycle loss by surprise; None without that loss."""
         if self._settings.cycle_loss != "surprise" or "cycle" not in self._settings.loss_weights:
             return None
         c, knowledge = self.correspondence, self._knowledge
@@ -102,12 +105,12 @@ class CorrespondenceTraining:
 
     @property
     def gradient_steps(self) -> int:
-        """How many were done."""
+        """Number of gradient steps done."""
         return self.learner.gradient_steps
 
     @property
     def angle_degrees(self) -> float | None:
-        """Where a spatial layer of G_T stands; None without one."""
+        """The angle of G_T's spatial layer; None without one."""
         return rotation_angle_degrees(self.correspondence.target_to_source)
 
     def find_start(self, context: StageContext, run: Run) -> None:
@@ -143,7 +146,7 @@ class CorrespondenceTraining:
         return True
 
     def progress(self) -> dict[str, Any]:
-        """What the metrics say of the last steps."""
+        """The metrics of the last steps."""
         share = learning_rate_share(self.gradient_steps - 1, self.total, self._settings.constant_share)
         return {
             "event": "progress",

@@ -1,4 +1,4 @@
-"""What the environment model F minimises (appendix 6.2)."""
+"""The objective of the environment model F (appendix 6.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from corrtool.settings.stages import TrainModelSettings
 
 
 def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Literal["mse", "l1"] = "mse") -> Tensor:
-    """What F is trained with, of predicted and true next states (B, …).
+    """The loss of F, of predicted and true next states (B, …).
 
     The paper leaves it open; the authors' code uses the squared error.
     """
@@ -23,7 +23,7 @@ def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Li
 
 
 class ModelObjective(nn.Module):
-    """What F minimises, from raw states.
+    """The objective of F, from raw states.
 
     A module, so that torch.compile and DistributedDataParallel can each take it whole.
     """

@@ -1,4 +1,4 @@
-"""What a manifest says of an environment model, and the model from its artifact."""
+"""Environment models as artifacts: their description in a manifest, and loading one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from corrtool.states import StateScaling, StateSpec
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """How an environment model is built; the ``network`` table of its manifest.
+    """The architecture of an environment model; the ``network`` table of its manifest.
 
     The fields are those of :func:`build_environment_model`.
     """
@@ -34,7 +34,7 @@ class ModelDescription:
 
     @classmethod
     def of(cls, settings: TrainModelSettings, states: StateSpec, actions: int) -> ModelDescription:
-        """What the settings mean for a task with such states."""
+        """The description that the settings give for a task with such states."""
         return cls(
             states,
             actions,

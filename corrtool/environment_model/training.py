@@ -1,4 +1,4 @@
-"""How the environment model F learns (appendix 6.2): Adam on mini-batches of transitions."""
+"""Training of the environment model F (appendix 6.2): Adam on mini-batches of transitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The paper's experiments as data: which tasks, which correspondences, what is finetuned, and what the paper measured."""
+"""The paper's experiments as data.
+
+Which tasks, which correspondences, what is finetuned, and what the paper measured.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ EXPERIMENTS = ("experiment-1", "experiment-2")
 
 
 def load_experiment(name: str) -> dict[str, Any]:
-    """An experiment's tables: ``source``, ``target``, ``correspondence`` (a list of cells) and ``finetune``."""
+    """An experiment's tables.
+
+    ``source``, ``target``, ``correspondence`` (a list of cells) and ``finetune``.
+    """
     return tomllib.loads(resources.files("corrtool.experiments").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 

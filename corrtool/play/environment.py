@@ -16,7 +16,9 @@ from corrtool.tasks import Lanes, LaneStep, Task
 
 
 class TaskEnvironment(gymnasium.Env[NDArray[Any], int]):
-    """One game of a task at a time, as ``evaluate`` plays it: observations are raw states, preprocessed, viewed and stacked.
+    """One game of a task at a time, as ``evaluate`` plays it.
+
+    Observations are raw states, preprocessed, viewed and stacked.
 
     Games are whole, also where learning ends them at a lost life. Rewards are not clipped.
 

@@ -28,7 +28,10 @@ SHOW_SECONDS = 1.0
 
 
 class QValues(Protocol):
-    """Who plays: raw states (n, …) → values of the actions (n, A). ``lanes`` (n,) says of which lanes the states are, all by default."""
+    """A policy's values: raw states (n, …) → values of the actions (n, A).
+
+    ``lanes`` (n,) are the lanes of the states, all by default.
+    """
 
     def __call__(self, raw: Tensor, lanes: Rows | None = None) -> Tensor: ...
 
@@ -39,8 +42,10 @@ def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
 
 
 class LanePool:
-    """Makes lanes once for each number of them and keeps them open for the games that follow, since opening an Atari game takes a
-    tenth of a second for each lane. They are to be reset with seeds, which is as good as new. Use as a context manager.
+    """A pool of lanes that are opened once for each number of them, and stay open for later games.
+
+    Opening an Atari game takes a tenth of a second for each lane. They are to be reset with seeds, which is as good as new. Use as a
+    context manager.
 
     Of some simulators there can be only one at a time: where several cannot be opened one is, and games are played one by one.
 
@@ -62,7 +67,10 @@ class LanePool:
         self._open.close()
 
     def __call__(self, count: int) -> AbstractContextManager[LanesLike]:
-        """``count`` lanes, or as many as can be, which stay open. Raises :class:`UsageError` where there can be none."""
+        """``count`` lanes, or as many as can be, which stay open.
+
+        Raises :class:`UsageError` where there can be none.
+        """
         if self._borrowed is not None:
             return nullcontext(self._borrowed)
         count = min(count, self._most)
@@ -77,14 +85,20 @@ class LanePool:
         return nullcontext(self._lanes[count])
 
     def preopened(self, count: int) -> AbstractContextManager[object]:
-        """Opens ``count`` lanes before they are needed, while there is nothing to lose: making many takes seconds outside of Python."""
+        """Open ``count`` lanes before they are needed, while there is nothing to lose.
+
+        Making many takes seconds outside of Python.
+        """
         if count:
             with default_signal_handling():
                 self(count)
         return nullcontext()
 
     def open_or_borrow(self, lanes: LanesLike) -> bool:
-        """Finds out whether another lane can be open beside ``lanes``; if none can, games are played on these, and this says True."""
+        """Find out whether another lane can be open beside ``lanes``.
+
+        If none can, games are played on these, and this returns True.
+        """
         try:
             self(1)
         except UsageError:
@@ -100,7 +114,9 @@ def choose_actions(
     random: np.random.Generator,
     which: Rows | slice = slice(None),
 ) -> NDArray[np.int64]:
-    """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None. Draws the same numbers either way.
+    """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None.
+
+    Draws the same numbers either way.
 
     Args:
         q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
@@ -187,7 +203,7 @@ class _Wave:
         return ended
 
     def numbers(self) -> dict[str, Any]:
-        """Where the games stand, for a person who waits."""
+        """Progress of the games, for a person who waits."""
         return {
             "return so far": float(self.totals[: self.count].mean()),
             "games running": int(self.playing.sum()),
@@ -209,7 +225,7 @@ def play_games(
     poll: Callable[[], None] = lambda: None,
     show: Callable[[dict[str, Any]], None] = lambda numbers: None,
 ) -> list[Game]:
-    """Plays one game per seed and returns them all, in the order of the seeds.
+    """Play one game per seed, and return them all, in the order of the seeds.
 
     Each game has its own lane and seed, and a lane's further games are not looked at: which games count is fixed before
     they begin, so that short games cannot be over-represented. ``q_values`` sees only the games that still go on.
@@ -256,7 +272,7 @@ def returns_of(games: list[Game]) -> list[float]:
 
 
 def game_counts(games: list[Game]) -> dict[str, int]:
-    """How many of the games are distinct, were ended because nothing was scored, and were cut off at the limit."""
+    """Number of games that are distinct, ended idle (nothing scored for long), or cut off at the limit."""
     ended = [game.ended for game in games]
     return {
         "distinct_games": count_distinct(games),
@@ -266,5 +282,8 @@ def game_counts(games: list[Game]) -> dict[str, int]:
 
 
 def count_distinct(games: list[Game]) -> int:
-    """How many of the games differ in what was done or what came of it. A seed changes little where nothing is random."""
+    """Number of games that differ in actions or rewards.
+
+    A seed changes little where nothing is random.
+    """
     return len({game.digest for game in games})

@@ -39,17 +39,20 @@ _ZARR_FILE = re.compile(
 
 
 def check_name(name: str) -> str:
-    """The name of an artifact, or :class:`UsageError`: it becomes a file name, so it has no slashes and no surprises."""
+    """The name of an artifact, or :class:`UsageError`.
+
+    It becomes a file name, so it has no slashes and no surprises.
+    """
     if not is_name(name):
         raise UsageError(
-            f"{name!r} is no artifact name",
+            f"{name!r} is not an artifact name",
             "use letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit",
         )
     return name
 
 
 def is_name(text: str) -> bool:
-    """Whether an artifact or a run can have this name."""
+    """True if an artifact or a run can have this name."""
     return _NAME.fullmatch(text) is not None and not text.endswith((".partial", ".replaced"))
 
 
@@ -64,19 +67,22 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
-        """Identifies the content: tensors of weights, files of a memory."""
+        """Identify the content: tensors of weights, files of a memory."""
         return str(self.manifest["sha256"])
 
     @property
     def states(self) -> StateSpec:
-        """The states that a memory holds. Raises :class:`ArtifactError` when its manifest does not describe them."""
+        """The states that a memory holds.
+
+        Raises :class:`ArtifactError` when its manifest does not describe them.
+        """
         try:
             return StateSpec.from_json(self.manifest["states"])
         except (KeyError, ValueError) as error:
             raise ArtifactError(f"{self.path} cannot be read: {' '.join(str(error).split())}") from None
 
     def reference(self) -> dict[str, str]:
-        """How a child's manifest names this artifact."""
+        """The reference to this artifact in a child's manifest."""
         return {"kind": self.kind, "name": self.name, "sha256": self.sha256}
 
     def __str__(self) -> str:
@@ -84,7 +90,10 @@ class Artifact:
 
 
 def artifact_path(root: Path, kind: str, name: str) -> Path:
-    """Where an artifact lives in the project directory ``root``. Raises :class:`ArtifactError` where a link leads out of it."""
+    """The path of an artifact in the project directory ``root``.
+
+    Raises :class:`ArtifactError` if a link leads out of it.
+    """
     return inside(root, unchecked_artifact_path(root, kind, name))
 
 
@@ -95,7 +104,10 @@ def unchecked_artifact_path(root: Path, kind: str, name: str) -> Path:
 
 
 def check_readable(folder: Path) -> None:
-    """Raises :class:`ArtifactError` for a directory that is there and cannot be looked into: ``glob`` would find nothing."""
+    """Raise :class:`ArtifactError` for a directory that is there and cannot be looked into.
+
+    ``glob`` would find nothing.
+    """
     if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
         raise ArtifactError(f"cannot read {folder}: Permission denied")
 
@@ -110,7 +122,10 @@ def artifact_names(root: Path, kind: str) -> list[str]:
 
 
 def read_artifact(root: Path, kind: str, name: str) -> Artifact:
-    """An artifact's manifest, unchecked against its data. Raises :class:`ArtifactError` when missing or unreadable."""
+    """An artifact's manifest, unchecked against its data.
+
+    Raises :class:`ArtifactError` when missing or unreadable.
+    """
     path = artifact_path(root, kind, name)
     if not path.exists():
         have = artifact_names(root, kind)
@@ -120,7 +135,10 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
 
 
 def artifact_at(path: Path, kind: str, name: str) -> Artifact:
-    """The artifact that a file or directory holds, wherever it lies. Raises as :func:`read_artifact` does."""
+    """The artifact that a file or directory holds, wherever it lies.
+
+    Raises as :func:`read_artifact` does.
+    """
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
         raise ArtifactError(f"{path} holds no {KIND_LABELS[kind]}", "make it again with --overwrite")
@@ -130,7 +148,7 @@ def artifact_at(path: Path, kind: str, name: str) -> Artifact:
 
 
 def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
-    """Whether what is read from a manifest is there and of its kind: it is read before every byte is checked."""
+    """True if a manifest's fields exist with the right types: they are read before every byte is checked."""
     if kind == "memory" and any(manifest.get(name) is None for name in ("records", "actions", "states")):
         return False
     tables = [manifest.get(name, {}) for name in ("parents", "settings", "summary", "network", "states", "tasks")]
@@ -144,7 +162,7 @@ def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
 
 
 def is_reference(value: Any) -> bool:
-    """Whether this is what :meth:`Artifact.reference` makes."""
+    """True for the output of :meth:`Artifact.reference`."""
     if not isinstance(value, dict) or value.get("kind") not in KINDS:
         return False
     name, sha256 = value.get("name"), value.get("sha256")
@@ -152,7 +170,7 @@ def is_reference(value: Any) -> bool:
 
 
 def is_foreign(root: Path, kind: str, name: str) -> bool:
-    """Whether what has this name was made by something else than corrtool."""
+    """True if the file of this name was not made by corrtool."""
     try:
         read_artifact(root, kind, name)
     except ForeignFileError:
@@ -207,7 +225,10 @@ def select_artifact(
 
 
 def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
-    """What each of ``wanted`` selects, by use. Raises :class:`MissingInputError` with all that are missing."""
+    """The artifact that each of ``wanted`` selects, by use.
+
+    Raises :class:`MissingInputError` with all that are missing.
+    """
     found, missing = {}, []
     for use, select in wanted.items():
         try:
@@ -220,7 +241,7 @@ def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]
 
 
 def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> Artifact:
-    """Writes weights with their manifest as one sealed safetensors file.
+    """Write weights with their manifest as one sealed safetensors file.
 
     Raises:
         TrainingDivergedError: a weight is NaN or infinite; what was there stays.
@@ -257,7 +278,7 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
 
 
 def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Writes the manifest of a finished memory into its directory, with the SHA-256 of each of its files."""
+    """Write the manifest of a finished memory into its directory, with the SHA-256 of each of its files."""
     files = {
         path.relative_to(directory).as_posix(): sha256_of_file(path)
         for path in sorted(directory.rglob("*"))
@@ -270,7 +291,10 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_zarr_file(directory: Path, path: Path) -> bool:
-    """Whether Zarr could read a file of the memory in ``directory``: no other file is its, whatever a desktop leaves there."""
+    """True if Zarr could read a file of the memory in ``directory``.
+
+    Any other file, such as a desktop leaves, is not part of it.
+    """
     return _ZARR_FILE.fullmatch(path.relative_to(directory).as_posix()) is not None
 
 
@@ -294,7 +318,7 @@ def check_memory(directory: Path) -> dict[str, Any]:
 
 
 def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactError]:
-    """One error for each file of a memory that is missing or damaged, or could be read as data and does not belong."""
+    """One error for each file of a memory that is missing or damaged, or an extra that could be data."""
     problems = []
     files = manifest.get("files")
     if not isinstance(files, dict):
@@ -321,7 +345,10 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
 
 
 def check_files(directory: Path, files: dict[str, str]) -> None:
-    """Whether the files of an unfinished memory, by name with their SHA-256, are whole. Raises :class:`ArtifactError`."""
+    """Check files of an unfinished memory, given by name with their SHA-256.
+
+    Raises :class:`ArtifactError`.
+    """
     for name, digest in files.items():
         problem = file_problem(directory / name, digest)
         if problem is not None:
@@ -329,7 +356,7 @@ def check_files(directory: Path, files: dict[str, str]) -> None:
 
 
 def file_problem(path: Path, digest: str) -> ArtifactError | None:
-    """What is wrong with a file that should have this SHA-256."""
+    """The error of a file that should have this SHA-256; None if it has."""
     try:
         return None if path.is_file() and sha256_of_file(path) == digest else damaged(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a project, its ``corrtool.toml`` and a preset say where a command leaves something open: settings, seed and device."""
+"""Defaults of a project, its ``corrtool.toml`` and a preset: settings, seed and device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def project_device(project: Project, given: str | None) -> torch.device:
 
 
 def project_seed(project: Project, given: int | None) -> int:
-    """The seed that was given, or the project's, or 0. Raises :class:`UsageError` when that is out of range."""
+    """The seed that was given, or the project's, or 0.
+
+    Raises :class:`UsageError` when that is out of range.
+    """
     seed: int = given if given is not None else project_default(project, "seed", int, 0)
     if not 0 <= seed < 2**63:  # a flag's was checked by the parser
         raise UsageError(f"[defaults] seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
@@ -92,7 +95,10 @@ def _default_role(settings_class: type[Settings]) -> str:
 
 
 def project_default(project: Project, name: str, kind: type, default: Any) -> Any:
-    """A value of ``[defaults]`` in ``corrtool.toml``. Raises :class:`UsageError` when it has the wrong type."""
+    """A value of ``[defaults]`` in ``corrtool.toml``.
+
+    Raises :class:`UsageError` when it has the wrong type.
+    """
     value = project.defaults.get(name, default)
     if type(value) is not kind:
         raise UsageError(f"[defaults] {name} is {value!r}", f"give it {'a text' if kind is str else 'a whole number'}")

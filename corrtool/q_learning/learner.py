@@ -43,7 +43,7 @@ class TemporalDifferenceObjective(nn.Module):
         terminated: Tensor,
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """What :class:`TransitionBatch` holds → the loss, and the temporal differences (B,), detached."""
+        """Fields of a :class:`TransitionBatch` → the loss, and the temporal differences (B,), detached."""
         settings, compute = self._settings, self._precision
         with torch.no_grad():
             raw_next = raw_to_q(self._spec, next_states)
@@ -117,7 +117,7 @@ class DqnLearner:
         return self.ema if plays_greedily(self.settings, env_steps) else self.q_function
 
     def _ema_decay(self) -> float:
-        """What a gradient step leaves of the average.
+        """The share of the average that a gradient step keeps.
 
         It is less at first, so that a short run's average is not that of its first weights.
         """

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a replay memory: where its rows are, and their priorities."""
+"""The parts of a checkpoint about a replay memory: the place of its rows, and their priorities."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class PlayTests:
     seed: int
 
     def due(self, progress: Progress) -> bool:
-        """Whether the next multiple of ``eval_every`` environment steps is reached.
+        """True once the next multiple of ``eval_every`` environment steps is reached.
 
         Where the average of the weights plays from some step on, there are no play tests before.
         """

@@ -1,4 +1,4 @@
-"""What a manifest says of a Q-function, and the function from its artifact."""
+"""Q-functions as artifacts: their description in a manifest, and loading one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from corrtool.states import StateSpec
 
 @dataclass(frozen=True)
 class QDescription:
-    """How a Q-function is built; the ``network`` table of its manifest.
+    """The architecture of a Q-function; the ``network`` table of its manifest.
 
     It never says 'auto', which may come to mean another architecture.
     """

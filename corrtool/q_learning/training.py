@@ -39,7 +39,7 @@ LOG_EVERY_ENV_STEPS = 1_000
 
 
 class DqnSummary(TypedDict):
-    """What a run says of its learning, in its result and in the manifests of what it made."""
+    """Summary of the training, in the run's result and in the manifests of its artifacts."""
 
     env_steps: int
     games: int
@@ -51,7 +51,7 @@ class DqnSummary(TypedDict):
 
 @dataclass(frozen=True)
 class DqnOutcome:
-    """What :func:`learn_by_playing` leaves."""
+    """Weights, memory and summary that :func:`learn_by_playing` returns."""
 
     weights: dict[str, Tensor]
     memory: ReplayMemory

@@ -1,4 +1,4 @@
-"""What is said of an evaluation: how its games were played, and what they came to."""
+"""Protocol and outcome of an evaluation, as values and as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _USUAL = EvaluateSettings()
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the games of an evaluation were played; only numbers of one protocol can be compared.
+    """The way the games of an evaluation were played; only numbers of one protocol can be compared.
 
     Attributes:
         epsilon: share of random actions; None for random play.
@@ -42,7 +42,7 @@ class Protocol:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is what ``evaluate`` does when it is told nothing, sticky actions aside."""
+        """True for the default protocol of ``evaluate``, sticky actions aside."""
         usual = (self.games, self.idle_frames) == (_USUAL.games, _USUAL.max_idle_frames)
         return usual and self.epsilon in (None, _USUAL.epsilon)
 

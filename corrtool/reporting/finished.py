@@ -27,7 +27,7 @@ class FinishedRun:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What the stage returned."""
+        """The result of the stage."""
         return self.record["result"]  # type: ignore[no-any-return]
 
     @property
@@ -64,7 +64,10 @@ class FinishedRun:
         return None
 
     def used_output_of(self, other: FinishedRun, kind: str) -> bool:
-        """Whether it read what ``other`` made; the name tells too, for weights that learnt nothing are those they began as."""
+        """True if it read an output of ``other``.
+
+        The name is compared too: weights that learnt nothing equal their first ones.
+        """
         reference = self.record["parents"].get(kind)
         made = other.output_sha256(kind, other.name)
         return reference is not None and (reference["name"], reference["sha256"]) == (other.name, made)

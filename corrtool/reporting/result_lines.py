@@ -1,4 +1,4 @@
-"""What each stage came to, in lines for the person who ran it."""
+"""The result of each stage as lines for the person who ran it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def train_dqn(result: dict[str, Any]) -> list[str]:
-    """How the training ended, and what it kept."""
+    """The end of the training, and what was kept."""
     return [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
 
 
@@ -43,7 +43,7 @@ def train_model(result: dict[str, Any]) -> list[str]:
 
 
 def learn_corr(result: dict[str, Any]) -> list[str]:
-    """Which play test chose the correspondence, and how reuse compares."""
+    """The play test that chose the correspondence, compared with reuse."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     if best is not None:
@@ -84,5 +84,5 @@ def evaluate(result: dict[str, Any]) -> list[str]:
 
 
 def finetune(result: dict[str, Any]) -> list[str]:
-    """How the training ended, and what to do next."""
+    """The end of the training, and the next step."""
     return [_learning_line(result), f"'corrtool evaluate --q {result['q']}' plays fresh games with it"]

@@ -1,4 +1,4 @@
-"""What a project's finished runs came to, brought together for the report: by cell, over seeds."""
+"""Results of a project's finished runs for the report: by cell, over seeds."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ class Results:
     left_out: list[str]
 
     def machines(self) -> list[str]:
-        """On what the runs were made: each device and number of threads once, with the commits of corrtool in their order."""
+        """On what the runs were made.
+
+        Each device and number of threads once, with the commits of corrtool in their order.
+        """
         commits: dict[str, list[str]] = {}
         for run in sorted(self.runs, key=lambda run: str(run.record["created"])):
             m = run.record["machine"]
@@ -71,7 +74,9 @@ class Results:
 
 
 def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Results:
-    """Reads the records and metrics of all finished runs; unfinished ones and those that are damaged are left out.
+    """Read the records and metrics of all finished runs.
+
+    Unfinished ones and those that are damaged are left out.
 
     Args:
         thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
@@ -157,7 +162,7 @@ _SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
 
 
 def _is_whole(run: FinishedRun) -> bool:
-    """Whether a run's settings and its result hold what the report shows of them."""
+    """True if a run's settings and its result hold everything the report shows of them."""
     for table, known in ((run.result, _RESULTS), (run.settings, _SETTINGS)):
         if not all(isinstance(table.get(name), kinds) for name, kinds in known.get(run.stage, {}).items()):
             return False
@@ -171,7 +176,7 @@ def _is_whole(run: FinishedRun) -> bool:
 
 
 def _cells(runs: list[FinishedRun], label: Any) -> list[Cell]:
-    """Groups runs by label and settings; where two cells would have one label, what differs is appended."""
+    """Group runs by label and settings; where two cells would have one label, what differs is appended."""
     groups: dict[tuple[str, str], Cell] = {}
     for run in runs:
         key = (label(run), json.dumps(run.settings, sort_keys=True))
@@ -221,7 +226,10 @@ def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
 
 
 def _default_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
-    """SHA-256 of the Q-function that is meant where none is said: that of the first correspondence, else the first that played."""
+    """SHA-256 of the Q-function that is meant where none is said.
+
+    That of the first correspondence, else the first that played.
+    """
     made = sorted(learn_corr, key=lambda run: str(run.record["created"]))
     return next((sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None)
 
@@ -244,7 +252,7 @@ def _assign_rows(
 
 
 def _other_q(evaluation: FinishedRun, own: str | None) -> str:
-    """Which Q-function played, where it was not the ``own`` one."""
+    """The Q-function that played, if it was not the ``own`` one."""
     if evaluation.parent("q") == own:
         return ""
     return f"with Q {evaluation.record['parents'].get('q', {}).get('name', 'unknown')}"
@@ -270,7 +278,10 @@ def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, lis
 
 
 def _thresholds(project: Project, on_source: list[FinishedRun], baselines: dict[str, list[Row]]) -> tuple[float, ...]:
-    """The paper's for Pong; else shares of what the source agent has above random play, in two digits, where both were played."""
+    """The paper's for Pong.
+
+    Else shares of what the source agent has above random play, in two digits, where both were played.
+    """
     if all(project.task(role).id == PONG for role in ("source", "target")):
         return PONG_THRESHOLDS
     agents = evaluation_rows([[e for e in on_source if e.settings["policy"] == "q"]], [None], lambda i, e: "")

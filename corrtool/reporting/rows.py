@@ -1,4 +1,7 @@
-"""Which evaluations make a row of a table: those of one player with one protocol, whatever else was played before or after."""
+"""Rows of evaluations: one player with one protocol each.
+
+Whatever else was played before or after makes rows of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from corrtool.statistics import Interval, interval_over_seeds
 
 @dataclass(frozen=True)
 class Row:
-    """Evaluations with one protocol of what several runs made, which differ in their seed only; one of each run at most.
+    """Evaluations with one protocol of what several runs made, which differ in their seed only.
+
+    One of each run at most.
 
     Attributes:
         protocol: None where there are none. Those with sticky actions differ in nothing else.
@@ -47,7 +52,9 @@ def interval_of_all(evaluations: Iterable[FinishedRun | None]) -> Interval | Non
 def evaluation_rows(
     by_run: list[list[FinishedRun]], seeds: list[int | None], deviation_of: Callable[[int, FinishedRun], str]
 ) -> list[Row]:
-    """Rows of the evaluations of each run, at least one: first the usual protocol, or the first that was played.
+    """Rows of the evaluations of each run, at least one.
+
+    First the usual protocol, or the first that was played.
 
     Of several evaluations of a run with one protocol the one with the run's own seed comes first, then the older one; the rest are
     in further rows.

@@ -34,7 +34,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def result_tables(results: Results) -> list[Table]:
-    """Zero-shot transfer and learning on the target, also where that has nothing to show but what is said of it."""
+    """Tables of zero-shot transfer and of learning on the target; the latter may hold only its note."""
     made = ((_zero_shot(results), False), (_transfer(results), bool(results.finetunings)))
     return [table for table, always in made if table.rows or always]
 
@@ -119,7 +119,7 @@ def play_tests(run: FinishedRun) -> str:
 
 
 def angles(run: FinishedRun) -> str:
-    """Where the rotation of the generator began and where it was when it played best."""
+    """The angle at which the generator's rotation began, and the one at which it played best."""
     if run.result["angle_degrees"] is None:
         return "–"
     searches = run.metrics("spatial_search")
@@ -129,7 +129,7 @@ def angles(run: FinishedRun) -> str:
 
 
 def paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
-    """What the paper measured with the same generator and weights of the losses; its sizes and lengths may differ."""
+    """The paper's number for the same generator and loss weights; its sizes and lengths may differ."""
     for known in [] if experiment is None else experiment["correspondence"]:
         if all(cell.runs[0].settings.get(name) == value for name, value in known["settings"].items()):
             return str(known.get("paper", "–"))
@@ -137,7 +137,10 @@ def paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
 
 
 def finetuning_paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
-    """What the paper's Figures 5 and 8 show from the same start: the same generator, none, or no Q-function either."""
+    """The paper's number in Figures 5 and 8 for the same start.
+
+    That is the same generator, none, or no Q-function either.
+    """
     if experiment is None:
         return "–"
     generators = {known["name"]: known["settings"]["generator"] for known in experiment["correspondence"]}

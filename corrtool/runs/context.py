@@ -1,4 +1,4 @@
-"""What a stage is given, and the frame around its work: finished, interrupted, or new."""
+"""The context of a stage, and the frame around its work: finished, interrupted, or new."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StageContext:
     ranks: Ranks = ONE_PROCESS
 
     def run_name(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
-        """``--name``; without it ``text``, which says what is made, and the seed, so that a loop over seeds needs no names.
+        """``--name``; without it ``text`` and the seed, so that a loop over seeds needs no names.
 
         The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may come to one name. Runs from
         before the seed was in the name keep theirs.
@@ -64,7 +64,7 @@ class StageContext:
         return text[: _LONGEST_NAME - len(seed)] + seed
 
     def _run_exists(self, settings: Settings, inputs: dict[str, Artifact], name: str) -> bool:
-        """Whether a run of this name was made with this seed, these settings and these inputs."""
+        """True if a run of this name was made with this seed, these settings and these inputs."""
         try:
             record = read_record(run_directory(self.project.root, settings.stage, name))
         except (ArtifactError, UsageError):
@@ -90,7 +90,7 @@ class StageContext:
                     self.ranks.broadcast(0, self.device)
 
     def _follow(self, request: RunRequest, work: Work) -> dict[str, Any]:
-        """What the ranks after the first do: the same work, when that one begins it, without a trace on disk."""
+        """Do the first rank's work on another rank, once that one begins it, without a trace on disk."""
         if not self.ranks.broadcast(0, self.device):
             return {}
         configure_process(self.device, self.seed, request.state_kind)
@@ -135,7 +135,7 @@ class StageContext:
         return result
 
     def _machine(self, settings: Settings) -> dict[str, Any]:
-        """What the run's record tells of the machine and of how it computes.
+        """Machine and precision, for the run's record.
 
         Says what a person should know of that.
         """
@@ -174,7 +174,10 @@ class StageContext:
         }
 
     def _plan(self, request: RunRequest, *, done: bool) -> dict[str, Any]:
-        """What would be done. Raises what would keep it from being done: a damaged input, a name that is being written."""
+        """The plan of a dry run.
+
+        Raises what would prevent it: a damaged input, a name that is being written.
+        """
         for artifact in request.inputs.values():
             for problem in artifact_problems(self.project.root, artifact.kind, artifact.name):
                 raise problem
@@ -222,7 +225,10 @@ class StageContext:
         return select_artifact(self.project.root, kind, name, mismatch, wanted, made_by)
 
     def correspondence(self, name: str | None = None) -> Artifact:
-        """The named correspondence, or the newest one between the two tasks; the best of a training, not its last."""
+        """The named correspondence, or the newest one between the two tasks.
+
+        The best of a training, not its last.
+        """
         source, target = self.project.task("source"), self.project.task("target")
 
         def mismatch(manifest: dict[str, Any]) -> str | None:

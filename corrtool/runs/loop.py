@@ -1,4 +1,4 @@
-"""What every long loop of a stage does besides its work: progress, checkpoints, orderly stops."""
+"""The frame of every long loop of a stage: progress, checkpoints, orderly stops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails 
 
 
 class StopSignals:
-    """What a signal that asks to stop does.
+    """The response to a signal that asks to stop.
 
     The process ends at once, but while somebody polls the signal is only remembered. A loop polls: it saves at its next step,
     since saving inside a handler would cut into whatever is being written; a second signal ends at once all the same. Before and
@@ -110,7 +110,7 @@ class Loop:
 
     @property
     def rate(self) -> float:
-        """How many a second since this process began."""
+        """Units per second since this process began."""
         return self._progress.rate
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what an equal request has left already: a result, or something to go on with.
+"""The request of a run, and what an equal one has left already: a result, or a run to resume.
 
 A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same command again therefore
 finds what it had begun and goes on, or finds its result and says so; another command under the same name is refused.
@@ -25,7 +25,7 @@ from corrtool.settings.stages import STAGE_SETTINGS, with_present_names
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a stage is asked to do; equal requests have equal fingerprints.
+    """The request of a run; equal requests have equal fingerprints.
 
     Attributes:
         settings: the resolved settings.
@@ -34,7 +34,7 @@ class RunRequest:
         inputs: the artifacts read, by what they are used for.
         produces: pairs of kind and name.
         state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``.
-        options: choices that are no settings but change the outcome, such as ``no_corr``.
+        options: choices that are not settings but change the outcome, such as ``no_corr``.
     """
 
     settings: Settings
@@ -52,7 +52,7 @@ class RunRequest:
 
     @property
     def locks(self) -> list[tuple[str, str]]:
-        """What is locked while it runs: the artifacts, or the run itself when it makes none."""
+        """The locks held while it runs: its artifacts, or the run itself when it makes none."""
         return self.produces or [(self.settings.stage, self.name)]
 
     @property
@@ -61,7 +61,7 @@ class RunRequest:
         return _digest(self.identity())
 
     def identity(self) -> dict[str, Any]:
-        """What the fingerprint is made of."""
+        """The fields of the fingerprint."""
         return {
             "stage": self.settings.stage,
             "settings": self.settings.to_json(),
@@ -72,7 +72,7 @@ class RunRequest:
         }
 
     def matches(self, made: dict[str, Any]) -> bool:
-        """Whether ``made``, the record of a run or the manifest of what it made, is of an equal request.
+        """True if ``made``, the record of a run or the manifest of its artifact, is of an equal request.
 
         It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
         is chosen so that it says what was done before. Settings count by their present names.
@@ -81,12 +81,15 @@ class RunRequest:
 
 
 def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
-    """What identifies the artifacts that a run reads, by what they are used for."""
+    """The identity of the artifacts that a run reads, by use."""
     return {use: [artifact.kind, artifact.sha256] for use, artifact in sorted(inputs.items())}
 
 
 def identity_of(made: dict[str, Any]) -> dict[str, Any]:
-    """As :meth:`RunRequest.identity`, from a record or a manifest, with present names, and defaults of settings newer than it."""
+    """As :meth:`RunRequest.identity`, from a record or manifest.
+
+    Settings have their present names, and those newer than it their defaults.
+    """
     settings_class = STAGE_SETTINGS.get(str(made.get("stage")))
     defaults = {} if settings_class is None else settings_class().to_json()
     return {
@@ -104,7 +107,7 @@ def _digest(identity: dict[str, Any]) -> str:
 
 
 def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
-    """The result of an equal request that ran to its end and whose artifacts are still what it made, else None.
+    """The result of an equal request that finished and whose artifacts are still whole, else None.
 
     Raises:
         UsageError: the name is taken by a run with other settings or inputs.
@@ -123,7 +126,8 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
             continue
         if not request.matches(read_artifact(project.root, kind, name).manifest):
             raise UsageError(
-                f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it"
+                f"{kind} {name!r} exists and was made with other settings or inputs",
+                "choose another --name, or --overwrite it",
             )
     if record is None or record["state"] != "finished":
         return None
@@ -137,7 +141,7 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
 
 
 def is_interrupted(project: Project, request: RunRequest) -> bool:
-    """Whether there is an equal run to go on with.
+    """True if there is an equal run to resume.
 
     Raises:
         ArtifactError: there is one, and its record or all its checkpoints, with what they need, are damaged.
@@ -152,7 +156,7 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
 
 
 def can_resume(project: Project, request: RunRequest) -> bool:
-    """Whether ``--overwrite`` finds an equal run to go on with; a damaged one is there to be overwritten."""
+    """True if ``--overwrite`` finds an equal run to resume; a damaged one is there to be overwritten."""
     try:
         return is_interrupted(project, request)
     except ArtifactError:
@@ -160,7 +164,7 @@ def can_resume(project: Project, request: RunRequest) -> bool:
 
 
 def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -> UsageError:
-    """That another run than the requested one stands in ``directory``, and what can be done."""
+    """The error about another run in ``directory`` than the requested one, and what can be done."""
     run = f"{request.settings.stage} {request.name!r}"
     how = difference(identity_of(record), request.identity())
     with contextlib.suppress(ArtifactError):

@@ -1,4 +1,4 @@
-"""What a person sees: messages and progress on stderr, the result on stdout."""
+"""Output for people: messages and progress on stderr, the result on stdout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _last_line_at = time.monotonic()
 
 @dataclass(frozen=True)
 class Console:
-    """Where a stage's messages go: stderr, unless ``quiet``. stdout holds the result and, with ``json``, nothing else."""
+    """Messages of a stage on stderr, unless ``quiet``.
+
+    stdout holds the result and, with ``json``, nothing else.
+    """
 
     quiet: bool = False
     json: bool = False
@@ -53,7 +56,9 @@ class Console:
             raise
         except OSError as error:
             discard_stdout()
-            raise CorrtoolError(f"standard output cannot be written: {error.strerror}", "lead it elsewhere") from None
+            raise CorrtoolError(
+                f"standard output cannot be written: {error.strerror}", "redirect it elsewhere"
+            ) from None
 
     def _print(self, result: dict[str, Any], lines: list[str] | Table) -> None:
         out = RichConsole(highlight=False, emoji=False, soft_wrap=not isinstance(lines, Table))
@@ -81,12 +86,18 @@ class Console:
 
 
 def discard_stdout() -> None:
-    """Leads what is still to be written to nowhere, since nobody can read it; the interpreter would complain when it ends."""
+    """Discard what is still to be written to stdout, since nobody can read it.
+
+    The interpreter would complain when it ends.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ProgressBar:
-    """A bar with rate, time left and the numbers that matter; plain lines at intervals where there is no terminal."""
+    """A bar with rate, time left and the numbers that matter.
+
+    Plain lines at intervals where there is no terminal.
+    """
 
     def __init__(
         self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, transient: bool = False
@@ -122,13 +133,19 @@ class ProgressBar:
             self._print_line()
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """``count`` more are done; ``numbers``, the most important first, are shown from now on in place of those before."""
+        """``count`` more are done.
+
+        ``numbers``, the most important first, are shown from now on in place of those before.
+        """
         if numbers is not None:
             self._numbers = numbers
         self.show(count, {})
 
     def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """``count`` more are done; ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called."""
+        """``count`` more are done.
+
+        ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called.
+        """
         self._done += count
         if numbers is not None:
             self._temporary = numbers
@@ -144,12 +161,15 @@ class ProgressBar:
         self._last_call = now
 
     def note(self, numbers: dict[str, Any]) -> None:
-        """Shows ``numbers`` from now on, before those of :meth:`advance`."""
+        """Show ``numbers`` from now on, before those of :meth:`advance`."""
         self._pinned, self._temporary = numbers | self._pinned | numbers, {}
 
     @property
     def rate(self) -> float:
-        """How many a second, over the last minute: stages such as DQN's slow down when learning begins."""
+        """Units per second over the last minute.
+
+        Stages such as DQN's slow down when learning begins.
+        """
         since, done = self._recent[0]
         return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
@@ -171,7 +191,7 @@ class ProgressBar:
         _print_on_stderr(", ".join(p for p in parts if p))
 
     def _line(self) -> Text:
-        """What fits beside each other in the terminal's width; what matters least is left out first."""
+        """The parts that fit side by side into the terminal's width; the least important are left out first."""
         numbers = [Text(number, "cyan") for number in self._numbers_shown()]
         count, unit = Text(f"{self._done:,}/{self._total:,}", "green"), Text(self._unit, "green")
         rate, left = Text(self._rate_shown()), Text(self._time_shown(), "yellow")
@@ -198,7 +218,10 @@ def _bar(share: float, ascii_only: bool) -> Text:
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would obey: names and commands may come from a project that somebody else made."""
+    """``text`` without what a terminal would obey.
+
+    Names and commands may come from a project that somebody else made.
+    """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -231,7 +254,7 @@ def _shown(numbers: dict[str, Any]) -> list[str]:
 
 
 def _rate(per_second: float) -> str:
-    """What takes longer than a second is counted by the minute."""
+    """A rate as text; anything that takes longer than a second is counted by the minute."""
     return f"{per_second:,.1f}/s" if per_second >= 1 else f"{60 * per_second:,.1f}/min"
 
 

@@ -47,7 +47,10 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
 
 
 def torchrun_number(variable: str, default: int) -> int:
-    """What torchrun says in an environment variable; ``default`` without it. Raises :class:`UsageError`."""
+    """A number from one of torchrun's environment variables, or ``default``.
+
+    Raises :class:`UsageError`.
+    """
     said = os.environ.get(variable, str(default))
     if not (said.isascii() and said.isdecimal() and len(said) < 10):
         raise UsageError(f"{variable} is {said!r}, but torchrun sets it to a number", "unset it, or start torchrun")
@@ -55,7 +58,10 @@ def torchrun_number(variable: str, default: int) -> int:
 
 
 def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
-    """``values`` on ``device``. To a GPU from page-locked memory: a copy from any other waits for all that was queued before it."""
+    """``values`` on ``device``.
+
+    To a GPU from page-locked memory: a copy from any other waits for all that was queued before it.
+    """
     tensor = torch.from_numpy(values)
     if device.type == "cpu":
         return tensor

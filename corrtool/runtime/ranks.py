@@ -1,4 +1,7 @@
-"""Several processes that share each mini-batch, as torchrun starts them: who of them this is, and what they tell each other."""
+"""Several processes that share each mini-batch, as torchrun starts them.
+
+Who of them this is, and what they tell each other.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,11 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """True in the process that writes."""
         return self.rank == 0
 
     def check_batch(self, batch_size: int) -> None:
-        """Raises :class:`UsageError` where a mini-batch cannot be split evenly."""
+        """Raise :class:`UsageError` where a mini-batch cannot be split evenly."""
         if batch_size % self.count:
             raise UsageError(
                 f"--batch-size {batch_size} cannot be split over {self.count} processes",
@@ -83,7 +86,10 @@ class Ranks:
         return total / self.count
 
     def parallel(self, objective: nn.Module) -> nn.Module:
-        """``objective`` with gradients averaged over the ranks: those of the whole mini-batch, as every loss is a mean over it."""
+        """``objective`` with gradients averaged over the ranks.
+
+        Those of the whole mini-batch, as every loss is a mean over it.
+        """
         if self.count == 1:
             return objective
         from torch.nn.parallel import DistributedDataParallel
@@ -93,7 +99,7 @@ class Ranks:
         return DistributedDataParallel(objective)
 
     def broadcast(self, value: int, device: torch.device) -> int:
-        """What the first rank says."""
+        """The first rank's ``value``, on every rank."""
         if self.count == 1:
             return value
         tensor = torch.tensor(value, device=device)
@@ -101,7 +107,7 @@ class Ranks:
         return int(tensor.item())
 
     def broadcast_weights(self, network: nn.Module) -> None:
-        """Gives every rank the first one's weights."""
+        """Give every rank the first one's weights."""
         if self.count > 1:
             for weights in network.parameters():
                 dist.broadcast(weights.detach(), 0)

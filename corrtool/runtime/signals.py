@@ -22,7 +22,10 @@ _handlers_disabled: ContextVar[bool] = ContextVar("handlers_disabled", default=F
 
 @contextmanager
 def without_signal_handlers() -> Iterator[None]:
-    """Around a stage that a script or a notebook calls: what a signal does is for the caller to say, so no handler is installed."""
+    """Around a stage that a script or a notebook calls.
+
+    What a signal does is for the caller to say, so no handler is installed.
+    """
     token = _handlers_disabled.set(True)
     try:
         yield
@@ -31,7 +34,10 @@ def without_signal_handlers() -> Iterator[None]:
 
 
 def stop_signals() -> list[int]:
-    """Those that this system has, but for what whoever began the process has ignored: ``nohup`` SIGHUP, a shell's ``&`` SIGINT."""
+    """Those that this system has, but for what whoever began the process has ignored.
+
+    ``nohup`` SIGHUP, a shell's ``&`` SIGINT.
+    """
     if _handlers_disabled.get():
         return []
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
@@ -39,7 +45,10 @@ def stop_signals() -> list[int]:
 
 
 def exit_now(number: int) -> NoReturn:
-    """Ends the process where it is, which harms nothing: every write is atomic, and the kernel drops the locks."""
+    """End the process where it is, which harms nothing.
+
+    Every write is atomic, and the kernel drops the locks.
+    """
     cursor = "\n\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it, and stays where it was
     try:
         os.write(2, f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode())
@@ -48,7 +57,9 @@ def exit_now(number: int) -> NoReturn:
 
 
 def exit_without_cleanup(code: int) -> NoReturn:
-    """Ends a process that had a process group: a thread of gloo that lets go of a tensor while the interpreter winds up aborts it.
+    """End a process that had a process group.
+
+    A thread of gloo that lets go of a tensor while the interpreter winds up aborts it.
 
     That happened to one process in forty, after all was done (see pytorch#179291).
     """
@@ -60,14 +71,20 @@ def exit_without_cleanup(code: int) -> NoReturn:
 
 
 def exit_on_signals() -> None:
-    """For the seconds before a stage listens itself: torch is being imported, and an exception there would end anyhow."""
+    """For the seconds before a stage listens itself.
+
+    Torch is being imported, and an exception there would end anyhow.
+    """
     for number in stop_signals():
         signal.signal(number, _handle)
 
 
 @contextmanager
 def default_signal_handling() -> Iterator[None]:
-    """Around what waits outside of Python, where no handler would run, and loses nothing: a signal ends the process as any other."""
+    """Around what waits outside of Python, where no handler would run, and loses nothing.
+
+    A signal ends the process as any other.
+    """
     of_this_thread = stop_signals() if threading.current_thread() is threading.main_thread() else []
     before = {number: signal.signal(number, signal.SIG_DFL) for number in of_this_thread}
     try:

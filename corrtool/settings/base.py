@@ -1,4 +1,4 @@
-"""What the settings of every stage share: how they are declared and checked, and from where their values come.
+"""The common part of every stage's settings: declaration, checks, and sources of values.
 
 The command line (flags, environment variables), ``corrtool.toml``, the presets and Python all fill the classes of ``settings/``;
 ``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
@@ -43,7 +43,7 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """What every stage's settings share: validation on construction and conversion to JSON.
+    """Base of every stage's settings: validation on construction and conversion to JSON.
 
     Attributes:
         stage: whose settings these are.
@@ -61,13 +61,15 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Rejects settings that contradict each other. Raises :class:`UsageError`."""
+        """Reject settings that contradict each other. Raises :class:`UsageError`."""
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
-        """Settings that these ones, on states of this kind, make meaningless: their names, and why in a few words.
+        """Settings that these ones, on states of this kind, make meaningless.
+
+        Their names, and why in a few words.
 
         Args:
-            options: what else the command line says, by name: its options that are no settings.
+            options: what else the command line says, by name: its options that are not settings.
         """
         return {}
 

@@ -115,7 +115,7 @@ class LearnCorrSettings(Settings):
         if (self.angle_starts or 1) > 1 and not self.can_search_angles:
             raise UsageError(
                 f"--angle-starts is {self.angle_starts}",
-                "only the generators with a rotation or affine layer and --lambda-m above 0 have a use for it",
+                "it needs a generator with a rotation or affine layer and --lambda-m above 0",
             )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
@@ -144,5 +144,5 @@ class LearnCorrSettings(Settings):
 
     @property
     def can_search_angles(self) -> bool:
-        """Whether the generator has a spatial layer, and the model loss can tell where that should start."""
+        """True if the generator has a spatial layer, and the model loss can choose its start."""
         return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights

@@ -1,4 +1,4 @@
-"""How observations become frames and frames become states: the flags of ``init`` and the table ``preprocessing`` of a task."""
+"""Preprocessing of observations: the flags of ``init`` and the table ``preprocessing`` of a task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from corrtool.settings.base import checked, setting
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How observations become frames and frames become states, and how long a game is. Every value is recorded with the task.
+    """Preprocessing of observations into frames and states, and the length of a game.
+
+    Every value is recorded with the task.
 
     The Atari values are those of the DQN papers, Mnih et al. 2013 [23] and 2015; other environments do not know all of them.
     """

@@ -1,4 +1,4 @@
-"""Where the values of settings come from: flag > environment > corrtool.toml > preset > default."""
+"""Sources of settings: flag > environment > corrtool.toml > preset > default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from corrtool.settings.base import PRESETS, SYNONYMS, S, Settings, checked, flag
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The packaged preset ``name`` as a nested dictionary: ``{stage: {setting: value, "vector": {...}}}``.
+    """The packaged preset ``name`` as a nested dictionary.
+
+    ``{stage: {setting: value, "vector": {...}}}``.
 
     Raises :class:`UsageError` for a preset that does not exist.
     """
@@ -35,14 +37,16 @@ def resolve(
     options: dict[str, Any] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> S:
-    """Settings from all their sources: ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
+    """Settings from all their sources.
+
+    ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
 
     Args:
         state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``; a preset's section may hold a sub-table for each of them.
         project_values: the stage's table in ``corrtool.toml``.
         given: what the flags say; ``None`` means not given.
         environment: what the environment variables say, likewise.
-        options: the command's options that are no settings; they may make some of the settings meaningless.
+        options: the command's options that are not settings; they may make some of the settings meaningless.
         say: is told where a setting was given by a former name.
 
     Raises:

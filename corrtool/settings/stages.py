@@ -1,4 +1,7 @@
-"""The settings of each stage: one frozen dataclass, the single source of defaults, help texts and ranges."""
+"""The settings of each stage.
+
+One frozen dataclass, the single source of defaults, help texts and ranges.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from corrtool.tasks import Lanes, Task, probe
 
 @dataclass(frozen=True)
 class Job:
-    """Who plays what, decided before anything is opened."""
+    """Player and task, decided before anything is opened."""
 
     context: StageContext
     settings: CollectSettings
@@ -47,7 +47,10 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
 
 
 def plan(context: StageContext, settings: CollectSettings) -> Job:
-    """Who plays, whether that fits the task, and what is asked for. Raises :class:`ArtifactError`."""
+    """Choose the player, check that it fits the task, and make the request.
+
+    Raises :class:`ArtifactError`.
+    """
     task = context.project.task(settings.task)
     player, (spec, actions) = Player(), probe(task)
     if settings.policy != "random":

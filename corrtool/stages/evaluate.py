@@ -29,7 +29,7 @@ from corrtool.tasks import Lanes, Task, probe
 
 @dataclass(frozen=True)
 class Job:
-    """Who plays what, decided before anything is opened.
+    """Player and task, decided before anything is opened.
 
     Attributes:
         task: as the project has it; it names the evaluation.
@@ -95,7 +95,10 @@ def evaluate(
 
 
 def plan(context: StageContext, settings: EvaluateSettings, *, q: str | None, corr: str | None, no_corr: bool) -> Job:
-    """Who plays, whether that fits the task, and what is asked for. Raises as :func:`evaluate`."""
+    """Choose the player, check that it fits the task, and make the request.
+
+    Raises as :func:`evaluate`.
+    """
     task = context.project.task(settings.task)
     if settings.policy == "random":
         if q is not None or corr is not None:
@@ -115,7 +118,7 @@ def plan(context: StageContext, settings: EvaluateSettings, *, q: str | None, co
 def _request(
     context: StageContext, settings: EvaluateSettings, task: Task, player: Player, spec: StateSpec
 ) -> RunRequest:
-    """What is asked for, by default under a name made of the players and the fingerprint."""
+    """The request, by default under a name made of the players and the fingerprint."""
     request = RunRequest(
         settings,
         context.name or "pending",
@@ -205,7 +208,7 @@ def _record(job: Job, video: Path) -> float:
 
 
 def _numbers(settings: EvaluateSettings, task: Task, games: list[Game]) -> dict[str, Any]:
-    """How the games were played, and what they came to."""
+    """The protocol of the games, and their returns."""
     protocol, returns = Protocol.of(settings.to_json(), task.to_json()), returns_of(games)
     return {
         "epsilon": protocol.epsilon,

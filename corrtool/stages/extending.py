@@ -60,7 +60,7 @@ def plan_extension(
     longer = shorter | asked | {"settings": settings.to_json() | {"env_steps": shorter["settings"]["env_steps"]}}
     if shorter != longer:
         raise UsageError(
-            f"{settings.stage} {name!r} was made otherwise ({difference(shorter, longer)})",
+            f"{settings.stage} {name!r} was made with other settings or inputs ({difference(shorter, longer)})",
             "--extend changes nothing but --env-steps",
         )
     if settings.env_steps <= env_steps:
@@ -72,7 +72,7 @@ def plan_extension(
 def load_starting_point(
     context: StageContext, settings: TrainDqnSettings, name: str, options: dict[str, Any]
 ) -> StartingPoint | None:
-    """Where a run with these options begins; None for one that extends nothing.
+    """The starting point of a run with these options; None for one that extends nothing.
 
     Raises:
         ArtifactError: what it goes on from is no longer there, or damaged.

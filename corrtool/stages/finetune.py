@@ -27,7 +27,7 @@ from corrtool.tasks.environments import LanesLike
 
 @dataclass(frozen=True)
 class Job:
-    """Who goes on learning, decided before anything is opened."""
+    """The player that continues to learn, decided before anything is opened."""
 
     context: StageContext
     settings: FinetuneSettings
@@ -67,7 +67,10 @@ def plan(
     no_corr: bool,
     from_scratch: bool,
 ) -> Job:
-    """Who learns, whether that fits the task, and what is asked for. Raises as :func:`finetune`."""
+    """Choose the learner, check that it fits the task, and make the request.
+
+    Raises as :func:`finetune`.
+    """
     task = context.project.task(settings.task)
     if from_scratch and (q is not None or corr is not None or no_corr):
         raise UsageError(

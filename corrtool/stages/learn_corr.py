@@ -220,7 +220,10 @@ def _check_fit(inputs: dict[str, Artifact]) -> None:
 
 
 def _check_networks(inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings) -> None:
-    """Check that generators and discriminators of this kind go with the states. Raises :class:`UsageError`."""
+    """Check that generators and discriminators of this kind go with the states.
+
+    Raises :class:`UsageError`.
+    """
     specs = _state_specs(inputs)
     if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The stages: one record each, which the command line, its reference, the workflows and the Python interface read.
+"""The stages, one record each, read by the command line, its reference, the workflows and the API.
 
 Imports neither torch nor the settings until they are asked for: ``corrtool --help`` only lists the summaries.
 """
@@ -37,7 +37,7 @@ class Stage:
         summary: what it does, as ``--help`` says it.
         function: where it is done, ``module:function``.
         result_lines: what it came to, in lines for people.
-        options: those that are no settings.
+        options: those that are not settings.
         renamed: inputs that the function has under another name.
         learns: whether it writes metrics and checkpoints that somebody may want to see.
         splits: whether the processes of torchrun can share its mini-batches.
@@ -70,7 +70,7 @@ class Stage:
         return self.settings.makes
 
     def run(self, context: StageContext, settings: Settings, **arguments: Any) -> dict[str, Any]:
-        """Does it, or finds it done; returns its result. ``arguments`` are inputs and options, by name."""
+        """Run it, unless it is done; returns its result. ``arguments`` are inputs and options, by name."""
         module, _, name = self.function.partition(":")
         function: Callable[..., dict[str, Any]] = getattr(import_module(module), name)
         return function(context, settings, **{self.renamed.get(key, key): value for key, value in arguments.items()})

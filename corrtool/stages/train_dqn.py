@@ -25,7 +25,7 @@ from corrtool.tasks import Lanes, Task, probe
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be learnt, decided before anything is opened."""
+    """Task and architecture, decided before anything is opened."""
 
     context: StageContext
     settings: TrainDqnSettings
@@ -48,7 +48,10 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool
 
 
 def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> Job:
-    """Whether the Q-function fits the task, and what is asked for. Raises :class:`UsageError`."""
+    """Check that the Q-function fits the task, and make the request.
+
+    Raises :class:`UsageError`.
+    """
     task = context.project.task(settings.task)
     spec, actions = probe(task)
     description = QDescription(spec, actions, settings.architecture, settings.width, settings.init)

@@ -33,7 +33,7 @@ EXAMPLE_PREDICTIONS = 8
 
 @dataclass(frozen=True)
 class Job:
-    """What F is to be and what it learns from, decided before anything is loaded."""
+    """Architecture and training data of F, decided before anything is loaded."""
 
     context: StageContext
     settings: TrainModelSettings
@@ -132,7 +132,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
 
 
 def _validate(job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows) -> dict[str, Any]:
-    """How far F is from the held-out ``rows``; draws some of its predictions where states are pictures."""
+    """The error of F on the held-out ``rows``; draws some of its predictions if states are pictures."""
     title = f"train-model {job.request.name}: validation"
     with job.context.console.transient_progress(title, len(rows), "records") as progress:
         errors = prediction_errors(model, memory, rows, job.description["actions"], progress.advance)

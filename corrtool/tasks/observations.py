@@ -1,4 +1,4 @@
-"""What an environment shows, as frames: pictures, uint8 with the channels last, or vectors of numbers.
+"""Observations as frames: pictures, uint8 with the channels last, or vectors of numbers.
 
 A picture is a box of two or three axes with one finite range of values for all of it: bytes, numbers from 0 to 1, booleans such as
 the grids of MinAtar. Its values are spread over 0 to 255, so that memories hold a byte for each. Everything else becomes a vector.
@@ -25,7 +25,7 @@ _MAX_LEVELS = 255  # a byte holds no more
 
 @dataclass(frozen=True)
 class PictureLayout:
-    """How a box holds pictures.
+    """The layout of pictures in a box.
 
     Attributes:
         channels_axis: which of three axes the channels are; None where there are two axes.
@@ -43,13 +43,13 @@ class PictureLayout:
         if picture.dtype != np.uint8 or (self.low, self.high) != (0, 255):
             share = (picture.astype(np.float32) - self.low) / (self.high - self.low)
             if not np.isfinite(share).all():
-                raise ValueError("an observation that is no number")
+                raise ValueError("an observation that is not a number")
             picture = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
         return np.ascontiguousarray(picture)
 
 
 def picture_layout(space: spaces.Box, channels_axis: str | None = None) -> PictureLayout | None:
-    """How ``space`` holds pictures; None where it holds none.
+    """The layout of pictures in ``space``; None if it holds none.
 
     Args:
         channels_axis: ``"first"`` or ``"last"``; by default the shortest axis, if that is the first or the last.
@@ -67,7 +67,7 @@ def picture_layout(space: spaces.Box, channels_axis: str | None = None) -> Pictu
 
 
 def _spread_over_bytes(dtype: Any, low: float, high: float) -> bool:
-    """Whether a byte can tell apart what values from ``low`` to ``high`` say."""
+    """True if a byte can tell apart the values from ``low`` to ``high``."""
     if dtype == np.bool_ or dtype == np.uint8:
         return high > low
     return low in (-1, 0) and 0 < high <= _MAX_LEVELS
@@ -88,14 +88,14 @@ def _channels_axis(shape: tuple[int, ...], said: str | None) -> int:
 def as_frames(
     env: gymnasium.Env[Any, Any], identifier: str, wanted: Preprocessing
 ) -> tuple[gymnasium.Env[Any, Any], list[str]]:
-    """``env`` so wrapped that it shows pictures (height, width, channels) in uint8, or one axis of numbers; and a word on what that took.
+    """``env`` wrapped so that it shows uint8 pictures (height, width, channels) or a vector, with notes.
 
     Raises:
         UsageError: it shows neither, or what is asked of its pictures cannot be done.
     """
     space = env.observation_space
     if isinstance(space, spaces.Box) and 0 in space.shape:
-        raise UsageError(f"{identifier} shows a box of the shape {space.shape}, which is empty", "mend the environment")
+        raise UsageError(f"{identifier} shows a box of the shape {space.shape}, which is empty", "fix the environment")
     if not isinstance(space, spaces.Box):
         env, note = _flattened(env, identifier)
         layout, notes = None, [note]
@@ -151,7 +151,7 @@ def _refuse_picture_options(identifier: str, wanted: Preprocessing) -> None:
 
 
 class StickyActions(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """With a probability the last action is repeated in place of the new one (Machado et al. 2018), for any environment.
+    """Sticky actions (Machado et al. 2018) for any environment: the last one is sometimes repeated.
 
     Gymnasium's own wrapper draws from the environment's generator, which not every environment seeds.
     """

@@ -1,4 +1,6 @@
-"""Environments named ``module:Id`` import code. That of installed packages is trusted, any other only once its user has said so.
+"""Environments named ``module:Id`` import code.
+
+That of installed packages is trusted, any other only once its user has said so.
 
 A project is a directory that people pass on to each other, and its ``corrtool.toml`` names environments. Without this, opening a
 project in a directory with a Python file of the right name would run that file.
@@ -24,7 +26,7 @@ _trusted_in_process: set[str] = set()  # by this process
 
 
 def check_import(identifier: str) -> None:
-    """Whether the module of the environment ``module:Id`` may be imported.
+    """Check that the module of the environment ``module:Id`` may be imported.
 
     Raises:
         UntrustedImportError: it lies outside the installed packages, and nobody has said yet that it may.
@@ -40,7 +42,9 @@ def check_import(identifier: str) -> None:
 
 
 def trust(identifier: str) -> None:
-    """Remembers that the module of ``module:Id``, where it lies now, may be imported; nothing for any other environment.
+    """Remember that the module of ``module:Id``, where it lies now, may be imported.
+
+    Nothing for any other environment.
 
     Where nothing can be written at home, this process alone remembers; others ask again, or are told by ``CORRTOOL_TRUST``.
     """
@@ -54,13 +58,18 @@ def trust(identifier: str) -> None:
 
 
 def module_of(identifier: str) -> str | None:
-    """``package.module:Id`` → ``package``, the name that importing begins with; None where nothing is to be imported."""
+    """``package.module:Id`` → ``package``, the name that importing begins with.
+
+    None where nothing is to be imported.
+    """
     module, separator, _ = identifier.partition(":")
     return module.partition(".")[0] if separator else None
 
 
 def untrusted_origin(module: str) -> Path | None:
-    """Where a top-level module would be imported from, if a part of it is outside the installed packages. Imports nothing.
+    """The origin of a top-level module, if part of it is outside the installed packages.
+
+    Imports nothing.
 
     Only places count: any directory on the path can hold a name, or metadata, that looks installed. A file must lie there by the name
     it is imported by, and also where links lead. Packages that are installed as editable are elsewhere, and so not among them.

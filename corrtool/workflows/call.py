@@ -23,7 +23,7 @@ class StageCall:
 
     Attributes:
         settings: those that flags or arguments give.
-        options: the stage's inputs and its options that are no settings.
+        options: the stage's inputs and its options that are not settings.
         environment: settings that environment variables give.
         from_environment: those of ``options`` that environment variables give.
     """
@@ -36,7 +36,7 @@ class StageCall:
     from_environment: frozenset[str] = frozenset()
 
     def execute(self, project: Project, console: Console) -> dict[str, Any]:
-        """Does the stage, or tells what it would do; of several ranks only the first has a result.
+        """Run the stage, or plan it in a dry run; of several ranks only the first has a result.
 
         What is wrong with the settings comes first, then the device, then the inputs.
 
@@ -81,7 +81,7 @@ class StageCall:
         return context
 
     def _check_torchrun(self) -> None:
-        """Raises :class:`UsageError` where several processes have nothing to share."""
+        """Raise :class:`UsageError` where several processes have nothing to share."""
         device = self.common.device
         if not self.stage.splits:
             raise UsageError(
@@ -111,7 +111,7 @@ class StageCall:
 
 
 def _plan_without_inputs(context: StageContext, settings: Settings, error: MissingInputError) -> dict[str, Any]:
-    """What a dry run can tell without its inputs; the name of the run may depend on them."""
+    """The plan of a dry run without its inputs; the name of the run may depend on them."""
     return {
         "dry_run": True,
         "done": False,

@@ -1,4 +1,4 @@
-"""What ``corrtool doctor`` looks at: whether this machine has, and does, what the stages rely on."""
+"""Checks of ``corrtool doctor``: does this machine provide what the stages rely on?"""
 
 from __future__ import annotations
 
@@ -156,7 +156,10 @@ with filelock.FileLock(sys.argv[1], timeout=0, fallback_to_soft=False):
 
 
 def _locks(directory: Path) -> str:
-    """The kernel has locks here: what one process holds another one cannot get, until the first is killed."""
+    """The kernel has locks here.
+
+    What one process holds another one cannot get, until the first is killed.
+    """
     import filelock
 
     from corrtool.project.locks import kernel_lock
@@ -201,7 +204,10 @@ def _renames(directory: Path) -> str:
 
 
 def check_tasks(project: Project) -> Iterator[Check]:
-    """Whether the two tasks of a project can be played and translated, as ``init`` asks; what is only a warning works."""
+    """Check that both tasks of a project can be played and translated, as ``init`` does.
+
+    A warning alone is not a failure.
+    """
     tried: dict[str, TriedTask] = {}
     for role in ("source", "target"):
         try:

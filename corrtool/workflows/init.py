@@ -1,4 +1,7 @@
-"""Making a project: both tasks are played and every network is built, so that what a later stage would refuse is refused here."""
+"""Making a project.
+
+Both tasks are played and every network is built, so that what a later stage would refuse is refused here.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ from corrtool.workflows.pair import TriedTask, check_pair, try_task
 
 @dataclass(frozen=True)
 class NamedTask:
-    """A task as whoever makes a project names it: an environment's id, views as written, keyword arguments."""
+    """A task as whoever makes a project names it.
+
+    An environment's id, views as written, keyword arguments.
+    """
 
     id: str
     views: Sequence[str] = ()

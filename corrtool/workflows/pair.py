@@ -1,4 +1,6 @@
-"""What ``init`` and ``doctor`` ask of a pair of tasks, so that no later stage has to refuse it: plays both, builds every network.
+"""Checks of a pair of tasks for ``init`` and ``doctor``, so that no later stage has to refuse it.
+
+Both are played, and every network is built.
 
 Nothing is learnt, and networks are built on the meta device, which takes no memory.
 """
@@ -47,7 +49,7 @@ class TriedTask:
 
 
 def try_task(task: Task) -> TriedTask:
-    """Makes a task, plays ten steps of it at random, and tries whether another can be open beside it.
+    """Make a task, play ten random steps of it, and try whether another can be open beside it.
 
     Raises:
         UsageError: it cannot be made, or shows what nothing can be learnt from.
@@ -81,7 +83,7 @@ def _opens_second(task: Task) -> bool:
 
 
 def check_pair(source: TriedTask, target: TriedTask, settings_for: SettingsFor) -> list[str]:
-    """Whether an agent of ``source`` can play ``target`` at all; returns warnings.
+    """Check that an agent of ``source`` can play ``target`` at all; returns warnings.
 
     Args:
         settings_for: a stage's settings for states of a kind.
@@ -119,7 +121,7 @@ def _check_spaces(source: TriedTask, target: TriedTask) -> None:
 
 
 def _check_networks(source: TriedTask, target: TriedTask, settings_for: SettingsFor) -> None:
-    """Builds every network that the stages would. Raises :class:`UsageError`."""
+    """Build every network that the stages would. Raises :class:`UsageError`."""
     q, model = settings_for(TrainDqnSettings, source.states), settings_for(TrainModelSettings, source.states)
     corr = settings_for(LearnCorrSettings, source.states)
     try:

@@ -23,7 +23,9 @@ def quickstart(
     from_scratch: bool,
     on_result: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Runs the stages in a project of :func:`open_or_create`; what an earlier quickstart finished there is not done again.
+    """Run the stages in a project of :func:`open_or_create`.
+
+    What an earlier quickstart finished there is not done again.
 
     Q_S and F are those that come with corrtool, or are learnt here; the correspondence is learnt here in any case.
 
@@ -70,7 +72,10 @@ def _numbers(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_or_create(directory: Path) -> Project:
-    """The project of a quickstart, made where there is none. Raises :class:`UsageError` if it has other tasks."""
+    """The project of a quickstart, made where there is none.
+
+    Raises :class:`UsageError` if it has other tasks.
+    """
     if not (directory / PROJECT_FILE).exists():
         return create_project(directory, {"source": SOURCE, "target": TARGET}, {})
     project = Project(directory)

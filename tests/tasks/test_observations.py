@@ -118,8 +118,8 @@ def test_pictures_and_vectors_of_every_kind(
 def test_a_tuple_is_flattened_with_a_word_about_it() -> None:
     with Lanes(task("Pair"), 1) as lanes:
         assert lanes.spec == StateSpec("vector", (4,))
-        assert "Tuple(" in lanes.words[0]
-        assert "4 numbers" in lanes.words[0]
+        assert "Tuple(" in lanes.notes[0]
+        assert "4 numbers" in lanes.notes[0]
         lanes.reset([0])
         assert lanes.step(np.zeros(1, np.int64)).frames.tolist() == [[1.0, 0.0, 1.0, 0.0]]
 
@@ -152,7 +152,7 @@ def test_atari_ram_is_refused() -> None:
 
 @pytest.mark.parametrize(("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")])
 def test_an_environment_that_means_to_end_the_process_is_one_error(name: str, raised: str) -> None:
-    with Lanes(task(name), 1) as lanes, pytest.raises(CorrtoolError, match=f"{raised}; mend") as caught:
+    with Lanes(task(name), 1) as lanes, pytest.raises(CorrtoolError, match=f"{raised}; fix") as caught:
         lanes.reset([0])
         for _ in range(120):
             lanes.step(np.ones(1, np.int64))
@@ -217,7 +217,7 @@ def test_sticky_actions_repeat_the_last_action() -> None:
     """Of two actions drawn by turns, one is repeated where an action sticks: the reward tells which was taken."""
 
     def rewards(probability: float, seed: int) -> list[float]:
-        with Lanes(task("Endless").sticky(probability), 1) as lanes:
+        with Lanes(task("Endless").with_sticky_actions(probability), 1) as lanes:
             lanes.reset([seed])
             return [float(lanes.step(np.array([step % 2])).rewards[0]) for step in range(4000)]
 
