@@ -72,10 +72,7 @@ class ReplayMemory:
         return memory
 
     def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
-        """Add a slot with what is seen now, (lanes, *frame_shape).
-
-        ``episode_steps`` defaults to new episodes.
-        """
+        """Add a slot with the new frames (lanes, *frame_shape); without ``episode_steps`` of new episodes."""
         rows = self._slot_rows(self.slots_written)
         self.frames[rows] = to_device(frames, self.device)
         for values in self.fields.values():
@@ -97,10 +94,7 @@ class ReplayMemory:
         self.open_slot(step.frames, step.episode_steps)
 
     def restart_episodes(self, frames: NDArray[Any]) -> None:
-        """The lanes were reset in the middle of their episodes, which end with what was seen last.
-
-        ``frames`` begin new ones.
-        """
+        """Truncate the episodes of all lanes, which were reset; ``frames`` begin new ones."""
         self.truncate_before(self.slots_written - 1)
         self.open_slot(frames)
 
@@ -118,10 +112,7 @@ class ReplayMemory:
         return self.spec.stack_frames(self._windows(rows, self.spec.stack))
 
     def consecutive_states(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The raw states at ``rows`` and one step later, within an episode.
-
-        The K - 1 frames that they share are gathered once.
-        """
+        """The raw states at ``rows`` and one step later; the K - 1 shared frames are gathered once."""
         stack = self.spec.stack
         windows = self._windows(rows, stack + 1)
         return self.spec.stack_frames(windows.narrow(1, 0, stack)), self.spec.stack_frames(windows.narrow(1, 1, stack))
@@ -147,10 +138,7 @@ class ReplayMemory:
         return gathered
 
     def scaling(self, rows: Rows) -> StateScaling:
-        """The scaling of this task's states, from the statistics of (at most 10,000 of) ``rows``.
-
-        Images need none.
-        """
+        """The scaling of this task's states, by (at most 10,000 of) ``rows``; images need none."""
         if self.spec.kind == IMAGE:
             return StateScaling(self.spec)
         return StateScaling.from_states(self.spec, self.states(rows[:: max(1, len(rows) // 10_000)]))
@@ -199,10 +187,7 @@ class ReplayMemory:
         clip_rewards: bool,
         importance_exponent: float = 0.0,
     ) -> TransitionBatch:
-        """``batch_size`` transitions chosen uniformly (line 8 of Algorithm 2) or by priority.
-
-        Ask :meth:`can_sample` first.
-        """
+        """Transitions chosen uniformly (line 8 of Algorithm 2) or by priority, if :meth:`can_sample`."""
         low, high = self._sampling_slots(n_step)
         if self._priorities is not None:
             slots = np.arange(low, high) % self.slots
@@ -325,10 +310,7 @@ class ReplayMemory:
         return rows
 
     def priorities(self) -> dict[str, Any] | None:
-        """For a checkpoint: what :meth:`slot_range` does not hold.
-
-        None where transitions are chosen uniformly.
-        """
+        """The part of a checkpoint that :meth:`slot_range` does not hold; None if sampling is uniform."""
         return None if self._priorities is None else self._priorities.state()
 
     def load_priorities(self, state: dict[str, Any] | None) -> None:

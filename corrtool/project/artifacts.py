@@ -39,10 +39,7 @@ _ZARR_FILE = re.compile(
 
 
 def check_name(name: str) -> str:
-    """The name of an artifact, or :class:`UsageError`.
-
-    It becomes a file name, so it has no slashes and no surprises.
-    """
+    """The name, or :class:`UsageError`: it becomes a file name, without slashes or surprises."""
     if not is_name(name):
         raise UsageError(
             f"{name!r} is not an artifact name",
@@ -72,10 +69,7 @@ class Artifact:
 
     @property
     def states(self) -> StateSpec:
-        """The states that a memory holds.
-
-        Raises :class:`ArtifactError` when its manifest does not describe them.
-        """
+        """The states of a memory. Raises :class:`ArtifactError` if the manifest does not describe them."""
         try:
             return StateSpec.from_json(self.manifest["states"])
         except (KeyError, ValueError) as error:
@@ -90,10 +84,7 @@ class Artifact:
 
 
 def artifact_path(root: Path, kind: str, name: str) -> Path:
-    """The path of an artifact in the project directory ``root``.
-
-    Raises :class:`ArtifactError` if a link leads out of it.
-    """
+    """The path of an artifact. Raises :class:`ArtifactError` if a link leads out of ``root``."""
     return inside(root, unchecked_artifact_path(root, kind, name))
 
 
@@ -104,10 +95,7 @@ def unchecked_artifact_path(root: Path, kind: str, name: str) -> Path:
 
 
 def check_readable(folder: Path) -> None:
-    """Raise :class:`ArtifactError` for a directory that is there and cannot be looked into.
-
-    ``glob`` would find nothing.
-    """
+    """Raise :class:`ArtifactError` for an unreadable directory: ``glob`` would find nothing."""
     if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
         raise ArtifactError(f"cannot read {folder}: Permission denied")
 
@@ -122,10 +110,7 @@ def artifact_names(root: Path, kind: str) -> list[str]:
 
 
 def read_artifact(root: Path, kind: str, name: str) -> Artifact:
-    """An artifact's manifest, unchecked against its data.
-
-    Raises :class:`ArtifactError` when missing or unreadable.
-    """
+    """An artifact's manifest, unchecked against its data. Raises :class:`ArtifactError`."""
     path = artifact_path(root, kind, name)
     if not path.exists():
         have = artifact_names(root, kind)
@@ -135,10 +120,7 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
 
 
 def artifact_at(path: Path, kind: str, name: str) -> Artifact:
-    """The artifact that a file or directory holds, wherever it lies.
-
-    Raises as :func:`read_artifact` does.
-    """
+    """The artifact that a file or directory holds, wherever it lies. Raises :class:`ArtifactError`."""
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
         raise ArtifactError(f"{path} holds no {KIND_LABELS[kind]}", "make it again with --overwrite")
@@ -225,10 +207,7 @@ def select_artifact(
 
 
 def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
-    """The artifact that each of ``wanted`` selects, by use.
-
-    Raises :class:`MissingInputError` with all that are missing.
-    """
+    """The artifacts that ``wanted`` select. Raises :class:`MissingInputError` with all missing ones."""
     found, missing = {}, []
     for use, select in wanted.items():
         try:
@@ -291,10 +270,7 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_zarr_file(directory: Path, path: Path) -> bool:
-    """True if Zarr could read a file of the memory in ``directory``.
-
-    Any other file, such as a desktop leaves, is not part of it.
-    """
+    """True if Zarr could read a file of the memory in ``directory``: no other file is part of it."""
     return _ZARR_FILE.fullmatch(path.relative_to(directory).as_posix()) is not None
 
 
@@ -345,10 +321,7 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
 
 
 def check_files(directory: Path, files: dict[str, str]) -> None:
-    """Check files of an unfinished memory, given by name with their SHA-256.
-
-    Raises :class:`ArtifactError`.
-    """
+    """Check files, given by name with their SHA-256. Raises :class:`ArtifactError`."""
     for name, digest in files.items():
         problem = file_problem(directory / name, digest)
         if problem is not None:

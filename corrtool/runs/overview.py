@@ -60,7 +60,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
 
 
 def foreign_file_lines(artifacts: list[dict[str, Any]]) -> list[str]:
-    """A line for each of the described artifacts that is foreign, or holds files that do not belong to it."""
+    """A line for each artifact that is foreign, or holds files that do not belong to it."""
     lines = [f"{a['path']} was not made by corrtool, and is left alone" for a in artifacts if a["state"] == "foreign"]
     for a in artifacts:
         if a["strangers"]:

@@ -48,7 +48,9 @@ def registered() -> None:
     gymnasium.register("Misbehaving-v0", Misbehaving)
 
 
-@pytest.mark.parametrize(("fault", "says"), [("raises", "boom"), ("observation", "no number"), ("reward", "no number")])
+@pytest.mark.parametrize(
+    ("fault", "says"), [("raises", "boom"), ("observation", "not a number"), ("reward", "not a number")]
+)
 def test_an_environment_that_misbehaves_ends_the_stage_and_is_named(
     tmp_path: Path, fault: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
