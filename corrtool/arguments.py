@@ -1,4 +1,4 @@
-"""The keyword arguments of each stage as types, described in docs/cli.md and ``corrtool STAGE --help``.
+"""The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
 
 Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
 """

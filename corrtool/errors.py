@@ -101,7 +101,7 @@ class InterruptedRunError(CorrtoolError):
     def __init__(self, signal_number: int, run_directory: str) -> None:
         super().__init__(
             f"interrupted by signal {signal_number}, resumable: everything is saved in {run_directory}",
-            "run the same command again to go on",
+            "run the same command again to resume",
         )
         self.exit_code = exit_code(signal_number)
 
@@ -123,7 +123,7 @@ def as_corrtool_error(error: Exception) -> CorrtoolError | None:
             return UsageError(f"{error.filename}: the name is too long", "choose a shorter one")
         where = f"{error.filename}: " if error.filename else ""
         return CorrtoolError(
-            f"{where}{error.strerror or error}", "what was written before is kept, run the command again to go on"
+            f"{where}{error.strerror or error}", "what was written before is kept, run the command again to resume"
         )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
         return CorrtoolError(

@@ -148,7 +148,8 @@ def run(arguments: Sequence[str]) -> int:
         )
         if code == 130:
             print(
-                "corrtool: interrupted; what had finished is kept, run the same command again to go on", file=sys.stderr
+                "corrtool: interrupted; what had finished is kept, run the same command again to resume",
+                file=sys.stderr,
             )
         return code if isinstance(code, int) else 0
     except UntrustedImportError as error:

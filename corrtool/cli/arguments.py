@@ -14,7 +14,7 @@ from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.stages.registry import STAGES, Stage
 
-_HEAD = '''"""The keyword arguments of each stage as types, described in docs/cli.md and ``corrtool STAGE --help``.
+_HEAD = '''"""The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
 
 Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
 """

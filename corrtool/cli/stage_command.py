@@ -103,7 +103,7 @@ def _is_tiny(project: Project, preset: str | None) -> bool:
 def _plan_lines(plan: dict[str, Any]) -> list[str]:
     if plan["done"]:
         return [f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"]
-    does = "would go on with" if plan["begun"] else "cannot run yet:" if plan["missing"] else "would run"
+    does = "would resume" if plan["begun"] else "cannot run yet:" if plan["missing"] else "would run"
     name = "" if plan["name"] is None else f" {plan['name']}"
     lines = [f"{does} {plan['stage']}{name} on {plan['device']} with seed {plan['seed']}", *plan["missing"]]
     lines += [f"reads {use.replace('_', ' ')}: {name}" for use, name in plan["inputs"].items()]

@@ -67,9 +67,9 @@ def status(
         console.say(f"damaged: {problem}")
     for run in runs:
         if run["process"]:
-            console.say(f"going on: {run['stage']} {run['name']}, {run['process']}")
+            console.say(f"running: {run['stage']} {run['name']}, {run['process']}")
         else:
-            what = "goes on with it" if run["resumable"] else "begins it again"
+            what = "resumes it" if run["resumable"] else "starts it again"
             console.say(f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}")
 
 

@@ -82,7 +82,7 @@ class Loop:
         title = f"{run.request.settings.stage} {run.request.name}"
         self._progress = console.progress(title, total, unit, start, steady=steady)
         if start:
-            console.say(f"{title}: going on at {start:,} of {total:,} {unit}")
+            console.say(f"{title}: resuming at {start:,} of {total:,} {unit}")
         self._began = self._saved = time.monotonic()
         self._spent_saving = 0.0
 

@@ -102,7 +102,7 @@ class Run:
             return None
         path, state, problems = newest
         for problem in problems:
-            say(f"{problem.message}; going on from {path.name}, which is older")
+            say(f"{problem.message}; resuming from {path.name}, which is older")
         if path != self.checkpoint_path:
             publish_file(path, self.checkpoint_path)
         for other in checkpoint_paths(self.directory)[1:]:

@@ -125,7 +125,7 @@ class Ranks:
             if self.count > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise CorrtoolError(
                     f"process {self.rank} of {self.count}: another process of this run has ended",
-                    "start torchrun again to go on",
+                    "start torchrun again to resume",
                 ) from error
             raise
 

@@ -38,7 +38,7 @@ def test_a_run_goes_on_from_an_older_checkpoint(pong_copy: Path, stage: str) -> 
         path.write_bytes(whole[path])
     outcome = execute(pong_copy, stage, "--keep-checkpoints", "3")
     assert outcome.code == 0
-    assert "checkpoint.safetensors is damaged; going on from checkpoint-1.safetensors, which is older" in outcome.err
+    assert "checkpoint.safetensors is damaged; resuming from checkpoint-1.safetensors, which is older" in outcome.err
     without_leftovers(pong_copy)
     assert_whole(pong_copy)
 

@@ -202,7 +202,7 @@ class TestTwoProcesses:
         assert "Traceback" not in err.partition("torch/distributed")[0]
         outcome = run_torchrun("learn-corr", *more, "40")
         assert outcome.code == 0, outcome.err
-        assert "going on at" in outcome.err
+        assert "resuming at" in outcome.err
 
     def test_have_the_gradients_of_the_whole_batch_on_pictures(self, tmp_path: Path) -> None:
         """To 1e-5 of the largest. Not the weights: a bias in front of an InstanceNorm has no gradient but rounding, and Adam takes a
