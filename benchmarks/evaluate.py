@@ -15,7 +15,7 @@ from benchmarks.measuring import Row, alternate
 from corrtool.correspondence.play import transferred_q_values
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.play import games as play
-from corrtool.play.games import KeptLanes, QValues, direct_q_values, play_games
+from corrtool.play.games import LanePool, QValues, direct_q_values, play_games
 from corrtool.pretrained import PONG, PRETRAINED
 from corrtool.project.artifacts import read_artifact
 from corrtool.q_learning.saved import load_q_function
@@ -42,13 +42,13 @@ def measure(rounds: int) -> list[Row]:
     )
     spec, games, test_games = rotation.source_scaling.spec, EvaluateSettings().games, LearnCorrSettings().eval_games
     source, target = (lambda count, task=task: Lanes(task, count) for task in TASKS)
-    with KeptLanes(target) as kept:
+    with LanePool(target) as pool:
         return [
             compare(f"evaluate --q, {games} games", games, lambda: direct_q_values(trained, spec), source, rounds),
             compare(f"play test of a rotation, {test_games} games", test_games,
-                    lambda: transferred_q_values(trained, rotation), kept, rounds),
+                    lambda: transferred_q_values(trained, rotation), pool, rounds),
             compare(f"play test of a resnet, {test_games} games", test_games,
-                    lambda: transferred_q_values(trained, untrained), kept, rounds),
+                    lambda: transferred_q_values(trained, untrained), pool, rounds),
         ]  # fmt: skip
 
 

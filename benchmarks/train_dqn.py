@@ -24,7 +24,7 @@ def settings(env_steps: int) -> TrainDqnSettings:
     """Algorithm 2 as in the peer's defaults; without what ours adds: n-step returns, an average of the weights."""
     return TrainDqnSettings(
         env_steps=env_steps, architecture="nature", batch_size=32, env_steps_per_update=4, lanes=8, n_step=1, n_step_end=1,
-        weight_average=0.0, greedy_from=1.0, learning_starts=STARTS, memory_capacity=10_000, target_sync_every=250,
+        weight_ema=0.0, greedy_from=1.0, learning_starts=STARTS, memory_capacity=10_000, target_sync_every=250,
         learning_rate=1e-4, optimizer_epsilon=1e-8, eval_every=0, precision="auto",
     )  # fmt: skip
 

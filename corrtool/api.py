@@ -1,4 +1,6 @@
-"""corrtool from Python: a project whose stages are methods, and what was learnt, to play with (docs/api.md).
+"""corrtool from Python.
+
+A project whose stages are methods, and what was learnt, to play with (docs/api.md).
 
 The methods do what the subcommands do, by the same functions. Nothing is printed, no signal handler is installed, and torch is left as it
 was found.
@@ -27,22 +29,22 @@ from corrtool.arguments import (
 )
 from corrtool.correspondence import saved as correspondences
 from corrtool.correspondence.model import Correspondence
-from corrtool.errors import UsageError, explained
+from corrtool.errors import UsageError, as_corrtool_error
 from corrtool.play.agent import Agent
 from corrtool.play.environment import TaskEnvironment
 from corrtool.project.artifacts import artifact_at
 from corrtool.project.defaults import project_preset, project_seed
 from corrtool.project.directory import Project, find_project
 from corrtool.q_learning import saved as q_functions
-from corrtool.runs.commands import recorded_as
+from corrtool.runs.commands import recording_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.overview import describe_artifacts
 from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
-from corrtool.runtime.process import process_as_before
-from corrtool.runtime.signals import signals_left_alone
-from corrtool.settings.base import flag_name
-from corrtool.settings.common import OF_LEARNING, CommonOptions
+from corrtool.runtime.process import preserving_torch_state
+from corrtool.runtime.signals import without_signal_handlers
+from corrtool.settings.base import flag_name, former_names
+from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
 from corrtool.stages.players import check_player, choose_player
 from corrtool.stages.registry import STAGES, Option, Stage
 from corrtool.tasks import Task, probe
@@ -50,7 +52,7 @@ from corrtool.workflows.call import StageCall
 from corrtool.workflows.init import NamedTask, init
 
 StrPath = str | PathLike[str]
-_one_at_a_time = threading.RLock()  # stages seed torch's own generator, of which a process has one
+_stage_lock = threading.RLock()  # stages seed torch's own generator, of which a process has one
 
 
 def open_project(path: StrPath | None = None, *, verbose: bool = False) -> OpenedProject:
@@ -89,7 +91,7 @@ def init_project(
     """
     if target is None:
         target, target_kwargs = source, target_kwargs or source_kwargs
-    with _one_at_a_time, _as_library():
+    with _stage_lock, _as_library():
         made = init(
             Path(path),
             NamedTask(source, source_view, source_kwargs or {}),
@@ -150,7 +152,7 @@ class OpenedProject:
         return f"{type(self).__name__}({str(self.root)!r})"
 
     def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> dict[str, Any]:
-        """Learn a Q-function by DQN, by default of the source task, and keep the newest records as its memory."""
+        """Learn a Q-function by DQN, by default of the source task; its newest records become a memory."""
         return self._run(STAGES["train-dqn"], arguments)
 
     def collect(self, **arguments: Unpack[CollectArguments]) -> dict[str, Any]:
@@ -197,7 +199,7 @@ class OpenedProject:
         no_corr: bool = False,
         device: str = "cpu",
     ) -> Agent:
-        """Whoever plays a task as ``evaluate`` would.
+        """The agent that plays a task as ``evaluate`` would.
 
         Args:
             q, corr: names of a Q-function and a correspondence; otherwise the newest that fit.
@@ -232,10 +234,10 @@ class OpenedProject:
         return StageContext(self._project(), self._console, resolve_device(device, "device"))
 
     def _run(self, stage: Stage, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        with _one_at_a_time, _as_library(), process_as_before():
+        with _stage_lock, _as_library(), preserving_torch_state():
             call, project = call_with(stage, arguments), self._project()
-            with recorded_as(command_of(call, project)):
-                return call.carry_out(project, self._console)
+            with recording_command(command_of(call, project)):
+                return call.execute(project, self._console)
 
 
 def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
@@ -245,7 +247,7 @@ def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
         UsageError: it has no such argument, or one is of another type.
     """
     common = _common_names(stage)
-    settings = {field.name for field in dataclasses.fields(stage.settings)}
+    settings = {field.name for field in dataclasses.fields(stage.settings)} | former_names(stage.settings).keys()
     options = {name: Option(name, str | None, None, help) for name, help in stage.inputs.items()}
     options |= {option.name: option for option in stage.options}
     for name in arguments:
@@ -262,11 +264,14 @@ def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
 def _common_names(stage: Stage) -> list[str]:
     """The common options that a stage has."""
     names = [field.name for field in dataclasses.fields(CommonOptions)]
-    return [name for name in names if stage.learns or name not in OF_LEARNING]
+    return [name for name in names if stage.learns or name not in LEARNING_OPTIONS]
 
 
 def _option_value(option: Option, value: Any) -> Any:
-    """What is given for an option, in its kind. Raises :class:`UsageError` where it is of another."""
+    """The value given for an option, in its type.
+
+    Raises :class:`UsageError` if it is of another.
+    """
     if value is None:
         return option.default
     if option.kind == Path | None and isinstance(value, str | PathLike):
@@ -295,13 +300,13 @@ def command_of(call: StageCall, project: Project) -> list[str]:
 @contextmanager
 def _as_library() -> Iterator[None]:
     """Leave signals to the caller, and raise what can be explained as a :class:`CorrtoolError`."""
-    with signals_left_alone():
+    with without_signal_handlers():
         try:
             yield
         except Exception as error:
             if isinstance(error.__cause__, KeyboardInterrupt):  # it came while an environment was at work
                 raise KeyboardInterrupt from error
-            known = explained(error)
+            known = as_corrtool_error(error)
             if known is None or known is error:
                 raise
             raise known from error

@@ -1,4 +1,4 @@
-"""What each stage takes as keyword arguments: docs/cli.md, or ``corrtool STAGE --help``, says what each of them is.
+"""The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
 
 Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
 """
@@ -66,7 +66,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     learning_starts: int
     env_steps_per_update: int
     target_sync_every: int
-    weight_average: float
+    weight_ema: float
     greedy_from: float
     epsilon_start: float
     epsilon_end: float
@@ -189,7 +189,7 @@ class FinetuneArguments(LearningArguments, total=False):
     learning_starts: int
     env_steps_per_update: int
     target_sync_every: int
-    weight_average: float
+    weight_ema: float
     greedy_from: float
     epsilon_start: float
     epsilon_end: float

@@ -33,7 +33,10 @@ class UsageError(CorrtoolError):
 
 
 def check_encoding(text: str) -> None:
-    """Refuses a name whose bytes are no UTF-8: JSON, Zarr and OpenCV cannot write it. Raises :class:`UsageError`."""
+    """Refuse a name that is not encoded in UTF-8: JSON, Zarr and OpenCV cannot write it.
+
+    Raises :class:`UsageError`.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -59,7 +62,10 @@ class ArtifactError(CorrtoolError):
 
 
 class MissingInputError(ArtifactError):
-    """Artifacts that a stage reads are not there: ``missing`` has what each is in words, and what to do, all of them at once."""
+    """Artifacts that a stage reads are not there.
+
+    ``missing`` has what each is in words, and what to do, all of them at once.
+    """
 
     def __init__(self, missing: list[tuple[str, str]]) -> None:
         self.missing = missing
@@ -71,7 +77,10 @@ class ForeignFileError(ArtifactError):
 
 
 class DeviceError(CorrtoolError):
-    """The device asked for, or the compiler for it, is not there. There is never a silent fall-back to another one."""
+    """The device asked for, or the compiler for it, is not there.
+
+    There is never a silent fall-back to another one.
+    """
 
     exit_code = 4
 
@@ -92,7 +101,7 @@ class InterruptedRunError(CorrtoolError):
     def __init__(self, signal_number: int, run_directory: str) -> None:
         super().__init__(
             f"interrupted by signal {signal_number}, resumable: everything is saved in {run_directory}",
-            "run the same command again to go on",
+            "run the same command again to resume",
         )
         self.exit_code = exit_code(signal_number)
 
@@ -102,8 +111,11 @@ def exit_code(number: int) -> int:
     return 130 if number == signal.SIGINT else 143
 
 
-def explained(error: Exception) -> CorrtoolError | None:
-    """What a user can do about an error of Python's or torch's own, such as a full disk; None where nothing is known."""
+def as_corrtool_error(error: Exception) -> CorrtoolError | None:
+    """The :class:`CorrtoolError` for an error of Python's or torch's own, such as a full disk.
+
+    None if the cause is not known.
+    """
     if isinstance(error, CorrtoolError):
         return error
     if isinstance(error, OSError):
@@ -111,13 +123,13 @@ def explained(error: Exception) -> CorrtoolError | None:
             return UsageError(f"{error.filename}: the name is too long", "choose a shorter one")
         where = f"{error.filename}: " if error.filename else ""
         return CorrtoolError(
-            f"{where}{error.strerror or error}", "what was written before is kept, run the command again to go on"
+            f"{where}{error.strerror or error}", "what was written before is kept, run the command again to resume"
         )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
         return CorrtoolError(
             "the device ran out of memory", "use a smaller --batch-size, --filters or --memory-capacity"
         )
     if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
-        reason = str(error).strip().partition("\n")[0]  # what follows is for those who mend torch
-        return DeviceError(f"--compile failed ({reason})", "mend the compiler, or use --no-compile")
+        reason = str(error).strip().partition("\n")[0]  # what follows is for developers of torch
+        return DeviceError(f"--compile failed ({reason})", "fix the compiler, or use --no-compile")
     return None

@@ -13,7 +13,10 @@ Norm = Literal["instance", "batch"]
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
-    """BatchNorm as printed, or InstanceNorm as in the authors' code (equal at batch 1, training mode, but for the affine part)."""
+    """BatchNorm as printed, or InstanceNorm as in the authors' code.
+
+    They are equal at batch 1 in training mode, but for the affine part.
+    """
     if channels < 1:
         raise ValueError(f"a layer of {channels} channels")
     if norm == "batch":
@@ -22,7 +25,9 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 def init_normal(network: nn.Module) -> None:
-    """Section 4.3: weights from N(0, 0.02); biases 0. A BatchNorm's gain starts from N(1, 0.02) as in [33].
+    """Section 4.3: weights from N(0, 0.02); biases 0.
+
+    A BatchNorm's gain starts from N(1, 0.02) as in [33].
 
     On the meta device there is nothing to draw, and torch would import its compiler for it.
     """
@@ -39,7 +44,10 @@ def init_normal(network: nn.Module) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """``Rf``: two 3×3 convolutions with reflection padding, added to their input. (B, f, H, W) → the same."""
+    """``Rf``: two 3×3 convolutions with reflection padding, added to their input.
+
+    (B, f, H, W) → the same.
+    """
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
@@ -59,7 +67,9 @@ class ResidualBlock(nn.Module):
 
 
 class FullResolutionResnet(nn.Module):
-    """A resnet for small pictures: 3×3 convolutions that keep every pixel, ``blocks`` residual blocks and tanh.
+    """A resnet for small pictures.
+
+    3×3 convolutions that keep every pixel, ``blocks`` residual blocks and tanh.
 
     Without normalisation: an instance norm over a hundred pixels, most of them empty, would turn nothing into noise.
     (B, in_channels, H, W) → (B, out_channels, H, W) in [-1, 1].
@@ -107,14 +117,17 @@ class Encoder(nn.Module):
         return encoded
 
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What comes out of each of the three convolutions: (B, f, H, W), (B, 2f, ⌈H/2⌉, ⌈W/2⌉) and the encoding."""
+        """The outputs of the three convolutions.
+
+        (B, f, H, W), (B, 2f, ⌈H/2⌉, ⌈W/2⌉) and the encoding.
+        """
         whole = self.layers[:4](x)
         half = self.layers[4:7](whole)
         return whole, half, self.layers[7:](half)
 
 
 class ConvToOneChannel(nn.Conv2d):
-    """A square convolution without padding to a single channel, (B, C, H, W) → (B, 1, H - k + 1, W - k + 1).
+    """A k × k convolution to a single channel, no padding: (B, C, H, W) → (B, 1, H - k + 1, W - k + 1).
 
     On a CPU by rows of its kernel: a row each to k channels, which are then shifted against each other and summed, the same sum in
     another order. Two to five times as fast as torch's kernels there, which are made for eight channels or more.
@@ -134,7 +147,7 @@ class ConvToOneChannel(nn.Conv2d):
 
 
 class ConvFromOneChannel(nn.Conv2d):
-    """A square convolution without padding from a single channel, (B, 1, H, W) → (B, C, H - k + 1, W - k + 1).
+    """A k × k convolution of a single channel, no padding: (B, 1, H, W) → (B, C, H - k + 1, W - k + 1).
 
     On a CPU by rows of its kernel, as :class:`ConvToOneChannel`: k shifted copies of the picture are the channels.
     """
@@ -160,12 +173,12 @@ class Decoder(nn.Module):
 
     def __init__(self, in_channels: int, filters: int, out_channels: int, norm: Norm, skips: bool = False) -> None:
         super().__init__()
-        again = 2 if skips else 1
+        multiplier = 2 if skips else 1
         self.up_1 = nn.ConvTranspose2d(in_channels, 2 * filters, 3, stride=2, padding=1)
         self.norm_1 = norm_layer(norm, 2 * filters)
-        self.up_2 = nn.ConvTranspose2d(again * 2 * filters, filters, 3, stride=2, padding=1)
+        self.up_2 = nn.ConvTranspose2d(multiplier * 2 * filters, filters, 3, stride=2, padding=1)
         self.norm_2 = norm_layer(norm, filters)
-        channels = again * filters
+        channels = multiplier * filters
         last = ConvToOneChannel(channels, 7) if out_channels == 1 else nn.Conv2d(channels, out_channels, 7)
         self.out = nn.Sequential(nn.ReflectionPad2d(3), last, nn.Tanh())
 
@@ -181,7 +194,9 @@ class Decoder(nn.Module):
 
 
 class RotationLayer(nn.Module):
-    """A spatial transformer [16] with one parameter, the angle: ``angle`` radians counter-clockwise about the centre.
+    """A spatial transformer [16] with one parameter, the angle.
+
+    ``angle`` radians counter-clockwise about the centre.
 
     (B, C, H, W) in [-1, 1] → the same shape. Bilinear sampling with ``align_corners=False``; what comes from outside
     the picture is black (-1). Quarter turns of square pictures agree with :func:`torch.rot90`. The shape does not
@@ -218,14 +233,16 @@ class AffineLayer(nn.Module):
     def __init__(self, degrees: float = 0.0, mirrored: bool = False, aspect: float = 1.0) -> None:
         super().__init__()
         self.aspect = aspect
-        self.matrix = nn.Parameter(affine_start(degrees, mirrored, aspect))
+        self.matrix = nn.Parameter(affine_matrix(degrees, mirrored, aspect))
 
     def forward(self, x: Tensor) -> Tensor:
         return _warp(x, self.matrix)
 
 
 def _warp(x: Tensor, matrix: Tensor) -> Tensor:
-    """Pictures (B, C, H, W) in [-1, 1], black outside, seen where ``matrix`` (2, 3) says; one grid serves all of them.
+    """Pictures (B, C, H, W) in [-1, 1], black outside, seen where ``matrix`` (2, 3) says.
+
+    One grid serves all of them.
 
     As :func:`torch.nn.functional.affine_grid` with ``align_corners=False``, but without its matrix product: with
     ``--precision bf16`` that would put a pixel of 84 up to a quarter of one off.
@@ -238,11 +255,14 @@ def _warp(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def clamp_straight_through(x: Tensor, low: float, high: float) -> Tensor:
-    """``x`` cut off at ``low`` and ``high``, with a gradient of 1 everywhere: what is beyond can come back (Bengio et al. 2013)."""
+    """``x`` cut off at ``low`` and ``high``, with a gradient of 1 everywhere.
+
+    What is beyond can come back (Bengio et al. 2013).
+    """
     return x.detach().clamp(low, high) + (x - x.detach())
 
 
-def affine_start(degrees: float, mirrored: bool, aspect: float) -> Tensor:
+def affine_matrix(degrees: float, mirrored: bool, aspect: float) -> Tensor:
     """The (2, 3) matrix of an :class:`AffineLayer` that mirrors, if asked to, and then rotates a picture.
 
     ``aspect`` is the picture's height by its width: coordinates run from -1 to 1 along either side.
@@ -255,7 +275,10 @@ def affine_start(degrees: float, mirrored: bool, aspect: float) -> Tensor:
 
 
 def inverse_affine(matrix: Tensor) -> Tensor:
-    """The (2, 3) matrix of the opposite map: what turns the output of an :class:`AffineLayer` back into its input."""
+    """The (2, 3) matrix of the opposite map.
+
+    What turns the output of an :class:`AffineLayer` back into its input.
+    """
     inverse = torch.linalg.inv(matrix[:, :2])
     return torch.cat([inverse, -inverse @ matrix[:, 2:]], dim=1)
 
@@ -285,7 +308,7 @@ def copy_of_weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Puts an optimizer's saved state back, each tensor in the memory layout of its parameter.
+    """Put an optimizer's saved state back, each tensor in the memory layout of its parameter.
 
     Files hold contiguous tensors. torch's fused Adam reads a channels_last parameter and a contiguous moment as if
     their elements were in the same order, and so ruins the network without a word (seen in torch 2.13, CPU).

@@ -27,12 +27,12 @@ IMAGE = "image"
 VECTOR = "vector"
 GRID = "grid"  # not a kind of states, but of settings: those of small pictures
 GRID_SIDE = 32  # pixels; pictures with a shorter side get networks that look at every pixel
-MOST_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
+MAX_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
 
 
 @dataclass(frozen=True)
 class StateSpec:
-    """What a state of a task looks like.
+    """The form of a task's states.
 
     A *frame* is what the environment shows at one time step; a *state* is the last ``stack`` frames.
 
@@ -54,13 +54,13 @@ class StateSpec:
             raise ValueError(f"unknown state kind {self.kind!r}")
         sizes = [self.stack, *self.frame_shape]
         if len(sizes) != (4 if self.kind == IMAGE else 2) or not all(
-            0 < size <= MOST_FRAMES_OR_PIXELS for size in sizes
+            0 < size <= MAX_FRAMES_OR_PIXELS for size in sizes
         ):
             raise ValueError(f"a state of {self.stack} frames of the shape {self.frame_shape}")
         if not self.stack_order:
             object.__setattr__(self, "stack_order", tuple(range(self.stack)))
         if sorted(self.stack_order) != list(range(self.stack)):
-            raise ValueError(f"stack_order {self.stack_order} is no permutation of {self.stack} frames")
+            raise ValueError(f"stack_order {self.stack_order} is not a permutation of {self.stack} frames")
 
     @functools.cached_property
     def state_shape(self) -> tuple[int, ...]:
@@ -74,12 +74,15 @@ class StateSpec:
 
     @property
     def is_grid(self) -> bool:
-        """Whether these are small pictures, such as the 10×10 of MinAtar: halving them would leave next to nothing."""
+        """True for small pictures, such as the 10×10 of MinAtar.
+
+        Halving them would leave next to nothing.
+        """
         return self.kind == IMAGE and min(self.frame_shape[1:]) < GRID_SIDE
 
     @property
     def settings_kind(self) -> str:
-        """Which table of a preset is for such states: ``"image"``, ``"grid"`` or ``"vector"``."""
+        """The table of a preset for such states: ``"image"``, ``"grid"`` or ``"vector"``."""
         return GRID if self.is_grid else self.kind
 
     @functools.cached_property
@@ -93,7 +96,10 @@ class StateSpec:
         return frames.reshape(frames.shape[0], *self.state_shape)
 
     def frames_of(self, states: Tensor) -> Tensor:
-        """The inverse of :meth:`stack_frames`: states ``(B, *state_shape)`` to frames ``(B, K, *frame_shape)``, oldest first."""
+        """The inverse of :meth:`stack_frames`.
+
+        States ``(B, *state_shape)`` to frames ``(B, K, *frame_shape)``, oldest first.
+        """
         frames = states.reshape(states.shape[0], self.stack, *self.frame_shape)
         if not self._in_order:
             frames = frames[:, [self.stack_order.index(frame) for frame in range(self.stack)]]
@@ -124,7 +130,7 @@ class StateSpec:
 
 
 class StateScaling(nn.Module):
-    """Converts states of one task between the three ranges (see the module's table).
+    """Convert states of one task between the three ranges (see the module's table).
 
     For images the conversion is fixed. For vectors it standardises with the mean and the standard
     deviation of the task's own memory, because a coordinate's unit says nothing about its importance;
@@ -144,7 +150,10 @@ class StateScaling(nn.Module):
 
     @classmethod
     def from_states(cls, spec: StateSpec, states: Tensor) -> StateScaling:
-        """Scaling with the statistics of raw ``states`` (N, *state_shape); coordinates that never change get σ = 1."""
+        """Scaling with the statistics of raw ``states`` (N, *state_shape).
+
+        Coordinates that never change get σ = 1.
+        """
         if spec.kind == IMAGE:
             return cls(spec)
         deviation = states.float().std(dim=0, unbiased=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BOOTSTRAP_RESAMPLES = 10_000
-LEAST_DISTINCT_GAMES = 20  # a bootstrap of fewer is too narrow: of 5 it holds the mean 84 times in 100 instead of 95
+MIN_DISTINCT_GAMES = 20  # a bootstrap of fewer is too narrow: of 5 it holds the mean 84 times in 100 instead of 95
 MOVING_MEAN_GAMES = 20  # the paper's Figures 5 and 8
 
 
@@ -55,7 +55,10 @@ def _student_t_within(angle: float, degrees_of_freedom: int) -> float:
 
 
 def student_t_interval(means: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval of the mean of independent ``means``, such as those of seeds; None for fewer than two."""
+    """Student's t interval of the mean of independent ``means``, such as those of seeds.
+
+    None for fewer than two.
+    """
     if len(means) < 2:
         return None
     values = np.asarray(means, dtype=np.float64)
@@ -84,23 +87,29 @@ class Interval:
 def interval_over_games(returns: Sequence[float], distinct: int | None = None) -> Interval:
     """Mean and bootstrap interval of the returns of one player's games.
 
-    The interval needs :data:`LEAST_DISTINCT_GAMES` games that differ, for the same game again is no news; where nobody counted them,
+    The interval needs :data:`MIN_DISTINCT_GAMES` games that differ, for the same game again is no news; where nobody counted them,
     so many different returns.
     """
-    tells = (len(set(returns)) if distinct is None else distinct) >= LEAST_DISTINCT_GAMES
+    enough = (len(set(returns)) if distinct is None else distinct) >= MIN_DISTINCT_GAMES
     return Interval(
-        float(np.mean(returns)), bootstrap_interval(returns) if tells else None, "games", len(returns), distinct
+        float(np.mean(returns)), bootstrap_interval(returns) if enough else None, "games", len(returns), distinct
     )
 
 
 def interval_over_seeds(returns: Sequence[Sequence[float]]) -> Interval:
-    """Mean and Student's t interval of the seeds' mean returns: seeds differ more than the games of one of them."""
+    """Mean and Student's t interval of the seeds' mean returns.
+
+    Seeds differ more than the games of one of them.
+    """
     means = [float(np.mean(games)) for games in returns]
     return Interval(float(np.mean(means)), student_t_interval(means), "seeds", len(means))
 
 
 def moving_mean(returns: Sequence[float], window: int = MOVING_MEAN_GAMES) -> float | None:
-    """Mean of the last ``window`` returns (fewer while there are fewer), the paper's Figures 5 and 8; None without any."""
+    """Mean of the last ``window`` returns (fewer while there are fewer), the paper's Figures 5 and 8.
+
+    None without any.
+    """
     recent = returns[-window:]
     return float(np.mean(recent)) if len(recent) else None
 
@@ -114,13 +123,16 @@ def moving_means(returns: Sequence[float], window: int = MOVING_MEAN_GAMES) -> l
 
 
 def first_at_least(curve: Sequence[float], threshold: float, window: int = MOVING_MEAN_GAMES) -> int | None:
-    """Index of the first game, not before a whole ``window``, whose moving mean reaches ``threshold``; None if none does."""
+    """Index of the first game, not before a whole ``window``, whose moving mean reaches ``threshold``.
+
+    None if none does.
+    """
     return next((index for index in range(window - 1, len(curve)) if curve[index] >= threshold), None)
 
 
 @dataclass(frozen=True)
 class TransferMetrics:
-    """How a learning curve on the target task went (Taylor & Stone 2009).
+    """Metrics of a learning curve on the target task (Taylor & Stone 2009).
 
     Attributes:
         jumpstart: mean return of the first 20 games.
@@ -137,7 +149,10 @@ class TransferMetrics:
 def transfer_metrics(
     returns: Sequence[float], env_steps: Sequence[int], thresholds: Sequence[float] = (0.0, 10.0, 18.0)
 ) -> TransferMetrics:
-    """Metrics of a curve of games, with the environment steps at which each ended. Raises ValueError without games."""
+    """Metrics of a curve of games, with the environment steps at which each ended.
+
+    Raises ValueError without games.
+    """
     if not len(returns):
         raise ValueError("a learning curve needs at least one game")
     curve = moving_means(returns)

@@ -227,7 +227,7 @@ class TestErrors:
             ({"seed": 2**63}, "--seed is"),
             ({"seed": 0.5}, "--seed is 0.5"),
             ({"preset": "huge"}, "--preset is 'huge'"),
-            ({"name": "a/b"}, "is no artifact name"),
+            ({"name": "a/b"}, "is not an artifact name"),
             ({"name": 3}, "--name is 3"),
             ({"overwrite": 1}, "--overwrite is 1"),
             ({"keep_checkpoints": 0}, "--keep-checkpoints is 0"),
@@ -247,7 +247,7 @@ class TestErrors:
         assert fresh.collect(seed=2**63 - 1, dry_run=True)["seed"] == 2**63 - 1
 
     def test_of_what_is_missing(self, fresh: OpenedProject, tmp_path: Path) -> None:
-        with pytest.raises(ArtifactError, match="is no corrtool project"):
+        with pytest.raises(ArtifactError, match="is not a corrtool project"):
             corrtool.open_project(tmp_path)
         with pytest.raises(ArtifactError):
             fresh.evaluate()

@@ -47,7 +47,9 @@ def test_they_fit_each_other(project: Project) -> None:
     assert set(shipped) == set(KINDS)
     assert {artifact.kind for artifact in shipped_for(source, source)} == {"q", "model"}
     assert shipped_for(target, source) == []
-    assert len(shipped_for(source.sticky(0.5), target.sticky(0.5))) == 3  # with sticky actions or without
+    assert (
+        len(shipped_for(source.with_sticky_actions(0.5), target.with_sticky_actions(0.5))) == 3
+    )  # with sticky actions or without
     parents = shipped["corr"].manifest["parents"]
     assert {parents[kind]["sha256"] for kind in ("q", "model")} == {shipped[kind].sha256 for kind in ("q", "model")}
 

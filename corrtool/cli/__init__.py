@@ -1,4 +1,7 @@
-"""The command line. Importing this package imports neither torch nor gymnasium: ``--help`` and completion stay fast."""
+"""The command line. Importing this package imports neither torch nor gymnasium.
+
+``--help`` and completion stay fast.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ import typer
 
 from corrtool import __version__
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.errors import UntrustedImportError, UsageError, check_encoding, explained
-from corrtool.runtime.signals import end_at_once_on_signals, end_without_the_interpreter
+from corrtool.errors import UntrustedImportError, UsageError, as_corrtool_error, check_encoding
+from corrtool.runtime.signals import exit_on_signals, exit_without_cleanup
 from corrtool.stages.registry import STAGES
 
 _debug = False
@@ -42,7 +45,9 @@ def _options(
 
 
 def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
-    """The command line with the subcommands among ``words``; of the others it only knows that they are there.
+    """The command line with the subcommands among ``words``.
+
+    Of the others it only knows that they are there.
 
     Hundreds of options take longer to describe than everything else that ``--help`` and completion do.
     """
@@ -59,7 +64,7 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
     app.callback()(_options)
     for name, summary in SUMMARIES.items():
         if name not in words:
-            app.command(name, help=summary)(_not_asked_for)
+            app.command(name, help=summary)(_placeholder)
         elif name in STAGES:
             from corrtool.cli.stage_command import add_stage
 
@@ -69,32 +74,35 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
     return app
 
 
-def _not_asked_for() -> None:
-    """Stands for a subcommand whose name is no word of the command line."""
+def _placeholder() -> None:
+    """Placeholder of a subcommand that the command line does not name."""
 
 
 def _words_to_complete() -> list[str]:
-    """What stands on the command line that a shell wants completed."""
+    """The words of the command line that a shell is completing."""
     return [word for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS") for word in os.environ.get(name, "").split()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits with the documented code."""
+    """Run the command line, and exit with the documented code."""
     _open_closed_streams()
-    _keep_stdout_for_results()
-    _do_without_a_home()
-    end_at_once_on_signals()
+    _reserve_stdout()
+    _tolerate_missing_home()
+    exit_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # λ and ° must not end a command where the locale is ASCII
     code = run(sys.argv[1:] if arguments is None else arguments)
     if os.environ.get("WORLD_SIZE", "1") != "1":  # under torchrun
-        end_without_the_interpreter(code)
+        exit_without_cleanup(code)
     sys.exit(code)
 
 
 def _open_closed_streams() -> None:
-    """Leads a standard stream that the caller closed to nowhere: the next file that is opened would get its place and its output."""
+    """Redirect a standard stream that the caller closed to the null device.
+
+    The next file that is opened would get its place and its output.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
@@ -104,15 +112,20 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
-def _keep_stdout_for_results() -> None:
-    """Leads what anything but Python writes to stdout, such as a simulator in C, to stderr: ``--json`` prints one object."""
+def _reserve_stdout() -> None:
+    """Redirect to stderr what anything but Python writes to stdout, such as a simulator in C.
+
+    ``--json`` prints one object.
+    """
     kept = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding, errors="replace")
 
 
-def _do_without_a_home() -> None:
-    """A user without a name, as in containers, may have no home. Libraries that look for one take one that cannot be written.
+def _tolerate_missing_home() -> None:
+    """A user without a name, as in containers, may have no home.
+
+    Libraries that look for one take one that cannot be written.
 
     Matplotlib says at length that it cannot keep its cache there, and does without.
     """
@@ -122,7 +135,10 @@ def _do_without_a_home() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command; returns its exit code. An error becomes one line on stderr, and a traceback with ``--debug``."""
+    """Run one command; returns its exit code.
+
+    An error becomes one line on stderr, and a traceback with ``--debug``.
+    """
     try:
         for argument in arguments:
             check_encoding(argument)
@@ -132,25 +148,26 @@ def run(arguments: Sequence[str]) -> int:
         )
         if code == 130:
             print(
-                "corrtool: interrupted; what had finished is kept, run the same command again to go on", file=sys.stderr
+                "corrtool: interrupted; what had finished is kept, run the same command again to resume",
+                file=sys.stderr,
             )
         return code if isinstance(code, int) else 0
     except UntrustedImportError as error:
-        if sys.stdin.isatty() and sys.stderr.isatty() and _asked_to_trust(error):
+        if sys.stdin.isatty() and sys.stderr.isatty() and _user_trusts(error):
             return run(arguments)
         return _fail(str(error), error.exit_code, error)
     except KeyboardInterrupt as error:
         return _fail("interrupted", 130, error)
     except BrokenPipeError:
-        from corrtool.runtime.console import forget_stdout
+        from corrtool.runtime.console import discard_stdout
 
-        forget_stdout()  # the reader went away; nothing more to say
+        discard_stdout()  # the reader went away; nothing more to say
         return 1
     except Exception as error:
         if hasattr(error, "format_message"):  # an error of Typer's own parser
-            text = _parsers_words(error)
+            text = _parser_message(error)
             return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
-        known = explained(error)
+        known = as_corrtool_error(error)
         if known is not None:
             return _fail(str(known), known.exit_code, error)
         return _fail(
@@ -168,7 +185,7 @@ def _check_current_directory() -> None:
         raise UsageError("the current directory is gone", "change into one that exists") from None
 
 
-def _asked_to_trust(error: UntrustedImportError) -> bool:
+def _user_trusts(error: UntrustedImportError) -> bool:
     from corrtool.runtime.console import printable
     from corrtool.tasks.trust import trust
 
@@ -179,8 +196,8 @@ def _asked_to_trust(error: UntrustedImportError) -> bool:
     return True
 
 
-def _parsers_words(error: Any) -> str:
-    """What the parser found wrong, and the environment variable where the value comes from one."""
+def _parser_message(error: Any) -> str:
+    """The parser's message, and the environment variable if the value comes from one."""
     text: str = error.format_message().replace("Value error, ", "")
     option, context = getattr(error, "param", None), getattr(error, "ctx", None)
     if option is None or context is None or not option.envvar or option.envvar in text:

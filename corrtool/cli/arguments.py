@@ -1,4 +1,6 @@
-"""The keyword arguments of each stage as types, ``corrtool/arguments.py``: ``python -m corrtool.cli.arguments``.
+"""The keyword arguments of each stage as types, ``corrtool/arguments.py``.
+
+``python -m corrtool.cli.arguments``.
 
 Made from the settings, as ``--help`` and docs/cli.md are, so that editors complete them and type checkers check them.
 """
@@ -8,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from corrtool.settings.common import OF_LEARNING, CommonOptions
+from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.stages.registry import STAGES, Stage
 
-_HEAD = '''"""What each stage takes as keyword arguments: docs/cli.md, or ``corrtool STAGE --help``, says what each of them is.
+_HEAD = '''"""The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
 
 Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
 """
@@ -32,8 +34,10 @@ def arguments() -> str:
     parts = [
         _HEAD,
         _typed_dict("PreprocessingArguments", "TypedDict", _kinds_of(Preprocessing)),
-        _typed_dict("CommonArguments", "TypedDict", {n: kind for n, kind in common.items() if n not in OF_LEARNING}),
-        _typed_dict("LearningArguments", "CommonArguments", {name: common[name] for name in OF_LEARNING}),
+        _typed_dict(
+            "CommonArguments", "TypedDict", {n: kind for n, kind in common.items() if n not in LEARNING_OPTIONS}
+        ),
+        _typed_dict("LearningArguments", "CommonArguments", {name: common[name] for name in LEARNING_OPTIONS}),
     ]
     for stage in STAGES.values():
         base = "LearningArguments" if stage.learns else "CommonArguments"

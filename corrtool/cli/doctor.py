@@ -12,7 +12,7 @@ from corrtool.cli.summaries import SUMMARIES
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("doctor", help=SUMMARIES["doctor"])(doctor)
 
 
@@ -28,7 +28,7 @@ def doctor(
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
 ) -> None:
-    """Tries each thing and says what came of it."""
+    """Try each thing, and report the outcome."""
     from dataclasses import asdict
 
     from rich import box
@@ -39,7 +39,7 @@ def doctor(
     from corrtool.errors import UsageError, check_encoding
     from corrtool.project.directory import PROJECT_FILE, Project
     from corrtool.runtime.console import Console
-    from corrtool.workflows.doctor import check_tasks, check_up
+    from corrtool.workflows.doctor import check_machine, check_tasks
 
     try:
         directory = (project or Path()).resolve()
@@ -48,7 +48,7 @@ def doctor(
     check_encoding(str(directory))
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}", "name one with --project")
-    checks = list(check_up(directory))
+    checks = list(check_machine(directory))
     if (directory / PROJECT_FILE).exists():
         checks += check_tasks(Project(directory))
     works = all(check.works for check in checks)

@@ -22,7 +22,7 @@ _PANEL = "Preprocessing of both tasks (Atari games get the values of the DQN pap
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     command = with_more_parameters(init, preprocessing_parameters(_PANEL), before="pretrained")
     app.command("init", help=SUMMARIES["init"])(command)
 
@@ -84,21 +84,24 @@ def init(
 
 
 def _lines(made: NewProject, directory: Path) -> list[str]:
-    """What was made, and what comes next."""
+    """The lines about the new project, and the next command."""
     lines = [f"project {made.project.root}"]
-    for role, of in made.seen.items():
+    for role, of in made.tried.items():
         lines.append(f"  {role}: {made.project.task(role)} ({of.states}; {of.actions} actions)")
-        lines += [f"    {word}" for word in of.words]
+        lines += [f"    {note}" for note in of.notes]
     lines += [f"  comes with corrtool: {artifact}" for artifact in made.adopted]
     agents = [f"collect --task source --policy q:{a.name}" for a in made.adopted if a.kind == "q"]
     return [*lines, f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or [next(iter(STAGES))])[0]}"]
 
 
 def _keyword(text: str) -> tuple[str, Any]:
-    """``mode=1`` → ("mode", 1): JSON where it is JSON, then what Python writes otherwise (True, None, tables, lists), else a text."""
+    """``mode=1`` → ("mode", 1).
+
+    JSON where it is JSON, then what Python writes otherwise (True, None, tables, lists), else a text.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise UsageError(f"{text!r} is no keyword argument", "write name=value")
+        raise UsageError(f"{text!r} is not a keyword argument", "write name=value")
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):

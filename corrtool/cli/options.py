@@ -1,4 +1,4 @@
-"""Command-line options made from the settings classes, so that flags, help and validation have one source."""
+"""Command-line options made from the settings classes: flags, help and validation have one source."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import Settings, flag_name, variable_name
-from corrtool.settings.common import OF_LEARNING, VARIABLES, CommonOptions
+from corrtool.settings.base import Settings, flag_name, former_names, variable_name
+from corrtool.settings.common import LEARNING_OPTIONS, VARIABLES, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS
 from corrtool.stages.registry import Stage
@@ -25,7 +25,10 @@ COMMON = "Common options"
 
 
 def named_directory(text: str) -> Path:
-    """A directory from the command line; an empty one is the unset variable of a script, not the current directory."""
+    """A directory from the command line.
+
+    An empty one is the unset variable of a script, not the current directory.
+    """
     if not text:
         raise typer.BadParameter("it is empty; name a directory.")
     return Path(text)
@@ -63,7 +66,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _choices(kind: Any) -> str:
-    """What an option with choices takes, as a sentence; else nothing."""
+    """The values of an option with choices, as a sentence; otherwise empty."""
     return f" One of {', '.join(get_args(kind))}." if get_origin(kind) is Literal else ""
 
 
@@ -84,29 +87,40 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def setting_option(field: dataclasses.Field[Any], kind: Any, **more: Any) -> Any:
-    """The option of a field made by :func:`setting`; ``more`` goes to ``typer.Option``."""
-    flag, off = flag_name(field.name), flag_name("no_" + field.name)
+def setting_option(field: dataclasses.Field[Any], kind: Any, name: str | None = None, **more: Any) -> Any:
+    """The option of a field made by :func:`setting`, called as the field or ``name``.
+
+    ``more`` goes to ``typer.Option``.
+    """
+    name = name or field.name
+    flag, off = flag_name(name), flag_name("no_" + name)
     text = _sentence(field.metadata["help"]) + _choices(kind)
     return typer.Option(f"{flag}/{off}" if kind is bool else flag, **({"help": text} | more))
 
 
 def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter]:
-    """One option per setting; not given means None, so that the other sources of settings can speak."""
+    """One option per setting; not given means None, so that the other sources of settings can speak.
+
+    Former names have hidden ones.
+    """
     return [
         _parameter(
-            field.name,
+            name,
             kind | None,
             setting_option(
                 field,
                 kind,
+                name,
                 metavar=_metavar(kind),
-                envvar=variable_name(settings_class.stage, field.name),
+                envvar=variable_name(settings_class.stage, name),
                 show_default=_shown(field.default),
                 show_envvar=False,
+                hidden=name != field.name,
             ),
         )
         for field, kind in _fields(settings_class)
+        for name in (field.name, field.metadata["formerly"])
+        if name is not None
     ]
 
 
@@ -147,7 +161,7 @@ def input_parameters(stage: Stage) -> list[inspect.Parameter]:
 
 
 def option_parameters(stage: Stage) -> list[inspect.Parameter]:
-    """The stage's options that are no settings."""
+    """The stage's options that are not settings."""
     return [
         _parameter(
             option.name,
@@ -191,7 +205,7 @@ def common_parameters(stage: Stage) -> list[inspect.Parameter]:
                 field.default,
             )
             for field, kind in _fields(CommonOptions)
-            if stage.learns or field.name not in OF_LEARNING
+            if stage.learns or field.name not in LEARNING_OPTIONS
         ),
         *(
             _parameter(name, bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON), False)
@@ -204,7 +218,9 @@ COMMON_VARIABLES = [*VARIABLES.values(), "CORRTOOL_PROJECT", "CORRTOOL_DEBUG", "
 
 
 def check_variables() -> None:
-    """Refuses environment variables that begin like corrtool's and are none of its settings: a misspelt one would go unnoticed.
+    """Refuse environment variables that begin like corrtool's but are not settings.
+
+    A misspelt one would go unnoticed.
 
     Raises:
         UsageError: there is one.
@@ -214,12 +230,13 @@ def check_variables() -> None:
         for stage, settings_class in STAGE_SETTINGS.items()
         for field in dataclasses.fields(settings_class)
     ]
+    known += [variable_name(stage, name) for stage, of in STAGE_SETTINGS.items() for name in former_names(of)]
     known += [variable_name(stage, name) for stage, names in STAGE_INPUTS.items() for name in names]
     for name in os.environ:
         if name.startswith("CORRTOOL_") and name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]}?" if close else "unset it; docs/cli.md lists those there are"
-            raise UsageError(f"the environment variable {name} is no setting of corrtool", hint)
+            raise UsageError(f"the environment variable {name} is not a setting of corrtool", hint)
 
 
 def with_parameters(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corrtool.cli.options import ANY_TEXT, DeviceOption, JsonFlag, QuietFlag, common_option, named_directory
-from corrtool.cli.stage_command import in_another_directory
+from corrtool.cli.stage_command import suggesting
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings.resolve import load_preset
 from corrtool.stages.registry import STAGES
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("quickstart", help=SUMMARIES["quickstart"])(quickstart)
 
 
@@ -41,7 +41,7 @@ def quickstart(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Runs the stages and compares random play, direct reuse and transfer."""
+    """Run the stages, and compare random play, direct reuse and transfer."""
     from corrtool.project.defaults import project_device, project_preset, project_seed
     from corrtool.runs.context import StageContext
     from corrtool.runtime.console import Console
@@ -55,15 +55,15 @@ def quickstart(
         resolve_device(device)
     opened = open_or_create(directory)
 
-    preset = project_preset(opened, preset, otherwise="quickstart")
+    preset = project_preset(opened, preset, fallback="quickstart")
     context = StageContext(opened, console, project_device(opened, device), project_seed(opened, seed))
     console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
-    with in_another_directory("DIR"):
+    with suggesting("DIR"):
         result = run_quickstart(
             context,
             preset=preset,
             from_scratch=from_scratch,
-            tell=lambda stage, ended: console.say_all(STAGES[stage].told(ended)),
+            on_result=lambda stage, ended: console.say_all(STAGES[stage].result_lines(ended)),
         )
     console.result(result, _table(result))
     if not json:
@@ -74,12 +74,12 @@ def quickstart(
 def _table(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    from corrtool.reporting.evaluations import STICKY, bounds_shown, counts_shown, interval_of
-    from corrtool.statistics import LEAST_DISTINCT_GAMES
+    from corrtool.reporting.evaluations import STICKY, format_bounds, format_counts, interval_of
+    from corrtool.statistics import MIN_DISTINCT_GAMES
 
     table = Table(
         title=f"Pong rotated by 90°, {result['games']} fresh games each, returns from −21 to 21",
-        caption=f"95% intervals are over games, and need {LEAST_DISTINCT_GAMES} that differ.",
+        caption=f"95% intervals are over games, and need {MIN_DISTINCT_GAMES} that differ.",
         title_justify="left",
         caption_justify="left",
     )
@@ -92,6 +92,6 @@ def _table(result: dict[str, Any]) -> Table:
     }
     for row in result["rows"]:
         intervals = [interval_of(numbers) for numbers in (row, row["sticky"])]
-        cells = [f"{i.mean:.1f}, 95% {bounds_shown(i)}\n{counts_shown(i)}" for i in intervals]
+        cells = [f"{i.mean:.1f}, 95% {format_bounds(i)}\n{format_counts(i)}" for i in intervals]
         table.add_row(words[row["policy"]], *cells)
     return table

@@ -1,4 +1,7 @@
-"""The command reference ``docs/cli.md``, made from the same objects as ``--help``: ``python -m corrtool.cli.reference``."""
+"""The command reference ``docs/cli.md``, made from the same objects as ``--help``.
+
+``python -m corrtool.cli.reference``.
+"""
 
 from __future__ import annotations
 
@@ -60,8 +63,8 @@ rest of the replay memory begin anew, and schedules are those of the new length.
 
 A signal that was ignored when the process began (`nohup`, `&` in a script) stays ignored.
 
-Files that are none of corrtool's (`.DS_Store`, notes, weights that something else made) harm nothing; `status` and `verify` name
-those that stand beside artifacts, which is no failure.
+Files that corrtool did not make (`.DS_Store`, notes, weights that something else made) harm nothing; `status` and `verify` name
+those that stand beside artifacts, which is not a failure.
 
 Errors are one line on stderr that says what happened and what to do; `corrtool --debug COMMAND …` adds a traceback.
 """
@@ -80,7 +83,7 @@ def reference() -> str:
         for parameter in subcommand.params:
             if parameter.param_type_name == "argument":
                 parts.append(f"| `{parameter.metavar}` | required | {_cell(parameter.help)} |")
-            elif parameter.name != "help":
+            elif parameter.name != "help" and not parameter.hidden:
                 parts.append(f"| `{_flags(parameter)}` | {_default(parameter)} | {_cell(parameter.help)} |")
     return "\n".join(parts) + "\n"
 

@@ -14,7 +14,7 @@ from corrtool.errors import UsageError
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("report", help=SUMMARIES["report"])(report)
 
 
@@ -37,7 +37,7 @@ def report(
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
-    """Reads the records and metrics of all finished runs."""
+    """Read the records and metrics of all finished runs."""
     from corrtool.project.directory import find_project
     from corrtool.runtime.console import Console
     from corrtool.workflows.report import report as write_report
@@ -45,7 +45,7 @@ def report(
     if append and markdown is None:
         raise UsageError("--append is for --markdown", "name the file with --markdown FILE")
     if not all(map(math.isfinite, threshold or [])):
-        raise UsageError("--threshold is no finite number", "give it a return, such as 18")
+        raise UsageError("--threshold is not a finite number", "give it a return, such as 18")
     opened = find_project(project)
     result = write_report(opened, markdown, append=append, thresholds=tuple(sorted(set(threshold or []))))
     lines = [*result["figures"], f"open {opened.root / result['report']} in a browser"]

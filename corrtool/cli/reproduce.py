@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from corrtool.cli.options import ANY_TEXT, DeviceOption, JsonFlag, QuietFlag, common_option, project_option
-from corrtool.cli.stage_command import in_another_directory
+from corrtool.cli.stage_command import suggesting
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings.resolve import load_preset
 from corrtool.stages.registry import STAGES
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("reproduce", help=SUMMARIES["reproduce"])(reproduce)
 
 
@@ -45,7 +45,7 @@ def reproduce(
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:  # fmt: skip
-    """Runs the cells and draws the report."""
+    """Run the cells, and draw the report."""
     from corrtool.experiments import load_experiment
     from corrtool.project.defaults import project_device, project_preset
     from corrtool.runs.context import StageContext
@@ -64,13 +64,13 @@ def reproduce(
     preset = project_preset(opened, preset)
     console.say(f"{experiment} with the preset {preset}, in {opened.root}")
     context = StageContext(opened, console, project_device(opened, device))
-    with in_another_directory("--project"):
+    with suggesting("--project"):
         result = run_experiment(
             context,
             table,
             preset=preset,
             from_scratch=from_scratch,
             seeds=seeds,
-            tell=lambda stage, ended: console.say_all(STAGES[stage].told(ended)),
+            on_result=lambda stage, ended: console.say_all(STAGES[stage].result_lines(ended)),
         )
     console.result(result, [*result["figures"], f"open {opened.root / result['report']} in a browser"])

@@ -1,4 +1,7 @@
-"""The subcommand of a stage, made from its record: from the command line to a call, and from its result to lines."""
+"""The subcommand of a stage, made from its record.
+
+From the command line to a call, and from its result to lines.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from corrtool.cli.options import (
     with_parameters,
 )
 from corrtool.errors import UsageError
+from corrtool.settings.base import former_names
 from corrtool.settings.common import CommonOptions
 from corrtool.stages.registry import Stage
 
@@ -47,8 +51,9 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
 
     project: Path | None = values.pop("project")
     json, quiet = values.pop("json"), values.pop("quiet")
-    settings = _taken(values, [field.name for field in dataclasses.fields(stage.settings)])
-    options = _taken(values, [*stage.inputs, *(option.name for option in stage.options)])
+    names = [field.name for field in dataclasses.fields(stage.settings)]
+    settings = _pop_all(values, [*names, *former_names(stage.settings)])
+    options = _pop_all(values, [*stage.inputs, *(option.name for option in stage.options)])
     common = CommonOptions(**values)
     call = StageCall(
         stage,
@@ -60,17 +65,19 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
     )
     check_variables()
     opened, console = find_project(project), Console(quiet=quiet, json=json)
-    result = call.carry_out(opened, console)
+    result = call.execute(opened, console)
     if not result:  # the first of several processes has it
         return
-    console.result(result, _plan_lines(result) if result.get("dry_run") else stage.told(result))
+    console.result(result, _plan_lines(result) if result.get("dry_run") else stage.result_lines(result))
     if not common.dry_run and _is_tiny(opened, common.preset):
         console.say("the preset tiny is for trying things out: nothing learns at this size")
 
 
 @contextmanager
-def in_another_directory(flag: str) -> Iterator[None]:
-    """Around several stages in a row: name ``flag`` where one of them names ``--name`` or ``--overwrite``.
+def suggesting(flag: str) -> Iterator[None]:
+    """Around several stages in a row.
+
+    Name ``flag`` where one of them names ``--name`` or ``--overwrite``.
 
     The commands that run several have neither.
     """
@@ -82,7 +89,7 @@ def in_another_directory(flag: str) -> Iterator[None]:
         raise UsageError(error.message, f"give another {flag}, or settle it with the stage's own command") from None
 
 
-def _taken(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
+def _pop_all(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Those of ``values``, which go out of it."""
     return {name: values.pop(name) for name in names}
 
@@ -96,7 +103,7 @@ def _is_tiny(project: Project, preset: str | None) -> bool:
 def _plan_lines(plan: dict[str, Any]) -> list[str]:
     if plan["done"]:
         return [f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"]
-    does = "would go on with" if plan["begun"] else "cannot run yet:" if plan["missing"] else "would run"
+    does = "would resume" if plan["begun"] else "cannot run yet:" if plan["missing"] else "would run"
     name = "" if plan["name"] is None else f" {plan['name']}"
     lines = [f"{does} {plan['stage']}{name} on {plan['device']} with seed {plan['seed']}", *plan["missing"]]
     lines += [f"reads {use.replace('_', ' ')}: {name}" for use, name in plan["inputs"].items()]

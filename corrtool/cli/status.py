@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("status", help=SUMMARIES["status"])(status)
 
 
@@ -25,9 +25,15 @@ def status(
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
-    """Reads every byte of every artifact."""
+    """Read every byte of every artifact."""
     from corrtool.project.directory import find_project
-    from corrtool.runs.overview import damaged_runs, describe_artifacts, evaluations, strangers, unfinished_runs
+    from corrtool.runs.overview import (
+        damaged_runs,
+        describe_artifacts,
+        evaluations,
+        foreign_file_lines,
+        unfinished_runs,
+    )
     from corrtool.runtime.console import Console
 
     opened = find_project(project)
@@ -39,7 +45,7 @@ def status(
         "evaluations": evaluations(opened),
         "unfinished_runs": runs,
         "damaged_runs": damaged_runs(opened),
-        "not_ours": strangers(artifacts),
+        "not_ours": foreign_file_lines(artifacts),
     }
     console = Console(quiet=quiet, json=json)
     console.result(
@@ -55,19 +61,19 @@ def status(
             console.say(
                 f"{a['kind']} {a['name']}: " + " ".join(f"{key}={value}" for key, value in a["settings"].items())
             )
-    for line in strangers(artifacts):
+    for line in foreign_file_lines(artifacts):
         console.say(line)
     for problem in result["damaged_runs"]:
         console.say(f"damaged: {problem}")
     for run in runs:
         if run["process"]:
-            console.say(f"going on: {run['stage']} {run['name']}, {run['process']}")
+            console.say(f"running: {run['stage']} {run['name']}, {run['process']}")
         else:
-            what = "goes on with it" if run["resumable"] else "begins it again"
+            what = "resumes it" if run["resumable"] else "starts it again"
             console.say(f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}")
 
 
-_LEAST_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
+_MIN_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
 
 
 def _table(result: dict[str, Any]) -> Table:
@@ -86,7 +92,7 @@ def _table(result: dict[str, Any]) -> Table:
         padding=(0, 1, 0, 0),
     )
     for column in ("kind", "name, made from", "state", "size", "outcome"):
-        table.add_column(column, overflow="fold", min_width=_LEAST_WIDTHS.get(column))
+        table.add_column(column, overflow="fold", min_width=_MIN_WIDTHS.get(column))
     known = {a["sha256"] for a in result["artifacts"]}
     names = {a["name"] for a in result["artifacts"]}
     for a in result["artifacts"]:
@@ -104,12 +110,12 @@ def _table(result: dict[str, Any]) -> Table:
 
 
 def _mean_with_interval(evaluation: dict[str, Any]) -> str:
-    from corrtool.reporting.evaluations import bounds_shown, interval_of
+    from corrtool.reporting.evaluations import format_bounds, interval_of
 
     try:
         sticky = evaluation.get("repeat_action_probability")
         interval = interval_of(evaluation)
-        return f"{interval.mean:.1f} {bounds_shown(interval)}" + (f"\nsticky {sticky:g}" if sticky else "")
+        return f"{interval.mean:.1f} {format_bounds(interval)}" + (f"\nsticky {sticky:g}" if sticky else "")
     except (KeyError, TypeError, ValueError, OverflowError):  # sealed by somebody else
         return "–"
 
@@ -129,7 +135,7 @@ def _size(artifact: dict[str, Any]) -> str:
 
 
 def _outcome(artifact: dict[str, Any]) -> str:
-    """What its training came to; a memory says nothing of that kind."""
+    """The outcome of an artifact's training; empty for a memory."""
     summary = artifact["summary"] if isinstance(artifact["summary"], dict) else {}
     summary = {"mean_return": summary.get("best_mean_return")} | summary  # those that come with corrtool have no other
     known = {

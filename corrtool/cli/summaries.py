@@ -1,4 +1,7 @@
-"""What each subcommand does, in the order of ``--help``: all that is read of those that are not asked for."""
+"""The summary of each subcommand, in the order of ``--help``.
+
+It is all that is loaded of those that are not called.
+"""
 
 from __future__ import annotations
 

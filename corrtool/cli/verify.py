@@ -11,7 +11,7 @@ from corrtool.cli.summaries import SUMMARIES
 
 
 def add(app: typer.Typer) -> None:
-    """Adds the subcommand."""
+    """Add the subcommand."""
     app.command("verify", help=SUMMARIES["verify"])(verify)
 
 
@@ -20,15 +20,15 @@ def verify(
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
 ) -> None:
-    """Compares every artifact with its checksums."""
+    """Compare every artifact with its checksums."""
     from corrtool.errors import ArtifactError
     from corrtool.project.directory import find_project
-    from corrtool.runs.overview import damaged_runs, describe_artifacts, strangers
+    from corrtool.runs.overview import damaged_runs, describe_artifacts, foreign_file_lines
     from corrtool.runtime.console import Console
 
     opened = find_project(project)
     described, runs = describe_artifacts(opened), damaged_runs(opened)
-    artifacts, not_ours = [a for a in described if a["state"] != "foreign"], strangers(described)
+    artifacts, not_ours = [a for a in described if a["state"] != "foreign"], foreign_file_lines(described)
     damaged = [problem for artifact in artifacts for problem in artifact["problems"]] + runs
     whole = sum(not artifact["problems"] for artifact in artifacts)
     lines = [

@@ -26,7 +26,7 @@ from corrtool.states import IMAGE, VECTOR, StateSpec
 
 @dataclass(frozen=True)
 class GeneratorDescription:
-    """How both generators of a correspondence are built; the ``generator`` table of its manifest.
+    """The architecture of both generators of a correspondence; the ``generator`` table of its manifest.
 
     ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` and ``framewise`` only
     matter to those with a resnet, which for small pictures keeps every pixel, without ``norm`` and ``skips``; ``angle_init`` is in
@@ -43,7 +43,10 @@ class GeneratorDescription:
 
     @classmethod
     def of(cls, settings: LearnCorrSettings, states: StateSpec) -> GeneratorDescription:
-        """What the settings mean for such states; never 'auto', which may come to mean another."""
+        """The description that the settings give for such states.
+
+        It never says 'auto', which may come to mean another.
+        """
         kind: str = settings.generator
         if kind == "auto":
             kind = "resnet" if states.kind == IMAGE else "linear"
@@ -66,7 +69,7 @@ class GeneratorDescription:
         """The inverse of :meth:`to_json`. Raises TypeError where it has other fields."""
         return cls(**value)
 
-    def turned_back(self) -> GeneratorDescription:
+    def reversed_direction(self) -> GeneratorDescription:
         """For the other direction: from the opposite angle."""
         return replace(self, angle_init=-self.angle_init)
 

@@ -15,7 +15,7 @@ from corrtool.correspondence.pool import StatePool
 from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.environment_model.network import ScaledModel
 from corrtool.layers import AffineLayer, RotationLayer, load_optimizer_state
-from corrtool.runtime.precision import Precision, begin_step, compile_module, computing_type
+from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.stages import LearnCorrSettings
 
@@ -113,7 +113,7 @@ class CorrespondenceLearner:
         statistics: tuple[ElementStatistics, ElementStatistics] | None,
     ) -> None:
         settings, device = self.settings, self._device
-        precision = Precision(computing_type(settings.precision, device), device)
+        precision = Precision(compute_dtype(settings.precision, device), device)
         networks = self.correspondence, self.source_discriminator, self.target_discriminator
         generators = GeneratorObjective(*networks, source_q, environment_model, settings, precision, statistics)
         self.needs = generators.needs
@@ -127,11 +127,11 @@ class CorrespondenceLearner:
         self._discriminator_objective = self._ranks.parallel(discriminators)
 
     def _exchange(self, pool: StatePool, generated: Tensor) -> Tensor:
-        """What a discriminator sees in place of this rank's ``generated`` states.
+        """The states that a discriminator sees in place of this rank's ``generated`` ones.
 
         All ranks draw and remember the same.
         """
-        exchanged: Tensor = self._ranks.share(pool.exchange(self._ranks.gather(generated.detach()), self._random))
+        exchanged: Tensor = self._ranks.shard(pool.exchange(self._ranks.gather(generated.detach()), self._random))
         return exchanged
 
     def _set_learning_rate(self) -> None:
@@ -166,7 +166,7 @@ class CorrespondenceLearner:
             self._random.bit_generator.state = state["random"]
 
 
-class Means:
+class RunningMeans:
     """Means of loss terms since the last log line, summed on the device: no step waits for the host."""
 
     def __init__(self, ranks: Ranks) -> None:

@@ -26,10 +26,10 @@ class Correspondence(nn.Module):
         self.source_scaling = source_scaling
         self.target_scaling = target_scaling
         self.target_to_source = generator.build(target_scaling.spec, source_scaling.spec)
-        self.source_to_target = generator.turned_back().build(source_scaling.spec, target_scaling.spec)
+        self.source_to_target = generator.reversed_direction().build(source_scaling.spec, target_scaling.spec)
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest needs to build this network again."""
+        """The description from which this network can be built again, for a manifest."""
         return {
             "generator": self.generator.to_json(),
             "source_states": self.source_scaling.spec.to_json(),

@@ -1,4 +1,4 @@
-"""What generators and discriminators minimise: two mini-batches of raw states → eq. (8)–(12).
+"""Objectives of generators and discriminators: two mini-batches of raw states → eq. (8)–(12).
 
 Modules, so that torch.compile and DistributedDataParallel can each take one whole.
 """
@@ -70,11 +70,11 @@ class GeneratorObjective(nn.Module):
         if "cycle" in self.weights:
             terms.append(CycleTerm() if statistics is None else SurpriseCycleTerm(*statistics))
         if "q" in self.weights:
-            terms.append(QTerm(_given(source_q, "Q_S"), scaling, precision))
+            terms.append(QTerm(_required(source_q, "Q_S"), scaling, precision))
         if "model" in self.weights and settings.model_loss == "relative":
-            terms.append(RelativeModelTerm(_given(environment_model, "F"), scaling.spec, precision))
+            terms.append(RelativeModelTerm(_required(environment_model, "F"), scaling.spec, precision))
         elif "model" in self.weights:
-            terms.append(ModelTerm(_given(environment_model, "F"), precision))
+            terms.append(ModelTerm(_required(environment_model, "F"), precision))
         self.terms = tuple(terms)
         self.needs = NOTHING.union(*(term.needs for term in terms))
 
@@ -118,7 +118,7 @@ class GeneratorObjective(nn.Module):
 
         Not earlier, since gradients are summed in the order of the passes.
         """
-        made = translations.asked_for
+        made = translations.on_demand
         if "reconstructed_target" in needs and "reconstructed_target" not in made:
             made["reconstructed_target"] = self._precision(
                 self.correspondence.source_to_target, translations.generated_source
@@ -182,7 +182,7 @@ class DiscriminatorObjective(nn.Module):
         return discriminator_loss(*scores, self.settings.gan_loss)
 
 
-def _given(network: N | None, symbol: str) -> N:
+def _required(network: N | None, symbol: str) -> N:
     """The network that a term is about. Raises ValueError where there is none."""
     if network is None:
         raise ValueError(f"a term of the loss needs {symbol}, and there is none")

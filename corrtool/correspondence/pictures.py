@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from corrtool.correspondence.model import Correspondence
-from corrtool.files.pictures import _write_sheet, newest_frames
+from corrtool.files.pictures import newest_frames, write_sheet
 
 
 @torch.inference_mode()
@@ -25,4 +25,4 @@ def write_example_pictures(path: Path, correspondence: Correspondence, raw_targe
         newest_frames(source.model_to_raw(translated), source.spec),
         newest_frames(target.model_to_raw(reconstructed), target.spec),
     ]
-    _write_sheet(path, rows, ["target", "translated to the source", "and back"])
+    write_sheet(path, rows, ["target", "translated to the source", "and back"])

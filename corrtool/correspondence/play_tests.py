@@ -1,4 +1,7 @@
-"""Play tests of a correspondence while it is learnt: when it plays best, and whether better than none."""
+"""Play tests of a correspondence while it is learnt.
+
+When it plays best, and whether better than none.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,16 @@ from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play import transferred_q_values
 from corrtool.layers import copy_of_weights
-from corrtool.play.games import Game, GameLimits, KeptLanes, QValues, counted, direct_q_values, play_games, returns_of
+from corrtool.play.games import (
+    Game,
+    GameLimits,
+    LanePool,
+    QValues,
+    direct_q_values,
+    game_counts,
+    play_games,
+    returns_of,
+)
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop
 from corrtool.runs.run import Run
@@ -21,8 +33,8 @@ from corrtool.settings.stages import LearnCorrSettings
 
 
 @dataclass
-class Found:
-    """What the play tests of a run have found so far; part of its checkpoints.
+class PlayTestResults:
+    """Results of a run's play tests so far; part of its checkpoints.
 
     Attributes:
         best_mean_return, best_gradient_steps, best_weights, best_angle_degrees: the play test that went best, when, of what.
@@ -39,7 +51,7 @@ class Found:
     reuse_mean_return: float | None = None
 
     def numbers(self) -> dict[str, Any]:
-        """What a person wants to see all the time."""
+        """The numbers to show all the time."""
         numbers = {"best return": self.best_mean_return, "reuse": self.reuse_mean_return}
         return {name: number for name, number in numbers.items() if number is not None}
 
@@ -54,40 +66,48 @@ class PlayTests:
     source_q: nn.Module
     correspondence: Correspondence
 
-    def play_reuse(self, found: Found, loop: Loop, open_lanes: KeptLanes) -> None:
-        """What a correspondence has to be better than: Q_S on the target's states as they are."""
+    def play_reuse(self, results: PlayTestResults, loop: Loop, lane_pool: LanePool) -> None:
+        """Play the baseline of a correspondence: Q_S on the target's states as they are."""
         q_values = direct_q_values(self.source_q, self.correspondence.target_scaling.spec)
-        games = self._play(loop, open_lanes, q_values, "reuse", 0)
+        games = self._play(loop, lane_pool, q_values, "reuse", 0)
         returns = returns_of(games)
-        found.reuse_mean_return = mean = float(np.mean(returns))
-        self.run.metrics.write(0, {"event": "reuse_test", "returns": returns, "mean_return": mean, **counted(games)})
-        loop.note(found.numbers())
+        results.reuse_mean_return = mean = float(np.mean(returns))
+        self.run.metrics.write(
+            0, {"event": "reuse_test", "returns": returns, "mean_return": mean, **game_counts(games)}
+        )
+        loop.note(results.numbers())
 
-    def play(self, found: Found, loop: Loop, open_lanes: KeptLanes, step: int) -> None:
+    def play(self, results: PlayTestResults, loop: Loop, lane_pool: LanePool, step: int) -> None:
         """One play test after ``step`` gradient steps. The weights are kept if they are the best so far."""
         correspondence = self.correspondence
         correspondence.eval()
         q_values = transferred_q_values(self.source_q, correspondence)
-        games = self._play(loop, open_lanes, q_values, "select", step)
+        games = self._play(loop, lane_pool, q_values, "select", step)
         returns = returns_of(games)
         correspondence.train()
-        found.tested_at, found.last_mean_return = step, float(np.mean(returns))
-        mean = found.last_mean_return
+        results.tested_at, results.last_mean_return = step, float(np.mean(returns))
+        mean = results.last_mean_return
         self.run.metrics.write(
             step,
-            {"event": "play_test", "gradient_steps": step, "returns": returns, "mean_return": mean, **counted(games)},
+            {
+                "event": "play_test",
+                "gradient_steps": step,
+                "returns": returns,
+                "mean_return": mean,
+                **game_counts(games),
+            },
         )
-        if found.best_mean_return is None or mean >= found.best_mean_return:  # of equals the one that learnt longer
-            found.best_mean_return, found.best_gradient_steps = mean, step
-            found.best_weights = copy_of_weights(correspondence)
-            found.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
-        loop.note(found.numbers())
+        if results.best_mean_return is None or mean >= results.best_mean_return:  # of equals the one that learnt longer
+            results.best_mean_return, results.best_gradient_steps = mean, step
+            results.best_weights = copy_of_weights(correspondence)
+            results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
+        loop.note(results.numbers())
 
-    def _play(self, loop: Loop, open_lanes: KeptLanes, q_values: QValues, purpose: str, step: int) -> list[Game]:
+    def _play(self, loop: Loop, lane_pool: LanePool, q_values: QValues, purpose: str, step: int) -> list[Game]:
         loop.save()  # an environment that fails costs no learning, nor the search for a start
         test, seed = "reuse test" if purpose == "reuse" else "play test", self.context.seed
         return play_games(
-            open_lanes,
+            lane_pool,
             q_values,
             seeds=derive_seeds(seed, purpose, self.settings.eval_games, step),
             epsilon=self.settings.eval_epsilon,

@@ -7,11 +7,11 @@ import torch
 from corrtool.correspondence.model import Correspondence
 from corrtool.layers import freeze
 from corrtool.project.artifacts import Artifact
-from corrtool.project.networks import _with_weights
+from corrtool.project.networks import load_network
 
 
 def load_correspondence(artifact: Artifact, device: torch.device) -> Correspondence:
     """The correspondence of an artifact, frozen. Raises :class:`ArtifactError`."""
-    correspondence = _with_weights(artifact, lambda: Correspondence.from_description(artifact.manifest["network"]))
+    correspondence = load_network(artifact, lambda: Correspondence.from_description(artifact.manifest["network"]))
     freeze(correspondence.to(device))
     return correspondence

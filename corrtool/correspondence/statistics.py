@@ -1,4 +1,4 @@
-"""What is usual in a task's states, element by element, for the cycle loss by surprise."""
+"""Statistics of a task's states, element by element, for the cycle loss by surprise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
 from corrtool.states import StateScaling
 
-LEAST_DEVIATION = 0.02
+MIN_DEVIATION = 0.02
 
 
 class ElementStatistics(NamedTuple):
@@ -36,5 +36,5 @@ def element_statistics(memory: ReplayMemory, rows: Rows, scaling: StateScaling) 
     mean = total / len(states)
     deviation = (squares / len(states) - mean.square()).clamp(min=0.0).sqrt()
     return ElementStatistics(
-        mean.float().to(states.device), deviation.float().clamp(min=LEAST_DEVIATION).to(states.device)
+        mean.float().to(states.device), deviation.float().clamp(min=MIN_DEVIATION).to(states.device)
     )

@@ -39,7 +39,7 @@ class Translations:
         source, raw_source: s_S, twice.
         target, actions: s_{T,t} and a_{T,t}.
         generated_source, generated_target: G_T(s_{T,t}) and G_S(s_S), which both discriminators look at.
-        asked_for: by name what the terms need besides: G_T(G_S(s_S)), G_S(G_T(s_{T,t})) and G_T(s_{T,t+1}).
+        on_demand: by name what the terms need besides: G_T(G_S(s_S)), G_S(G_T(s_{T,t})) and G_T(s_{T,t+1}).
     """
 
     source: Tensor
@@ -48,7 +48,7 @@ class Translations:
     actions: Tensor
     generated_source: Tensor
     generated_target: Tensor
-    asked_for: dict[Translation, Tensor]
+    on_demand: dict[Translation, Tensor]
 
 
 class Term(Protocol):
@@ -88,7 +88,7 @@ class CycleTerm:
     needs: ClassVar[frozenset[Translation]] = frozenset({"reconstructed_source", "reconstructed_target"})
 
     def __call__(self, translations: Translations) -> Tensor:
-        t, made = translations, translations.asked_for
+        t, made = translations, translations.on_demand
         return cycle_loss(made["reconstructed_source"], t.source) + cycle_loss(made["reconstructed_target"], t.target)
 
 
@@ -103,7 +103,7 @@ class SurpriseCycleTerm:
     target_statistics: ElementStatistics
 
     def __call__(self, translations: Translations) -> Tensor:
-        t, made = translations, translations.asked_for
+        t, made = translations, translations.on_demand
         of_source = surprise_weights(t.source, self.source_statistics.mean, self.source_statistics.deviation)
         of_target = surprise_weights(t.target, self.target_statistics.mean, self.target_statistics.deviation)
         return cycle_loss(made["reconstructed_source"], t.source, of_source) + cycle_loss(
@@ -125,7 +125,7 @@ class QTerm:
     def __call__(self, translations: Translations) -> Tensor:
         with torch.no_grad():
             q_values = self.compute(self.source_q, self.scaling.raw_to_q(translations.raw_source))
-        reconstructed = self.scaling.model_to_q(translations.asked_for["reconstructed_source"])
+        reconstructed = self.scaling.model_to_q(translations.on_demand["reconstructed_source"])
         return q_loss(self.compute(self.source_q, reconstructed), q_values)
 
 
@@ -141,7 +141,7 @@ class ModelTerm:
 
     def __call__(self, translations: Translations) -> Tensor:
         predicted_next = self.compute(self.environment_model, translations.generated_source, translations.actions)
-        return model_loss(predicted_next, translations.asked_for["translated_next"])
+        return model_loss(predicted_next, translations.on_demand["translated_next"])
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,9 @@ class RelativeModelTerm:
     compute: Precision
 
     def __call__(self, translations: Translations) -> Tensor:
-        here, following = translations.generated_source, translations.asked_for["translated_next"]
-        predicted_next = self.compute(self.environment_model, here, translations.actions)
+        translated, translated_next = translations.generated_source, translations.on_demand["translated_next"]
+        predicted_next = self.compute(self.environment_model, translated, translations.actions)
         frames_of = self.source_states.frames_of
-        return relative_model_loss(*(frames_of(states)[:, -1] for states in (predicted_next, here, following)))
+        return relative_model_loss(
+            *(frames_of(states)[:, -1] for states in (predicted_next, translated, translated_next))
+        )

@@ -1,4 +1,7 @@
-"""The training of a correspondence: mini-batches of two memories, gradient steps, a state to go on from."""
+"""The training of a correspondence.
+
+Mini-batches of two memories, gradient steps, a state to go on from.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from torch import nn
 
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
-from corrtool.correspondence.learner import CorrespondenceLearner, Means, learning_rate_share
+from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.play_tests import Found
-from corrtool.correspondence.starts import ANGLE_STARTS, Start, all_around, compared_transitions, start_at_the_best
+from corrtool.correspondence.play_tests import PlayTestResults
+from corrtool.correspondence.start_search import ANGLE_STARTS, Start, candidate_starts, search_length, search_start
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory, ShuffledRows
@@ -30,7 +33,7 @@ EXAMPLE_STATES = 6
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a correspondence is learnt from, on the device.
+    """The inputs from which a correspondence is learnt, on the device.
 
     Attributes:
         source, target: M_S and M_T.
@@ -45,7 +48,7 @@ class Knowledge:
 
     @property
     def same_shape(self) -> bool:
-        """Whether states of both tasks have one shape, so that one task's networks take the other's states."""
+        """True if states of both tasks have one shape, so that one task's networks take the other's states."""
         return self.source.spec.state_shape == self.target.spec.state_shape
 
 
@@ -55,7 +58,7 @@ class CorrespondenceTraining:
     Attributes:
         total: gradient steps in all.
         terms: the means of the loss terms that were last told.
-        found: what the play tests have found so far.
+        test_results: what the play tests have found so far.
     """
 
     def __init__(
@@ -86,12 +89,12 @@ class CorrespondenceTraining:
             for role, rows in (("source", source_rows), ("target", target_rows))
         )
         self.examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
-        self._sums = Means(context.ranks)
+        self._sums = RunningMeans(context.ranks)
         self.terms: dict[str, float] = {}
-        self.found = Found()
+        self.test_results = PlayTestResults()
 
     def _statistics(self, source_rows: Rows, target_rows: Rows) -> tuple[ElementStatistics, ElementStatistics] | None:
-        """What the cycle loss by surprise needs; None without that loss."""
+        """Statistics for the cycle loss by surprise; None without that loss."""
         if self._settings.cycle_loss != "surprise" or "cycle" not in self._settings.loss_weights:
             return None
         c, knowledge = self.correspondence, self._knowledge
@@ -102,12 +105,12 @@ class CorrespondenceTraining:
 
     @property
     def gradient_steps(self) -> int:
-        """How many were done."""
+        """Number of gradient steps done."""
         return self.learner.gradient_steps
 
     @property
     def angle_degrees(self) -> float | None:
-        """Where a spatial layer of G_T stands; None without one."""
+        """The angle of G_T's spatial layer; None without one."""
         return rotation_angle_degrees(self.correspondence.target_to_source)
 
     def find_start(self, context: StageContext, run: Run) -> None:
@@ -115,23 +118,23 @@ class CorrespondenceTraining:
         settings, model, target = self._settings, self._knowledge.environment_model, self._knowledge.target
         if model is None or not settings.can_search_angles or not self._knowledge.same_shape:
             return
-        starts = all_around(self.correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
+        starts = candidate_starts(self.correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
         if len(starts) == 1:
             return
         title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
         random = numpy_generator(context.seed, "learn-corr start")
-        with context.console.progress(title, compared_transitions(target, starts), "transitions") as progress:
-            found = start_at_the_best(self.correspondence, model, target, starts, random, progress.advance)
-        self._ranks.same_weights(self.correspondence)
+        with context.console.progress(title, search_length(target, starts), "transitions") as progress:
+            found = search_start(self.correspondence, model, target, starts, random, progress.advance)
+        self._ranks.broadcast_weights(self.correspondence)
         run.metrics.write(0, {"event": "spatial_search", **found})
         context.console.say(f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}")
 
     def step(self) -> bool:
         """One gradient step; whether it is time to tell the ``terms``, which are then new."""
-        share, source, target = self._ranks.share, self._knowledge.source, self._knowledge.target
-        rows = share(self._target_batches.next())
+        shard, source, target = self._ranks.shard, self._knowledge.source, self._knowledge.target
+        rows = shard(self._target_batches.next())
         terms = self.learner.update(
-            source.states(share(self._source_batches.next())),
+            source.states(shard(self._source_batches.next())),
             target.states(rows),
             target.actions(rows),
             target.states(target.next_rows(rows)) if "translated_next" in self.learner.needs else None,
@@ -143,7 +146,7 @@ class CorrespondenceTraining:
         return True
 
     def progress(self) -> dict[str, Any]:
-        """What the metrics say of the last steps."""
+        """The metrics of the last steps."""
         share = learning_rate_share(self.gradient_steps - 1, self.total, self._settings.constant_share)
         return {
             "event": "progress",
@@ -161,7 +164,7 @@ class CorrespondenceTraining:
             "target_batches": self._target_batches.state(),
             "sums": self._sums.state(),
             "terms": self.terms,
-            "found": dict(self.found.__dict__),
+            "found": dict(self.test_results.__dict__),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -175,7 +178,7 @@ class CorrespondenceTraining:
             batches = batches | {"random": self._target_batches.state()["random"]}
         self._target_batches.load_state(batches)
         self._sums.load_state(state["sums"], self._device)
-        self.terms, self.found = state["terms"], Found(**state["found"])
+        self.terms, self.test_results = state["terms"], PlayTestResults(**state["found"])
 
 
 def _copy(scaling: StateScaling) -> StateScaling:

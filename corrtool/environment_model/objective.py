@@ -1,4 +1,4 @@
-"""What the environment model F minimises (appendix 6.2)."""
+"""The objective of the environment model F (appendix 6.2)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corrtool.environment_model.network import ScaledModel
-from corrtool.runtime.precision import Precision, compile_module, computing_type
+from corrtool.runtime.precision import Precision, compile_module, compute_dtype
 from corrtool.runtime.ranks import Ranks
 from corrtool.settings.stages import TrainModelSettings
 
 
 def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Literal["mse", "l1"] = "mse") -> Tensor:
-    """What F is trained with, of predicted and true next states (B, …).
+    """The loss of F, of predicted and true next states (B, …).
 
     The paper leaves it open; the authors' code uses the squared error.
     """
@@ -23,7 +23,7 @@ def environment_model_loss(predicted_next: Tensor, next_states: Tensor, kind: Li
 
 
 class ModelObjective(nn.Module):
-    """What F minimises, from raw states.
+    """The objective of F, from raw states.
 
     A module, so that torch.compile and DistributedDataParallel can each take it whole.
     """
@@ -40,7 +40,7 @@ class ModelObjective(nn.Module):
 
 def build_objective(model: ScaledModel, settings: TrainModelSettings, device: torch.device, ranks: Ranks) -> nn.Module:
     """The objective as training calls it: compiled where the settings say so, shared by the ranks."""
-    objective = ModelObjective(model, settings, Precision(computing_type(settings.precision, device), device))
+    objective = ModelObjective(model, settings, Precision(compute_dtype(settings.precision, device), device))
     if settings.compile:
         compile_module(objective, device)
     return ranks.parallel(objective)

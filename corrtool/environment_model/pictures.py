@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from corrtool.environment_model.network import ScaledModel
-from corrtool.files.pictures import _write_sheet, newest_frames
+from corrtool.files.pictures import newest_frames, write_sheet
 
 
 @torch.inference_mode()
@@ -26,4 +26,4 @@ def write_prediction_pictures(
     model.train(was_training)
     rows = [newest_frames(states, model.scaling.spec) for states in (raw_states, predicted, raw_next_states)]
     difference = np.abs(rows[1].astype(np.int16) - rows[2]).astype(np.uint8)
-    _write_sheet(path, [*rows, difference], ["state", "what F expects next", "what came next", "difference"])
+    write_sheet(path, [*rows, difference], ["state", "what F expects next", "what came next", "difference"])

@@ -1,4 +1,4 @@
-"""What a manifest says of an environment model, and the model from its artifact."""
+"""Environment models as artifacts: their description in a manifest, and loading one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from corrtool.environment_model.network import Prediction, ScaledModel, build_environment_model
 from corrtool.layers import Norm, freeze
 from corrtool.project.artifacts import Artifact
-from corrtool.project.networks import _with_weights
+from corrtool.project.networks import load_network
 from corrtool.settings.stages import TrainModelSettings
 from corrtool.states import StateScaling, StateSpec
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """How an environment model is built; the ``network`` table of its manifest.
+    """The architecture of an environment model; the ``network`` table of its manifest.
 
     The fields are those of :func:`build_environment_model`.
     """
@@ -34,7 +34,7 @@ class ModelDescription:
 
     @classmethod
     def of(cls, settings: TrainModelSettings, states: StateSpec, actions: int) -> ModelDescription:
-        """What the settings mean for a task with such states."""
+        """The description that the settings give for a task with such states."""
         return cls(
             states,
             actions,
@@ -88,6 +88,6 @@ def build_model(description: dict[str, Any], scaling: StateScaling) -> ScaledMod
 
 def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
     """The environment model of an artifact, frozen. Raises :class:`ArtifactError`."""
-    model = _with_weights(artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build())
+    model = load_network(artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build())
     freeze(model.to(device))
     return model

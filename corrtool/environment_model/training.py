@@ -1,4 +1,4 @@
-"""How the environment model F learns (appendix 6.2): Adam on mini-batches of transitions."""
+"""Training of the environment model F (appendix 6.2): Adam on mini-batches of transitions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ModelTraining:
 
     def _update(self) -> Tensor:
         """One gradient step; returns this process's loss."""
-        memory, rows = self._memory, self._ranks.share(self._batches.next())
+        memory, rows = self._memory, self._ranks.shard(self._batches.next())
         begin_step(self._settings.compile, memory.device)
         loss = self._objective(memory.states(rows), memory.actions(rows), memory.states(memory.next_rows(rows)))
         self._optimizer.zero_grad(set_to_none=True)

@@ -34,7 +34,7 @@ def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]
     return np.sort(rows[held_out:]), np.sort(rows[:held_out])
 
 
-def most_changing(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
+def most_changed_rows(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
     """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most.
 
     There F has work to do.
@@ -66,7 +66,7 @@ def prediction_errors(
 
     ``l1`` is over all elements of a state, ``l1_changing`` over those that change from s_t to s_{t+1}: hardly any pixel of
     Pong changes, so that an F that predicts nothing looks good over all of them. ``l1_newest`` is over the elements of the
-    newest frame that change; the older frames are no prediction, since s_t shows them. ``by_action`` has the same, for each
+    newest frame that change; the older frames are not predictions, since s_t shows them. ``by_action`` has the same, for each
     action. ``advance`` is called with how many more records are done.
     """
     model.eval()

@@ -1,4 +1,7 @@
-"""The paper's experiments as data: which tasks, which correspondences, what is finetuned, and what the paper measured."""
+"""The paper's experiments as data.
+
+Which tasks, which correspondences, what is finetuned, and what the paper measured.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ EXPERIMENTS = ("experiment-1", "experiment-2")
 
 
 def load_experiment(name: str) -> dict[str, Any]:
-    """An experiment's tables: ``source``, ``target``, ``correspondence`` (a list of cells) and ``finetune``."""
+    """An experiment's tables.
+
+    ``source``, ``target``, ``correspondence`` (a list of cells) and ``finetune``.
+    """
     return tomllib.loads(resources.files("corrtool.experiments").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -21,7 +27,7 @@ def different_task(project: Project, experiment: dict[str, Any]) -> str | None:
     """The role whose task in ``project`` is not the experiment's; None if both are."""
     for role in ("source", "target"):
         task = project.task(role)
-        if not parse_task(role, experiment[role], project.root).made_on_this(task.sha256, task.to_json()):
+        if not parse_task(role, experiment[role], project.root).is_compatible_with(task.sha256, task.to_json()):
             return role
     return None
 

@@ -1,4 +1,7 @@
-"""Atomic and durable writes: a file or a directory is there whole, or not at all, even after a power cut."""
+"""Atomic and durable writes.
+
+A file or a directory is there whole, or not at all, even after a power cut.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ REPLACED_SUFFIX = ".replaced"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Writes ``content`` to ``path``: a temporary file beside it, fsync, rename, fsync of the directory."""
+    """Write ``content`` to ``path``: a temporary file beside it, fsync, rename, fsync of the directory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
@@ -46,7 +49,9 @@ def copy_atomic(path: Path, copy: Path) -> None:
 
 
 def inside(root: Path, path: Path) -> Path:
-    """``path``, which lies in ``root``. A project from elsewhere must not make corrtool write or delete anywhere else.
+    """``path``, which lies in ``root``.
+
+    A project from elsewhere must not make corrtool write or delete anywhere else.
 
     Raises:
         ArtifactError: a symbolic link leads out of ``root``.
@@ -63,7 +68,9 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def regular_file(path: Path) -> Path:
-    """``path``, which is to be read. A project from elsewhere may hold named pipes and devices, whose reading never ends.
+    """``path``, which is to be read.
+
+    A project from elsewhere may hold named pipes and devices, whose reading never ends.
 
     Raises:
         OSError: something else than a file is there.
@@ -74,7 +81,7 @@ def regular_file(path: Path) -> Path:
 
 
 def sync_directory(path: Path) -> None:
-    """Makes renames inside ``path`` survive a power cut (POSIX only; elsewhere directories cannot be opened)."""
+    """Make renames inside ``path`` survive a power cut; POSIX only, others cannot open directories."""
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -104,7 +111,10 @@ def sync_file(path: Path, root: Path) -> None:
 
 
 def publish_file(staged: Path, final: Path) -> None:
-    """Moves the finished file ``staged`` to ``final`` in the same directory: fsync, rename, fsync of the directory."""
+    """Move the finished file ``staged`` to ``final`` in the same directory.
+
+    Fsync, rename, fsync of the directory.
+    """
     with staged.open("rb") as file:
         os.fsync(file.fileno())
     staged.replace(final)
@@ -112,7 +122,7 @@ def publish_file(staged: Path, final: Path) -> None:
 
 
 def publish_directory(staged: Path, final: Path) -> None:
-    """Moves the finished directory ``staged`` to ``final``, replacing what is there.
+    """Move the finished directory ``staged`` to ``final``, replacing what is there.
 
     A directory cannot be renamed over another one, so the old one steps aside first;
     :func:`recover_directory` puts it back if the process dies between the two renames.
@@ -120,26 +130,29 @@ def publish_directory(staged: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     sync_tree(staged)
     if final.exists():
-        step_aside(final)
+        set_aside(final)
     staged.rename(final)
     sync_directory(final.parent)
     shutil.rmtree(replaced_path(final), ignore_errors=True)
 
 
 def replaced_path(final: Path) -> Path:
-    """Where the directory ``final`` waits until its successor is whole."""
+    """The place of the directory ``final`` while its successor is incomplete."""
     return final.with_name(f".{final.name}{REPLACED_SUFFIX}")
 
 
-def step_aside(final: Path) -> None:
-    """Makes place for a successor of the directory ``final``, which :func:`recover_directory` can put back."""
+def set_aside(final: Path) -> None:
+    """Make room for a successor of the directory ``final``; :func:`recover_directory` can undo it."""
     shutil.rmtree(replaced_path(final), ignore_errors=True)
     final.rename(replaced_path(final))
     sync_directory(final.parent)
 
 
 def recover_directory(final: Path) -> None:
-    """Undoes a replacement of ``final`` that was cut short, or drops what a whole one replaced. Call under its lock."""
+    """Undo a replacement of ``final`` that was cut short, or drop what a whole one replaced.
+
+    Call under its lock.
+    """
     if final.exists():
         shutil.rmtree(replaced_path(final), ignore_errors=True)
     elif replaced_path(final).exists():
@@ -147,8 +160,11 @@ def recover_directory(final: Path) -> None:
         sync_directory(final.parent)
 
 
-def sweep_partial(directory: Path, name: str = "") -> None:
-    """Deletes what killed writers left in ``directory``: of the file ``name``, or all. Call under the lock of what is written there."""
+def remove_partial(directory: Path, name: str = "") -> None:
+    """Delete what killed writers left in ``directory``: of the file ``name``, or all.
+
+    Call under the lock of what is written there.
+    """
     for leftover in directory.glob(f".{glob.escape(name)}*{PARTIAL_SUFFIX}"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)

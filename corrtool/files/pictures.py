@@ -1,4 +1,4 @@
-"""Example pictures: of a correspondence (target states, their translations, and the way back) and of F's predictions."""
+"""Example pictures of a correspondence (target states, translated, and back) and of F's predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GREY, _PAPER = 128, 255  # sheets without labels, of earlier versions, begin wi
 
 
 def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDArray[Any]:
-    """The first two rows of :func:`write_example_pictures`, beside each other, of one state of its ``examples``.
+    """The first two rows of :func:`write_example_pictures`, side by side, for one of its ``examples``.
 
     It is one of the middle: the first is from the start of a game.
     """
@@ -32,7 +32,7 @@ def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDA
     return np.concatenate([column[label:height], column[label + height : 2 * height]], axis=1)
 
 
-def _write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:
+def write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:
     """One PNG of rows of pictures (N, height, width, 3), RGB, each below its label."""
     longest = max(max(row.shape[1:3]) for row in rows)
     scale = max(2, -(-_SHOWN_SIDE // longest))

@@ -1,4 +1,4 @@
-"""Sealed bytes: a file that carries the checksum of itself, so that one atomic write is one whole artifact.
+"""Sealed files: each carries its own checksum, so that one atomic write is one whole artifact.
 
 safetensors has no checksum, and a checksum in a second file could be torn from its first by a crash. So the JSON
 inside a file has a field ``"seal"``; it holds the SHA-256 of the whole file with the field's 64 digits set to zero.
@@ -53,7 +53,7 @@ def seal_json(value: dict[str, Any]) -> bytes:
 
 
 def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
-    """``tensors`` with ``value`` as the bytes of a sealed safetensors file, readable with plain safetensors."""
+    """``tensors`` and ``value`` as bytes of a sealed safetensors file, readable with plain safetensors."""
     ready: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -66,7 +66,7 @@ def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
 
 
 def content_sha256(tensors: dict[str, Tensor]) -> str:
-    """Identifies what was learnt: SHA-256 over names, types, shapes and values, whatever the manifest says."""
+    """Identify what was learnt: SHA-256 over names, types, shapes and values, whatever the manifest says."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu").contiguous()
@@ -76,7 +76,10 @@ def content_sha256(tensors: dict[str, Tensor]) -> str:
 
 
 def read_sealed_json(path: Path) -> dict[str, Any]:
-    """A sealed JSON file. Raises :class:`ArtifactError` when it is missing, damaged or from a newer version."""
+    """A sealed JSON file.
+
+    Raises :class:`ArtifactError` when it is missing, damaged or from a newer version.
+    """
     content = _read(path)
     if not _seal_holds(content, _JSON_MARKER):
         raise damaged(path)
@@ -95,7 +98,7 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     content = _read(path)
     if not _seal_holds(content, _TENSOR_MARKER):
-        _check_who_made(content, path)
+        _check_origin(content, path)
         raise damaged(path)
     value = _metadata(content, path)
     try:
@@ -112,7 +115,7 @@ def read_tensor_metadata(path: Path) -> dict[str, Any]:
             if length > 100_000_000:
                 raise damaged(path)
             header = length.to_bytes(8, "little") + file.read(length)
-            _check_who_made(header, path)
+            _check_origin(header, path)
             return _metadata(header, path)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
@@ -127,8 +130,11 @@ def _metadata(content: bytes, path: Path) -> dict[str, Any]:
         raise damaged(path) from None
 
 
-def _check_who_made(content: bytes, path: Path) -> None:
-    """Raises :class:`ForeignFileError` for tensors that somebody else wrote: a header in order, with no trace of a seal in it."""
+def _check_origin(content: bytes, path: Path) -> None:
+    """Raise :class:`ForeignFileError` for tensors that somebody else wrote.
+
+    A header in order, with no trace of a seal in it.
+    """
     try:
         text = content[8 : 8 + int.from_bytes(content[:8], "little")]
         header = json.loads(text)

@@ -1,4 +1,4 @@
-"""The journal: a growing replay memory on disk, block by block, so that a killed run resumes with its experience.
+"""The journal: a growing replay memory on disk, with which a killed run resumes.
 
 A DQN resumed without its memory falls from 20 to -21. Writing the whole ring at every checkpoint would cost up to
 gigabytes; the journal writes only the slots that are new since the last one, each block a small Zarr memory, and drops
@@ -36,7 +36,7 @@ class MemoryJournal:
         self._resumed_at: list[int] = [] if state is None else list(state["resumed_at"])
 
     def save(self, memory: ReplayMemory) -> dict[str, Any]:
-        """Writes the slots since the last block; returns what the checkpoint must hold.
+        """Write the slots since the last block; returns what the checkpoint must hold.
 
         Nothing is deleted here: the checkpoint on disk still needs the old blocks. Call :meth:`prune` after the new
         checkpoint is there.
@@ -61,7 +61,7 @@ class MemoryJournal:
         return {"blocks": self._blocks, "open_slot": open_slot, "resumed_at": self._resumed_at}
 
     def prune(self) -> None:
-        """Deletes everything that no checkpoint needs any more."""
+        """Delete everything that no checkpoint needs any more."""
         keep = {f"{first}-{last}.zarr" for blocks in self._named for first, last in blocks}
         for path in self._directory.glob("*"):
             if path.name not in keep:
@@ -69,11 +69,11 @@ class MemoryJournal:
 
     @property
     def slots(self) -> int:
-        """How many slots :meth:`load` reads."""
+        """Number of slots that :meth:`load` reads."""
         return sum(last - first for first, last in self._blocks)
 
     def load(self, memory: ReplayMemory, advance: Callable[[int], None] = lambda slots: None) -> None:
-        """Fills ``memory`` with the blocks. Raises :class:`ArtifactError` when one is damaged or missing.
+        """Fill ``memory`` with the blocks. Raises :class:`ArtifactError` when one is damaged or missing.
 
         ``advance`` is called with how many more :attr:`slots` are read.
 

@@ -1,4 +1,4 @@
-"""The replay memory: a ring of rows (:mod:`corrtool.memory.rows`) on the device, gathered into states."""
+"""The replay memory: a ring buffer of rows (:mod:`corrtool.memory.rows`) on the device."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ReplayMemory:
         return memory
 
     def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
-        """Adds a slot with what is seen now, (lanes, *frame_shape); ``episode_steps`` defaults to new episodes."""
+        """Add a slot with the new frames (lanes, *frame_shape); without ``episode_steps`` of new episodes."""
         rows = self._slot_rows(self.slots_written)
         self.frames[rows] = to_device(frames, self.device)
         for values in self.fields.values():
@@ -82,7 +82,7 @@ class ReplayMemory:
         self.slots_written += 1
 
     def record(self, actions: NDArray[np.int64], step: LaneStep) -> None:
-        """Fills the open slot with what was done and what came of it, and opens the next."""
+        """Fill the open slot with actions and outcome, and open the next."""
         rows = self._slot_rows(self.slots_written - 1)
         self.fields["actions"][rows] = actions
         self.fields["rewards"][rows] = step.rewards
@@ -93,8 +93,8 @@ class ReplayMemory:
             self._priorities.add(rows)
         self.open_slot(step.frames, step.episode_steps)
 
-    def begin_anew(self, frames: NDArray[Any]) -> None:
-        """The lanes were reset in the middle of their episodes, which end with what was seen last; ``frames`` begin new ones."""
+    def restart_episodes(self, frames: NDArray[Any]) -> None:
+        """Truncate the episodes of all lanes, which were reset; ``frames`` begin new ones."""
         self.truncate_before(self.slots_written - 1)
         self.open_slot(frames)
 
@@ -112,13 +112,16 @@ class ReplayMemory:
         return self.spec.stack_frames(self._windows(rows, self.spec.stack))
 
     def consecutive_states(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The raw states at ``rows`` and one step later, within an episode: the K - 1 frames that they share are gathered once."""
+        """The raw states at ``rows`` and one step later; the K - 1 shared frames are gathered once."""
         stack = self.spec.stack
         windows = self._windows(rows, stack + 1)
         return self.spec.stack_frames(windows.narrow(1, 0, stack)), self.spec.stack_frames(windows.narrow(1, 1, stack))
 
     def _windows(self, rows: Rows, frames: int) -> Tensor:
-        """``frames`` frames (B, frames, *frame_shape), oldest first, of which the K-th is that of each row; black before its episode."""
+        """``frames`` frames (B, frames, *frame_shape), oldest first, of which the K-th is that of each row.
+
+        Black before its episode.
+        """
         stack = self.spec.stack
         offsets = np.arange(1 - stack, frames - stack + 1)
         index = rows[:, None] + offsets * self.lanes
@@ -135,7 +138,7 @@ class ReplayMemory:
         return gathered
 
     def scaling(self, rows: Rows) -> StateScaling:
-        """The scaling of this task's states, from the statistics of (at most 10,000 of) ``rows``; images need none."""
+        """The scaling of this task's states, by (at most 10,000 of) ``rows``; images need none."""
         if self.spec.kind == IMAGE:
             return StateScaling(self.spec)
         return StateScaling.from_states(self.spec, self.states(rows[:: max(1, len(rows) // 10_000)]))
@@ -162,7 +165,7 @@ class ReplayMemory:
         return to_device(self.fields["actions"].take(rows).astype(np.int64), self.device)
 
     def can_sample(self, n_step: int) -> bool:
-        """Whether the ring holds a slot from which n steps can be followed."""
+        """True if the ring holds a slot from which n steps can be followed."""
         low, high = self._sampling_slots(n_step)
         if high - low > 2:  # a lane's reset takes one slot, so that longer stretches hold a transition
             return True
@@ -184,7 +187,7 @@ class ReplayMemory:
         clip_rewards: bool,
         importance_exponent: float = 0.0,
     ) -> TransitionBatch:
-        """``batch_size`` transitions chosen uniformly (line 8 of Algorithm 2) or by priority. Ask :meth:`can_sample` first."""
+        """Transitions chosen uniformly (line 8 of Algorithm 2) or by priority, if :meth:`can_sample`."""
         low, high = self._sampling_slots(n_step)
         if self._priorities is not None:
             slots = np.arange(low, high) % self.slots
@@ -213,7 +216,7 @@ class ReplayMemory:
         return self._transitions(rows, 1, gamma, clip_rewards) if len(rows) else None
 
     def set_errors(self, rows: Rows, errors: NDArray[np.float32]) -> None:
-        """Tells by how much the targets of ``rows`` were missed, (B,): their priorities, where there are any."""
+        """Tell by how much the targets of ``rows`` were missed, (B,): their priorities, where there are any."""
         if self._priorities is not None:
             self._priorities.set_errors(rows, errors)
 
@@ -253,8 +256,11 @@ class ReplayMemory:
     def _n_step_returns(
         self, rows: Rows, n_step: int, gamma: float, clip_rewards: bool
     ) -> tuple[NDArray[np.float32], Rows, NDArray[np.float32], NDArray[np.bool_]]:
-        """From each row up to ``n_step`` steps on, or to the end of its episode: the discounted sum of the rewards, how many steps
-        that were, γ to their number, and whether the last of them ended the episode by termination."""
+        """From each row up to ``n_step`` steps on, or to the end of its episode.
+
+        The discounted sum of the rewards, how many steps that were, γ to their number, and whether the last of them ended the
+        episode by termination.
+        """
         count = len(rows)
         returns, discounts = np.zeros(count, np.float32), np.ones(count, np.float32)
         steps, alive, terminated = np.zeros(count, np.int64), np.ones(count, bool), np.zeros(count, bool)
@@ -288,7 +294,7 @@ class ReplayMemory:
         return MemoryRows(self.spec, self.lanes, frames, {name: values[rows] for name, values in self.fields.items()})
 
     def newest_records(self, records: int) -> MemoryRows:
-        """The newest ``records`` transitions (all, where there are fewer), with the frames that their states need."""
+        """The newest ``records`` transitions, or all, with the frames that their states need."""
         first = self.slots_written - 1
         low = self.oldest_slot + (self.spec.stack - 1 if self.slots_written > self.slots else 0)
         count = 0
@@ -304,7 +310,7 @@ class ReplayMemory:
         return rows
 
     def priorities(self) -> dict[str, Any] | None:
-        """For a checkpoint: what :meth:`slot_range` does not hold. None where transitions are chosen uniformly."""
+        """The part of a checkpoint that :meth:`slot_range` does not hold; None if sampling is uniform."""
         return None if self._priorities is None else self._priorities.state()
 
     def load_priorities(self, state: dict[str, Any] | None) -> None:
@@ -313,14 +319,14 @@ class ReplayMemory:
             self._priorities.load_state(state)
 
     def truncate_before(self, slot: int) -> None:
-        """Ends the episodes of the slot before ``slot`` by truncation: nothing that follows belongs to them."""
+        """End the episodes of the slot before ``slot`` by truncation: nothing that follows belongs to them."""
         if slot - 1 < self.oldest_slot:
             return
         rows = self._slot_rows(slot - 1)
         self.fields["truncated"][rows] |= self.fields["valid"][rows] & ~self.fields["terminated"][rows]
 
     def restore(self, blocks: list[MemoryRows], slots_written: int) -> None:
-        """Puts back slots saved with :meth:`slot_range`; the newest of them ends at ``slots_written``."""
+        """Put back slots saved with :meth:`slot_range`; the newest of them ends at ``slots_written``."""
         self.slots_written = slots_written
         first = slots_written - sum(len(block.frames) // self.lanes for block in blocks)
         for block in blocks:

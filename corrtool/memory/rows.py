@@ -1,4 +1,4 @@
-"""What a replay memory is made of, in the same layout on disk, host and device.
+"""The rows of a replay memory, in the same layout on disk, host and device.
 
 A *row* is one time step of one lane: the frame seen, then the action taken, its reward, and how it ended. Rows are laid
 out slot by slot, ``row = slot · lanes + lane``, so that the next row of the same lane is ``lanes`` further on. A frame is
@@ -45,11 +45,11 @@ class MemoryRows:
 
     @property
     def records(self) -> int:
-        """How many transitions."""
+        """Number of transitions."""
         return int(self.fields["valid"].sum())
 
 
 def ring_bytes(spec: StateSpec, records: int) -> int:
-    """What a memory of so many records takes on its device."""
+    """Bytes that a memory of so many records takes on its device."""
     item = 1 if spec.kind == IMAGE else 4
     return records * item * int(np.prod(spec.frame_shape))

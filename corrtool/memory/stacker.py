@@ -21,7 +21,7 @@ class StateStacker:
         self._frames = torch.zeros((lanes, spec.stack, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
 
     def push(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> Tensor:
-        """Adds what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""
+        """Add what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""
         newest = to_device(frames, self.device)[:, None]
         if self.spec.stack > 1:
             older = self._frames[:, 1:]

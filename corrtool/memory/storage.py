@@ -22,7 +22,7 @@ from zarr.storage import MemoryStore
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import sha256_of_file, sync_file
 from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
-from corrtool.project.artifacts import check_files, is_of_zarr
+from corrtool.project.artifacts import check_files, is_zarr_file
 from corrtool.runtime.free_memory import check_memory_is_free
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
@@ -32,11 +32,11 @@ FIELD_CHUNK_ROWS = 1 << 16
 _MORE_CHUNKS = 64  # by which the array of frames grows
 _CHUNKS_AT_ONCE = 8  # a call of zarr costs as much as compressing as many
 _READ_CHUNKS = 64  # at once, between which a person is told how far it is
-_MOST_COMPRESSION = 100_000  # zeros take a 30,000th
+_MAX_COMPRESSION = 100_000  # zeros take a 30,000th
 
 
 class MemoryWriter:
-    """Streams rows into a Zarr group, holding a few chunks of frames in memory.
+    """Stream rows into a Zarr group, holding a few chunks of frames in memory.
 
     Whole chunks go to disk with :meth:`write_chunks`; :meth:`state` holds the rest, so that a checkpoint and the chunks before it
     are always a whole. Small fields are written by :meth:`finish`.
@@ -58,14 +58,17 @@ class MemoryWriter:
         self._frames = _create_frames(self._group, spec, lanes, 0)
 
     def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
-        """Adds a slot with what is seen now, (lanes, *frame_shape); see :meth:`ReplayMemory.open_slot`."""
+        """Add a slot with what is seen now, (lanes, *frame_shape); see :meth:`ReplayMemory.open_slot`."""
         steps = np.zeros(self.lanes, np.int64) if episode_steps is None else episode_steps
         self._pending.append(frames)
         for name, dtype in FIELDS.items():
             self._fields[name].append(np.zeros(self.lanes, dtype) if name != "episode_steps" else steps.astype(dtype))
 
     def write_chunks(self) -> None:
-        """Compresses and writes once there are some whole chunks; to be called at every slot, where there is time to spare."""
+        """Compress and write, once there are some whole chunks.
+
+        To be called at every slot, where there is time to spare.
+        """
         if sum(map(len, self._pending)) >= _CHUNKS_AT_ONCE * self._chunk_rows:
             self._write_whole_chunks()
 
@@ -80,7 +83,10 @@ class MemoryWriter:
         return np.concatenate([np.zeros((0, *self.spec.frame_shape), self._frames.dtype), *self._pending])
 
     def record(self, actions: NDArray[np.int64], step: LaneStep, limit: int) -> None:
-        """Fills the open slot and opens the next; of its transitions only so many count that ``limit`` is not passed."""
+        """Fill the open slot, and open the next.
+
+        Of its transitions only so many count that ``limit`` is not passed.
+        """
         valid = step.valid & (self.records + np.cumsum(step.valid) <= limit)
         for name, values in (
             ("actions", actions),
@@ -104,11 +110,11 @@ class MemoryWriter:
 
     @property
     def _chunks(self) -> int:
-        """How many whole chunks of frames are on disk."""
+        """Number of whole chunks of frames on disk."""
         return self._rows // self._chunk_rows
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold besides the chunks on disk, which are durable from here on."""
+        """The state for a checkpoint besides the chunks on disk, which are durable from here on."""
         self._write_whole_chunks()
         chunks = ("/".join(["frames", "c", str(n), *["0"] * len(self.spec.frame_shape)]) for n in range(self._chunks))
         for name in ("zarr.json", *chunks):
@@ -124,7 +130,10 @@ class MemoryWriter:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state`: goes on with the chunks on disk. Raises :class:`ArtifactError` where they are damaged."""
+        """The inverse of :meth:`state`: goes on with the chunks on disk.
+
+        Raises :class:`ArtifactError` where they are damaged.
+        """
         self._files = dict(state["files"])
         check_files(self._path, self._files)
         self._group, self._frames = _open_staged(self._path, self.spec, self.lanes)
@@ -139,7 +148,7 @@ class MemoryWriter:
         self.records = int(state["fields"]["valid"].sum())
 
     def finish(self) -> dict[str, Any]:
-        """Writes what is left; returns what the memory's manifest says of it.
+        """Write what is left; returns what the memory's manifest says of it.
 
         Raises:
             OSError: something that was written before is there no more.
@@ -210,7 +219,7 @@ def _description(spec: StateSpec, lanes: int, records: int, rows: int) -> dict[s
 
 
 def write_rows(path: Path, rows: MemoryRows, advance: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:
-    """Writes ``rows`` to a new Zarr group at ``path``; returns what its manifest says of it.
+    """Write ``rows`` to a new Zarr group at ``path``; returns what its manifest says of it.
 
     ``advance`` is called with how many more rows are written.
     """
@@ -264,7 +273,10 @@ _UNREADABLE = (  # what zarr raises on metadata that it did not write
 
 
 def _checked_arrays(path: Path, spec: StateSpec, lanes: int, rows: int) -> dict[str, Any]:
-    """The arrays of the memory at ``path``, each as :class:`MemoryWriter` makes it. Raises :data:`_UNREADABLE`, :class:`ArtifactError`."""
+    """The arrays of the memory at ``path``, each as :class:`MemoryWriter` makes it.
+
+    Raises :data:`_UNREADABLE`, :class:`ArtifactError`.
+    """
     group, described = zarr.open_group(path, mode="r"), zarr.open_group(MemoryStore(), mode="w")
     arrays: dict[str, Any] = {name: group[name] for name in ("frames", *FIELDS)}
     written = {name: _create_field(described, name, rows) for name in FIELDS}
@@ -275,7 +287,7 @@ def _checked_arrays(path: Path, spec: StateSpec, lanes: int, rows: int) -> dict[
 
 
 def _check_array(path: Path, array: Any, written: Any) -> None:
-    """Whether an array is what :class:`MemoryWriter` makes: its shape, type, chunks and codecs, and every chunk there.
+    """Check that an array is as :class:`MemoryWriter` makes it: shape, type, codecs, every chunk.
 
     A chunk that is missing would be read as zeros, and metadata from elsewhere may name any codec and any size.
     """
@@ -283,6 +295,6 @@ def _check_array(path: Path, array: Any, written: Any) -> None:
         raise ArtifactError(f"{path} is not what its manifest describes", "collect it again with --overwrite")
     if array.nchunks_initialized != array.nchunks:
         raise ArtifactError(f"{path} lacks chunks", "collect it again with --overwrite, or restore it from a copy")
-    chunks = [chunk for chunk in path.rglob("*") if chunk.is_file() and is_of_zarr(path, chunk)]
-    if array.nbytes > _MOST_COMPRESSION * sum(chunk.stat().st_size for chunk in chunks):
+    chunks = [chunk for chunk in path.rglob("*") if chunk.is_file() and is_zarr_file(path, chunk)]
+    if array.nbytes > _MAX_COMPRESSION * sum(chunk.stat().st_size for chunk in chunks):
         raise ArtifactError(f"{path} claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite")

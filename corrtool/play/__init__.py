@@ -1,1 +1,1 @@
-"""Whole games by a policy, and videos of them."""
+"""Full games by a policy, and videos of them."""

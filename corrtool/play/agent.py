@@ -12,7 +12,7 @@ from corrtool.play.games import QValues
 
 
 class Agent:
-    """Whoever plays by a Q-function, eq. (6) where there is a correspondence; of one game at a time.
+    """A player by a Q-function, eq. (6) if there is a correspondence; of one game at a time.
 
     Args:
         q_values: raw states → values of the actions.

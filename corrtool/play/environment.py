@@ -16,7 +16,9 @@ from corrtool.tasks import Lanes, LaneStep, Task
 
 
 class TaskEnvironment(gymnasium.Env[NDArray[Any], int]):
-    """One game of a task at a time, as ``evaluate`` plays it: observations are raw states, preprocessed, viewed and stacked.
+    """One game of a task at a time, as ``evaluate`` plays it.
+
+    Observations are raw states, preprocessed, viewed and stacked.
 
     Games are whole, also where learning ends them at a lost life. Rewards are not clipped.
 
@@ -25,7 +27,7 @@ class TaskEnvironment(gymnasium.Env[NDArray[Any], int]):
     """
 
     def __init__(self, task: Task) -> None:
-        self._lanes = Lanes(task.whole_games(), 1)
+        self._lanes = Lanes(task.with_full_games(), 1)
         spec = self._lanes.spec
         self._stacker = StateStacker(spec, 1, torch.device("cpu"))
         self._over = True

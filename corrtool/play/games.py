@@ -18,7 +18,7 @@ from corrtool.errors import UsageError
 from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
-from corrtool.runtime.signals import left_to_the_system
+from corrtool.runtime.signals import default_signal_handling
 from corrtool.states import StateSpec, raw_to_q
 from corrtool.tasks import LaneStep
 from corrtool.tasks.environments import LanesLike
@@ -28,7 +28,10 @@ SHOW_SECONDS = 1.0
 
 
 class QValues(Protocol):
-    """Who plays: raw states (n, …) → values of the actions (n, A). ``lanes`` (n,) says of which lanes the states are, all by default."""
+    """A policy's values: raw states (n, …) → values of the actions (n, A).
+
+    ``lanes`` (n,) are the lanes of the states, all by default.
+    """
 
     def __call__(self, raw: Tensor, lanes: Rows | None = None) -> Tensor: ...
 
@@ -38,9 +41,11 @@ def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
     return lambda raw, lanes=None: q_function(raw_to_q(spec, raw))
 
 
-class KeptLanes:
-    """Makes lanes once for each number of them and keeps them open for the games that follow, since opening an Atari game takes a
-    tenth of a second for each lane. They are to be reset with seeds, which is as good as new. Use as a context manager.
+class LanePool:
+    """A pool of lanes that are opened once for each number of them, and stay open for later games.
+
+    Opening an Atari game takes a tenth of a second for each lane. They are to be reset with seeds, which is as good as new. Use as a
+    context manager.
 
     Of some simulators there can be only one at a time: where several cannot be opened one is, and games are played one by one.
 
@@ -55,14 +60,17 @@ class KeptLanes:
         self._borrowed: LanesLike | None = None
         self._open = ExitStack()
 
-    def __enter__(self) -> KeptLanes:
+    def __enter__(self) -> LanePool:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def __call__(self, count: int) -> AbstractContextManager[LanesLike]:
-        """``count`` lanes, or as many as can be, which stay open. Raises :class:`UsageError` where there can be none."""
+        """``count`` lanes, or as many as can be, which stay open.
+
+        Raises :class:`UsageError` where there can be none.
+        """
         if self._borrowed is not None:
             return nullcontext(self._borrowed)
         count = min(count, self._most)
@@ -76,15 +84,21 @@ class KeptLanes:
                 return self(1)
         return nullcontext(self._lanes[count])
 
-    def opened(self, count: int) -> AbstractContextManager[object]:
-        """Opens ``count`` lanes before they are needed, while there is nothing to lose: making many takes seconds outside of Python."""
+    def preopened(self, count: int) -> AbstractContextManager[object]:
+        """Open ``count`` lanes before they are needed, while there is nothing to lose.
+
+        Making many takes seconds outside of Python.
+        """
         if count:
-            with left_to_the_system():
+            with default_signal_handling():
                 self(count)
         return nullcontext()
 
     def open_or_borrow(self, lanes: LanesLike) -> bool:
-        """Finds out whether another lane can be open beside ``lanes``; if none can, games are played on these, and this says True."""
+        """Find out whether another lane can be open beside ``lanes``.
+
+        If none can, games are played on these, and this returns True.
+        """
         try:
             self(1)
         except UsageError:
@@ -98,19 +112,21 @@ def choose_actions(
     actions: int,
     epsilon: float,
     random: np.random.Generator,
-    of_lanes: Rows | slice = slice(None),
+    which: Rows | slice = slice(None),
 ) -> NDArray[np.int64]:
-    """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None. Draws the same numbers either way.
+    """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None.
+
+    Draws the same numbers either way.
 
     Args:
-        q_values: (n, A), those of the lanes ``of_lanes`` (n,); the other lanes act at random.
+        q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
         lanes, actions: N and A.
     """
     chosen = random.integers(0, actions, lanes)
     explore = random.random(lanes) < epsilon
     if q_values is not None:
         best = q_values.argmax(dim=1).cpu().numpy()
-        chosen[of_lanes] = np.where(explore[of_lanes], chosen[of_lanes], best)
+        chosen[which] = np.where(explore[which], chosen[which], best)
     return chosen
 
 
@@ -187,10 +203,10 @@ class _Wave:
         return ended
 
     def numbers(self) -> dict[str, Any]:
-        """Where the games stand, for a person who waits."""
+        """Progress of the games, for a person who waits."""
         return {
             "return so far": float(self.totals[: self.count].mean()),
-            "games going on": int(self.playing.sum()),
+            "games running": int(self.playing.sum()),
             "steps": int(self.env_steps.max()),
         }
 
@@ -209,7 +225,7 @@ def play_games(
     poll: Callable[[], None] = lambda: None,
     show: Callable[[dict[str, Any]], None] = lambda numbers: None,
 ) -> list[Game]:
-    """Plays one game per seed and returns them all, in the order of the seeds.
+    """Play one game per seed, and return them all, in the order of the seeds.
 
     Each game has its own lane and seed, and a lane's further games are not looked at: which games count is fixed before
     they begin, so that short games cannot be over-represented. ``q_values`` sees only the games that still go on.
@@ -225,18 +241,18 @@ def play_games(
     """
     games: list[Game] = []
     while len(games) < len(seeds):
-        left = seeds[len(games) :]
-        with make_lanes(len(left)) as lanes, torch.inference_mode():
-            wave, shown = _Wave(limits, lanes, min(len(left), lanes.count)), time.monotonic()
+        remaining = seeds[len(games) :]
+        with make_lanes(len(remaining)) as lanes, torch.inference_mode():
+            wave, shown = _Wave(limits, lanes, min(len(remaining), lanes.count)), time.monotonic()
             stacker = StateStacker(lanes.spec, lanes.count, device)
-            states = stacker.push(lanes.reset([*left, *[left[0]] * lanes.count][: lanes.count]))
+            states = stacker.push(lanes.reset([*remaining, *[remaining[0]] * lanes.count][: lanes.count]))
             while wave.playing.any():
-                going_on = np.flatnonzero(wave.playing)
-                seen = states if wave.playing.all() else states[to_device(going_on, device)]
-                values = None if q_values is None else q_values(seen, going_on)
-                actions = choose_actions(values, lanes.count, lanes.actions, epsilon, random, going_on)
+                running = np.flatnonzero(wave.playing)
+                seen = states if wave.playing.all() else states[to_device(running, device)]
+                values = None if q_values is None else q_values(seen, running)
+                actions = choose_actions(values, lanes.count, lanes.actions, epsilon, random, running)
                 if watch is not None:
-                    watch(seen, actions[going_on])
+                    watch(seen, actions[running])
                 lanes.send(actions)
                 step = lanes.receive()
                 for game in wave.record(actions, step):
@@ -255,12 +271,19 @@ def returns_of(games: list[Game]) -> list[float]:
     return [game.game_return for game in games]
 
 
-def counted(games: list[Game]) -> dict[str, int]:
-    """How many of the games are distinct, were ended because nothing was scored, and were cut off at the limit."""
+def game_counts(games: list[Game]) -> dict[str, int]:
+    """Number of games that are distinct, ended idle (nothing scored for long), or cut off at the limit."""
     ended = [game.ended for game in games]
-    return {"distinct_games": distinct(games), "idle_games": ended.count("idle"), "cut_games": ended.count("limit")}
+    return {
+        "distinct_games": count_distinct(games),
+        "idle_games": ended.count("idle"),
+        "cut_games": ended.count("limit"),
+    }
 
 
-def distinct(games: list[Game]) -> int:
-    """How many of the games differ in what was done or what came of it. A seed changes little where nothing is random."""
+def count_distinct(games: list[Game]) -> int:
+    """Number of games that differ in actions or rewards.
+
+    A seed changes little where nothing is random.
+    """
     return len({game.digest for game in games})

@@ -19,19 +19,24 @@ FRAMES_PER_SECOND = 15  # Atari's 60 by the usual frame skip of 4
 _SCALE, _GAP, _LINE = 4, 8, 22
 _SMALL = 180  # pixels; larger pictures are shown as they are
 _ENLARGED = 336  # pixels, to which smaller ones than Atari's are brought at most
-_NUMBERS_WIDTH, _MOST_NUMBERS = 190, 24
+_NUMBERS_WIDTH, _MAX_NUMBERS = 190, 24
 KINDS = (".mp4", ".gif")
 CODECS = ("vp09", "mp4v")  # VP9 plays in browsers; MPEG-4 does not, but every OpenCV writes it
 
 
 def check_video(path: Path) -> None:
-    """Whether a video can be written under this name. Raises :class:`UsageError`."""
+    """Check that a video can be written under this name.
+
+    Raises :class:`UsageError`.
+    """
     if path.suffix.lower() not in KINDS:
         raise UsageError(f"--video {path} is of no known kind", f"let its name end in {' or '.join(KINDS)}")
 
 
 class GameVideo:
-    """Writes one picture per step to an MP4 or a GIF. Use as a context manager; the file appears when it is whole.
+    """Write one picture per step to an MP4 or a GIF.
+
+    Use as a context manager; the file appears when it is whole.
 
     Raises:
         UsageError: the file's name ends in neither ``.mp4`` nor ``.gif``.
@@ -40,7 +45,7 @@ class GameVideo:
 
     def __init__(self, path: Path) -> None:
         check_video(path)
-        _say_it_once()
+        _silence_opencv()
         self._frames = 0
         self._path = path
         self._partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}")
@@ -92,7 +97,7 @@ class GameVideo:
             raise CorrtoolError(f"{self._path} could not be written whole", "see whether the disk is full")
 
 
-def _say_it_once() -> None:
+def _silence_opencv() -> None:
     """A disk that is full is said in our one line, not by OpenCV and FFmpeg for every frame."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -107,9 +112,12 @@ def _frames_in(video: Path) -> int:
 
 
 def numbers_panel(columns: list[tuple[str, list[float]]]) -> NDArray[np.uint8]:
-    """Vectors beside each other as a picture of their numbers, each below its title; of a long one the first numbers."""
+    """Vectors beside each other as a picture of their numbers, each below its title.
+
+    Of a long one the first numbers.
+    """
     most = max(len(values) for _, values in columns)
-    lines = min(most, _MOST_NUMBERS)
+    lines = min(most, _MAX_NUMBERS)
     sheet = np.full((_LINE * (lines + 2), _NUMBERS_WIDTH * len(columns), 3), 24, np.uint8)
     for column, (title, values) in enumerate(columns):
         cells = [title, *(f"{value: .3f}" for value in values[:lines]), *(["..."] if len(values) > lines else [])]
@@ -119,14 +127,17 @@ def numbers_panel(columns: list[tuple[str, list[float]]]) -> NDArray[np.uint8]:
 
 
 def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """By a whole factor: four for the 84 pixels of Atari, more for the grids of which every pixel is a thing of its own."""
+    """Enlarge by a whole factor: four for Atari's 84 pixels, more for grids, whose pixels are objects."""
     side = max(picture.shape[:2])
     scale = 1 if side > _SMALL else max(_SCALE, _ENLARGED // side)
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _compose(panels: list[tuple[str, NDArray[np.uint8]]], caption: str) -> NDArray[np.uint8]:
-    """The panels beside each other with their titles above and the caption below; even sides, as MP4 wants them."""
+    """The panels beside each other with their titles above and the caption below.
+
+    Even sides, as MP4 wants them.
+    """
     pictures = [_enlarged(picture) for _, picture in panels]
     width = sum(p.shape[1] for p in pictures) + _GAP * (len(pictures) + 1)
     height = max(p.shape[0] for p in pictures) + 2 * _LINE + _GAP

@@ -1,1 +1,4 @@
-"""Presets as TOML, one table per stage; a sub-table ``vector`` or ``image`` applies to that state kind only."""
+"""Presets as TOML, one table per stage.
+
+A sub-table ``vector`` or ``image`` applies to that state kind only.
+"""

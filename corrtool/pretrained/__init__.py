@@ -1,4 +1,6 @@
-"""Trained weights that come with corrtool, laid out as in a project: ``weights/KIND/NAME.safetensors``.
+"""Trained weights that come with corrtool, laid out as in a project.
+
+``weights/KIND/NAME.safetensors``.
 
 Each file's manifest says which command made it, with which settings and seed; ``corrtool status`` shows it once it is in a
 project.
@@ -19,7 +21,7 @@ PONG = "pong"  # Q-function and environment model of ALE/Pong-v5, and the corres
 
 
 def adopt(project: Project, kind: str, name: str) -> Artifact:
-    """Copies the weights ``name`` that come with corrtool into a project, unless it has them.
+    """Copy the weights ``name`` that come with corrtool into a project, unless it has them.
 
     Raises:
         UsageError: the project has other weights of that name.
@@ -39,7 +41,7 @@ def adopt(project: Project, kind: str, name: str) -> Artifact:
 
 
 def shipped_for(source: Task, target: Task) -> list[Artifact]:
-    """What comes with corrtool for a pair of tasks, with sticky actions or without."""
+    """The artifacts that come with corrtool for a pair of tasks, with sticky actions or without."""
     found = []
     for kind in KINDS:
         for name in artifact_names(PRETRAINED, kind):
@@ -51,6 +53,6 @@ def shipped_for(source: Task, target: Task) -> list[Artifact]:
                 ]
             else:
                 made_on = [(source, "task_sha256", "source")]
-            if all(task.made_on_this(manifest.get(key), described.get(role)) for task, key, role in made_on):
+            if all(task.is_compatible_with(manifest.get(key), described.get(role)) for task, key, role in made_on):
                 found.append(artifact)
     return found

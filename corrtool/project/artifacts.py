@@ -29,25 +29,27 @@ from corrtool.settings.stages import MADE_BY
 from corrtool.states import StateSpec
 
 KINDS = ("memory", "q", "model", "corr")
-KIND_WORDS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
+KIND_LABELS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
 MEMORY_MANIFEST = "corrtool.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What Zarr could take for metadata, of either of its formats, or for a chunk.
-_OF_ZARR = re.compile(r"(.*/)?(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata|c/[0-9]+(/[0-9]+)*|[0-9]+(\.[0-9]+)*)")
+_ZARR_FILE = re.compile(
+    r"(.*/)?(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata|c/[0-9]+(/[0-9]+)*|[0-9]+(\.[0-9]+)*)"
+)
 
 
 def check_name(name: str) -> str:
-    """The name of an artifact, or :class:`UsageError`: it becomes a file name, so it has no slashes and no surprises."""
+    """The name, or :class:`UsageError`: it becomes a file name, without slashes or surprises."""
     if not is_name(name):
         raise UsageError(
-            f"{name!r} is no artifact name",
+            f"{name!r} is not an artifact name",
             "use letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit",
         )
     return name
 
 
 def is_name(text: str) -> bool:
-    """Whether an artifact or a run can have this name."""
+    """True if an artifact or a run can have this name."""
     return _NAME.fullmatch(text) is not None and not text.endswith((".partial", ".replaced"))
 
 
@@ -62,38 +64,38 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
-        """Identifies the content: tensors of weights, files of a memory."""
+        """Identify the content: tensors of weights, files of a memory."""
         return str(self.manifest["sha256"])
 
     @property
     def states(self) -> StateSpec:
-        """The states that a memory holds. Raises :class:`ArtifactError` when its manifest does not describe them."""
+        """The states of a memory. Raises :class:`ArtifactError` if the manifest does not describe them."""
         try:
             return StateSpec.from_json(self.manifest["states"])
         except (KeyError, ValueError) as error:
             raise ArtifactError(f"{self.path} cannot be read: {' '.join(str(error).split())}") from None
 
     def reference(self) -> dict[str, str]:
-        """How a child's manifest names this artifact."""
+        """The reference to this artifact in a child's manifest."""
         return {"kind": self.kind, "name": self.name, "sha256": self.sha256}
 
     def __str__(self) -> str:
-        return f"{KIND_WORDS[self.kind]} {self.name}"
+        return f"{KIND_LABELS[self.kind]} {self.name}"
 
 
 def artifact_path(root: Path, kind: str, name: str) -> Path:
-    """Where an artifact lives in the project directory ``root``. Raises :class:`ArtifactError` where a link leads out of it."""
-    return inside(root, artifact_place(root, kind, name))
+    """The path of an artifact. Raises :class:`ArtifactError` if a link leads out of ``root``."""
+    return inside(root, unchecked_artifact_path(root, kind, name))
 
 
-def artifact_place(root: Path, kind: str, name: str) -> Path:
+def unchecked_artifact_path(root: Path, kind: str, name: str) -> Path:
     """The same, wherever links lead."""
     check_name(name)
     return root / "memories" / f"{name}.zarr" if kind == "memory" else root / "weights" / kind / f"{name}.safetensors"
 
 
 def check_readable(folder: Path) -> None:
-    """Raises :class:`ArtifactError` for a directory that is there and cannot be looked into: ``glob`` would find nothing."""
+    """Raise :class:`ArtifactError` for an unreadable directory: ``glob`` would find nothing."""
     if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
         raise ArtifactError(f"cannot read {folder}: Permission denied")
 
@@ -108,27 +110,27 @@ def artifact_names(root: Path, kind: str) -> list[str]:
 
 
 def read_artifact(root: Path, kind: str, name: str) -> Artifact:
-    """An artifact's manifest, unchecked against its data. Raises :class:`ArtifactError` when missing or unreadable."""
+    """An artifact's manifest, unchecked against its data. Raises :class:`ArtifactError`."""
     path = artifact_path(root, kind, name)
     if not path.exists():
         have = artifact_names(root, kind)
         hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
-        raise MissingInputError([(f"there is no {KIND_WORDS[kind]} {name!r} in this project", hint)])
+        raise MissingInputError([(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)])
     return artifact_at(path, kind, name)
 
 
 def artifact_at(path: Path, kind: str, name: str) -> Artifact:
-    """The artifact that a file or directory holds, wherever it lies. Raises as :func:`read_artifact` does."""
+    """The artifact that a file or directory holds, wherever it lies. Raises :class:`ArtifactError`."""
     manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
-        raise ArtifactError(f"{path} holds no {KIND_WORDS[kind]}", "make it again with --overwrite")
+        raise ArtifactError(f"{path} holds no {KIND_LABELS[kind]}", "make it again with --overwrite")
     if not _well_formed(kind, manifest):
         raise damaged(path / MEMORY_MANIFEST if kind == "memory" else path)
     return Artifact(kind, name, path, manifest)
 
 
 def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
-    """Whether what is read from a manifest is there and of its kind: it is read before every byte is checked."""
+    """True if a manifest's fields exist with the right types: they are read before every byte is checked."""
     if kind == "memory" and any(manifest.get(name) is None for name in ("records", "actions", "states")):
         return False
     tables = [manifest.get(name, {}) for name in ("parents", "settings", "summary", "network", "states", "tasks")]
@@ -142,7 +144,7 @@ def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
 
 
 def is_reference(value: Any) -> bool:
-    """Whether this is what :meth:`Artifact.reference` makes."""
+    """True for the output of :meth:`Artifact.reference`."""
     if not isinstance(value, dict) or value.get("kind") not in KINDS:
         return False
     name, sha256 = value.get("name"), value.get("sha256")
@@ -150,7 +152,7 @@ def is_reference(value: Any) -> bool:
 
 
 def is_foreign(root: Path, kind: str, name: str) -> bool:
-    """Whether what has this name was made by something else than corrtool."""
+    """True if the file of this name was not made by corrtool."""
     try:
         read_artifact(root, kind, name)
     except ForeignFileError:
@@ -175,14 +177,14 @@ def select_artifact(
     root: Path,
     kind: str,
     name: str | None,
-    fits: Callable[[dict[str, Any]], str | None],
+    mismatch: Callable[[dict[str, Any]], str | None],
     wanted: str,
     made_by: str,
 ) -> Artifact:
     """The artifact called ``name``, or the newest that fits.
 
     Args:
-        fits: given a manifest, why the artifact does not fit, or None if it does.
+        mismatch: given a manifest, why the artifact does not fit, or None if it does.
         wanted, made_by: what is looked for and the command that makes it, in words, for the error message.
 
     Raises:
@@ -190,22 +192,22 @@ def select_artifact(
     """
     if name is not None:
         artifact = read_artifact(root, kind, name)
-        reason = fits(artifact.manifest)
+        reason = mismatch(artifact.manifest)
         if reason:
             raise ArtifactError(f"{artifact} does not fit: {reason}")
         return artifact
     for artifact in find_artifacts(root, kind):
-        if fits(artifact.manifest) is None:
+        if mismatch(artifact.manifest) is None:
             return artifact
     whole = {a.name for a in find_artifacts(root, kind)}
     broken = [n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)]
     if broken:
-        raise ArtifactError(f"{KIND_WORDS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
+        raise ArtifactError(f"{KIND_LABELS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
     raise MissingInputError([(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")])
 
 
 def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
-    """What each of ``wanted`` selects, by use. Raises :class:`MissingInputError` with all that are missing."""
+    """The artifacts that ``wanted`` select. Raises :class:`MissingInputError` with all missing ones."""
     found, missing = {}, []
     for use, select in wanted.items():
         try:
@@ -218,7 +220,7 @@ def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]
 
 
 def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> Artifact:
-    """Writes weights with their manifest as one sealed safetensors file.
+    """Write weights with their manifest as one sealed safetensors file.
 
     Raises:
         TrainingDivergedError: a weight is NaN or infinite; what was there stays.
@@ -226,7 +228,7 @@ def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], m
     for tensor_name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingDivergedError(
-                f"{tensor_name} of {KIND_WORDS[kind]} {name} became NaN or infinite, so it was not written",
+                f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was not written",
                 "use a smaller --learning-rate",
             )
     full = {
@@ -255,11 +257,11 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
 
 
 def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Writes the manifest of a finished memory into its directory, with the SHA-256 of each of its files."""
+    """Write the manifest of a finished memory into its directory, with the SHA-256 of each of its files."""
     files = {
         path.relative_to(directory).as_posix(): sha256_of_file(path)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and is_of_zarr(directory, path)
+        if path.is_file() and is_zarr_file(directory, path)
     }
     sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     full = {"kind": "memory", "sha256": sha256, **manifest, "files": files}
@@ -267,15 +269,15 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return full
 
 
-def is_of_zarr(directory: Path, path: Path) -> bool:
-    """Whether Zarr could read a file of the memory in ``directory``: no other file is its, whatever a desktop leaves there."""
-    return _OF_ZARR.fullmatch(path.relative_to(directory).as_posix()) is not None
+def is_zarr_file(directory: Path, path: Path) -> bool:
+    """True if Zarr could read a file of the memory in ``directory``: no other file is part of it."""
+    return _ZARR_FILE.fullmatch(path.relative_to(directory).as_posix()) is not None
 
 
 def stray_files(directory: Path) -> list[Path]:
     """Files in a memory that are none of its, and that nothing reads: ``.DS_Store``, ``.nfs…``, notes."""
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
-    return [path for path in paths if path.name != MEMORY_MANIFEST and not is_of_zarr(directory, path)]
+    return [path for path in paths if path.name != MEMORY_MANIFEST and not is_zarr_file(directory, path)]
 
 
 def check_memory(directory: Path) -> dict[str, Any]:
@@ -292,7 +294,7 @@ def check_memory(directory: Path) -> dict[str, Any]:
 
 
 def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactError]:
-    """One error for each file of a memory that is missing or damaged, or could be read as data and does not belong."""
+    """One error for each file of a memory that is missing or damaged, or an extra that could be data."""
     problems = []
     files = manifest.get("files")
     if not isinstance(files, dict):
@@ -314,12 +316,12 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
         elif (problem := file_problem(path, digest)) is not None:
             problems.append(problem)
     others = (path for name, path in there.items() if name not in files)
-    strangers = (path for path in others if path.is_symlink() or is_of_zarr(directory, path))
-    return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in strangers]
+    extra = (path for path in others if path.is_symlink() or is_zarr_file(directory, path))
+    return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in extra]
 
 
 def check_files(directory: Path, files: dict[str, str]) -> None:
-    """Whether the files of an unfinished memory, by name with their SHA-256, are whole. Raises :class:`ArtifactError`."""
+    """Check files, given by name with their SHA-256. Raises :class:`ArtifactError`."""
     for name, digest in files.items():
         problem = file_problem(directory / name, digest)
         if problem is not None:
@@ -327,7 +329,7 @@ def check_files(directory: Path, files: dict[str, str]) -> None:
 
 
 def file_problem(path: Path, digest: str) -> ArtifactError | None:
-    """What is wrong with a file that should have this SHA-256."""
+    """The error of a file that should have this SHA-256; None if it has."""
     try:
         return None if path.is_file() and sha256_of_file(path) == digest else damaged(path)
     except OSError as error:

@@ -1,7 +1,8 @@
-"""What a project, its ``corrtool.toml`` and a preset say where a command leaves something open: settings, seed and device."""
+"""Defaults of a project, its ``corrtool.toml`` and a preset: settings, seed and device."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -25,18 +26,21 @@ def project_device(project: Project, given: str | None) -> torch.device:
 
 
 def project_seed(project: Project, given: int | None) -> int:
-    """The seed that was given, or the project's, or 0. Raises :class:`UsageError` when that is out of range."""
+    """The seed that was given, or the project's, or 0.
+
+    Raises :class:`UsageError` when that is out of range.
+    """
     seed: int = given if given is not None else project_default(project, "seed", int, 0)
     if not 0 <= seed < 2**63:  # a flag's was checked by the parser
         raise UsageError(f"[defaults] seed is {seed}", "give a whole number from 0 to 2⁶³ - 1")
     return seed
 
 
-def project_preset(project: Project, given: str | None, otherwise: str = "default") -> str:
-    """The preset that was given, or the project's, or ``otherwise``."""
+def project_preset(project: Project, given: str | None, fallback: str = "default") -> str:
+    """The preset that was given, or the project's, or ``fallback``."""
     if given is not None:
         return given
-    preset: str = project_default(project, "preset", str, otherwise)
+    preset: str = project_default(project, "preset", str, fallback)
     if preset not in PRESETS:
         raise UsageError(f"[defaults] preset is {preset!r}", f"choose one of {', '.join(PRESETS)}")
     return preset
@@ -49,6 +53,7 @@ def resolve_settings(
     given: dict[str, Any],
     environment: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> S:
     """The stage's settings for this project, from all their sources. Raises :class:`UsageError`."""
     role = (
@@ -58,7 +63,7 @@ def resolve_settings(
         or _default_role(settings_class)
     )
     spec, _ = probe(project.task(role if role in ("source", "target") else "source"))
-    return resolve_for_states(project, settings_class, spec, preset, given, environment, options)
+    return resolve_for_states(project, settings_class, spec, preset, given, environment, options, say)
 
 
 def resolve_for_states(
@@ -69,6 +74,7 @@ def resolve_for_states(
     given: dict[str, Any] | None = None,
     environment: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> S:
     """As :func:`resolve_settings`, for states that are known already."""
     return resolve(
@@ -79,6 +85,7 @@ def resolve_for_states(
         given=given or {},
         environment=environment,
         options=options,
+        say=say,
     )
 
 
@@ -88,7 +95,10 @@ def _default_role(settings_class: type[Settings]) -> str:
 
 
 def project_default(project: Project, name: str, kind: type, default: Any) -> Any:
-    """A value of ``[defaults]`` in ``corrtool.toml``. Raises :class:`UsageError` when it has the wrong type."""
+    """A value of ``[defaults]`` in ``corrtool.toml``.
+
+    Raises :class:`UsageError` when it has the wrong type.
+    """
     value = project.defaults.get(name, default)
     if type(value) is not kind:
         raise UsageError(f"[defaults] {name} is {value!r}", f"give it {'a text' if kind is str else 'a whole number'}")

@@ -22,7 +22,7 @@ class Project:
     """An opened project directory.
 
     Raises:
-        ArtifactError: the directory is no project.
+        ArtifactError: the directory is not a project.
         UsageError: ``corrtool.toml`` cannot be understood.
     """
 
@@ -38,20 +38,22 @@ class Project:
                 regular_file(path).read_text(encoding="utf-8-sig")
             )  # some editors begin with a mark
         except FileNotFoundError:
-            raise ArtifactError(f"{self.root} is no corrtool project", "make one with 'corrtool init DIR …'") from None
+            raise ArtifactError(
+                f"{self.root} is not a corrtool project", "make one with 'corrtool init DIR …'"
+            ) from None
         except OSError as error:
             raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
         except (
             ValueError,
             RecursionError,
         ) as error:  # a TOMLDecodeError, wrong bytes, a number of thousands of digits, …
-            raise UsageError(f"{path} is no valid TOML: {error}") from None
+            raise UsageError(f"{path} is not valid TOML: {error}") from None
         known = {*TASK_ROLES, "defaults", *STAGE_SETTINGS}
         for name, value in self._table.items():
             if name not in known:
                 raise UsageError(f"{path} has no section {name!r}", f"it knows {', '.join(sorted(known))}")
             if not isinstance(value, dict):
-                raise UsageError(f"{path}: {name} is no section", f"write [{name}] above its settings")
+                raise UsageError(f"{path}: {name} is not a section", f"write [{name}] above its settings")
         for name in self.defaults:
             if name not in _COMMON_DEFAULTS:
                 raise UsageError(f"[defaults] has no setting {name!r}", f"it knows {', '.join(_COMMON_DEFAULTS)}")
@@ -66,7 +68,10 @@ class Project:
         return {key: value for key, value in self._table.get(stage, {}).items() if not _names_input(stage, key)}
 
     def stage_inputs(self, stage: str) -> dict[str, str]:
-        """The artifacts that the stage's own section of ``corrtool.toml`` names, by use. Raises :class:`UsageError`."""
+        """The artifacts that the stage's own section of ``corrtool.toml`` names, by use.
+
+        Raises :class:`UsageError`.
+        """
         named: dict[str, str] = {}
         for key, value in self._table.get(stage, {}).items():
             if not _names_input(stage, key):
@@ -95,12 +100,12 @@ def _names_input(stage: str, key: str) -> bool:
 
 
 def check_output(path: Path, flag: str, project: Project) -> None:
-    """Whether a file that a command shall write can be written there, before anything else is done.
+    """Check that an output file of a command can be written, before anything else is done.
 
     A regular file that is there will be replaced.
 
     Raises:
-        UsageError: the path is no place for a file, cannot be written, or belongs to the project's own files.
+        UsageError: the path cannot be a file, cannot be written, or belongs to the project's own files.
     """
     parent = path.parent
     if not path.name or path.is_dir():
@@ -120,7 +125,7 @@ def check_output(path: Path, flag: str, project: Project) -> None:
 
 
 def find_project(given: Path | None) -> Project:
-    """The project: ``--project``, else ``$CORRTOOL_PROJECT``, else the nearest parent with a ``corrtool.toml``.
+    """The project of ``--project``, ``$CORRTOOL_PROJECT``, or the nearest parent with ``corrtool.toml``.
 
     Raises:
         ArtifactError: there is none.
@@ -142,7 +147,7 @@ def find_project(given: Path | None) -> Project:
 def create_project(
     root: Path, tables: dict[str, dict[str, Any]], copies: dict[str, Path], *, overwrite: bool = False
 ) -> Project:
-    """Writes a new project.
+    """Write a new project.
 
     Args:
         tables: the ``source`` and ``target`` tables of ``corrtool.toml``.
@@ -192,7 +197,7 @@ def create_project(
 
 
 def _toml(value: Any) -> str:
-    """A TOML value; its basic strings, booleans and numbers are written as in JSON, and a table stands in its line."""
+    """A TOML value; strings, booleans and numbers are written as in JSON, tables inline."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
@@ -201,5 +206,8 @@ def _toml(value: Any) -> str:
 
 
 def _key(name: str) -> str:
-    """A name as TOML takes it: in quotes, unless it is made of nothing but ASCII letters, digits, '_' and '-'."""
+    """A name as TOML takes it.
+
+    In quotes, unless it is made of nothing but ASCII letters, digits, '_' and '-'.
+    """
     return name if name.isascii() and name.replace("-", "_").isidentifier() else json.dumps(name, ensure_ascii=False)

@@ -19,7 +19,9 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 @contextmanager
 def kernel_lock(path: Path, timeout: float = 0) -> Iterator[None]:
-    """Holds a lock of the kernel. Where it has none, filelock would make marker files, which outlive a holder that was killed.
+    """Hold a lock of the kernel.
+
+    Where it has none, filelock would make marker files, which outlive a holder that was killed.
 
     Raises:
         CorrtoolError: the file system knows no locks.
@@ -40,7 +42,7 @@ def kernel_lock(path: Path, timeout: float = 0) -> Iterator[None]:
 
 @contextmanager
 def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[None]:
-    """Holds the locks of ``artifacts``, pairs of kind and name, in a fixed order.
+    """Hold the locks of ``artifacts``, pairs of kind and name, in a fixed order.
 
     Raises:
         LockedError: another process holds one; the message names it.
@@ -63,9 +65,9 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
 
 
 def check_unlocked(root: Path, artifacts: list[tuple[str, str]]) -> None:
-    """Raises :class:`LockedError` where a process of this machine is writing one of ``artifacts``."""
+    """Raise :class:`LockedError` where a process of this machine is writing one of ``artifacts``."""
     for kind, name in artifacts:
-        holder = living_holder(root, kind, name)
+        holder = lock_holder(root, kind, name)
         if holder is not None:
             raise _locked(kind, name, holder)
 
@@ -74,8 +76,10 @@ def _locked(kind: str, name: str, holder: str) -> LockedError:
     return LockedError(f"{kind} {name} is being written by {holder}", "wait for it, or use another --name")
 
 
-def living_holder(root: Path, kind: str, name: str) -> str | None:
-    """Who is writing an artifact on this machine right now; None when nobody is, or when it lives elsewhere.
+def lock_holder(root: Path, kind: str, name: str) -> str | None:
+    """The process of this machine that is writing an artifact right now.
+
+    None when nobody is, or when it lives elsewhere.
 
     Tries the lock only while a process of the holder's number lives, since trying could get in a new writer's way.
     """
@@ -98,7 +102,7 @@ def living_holder(root: Path, kind: str, name: str) -> str | None:
 
 
 def _read_holder(path: Path) -> str:
-    """What the holder of a lock wrote; empty where there is none."""
+    """The text that the holder of a lock wrote; empty if there is none."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and not path.is_symlink() else ""
 
 

@@ -11,13 +11,13 @@ from torch import nn
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import Artifact, load_weights
 
-MOST_BLOCKS = 256
+MAX_BLOCKS = 256
 
 
 N = TypeVar("N", bound=nn.Module)
 
 
-def _with_weights(artifact: Artifact, build: Callable[[], N]) -> N:
+def load_network(artifact: Artifact, build: Callable[[], N]) -> N:
     """The network that the manifest describes, with the weights of the file.
 
     It is built without memory of its own, so that a manifest that lies about sizes costs nothing.
@@ -44,5 +44,5 @@ def _check_depth(artifact: Artifact) -> None:
             yield from numbers(value) if isinstance(value, dict) else [(name, value)]
 
     for name, value in numbers(artifact.manifest.get("network", {})):
-        if name == "blocks" and not (type(value) is int and 0 <= value <= MOST_BLOCKS):
+        if name == "blocks" and not (type(value) is int and 0 <= value <= MAX_BLOCKS):
             raise ArtifactError(f"{artifact.path} cannot be built: {name} is {value!r}")

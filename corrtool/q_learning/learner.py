@@ -15,7 +15,7 @@ from corrtool.layers import load_optimizer_state
 from corrtool.memory import TransitionBatch
 from corrtool.q_learning.losses import temporal_difference_loss, temporal_difference_target
 from corrtool.q_learning.schedules import learning_rate, plays_greedily
-from corrtool.runtime.precision import Precision, begin_step, compile_module, computing_type
+from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.settings.stages import DqnSettings
 from corrtool.states import IMAGE, StateSpec, raw_to_q
 
@@ -43,7 +43,7 @@ class TemporalDifferenceObjective(nn.Module):
         terminated: Tensor,
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """What :class:`TransitionBatch` holds → the loss, and the temporal differences (B,), detached."""
+        """Fields of a :class:`TransitionBatch` → the loss, and the temporal differences (B,), detached."""
         settings, compute = self._settings, self._precision
         with torch.no_grad():
             raw_next = raw_to_q(self._spec, next_states)
@@ -60,11 +60,11 @@ class TemporalDifferenceObjective(nn.Module):
 
 
 class DqnLearner:
-    """The learning network, its target network, its average and the optimizer.
+    """The learning network, its target network, the average of its weights and the optimizer.
 
     Attributes:
-        average: the network that is tested and kept: an exponential average of the weights on the way, which plays more
-            steadily than the weights of any one moment; the learning network itself where ``weight_average`` is 0.
+        ema: the network that is tested and kept: an exponential average of the weights on the way, which plays more
+            steadily than the weights of any one moment; the learning network itself where ``weight_ema`` is 0.
     """
 
     def __init__(self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings, device: torch.device) -> None:
@@ -73,9 +73,9 @@ class DqnLearner:
             q_function = q_function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.q_function = q_function
         self.target = copy.deepcopy(q_function).requires_grad_(False) if settings.target_network else q_function
-        self.average = copy.deepcopy(q_function).requires_grad_(False) if settings.weight_average > 0 else q_function
+        self.ema = copy.deepcopy(q_function).requires_grad_(False) if settings.weight_ema > 0 else q_function
         self.settings, self._device = settings, device
-        precision = Precision(computing_type(settings.precision, device), device)
+        precision = Precision(compute_dtype(settings.precision, device), device)
         self._objective = TemporalDifferenceObjective(self.q_function, self.target, spec, settings, precision)
         if settings.compile:
             compile_module(self._objective, device)
@@ -100,35 +100,35 @@ class DqnLearner:
         if settings.max_gradient_norm > 0:
             nn.utils.clip_grad_norm_(self.q_function.parameters(), settings.max_gradient_norm)
         self.optimizer.step()
-        if self.average is not self.q_function:
+        if self.ema is not self.q_function:
             with torch.no_grad():
-                own: list[Tensor] = list(self.average.parameters())
-                torch._foreach_lerp_(own, list(self.q_function.parameters()), 1.0 - self._average_share())
+                own: list[Tensor] = list(self.ema.parameters())
+                torch._foreach_lerp_(own, list(self.q_function.parameters()), 1.0 - self._ema_decay())
         self.gradient_steps += 1
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())
         return loss.detach(), errors
 
-    def player(self, env_steps: int) -> nn.Module:
+    def acting_network(self, env_steps: int) -> nn.Module:
         """The network that plays the training games after ``env_steps``.
 
         That is the learning one, whose mistakes are news, and in the greedy part the average.
         """
-        return self.average if plays_greedily(self.settings, env_steps) else self.q_function
+        return self.ema if plays_greedily(self.settings, env_steps) else self.q_function
 
-    def _average_share(self) -> float:
-        """What a gradient step leaves of the average.
+    def _ema_decay(self) -> float:
+        """The share of the average that a gradient step keeps.
 
         It is less at first, so that a short run's average is not that of its first weights.
         """
-        return min(self.settings.weight_average, (1 + self.gradient_steps) / (10 + self.gradient_steps))
+        return min(self.settings.weight_ema, (1 + self.gradient_steps) / (10 + self.gradient_steps))
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {
             "q_function": self.q_function.state_dict(),
             "target": self.target.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "gradient_steps": self.gradient_steps,
         }
@@ -137,7 +137,7 @@ class DqnLearner:
         """The inverse of :meth:`state`."""
         self.q_function.load_state_dict(state["q_function"])
         self.target.load_state_dict(state["target"])
-        self.average.load_state_dict(state["average"])
+        self.ema.load_state_dict(state["average"])
         load_optimizer_state(self.optimizer, state["optimizer"])
         self.gradient_steps = int(state["gradient_steps"])
 

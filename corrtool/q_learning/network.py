@@ -16,7 +16,7 @@ _VECTOR_ARCHITECTURES = ("mlp", "linear")
 
 @dataclass(frozen=True)
 class Convolutions:
-    """What tells the convolutional Q-functions apart.
+    """The hyperparameters of a convolutional Q-function.
 
     Attributes:
         layers: kernel, stride and filters of each convolution.
@@ -129,7 +129,7 @@ class LinearQ(nn.Module):
 
 
 def resolve_architecture(spec: StateSpec, architecture: str) -> str:
-    """What 'auto' means for states of ``spec``; every other name stays as it is."""
+    """The architecture that 'auto' stands for with states of ``spec``; every other name is unchanged."""
     if architecture != "auto":
         return architecture
     if spec.kind != IMAGE:

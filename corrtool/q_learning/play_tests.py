@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from corrtool.layers import copy_of_weights
-from corrtool.play.games import Game, GameLimits, KeptLanes, counted, direct_q_values, play_games, returns_of
+from corrtool.play.games import Game, GameLimits, LanePool, direct_q_values, game_counts, play_games, returns_of
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.progress import Progress
 from corrtool.runs.loop import Loop
@@ -25,12 +25,12 @@ class PlayTests:
     run: Run
     settings: DqnSettings
     spec: StateSpec
-    open_lanes: KeptLanes
+    lane_pool: LanePool
     device: torch.device
     seed: int
 
     def due(self, progress: Progress) -> bool:
-        """Whether the next multiple of ``eval_every`` environment steps is reached.
+        """True once the next multiple of ``eval_every`` environment steps is reached.
 
         Where the average of the weights plays from some step on, there are no play tests before.
         """
@@ -58,7 +58,7 @@ class PlayTests:
                 break
         progress.evaluated_at = progress.env_steps
         if better:
-            progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.average)
+            progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.ema)
         loop.note({"best play test": progress.best_mean_return})
         self.run.metrics.write(
             progress.env_steps,
@@ -67,14 +67,14 @@ class PlayTests:
                 "env_steps": progress.env_steps,
                 "returns": returns,
                 "mean_return": mean,
-                **counted(games),
+                **game_counts(games),
             },
         )
 
     def _games(self, learner: DqnLearner, progress: Progress, loop: Loop, purpose: str) -> list[Game]:
         return play_games(
-            self.open_lanes,
-            direct_q_values(learner.average, self.spec),
+            self.lane_pool,
+            direct_q_values(learner.ema, self.spec),
             seeds=derive_seeds(self.seed, purpose, self.settings.eval_games, progress.env_steps),
             epsilon=self.settings.eval_epsilon,
             random=numpy_generator(self.seed, purpose, progress.env_steps),

@@ -1,4 +1,4 @@
-"""Where learning by playing stands, and where a run begins that makes a finished one longer."""
+"""Progress of DQN training, and the starting point of a run that extends a finished one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from corrtool.statistics import moving_mean
 
 @dataclass
 class Progress:
-    """Where learning stands: what a checkpoint holds besides memory, learner and random numbers.
+    """Progress of the training: the part of a checkpoint besides memory, learner and random numbers.
 
     Attributes:
         recent_returns: of the last training games, at most 20.
@@ -43,7 +43,7 @@ class Progress:
         return moving_mean(self.recent_returns)
 
     def has_reached(self, mean_return: float | None) -> bool:
-        """Whether the last 20 training games have this mean return; never for None."""
+        """True if the last 20 training games have this mean return; never for None."""
         return mean_return is not None and self.games >= 20 and (self.mean_return or 0.0) >= mean_return
 
     def state(self) -> dict[str, Any]:
@@ -56,8 +56,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """What a run that makes a finished one longer begins with; see :mod:`corrtool.stages.extending`.
+class StartingPoint:
+    """The starting point of a run that extends a finished one; see :mod:`corrtool.stages.extending`.
 
     Attributes:
         rows: the newest of the finished run's memory.
@@ -71,12 +71,12 @@ class Beginning:
     gradient_steps: int
     metrics: list[dict[str, Any]]
 
-    def put_into(self, run: Run, learner: DqnLearner, memory: ReplayMemory) -> None:
+    def apply_to(self, run: Run, learner: DqnLearner, memory: ReplayMemory) -> None:
         """Make ``learner``, ``memory`` and the metrics those of the finished run.
 
         Its games end here by truncation.
         """
-        for network in (learner.q_function, learner.target, learner.average):
+        for network in (learner.q_function, learner.target, learner.ema):
             network.load_state_dict(self.weights)
         learner.gradient_steps = self.gradient_steps
         memory.restore([self.rows], len(self.rows.frames) // self.rows.lanes)

@@ -1,4 +1,4 @@
-"""What a manifest says of a Q-function, and the function from its artifact."""
+"""Q-functions as artifacts: their description in a manifest, and loading one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import nn
 from corrtool.errors import ArtifactError
 from corrtool.layers import freeze
 from corrtool.project.artifacts import Artifact
-from corrtool.project.networks import _with_weights
+from corrtool.project.networks import load_network
 from corrtool.q_learning.network import build_q_function, resolve_architecture
 from corrtool.states import StateSpec
 
 
 @dataclass(frozen=True)
 class QDescription:
-    """How a Q-function is built; the ``network`` table of its manifest.
+    """The architecture of a Q-function; the ``network`` table of its manifest.
 
     It never says 'auto', which may come to mean another architecture.
     """
@@ -56,4 +56,4 @@ def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:
     Raises:
         ArtifactError: it is damaged, or does not fit.
     """
-    return freeze(_with_weights(artifact, QDescription.from_manifest(artifact).build).to(device))
+    return freeze(load_network(artifact, QDescription.from_manifest(artifact).build).to(device))

@@ -1,4 +1,4 @@
-"""What changes while a Q-function learns: ε, learning rate, length of returns."""
+"""Schedules of the training: ε, learning rate, length of returns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
 
 
 def plays_greedily(settings: DqnSettings, env_steps: int) -> bool:
-    """Whether the training games are played as they are tested.
+    """True in the last part of the training, whose games are played as they are tested.
 
     They are after the share ``greedy_from`` of all steps, if that is less than 1.
     """

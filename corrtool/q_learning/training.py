@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory, StateStacker
 from corrtool.memory.rows import ring_bytes
-from corrtool.play.games import KeptLanes, choose_actions, direct_q_values
-from corrtool.q_learning.kept_memory import JournalledRows, KeptPriorities
+from corrtool.play.games import LanePool, choose_actions, direct_q_values
 from corrtool.q_learning.learner import DqnLearner
+from corrtool.q_learning.memory_checkpoint import CheckpointedPriorities, JournalledRows
 from corrtool.q_learning.play_tests import PlayTests
-from corrtool.q_learning.progress import Beginning, Progress
+from corrtool.q_learning.progress import Progress, StartingPoint
 from corrtool.q_learning.schedules import exploration_rate, importance_exponent, return_length
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.resumable import Parts, RandomState
@@ -39,7 +39,7 @@ LOG_EVERY_ENV_STEPS = 1_000
 
 
 class DqnSummary(TypedDict):
-    """What a run says of its learning, in its result and in the manifests of what it made."""
+    """Summary of the training, in the run's result and in the manifests of its artifacts."""
 
     env_steps: int
     games: int
@@ -51,7 +51,7 @@ class DqnSummary(TypedDict):
 
 @dataclass(frozen=True)
 class DqnOutcome:
-    """What :func:`learn_by_playing` leaves."""
+    """Weights, memory and summary that :func:`learn_by_playing` returns."""
 
     weights: dict[str, Tensor]
     memory: ReplayMemory
@@ -70,14 +70,14 @@ def learn_by_playing(
     make_lanes: Callable[[Task, int], LanesLike],
     device: torch.device,
     seed: int,
-    beginning: Beginning | None = None,
+    starting_point: StartingPoint | None = None,
 ) -> DqnOutcome:
-    """Algorithm 2 over several lanes; resumes from ``state``, or goes on from ``beginning``.
+    """Algorithm 2 over several lanes; resumes from ``state``, or goes on from ``starting_point``.
 
     Play tests are of whole games, also where learning ends them at a lost life.
     """
-    whole_games = KeptLanes(functools.partial(make_lanes, task.whole_games()))
-    with make_lanes(task, settings.lanes) as lanes, whole_games as test_lanes:
+    lane_pool = LanePool(functools.partial(make_lanes, task.with_full_games()))
+    with make_lanes(task, settings.lanes) as lanes, lane_pool as test_lanes:
         training = DqnTraining(
             run,
             console,
@@ -87,18 +87,18 @@ def learn_by_playing(
             q_function=q_function,
             device=device,
             seed=seed,
-            beginning=beginning,
+            starting_point=starting_point,
         )
         if state is not None:
             run.restore(training.parts, state)
-        elif beginning is not None:
+        elif starting_point is not None:
             with run.restoring():
-                beginning.put_into(run, training.learner, training.memory)
+                starting_point.apply_to(run, training.learner, training.memory)
         training.learn(stop)
         return training.outcome()
 
 
-class GamesUnderWay:
+class OngoingGames:
     """The training games, one a lane: what of each is known so far."""
 
     def __init__(self, lanes: int) -> None:
@@ -129,16 +129,16 @@ class DqnTraining:
         run: Run,
         console: Console,
         lanes: LanesLike,
-        test_lanes: KeptLanes,
+        test_lanes: LanePool,
         *,
         settings: DqnSettings,
         q_function: nn.Module,
         device: torch.device,
         seed: int,
-        beginning: Beginning | None,
+        starting_point: StartingPoint | None,
     ) -> None:
         self._run, self._console, self._lanes, self._seed = run, console, lanes, seed
-        self.settings, self.progress = settings, Progress() if beginning is None else beginning.progress
+        self.settings, self.progress = settings, Progress() if starting_point is None else starting_point.progress
         self._borrows = settings.eval_every > 0 and test_lanes.open_or_borrow(lanes)
         if self._borrows:
             console.say("no further environment can be opened beside those that train: they play the play tests too")
@@ -146,15 +146,15 @@ class DqnTraining:
         self.learner = DqnLearner(q_function, lanes.spec, settings, device)
         self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed)
         # A longer run draws other numbers than the finished one of the same seed that it goes on from.
-        self._went_on_at = () if beginning is None else (beginning.progress.env_steps,)
-        self._random = numpy_generator(seed, "dqn", *self._went_on_at)
+        self._extended_at = () if starting_point is None else (starting_point.progress.env_steps,)
+        self._random = numpy_generator(seed, "dqn", *self._extended_at)
         self._rows = JournalledRows(self.memory, run, console)
         self.parts = Parts(
             learner=self.learner,
             random=RandomState(self._random),
             progress=self.progress,
             journal=self._rows,
-            priorities=KeptPriorities(self.memory),
+            priorities=CheckpointedPriorities(self.memory),
         )
         self._stacker = StateStacker(lanes.spec, lanes.count, device)
         self._loss = torch.zeros((), device=device)  # of the newest update
@@ -163,7 +163,7 @@ class DqnTraining:
         """From where the run stands to its last environment step, and that one's play test."""
         settings, progress = self.settings, self.progress
         self._rows.prune()
-        self.memory.open_slot(self._begin_games(*self._went_on_at))
+        self.memory.open_slot(self._start_games(*self._extended_at))
         with Loop(
             self._run, self._console, stop, total=settings.env_steps, unit="env steps", start=progress.env_steps,
             resumable=self.parts, after_checkpoint=self._rows.prune,
@@ -196,16 +196,19 @@ class DqnTraining:
         }
         loop.advance(self.progress.env_steps - loop.done, numbers)
 
-    def _begin_games(self, *position: int) -> NDArray[Any]:
+    def _start_games(self, *position: int) -> NDArray[Any]:
         """A new game in every lane, from seeds that depend on ``position``; returns what is seen first."""
         lanes = self._lanes
         frames = lanes.reset(derive_seeds(self._seed, "train", lanes.count, self._run.resumptions, *position))
-        self._states, self._games = self._stacker.push(frames), GamesUnderWay(lanes.count)
+        self._states, self._games = self._stacker.push(frames), OngoingGames(lanes.count)
         return frames
 
     def _choose_actions(self, epsilon: float) -> NDArray[np.int64]:
         """Line 4: random actions with probability ε, else the best ones."""
-        lanes, q_values = self._lanes, direct_q_values(self.learner.player(self.progress.env_steps), self._lanes.spec)
+        lanes, q_values = (
+            self._lanes,
+            direct_q_values(self.learner.acting_network(self.progress.env_steps), self._lanes.spec),
+        )
         with torch.inference_mode():
             return choose_actions(q_values(self._states), lanes.count, lanes.actions, epsilon, self._random)
 
@@ -285,7 +288,7 @@ class DqnTraining:
             return
         self._tests.play(self.learner, self.progress, loop)
         if self._borrows:
-            self.memory.begin_anew(self._begin_games(self.progress.env_steps))
+            self.memory.restart_episodes(self._start_games(self.progress.env_steps))
 
     def outcome(self) -> DqnOutcome:
         """The weights of the best play test, without one the newest, and the memory."""
@@ -298,7 +301,7 @@ class DqnTraining:
             "best_mean_return": progress.best_mean_return,
             "stopped_early": progress.solved,
         }
-        weights = copy_of_weights(self.learner.average) if best is None else best
+        weights = copy_of_weights(self.learner.ema) if best is None else best
         return DqnOutcome(weights, self.memory, summary)
 
 

@@ -1,1 +1,1 @@
-"""What people see and read: progress, metrics, pictures."""
+"""Reports: results, figures, tables and one page."""

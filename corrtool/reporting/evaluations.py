@@ -1,4 +1,4 @@
-"""What is said of an evaluation: how its games were played, and what they came to."""
+"""Protocol and outcome of an evaluation, as values and as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _USUAL = EvaluateSettings()
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the games of an evaluation were played; only numbers of one protocol can be compared.
+    """The way the games of an evaluation were played; only numbers of one protocol can be compared.
 
     Attributes:
         epsilon: share of random actions; None for random play.
@@ -42,7 +42,7 @@ class Protocol:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is what ``evaluate`` does when it is told nothing, sticky actions aside."""
+        """True for the default protocol of ``evaluate``, sticky actions aside."""
         usual = (self.games, self.idle_frames) == (_USUAL.games, _USUAL.max_idle_frames)
         return usual and self.epsilon in (None, _USUAL.epsilon)
 
@@ -61,17 +61,17 @@ def interval_of(result: dict[str, Any]) -> Interval:
     return interval_over_games(result["returns"], result.get("distinct_games"))
 
 
-def bounds_shown(interval: Interval, digits: int = 1) -> str:
+def format_bounds(interval: Interval, digits: int = 1) -> str:
     """``[19.9, 20.1]``, or a dash where the games or seeds are too few to tell."""
     return "–" if interval.bounds is None else "[{:.{d}f}, {:.{d}f}]".format(*interval.bounds, d=digits)
 
 
-def counts_shown(interval: Interval) -> str:
+def format_counts(interval: Interval) -> str:
     """``5 seeds``, or ``30 games, 4 distinct``: the same game again is no news."""
     over = interval.over if interval.count != 1 else interval.over.removesuffix("s")
     return f"{interval.count} {over}" + ("" if interval.distinct is None else f", {interval.distinct} distinct")
 
 
-def interval_shown(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
     """All of it, as a cell of a table."""
-    return f"{interval.mean:.1f} {bounds_shown(interval)}, {counts_shown(interval)}"
+    return f"{interval.mean:.1f} {format_bounds(interval)}, {format_counts(interval)}"

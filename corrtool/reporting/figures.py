@@ -66,7 +66,10 @@ def source_agent(results: Results) -> Figure | None:
 
 
 def play_tests(results: Results) -> Figure | None:
-    """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps; one line a seed, reuse and random play dotted."""
+    """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps.
+
+    One line a seed, reuse and random play dotted.
+    """
     cells = [cell for cell in results.correspondences if any(run.metrics("play_test") for run in cell.runs)]
     if not cells:
         return None
@@ -120,7 +123,7 @@ def losses(results: Results) -> Figure | None:
 
 
 def translations(results: Results) -> Figure | None:
-    """Figures 4 and 7: states of the target and their translations, at four moments of each cell's first seed."""
+    """Figures 4 and 7: target states and their translations, at four moments of each cell's first seed."""
     strips = [(cell, _strip(cell)) for cell in results.correspondences]
     shown = [(cell, strip) for cell, strip in strips if strip]
     if not shown:
@@ -140,7 +143,10 @@ def translations(results: Results) -> Figure | None:
 
 
 def finetuning(results: Results) -> Figure | None:
-    """Figures 5 and 8: 20-game mean on the target by games played; mean over seeds, and their 95 % interval as a band."""
+    """Figures 5 and 8: 20-game mean on the target by games played.
+
+    Mean over seeds, and their 95 % interval as a band.
+    """
     cells = results.finetunings
     curves = [[moving_means([game["return"] for game in run.metrics("game")]) for run in cell.runs] for cell in cells]
     if not any(curve for cell in curves for curve in cell):
@@ -164,8 +170,8 @@ def finetuning(results: Results) -> Figure | None:
 
 
 def _baseline(results: Results, name: str) -> float | None:
-    """Mean return of a baseline as the table's first rows have it, without sticky actions where it was played so."""
-    for row in (row for row in results.baselines.get(name, []) if not row.otherwise):
+    """Mean return of a baseline in the table's first rows, without sticky actions if it was played so."""
+    for row in (row for row in results.baselines.get(name, []) if not row.deviation):
         for run in (*row.plain, *row.sticky):
             if run is not None:
                 return float(run.result["mean_return"])
@@ -180,7 +186,10 @@ def _range_of_lines(axes: Axes) -> tuple[float, float]:
 
 
 def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
-    """Four moments of the first run: the target state beside its translation, cut out of its example pictures."""
+    """Four moments of the first run.
+
+    The target state beside its translation, cut out of its example pictures.
+    """
     folder = cell.runs[0].directory / "pictures"
     paths = [path for path in sorted(folder.glob("step-*.png")) if path.stem.removeprefix("step-").isdecimal()]
     if not paths:
@@ -217,7 +226,10 @@ def _finish(axes: Axes, x: str, y: str, *, legend: bool = False) -> None:
 
 
 def _wrapped(label: str, width: int) -> str:
-    """A label in lines of at most ``width`` characters; of cells that differ in many settings it names the first ones."""
+    """A label in lines of at most ``width`` characters.
+
+    Of cells that differ in many settings it names the first ones.
+    """
     return textwrap.fill(label, width, max_lines=3, placeholder=" …")
 
 

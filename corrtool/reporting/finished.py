@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corrtool.runs.metrics import read_metrics
+from corrtool.settings.stages import with_present_names
 
 
 @dataclass
@@ -21,12 +22,12 @@ class FinishedRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The resolved settings."""
-        return self.record["settings"]  # type: ignore[no-any-return]
+        """The resolved settings, by their present names."""
+        return with_present_names(self.stage, self.record["settings"])
 
     @property
     def result(self) -> dict[str, Any]:
-        """What the stage returned."""
+        """The result of the stage."""
         return self.record["result"]  # type: ignore[no-any-return]
 
     @property
@@ -55,17 +56,20 @@ class FinishedRun:
         reference = self.record["parents"].get(use)
         return None if reference is None else str(reference["sha256"])
 
-    def made(self, kind: str, name: str) -> str | None:
+    def output_sha256(self, kind: str, name: str) -> str | None:
         """SHA-256 of the artifact it wrote under this kind and name."""
         for reference in self.record["artifacts"]:
             if (reference["kind"], reference["name"]) == (kind, name):
                 return str(reference["sha256"])
         return None
 
-    def read_what(self, other: FinishedRun, kind: str) -> bool:
-        """Whether it read what ``other`` made; the name tells too, for weights that learnt nothing are those they began as."""
+    def used_output_of(self, other: FinishedRun, kind: str) -> bool:
+        """True if it read an output of ``other``.
+
+        The name is compared too: weights that learnt nothing equal their first ones.
+        """
         reference = self.record["parents"].get(kind)
-        made = other.made(kind, other.name)
+        made = other.output_sha256(kind, other.name)
         return reference is not None and (reference["name"], reference["sha256"]) == (other.name, made)
 
     @functools.cached_property

@@ -6,7 +6,7 @@ import base64
 from html import escape
 
 from corrtool.reporting.results import Cell, Results
-from corrtool.reporting.tables import title, what_came_of_it, what_it_was_made_from
+from corrtool.reporting.tables import lineage_tables, result_tables, title
 
 
 def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) -> str:
@@ -15,14 +15,14 @@ def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) 
     parts = [f"<h1>{escape(title(results))}</h1>"]
     parts += [f"<p>{role}: <code>{escape(str(project.task(role)))}</code></p>" for role in ("source", "target")]
     parts += [f"<p class=note>made on: {escape('; '.join(results.machines()))}</p>"]
-    parts += [table.to_html() for table in what_came_of_it(results)]
+    parts += [table.to_html() for table in result_tables(results)]
     for name, picture in figures.items():
         encoded = base64.b64encode(picture).decode()
         caption = escape(captions[name])
         parts.append(
             f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}"><figcaption>{caption}</figcaption></figure>'
         )
-    parts += [table.to_html() for table in what_it_was_made_from(results)]
+    parts += [table.to_html() for table in lineage_tables(results)]
     parts += [
         _settings(cell)
         for cells in (results.source_agents, results.correspondences, results.finetunings)

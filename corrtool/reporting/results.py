@@ -1,4 +1,4 @@
-"""What a project's finished runs came to, brought together for the report: by cell, over seeds."""
+"""Results of a project's finished runs for the report: by cell, over seeds."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ class Results:
     left_out: list[str]
 
     def machines(self) -> list[str]:
-        """On what the runs were made: each device and number of threads once, with the commits of corrtool in their order."""
+        """On what the runs were made.
+
+        Each device and number of threads once, with the commits of corrtool in their order.
+        """
         commits: dict[str, list[str]] = {}
         for run in sorted(self.runs, key=lambda run: str(run.record["created"])):
             m = run.record["machine"]
@@ -71,7 +74,9 @@ class Results:
 
 
 def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Results:
-    """Reads the records and metrics of all finished runs; unfinished ones and those that are damaged are left out.
+    """Read the records and metrics of all finished runs.
+
+    Unfinished ones and those that are damaged are left out.
 
     Args:
         thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
@@ -85,21 +90,21 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     learnt_on_target = [
         run for run in runs if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
     ]
-    zero_shot = [e for e in on_target if not any(e.read_what(run, "q") for run in learnt_on_target)]
+    zero_shot = [e for e in on_target if not any(e.used_output_of(run, "q") for run in learnt_on_target)]
     learn_corr = by_stage.get("learn-corr", [])
-    own_q = _own_q(learn_corr, zero_shot)
+    own_q = _default_q(learn_corr, zero_shot)
     correspondences = _cells(learn_corr, _correspondence_label)
     for cell in correspondences:
-        _find_rows(cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _with_another_q)
+        _assign_rows(cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q)
     agents = _cells([r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label)
     for cell in agents:
-        _find_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
+        _assign_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
     finetunings = _cells(
         [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
         lambda run: _finetuning_label(run, correspondences),
     )
     for cell in finetunings:
-        _find_rows(cell, on_target, "q", [run.parent("corr") for run in cell.runs], _through_another)
+        _assign_rows(cell, on_target, "q", [run.parent("corr") for run in cell.runs], _other_correspondence)
     baselines = _baselines(zero_shot, own_q)
     return Results(
         project=project,
@@ -157,7 +162,7 @@ _SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
 
 
 def _is_whole(run: FinishedRun) -> bool:
-    """Whether a run's settings and its result hold what the report shows of them."""
+    """True if a run's settings and its result hold everything the report shows of them."""
     for table, known in ((run.result, _RESULTS), (run.settings, _SETTINGS)):
         if not all(isinstance(table.get(name), kinds) for name, kinds in known.get(run.stage, {}).items()):
             return False
@@ -171,7 +176,7 @@ def _is_whole(run: FinishedRun) -> bool:
 
 
 def _cells(runs: list[FinishedRun], label: Any) -> list[Cell]:
-    """Groups runs by label and settings; where two cells would have one label, what differs is appended."""
+    """Group runs by label and settings; where two cells would have one label, what differs is appended."""
     groups: dict[tuple[str, str], Cell] = {}
     for run in runs:
         key = (label(run), json.dumps(run.settings, sort_keys=True))
@@ -215,42 +220,45 @@ def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
     if corr is None:
         return REUSE
     for cell in correspondences:
-        if any(corr == learnt.made("corr", learnt.name) for learnt in cell.runs):
+        if any(corr == learnt.output_sha256("corr", learnt.name) for learnt in cell.runs):
             return cell.label
     return str(run.record["parents"]["corr"]["name"])
 
 
-def _own_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
-    """SHA-256 of the Q-function that is meant where none is said: that of the first correspondence, else the first that played."""
+def _default_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
+    """SHA-256 of the Q-function that is meant where none is said.
+
+    That of the first correspondence, else the first that played.
+    """
     made = sorted(learn_corr, key=lambda run: str(run.record["created"]))
     return next((sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None)
 
 
-def _find_rows(
+def _assign_rows(
     cell: Cell,
     evaluations: list[FinishedRun],
     use: str,
     own: list[str | None],
-    otherwise: Callable[[FinishedRun, str | None], str],
+    deviation_of: Callable[[FinishedRun, str | None], str],
 ) -> None:
     """The rows of a cell whose runs made the artifacts that ``evaluations`` read for ``use``.
 
     Args:
         own: by run, the other artifact that belongs to it.
-        otherwise: how an evaluation was played otherwise than with that.
+        deviation_of: how an evaluation was played other than with that.
     """
-    by_run = [[e for e in evaluations if e.read_what(run, use)] for run in cell.runs]
-    cell.rows = evaluation_rows(by_run, [run.seed for run in cell.runs], lambda i, e: otherwise(e, own[i]))
+    by_run = [[e for e in evaluations if e.used_output_of(run, use)] for run in cell.runs]
+    cell.rows = evaluation_rows(by_run, [run.seed for run in cell.runs], lambda i, e: deviation_of(e, own[i]))
 
 
-def _with_another_q(evaluation: FinishedRun, own: str | None) -> str:
-    """Which Q-function played, where it was not the ``own`` one."""
+def _other_q(evaluation: FinishedRun, own: str | None) -> str:
+    """The Q-function that played, if it was not the ``own`` one."""
     if evaluation.parent("q") == own:
         return ""
     return f"with Q {evaluation.record['parents'].get('q', {}).get('name', 'unknown')}"
 
 
-def _through_another(evaluation: FinishedRun, own: str | None) -> str:
+def _other_correspondence(evaluation: FinishedRun, own: str | None) -> str:
     """Through which correspondence was played, where it was not the ``own`` one."""
     if evaluation.parent("corr") == own:
         return ""
@@ -264,13 +272,16 @@ def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, lis
     reuse = [run for run in zero_shot if run.settings["policy"] == "q" and run.parent("corr") is None]
     rows = {
         RANDOM_PLAY: evaluation_rows([random], [None], lambda i, e: ""),
-        REUSE: evaluation_rows([reuse], [None], lambda i, e: _with_another_q(e, own_q)),
+        REUSE: evaluation_rows([reuse], [None], lambda i, e: _other_q(e, own_q)),
     }
     return {name: rows[name] for name, played in ((RANDOM_PLAY, random), (REUSE, reuse)) if played}
 
 
 def _thresholds(project: Project, on_source: list[FinishedRun], baselines: dict[str, list[Row]]) -> tuple[float, ...]:
-    """The paper's for Pong; else shares of what the source agent has above random play, in two digits, where both were played."""
+    """The paper's for Pong.
+
+    Else shares of what the source agent has above random play, in two digits, where both were played.
+    """
     if all(project.task(role).id == PONG for role in ("source", "target")):
         return PONG_THRESHOLDS
     agents = evaluation_rows([[e for e in on_source if e.settings["policy"] == "q"]], [None], lambda i, e: "")

@@ -1,4 +1,7 @@
-"""Which evaluations make a row of a table: those of one player with one protocol, whatever else was played before or after."""
+"""Rows of evaluations: one player with one protocol each.
+
+Whatever else was played before or after makes rows of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,19 @@ from corrtool.statistics import Interval, interval_over_seeds
 
 @dataclass(frozen=True)
 class Row:
-    """Evaluations with one protocol of what several runs made, which differ in their seed only; one of each run at most.
+    """Evaluations with one protocol of what several runs made, which differ in their seed only.
+
+    One of each run at most.
 
     Attributes:
         protocol: None where there are none. Those with sticky actions differ in nothing else.
-        otherwise: how they were played otherwise than the table's first column says, such as with another Q-function; ``""`` for not.
+        deviation: how they were played other than the table's first column says, such as with another Q-function; ``""`` for not.
         seeds: of the games, where they are not those of the runs.
         plain, sticky: by run, its evaluation or None: as it is, and with sticky actions.
     """
 
     protocol: Protocol | None
-    otherwise: str
+    deviation: str
     seeds: list[int]
     plain: list[FinishedRun | None]
     sticky: list[FinishedRun | None]
@@ -45,9 +50,11 @@ def interval_of_all(evaluations: Iterable[FinishedRun | None]) -> Interval | Non
 
 
 def evaluation_rows(
-    by_run: list[list[FinishedRun]], seeds: list[int | None], otherwise: Callable[[int, FinishedRun], str]
+    by_run: list[list[FinishedRun]], seeds: list[int | None], deviation_of: Callable[[int, FinishedRun], str]
 ) -> list[Row]:
-    """Rows of the evaluations of each run, at least one: first the usual protocol, or the first that was played.
+    """Rows of the evaluations of each run, at least one.
+
+    First the usual protocol, or the first that was played.
 
     Of several evaluations of a run with one protocol the one with the run's own seed comes first, then the older one; the rest are
     in further rows.
@@ -55,24 +62,24 @@ def evaluation_rows(
     Args:
         by_run: evaluations of what each run made, the oldest first.
         seeds: of the runs, where they have some.
-        otherwise: how an evaluation of the run with this index was played otherwise than is the rule.
+        deviation_of: how an evaluation of the run with this index was played other than the rest.
     """
     groups: dict[tuple[str, Protocol], tuple[list[list[FinishedRun]], list[list[FinishedRun]]]] = {}
     for index, (evaluations, seed) in enumerate(zip(by_run, seeds, strict=True)):
         for run in _in_order(evaluations, seed):
             protocol = Protocol.of(run.settings, run.task)
             is_sticky = protocol.sticky == STICKY
-            key = otherwise(index, run), replace(protocol, sticky=0.0) if is_sticky else protocol
+            key = deviation_of(index, run), replace(protocol, sticky=0.0) if is_sticky else protocol
             group = groups.setdefault(key, ([[] for _ in by_run], [[] for _ in by_run]))
             group[is_sticky][index].append(run)
-    ordered = sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1].is_usual, _first_made(item[1])))
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1].is_usual, _earliest(item[1])))
     rows = []
     for (how, protocol), columns in ordered:
         for depth in range(max(len(own) for column in columns for own in column)):
             plain, sticky = ([own[depth] if depth < len(own) else None for own in column] for column in columns)
             rows.append(Row(protocol, how, _seeds(plain, sticky, seeds), plain, sticky))
     nothing: list[FinishedRun | None] = [None] * len(by_run)
-    return rows if rows and not rows[0].otherwise else [Row(None, "", [], nothing, nothing), *rows]
+    return rows if rows and not rows[0].deviation else [Row(None, "", [], nothing, nothing), *rows]
 
 
 def _in_order(evaluations: list[FinishedRun], seed: int | None) -> list[FinishedRun]:
@@ -83,7 +90,7 @@ def _in_order(evaluations: list[FinishedRun], seed: int | None) -> list[Finished
     return sorted(once.values(), key=lambda run: run.seed != seed)
 
 
-def _first_made(columns: tuple[list[list[FinishedRun]], list[list[FinishedRun]]]) -> str:
+def _earliest(columns: tuple[list[list[FinishedRun]], list[list[FinishedRun]]]) -> str:
     return min(str(run.record["created"]) for column in columns for own in column for run in own)
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from corrtool.experiments import experiment_of
-from corrtool.reporting.evaluations import STICKY, interval_shown
+from corrtool.reporting.evaluations import STICKY, format_interval
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.made_from import lineage, models, models_by_action
+from corrtool.reporting.lineage import lineage, models, models_by_action
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
 from corrtool.reporting.rows import Row, interval_of_all
 from corrtool.reporting.table import Table, duration
-from corrtool.statistics import LEAST_DISTINCT_GAMES, TransferMetrics, transfer_metrics
+from corrtool.statistics import MIN_DISTINCT_GAMES, TransferMetrics, transfer_metrics
 
 PLAYED = ["fresh games", f"sticky actions {STICKY:g}", "protocol"]
 HOW_PLAYED = (
     "A row has one protocol: the usual one of 'evaluate', or else the first that was played; other games have rows of their own. "
     "Intervals are 95 %: over seeds by Student's t, over the games of a single one by bootstrap, where at least "
-    f"{LEAST_DISTINCT_GAMES} differ."
+    f"{MIN_DISTINCT_GAMES} differ."
 )
 READ_OFF = "The paper's numbers are read off its figures: play tests of one training."
 
@@ -30,16 +30,16 @@ def title(results: Results) -> str:
 
 def tables(results: Results) -> list[Table]:
     """Every table for which the project holds runs."""
-    return [*what_came_of_it(results), *what_it_was_made_from(results)]
+    return [*result_tables(results), *lineage_tables(results)]
 
 
-def what_came_of_it(results: Results) -> list[Table]:
-    """Zero-shot transfer and learning on the target, also where that has nothing to show but what is said of it."""
+def result_tables(results: Results) -> list[Table]:
+    """Tables of zero-shot transfer and of learning on the target; the latter may hold only its note."""
     made = ((_zero_shot(results), False), (_transfer(results), bool(results.finetunings)))
     return [table for table, always in made if table.rows or always]
 
 
-def what_it_was_made_from(results: Results) -> list[Table]:
+def lineage_tables(results: Results) -> list[Table]:
     """Source agents, environment models, and every run with its inputs."""
     made = (_source_agents(results), models(results), models_by_action(results), lineage(results))
     return [table for table in made if table.rows]
@@ -83,7 +83,7 @@ def _zero_shot(results: Results) -> Table:
             "; ".join(map(play_tests, cell.runs)),
             "; ".join(map(angles, cell.runs)) if any(angles(run) != "–" for run in cell.runs) else "–",
             duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
-            in_the_paper(experiment, cell),
+            paper_value(experiment, cell),
         ]
         for number, row in enumerate(cell.rows):
             shown = ["–"] * len(about) if number else about
@@ -119,7 +119,7 @@ def play_tests(run: FinishedRun) -> str:
 
 
 def angles(run: FinishedRun) -> str:
-    """Where the rotation of the generator began and where it was when it played best."""
+    """The angle at which the generator's rotation began, and the one at which it played best."""
     if run.result["angle_degrees"] is None:
         return "–"
     searches = run.metrics("spatial_search")
@@ -128,16 +128,19 @@ def angles(run: FinishedRun) -> str:
     return f"{start:.0f}° → {run.result['angle_degrees'] if end is None else end:.2f}°"
 
 
-def in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
-    """What the paper measured with the same generator and weights of the losses; its sizes and lengths may differ."""
+def paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
+    """The paper's number for the same generator and loss weights; its sizes and lengths may differ."""
     for known in [] if experiment is None else experiment["correspondence"]:
         if all(cell.runs[0].settings.get(name) == value for name, value in known["settings"].items()):
             return str(known.get("paper", "–"))
     return "–"
 
 
-def finetuning_in_the_paper(experiment: dict[str, Any] | None, cell: Cell) -> str:
-    """What the paper's Figures 5 and 8 show from the same start: the same generator, none, or no Q-function either."""
+def finetuning_paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
+    """The paper's number in Figures 5 and 8 for the same start.
+
+    That is the same generator, none, or no Q-function either.
+    """
     if experiment is None:
         return "–"
     generators = {known["name"]: known["settings"]["generator"] for known in experiment["correspondence"]}
@@ -165,7 +168,7 @@ def _transfer(results: Results) -> Table:
             about = [_mean([m.jumpstart for m in seeds]), _mean([m.asymptote for m in seeds])]
             about += [_reached(seeds, scratch, threshold) for threshold in thresholds]
         for number, row in enumerate(cell.rows):
-            first, last = (["–"] * len(about), "–") if number else (about, finetuning_in_the_paper(experiment, cell))
+            first, last = (["–"] * len(about), "–") if number else (about, finetuning_paper_value(experiment, cell))
             rows.append([_named(cell.label, row), _seeds(cell, row), *first, *_played(row), last])
     note = "Means over seeds. "
     if thresholds:
@@ -213,7 +216,7 @@ def _reached(seeds: list[TransferMetrics], scratch: list[TransferMetrics], thres
 
 
 def _named(label: str, row: Row) -> str:
-    return f"{label}, {row.otherwise}" if row.otherwise else label
+    return f"{label}, {row.deviation}" if row.deviation else label
 
 
 def _seeds(cell: Cell, row: Row) -> str:
@@ -228,7 +231,7 @@ def _seeds(cell: Cell, row: Row) -> str:
 def _played(row: Row, runs: slice = slice(None)) -> list[str]:
     """The columns :data:`PLAYED` of a row, of all its runs or some."""
     intervals = (interval_of_all(row.plain[runs]), interval_of_all(row.sticky[runs]))
-    shown = ["–" if interval is None else interval_shown(interval) for interval in intervals]
+    shown = ["–" if interval is None else format_interval(interval) for interval in intervals]
     return [*shown, "–" if intervals == (None, None) else row.described()]
 
 

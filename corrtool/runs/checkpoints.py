@@ -1,4 +1,4 @@
-"""Checkpoints: nested states of networks, optimizers, random generators and counters as one sealed file.
+"""Checkpoints: the states of networks, optimizers, random generators and counters in one sealed file.
 
 Nothing is pickled: tensors go into safetensors, everything else into its JSON.
 """
@@ -24,7 +24,7 @@ _INTEGER_KEYS = "$integer_keys"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
-    """Writes ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
+    """Write ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
 
     Args:
         keep: how many checkpoints there are to be at most, this one among them; the others step back to ``checkpoint-1``,
@@ -42,7 +42,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
                 "use a smaller --learning-rate under another --name",
             )
     content = seal_tensors(tensors, {"state": structure})
-    _step_back(path, keep)
+    _rotate(path, keep)
     write_atomic(path, content)
 
 
@@ -53,13 +53,13 @@ def checkpoint_paths(directory: Path) -> list[Path]:
 
 
 def _age(path: Path) -> int | None:
-    """How many newer checkpoints there were; None for a file that is no checkpoint of this run."""
+    """The number of newer checkpoints; None for a file that is not a checkpoint of this run."""
     number = path.stem.partition("-")[2]
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None
 
 
-def _step_back(path: Path, keep: int) -> None:
-    """Makes place for a new checkpoint at ``path``, which stays until it is replaced, so that there always is one."""
+def _rotate(path: Path, keep: int) -> None:
+    """Make room for a new checkpoint at ``path``, which stays until it is replaced: there always is one."""
     for older in reversed(checkpoint_paths(path.parent)[1:]):
         age = _age(older) or 0
         if age + 1 >= keep:
@@ -71,7 +71,10 @@ def _step_back(path: Path, keep: int) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that :func:`save_checkpoint` wrote. Raises :class:`ArtifactError` when the file is damaged."""
+    """The state that :func:`save_checkpoint` wrote.
+
+    Raises :class:`ArtifactError` when the file is damaged.
+    """
     tensors, value = read_sealed_tensors(path)
     try:
         state = _unpack(value["state"], tensors)

@@ -1,4 +1,7 @@
-"""The command that made something: as it is recorded, as it is shown to others, and as it goes on with an interrupted run."""
+"""The command that made something.
+
+As it is recorded, as it is shown to others, and as it goes on with an interrupted run.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +21,27 @@ from corrtool.settings.base import flag_name, variable_name
 _COMMON_VARIABLES = ("CORRTOOL_PRESET", "CORRTOOL_SEED", "CORRTOOL_DEVICE")
 
 
-_said: ContextVar[list[str] | None] = ContextVar("said", default=None)
+_recorded_command: ContextVar[list[str] | None] = ContextVar("recorded", default=None)
 
 
 @contextmanager
-def recorded_as(words: list[str]) -> Iterator[None]:
-    """Around a stage that is called from Python: the command line that would do the same, since the process has another."""
-    token = _said.set(words)
+def recording_command(words: list[str]) -> Iterator[None]:
+    """Around a stage that is called from Python.
+
+    The command line that would do the same, since the process has another.
+    """
+    token = _recorded_command.set(words)
     try:
         yield
     finally:
-        _said.reset(token)
+        _recorded_command.reset(token)
 
 
 def this_command(stage: str) -> str:
-    """This process's command as a shell takes it, after the environment variables that have a say in ``stage``."""
-    said = _said.get()
-    if said is not None:
-        return shlex.join(said)
+    """This process's command for a shell, preceded by the environment variables that affect ``stage``."""
+    recorded = _recorded_command.get()
+    if recorded is not None:
+        return shlex.join(recorded)
     prefix = variable_name(stage, "")
     spoken = {
         name: value
@@ -55,7 +61,7 @@ def without_project(command: str) -> str:
 
 
 def resume_command(root: Path, record: dict[str, Any]) -> str:
-    """The command that goes on, from here, with the run of the project ``root`` of which ``record`` tells.
+    """The command that resumes, from here, the run of the project ``root`` with this ``record``.
 
     Its name and inputs are spelt out: newer ones may have been made since.
     """
@@ -79,7 +85,10 @@ def resume_command(root: Path, record: dict[str, Any]) -> str:
 
 
 def _split(command: str) -> tuple[dict[str, str], list[str]]:
-    """The variables before a command, and its words. Raises :class:`ValueError` where no shell could read it."""
+    """The variables before a command, and its words.
+
+    Raises :class:`ValueError` where no shell could read it.
+    """
     words, variables = shlex.split(command), {}
     while words and words[0].startswith("CORRTOOL_") and "=" in words[0]:
         name, _, value = words.pop(0).partition("=")

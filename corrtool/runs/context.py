@@ -1,4 +1,4 @@
-"""What a stage is given, and the frame around its work: finished, interrupted, or new."""
+"""The context of a stage, and the frame around its work: finished, interrupted, or new."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.records import read_record, run_directory
-from corrtool.runs.requests import RunRequest, can_go_on, finished_result, identity_of, inputs_of, is_interrupted
-from corrtool.runs.run import FollowedRun, Run, open_run
+from corrtool.runs.requests import RunRequest, can_resume, finished_result, identity_of, inputs_of, is_interrupted
+from corrtool.runs.run import FollowerRun, Run, open_run
 from corrtool.runtime.console import Console
 from corrtool.runtime.machine import describe_machine
-from corrtool.runtime.precision import computing_type, has_bf16_instructions
+from corrtool.runtime.precision import compute_dtype, has_bf16_instructions
 from corrtool.runtime.process import configure_process
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.base import Settings
@@ -50,21 +50,21 @@ class StageContext:
     keep_checkpoints: int = 1
     ranks: Ranks = ONE_PROCESS
 
-    def name_of(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
-        """``--name``; without it ``text``, which says what is made, and the seed, so that a loop over seeds needs no names.
+    def run_name(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
+        """``--name``; without it ``text`` and the seed, so that a loop over seeds needs no names.
 
         The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may come to one name. Runs from
         before the seed was in the name keep theirs.
         """
         if self.name is not None:
             return self.name
-        if (self.seed == 0 and "-seed" not in text) or self._is_there(settings, inputs, text):
+        if (self.seed == 0 and "-seed" not in text) or self._run_exists(settings, inputs, text):
             return text
         seed = f"-seed{self.seed}"
         return text[: _LONGEST_NAME - len(seed)] + seed
 
-    def _is_there(self, settings: Settings, inputs: dict[str, Artifact], name: str) -> bool:
-        """Whether a run of this name was made with this seed, these settings and these inputs."""
+    def _run_exists(self, settings: Settings, inputs: dict[str, Artifact], name: str) -> bool:
+        """True if a run of this name was made with this seed, these settings and these inputs."""
         try:
             record = read_record(run_directory(self.project.root, settings.stage, name))
         except (ArtifactError, UsageError):
@@ -72,29 +72,29 @@ class StageContext:
         wanted = {"seed": self.seed, "settings": settings.to_json(), "inputs": inputs_of(inputs)}
         return wanted.items() <= identity_of(record).items()
 
-    def carry_out(self, request: RunRequest, work: Work) -> dict[str, Any]:
+    def execute(self, request: RunRequest, work: Work) -> dict[str, Any]:
         """Do ``work`` for ``request``, unless it is done already; returns its result.
 
         ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
-        has a result. To what ``work`` returns comes what every stage tells: see :meth:`_told`.
+        has a result. To what ``work`` returns comes what every stage tells: see :meth:`_with_common_fields`.
         """
         with self.ranks.connected(self.device):
             if not self.ranks.first:
                 return self._follow(request, work)
-            announced = _Announced(work, self.ranks, self.device)
+            announced = _AnnouncedWork(work, self.ranks, self.device)
             try:
                 with self.ranks.together():
                     return self._begin(request, announced)
             finally:
                 if not announced.begun:
-                    self.ranks.agree(0, self.device)
+                    self.ranks.broadcast(0, self.device)
 
     def _follow(self, request: RunRequest, work: Work) -> dict[str, Any]:
-        """What the ranks after the first do: the same work, when that one begins it, without a trace on disk."""
-        if not self.ranks.agree(0, self.device):
+        """Do the first rank's work on another rank, once that one begins it, without a trace on disk."""
+        if not self.ranks.broadcast(0, self.device):
             return {}
         configure_process(self.device, self.seed, request.state_kind)
-        run = FollowedRun(self.project, request)
+        run = FollowerRun(self.project, request)
         with (
             StopSignals(polled=True),
             self.ranks.together(),
@@ -106,15 +106,15 @@ class StageContext:
         if self.dry_run:
             return self._plan(request, done=result is not None)
         if result is not None:
-            return self._told(request, self._already_done(request, result))
+            return self._with_common_fields(request, self._already_done(request, result))
         threads = torch.get_num_threads()
         configure_process(self.device, self.seed, request.state_kind)
         try:
-            return self._told(request, self._carry_out(request, work))
+            return self._with_common_fields(request, self._execute(request, work))
         finally:
             torch.set_num_threads(threads)  # the next stage in this process may be on pictures
 
-    def _carry_out(self, request: RunRequest, work: Work) -> dict[str, Any]:
+    def _execute(self, request: RunRequest, work: Work) -> dict[str, Any]:
         with open_run(
             self.project,
             request,
@@ -135,14 +135,14 @@ class StageContext:
         return result
 
     def _machine(self, settings: Settings) -> dict[str, Any]:
-        """What the run's record tells of the machine and of how it computes.
+        """Machine and precision, for the run's record.
 
         Says what a person should know of that.
         """
         machine = describe_machine(self.device) | {"processes": self.ranks.count}
         precision = getattr(settings, "precision", None)
         if precision is not None:
-            reduced = computing_type(precision, self.device) == torch.bfloat16
+            reduced = compute_dtype(precision, self.device) == torch.bfloat16
             machine["precision"] = "bf16" if reduced else "float32"
             if precision == "auto":
                 self.console.say(f"computing in {machine['precision']}")
@@ -160,7 +160,7 @@ class StageContext:
         )
         return result
 
-    def _told(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
+    def _with_common_fields(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
         """A stage's result with what the results of all stages have in common (docs/cli.md)."""
         made = [read_artifact(self.project.root, kind, name) for kind, name in request.produces]
         return {
@@ -174,12 +174,15 @@ class StageContext:
         }
 
     def _plan(self, request: RunRequest, *, done: bool) -> dict[str, Any]:
-        """What would be done. Raises what would keep it from being done: a damaged input, a name that is being written."""
+        """The plan of a dry run.
+
+        Raises what would prevent it: a damaged input, a name that is being written.
+        """
         for artifact in request.inputs.values():
             for problem in artifact_problems(self.project.root, artifact.kind, artifact.name):
                 raise problem
         check_unlocked(self.project.root, request.locks)
-        begun = can_go_on(self.project, request) if self.overwrite else is_interrupted(self.project, request)
+        begun = can_resume(self.project, request) if self.overwrite else is_interrupted(self.project, request)
         return {
             "dry_run": True,
             "done": done,
@@ -207,9 +210,9 @@ class StageContext:
         )
 
     def _select(self, kind: str, name: str | None, task: Task, wanted: str) -> Artifact:
-        def fits(manifest: dict[str, Any]) -> str | None:
+        def mismatch(manifest: dict[str, Any]) -> str | None:
             described = manifest.get("tasks", {}).get(manifest.get("role"))
-            if not task.made_on_this(manifest.get("task_sha256"), described):
+            if not task.is_compatible_with(manifest.get("task_sha256"), described):
                 return f"it was made on another task than {task}"
             if manifest.get("role") != task.role and name is None:
                 return f"it belongs to the {manifest.get('role')} task"
@@ -217,18 +220,21 @@ class StageContext:
 
         made_by = MADE_BY[kind]
         if kind == "memory" and task.role == "source":
-            agents = [a.name for a in find_artifacts(self.project.root, "q") if fits(a.manifest) is None]
+            agents = [a.name for a in find_artifacts(self.project.root, "q") if mismatch(a.manifest) is None]
             made_by = f"collect --task source --policy q:{agents[0]}" if agents else "train-dqn"
-        return select_artifact(self.project.root, kind, name, fits, wanted, made_by)
+        return select_artifact(self.project.root, kind, name, mismatch, wanted, made_by)
 
     def correspondence(self, name: str | None = None) -> Artifact:
-        """The named correspondence, or the newest one between the two tasks; the best of a training, not its last."""
+        """The named correspondence, or the newest one between the two tasks.
+
+        The best of a training, not its last.
+        """
         source, target = self.project.task("source"), self.project.task("target")
 
-        def fits(manifest: dict[str, Any]) -> str | None:
+        def mismatch(manifest: dict[str, Any]) -> str | None:
             described = manifest.get("tasks", {})
             if not all(
-                task.made_on_this(manifest.get(f"{task.role}_task_sha256"), described.get(task.role))
+                task.is_compatible_with(manifest.get(f"{task.role}_task_sha256"), described.get(task.role))
                 for task in (source, target)
             ):
                 return "it was learnt between other tasks"
@@ -237,12 +243,12 @@ class StageContext:
             return None
 
         return select_artifact(
-            self.project.root, "corr", name, fits, "correspondence between its two tasks", MADE_BY["corr"]
+            self.project.root, "corr", name, mismatch, "correspondence between its two tasks", MADE_BY["corr"]
         )
 
 
 @dataclass
-class _Announced:
+class _AnnouncedWork:
     """The work of the first rank, which tells the others as it begins.
 
     They wait to know whether there is any.
@@ -254,7 +260,7 @@ class _Announced:
     begun: bool = False
 
     def __call__(self, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-        self.ranks.agree(1, self.device)
+        self.ranks.broadcast(1, self.device)
         self.begun = True
         return self.work(run, stop, state)
 

@@ -1,4 +1,4 @@
-"""What every long loop of a stage does besides its work: progress, checkpoints, orderly stops."""
+"""The frame of every long loop of a stage: progress, checkpoints, orderly stops."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from corrtool.errors import InterruptedRunError, TrainingDivergedError
 from corrtool.runs.resumable import Resumable
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
-from corrtool.runtime.signals import end_at_once, stop_signals
+from corrtool.runtime.signals import exit_now, stop_signals
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
-MOST_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails or is ended
+MAX_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails or is ended
 
 
 class StopSignals:
-    """What a signal that asks to stop does.
+    """The response to a signal that asks to stop.
 
     The process ends at once, but while somebody polls the signal is only remembered. A loop polls: it saves at its next step,
     since saving inside a handler would cut into whatever is being written; a second signal ends at once all the same. Before and
@@ -49,7 +49,7 @@ class StopSignals:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if not self.polled or self.received is not None:
-            end_at_once(number)
+            exit_now(number)
         self.received = number
 
 
@@ -82,7 +82,7 @@ class Loop:
         title = f"{run.request.settings.stage} {run.request.name}"
         self._progress = console.progress(title, total, unit, start, steady=steady)
         if start:
-            console.say(f"{title}: going on at {start:,} of {total:,} {unit}")
+            console.say(f"{title}: resuming at {start:,} of {total:,} {unit}")
         self._began = self._saved = time.monotonic()
         self._spent_saving = 0.0
 
@@ -102,7 +102,7 @@ class Loop:
         try:
             if kind is None:
                 self.poll()
-                if time.monotonic() - self._saved >= MOST_LOST_SECONDS:
+                if time.monotonic() - self._saved >= MAX_LOST_SECONDS:
                     self.save()
         finally:
             self._stop.polled = False
@@ -110,7 +110,7 @@ class Loop:
 
     @property
     def rate(self) -> float:
-        """How many a second since this process began."""
+        """Units per second since this process began."""
         return self._progress.rate
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:

@@ -14,7 +14,7 @@ from corrtool.files.sealed import damaged
 
 
 class MetricsLog:
-    """Appends one JSON object per line to ``metrics.jsonl`` in a run's directory.
+    """Append one JSON object per line to ``metrics.jsonl`` in a run's directory.
 
     On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines of an unbroken one; TensorBoard
     is told to forget what it was shown from there on.
@@ -38,7 +38,7 @@ class MetricsLog:
         self._events = _event_writer(directory / "events", first) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Logs ``values``; ``step`` is the position on TensorBoard's axis."""
+        """Log ``values``; ``step`` is the position on TensorBoard's axis."""
         line = json.dumps(values).encode() + b"\n"
         self._file.write(line)
         self._file.flush()
@@ -50,13 +50,16 @@ class MetricsLog:
                     self._events.add_scalar(name, value, step)
 
     def sync(self) -> dict[str, Any]:
-        """Makes what was logged durable; returns its length in ``bytes``, its ``sha256``, and the last ``step``."""
+        """Make what was logged durable.
+
+        Returns its length in ``bytes``, its ``sha256``, and the last ``step``.
+        """
         self._file.flush()
         os.fsync(self._file.fileno())
         return {"bytes": self._file.tell(), "sha256": self._digest.hexdigest(), "step": self._step}
 
     def close(self) -> None:
-        """Closes the files; closing twice is fine."""
+        """Close the files; closing twice is fine."""
         if not self._file.closed:
             self._file.close()
         if self._events is not None:
@@ -64,7 +67,7 @@ class MetricsLog:
 
 
 class NoMetrics(MetricsLog):
-    """Forgets what it is told."""
+    """A metrics log that keeps nothing."""
 
     def __init__(self) -> None:
         pass
@@ -74,7 +77,7 @@ class NoMetrics(MetricsLog):
 
 
 def metrics_path(directory: Path) -> Path:
-    """Where the run in ``directory`` keeps its metrics."""
+    """The metrics file of the run in ``directory``."""
     return directory / "metrics.jsonl"
 
 
@@ -95,7 +98,7 @@ def digest_of_saved(path: Path, saved: dict[str, Any]) -> Any:
 
 
 def _event_writer(directory: Path, first: int | None) -> Any:
-    """Writes events; those of earlier processes from the step ``first`` on no longer count."""
+    """Write events; those of earlier processes from the step ``first`` on no longer count."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -1,4 +1,4 @@
-"""What ``status`` and ``verify`` say of a project."""
+"""The state of a project for ``status`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import (
     KINDS,
     artifact_names,
-    artifact_place,
     artifact_problems,
     is_foreign,
     read_artifact,
     stray_files,
+    unchecked_artifact_path,
 )
 from corrtool.project.directory import Project
-from corrtool.project.locks import living_holder
+from corrtool.project.locks import lock_holder
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.commands import resume_command
 from corrtool.runs.records import finished_run, read_record, run_directories, run_problems
 
 
 def describe_artifacts(project: Project) -> list[dict[str, Any]]:
-    """Every artifact with kind, name, path, size, parents, settings and state, after checking every byte of it.
+    """Every artifact with kind, name, path, size, parents, settings and state, checked byte by byte.
 
-    Weights that something else made are ``foreign``, and ``strangers`` are files in a memory that are none of its: neither is damage.
+    Weights that something else made are ``foreign``, and ``strangers`` are files in a memory that do not belong to it: neither is damage.
     """
     described = []
     for kind in KINDS:
         for name in artifact_names(project.root, kind):
-            path = artifact_place(project.root, kind, name)
+            path = unchecked_artifact_path(project.root, kind, name)
             foreign = is_foreign(project.root, kind, name)
             problems = [] if foreign else artifact_problems(project.root, kind, name)
             try:
@@ -59,18 +59,21 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
     return described
 
 
-def strangers(artifacts: list[dict[str, Any]]) -> list[str]:
-    """A line for each of the described artifacts that is foreign, or holds files that are none of its."""
+def foreign_file_lines(artifacts: list[dict[str, Any]]) -> list[str]:
+    """A line for each artifact that is foreign, or holds files that do not belong to it."""
     lines = [f"{a['path']} was not made by corrtool, and is left alone" for a in artifacts if a["state"] == "foreign"]
     for a in artifacts:
         if a["strangers"]:
             names = ", ".join(name.removeprefix(f"{a['path']}/") for name in a["strangers"])
-            lines.append(f"{a['path']} holds what is none of its, and does no harm: {names}")
+            lines.append(f"{a['path']} holds files that do not belong to it, and do no harm: {names}")
     return lines
 
 
 def evaluations(project: Project) -> list[dict[str, Any]]:
-    """The results of all finished evaluations, the oldest first; those that cannot be read are left to :func:`damaged_runs`."""
+    """The results of all finished evaluations, the oldest first.
+
+    Those that cannot be read are left to :func:`damaged_runs`.
+    """
     found = []
     for directory in run_directories(project.root, "evaluate"):
         try:
@@ -84,7 +87,7 @@ def evaluations(project: Project) -> list[dict[str, Any]]:
 
 
 def damaged_runs(project: Project) -> list[str]:
-    """What is wrong with the records, metrics and checkpoints of the project's runs, but for those that go on, a line each."""
+    """Problems of the records, metrics and checkpoints of all runs that are not running, a line each."""
     problems = []
     for directory in run_directories(project.root):
         found = run_problems(directory)
@@ -115,12 +118,12 @@ def unfinished_runs(project: Project) -> list[dict[str, Any]]:
 
 
 def _process(project: Project, directory: Path) -> str | None:
-    """Who is writing the run in ``directory`` right now, or None."""
+    """The process that is writing the run in ``directory`` right now, or None."""
     try:
         locks = read_record(directory)["locks"]
     except ArtifactError:
         return None
-    return living_holder(project.root, *locks[0]) if locks else None
+    return lock_holder(project.root, *locks[0]) if locks else None
 
 
 def _bytes(path: Path) -> int:

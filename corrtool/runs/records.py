@@ -1,4 +1,4 @@
-"""What runs leave on disk, read and checked: ``run.json``, the metrics, the checkpoint and what that needs.
+"""Records of runs on disk, read and checked: ``run.json``, the metrics, the checkpoint and its files.
 
 Written by :mod:`corrtool.runs.run`. Anybody can seal a file, so every field is checked before it is used.
 """
@@ -42,13 +42,13 @@ def run_directories(root: Path, stage: str = "*") -> list[Path]:
 
 
 def _has_begun(directory: Path) -> bool:
-    """Whether a run left anything; one that ended before it began leaves its directory."""
+    """True if a run left anything; one that ended before it began leaves its directory."""
     left = ("run.json", metrics_path(directory).name, "journal", STAGED_MEMORY)
     return bool(checkpoint_paths(directory)) or any((directory / name).exists() for name in left)
 
 
 def run_directory(root: Path, stage: str, name: str) -> Path:
-    """Where a run of a stage keeps its files."""
+    """The directory of a run of a stage."""
     return inside(root, root / "runs" / stage / check_name(name))
 
 
@@ -59,7 +59,7 @@ _RECORD = {
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """What ``run.json`` says of the run in ``directory``, every field of its kind: anybody can seal a file.
+    """The record ``run.json`` of the run in ``directory``, every field checked: anybody can seal a file.
 
     Raises:
         ArtifactError: it is missing or damaged.
@@ -85,7 +85,9 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def finished_run(directory: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Where the finished run of this place is, and its record: aside, while an ``--overwrite`` of it is unfinished.
+    """Place and record of a finished run.
+
+    It is set aside while an ``--overwrite`` of it is unfinished.
 
     Raises:
         ArtifactError: a record is missing or damaged.
@@ -99,7 +101,9 @@ def finished_run(directory: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint, after checking what it needs beside it: the metrics, and the unfinished memory or the journal.
+    """A checkpoint, after checking what it needs beside it.
+
+    The metrics, and the unfinished memory or the journal.
 
     Raises:
         ArtifactError: one of them is missing or damaged.
@@ -116,7 +120,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def newest_checkpoint(directory: Path) -> tuple[Path, dict[str, Any], list[ArtifactError]] | None:
-    """The newest checkpoint that is whole with all it needs: its path, its state, and what is wrong with newer ones.
+    """The newest checkpoint that is whole with all it needs.
+
+    Its path, its state, and what is wrong with newer ones.
 
     None where there are no checkpoints.
 
@@ -135,7 +141,7 @@ def newest_checkpoint(directory: Path) -> tuple[Path, dict[str, Any], list[Artif
 
 
 def run_problems(directory: Path) -> list[ArtifactError]:
-    """What is wrong with a run: its record, its metrics, and the checkpoint of one that is not finished."""
+    """Problems of a run: its record, its metrics, and the checkpoint of one that is not finished."""
     try:
         record = read_record(directory)
         if record.get("metrics_sha256") is not None:

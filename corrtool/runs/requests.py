@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what an equal request has left already: a result, or something to go on with.
+"""The request of a run, and what an equal one has left already: a result, or a run to resume.
 
 A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same command again therefore
 finds what it had begun and goes on, or finds its result and says so; another command under the same name is refused.
@@ -20,12 +20,12 @@ from corrtool.project.directory import Project
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.records import newest_checkpoint, read_record, run_directory
 from corrtool.settings.base import Settings
-from corrtool.settings.stages import STAGE_SETTINGS
+from corrtool.settings.stages import STAGE_SETTINGS, with_present_names
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a stage is asked to do; equal requests have equal fingerprints.
+    """The request of a run; equal requests have equal fingerprints.
 
     Attributes:
         settings: the resolved settings.
@@ -34,7 +34,7 @@ class RunRequest:
         inputs: the artifacts read, by what they are used for.
         produces: pairs of kind and name.
         state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``.
-        options: choices that are no settings but change the outcome, such as ``no_corr``.
+        options: choices that are not settings but change the outcome, such as ``no_corr``.
     """
 
     settings: Settings
@@ -52,7 +52,7 @@ class RunRequest:
 
     @property
     def locks(self) -> list[tuple[str, str]]:
-        """What is locked while it runs: the artifacts, or the run itself when it makes none."""
+        """The locks held while it runs: its artifacts, or the run itself when it makes none."""
         return self.produces or [(self.settings.stage, self.name)]
 
     @property
@@ -61,7 +61,7 @@ class RunRequest:
         return _digest(self.identity())
 
     def identity(self) -> dict[str, Any]:
-        """What the fingerprint is made of."""
+        """The fields of the fingerprint."""
         return {
             "stage": self.settings.stage,
             "settings": self.settings.to_json(),
@@ -71,27 +71,30 @@ class RunRequest:
             "options": self.options,
         }
 
-    def asks_for(self, made: dict[str, Any]) -> bool:
-        """Whether ``made``, the record of a run or the manifest of what it made, is of an equal request.
+    def matches(self, made: dict[str, Any]) -> bool:
+        """True if ``made``, the record of a run or the manifest of its artifact, is of an equal request.
 
         It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
-        is chosen so that it says what was done before.
+        is chosen so that it says what was done before. Settings count by their present names.
         """
         return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
 
 
 def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
-    """What identifies the artifacts that a run reads, by what they are used for."""
+    """The identity of the artifacts that a run reads, by use."""
     return {use: [artifact.kind, artifact.sha256] for use, artifact in sorted(inputs.items())}
 
 
 def identity_of(made: dict[str, Any]) -> dict[str, Any]:
-    """As :meth:`RunRequest.identity`, from a record or a manifest, with the defaults of settings that are newer than it."""
+    """As :meth:`RunRequest.identity`, from a record or manifest.
+
+    Settings have their present names, and those newer than it their defaults.
+    """
     settings_class = STAGE_SETTINGS.get(str(made.get("stage")))
     defaults = {} if settings_class is None else settings_class().to_json()
     return {
         "stage": made.get("stage"),
-        "settings": defaults | (made.get("settings") or {}),
+        "settings": defaults | with_present_names(str(made.get("stage")), made.get("settings") or {}),
         "seed": made.get("seed"),
         "tasks": made.get("tasks"),
         "inputs": {use: [a["kind"], a["sha256"]] for use, a in sorted((made.get("parents") or {}).items())},
@@ -104,7 +107,7 @@ def _digest(identity: dict[str, Any]) -> str:
 
 
 def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
-    """The result of an equal request that ran to its end and whose artifacts are still what it made, else None.
+    """The result of an equal request that finished and whose artifacts are still whole, else None.
 
     Raises:
         UsageError: the name is taken by a run with other settings or inputs.
@@ -115,15 +118,16 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
     record = read_record(directory) if begun or (directory / "run.json").exists() else None
     if record is not None and record["state"] == "running" and not begun:
         record = None  # it failed before it had anything to lose, so it does not claim the name
-    if record is not None and not request.asks_for(record):
+    if record is not None and not request.matches(record):
         raise _another_run(directory, record, request)
-    goes_on_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
+    resumes_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
     for kind, name in request.produces:
-        if goes_on_overwriting or not artifact_path(project.root, kind, name).exists():
+        if resumes_overwriting or not artifact_path(project.root, kind, name).exists():
             continue
-        if not request.asks_for(read_artifact(project.root, kind, name).manifest):
+        if not request.matches(read_artifact(project.root, kind, name).manifest):
             raise UsageError(
-                f"{kind} {name!r} exists and was made otherwise", "choose another --name, or --overwrite it"
+                f"{kind} {name!r} exists and was made with other settings or inputs",
+                "choose another --name, or --overwrite it",
             )
     if record is None or record["state"] != "finished":
         return None
@@ -137,7 +141,7 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
 
 
 def is_interrupted(project: Project, request: RunRequest) -> bool:
-    """Whether there is an equal run to go on with.
+    """True if there is an equal run to resume.
 
     Raises:
         ArtifactError: there is one, and its record or all its checkpoints, with what they need, are damaged.
@@ -146,13 +150,13 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
     if not checkpoint_paths(directory):
         return False
     record = read_record(directory)
-    if record["state"] != "running" or not request.asks_for(record):
+    if record["state"] != "running" or not request.matches(record):
         return False
     return newest_checkpoint(directory) is not None
 
 
-def can_go_on(project: Project, request: RunRequest) -> bool:
-    """Whether ``--overwrite`` finds an equal run to go on with; a damaged one is there to be overwritten."""
+def can_resume(project: Project, request: RunRequest) -> bool:
+    """True if ``--overwrite`` finds an equal run to resume; a damaged one is there to be overwritten."""
     try:
         return is_interrupted(project, request)
     except ArtifactError:
@@ -160,11 +164,11 @@ def can_go_on(project: Project, request: RunRequest) -> bool:
 
 
 def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -> UsageError:
-    """That another run than the requested one stands in ``directory``, and what can be done."""
+    """The error about another run in ``directory`` than the requested one, and what can be done."""
     run = f"{request.settings.stage} {request.name!r}"
     how = difference(identity_of(record), request.identity())
     with contextlib.suppress(ArtifactError):
-        if request.asks_for(read_record(replaced_path(directory))):
+        if request.matches(read_record(replaced_path(directory))):
             return UsageError(
                 f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",

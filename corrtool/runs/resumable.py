@@ -1,4 +1,4 @@
-"""What a checkpoint holds: parts that tell their state and take it back."""
+"""Parts of a checkpoint: objects that return their state and load it back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Resumable(Protocol):
     """A part of a loop that a checkpoint holds: a learner, batches, a random generator, counts."""
 
     def state(self) -> Any:
-        """What a checkpoint takes: tensors, arrays, numbers, text, and tables and lists of them."""
+        """The state for a checkpoint: tensors, arrays, numbers, text, and tables and lists of them."""
 
     def load_state(self, state: Any) -> None:
         """The inverse of :meth:`state`; one of Python's usual errors where the state does not fit."""
@@ -34,7 +34,7 @@ class Parts:
 
 
 class RandomState:
-    """Where a random generator stands."""
+    """The state of a random generator."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random

@@ -1,4 +1,4 @@
-"""A run: one stage working towards its artifacts, with its settings, metrics and checkpoint under ``runs/``."""
+"""A run: one execution of a stage, with its settings, metrics and checkpoint under ``runs/``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from corrtool.files.atomic import (
     publish_directory,
     publish_file,
     recover_directory,
+    remove_partial,
     replaced_path,
-    step_aside,
-    sweep_partial,
+    set_aside,
     write_atomic,
 )
 from corrtool.files.sealed import damaged, seal_json
@@ -32,7 +32,7 @@ from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpo
 from corrtool.runs.commands import this_command
 from corrtool.runs.metrics import MetricsLog, NoMetrics
 from corrtool.runs.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
-from corrtool.runs.requests import RunRequest, can_go_on
+from corrtool.runs.requests import RunRequest, can_resume
 from corrtool.runs.resumable import Resumable
 
 
@@ -63,7 +63,9 @@ class Run:
         self.metrics: MetricsLog
 
     def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """The state of the last checkpoint that is whole, or None; opens the metrics where that state left them.
+        """The state of the last checkpoint that is whole, or None.
+
+        Opens the metrics where that state left them.
 
         Raises:
             ArtifactError: there are checkpoints, and none of them is whole.
@@ -80,7 +82,7 @@ class Run:
         return None if state is None else state["stage"]
 
     def _check_fingerprint(self, state: dict[str, Any]) -> None:
-        """Whether a checkpoint is of this run; one from before the stage had all of its settings is made one of today.
+        """Check that a checkpoint is of this run; one with older settings is rewritten with the present ones.
 
         Raises:
             ArtifactError: it is of another run.
@@ -88,19 +90,19 @@ class Run:
         if state["fingerprint"] == self.request.fingerprint:
             return
         record = read_record(self.directory)
-        if state["fingerprint"] != record["fingerprint"] or not self.request.asks_for(record):
+        if state["fingerprint"] != record["fingerprint"] or not self.request.matches(record):
             raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
         state["fingerprint"] = self.request.fingerprint
         save_checkpoint(self.checkpoint_path, state)  # before the record: else a kill between them would part the two
 
     def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """The state of the newest whole checkpoint, which becomes the only one, as the journal goes on from it."""
+        """The newest whole checkpoint's state; it becomes the only one, as the journal continues from it."""
         newest = newest_checkpoint(self.directory)
         if newest is None:
             return None
         path, state, problems = newest
         for problem in problems:
-            say(f"{problem.message}; going on from {path.name}, which is older")
+            say(f"{problem.message}; resuming from {path.name}, which is older")
         if path != self.checkpoint_path:
             publish_file(path, self.checkpoint_path)
         for other in checkpoint_paths(self.directory)[1:]:
@@ -138,8 +140,8 @@ class Run:
         return self._earlier_seconds + time.monotonic() - self._began
 
     def save(self, stage_state: dict[str, Any]) -> None:
-        """Writes a checkpoint: ``stage_state`` and where the metrics stand."""
-        self._check_that_it_is_there()
+        """Write a checkpoint: ``stage_state`` and where the metrics stand."""
+        self._check_exists()
         state = {
             "fingerprint": self.request.fingerprint,
             "resumptions": self.resumptions,
@@ -151,7 +153,7 @@ class Run:
         save_checkpoint(self.checkpoint_path, state, self.keep_checkpoints)
 
     def manifest(self, **more: Any) -> dict[str, Any]:
-        """What every artifact of this run records, and ``more``."""
+        """The manifest fields of every artifact of this run, and ``more``."""
         request = self.request
         return {
             "created": datetime.now(UTC).isoformat(),
@@ -170,15 +172,15 @@ class Run:
         }
 
     def publish_weights(self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any) -> Artifact:
-        """Writes weights of this run as an artifact."""
-        self._check_that_it_is_there()
+        """Write weights of this run as an artifact."""
+        self._check_exists()
         artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
         self._published.append(artifact)
         return artifact
 
     def publish_memory(self, name: str, staged: Path, **more: Any) -> Artifact:
-        """Seals the finished memory in the directory ``staged`` and moves it to its place."""
-        self._check_that_it_is_there()
+        """Seal the finished memory in the directory ``staged``, and move it to its place."""
+        self._check_exists()
         manifest = seal_memory(staged, {"name": name, **self.manifest(**more)})
         final = artifact_path(self.project.root, "memory", name)
         publish_directory(staged, final)
@@ -197,8 +199,8 @@ class Run:
         shutil.rmtree(self.directory / "journal", ignore_errors=True)
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
 
-    def _check_that_it_is_there(self) -> None:
-        """Raises :class:`ArtifactError` where the run was removed; writing would make the directories anew."""
+    def _check_exists(self) -> None:
+        """Raise :class:`ArtifactError` where the run was removed; writing would create the directories again."""
         if not (self.directory / "run.json").exists():
             raise ArtifactError(f"{self.directory} was removed while the run was under way", "begin it again")
 
@@ -211,8 +213,8 @@ class Run:
         write_atomic(self.directory / "run.json", seal_json(record))
 
 
-class FollowedRun(Run):
-    """What the ranks after the first have in place of a :class:`Run`: it reads what that one left, and writes nothing."""
+class FollowerRun(Run):
+    """The :class:`Run` of the ranks after the first: it reads what that one left, and writes nothing."""
 
     def __init__(self, project: Project, request: RunRequest) -> None:
         super().__init__(project, request, {}, overwrites=False, tensorboard=False, keep_checkpoints=1)
@@ -237,7 +239,7 @@ def open_run(
     tensorboard: bool,
     keep_checkpoints: int = 1,
 ) -> Iterator[Run]:
-    """Takes the locks of the request's artifacts and opens its run, new or interrupted.
+    """Take the locks of the request's artifacts, and open its run, new or interrupted.
 
     ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes on all the same,
     so that a script with ``--overwrite`` can be preempted. What is replaced steps aside until its successor is whole,
@@ -250,18 +252,18 @@ def open_run(
     with lock_artifacts(project.root, request.locks):
         for kind, name in request.produces:
             artifact = artifact_path(project.root, kind, name)
-            sweep_partial(artifact.parent, f"{artifact.name}.")
+            remove_partial(artifact.parent, f"{artifact.name}.")
             if kind == "memory":
                 recover_directory(artifact)
         directory = run_directory(project.root, stage, request.name)
         _recover_run(directory)
-        if directory.exists() and overwrite and not can_go_on(project, request):
+        if directory.exists() and overwrite and not can_resume(project, request):
             if replaced_path(directory).exists():  # a successor that was never finished is itself replaced
                 shutil.rmtree(directory)
             else:
-                step_aside(directory)
+                set_aside(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        sweep_partial(directory)
+        remove_partial(directory)
         for path in directory.rglob("*"):
             inside(project.root, path)
         run = Run(
@@ -281,7 +283,7 @@ def open_run(
 
 
 def _recover_run(directory: Path) -> None:
-    """Puts back the run that an ``--overwrite`` was to replace, where that ended with nothing to go on from."""
+    """Put back the run that an ``--overwrite`` was to replace, if that left nothing to resume."""
     if not replaced_path(directory).exists():
         return
     try:

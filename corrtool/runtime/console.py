@@ -1,4 +1,4 @@
-"""What a person sees: messages and progress on stderr, the result on stdout."""
+"""Output for people: messages and progress on stderr, the result on stdout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _last_line_at = time.monotonic()
 
 @dataclass(frozen=True)
 class Console:
-    """Where a stage's messages go: stderr, unless ``quiet``. stdout holds the result and, with ``json``, nothing else."""
+    """Messages of a stage on stderr, unless ``quiet``.
+
+    stdout holds the result and, with ``json``, nothing else.
+    """
 
     quiet: bool = False
     json: bool = False
@@ -52,8 +55,10 @@ class Console:
         except BrokenPipeError:
             raise
         except OSError as error:
-            forget_stdout()
-            raise CorrtoolError(f"standard output cannot be written: {error.strerror}", "lead it elsewhere") from None
+            discard_stdout()
+            raise CorrtoolError(
+                f"standard output cannot be written: {error.strerror}", "redirect it elsewhere"
+            ) from None
 
     def _print(self, result: dict[str, Any], lines: list[str] | Table) -> None:
         out = RichConsole(highlight=False, emoji=False, soft_wrap=not isinstance(lines, Table))
@@ -75,63 +80,75 @@ class Console:
         """
         return ProgressBar(self, title, total, unit, start, steady=steady)
 
-    def passing_progress(self, title: str, total: int, unit: str) -> ProgressBar:
+    def transient_progress(self, title: str, total: int, unit: str) -> ProgressBar:
         """The same for something that is often done at once, of which nothing stays to be seen then."""
-        return ProgressBar(self, title, total, unit, 0, steady=True, passing=True)
+        return ProgressBar(self, title, total, unit, 0, steady=True, transient=True)
 
 
-def forget_stdout() -> None:
-    """Leads what is still to be written to nowhere, since nobody can read it; the interpreter would complain when it ends."""
+def discard_stdout() -> None:
+    """Discard what is still to be written to stdout, since nobody can read it.
+
+    The interpreter would complain when it ends.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ProgressBar:
-    """A bar with rate, time left and the numbers that matter; plain lines at intervals where there is no terminal."""
+    """A bar with rate, time left and the numbers that matter.
+
+    Plain lines at intervals where there is no terminal.
+    """
 
     def __init__(
-        self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, passing: bool = False
+        self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, transient: bool = False
     ) -> None:
         self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
         self._began = self._last_call = time.monotonic()
         self._last_line = max(_last_line_at, self._began - PLAIN_LINE_SECONDS / 2)  # the silence before counts as well
-        self._told: int | None = None  # how many were done at the last plain line
+        self._printed_count: int | None = None  # how many were done at the last plain line
         self._recent = deque([(self._began, start)])
-        self._staying: dict[str, Any] = {}
+        self._pinned: dict[str, Any] = {}
         self._numbers: dict[str, Any] = {}
-        self._for_now: dict[str, Any] = {}
-        self._quiet, self._passing = console.quiet, passing
+        self._temporary: dict[str, Any] = {}
+        self._quiet, self._transient = console.quiet, transient
         self._terminal, self._spinner = RichConsole(stderr=True), Spinner("dots")
         self._live: Live | None = None
         if not console.quiet and self._terminal.is_terminal:
             self._live = Live(
-                console=self._terminal, get_renderable=self._line, refresh_per_second=4, transient=passing
+                console=self._terminal, get_renderable=self._line, refresh_per_second=4, transient=transient
             )
 
     def __enter__(self) -> ProgressBar:
         if self._live is not None:
             self._live.start()
-        elif not (self._quiet or self._passing) and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2:
+        elif not (self._quiet or self._transient) and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2:
             self._print_line()  # what came before was silent, and the first step may take long as well
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-        elif not self._quiet and not (self._passing and self._told in (None, self._done)):
+        elif not self._quiet and not (self._transient and self._printed_count in (None, self._done)):
             self._print_line()
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """``count`` more are done; ``numbers``, the most important first, are shown from now on in place of those before."""
+        """``count`` more are done.
+
+        ``numbers``, the most important first, are shown from now on in place of those before.
+        """
         if numbers is not None:
             self._numbers = numbers
         self.show(count, {})
 
     def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
-        """``count`` more are done; ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called."""
+        """``count`` more are done.
+
+        ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called.
+        """
         self._done += count
         if numbers is not None:
-            self._for_now = numbers
+            self._temporary = numbers
         now = time.monotonic()
         if now - self._recent[-1][0] >= RATE_SECONDS / 60:
             self._recent.append((now, self._done))
@@ -144,17 +161,20 @@ class ProgressBar:
         self._last_call = now
 
     def note(self, numbers: dict[str, Any]) -> None:
-        """Shows ``numbers`` from now on, before those of :meth:`advance`."""
-        self._staying, self._for_now = numbers | self._staying | numbers, {}
+        """Show ``numbers`` from now on, before those of :meth:`advance`."""
+        self._pinned, self._temporary = numbers | self._pinned | numbers, {}
 
     @property
     def rate(self) -> float:
-        """How many a second, over the last minute: stages such as DQN's slow down when learning begins."""
+        """Units per second over the last minute.
+
+        Stages such as DQN's slow down when learning begins.
+        """
         since, done = self._recent[0]
         return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
     def _numbers_shown(self) -> list[str]:
-        return _shown(self._staying | (self._for_now or self._numbers))
+        return _shown(self._pinned | (self._temporary or self._numbers))
 
     def _rate_shown(self) -> str:
         return _rate(self.rate) if self._steady else ""
@@ -165,13 +185,13 @@ class ProgressBar:
         return f"{_clock((self._total - self._done) / self.rate if self.rate > 0 else float('inf'))} left"
 
     def _print_line(self) -> None:
-        self._last_line, self._told = time.monotonic(), self._done
+        self._last_line, self._printed_count = time.monotonic(), self._done
         count = f"{self._title}: {self._done:,}/{self._total:,} {self._unit}"
         parts = [count, self._rate_shown(), self._time_shown(), _GAP.join(self._numbers_shown())]
         _print_on_stderr(", ".join(p for p in parts if p))
 
     def _line(self) -> Text:
-        """What fits beside each other in the terminal's width; what matters least is left out first."""
+        """The parts that fit side by side into the terminal's width; the least important are left out first."""
         numbers = [Text(number, "cyan") for number in self._numbers_shown()]
         count, unit = Text(f"{self._done:,}/{self._total:,}", "green"), Text(self._unit, "green")
         rate, left = Text(self._rate_shown()), Text(self._time_shown(), "yellow")
@@ -198,7 +218,10 @@ def _bar(share: float, ascii_only: bool) -> Text:
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would obey: names and commands may come from a project that somebody else made."""
+    """``text`` without what a terminal would obey.
+
+    Names and commands may come from a project that somebody else made.
+    """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -231,7 +254,7 @@ def _shown(numbers: dict[str, Any]) -> list[str]:
 
 
 def _rate(per_second: float) -> str:
-    """What takes longer than a second is counted by the minute."""
+    """A rate as text; anything that takes longer than a second is counted by the minute."""
     return f"{per_second:,.1f}/s" if per_second >= 1 else f"{60 * per_second:,.1f}/min"
 
 

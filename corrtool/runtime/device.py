@@ -34,7 +34,7 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
         raise UsageError(f"{called} is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        number = int(index) if index else number_of_torchrun("LOCAL_RANK", 0)  # its processes take a GPU each
+        number = int(index) if index else torchrun_number("LOCAL_RANK", 0)  # its processes take a GPU each
         if number >= count:
             raise DeviceError(
                 f"device cuda:{number} is not there: {count} CUDA devices found", f"choose another {called}"
@@ -46,8 +46,11 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
     return torch.device(kind)
 
 
-def number_of_torchrun(variable: str, default: int) -> int:
-    """What torchrun says in an environment variable; ``default`` without it. Raises :class:`UsageError`."""
+def torchrun_number(variable: str, default: int) -> int:
+    """A number from one of torchrun's environment variables, or ``default``.
+
+    Raises :class:`UsageError`.
+    """
     said = os.environ.get(variable, str(default))
     if not (said.isascii() and said.isdecimal() and len(said) < 10):
         raise UsageError(f"{variable} is {said!r}, but torchrun sets it to a number", "unset it, or start torchrun")
@@ -55,7 +58,10 @@ def number_of_torchrun(variable: str, default: int) -> int:
 
 
 def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
-    """``values`` on ``device``. To a GPU from page-locked memory: a copy from any other waits for all that was queued before it."""
+    """``values`` on ``device``.
+
+    To a GPU from page-locked memory: a copy from any other waits for all that was queued before it.
+    """
     tensor = torch.from_numpy(values)
     if device.type == "cpu":
         return tensor

@@ -1,4 +1,4 @@
-"""How much memory is free, and whether something fits."""
+"""Free memory, and checks that something fits into it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from corrtool.errors import CorrtoolError
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """How much memory can still be taken on ``device``; None where the system does not tell."""
+    """Bytes that can still be allocated on ``device``; None if the system does not report it."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    known = [_available_memory(), _left_in_control_group()]
+    known = [_available_memory(), _cgroup_headroom()]
     return min((number for number in known if number is not None), default=None)
 
 
@@ -25,8 +25,8 @@ def _available_memory() -> int | None:
         return None
 
 
-def _left_in_control_group() -> int | None:
-    """What the limit of a container or of a batch job leaves: the files in its page cache do not count."""
+def _cgroup_headroom() -> int | None:
+    """Bytes left below the limit of a container or batch job, not counting files in its page cache."""
     folder = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
@@ -43,7 +43,10 @@ def in_gigabytes(size: int) -> str:
 
 
 def check_memory_is_free(needed: int, device: torch.device, what: str, hint: str) -> None:
-    """Whether ``needed`` bytes can be taken, before hours of work end for want of them. Raises :class:`CorrtoolError`."""
+    """Check that ``needed`` bytes are free, before hours of work fail for lack of them.
+
+    Raises :class:`CorrtoolError`.
+    """
     free = free_bytes(device)
     if free is not None and needed > free:
         raise CorrtoolError(f"{what} takes {in_gigabytes(needed)}, and {in_gigabytes(free)} are free on {device}", hint)

@@ -1,4 +1,4 @@
-"""What a run records of the machine and the versions it ran on."""
+"""Description of the machine and the versions a run used, for its record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def _version(package: str) -> str:
-    """Of an installed package; corrtool itself may run from a directory on PYTHONPATH, as on machines without a network."""
+    """Of an installed package.
+
+    corrtool itself may run from a directory on PYTHONPATH, as on machines without a network.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -47,7 +50,10 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of corrtool's own source tree, with '-dirty' if it was changed since; None where it is installed without one."""
+    """The commit of corrtool's own source tree, with '-dirty' if it was changed since.
+
+    None where it is installed without one.
+    """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""How a step is computed, not what: precision and compilation."""
+"""Numeric precision and compilation of a step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from corrtool.errors import DeviceError
 
 
-def computing_type(precision: str, device: torch.device) -> torch.dtype:
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """``float32``, ``bf16`` or ``auto`` → what the networks compute with on ``device``."""
     if precision == "auto":
         return torch.bfloat16 if has_bf16_instructions(device) else torch.float32
@@ -18,14 +18,17 @@ def computing_type(precision: str, device: torch.device) -> torch.dtype:
 
 
 def has_bf16_instructions(device: torch.device) -> bool:
-    """Whether bf16 is more than emulated there."""
+    """True if bf16 is more than emulated on ``device``."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 class Precision:
-    """Runs networks in ``dtype``; what comes out is float32, so that losses and optimizers stay in float32."""
+    """Run networks in ``dtype``.
+
+    What comes out is float32, so that losses and optimizers stay in float32.
+    """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.dtype, self._device_type = dtype, device.type
@@ -37,13 +40,18 @@ class Precision:
         return out.float()
 
     def autocast(self) -> torch.autocast:
-        """The context in which convolutions and matrix products take ``dtype``; that of float32 changes nothing."""
+        """The context in which convolutions and matrix products take ``dtype``.
+
+        That of float32 changes nothing.
+        """
         reduced = self.dtype != torch.float32
         return torch.autocast(self._device_type, self.dtype if reduced else torch.bfloat16, enabled=reduced)
 
 
 def compile_module(module: nn.Module, device: torch.device) -> None:
-    """Has ``module`` compiled at its first call; on CUDA its kernels become graphs that are launched at once.
+    """Compile ``module`` at its first call.
+
+    On CUDA its kernels become graphs that are launched at once.
 
     Raises:
         DeviceError: there is no compiler for this device.
@@ -67,6 +75,9 @@ def compile_module(module: nn.Module, device: torch.device) -> None:
 
 
 def begin_step(compiled: bool, device: torch.device) -> None:
-    """To be called before each step of compiled modules: what CUDA graphs put out in the last one may be overwritten."""
+    """To be called before each step of compiled modules.
+
+    What CUDA graphs put out in the last one may be overwritten.
+    """
     if compiled and device.type == "cuda":
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

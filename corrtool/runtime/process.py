@@ -16,7 +16,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # malloc.h of glibc
 
 
 def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
-    """Makes a run repeatable on the CPU and keeps glibc from handing memory back to the kernel on every step.
+    """Make a run repeatable on the CPU, and keep glibc from returning memory to the kernel every step.
 
     Networks on vectors and on small pictures are so small that a second thread only waits: they get one.
 
@@ -37,8 +37,11 @@ def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
 
 
 @contextmanager
-def process_as_before() -> Iterator[None]:
-    """Around :func:`configure_process` in a process of somebody else's: puts back torch's random states and what it is told of."""
+def preserving_torch_state() -> Iterator[None]:
+    """Around :func:`configure_process` in a process of somebody else's.
+
+    Restores torch's random states and its global switches.
+    """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     mode, precision = torch.get_deterministic_debug_mode(), torch.get_float32_matmul_precision()
     fill, threads = torch.utils.deterministic.fill_uninitialized_memory, torch.get_num_threads()  # type: ignore[attr-defined]
@@ -53,7 +56,7 @@ def process_as_before() -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Tells glibc to reuse large freed blocks: without it, training spends its time in page faults."""
+    """Tell glibc to reuse large freed blocks: without it, training spends its time in page faults."""
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -1,4 +1,7 @@
-"""Several processes that share each mini-batch, as torchrun starts them: who of them this is, and what they tell each other."""
+"""Several processes that share each mini-batch, as torchrun starts them.
+
+Who of them this is, and what they tell each other.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from corrtool.errors import CorrtoolError, UsageError
-from corrtool.runtime.device import number_of_torchrun
-from corrtool.runtime.signals import left_to_the_system
+from corrtool.runtime.device import torchrun_number
+from corrtool.runtime.signals import default_signal_handling
 
 LONGEST_WAIT = timedelta(hours=24)  # the other ranks wait while the first plays its play tests
 
@@ -34,13 +37,13 @@ class Ranks:
     count: int = 1
 
     @classmethod
-    def of_torchrun(cls) -> Ranks:
+    def from_environment(cls) -> Ranks:
         """As torchrun says in the environment; one without it.
 
         Raises:
             UsageError: it says something that torchrun never would.
         """
-        rank, count = number_of_torchrun("RANK", 0), number_of_torchrun("WORLD_SIZE", 1)
+        rank, count = torchrun_number("RANK", 0), torchrun_number("WORLD_SIZE", 1)
         if rank >= count:
             raise UsageError(f"RANK is {rank}, but WORLD_SIZE is {count}", "unset both, or start torchrun")
         missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
@@ -50,18 +53,18 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """True in the process that writes."""
         return self.rank == 0
 
     def check_batch(self, batch_size: int) -> None:
-        """Raises :class:`UsageError` where a mini-batch cannot be split evenly."""
+        """Raise :class:`UsageError` where a mini-batch cannot be split evenly."""
         if batch_size % self.count:
             raise UsageError(
                 f"--batch-size {batch_size} cannot be split over {self.count} processes",
                 f"use a multiple of {self.count}",
             )
 
-    def share(self, rows: Any) -> Any:
+    def shard(self, rows: Any) -> Any:
         """This rank's part of a mini-batch's rows: the n-th part of n equal ones."""
         size = len(rows) // self.count
         return rows[self.rank * size : (self.rank + 1) * size]
@@ -83,7 +86,10 @@ class Ranks:
         return total / self.count
 
     def parallel(self, objective: nn.Module) -> nn.Module:
-        """``objective`` with gradients averaged over the ranks: those of the whole mini-batch, as every loss is a mean over it."""
+        """``objective`` with gradients averaged over the ranks.
+
+        Those of the whole mini-batch, as every loss is a mean over it.
+        """
         if self.count == 1:
             return objective
         from torch.nn.parallel import DistributedDataParallel
@@ -92,16 +98,16 @@ class Ranks:
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return DistributedDataParallel(objective)
 
-    def agree(self, value: int, device: torch.device) -> int:
-        """What the first rank says."""
+    def broadcast(self, value: int, device: torch.device) -> int:
+        """The first rank's ``value``, on every rank."""
         if self.count == 1:
             return value
-        said = torch.tensor(value, device=device)
-        dist.broadcast(said, 0)
-        return int(said.item())
+        tensor = torch.tensor(value, device=device)
+        dist.broadcast(tensor, 0)
+        return int(tensor.item())
 
-    def same_weights(self, network: nn.Module) -> None:
-        """Gives every rank the first one's weights."""
+    def broadcast_weights(self, network: nn.Module) -> None:
+        """Give every rank the first one's weights."""
         if self.count > 1:
             for weights in network.parameters():
                 dist.broadcast(weights.detach(), 0)
@@ -119,7 +125,7 @@ class Ranks:
             if self.count > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise CorrtoolError(
                     f"process {self.rank} of {self.count}: another process of this run has ended",
-                    "start torchrun again to go on",
+                    "start torchrun again to resume",
                 ) from error
             raise
 
@@ -130,7 +136,7 @@ class Ranks:
             yield
             return
         backend = "nccl" if device.type == "cuda" else "gloo"
-        with left_to_the_system():  # waiting for the others
+        with default_signal_handling():  # waiting for the others
             dist.init_process_group(backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None)
         try:
             yield

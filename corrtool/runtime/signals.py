@@ -17,29 +17,38 @@ from corrtool.errors import exit_code
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")  # a person, batch systems, a terminal that was closed
 
 
-_left_alone: ContextVar[bool] = ContextVar("left_alone", default=False)
+_handlers_disabled: ContextVar[bool] = ContextVar("handlers_disabled", default=False)
 
 
 @contextmanager
-def signals_left_alone() -> Iterator[None]:
-    """Around a stage that a script or a notebook calls: what a signal does is for the caller to say, so no handler is installed."""
-    token = _left_alone.set(True)
+def without_signal_handlers() -> Iterator[None]:
+    """Around a stage that a script or a notebook calls.
+
+    What a signal does is for the caller to say, so no handler is installed.
+    """
+    token = _handlers_disabled.set(True)
     try:
         yield
     finally:
-        _left_alone.reset(token)
+        _handlers_disabled.reset(token)
 
 
 def stop_signals() -> list[int]:
-    """Those that this system has, but for what whoever began the process has ignored: ``nohup`` SIGHUP, a shell's ``&`` SIGINT."""
-    if _left_alone.get():
+    """Those that this system has, but for what whoever began the process has ignored.
+
+    ``nohup`` SIGHUP, a shell's ``&`` SIGINT.
+    """
+    if _handlers_disabled.get():
         return []
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def end_at_once(number: int) -> NoReturn:
-    """Ends the process where it is, which harms nothing: every write is atomic, and the kernel drops the locks."""
+def exit_now(number: int) -> NoReturn:
+    """End the process where it is, which harms nothing.
+
+    Every write is atomic, and the kernel drops the locks.
+    """
     cursor = "\n\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it, and stays where it was
     try:
         os.write(2, f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode())
@@ -47,8 +56,10 @@ def end_at_once(number: int) -> NoReturn:
         os._exit(exit_code(number))
 
 
-def end_without_the_interpreter(code: int) -> NoReturn:
-    """Ends a process that had a process group: a thread of gloo that lets go of a tensor while the interpreter winds up aborts it.
+def exit_without_cleanup(code: int) -> NoReturn:
+    """End a process that had a process group.
+
+    A thread of gloo that lets go of a tensor while the interpreter winds up aborts it.
 
     That happened to one process in forty, after all was done (see pytorch#179291).
     """
@@ -59,15 +70,21 @@ def end_without_the_interpreter(code: int) -> NoReturn:
         os._exit(code)
 
 
-def end_at_once_on_signals() -> None:
-    """For the seconds before a stage listens itself: torch is being imported, and an exception there would end anyhow."""
+def exit_on_signals() -> None:
+    """For the seconds before a stage listens itself.
+
+    Torch is being imported, and an exception there would end anyhow.
+    """
     for number in stop_signals():
         signal.signal(number, _handle)
 
 
 @contextmanager
-def left_to_the_system() -> Iterator[None]:
-    """Around what waits outside of Python, where no handler would run, and loses nothing: a signal ends the process as any other."""
+def default_signal_handling() -> Iterator[None]:
+    """Around what waits outside of Python, where no handler would run, and loses nothing.
+
+    A signal ends the process as any other.
+    """
     of_this_thread = stop_signals() if threading.current_thread() is threading.main_thread() else []
     before = {number: signal.signal(number, signal.SIG_DFL) for number in of_this_thread}
     try:
@@ -78,4 +95,4 @@ def left_to_the_system() -> Iterator[None]:
 
 
 def _handle(number: int, _: FrameType | None) -> None:
-    end_at_once(number)
+    exit_now(number)

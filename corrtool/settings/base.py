@@ -1,4 +1,4 @@
-"""What the settings of every stage share: how they are declared and checked, and from where their values come.
+"""The common part of every stage's settings: declaration, checks, and sources of values.
 
 The command line (flags, environment variables), ``corrtool.toml``, the presets and Python all fill the classes of ``settings/``;
 ``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
@@ -16,7 +16,7 @@ from corrtool.errors import UsageError
 
 Preset = Literal["tiny", "quickstart", "small", "default", "paper"]
 PRESETS: tuple[str, ...] = get_args(Preset)
-MOST_IN_A_BATCH = 65_536  # more would ask for more memory than any machine has, long before it could help
+MAX_BATCH_SIZE = 65_536  # more would ask for more memory than any machine has, long before it could help
 SYNONYMS = {"small": "default"}  # what was small's has become the default; its name is in published commands
 
 
@@ -28,20 +28,22 @@ def setting(
     above: float | None = None,
     maximum: float | None = None,
     shown: str | None = None,
+    formerly: str | None = None,
 ) -> Any:
     """A field of a settings class: flag, TOML key, check and help come from this one line.
 
     Args:
         minimum, maximum: inclusive; ``above`` is exclusive.
         shown: what help shows as the default, where that is decided elsewhere.
+        formerly: its name in older versions, which still works everywhere but in Python's settings classes.
     """
     limits = {"minimum": minimum, "above": above, "maximum": maximum}
-    return dataclasses.field(default=default, metadata={"help": help, "shown": shown, **limits})
+    return dataclasses.field(default=default, metadata={"help": help, "shown": shown, "formerly": formerly, **limits})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every stage's settings share: validation on construction and conversion to JSON.
+    """Base of every stage's settings: validation on construction and conversion to JSON.
 
     Attributes:
         stage: whose settings these are.
@@ -59,19 +61,27 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Rejects settings that contradict each other. Raises :class:`UsageError`."""
+        """Reject settings that contradict each other. Raises :class:`UsageError`."""
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
-        """Settings that these ones, on states of this kind, make meaningless: their names, and why in a few words.
+        """Settings that these ones, on states of this kind, make meaningless.
+
+        Their names, and why in a few words.
 
         Args:
-            options: what else the command line says, by name: its options that are no settings.
+            options: what else the command line says, by name: its options that are not settings.
         """
         return {}
 
     def to_json(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
         return dataclasses.asdict(self)
+
+
+def former_names(settings_class: type[Settings]) -> dict[str, str]:
+    """The names that settings had in older versions, each with its present one."""
+    names = {field.metadata["formerly"]: field.name for field in dataclasses.fields(settings_class)}
+    return {former: name for former, name in names.items() if former is not None}
 
 
 def flag_name(field_name: str) -> str:

@@ -1,4 +1,4 @@
-"""What every stage can be told besides its settings: seed, device, preset, the name of what it makes, and how to run."""
+"""Options of every stage besides its settings: seed, device, preset, name, and how to run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from corrtool.settings.base import Preset, check_fields, setting
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """The options that stages share, their help as it is shown; not given, the project's ``[defaults]`` speak for the first three.
+    """The options that stages share, their help as it is shown.
+
+    Not given, the project's ``[defaults]`` speak for the first three.
 
     Raises:
         UsageError: a value of another type, or out of its range.
@@ -33,5 +35,5 @@ class CommonOptions:
         check_fields(self)
 
 
-OF_LEARNING = ("tensorboard", "keep_checkpoints")  # only the stages that learn have these
+LEARNING_OPTIONS = ("tensorboard", "keep_checkpoints")  # only the stages that learn have these
 VARIABLES = {name: f"CORRTOOL_{name.upper()}" for name in ("seed", "device", "preset")}  # environment variables

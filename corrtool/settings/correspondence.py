@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import MOST_IN_A_BATCH, Settings, setting
+from corrtool.settings.base import MAX_BATCH_SIZE, Settings, setting
 from corrtool.settings.compute import compile_setting, precision_setting
 from corrtool.settings.play import max_idle_frames_setting
 
@@ -92,7 +92,7 @@ class LearnCorrSettings(Settings):
     constant_share: float = setting(
         0.5, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1
     )
-    batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1, maximum=MOST_IN_A_BATCH)
+    batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1, maximum=MAX_BATCH_SIZE)
     pool_size: int = setting(50, "generated states remembered for the discriminators; 0 for none", minimum=0)
     epochs: int = setting(1, "instead of --gradient-steps: passes over the larger memory; the paper has 4", minimum=1)
     gradient_steps: int | None = setting(1_500, "gradient steps in all, unless there is --epochs", minimum=1)
@@ -115,26 +115,26 @@ class LearnCorrSettings(Settings):
         if (self.angle_starts or 1) > 1 and not self.can_search_angles:
             raise UsageError(
                 f"--angle-starts is {self.angle_starts}",
-                "only the generators with a rotation or affine layer and --lambda-m above 0 have a use for it",
+                "it needs a generator with a rotation or affine layer and --lambda-m above 0",
             )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
-        idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if not self.eval_games:
-            idle |= dict.fromkeys(("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0")
+            unused |= dict.fromkeys(("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0")
         if self.generator in ("rotation", "affine") or (
             self.generator in ("auto", "linear") and state_kind == "vector"
         ):
-            idle |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
+            unused |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
         if "resnet" not in self.generator and not (self.generator == "auto" and state_kind != "vector"):
-            idle |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
+            unused |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
         if state_kind == "grid":
-            idle["skips"] = "the resnet of small pictures keeps every pixel"
+            unused["skips"] = "the resnet of small pictures keeps every pixel"
         if state_kind != "image":
-            idle["norm"] = "it is for the convolutions of images, but of small ones"
+            unused["norm"] = "it is for the convolutions of images, but of small ones"
         if self.generator not in _SPATIAL_GENERATORS:
-            idle["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
-        return idle
+            unused["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
+        return unused
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -144,5 +144,5 @@ class LearnCorrSettings(Settings):
 
     @property
     def can_search_angles(self) -> bool:
-        """Whether the generator has a spatial layer, and the model loss can tell where that should start."""
+        """True if the generator has a spatial layer, and the model loss can choose its start."""
         return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import MOST_IN_A_BATCH, Settings, setting
+from corrtool.settings.base import MAX_BATCH_SIZE, Settings, setting
 from corrtool.settings.compute import compile_setting, precision_setting
 
 
@@ -46,7 +46,7 @@ class TrainModelSettings(Settings):
     )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
-    batch_size: int = setting(16, "transitions in a mini-batch", minimum=1, maximum=MOST_IN_A_BATCH)
+    batch_size: int = setting(16, "transitions in a mini-batch", minimum=1, maximum=MAX_BATCH_SIZE)
     epochs: int = setting(4, "passes over the training records; the paper has 50", minimum=1)
     gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
     validation_share: float = setting(0.1, "share of the records held out for validation", above=0, maximum=0.9)
@@ -58,9 +58,9 @@ class TrainModelSettings(Settings):
             raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
-        idle = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if state_kind == "grid":
-            idle |= dict.fromkeys(("action_block", "norm", "skips"), "the F of small pictures has none")
+            unused |= dict.fromkeys(("action_block", "norm", "skips"), "the F of small pictures has none")
         if state_kind == "vector":
-            idle |= dict.fromkeys(("action_block", "norm", "prediction", "skips"), "it is for the F of images")
-        return idle
+            unused |= dict.fromkeys(("action_block", "norm", "prediction", "skips"), "it is for the F of images")
+        return unused

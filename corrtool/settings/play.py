@@ -20,7 +20,7 @@ def max_idle_frames_setting() -> Any:
 
 
 def player_inputs() -> dict[str, str]:
-    """Who plays, of every stage that plays through a correspondence."""
+    """The player, for every stage that plays through a correspondence."""
     return {
         "q": "Q-function that plays; otherwise the one the correspondence was learnt with, or the newest",
         "corr": "correspondence to play through; otherwise the newest",

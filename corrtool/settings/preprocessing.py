@@ -1,4 +1,4 @@
-"""How observations become frames and frames become states: the flags of ``init`` and the table ``preprocessing`` of a task."""
+"""Preprocessing of observations: the flags of ``init`` and the table ``preprocessing`` of a task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from corrtool.settings.base import checked, setting
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How observations become frames and frames become states, and how long a game is. Every value is recorded with the task.
+    """Preprocessing of observations into frames and states, and the length of a game.
+
+    Every value is recorded with the task.
 
     The Atari values are those of the DQN papers, Mnih et al. 2013 [23] and 2015; other environments do not know all of them.
     """
@@ -49,7 +51,7 @@ class Preprocessing:
         "full_action_space",
         "max_episode_frames",
     )
-    LATER: ClassVar[tuple[str, ...]] = (  # what older tasks did not say was as by default
+    ADDED_LATER: ClassVar[tuple[str, ...]] = (  # what older tasks did not say was as by default
         "repeat_action_probability",
         "max_episode_steps",
         "channels_axis",
@@ -81,6 +83,6 @@ class Preprocessing:
         """The values that apply to the environment."""
         values = dataclasses.asdict(self)
         usual = {f.name: f.default for f in dataclasses.fields(self)}
-        later = self.LATER[1:] if is_atari else self.LATER
+        later = self.ADDED_LATER[1:] if is_atari else self.ADDED_LATER
         values = {k: v for k, v in values.items() if k not in later or v != usual[k]}
         return values if is_atari else {k: v for k, v in values.items() if k not in self.ATARI_ONLY}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import MOST_IN_A_BATCH, Settings, flag_name, setting
+from corrtool.settings.base import MAX_BATCH_SIZE, Settings, flag_name, setting
 from corrtool.settings.compute import compile_setting, precision_setting
 from corrtool.settings.play import max_idle_frames_setting, player_inputs
 
@@ -33,7 +33,7 @@ class DqnSettings(Settings):
         above=0,
     )
     loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
-    batch_size: int = setting(64, "transitions in a mini-batch (n_B)", minimum=1, maximum=MOST_IN_A_BATCH)
+    batch_size: int = setting(64, "transitions in a mini-batch (n_B)", minimum=1, maximum=MAX_BATCH_SIZE)
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
     n_step: int = setting(
         10,
@@ -59,12 +59,13 @@ class DqnSettings(Settings):
     learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
     env_steps_per_update: int = setting(8, "environment steps played for each gradient step", minimum=1)
     target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)
-    weight_average: float = setting(
+    weight_ema: float = setting(
         0.999,
         "share of the average of the weights that each gradient step leaves as it was; the average is what is tested and saved, "
         "0 for the weights themselves",
         minimum=0,
         maximum=0.999_999,
+        formerly="weight_average",
     )
     greedy_from: float = setting(
         0.5,
@@ -110,20 +111,20 @@ class DqnSettings(Settings):
             )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
-        idle: dict[str, str] = {}
+        unused: dict[str, str] = {}
         if not self.eval_every:
-            idle |= dict.fromkeys(("eval_games", "max_idle_frames"), "there are no play tests without --eval-every")
+            unused |= dict.fromkeys(("eval_games", "max_idle_frames"), "there are no play tests without --eval-every")
         if not self.eval_every and self.greedy_from == 1:
-            idle["eval_epsilon"] = "there are no play tests without --eval-every"
+            unused["eval_epsilon"] = "there are no play tests without --eval-every"
         if not self.replay:
-            idle |= dict.fromkeys(
+            unused |= dict.fromkeys(
                 ("memory_capacity", "batch_size", "priority_exponent"), "--no-replay learns from each newest transition"
             )
         if not self.target_network:
-            idle["target_sync_every"] = "--no-target-network"
+            unused["target_sync_every"] = "--no-target-network"
         if self.optimizer == "sgd":
-            idle["optimizer_epsilon"] = "--optimizer sgd has none"
-        return idle
+            unused["optimizer_epsilon"] = "--optimizer sgd has none"
+        return unused
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class FinetuneSettings(DqnSettings):
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         names = ("epsilon_start", "epsilon_env_steps")
         if options.get("from_scratch"):
-            idle = {name: f"--from-scratch goes by {flag_name(f'scratch_{name}')}" for name in names}
+            unused = {name: f"--from-scratch goes by {flag_name(f'scratch_{name}')}" for name in names}
         else:
-            idle = {f"scratch_{name}": "it is for --from-scratch" for name in names}
-        return super().without_effect(state_kind, options) | idle
+            unused = {f"scratch_{name}": "it is for --from-scratch" for name in names}
+        return super().without_effect(state_kind, options) | unused

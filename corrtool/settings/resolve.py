@@ -1,4 +1,4 @@
-"""Where the values of settings come from: flag > environment > corrtool.toml > preset > default."""
+"""Sources of settings: flag > environment > corrtool.toml > preset > default."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from importlib import resources
 from typing import Any, get_type_hints
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import PRESETS, SYNONYMS, S, checked, flag_name, variable_name
+from corrtool.settings.base import PRESETS, SYNONYMS, S, Settings, checked, flag_name, former_names, variable_name
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The packaged preset ``name`` as a nested dictionary: ``{stage: {setting: value, "vector": {...}}}``.
+    """The packaged preset ``name`` as a nested dictionary.
+
+    ``{stage: {setting: value, "vector": {...}}}``.
 
     Raises :class:`UsageError` for a preset that does not exist.
     """
@@ -33,15 +35,19 @@ def resolve(
     given: dict[str, Any],
     environment: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> S:
-    """Settings from all their sources: ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
+    """Settings from all their sources.
+
+    ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
 
     Args:
         state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``; a preset's section may hold a sub-table for each of them.
         project_values: the stage's table in ``corrtool.toml``.
         given: what the flags say; ``None`` means not given.
         environment: what the environment variables say, likewise.
-        options: the command's options that are no settings; they may make some of the settings meaningless.
+        options: the command's options that are not settings; they may make some of the settings meaningless.
+        say: is told where a setting was given by a former name.
 
     Raises:
         UsageError: an unknown name, a wrong type, a value out of its range, or one that was given and would have no effect; the
@@ -65,20 +71,36 @@ def resolve(
     for layer, called in layers:
         if "epochs" in layer and "gradient_steps" in fields:
             values["gradient_steps"] = None  # or those of a lower layer would come first
-        for key, value in layer.items():
-            name = key.replace("-", "_")
-            if name != key and name in layer:
-                raise UsageError(f"{called(name)} is given twice, as {key} too", "keep one of them")
+        for name, key in _keys_by_name(settings_class, layer, called).items():
             if name not in fields:
                 raise UsageError(
                     f"[{stage}] has no setting {key!r}",
                     f"see 'corrtool {stage} --help' for its settings",
                 )
-            values[name] = checked(
-                fields[name], hints[name], value, called(name if layer is not project_values else key)
-            )
+            values[name] = checked(fields[name], hints[name], layer[key], called(key))
+            if say is not None and key.replace("-", "_") == fields[name].metadata["formerly"]:
+                say(f"{called(key)} is now called {called(name)}")
     settings = settings_class(**values)
     for name, why in settings.without_effect(state_kind, options or {}).items():
-        if name in given:
+        if name in given or fields[name].metadata["formerly"] in given:
             raise UsageError(f"{flag_name(name)} has no effect: {why}", "leave it out")
     return settings
+
+
+def _keys_by_name(
+    settings_class: type[Settings], layer: dict[str, Any], called: Callable[[str], str]
+) -> dict[str, str]:
+    """The settings that a layer gives, each with the key it has there: with dashes, or a former name.
+
+    Raises:
+        UsageError: one is given under two keys.
+    """
+    former, keys = former_names(settings_class), dict[str, str]()
+    for key in layer:
+        name = key.replace("-", "_")
+        name = former.get(name, name)
+        if name in keys:
+            other = keys[name] if key == name else key
+            raise UsageError(f"{called(name)} is given twice, as {called(other)} too", "keep one of them")
+        keys[name] = key
+    return keys

@@ -1,8 +1,13 @@
-"""The settings of each stage: one frozen dataclass, the single source of defaults, help texts and ranges."""
+"""The settings of each stage.
+
+One frozen dataclass, the single source of defaults, help texts and ranges.
+"""
 
 from __future__ import annotations
 
-from corrtool.settings.base import Settings
+from typing import Any
+
+from corrtool.settings.base import Settings, former_names
 from corrtool.settings.correspondence import LearnCorrSettings
 from corrtool.settings.environment_model import TrainModelSettings
 from corrtool.settings.play import CollectSettings, EvaluateSettings
@@ -20,6 +25,7 @@ __all__ = [
     "LearnCorrSettings",
     "TrainDqnSettings",
     "TrainModelSettings",
+    "with_present_names",
 ]
 
 TASK_ROLES = ("source", "target")
@@ -43,3 +49,10 @@ STAGE_INPUTS = {
 MADE_BY = {  # which stage makes a kind of artifact: the first that is there for it
     settings.makes[0]: stage for stage, settings in reversed(STAGE_SETTINGS.items()) if settings.makes
 }
+
+
+def with_present_names(stage: str, recorded: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a stage as some version recorded them, by the names that they have now."""
+    settings_class = STAGE_SETTINGS.get(stage)
+    present = {} if settings_class is None else former_names(settings_class)
+    return {present.get(name, name): value for name, value in recorded.items()}

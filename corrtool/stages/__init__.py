@@ -1,1 +1,4 @@
-"""One module per step of the paper, named like its subcommand; each reads as one page: build → loop → save."""
+"""One module per step of the paper, named like its subcommand.
+
+Each reads as one page: build → loop → save.
+"""

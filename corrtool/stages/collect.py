@@ -17,7 +17,7 @@ from corrtool.runs.records import STAGED_MEMORY
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
-from corrtool.runtime.signals import left_to_the_system
+from corrtool.runtime.signals import default_signal_handling
 from corrtool.settings.stages import CollectSettings
 from corrtool.stages.players import Player, check_player, choose_player
 from corrtool.states import StateSpec
@@ -26,7 +26,7 @@ from corrtool.tasks import Lanes, Task, probe
 
 @dataclass(frozen=True)
 class Job:
-    """Who plays what, decided before anything is opened."""
+    """Player and task, decided before anything is opened."""
 
     context: StageContext
     settings: CollectSettings
@@ -43,17 +43,20 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
         ArtifactError: the Q-function that should play is missing, damaged or does not fit, or needs a correspondence that is.
     """
     job = plan(context, settings)
-    return context.carry_out(job.request, functools.partial(run, job))
+    return context.execute(job.request, functools.partial(run, job))
 
 
 def plan(context: StageContext, settings: CollectSettings) -> Job:
-    """Who plays, whether that fits the task, and what is asked for. Raises :class:`ArtifactError`."""
+    """Choose the player, check that it fits the task, and make the request.
+
+    Raises :class:`ArtifactError`.
+    """
     task = context.project.task(settings.task)
     player, (spec, actions) = Player(), probe(task)
     if settings.policy != "random":
         player = choose_player(context, task, q=settings.policy.removeprefix("q:"), corr=None, no_corr=False)
         check_player(player, spec, actions)
-    name = context.name_of(settings, player.inputs(), f"{settings.task}-{settings.policy.removeprefix('q:')}")
+    name = context.run_name(settings, player.inputs(), f"{settings.task}-{settings.policy.removeprefix('q:')}")
     request = RunRequest(
         settings,
         name,
@@ -71,7 +74,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
     context, settings, task = job.context, job.settings, job.task
     q_values = job.player.q_values(job.spec, context.device)
     context.console.say(f"collect: opening {settings.lanes} environments of {task}")
-    with left_to_the_system():  # making many takes seconds outside of Python
+    with default_signal_handling():  # making many takes seconds outside of Python
         made = Lanes(task, settings.lanes)
     with made as lanes, torch.inference_mode():
         staged = opened.directory / STAGED_MEMORY

@@ -11,7 +11,7 @@ import numpy as np
 
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import UsageError
-from corrtool.play.games import Game, GameLimits, KeptLanes, QValues, counted, play_games, returns_of
+from corrtool.play.games import Game, GameLimits, LanePool, QValues, game_counts, play_games, returns_of
 from corrtool.project.directory import check_output
 from corrtool.reporting.evaluations import Protocol
 from corrtool.runs.context import StageContext
@@ -29,7 +29,7 @@ from corrtool.tasks import Lanes, Task, probe
 
 @dataclass(frozen=True)
 class Job:
-    """Who plays what, decided before anything is opened.
+    """Player and task, decided before anything is opened.
 
     Attributes:
         task: as the project has it; it names the evaluation.
@@ -88,14 +88,17 @@ def evaluate(
     if video is not None:
         check_output(video, "--video", context.project)
         check_game_video(video, job.played)
-    result = context.carry_out(job.request, functools.partial(run, job))
+    result = context.execute(job.request, functools.partial(run, job))
     if video is not None and not context.dry_run:
         result = result | {"video": str(video), "video_return": _record(job, video)}
     return result
 
 
 def plan(context: StageContext, settings: EvaluateSettings, *, q: str | None, corr: str | None, no_corr: bool) -> Job:
-    """Who plays, whether that fits the task, and what is asked for. Raises as :func:`evaluate`."""
+    """Choose the player, check that it fits the task, and make the request.
+
+    Raises as :func:`evaluate`.
+    """
     task = context.project.task(settings.task)
     if settings.policy == "random":
         if q is not None or corr is not None:
@@ -106,16 +109,16 @@ def plan(context: StageContext, settings: EvaluateSettings, *, q: str | None, co
     spec, actions = probe(task)
     check_player(player, spec, actions)
     request = _request(context, settings, task, player, spec)
-    played = task.whole_games()
+    played = task.with_full_games()
     if settings.repeat_action_probability is not None:
-        played = played.sticky(settings.repeat_action_probability)
+        played = played.with_sticky_actions(settings.repeat_action_probability)
     return Job(context, settings, task, played, spec, player, request)
 
 
 def _request(
     context: StageContext, settings: EvaluateSettings, task: Task, player: Player, spec: StateSpec
 ) -> RunRequest:
-    """What is asked for, by default under a name made of the players and the fingerprint."""
+    """The request, by default under a name made of the players and the fingerprint."""
     request = RunRequest(
         settings,
         context.name or "pending",
@@ -167,14 +170,14 @@ def _play(job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, pl
     """Play what is left of the games in waves, each with seeds and random numbers of its own."""
     context, settings, began = job.context, job.settings, len(played.games)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
-    with KeptLanes(functools.partial(Lanes, job.played), settings.lanes) as open_lanes, open_lanes.opened(
+    with LanePool(functools.partial(Lanes, job.played), settings.lanes) as lane_pool, lane_pool.preopened(
         settings.games - began
     ), Loop(
         opened, context.console, stop, total=settings.games, unit="games", start=began, resumable=played, steady=False
     ) as loop:  # fmt: skip
         for start in range(began, settings.games, settings.lanes):
             played.games += play_games(
-                open_lanes,
+                lane_pool,
                 q_values,
                 seeds=seeds[start : start + settings.lanes],
                 epsilon=settings.epsilon,
@@ -205,13 +208,13 @@ def _record(job: Job, video: Path) -> float:
 
 
 def _numbers(settings: EvaluateSettings, task: Task, games: list[Game]) -> dict[str, Any]:
-    """How the games were played, and what they came to."""
+    """The protocol of the games, and their returns."""
     protocol, returns = Protocol.of(settings.to_json(), task.to_json()), returns_of(games)
     return {
         "epsilon": protocol.epsilon,
         "repeat_action_probability": protocol.sticky,
         "games": settings.games,
-        **counted(games),
+        **game_counts(games),
         "returns": returns,
         "mean_return": float(np.mean(returns)),
         "ci95": list(bootstrap_interval(returns)),

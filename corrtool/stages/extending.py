@@ -14,7 +14,7 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.sealed import damaged
 from corrtool.memory import read_rows
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
-from corrtool.q_learning.progress import Beginning, Progress
+from corrtool.q_learning.progress import Progress, StartingPoint
 from corrtool.runs.context import StageContext
 from corrtool.runs.metrics import metrics_path, read_metrics
 from corrtool.runs.records import finished_run, read_record, run_directory
@@ -24,7 +24,7 @@ from corrtool.settings.stages import TrainDqnSettings
 OPTION = "extended_from"
 
 
-def extending(
+def plan_extension(
     context: StageContext, settings: TrainDqnSettings, name: str, tasks: dict[str, Any]
 ) -> tuple[StageContext, dict[str, Any]]:
     """The context and the options of a request that makes the run ``name`` as long as ``settings`` say.
@@ -60,7 +60,7 @@ def extending(
     longer = shorter | asked | {"settings": settings.to_json() | {"env_steps": shorter["settings"]["env_steps"]}}
     if shorter != longer:
         raise UsageError(
-            f"{settings.stage} {name!r} was made otherwise ({difference(shorter, longer)})",
+            f"{settings.stage} {name!r} was made with other settings or inputs ({difference(shorter, longer)})",
             "--extend changes nothing but --env-steps",
         )
     if settings.env_steps <= env_steps:
@@ -69,10 +69,10 @@ def extending(
     return replace(context, overwrite=True), {OPTION: {"env_steps": env_steps, **made}}
 
 
-def beginning(
+def load_starting_point(
     context: StageContext, settings: TrainDqnSettings, name: str, options: dict[str, Any]
-) -> Beginning | None:
-    """Where a run with these options begins; None for one that extends nothing.
+) -> StartingPoint | None:
+    """The starting point of a run with these options; None for one that extends nothing.
 
     Raises:
         ArtifactError: what it goes on from is no longer there, or damaged.
@@ -96,6 +96,6 @@ def beginning(
             best_mean_return=result["best_mean_return"],
             best_weights=None if result["best_mean_return"] is None else weights,
         )
-        return Beginning(weights, rows, progress, int(result["gradient_steps"]), metrics)
+        return StartingPoint(weights, rows, progress, int(result["gradient_steps"]), metrics)
     except (KeyError, TypeError, ValueError):  # sealed by somebody else
         raise damaged(place / "run.json") from None

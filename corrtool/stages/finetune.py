@@ -27,7 +27,7 @@ from corrtool.tasks.environments import LanesLike
 
 @dataclass(frozen=True)
 class Job:
-    """Who goes on learning, decided before anything is opened."""
+    """The player that continues to learn, decided before anything is opened."""
 
     context: StageContext
     settings: FinetuneSettings
@@ -55,7 +55,7 @@ def finetune(
         UsageError: the options contradict each other.
     """
     job = plan(context, settings, q=q, corr=corr, no_corr=no_corr, from_scratch=from_scratch)
-    return context.carry_out(job.request, functools.partial(run, job))
+    return context.execute(job.request, functools.partial(run, job))
 
 
 def plan(
@@ -67,7 +67,10 @@ def plan(
     no_corr: bool,
     from_scratch: bool,
 ) -> Job:
-    """Who learns, whether that fits the task, and what is asked for. Raises as :func:`finetune`."""
+    """Choose the learner, check that it fits the task, and make the request.
+
+    Raises as :func:`finetune`.
+    """
     task = context.project.task(settings.task)
     if from_scratch and (q is not None or corr is not None or no_corr):
         raise UsageError(
@@ -87,7 +90,7 @@ def plan(
     else:
         description = QDescription.from_manifest(player.q)
     start = "scratch" if player.q is None else "reuse" if player.corr is None else player.corr.name
-    name = context.name_of(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
+    name = context.run_name(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
     request = RunRequest(
         settings,
         name,

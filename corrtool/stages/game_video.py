@@ -1,4 +1,7 @@
-"""One game as a video: pictures as seen and as translated, or the environment's own picture beside the numbers of a vector."""
+"""One game as a video.
+
+Pictures as seen and as translated, or the environment's own picture beside the numbers of a vector.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ from corrtool.tasks import Lanes, Task, action_names, probe
 
 
 def check_game_video(path: Path, task: Task) -> None:
-    """Whether a video of a game of ``task`` can be made. Raises :class:`UsageError`."""
+    """Check that a video of a game of ``task`` can be made.
+
+    Raises :class:`UsageError`.
+    """
     check_video(path)
     spec, _ = probe(task)
     if spec.kind == IMAGE:
@@ -34,7 +40,7 @@ def check_game_video(path: Path, task: Task) -> None:
             lanes.reset([0])
             lanes.picture()
     except CorrtoolError as error:
-        raise UsageError(f"--video needs pictures, but {error.message}", "mend that, or leave --video out") from None
+        raise UsageError(f"--video needs pictures, but {error.message}", "fix that, or leave --video out") from None
 
 
 def record_game(
@@ -49,7 +55,7 @@ def record_game(
     device: torch.device,
     console: Console,
 ) -> float:
-    """Plays one game and writes it as a video; returns its return. Raises :class:`InterruptedRunError`."""
+    """Play one game, and write it as a video; returns its return. Raises :class:`InterruptedRunError`."""
 
     def poll() -> None:
         if stop.received is not None:
@@ -80,7 +86,7 @@ def _drawn(task: Task) -> Task:
 
 
 class _Film:
-    """What a video shows of each step of a game."""
+    """The panels of a video for each step of a game."""
 
     def __init__(self, task: Task, correspondence: Correspondence | None, video: GameVideo) -> None:
         self._task, self._correspondence, self._video = task, correspondence, video
@@ -93,7 +99,7 @@ class _Film:
         return self._lanes
 
     def show(self, states: Tensor, actions: NDArray[np.int64]) -> None:
-        """Adds one step to the video."""
+        """Add one step to the video."""
         seen, translated = f"{self._task.role} as seen", "translated to the source"
         views: list[tuple[str, Any, Tensor]] = [(seen, self._spec, states)]
         if self._correspondence is not None:

@@ -12,10 +12,13 @@ from corrtool.runs.context import StageContext
 
 
 def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
-    """The replay memory of an artifact, on the device, after checking every byte. Raises :class:`ArtifactError`."""
+    """The replay memory of an artifact, on the device, after checking every byte.
+
+    Raises :class:`ArtifactError`.
+    """
     manifest = check_memory(artifact.path)
     rows = manifest.get("rows")  # not checked yet
-    with context.console.passing_progress(f"reading {artifact}", rows if type(rows) is int else 0, "rows") as reading:
+    with context.console.transient_progress(f"reading {artifact}", rows if type(rows) is int else 0, "rows") as reading:
         return ReplayMemory.from_rows(read_rows(artifact.path, manifest, reading.advance), context.device)
 
 

@@ -19,7 +19,7 @@ from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory
-from corrtool.play.games import KeptLanes
+from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, select_all
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.runs.context import StageContext
@@ -64,7 +64,7 @@ def learn_corr(
         UsageError: the generator does not fit the states.
     """
     job = plan(context, settings, q=q, model=model, source_memory=source_memory, target_memory=target_memory)
-    return context.carry_out(job.request, partial(run, job))
+    return context.execute(job.request, partial(run, job))
 
 
 def plan(
@@ -92,7 +92,7 @@ def plan(
     _check_networks(inputs, generator, settings)
     _check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")
-    name = context.name_of(settings, inputs, f"{generator.kind}-{weights}")
+    name = context.run_name(settings, inputs, f"{generator.kind}-{weights}")
     request = RunRequest(
         settings,
         name,
@@ -130,26 +130,26 @@ def _load(job: Job) -> Knowledge:
 
 def _learn(job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTraining, knowledge: Knowledge) -> None:
     """Learn from where the run stands to its last step and that one's play test."""
-    context, settings, found, total = job.context, job.settings, training.found, training.total
+    context, settings, results, total = job.context, job.settings, training.test_results, training.total
     tests = None
     if settings.eval_games and context.ranks.first and knowledge.source_q is not None:
         tests = PlayTests(context, settings, opened, knowledge.source_q, training.correspondence)
     if training.gradient_steps == 0:
         _draw(job, opened, training)
-    make_lanes = partial(Lanes, context.project.task("target").whole_games())
+    make_lanes = partial(Lanes, context.project.task("target").with_full_games())
     games = 0 if tests is None else settings.eval_games
-    with KeptLanes(make_lanes) as open_lanes, open_lanes.opened(games), Loop(
+    with LanePool(make_lanes) as lane_pool, lane_pool.preopened(games), Loop(
         opened, context.console, stop, total=total, unit="gradient steps", start=training.gradient_steps,
         resumable=training,
     ) as loop:  # fmt: skip
-        loop.note(found.numbers())
-        if tests is not None and found.reuse_mean_return is None and knowledge.same_shape:
-            tests.play_reuse(found, loop, open_lanes)
+        loop.note(results.numbers())
+        if tests is not None and results.reuse_mean_return is None and knowledge.same_shape:
+            tests.play_reuse(results, loop, lane_pool)
         while True:
             step = training.gradient_steps
             due = step == total or (step > 0 and step % settings.eval_every == 0)
-            if tests is not None and due and found.tested_at != step:
-                tests.play(found, loop, open_lanes, step)
+            if tests is not None and due and results.tested_at != step:
+                tests.play(results, loop, lane_pool, step)
                 _draw(job, opened, training)
             if step == total:
                 break
@@ -171,17 +171,17 @@ def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
 
 def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[str, Any]:
     """Write both correspondences; returns the run's result."""
-    project, name, found = job.context.project, job.request.name, training.found
+    project, name, results = job.context.project, job.request.name, training.test_results
     _warn_of_discriminators(job.context.console, job.settings, training.terms)
     last = copy_of_weights(training.correspondence)
     summary = {
         "generator": job.generator.kind,
         "gradient_steps": training.total,
-        "best_gradient_steps": found.best_gradient_steps or training.total,
-        "best_mean_return": found.best_mean_return,
-        "last_mean_return": found.last_mean_return,
-        "reuse_mean_return": found.reuse_mean_return,
-        "best_angle_degrees": found.best_angle_degrees,
+        "best_gradient_steps": results.best_gradient_steps or training.total,
+        "best_mean_return": results.best_mean_return,
+        "last_mean_return": results.last_mean_return,
+        "reuse_mean_return": results.reuse_mean_return,
+        "best_angle_degrees": results.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
     }
     about: dict[str, Any] = {
@@ -189,10 +189,10 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[st
         "source_task_sha256": project.task("source").sha256,
         "target_task_sha256": project.task("target").sha256,
     }
-    about["summary"] = summary | {"mean_return": found.last_mean_return}  # each one's own play test
+    about["summary"] = summary | {"mean_return": results.last_mean_return}  # each one's own play test
     opened.publish_weights("corr", f"{name}-last", last, selection="last", **about)
-    about["summary"] = summary | {"mean_return": found.best_mean_return}
-    best = last if found.best_weights is None else found.best_weights
+    about["summary"] = summary | {"mean_return": results.best_mean_return}
+    best = last if results.best_weights is None else results.best_weights
     artifact = opened.publish_weights("corr", name, best, selection="best", **about)
     return {"corr": name, **summary, "sha256": artifact.sha256}
 
@@ -220,7 +220,10 @@ def _check_fit(inputs: dict[str, Artifact]) -> None:
 
 
 def _check_networks(inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings) -> None:
-    """Check that generators and discriminators of this kind go with the states. Raises :class:`UsageError`."""
+    """Check that generators and discriminators of this kind go with the states.
+
+    Raises :class:`UsageError`.
+    """
     specs = _state_specs(inputs)
     if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
         raise UsageError(

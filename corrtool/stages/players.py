@@ -1,4 +1,4 @@
-"""Who plays: a Q-function, alone or through a correspondence, or nobody."""
+"""Players: a Q-function, alone or through a correspondence, or random actions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from corrtool.tasks import Task
 
 @dataclass(frozen=True)
 class Player:
-    """Who plays a task: a Q-function, directly or through a correspondence; or nobody, at random."""
+    """A player of a task: a Q-function, directly or through a correspondence; or random actions."""
 
     q: Artifact | None = None
     corr: Artifact | None = None
@@ -30,7 +30,7 @@ class Player:
         return {use: artifact for use, artifact in (("q", self.q), ("corr", self.corr)) if artifact is not None}
 
     def q_values(self, spec: StateSpec, device: torch.device) -> QValues | None:
-        """Loads the networks; None for random play. Raises :class:`ArtifactError`."""
+        """Load the networks; None for random play. Raises :class:`ArtifactError`."""
         if self.q is None:
             return None
         q_function = load_q_function(self.q, device)
@@ -59,7 +59,9 @@ def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str
     target = context.project.task("target")
     chosen = None if q is None else read_artifact(context.project.root, "q", q)
     if chosen is not None and chosen.manifest.get("role") == "target":
-        if not target.made_on_this(chosen.manifest.get("task_sha256"), chosen.manifest.get("tasks", {}).get("target")):
+        if not target.is_compatible_with(
+            chosen.manifest.get("task_sha256"), chosen.manifest.get("tasks", {}).get("target")
+        ):
             raise ArtifactError(f"{chosen} was trained on another target task")
         through = chosen.manifest.get("parents", {}).get("corr")
         if corr is None and through is not None and not no_corr:
@@ -89,7 +91,10 @@ def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str
 
 
 def check_player(player: Player, spec: StateSpec, actions: int) -> None:
-    """Whether the Q-function can play states of ``spec`` at all. Raises :class:`ArtifactError`."""
+    """Check that the Q-function can play states of ``spec`` at all.
+
+    Raises :class:`ArtifactError`.
+    """
     if player.q is None:
         return
     description = QDescription.from_manifest(player.q)

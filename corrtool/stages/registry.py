@@ -1,4 +1,4 @@
-"""The stages: one record each, which the command line, its reference, the workflows and the Python interface read.
+"""The stages, one record each, read by the command line, its reference, the workflows and the API.
 
 Imports neither torch nor the settings until they are asked for: ``corrtool --help`` only lists the summaries.
 """
@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corrtool.reporting import told
+from corrtool.reporting import result_lines
 
 if TYPE_CHECKING:
     from corrtool.runs.context import StageContext
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """What a stage can be told that is no setting: what it does besides, or instead."""
+    """An option of a stage that is not a setting: something it does as well, or instead."""
 
     name: str
     kind: Any
@@ -36,8 +36,8 @@ class Stage:
         name: its subcommand, its section of ``corrtool.toml`` and its directory in ``runs/``.
         summary: what it does, as ``--help`` says it.
         function: where it is done, ``module:function``.
-        told: what it came to, in lines for people.
-        options: those that are no settings.
+        result_lines: what it came to, in lines for people.
+        options: those that are not settings.
         renamed: inputs that the function has under another name.
         learns: whether it writes metrics and checkpoints that somebody may want to see.
         splits: whether the processes of torchrun can share its mini-batches.
@@ -46,7 +46,7 @@ class Stage:
     name: str
     summary: str
     function: str
-    told: Callable[[dict[str, Any]], list[str]]
+    result_lines: Callable[[dict[str, Any]], list[str]]
     options: tuple[Option, ...] = ()
     renamed: dict[str, str] = field(default_factory=dict)
     learns: bool = True
@@ -70,7 +70,7 @@ class Stage:
         return self.settings.makes
 
     def run(self, context: StageContext, settings: Settings, **arguments: Any) -> dict[str, Any]:
-        """Does it, or finds it done; returns its result. ``arguments`` are inputs and options, by name."""
+        """Run it, unless it is done; returns its result. ``arguments`` are inputs and options, by name."""
         module, _, name = self.function.partition(":")
         function: Callable[..., dict[str, Any]] = getattr(import_module(module), name)
         return function(context, settings, **{self.renamed.get(key, key): value for key, value in arguments.items()})
@@ -85,7 +85,7 @@ STAGES = {
             name="train-dqn",
             summary="Learn a Q-function by DQN (Algorithm 2), by default of the source task; keep the newest records as its memory.",
             function="corrtool.stages.train_dqn:train_dqn",
-            told=told.train_dqn,
+            result_lines=result_lines.train_dqn,
             options=(
                 Option(
                     "extend",
@@ -99,14 +99,14 @@ STAGES = {
             name="collect",
             summary="Play a task, by default the target at random, and write a replay memory.",
             function="corrtool.stages.collect:collect",
-            told=told.collect,
+            result_lines=result_lines.collect,
             learns=False,
         ),
         Stage(
             name="train-model",
             summary="Learn the environment model F of the source task from a memory (appendix 6.1).",
             function="corrtool.stages.train_model:train_model",
-            told=told.train_model,
+            result_lines=result_lines.train_model,
             renamed={"memory": "memory_name"},
             splits=True,
         ),
@@ -117,14 +117,14 @@ STAGES = {
                 "--lambda-m 0; CycleGAN is --lambda-cyc 10 --lambda-q 0 --lambda-m 0 --cycle-loss printed."
             ),
             function="corrtool.stages.learn_corr:learn_corr",
-            told=told.learn_corr,
+            result_lines=result_lines.learn_corr,
             splits=True,
         ),
         Stage(
             name="evaluate",
             summary="Play fresh games, by default of the target with the newest correspondence, and report every return.",
             function="corrtool.stages.evaluate:evaluate",
-            told=told.evaluate,
+            result_lines=result_lines.evaluate,
             options=(
                 _NO_CORR,
                 Option(
@@ -141,7 +141,7 @@ STAGES = {
             name="finetune",
             summary="Go on learning on the target task by DQN, with the correspondence held fixed.",
             function="corrtool.stages.finetune:finetune",
-            told=told.finetune,
+            result_lines=result_lines.finetune,
             options=(
                 _NO_CORR,
                 Option("from_scratch", bool, False, "start from new weights, without a correspondence"),

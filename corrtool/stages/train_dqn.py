@@ -19,13 +19,13 @@ from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.run import Run
 from corrtool.settings.stages import TrainDqnSettings
-from corrtool.stages.extending import beginning, extending
+from corrtool.stages.extending import load_starting_point, plan_extension
 from corrtool.tasks import Lanes, Task, probe
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be learnt, decided before anything is opened."""
+    """Task and architecture, decided before anything is opened."""
 
     context: StageContext
     settings: TrainDqnSettings
@@ -44,11 +44,14 @@ def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool
         UsageError: the architecture does not fit the task's states, or there is nothing to extend.
     """
     job = plan(context, settings, extend=extend)
-    return job.context.carry_out(job.request, functools.partial(run, job))
+    return job.context.execute(job.request, functools.partial(run, job))
 
 
 def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> Job:
-    """Whether the Q-function fits the task, and what is asked for. Raises :class:`UsageError`."""
+    """Check that the Q-function fits the task, and make the request.
+
+    Raises :class:`UsageError`.
+    """
     task = context.project.task(settings.task)
     spec, actions = probe(task)
     description = QDescription(spec, actions, settings.architecture, settings.width, settings.init)
@@ -57,11 +60,11 @@ def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> 
             description.build()
     except ValueError as error:
         raise UsageError(str(error)) from None
-    name = context.name_of(settings, {}, f"{settings.task}-dqn")
+    name = context.run_name(settings, {}, f"{settings.task}-dqn")
     tasks = {task.role: task.to_json()}
     options: dict[str, Any] = {}
     if extend:
-        context, options = extending(context, settings, name, tasks)
+        context, options = plan_extension(context, settings, name, tasks)
     request = RunRequest(
         settings,
         name,
@@ -89,7 +92,9 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         make_lanes=Lanes,
         device=context.device,
         seed=context.seed,
-        beginning=beginning(context, job.settings, request.name, request.options) if state is None else None,
+        starting_point=load_starting_point(context, job.settings, request.name, request.options)
+        if state is None
+        else None,
     )
     about = {"role": job.task.role, "task_sha256": job.task.sha256, "summary": outcome.summary}
     staged = opened.directory / "staged.zarr"
@@ -111,5 +116,5 @@ def _write_memory(job: Job, outcome: DqnOutcome, staged: Path) -> dict[str, Any]
     shutil.rmtree(staged, ignore_errors=True)
     rows = outcome.memory.newest_records(job.settings.memory_records)
     title = f"train-dqn {job.request.name}: writing the memory"
-    with job.context.console.passing_progress(title, len(rows.frames), "rows") as writing:
+    with job.context.console.transient_progress(title, len(rows.frames), "rows") as writing:
         return write_rows(staged, rows, writing.advance)

@@ -12,7 +12,7 @@ from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.pictures import write_prediction_pictures
 from corrtool.environment_model.saved import build_model, describe_model
 from corrtool.environment_model.training import ModelTraining
-from corrtool.environment_model.validation import hold_out, most_changing, prediction_errors
+from corrtool.environment_model.validation import hold_out, most_changed_rows, prediction_errors
 from corrtool.errors import UsageError
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory
@@ -33,7 +33,7 @@ EXAMPLE_PREDICTIONS = 8
 
 @dataclass(frozen=True)
 class Job:
-    """What F is to be and what it learns from, decided before anything is loaded."""
+    """Architecture and training data of F, decided before anything is loaded."""
 
     context: StageContext
     settings: TrainModelSettings
@@ -55,7 +55,7 @@ def train_model(
         UsageError: the architecture does not fit the states.
     """
     job = plan(context, settings, memory_name=memory_name)
-    return context.carry_out(job.request, functools.partial(run, job))
+    return context.execute(job.request, functools.partial(run, job))
 
 
 def plan(context: StageContext, settings: TrainModelSettings, *, memory_name: str | None) -> Job:
@@ -85,7 +85,7 @@ def plan(context: StageContext, settings: TrainModelSettings, *, memory_name: st
             "--norm batch looks at a whole mini-batch, which several processes split", "use --norm instance"
         )
     inputs = {"source_memory": source_memory}
-    name = context.name_of(settings, inputs, source_memory.name)
+    name = context.run_name(settings, inputs, source_memory.name)
     request = RunRequest(
         settings,
         name,
@@ -132,12 +132,12 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
 
 
 def _validate(job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows) -> dict[str, Any]:
-    """How far F is from the held-out ``rows``; draws some of its predictions where states are pictures."""
+    """The error of F on the held-out ``rows``; draws some of its predictions if states are pictures."""
     title = f"train-model {job.request.name}: validation"
-    with job.context.console.passing_progress(title, len(rows), "records") as progress:
+    with job.context.console.transient_progress(title, len(rows), "records") as progress:
         errors = prediction_errors(model, memory, rows, job.description["actions"], progress.advance)
     if memory.spec.kind == IMAGE:
-        shown = most_changing(memory, rows, EXAMPLE_PREDICTIONS)
+        shown = most_changed_rows(memory, rows, EXAMPLE_PREDICTIONS)
         write_prediction_pictures(
             opened.directory / "pictures" / "predictions.png",
             model,

@@ -1,4 +1,4 @@
-"""What the slower Atari path needs in order to show the same first observations as ``AtariVectorEnv``."""
+"""Parts of the slower Atari path that give it the same first observations as ``AtariVectorEnv``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class NoopReset(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Up to ``noop_max`` no-ops at each episode's start, as many as ``AtariVectorEnv`` plays from the same seed.
+    """Up to ``noop_max`` no-ops at an episode's start, as ``AtariVectorEnv`` plays from the same seed.
 
     ale-py draws the count with C++'s ``std::mt19937`` and ``uniform_int_distribution``: the top bits of a 32-bit draw,
     scaled to the range. NumPy's legacy MT19937 seeding gives the same stream. A test pins that both paths agree.

@@ -2,7 +2,7 @@
 
 Atari games run in ``ale_py``'s vector environment (C++ threads); with a game mode or difficulty, and for any other
 environment, in Gymnasium's. Both reset a finished lane on the *next* step (NEXT_STEP autoreset): that step ignores
-its action, so it is no transition, and the lane's terminal observation is an ordinary row before it.
+its action, so it is not a transition, and the lane's terminal observation is an ordinary row before it.
 
 Environments run other people's code: whatever it raises becomes one line, also where it means to end the process, and what it prints
 goes to stderr.
@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.states import IMAGE, VECTOR, StateSpec
-from corrtool.tasks.making import atari_steps, atari_vector_env, make_single, side_by_side, time_limit
+from corrtool.tasks.making import atari_steps, atari_vector_env, make_single, make_vector_env, time_limit
 from corrtool.tasks.task import Task
 
-FOREIGN = (
+ENVIRONMENT_ERRORS = (
     Exception,
     SystemExit,
     KeyboardInterrupt,
@@ -35,7 +35,7 @@ FOREIGN = (
 
 @dataclass(frozen=True)
 class LaneStep:
-    """What came of one action in each of N lanes.
+    """The outcome of one action in each of N lanes.
 
     Attributes:
         frames: (N, *frame_shape) what is seen now.
@@ -70,16 +70,16 @@ class Lanes:
     def __init__(self, task: Task, count: int, *, through_gymnasium: bool = False) -> None:
         self.task = task
         self.count = count
-        self.words: list[str] = []  # on what it took to make frames of what the environment shows
+        self.notes: list[str] = []  # on what it took to make frames of what the environment shows
         try:
             with redirect_stdout(sys.stderr):
                 if task.is_atari and not task.kwargs and not through_gymnasium:
                     self._env: Any = atari_vector_env(task, count)
                 else:
-                    self._env, self.words = side_by_side(task, count)
+                    self._env, self.notes = make_vector_env(task, count)
         except CorrtoolError:
             raise
-        except FOREIGN as error:  # whatever an environment's constructor raises
+        except ENVIRONMENT_ERRORS as error:  # whatever an environment's constructor raises
             raise UsageError(
                 f"cannot make {'' if count == 1 else f'{count} of '}the {task.role} task's environment {task.id!r}: {_reason(error)}",
                 "" if count == 1 else "if there can be only one of it at a time, give --lanes 1",
@@ -105,7 +105,7 @@ class Lanes:
         self._own_time_limit = atari_steps(task) if isinstance(self._env, AtariVectorEnv) else None
         self._over = np.zeros(count, dtype=bool)
         self._episode_steps = np.zeros(count, dtype=np.int64)
-        self._cut_off = np.zeros(count, dtype=bool)
+        self._timed_out = np.zeros(count, dtype=bool)
         self._pending: NDArray[np.int64] | None = None
 
     def __enter__(self) -> Lanes:
@@ -115,32 +115,32 @@ class Lanes:
         self._close()
 
     def _close(self) -> None:
-        """What fails now harms nothing that was played or learnt, so it is only said."""
+        """Close the environment; a failure now harms nothing that was learnt, so it is only reported."""
         try:
             with redirect_stdout(sys.stderr):
                 self._env.close()
-        except FOREIGN as error:
+        except ENVIRONMENT_ERRORS as error:
             print(
                 f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was closed", file=sys.stderr
             )
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
-        """Starts every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
+        """Start every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
         vector_seeds = np.asarray(seeds, dtype=np.int64) if isinstance(self._env, AtariVectorEnv) else list(seeds)
         observations, _ = self._call(lambda: self._env.reset(seed=vector_seeds))
-        self._over[:] = self._cut_off[:] = False
+        self._over[:] = self._timed_out[:] = False
         self._episode_steps[:] = 0
         return self._frames(observations)
 
     def send(self, actions: NDArray[np.int64]) -> None:
-        """Begins one step with ``actions`` (N,), counted from 0."""
+        """Begin one step with ``actions`` (N,), counted from 0."""
         actions = actions.astype(np.int64) + self._first_action
         if isinstance(self._env, AtariVectorEnv):
             self._env.send(actions)
         self._pending = actions
 
     def receive(self) -> LaneStep:
-        """Ends the step begun by :meth:`send`."""
+        """End the step begun by :meth:`send`."""
         fast = isinstance(self._env, AtariVectorEnv)
         result = self._env.recv() if fast else self._call(lambda: self._env.step(self._pending))
         observations, rewards, terminated, truncated, _ = result
@@ -148,15 +148,15 @@ class Lanes:
             rewards = np.asarray(rewards).astype(np.float32)
         if not np.isfinite(rewards).all():
             raise CorrtoolError(
-                f"the {self.task.role} task's environment {self.task.id} gave a reward that is no number, or too large for one"
+                f"the {self.task.role} task's environment {self.task.id} gave a reward that is not a number, or too large"
             )
         valid = ~self._over
         terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
         self._episode_steps = np.where(valid, self._episode_steps + 1, 0)
         if self._own_time_limit is not None:
-            observations, rewards, terminated = self._reset_cut_off(observations, rewards, terminated)
+            observations, rewards, terminated = self._reset_timed_out(observations, rewards, terminated)
             truncated = valid & ~terminated & (self._episode_steps >= self._own_time_limit)
-            self._cut_off = truncated.copy()
+            self._timed_out = truncated.copy()
         self._over = terminated | truncated
         return LaneStep(
             frames=self._frames(observations),
@@ -173,33 +173,36 @@ class Lanes:
         return self.receive()
 
     def picture(self) -> NDArray[np.uint8]:
-        """The first lane as its environment draws it, RGB; made with ``render_mode="rgb_array"``. Raises :class:`CorrtoolError`."""
+        """The first lane as its environment draws it, RGB; made with ``render_mode="rgb_array"``.
+
+        Raises :class:`CorrtoolError`.
+        """
         picture = np.asarray(self._call(lambda: self._env.render()[0]))
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
             raise CorrtoolError(f"the {self.task.role} task's environment {self.task.id} draws no picture")
         return picture
 
-    def _reset_cut_off(
+    def _reset_timed_out(
         self, observations: NDArray[Any], rewards: NDArray[np.float32], terminated: NDArray[np.bool_]
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
-        """Starts the lanes anew that the time limit ended one step ago, as ale-py does with those that ended by themselves.
+        """Reset the lanes that the time limit ended one step ago, as ale-py does with those that terminated.
 
         ale-py's own limit stops in the middle of a frame skip and shows a stale frame, from which a value would be bootstrapped.
         """
-        if not self._cut_off.any():
+        if not self._timed_out.any():
             return observations, rewards, terminated
-        fresh, _ = self._env.reset(options={"reset_mask": self._cut_off})
-        observations = np.where(self._cut_off.reshape(-1, *[1] * (observations.ndim - 1)), fresh, observations)
-        return observations, np.where(self._cut_off, np.float32(0), rewards), terminated & ~self._cut_off
+        fresh, _ = self._env.reset(options={"reset_mask": self._timed_out})
+        observations = np.where(self._timed_out.reshape(-1, *[1] * (observations.ndim - 1)), fresh, observations)
+        return observations, np.where(self._timed_out, np.float32(0), rewards), terminated & ~self._timed_out
 
     def _call(self, environment_code: Callable[[], Any]) -> Any:
         try:
             with redirect_stdout(sys.stderr):
                 return environment_code()
-        except FOREIGN as error:
+        except ENVIRONMENT_ERRORS as error:
             raise CorrtoolError(
                 f"the {self.task.role} task's environment {self.task.id} raised {_reason(error)}",
-                "mend the environment",
+                "fix the environment",
             ) from error
 
     def _frames(self, observations: Any) -> NDArray[Any]:
@@ -212,7 +215,7 @@ class Lanes:
             frames = np.ascontiguousarray(np.moveaxis(pictures, -1, 1))
         if self.spec.kind == VECTOR and not np.isfinite(frames).all():
             raise CorrtoolError(
-                f"the {self.task.role} task's environment {self.task.id} gave an observation that is no number"
+                f"the {self.task.role} task's environment {self.task.id} gave an observation that is not a number"
             )
         for view in self.task.views:
             frames = view.frames(frames)
@@ -226,12 +229,15 @@ def probe(task: Task) -> tuple[StateSpec, int]:
 
 
 def action_names(task: Task) -> list[str]:
-    """What each action is called: the game's own names, or numbers where the environment has none of use."""
+    """The name of each action.
+
+    These are the game's own names, or numbers if the environment has no usable ones.
+    """
     count = probe(task)[1]
     try:
         with redirect_stdout(sys.stderr), closing(make_single(task)[0]) as env:
             names = [str(name) for name in env.unwrapped.get_action_meanings()]  # type: ignore[attr-defined]
-    except FOREIGN:
+    except ENVIRONMENT_ERRORS:
         names = []
     return names if len(names) == count else [str(action) for action in range(count)]
 
@@ -241,8 +247,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:
-    """The states of what one lane shows: (1, height, width) or (1, height, width, 3) from ale-py's vector environment, else pictures
-    (height, width, channels), or numbers."""
+    """The states of what one lane shows.
+
+    (1, height, width) or (1, height, width, 3) from ale-py's vector environment, else pictures (height, width, channels), or
+    numbers.
+    """
     stack = task.preprocessing.stack
     if task.is_atari and shape[0] == 1:
         shape = (*shape[1:], 1)[:3]
@@ -253,7 +262,7 @@ def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:
 
 
 class LanesLike(Protocol):
-    """What plays: :class:`corrtool.tasks.Lanes`, or the same seen through a correspondence."""
+    """The interface of :class:`corrtool.tasks.Lanes`, also of those seen through a correspondence."""
 
     spec: StateSpec
     actions: int

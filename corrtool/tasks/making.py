@@ -1,4 +1,7 @@
-"""Making environments: which are registered, and how one or several are made so that they show frames."""
+"""Making environments.
+
+Which are registered, and how one or several are made so that they show frames.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,14 @@ _ATARI_ENTRY_POINT = "ale_py.env:AtariEnv"
 
 
 def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
-    """The registered environment, importing the module of ``module:Id`` if that is trusted. Raises :class:`UsageError`."""
+    """The registered environment, importing the module of ``module:Id`` if that is trusted.
+
+    Raises :class:`UsageError`.
+    """
     check_import(identifier)
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            env_spec = _found(identifier)
+            env_spec = _find_spec(identifier)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"unknown environment {identifier!r} ({error.__cause__ or error})",
@@ -45,8 +51,11 @@ def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     return env_spec
 
 
-def _found(identifier: str) -> gymnasium.envs.registration.EnvSpec:
-    """As Gymnasium finds it. Some packages register their environments only when their ``register_envs`` is called."""
+def _find_spec(identifier: str) -> gymnasium.envs.registration.EnvSpec:
+    """As Gymnasium finds it.
+
+    Some packages register their environments only when their ``register_envs`` is called.
+    """
     try:
         return gymnasium.envs.registration._find_spec(identifier)
     except gymnasium.error.Error:
@@ -59,7 +68,10 @@ def _found(identifier: str) -> gymnasium.envs.registration.EnvSpec:
 
 
 def is_atari(identifier: str) -> bool:
-    """Whether an environment id is an ALE game. Raises :class:`UsageError` when it is no environment at all."""
+    """True if an environment id is an ALE game.
+
+    Raises :class:`UsageError` if it is not an environment at all.
+    """
     return registered(identifier).entry_point == _ATARI_ENTRY_POINT
 
 
@@ -84,22 +96,25 @@ def atari_vector_env(task: Task, count: int) -> AtariVectorEnv:
         reward_clipping=False,
         repeat_action_probability=p.repeat_action_probability,
         full_action_space=p.full_action_space,
-        max_num_frames_per_episode=10**9,  # see Lanes._reset_cut_off
+        max_num_frames_per_episode=10**9,  # see Lanes._reset_timed_out
         autoreset_mode=AutoresetMode.NEXT_STEP,
     )
 
 
-def side_by_side(task: Task, count: int) -> tuple[SyncVectorEnv, list[str]]:
-    """Gymnasium's vector environment. Where one of several cannot be made the others are closed: there may be only one of it."""
+def make_vector_env(task: Task, count: int) -> tuple[SyncVectorEnv, list[str]]:
+    """Gymnasium's vector environment.
+
+    Where one of several cannot be made the others are closed: there may be only one of it.
+    """
     with ExitStack() as made:
         environments = []
         for _ in range(count):
-            env, words = make_single(task)
+            env, notes = make_single(task)
             environments.append(made.enter_context(closing(env)))
         makers = [functools.partial(_identity, env) for env in environments]
         vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
         made.pop_all()
-    return vector, words
+    return vector, notes
 
 
 def _identity(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
@@ -120,7 +135,10 @@ def atari_steps(task: Task) -> int:
 
 
 def make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
-    """One environment of the slower path, wrapped so that it shows what the fast path would; and a word on what that took."""
+    """One environment of the slower path, wrapped so that it shows what the fast path would.
+
+    And a word on what that took.
+    """
     p = task.preprocessing
     if task.is_atari:
         if task.kwargs.get("obs_type") == "ram":

@@ -1,4 +1,4 @@
-"""What an environment shows, as frames: pictures, uint8 with the channels last, or vectors of numbers.
+"""Observations as frames: pictures, uint8 with the channels last, or vectors of numbers.
 
 A picture is a box of two or three axes with one finite range of values for all of it: bytes, numbers from 0 to 1, booleans such as
 the grids of MinAtar. Its values are spread over 0 to 255, so that memories hold a byte for each. Everything else becomes a vector.
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from corrtool.errors import UsageError
 from corrtool.settings.preprocessing import Preprocessing
 
-LEAST_SIDE = 5  # pixels; what is smaller is a table of numbers
+MIN_SIDE = 5  # pixels; what is smaller is a table of numbers
 CHANNEL_AXES = ("first", "last")
-_MOST_LEVELS = 255  # a byte holds no more
+_MAX_LEVELS = 255  # a byte holds no more
 
 
 @dataclass(frozen=True)
 class PictureLayout:
-    """How a box holds pictures.
+    """The layout of pictures in a box.
 
     Attributes:
         channels_axis: which of three axes the channels are; None where there are two axes.
@@ -43,13 +43,13 @@ class PictureLayout:
         if picture.dtype != np.uint8 or (self.low, self.high) != (0, 255):
             share = (picture.astype(np.float32) - self.low) / (self.high - self.low)
             if not np.isfinite(share).all():
-                raise ValueError("an observation that is no number")
+                raise ValueError("an observation that is not a number")
             picture = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
         return np.ascontiguousarray(picture)
 
 
 def picture_layout(space: spaces.Box, channels_axis: str | None = None) -> PictureLayout | None:
-    """How ``space`` holds pictures; None where it holds none.
+    """The layout of pictures in ``space``; None if it holds none.
 
     Args:
         channels_axis: ``"first"`` or ``"last"``; by default the shortest axis, if that is the first or the last.
@@ -63,14 +63,14 @@ def picture_layout(space: spaces.Box, channels_axis: str | None = None) -> Pictu
         return None
     axis = None if len(space.shape) == 2 else _channels_axis(space.shape, channels_axis)
     sides = [size for at, size in enumerate(space.shape) if at != axis]
-    return PictureLayout(axis, low, high) if min(sides) >= LEAST_SIDE else None
+    return PictureLayout(axis, low, high) if min(sides) >= MIN_SIDE else None
 
 
 def _spread_over_bytes(dtype: Any, low: float, high: float) -> bool:
-    """Whether a byte can tell apart what values from ``low`` to ``high`` say."""
+    """True if a byte can tell apart the values from ``low`` to ``high``."""
     if dtype == np.bool_ or dtype == np.uint8:
         return high > low
-    return low in (-1, 0) and 0 < high <= _MOST_LEVELS
+    return low in (-1, 0) and 0 < high <= _MAX_LEVELS
 
 
 def _channels_axis(shape: tuple[int, ...], said: str | None) -> int:
@@ -88,41 +88,41 @@ def _channels_axis(shape: tuple[int, ...], said: str | None) -> int:
 def as_frames(
     env: gymnasium.Env[Any, Any], identifier: str, wanted: Preprocessing
 ) -> tuple[gymnasium.Env[Any, Any], list[str]]:
-    """``env`` so wrapped that it shows pictures (height, width, channels) in uint8, or one axis of numbers; and a word on what that took.
+    """``env`` wrapped so that it shows uint8 pictures (height, width, channels) or a vector, with notes.
 
     Raises:
         UsageError: it shows neither, or what is asked of its pictures cannot be done.
     """
     space = env.observation_space
     if isinstance(space, spaces.Box) and 0 in space.shape:
-        raise UsageError(f"{identifier} shows a box of the shape {space.shape}, which is empty", "mend the environment")
+        raise UsageError(f"{identifier} shows a box of the shape {space.shape}, which is empty", "fix the environment")
     if not isinstance(space, spaces.Box):
-        env, word = _flattened(env, identifier)
-        layout, words = None, [word]
+        env, note = _flattened(env, identifier)
+        layout, notes = None, [note]
     else:
-        layout, words = picture_layout(space, wanted.channels_axis), []
+        layout, notes = picture_layout(space, wanted.channels_axis), []
         if len(space.shape) > 3:
             raise UsageError(
                 f"{identifier} shows a box of the shape {space.shape}, which is neither a picture nor a vector",
                 "leave out the wrapper that stacks its frames, and give --stack instead",
             )
     if layout is None:
-        _refuse_what_is_for_pictures(identifier, wanted)
+        _refuse_picture_options(identifier, wanted)
         if isinstance(space, spaces.Box) and len(space.shape) > 1:
-            words = [f"a box of the shape {space.shape} is taken as {int(np.prod(space.shape))} numbers"]
-        return env, words
+            notes = [f"a box of the shape {space.shape} is taken as {int(np.prod(space.shape))} numbers"]
+        return env, notes
     height, width, channels = layout.to_bytes(np.zeros(space.shape, space.dtype)).shape  # type: ignore[arg-type]
-    seen = spaces.Box(0, 255, (height, width, channels), np.uint8)
-    env = TransformObservation(env, layout.to_bytes, seen)
+    shown = spaces.Box(0, 255, (height, width, channels), np.uint8)
+    env = TransformObservation(env, layout.to_bytes, shown)
     if (layout.low, layout.high) != (0, 255):
-        words = [f"its values, from {layout.low:g} to {layout.high:g}, are kept as bytes"]
+        notes = [f"its values, from {layout.low:g} to {layout.high:g}, are kept as bytes"]
     if wanted.grayscale:
         if channels != 3:
             raise UsageError(f"{identifier} shows {channels} channels, not three colours", "leave --grayscale out")
         env = GrayscaleObservation(env, keep_dim=True)
     if wanted.screen_size is not None:
         env = ResizeObservation(env, (wanted.screen_size, wanted.screen_size))
-    return env, words
+    return env, notes
 
 
 def _flattened(env: gymnasium.Env[Any, Any], identifier: str) -> tuple[gymnasium.Env[Any, Any], str]:
@@ -145,13 +145,13 @@ def _short(space: spaces.Space[Any]) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _refuse_what_is_for_pictures(identifier: str, wanted: Preprocessing) -> None:
+def _refuse_picture_options(identifier: str, wanted: Preprocessing) -> None:
     if wanted.grayscale or wanted.screen_size is not None or wanted.channels_axis is not None:
         raise UsageError(f"{identifier} shows no pictures", "leave --screen-size, --grayscale and --channels-axis out")
 
 
 class StickyActions(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """With a probability the last action is repeated in place of the new one (Machado et al. 2018), for any environment.
+    """Sticky actions (Machado et al. 2018) for any environment: the last one is sometimes repeated.
 
     Gymnasium's own wrapper draws from the environment's generator, which not every environment seeds.
     """

@@ -1,4 +1,4 @@
-"""A task: a Gymnasium environment, how it is preprocessed, and the views through which the agent sees it."""
+"""A task: a Gymnasium environment, its preprocessing, and the views through which the agent sees it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Task:
     views: tuple[View, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """What the task is, without its role: two tasks are the same where this is equal."""
+        """The task without its role: two tasks are the same if this is equal."""
         return {
             "id": self.id,
             "kwargs": self.kwargs,
@@ -46,29 +46,38 @@ class Task:
 
     @property
     def sha256(self) -> str:
-        """Identifies the task in manifests."""
+        """Identify the task in manifests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
-    def whole_games(self) -> Task:
-        """The same task with games that end when they are over: learning may end them at a lost life, what is reported must not."""
+    def with_full_games(self) -> Task:
+        """The same task with games that end when they are over.
+
+        Learning may end them at a lost life, what is reported must not.
+        """
         return self._with_preprocessing(terminal_on_life_loss=False)
 
-    def sticky(self, probability: float) -> Task:
-        """The same task with sticky actions: each step repeats the last action with this probability (Machado et al. 2018)."""
+    def with_sticky_actions(self, probability: float) -> Task:
+        """The same task with sticky actions.
+
+        Each step repeats the last action with this probability (Machado et al. 2018).
+        """
         kwargs = dict(self.kwargs)
         kwargs.pop("repeat_action_probability", None)  # Atari's own would come first
         return dataclasses.replace(self, kwargs=kwargs)._with_preprocessing(repeat_action_probability=probability)
 
-    def made_on_this(self, sha256: Any, description: Any) -> bool:
-        """Whether an artifact was made on this task, or on one that differs in nothing but sticky actions: states and actions are the
-        same then, and an agent that was trained with them plays without.
+    def is_compatible_with(self, sha256: Any, description: Any) -> bool:
+        """True if an artifact was made on this task, or on one that differs only in sticky actions.
+
+        States and actions are the same then, and an agent that was trained with them plays without.
 
         Args:
             sha256, description: the :attr:`sha256` and :meth:`to_json` of the artifact's task, as its manifest has them.
         """
         if sha256 == self.sha256:
             return True
-        return isinstance(description, dict) and _without_noise(description) == _without_noise(self.to_json())
+        return isinstance(description, dict) and _without_sticky_actions(description) == _without_sticky_actions(
+            self.to_json()
+        )
 
     def _with_preprocessing(self, **values: Any) -> Task:
         return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, **values))
@@ -77,8 +86,8 @@ class Task:
         return " ".join([self.id, *self.view_texts])
 
 
-def _without_noise(description: dict[str, Any]) -> dict[str, Any]:
-    """What :meth:`Task.to_json` says, but for sticky actions."""
+def _without_sticky_actions(description: dict[str, Any]) -> dict[str, Any]:
+    """:meth:`Task.to_json` without sticky actions."""
     tables = {name: description.get(name) for name in ("kwargs", "preprocessing")}
     return description | {
         name: {key: value for key, value in table.items() if key != "repeat_action_probability"}

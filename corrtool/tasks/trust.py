@@ -1,4 +1,6 @@
-"""Environments named ``module:Id`` import code. That of installed packages is trusted, any other only once its user has said so.
+"""Environments named ``module:Id`` import code.
+
+That of installed packages is trusted, any other only once its user has said so.
 
 A project is a directory that people pass on to each other, and its ``corrtool.toml`` names environments. Without this, opening a
 project in a directory with a Python file of the right name would run that file.
@@ -20,47 +22,54 @@ from corrtool.errors import UntrustedImportError
 from corrtool.files.atomic import write_atomic
 
 TRUST_VARIABLE = "CORRTOOL_TRUST"
-_trusted_here: set[str] = set()  # by this process
+_trusted_in_process: set[str] = set()  # by this process
 
 
 def check_import(identifier: str) -> None:
-    """Whether the module of the environment ``module:Id`` may be imported.
+    """Check that the module of the environment ``module:Id`` may be imported.
 
     Raises:
         UntrustedImportError: it lies outside the installed packages, and nobody has said yet that it may.
     """
     module = module_of(identifier)
-    origin = foreign_origin(module) if module else None
+    origin = untrusted_origin(module) if module else None
     if (
         origin is not None
-        and module not in _named_in_environment()
-        and str(origin) not in {*_trusted_here, *_remembered()}
+        and module not in _trusted_in_environment()
+        and str(origin) not in {*_trusted_in_process, *_trusted_before()}
     ):
         raise UntrustedImportError(identifier, origin)
 
 
 def trust(identifier: str) -> None:
-    """Remembers that the module of ``module:Id``, where it lies now, may be imported; nothing for any other environment.
+    """Remember that the module of ``module:Id``, where it lies now, may be imported.
+
+    Nothing for any other environment.
 
     Where nothing can be written at home, this process alone remembers; others ask again, or are told by ``CORRTOOL_TRUST``.
     """
     module = module_of(identifier)
-    origin = foreign_origin(module) if module else None
-    if origin is None or str(origin) in _remembered():
+    origin = untrusted_origin(module) if module else None
+    if origin is None or str(origin) in _trusted_before():
         return
-    _trusted_here.add(str(origin))
+    _trusted_in_process.add(str(origin))
     with contextlib.suppress(OSError):
-        write_atomic(_memory(), json.dumps(sorted({*_remembered(), str(origin)})).encode())
+        write_atomic(_trust_file(), json.dumps(sorted({*_trusted_before(), str(origin)})).encode())
 
 
 def module_of(identifier: str) -> str | None:
-    """``package.module:Id`` → ``package``, the name that importing begins with; None where nothing is to be imported."""
+    """``package.module:Id`` → ``package``, the name that importing begins with.
+
+    None where nothing is to be imported.
+    """
     module, separator, _ = identifier.partition(":")
     return module.partition(".")[0] if separator else None
 
 
-def foreign_origin(module: str) -> Path | None:
-    """Where a top-level module would be imported from, if a part of it is outside the installed packages. Imports nothing.
+def untrusted_origin(module: str) -> Path | None:
+    """The origin of a top-level module, if part of it is outside the installed packages.
+
+    Imports nothing.
 
     Only places count: any directory on the path can hold a name, or metadata, that looks installed. A file must lie there by the name
     it is imported by, and also where links lead. Packages that are installed as editable are elsewhere, and so not among them.
@@ -85,17 +94,17 @@ def _is_installed(path: Path) -> bool:
     )
 
 
-def _named_in_environment() -> list[str]:
+def _trusted_in_environment() -> list[str]:
     return [name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",")]
 
 
-def _memory() -> Path:
+def _trust_file() -> Path:
     return Path(typer.get_app_dir("corrtool")) / "trusted.json"
 
 
-def _remembered() -> list[str]:
+def _trusted_before() -> list[str]:
     try:
-        value = json.loads(_memory().read_text(encoding="utf-8-sig"))
+        value = json.loads(_trust_file().read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return []
     return [str(origin) for origin in value] if isinstance(value, list) else []

@@ -48,7 +48,10 @@ def _shortest(number: float) -> str:
 
 @dataclass(frozen=True)
 class Rotate:
-    """``rotate:DEG``: counter-clockwise. Quarter turns are exact; other angles are sampled bilinearly about the centre."""
+    """``rotate:DEG``: counter-clockwise.
+
+    Quarter turns are exact; other angles are sampled bilinearly about the centre.
+    """
 
     degrees: float
 
@@ -136,7 +139,7 @@ class MosaicRotate:
 
 @dataclass(frozen=True)
 class Permute:
-    """``permute:2,0,1``: coordinate i of what the agent sees is coordinate ``order[i]`` of the observation."""
+    """``permute:2,0,1``: coordinate i of the agent's view is coordinate ``order[i]`` of the observation."""
 
     order: tuple[int, ...]
 
@@ -144,7 +147,7 @@ class Permute:
         _require(VECTOR, spec, self.identity())
         if sorted(self.order) != list(range(spec.frame_shape[0])):
             raise UsageError(
-                f"{self.identity()} is no permutation of {spec.frame_shape[0]} coordinates",
+                f"{self.identity()} is not a permutation of {spec.frame_shape[0]} coordinates",
                 f"name each of 0 to {spec.frame_shape[0] - 1} once",
             )
         return spec
@@ -178,7 +181,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class Affine:
-    """``affine:FILE``: s ↦ M s + b with ``{"matrix": [[…]], "offset": […]}`` from a JSON file; M may change the size."""
+    """``affine:FILE``: s ↦ M s + b with ``{"matrix": [[…]], "offset": […]}`` from a JSON file.
+
+    M may change the size.
+    """
 
     matrix: tuple[tuple[float, ...], ...]
     offset: tuple[float, ...]
@@ -201,7 +207,7 @@ class Affine:
 
     @classmethod
     def from_file(cls, path: Path) -> Affine:
-        """Reads and checks the JSON file. Raises :class:`UsageError`."""
+        """Read and check the JSON file. Raises :class:`UsageError`."""
         try:
             content = json.loads(regular_file(path).read_text(encoding="utf-8-sig"))
             matrix = tuple(tuple(float(x) for x in row) for row in content["matrix"])
@@ -209,19 +215,24 @@ class Affine:
         except OSError as error:
             raise UsageError(f"the affine view cannot read {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            raise UsageError(f"{path} is no affine view", 'write {"matrix": [[…], …], "offset": […]} into it') from None
+            raise UsageError(
+                f"{path} is not an affine view", 'write {"matrix": [[…], …], "offset": […]} into it'
+            ) from None
         if not matrix or not matrix[0] or len({len(row) for row in matrix}) != 1 or len(offset) != len(matrix):
             raise UsageError(f"{path}: the matrix needs rows of one length and the offset one number per row")
-        if not all(abs(x) <= _MOST for row in (*matrix, offset) for x in row):
-            raise UsageError(f"{path}: every number must be finite, and at most {_MOST:g} in size")
+        if not all(abs(x) <= _MAX_NUMBER for row in (*matrix, offset) for x in row):
+            raise UsageError(f"{path}: every number must be finite, and at most {_MAX_NUMBER:g} in size")
         return cls(matrix, offset)
 
 
-_MOST = 1e30  # a float32 has no more than 3e38
+_MAX_NUMBER = 1e30  # a float32 has no more than 3e38
 
 
 def parse_view(text: str, directory: Path) -> View:
-    """A view from its text, such as ``rotate:90``; files are looked up in ``directory``. Raises :class:`UsageError`."""
+    """A view from its text, such as ``rotate:90``; files are looked up in ``directory``.
+
+    Raises :class:`UsageError`.
+    """
     name, _, argument = text.partition(":")
     try:
         match name:
@@ -243,7 +254,7 @@ def parse_view(text: str, directory: Path) -> View:
                 return Permute(tuple(int(part) for part in argument.split(",")))
             case "scale":
                 factors = tuple(float(part) for part in argument.split(","))
-                if not all(0 < abs(factor) <= _MOST for factor in factors):
+                if not all(0 < abs(factor) <= _MAX_NUMBER for factor in factors):
                     raise ValueError
                 return Scale(factors)
             case "affine" if argument:

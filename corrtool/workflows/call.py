@@ -23,7 +23,7 @@ class StageCall:
 
     Attributes:
         settings: those that flags or arguments give.
-        options: the stage's inputs and its options that are no settings.
+        options: the stage's inputs and its options that are not settings.
         environment: settings that environment variables give.
         from_environment: those of ``options`` that environment variables give.
     """
@@ -35,8 +35,8 @@ class StageCall:
     environment: dict[str, Any] = field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()
 
-    def carry_out(self, project: Project, console: Console) -> dict[str, Any]:
-        """Does the stage, or tells what it would do; of several ranks only the first has a result.
+    def execute(self, project: Project, console: Console) -> dict[str, Any]:
+        """Run the stage, or plan it in a dry run; of several ranks only the first has a result.
 
         What is wrong with the settings comes first, then the device, then the inputs.
 
@@ -44,7 +44,13 @@ class StageCall:
             CorrtoolError: see ``corrtool.errors``.
         """
         settings = resolve_settings(
-            project, self.stage.settings, self.common.preset, self.settings, self.environment, self.options
+            project,
+            self.stage.settings,
+            self.common.preset,
+            self.settings,
+            self.environment,
+            self.options,
+            console.say,
         )
         context = self._context(project, console)
         try:
@@ -55,7 +61,7 @@ class StageCall:
             return _plan_without_inputs(context, settings, error)
 
     def _context(self, project: Project, console: Console) -> StageContext:
-        common, ranks = self.common, Ranks.of_torchrun()
+        common, ranks = self.common, Ranks.from_environment()
         if ranks.count > 1:
             self._check_torchrun()
         context = StageContext(
@@ -75,7 +81,7 @@ class StageCall:
         return context
 
     def _check_torchrun(self) -> None:
-        """Raises :class:`UsageError` where several processes have nothing to share."""
+        """Raise :class:`UsageError` where several processes have nothing to share."""
         device = self.common.device
         if not self.stage.splits:
             raise UsageError(
@@ -105,7 +111,7 @@ class StageCall:
 
 
 def _plan_without_inputs(context: StageContext, settings: Settings, error: MissingInputError) -> dict[str, Any]:
-    """What a dry run can tell without its inputs; the name of the run may depend on them."""
+    """The plan of a dry run without its inputs; the name of the run may depend on them."""
     return {
         "dry_run": True,
         "done": False,

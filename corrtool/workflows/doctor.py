@@ -1,4 +1,4 @@
-"""What ``corrtool doctor`` looks at: whether this machine has, and does, what the stages rely on."""
+"""Checks of ``corrtool doctor``: does this machine provide what the stages rely on?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from corrtool.project.defaults import resolve_for_states
 from corrtool.project.directory import Project
 from corrtool.settings.base import Settings
 from corrtool.states import StateSpec
-from corrtool.workflows.pair import Seen, check_pair, try_task
+from corrtool.workflows.pair import TriedTask, check_pair, try_task
 
 PACKAGES = {  # a distribution and what it is imported as
     "torch": "torch",
@@ -37,7 +37,7 @@ PACKAGES = {  # a distribution and what it is imported as
     "typer": "typer",
     "rich": "rich",
 }
-LEAST_FREE_BYTES = 2 * 10**9  # a long training with its memories and checkpoints stays below
+MIN_FREE_BYTES = 2 * 10**9  # a long training with its memories and checkpoints stays below
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Check:
     says: str
 
 
-def check_up(directory: Path) -> Iterator[Check]:
+def check_machine(directory: Path) -> Iterator[Check]:
     """Every check, one after the other; files are tried in ``directory``, and nothing is left there."""
     yield _try("python", lambda: f"{sys.version.split()[0]} on {sys.platform}")
     for distribution, module in PACKAGES.items():
@@ -142,7 +142,7 @@ def _videos(directory: Path) -> str:
 
 def _disk(directory: Path) -> str:
     free = shutil.disk_usage(directory).free
-    if free < LEAST_FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         raise RuntimeError(f"{free / 1e9:.1f} GB are free in {directory}, and a long training may need 2 GB; make room")
     return f"{free / 1e9:,.0f} GB free in {directory}"
 
@@ -156,7 +156,10 @@ with filelock.FileLock(sys.argv[1], timeout=0, fallback_to_soft=False):
 
 
 def _locks(directory: Path) -> str:
-    """The kernel has locks here: what one process holds another one cannot get, until the first is killed."""
+    """The kernel has locks here.
+
+    What one process holds another one cannot get, until the first is killed.
+    """
     import filelock
 
     from corrtool.project.locks import kernel_lock
@@ -201,23 +204,26 @@ def _renames(directory: Path) -> str:
 
 
 def check_tasks(project: Project) -> Iterator[Check]:
-    """Whether the two tasks of a project can be played and translated, as ``init`` asks; what is only a warning works."""
-    seen: dict[str, Seen] = {}
+    """Check that both tasks of a project can be played and translated, as ``init`` does.
+
+    A warning alone is not a failure.
+    """
+    tried: dict[str, TriedTask] = {}
     for role in ("source", "target"):
         try:
-            seen[role] = try_task(project.task(role))
+            tried[role] = try_task(project.task(role))
         except CorrtoolError as error:
             yield Check(f"{role} task", False, str(error))
             continue
-        yield Check(f"{role} task", True, f"{project.task(role)}: {seen[role].states}, {seen[role].actions} actions")
-    if len(seen) < 2:
+        yield Check(f"{role} task", True, f"{project.task(role)}: {tried[role].states}, {tried[role].actions} actions")
+    if len(tried) < 2:
         return
 
     def settings_for(settings_class: type[Settings], states: StateSpec) -> Settings:
         return resolve_for_states(project, settings_class, states)
 
     try:
-        warnings = check_pair(seen["source"], seen["target"], settings_for)
+        warnings = check_pair(tried["source"], tried["target"], settings_for)
     except CorrtoolError as error:
         yield Check("pair of tasks", False, str(error))
         return

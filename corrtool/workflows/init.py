@@ -1,4 +1,7 @@
-"""Making a project: both tasks are played and every network is built, so that what a later stage would refuse is refused here."""
+"""Making a project.
+
+Both tasks are played and every network is built, so that what a later stage would refuse is refused here.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,15 @@ from corrtool.settings.resolve import resolve
 from corrtool.states import StateSpec
 from corrtool.tasks import parse_task
 from corrtool.tasks.trust import trust
-from corrtool.workflows.pair import Seen, check_pair, try_task
+from corrtool.workflows.pair import TriedTask, check_pair, try_task
 
 
 @dataclass(frozen=True)
 class NamedTask:
-    """A task as whoever makes a project names it: an environment's id, views as written, keyword arguments."""
+    """A task as whoever makes a project names it.
+
+    An environment's id, views as written, keyword arguments.
+    """
 
     id: str
     views: Sequence[str] = ()
@@ -33,13 +39,13 @@ class NewProject:
     """A project that was made, and what was found on the way.
 
     Attributes:
-        seen: its tasks as they were played, by role.
+        tried: its tasks as they were played, by role.
         warnings: what will need an option of some stage.
         adopted: the trained weights that were copied in.
     """
 
     project: Project
-    seen: dict[str, Seen]
+    tried: dict[str, TriedTask]
     warnings: list[str]
     adopted: list[Artifact]
 
@@ -48,8 +54,8 @@ class NewProject:
         return {
             "project": str(self.project.root),
             "tasks": {
-                role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.words}
-                for role, of in self.seen.items()
+                role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.notes}
+                for role, of in self.tried.items()
             },
             "warnings": self.warnings,
             "pretrained": [artifact.reference() for artifact in self.adopted],
@@ -84,18 +90,18 @@ def init(
             "kwargs": named.kwargs,
             "preprocessing": {name: value for name, value in preprocessing.items() if value is not None},
         }
-    seen = {}
+    tried = {}
     for role, table in tables.items():
-        local = {**table, "views": [_original(view, copies) for view in table["views"]]}
+        local = {**table, "views": [_original_path(view, copies) for view in table["views"]]}
         trust(table["id"])  # whoever says the name of a module wants it
-        seen[role] = try_task(parse_task(role, local, Path()))
-    warnings = check_pair(seen["source"], seen["target"], _default_settings)
-    shipped = shipped_for(seen["source"].task, seen["target"].task) if pretrained else []
+        tried[role] = try_task(parse_task(role, local, Path()))
+    warnings = check_pair(tried["source"], tried["target"], _default_settings)
+    shipped = shipped_for(tried["source"].task, tried["target"].task) if pretrained else []
     if pretrained and not shipped:
         raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
     project = create_project(directory, tables, copies, overwrite=overwrite)
     adopted = [adopt(project, artifact.kind, artifact.name) for artifact in shipped]
-    return NewProject(project, seen, warnings, adopted)
+    return NewProject(project, tried, warnings, adopted)
 
 
 def _default_settings(settings_class: type[Settings], states: StateSpec) -> Settings:
@@ -114,5 +120,5 @@ def _local_view(view: str, copies: dict[str, Path]) -> str:
     return f"affine:{path.name}"
 
 
-def _original(view: str, copies: dict[str, Path]) -> str:
+def _original_path(view: str, copies: dict[str, Path]) -> str:
     return f"affine:{copies[view.removeprefix('affine:')]}" if view.startswith("affine:") else view

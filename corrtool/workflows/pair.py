@@ -1,4 +1,6 @@
-"""What ``init`` and ``doctor`` ask of a pair of tasks, so that no later stage has to refuse it: plays both, builds every network.
+"""Checks of a pair of tasks for ``init`` and ``doctor``, so that no later stage has to refuse it.
+
+Both are played, and every network is built.
 
 Nothing is learnt, and networks are built on the meta device, which takes no memory.
 """
@@ -31,23 +33,23 @@ SettingsFor = Callable[[type[Settings], StateSpec], Any]
 
 
 @dataclass(frozen=True)
-class Seen:
+class TriedTask:
     """A task that was played.
 
     Attributes:
-        words: what it took to make frames of what its environment shows.
+        notes: what it took to make frames of what its environment shows.
         warnings: what will need an option of some stage.
     """
 
     task: Task
     states: StateSpec
     actions: int
-    words: list[str]
+    notes: list[str]
     warnings: list[str] = field(default_factory=list)
 
 
-def try_task(task: Task) -> Seen:
-    """Makes a task, plays ten steps of it at random, and tries whether another can be open beside it.
+def try_task(task: Task) -> TriedTask:
+    """Make a task, play ten random steps of it, and try whether another can be open beside it.
 
     Raises:
         UsageError: it cannot be made, or shows what nothing can be learnt from.
@@ -57,22 +59,22 @@ def try_task(task: Task) -> Seen:
     with Lanes(task, 1) as lanes:
         lanes.reset([0])
         steps = [lanes.step(random.integers(0, lanes.actions, 1)) for _ in range(STEPS)]
-        seen = Seen(task, lanes.spec, lanes.actions, lanes.words)
+        tried = TriedTask(task, lanes.spec, lanes.actions, lanes.notes)
         if all((step.terminated | step.truncated | ~step.valid).all() for step in steps):
-            seen.warnings.append(
+            tried.warnings.append(
                 f"every game of {task.id} is over after one step, so that a model of it has nothing to learn from"
             )
         if not lanes.has_time_limit:
-            seen.warnings.append(
+            tried.warnings.append(
                 f"{task.id} has no time limit; if its games can go on for ever, give --max-episode-steps (play tests and evaluations end "
                 "a game after 27,000 steps, or 18,000 frames without a reward: --max-idle-frames)"
             )
-        if not task.is_atari and not _opens_again(task):
-            seen.warnings.append(f"there can be only one {task.id} at a time; give --lanes 1 to the stages that play")
-    return seen
+        if not task.is_atari and not _opens_second(task):
+            tried.warnings.append(f"there can be only one {task.id} at a time; give --lanes 1 to the stages that play")
+    return tried
 
 
-def _opens_again(task: Task) -> bool:
+def _opens_second(task: Task) -> bool:
     try:
         with Lanes(task, 1):
             return True
@@ -80,8 +82,8 @@ def _opens_again(task: Task) -> bool:
         return False
 
 
-def check_pair(source: Seen, target: Seen, settings_for: SettingsFor) -> list[str]:
-    """Whether an agent of ``source`` can play ``target`` at all; returns warnings.
+def check_pair(source: TriedTask, target: TriedTask, settings_for: SettingsFor) -> list[str]:
+    """Check that an agent of ``source`` can play ``target`` at all; returns warnings.
 
     Args:
         settings_for: a stage's settings for states of a kind.
@@ -96,14 +98,14 @@ def check_pair(source: Seen, target: Seen, settings_for: SettingsFor) -> list[st
     return warnings + _memory_warnings(source, target, settings_for)
 
 
-def _check_spaces(source: Seen, target: Seen) -> None:
+def _check_spaces(source: TriedTask, target: TriedTask) -> None:
     if source.states.kind != target.states.kind:
-        kinds = ["pictures" if seen.states.kind == IMAGE else "numbers" for seen in (source, target)]
+        kinds = ["pictures" if tried.states.kind == IMAGE else "numbers" for tried in (source, target)]
         raise UsageError(
             f"the source shows {kinds[0]} and the target {kinds[1]}, and no generator maps one to the other",
             "give both tasks pictures, or both numbers",
         )
-    sizes = [seen.states.frame_shape[1:] for seen in (source, target)]
+    sizes = [tried.states.frame_shape[1:] for tried in (source, target)]
     if sizes[0] != sizes[1]:
         of_source, of_target = (f"{height} × {width} pixels" for height, width in sizes)
         raise UsageError(
@@ -118,15 +120,15 @@ def _check_spaces(source: Seen, target: Seen) -> None:
         )
 
 
-def _check_networks(source: Seen, target: Seen, settings_for: SettingsFor) -> None:
-    """Builds every network that the stages would. Raises :class:`UsageError`."""
+def _check_networks(source: TriedTask, target: TriedTask, settings_for: SettingsFor) -> None:
+    """Build every network that the stages would. Raises :class:`UsageError`."""
     q, model = settings_for(TrainDqnSettings, source.states), settings_for(TrainModelSettings, source.states)
     corr = settings_for(LearnCorrSettings, source.states)
     try:
         with torch.device("meta"):
-            for seen in (source, target):
-                QDescription(seen.states, seen.actions, q.architecture, q.width, q.init).build()
-                build_discriminator(seen.states, corr.discriminator_filters, corr.norm)
+            for tried in (source, target):
+                QDescription(tried.states, tried.actions, q.architecture, q.width, q.init).build()
+                build_discriminator(tried.states, corr.discriminator_filters, corr.norm)
             ModelDescription.of(model, source.states, source.actions).build()
             generator = GeneratorDescription.of(corr, source.states)
             Correspondence(StateScaling(source.states), StateScaling(target.states), generator)
@@ -134,7 +136,7 @@ def _check_networks(source: Seen, target: Seen, settings_for: SettingsFor) -> No
         raise UsageError(str(error)) from None
 
 
-def _memory_warnings(source: Seen, target: Seen, settings_for: SettingsFor) -> list[str]:
+def _memory_warnings(source: TriedTask, target: TriedTask, settings_for: SettingsFor) -> list[str]:
     free = free_bytes(torch.device("cpu"))
     capacity = settings_for(TrainDqnSettings, source.states).memory_capacity
     records = settings_for(CollectSettings, target.states).records

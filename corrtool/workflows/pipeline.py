@@ -26,11 +26,14 @@ class SourceAgent:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Runs stages with settings from ``preset``; ``tell`` is called with the name and the result of each that ends."""
+    """Run stages with settings from ``preset``.
+
+    ``on_result`` is called with the name and the result of each that ends.
+    """
 
     context: StageContext
     preset: str
-    tell: Callable[[str, dict[str, Any]], None]
+    on_result: Callable[[str, dict[str, Any]], None]
 
     def run(
         self,
@@ -41,22 +44,24 @@ class Pipeline:
         seed: int | None = None,
         **inputs: Any,
     ) -> dict[str, Any]:
-        """Runs one stage, unless it is done already.
+        """Run one stage, unless it is done already.
 
         Args:
             given: settings that the preset does not decide.
             name: of what the stage makes; otherwise made from the settings.
             seed: otherwise the context's.
-            inputs: the stage's inputs and options that are no settings.
+            inputs: the stage's inputs and options that are not settings.
         """
-        settings = resolve_settings(self.context.project, STAGES[stage].settings, self.preset, given or {})
+        settings = resolve_settings(
+            self.context.project, STAGES[stage].settings, self.preset, given or {}, say=self.context.console.say
+        )
         context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
         result = STAGES[stage].run(context, settings, **inputs)
-        self.tell(stage, result)
+        self.on_result(stage, result)
         return result
 
     def evaluate(self, given: dict[str, Any] | None = None, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Fresh games without sticky actions, and with those of the reports' tables, whatever the task says of them."""
+        """Evaluate without sticky actions and with those of the reports' tables, whatever the task has."""
         plain, sticky = (
             self.run("evaluate", (given or {}) | {"repeat_action_probability": probability}, **more)
             for probability in (0.0, STICKY)
@@ -64,7 +69,9 @@ class Pipeline:
         return plain, sticky
 
     def source_agent(self, *, from_scratch: bool) -> SourceAgent:
-        """Q_S and F of Pong that come with corrtool, and M_S played with that Q_S; ``from_scratch``, all three learnt here.
+        """Q_S and F of Pong that come with corrtool, and M_S played with that Q_S.
+
+        ``from_scratch``, all three learnt here.
 
         What the project holds already of this is used if it was made with the same settings. Raises :class:`UsageError` otherwise.
         """

@@ -21,22 +21,24 @@ def quickstart(
     *,
     preset: str,
     from_scratch: bool,
-    tell: Callable[[str, dict[str, Any]], None],
+    on_result: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Runs the stages in a project of :func:`open_or_create`; what an earlier quickstart finished there is not done again.
+    """Run the stages in a project of :func:`open_or_create`.
+
+    What an earlier quickstart finished there is not done again.
 
     Q_S and F are those that come with corrtool, or are learnt here; the correspondence is learnt here in any case.
 
     Args:
         from_scratch: learn Q_S and F here.
-        tell: is called with the name and the result of each stage that ends.
+        on_result: is called with the name and the result of each stage that ends.
 
     Returns:
         ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return, ci95 and distinct_games; under
         ``sticky`` the same with sticky actions.
     """
     project = context.project
-    pipeline = Pipeline(context, preset, tell)
+    pipeline = Pipeline(context, preset, on_result)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     run("collect", name=TARGET_PLAY)
     learnt = run("learn-corr", **vars(agent), target_memory=TARGET_PLAY)
@@ -70,7 +72,10 @@ def _numbers(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_or_create(directory: Path) -> Project:
-    """The project of a quickstart, made where there is none. Raises :class:`UsageError` if it has other tasks."""
+    """The project of a quickstart, made where there is none.
+
+    Raises :class:`UsageError` if it has other tasks.
+    """
     if not (directory / PROJECT_FILE).exists():
         return create_project(directory, {"source": SOURCE, "target": TARGET}, {})
     project = Project(directory)

@@ -1,4 +1,4 @@
-"""Draws what a project's runs came to: figures, tables and one page."""
+"""Draw what a project's runs came to: figures, tables and one page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ CAPTIONS = {
 def report(
     project: Project, markdown: Path | None = None, *, append: bool = False, thresholds: tuple[float, ...] = ()
 ) -> dict[str, Any]:
-    """Writes ``report/``: each figure as PNG and SVG, and ``report.html``; the tables also as Markdown on request.
+    """Write ``report/``: each figure as PNG and SVG, and ``report.html``.
+
+    The tables also as Markdown on request.
 
     Runs that cannot be read are left out, and named under ``left_out`` in what is returned.
 
@@ -72,7 +74,7 @@ def _text_of(markdown: Path) -> str:
     try:
         return markdown.read_text(encoding="utf-8-sig") + "\n"
     except UnicodeDecodeError:
-        raise UsageError(f"--markdown {markdown} holds no UTF-8 text to append to", "give another file") from None
+        raise UsageError(f"--markdown {markdown} does not hold UTF-8 text to append to", "give another file") from None
 
 
 def _as_markdown(results: Results, made: list[Table]) -> str:

@@ -1,4 +1,7 @@
-"""The paper's experiments, cell by cell; what is finished is not done again, what was interrupted goes on."""
+"""The paper's experiments, cell by cell.
+
+What is finished is not done again, what was interrupted goes on.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from corrtool.workflows.report import report
 
 
 def open_or_create(directory: Path, experiment: dict[str, Any]) -> Project:
-    """The project for an experiment, made where there is none. Raises :class:`UsageError` if it has other tasks."""
+    """The project for an experiment, made where there is none.
+
+    Raises :class:`UsageError` if it has other tasks.
+    """
     tables = {role: experiment[role] for role in ("source", "target")}
     if not (directory / PROJECT_FILE).exists():
         return create_project(directory, tables, {})
@@ -29,7 +35,9 @@ def open_or_create(directory: Path, experiment: dict[str, Any]) -> Project:
 
 
 def only_cells(experiment: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """An experiment with nothing but the cells ``names`` and what is finetuned from them; all of it if there are no names.
+    """An experiment with nothing but the cells ``names`` and what is finetuned from them.
+
+    All of it if there are no names.
 
     Raises:
         UsageError: it has no such cell.
@@ -54,17 +62,17 @@ def reproduce(
     preset: str,
     seeds: int,
     from_scratch: bool,
-    tell: Callable[[str, dict[str, Any]], None],
+    on_result: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Runs every cell of an experiment with seeds 0 … ``seeds`` - 1, plays fresh games with each, and draws the report.
+    """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, evaluate each, and draw the report.
 
     The fresh games are played twice, without sticky actions and with them.
 
     Args:
         from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
-        tell: called with the stage and the result of everything that ends.
+        on_result: called with the stage and the result of everything that ends.
     """
-    pipeline = Pipeline(context, preset, tell)
+    pipeline = Pipeline(context, preset, on_result)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     evaluate = pipeline.evaluate
     evaluate({"task": "source"}, q=agent.q)

@@ -77,7 +77,7 @@ def test_bad_input_is_one_line_and_the_documented_code(
 def test_a_directory_that_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("status", "verify", *STAGES):
         assert run_in_process(command, "-p", tmp_path) == 3
-        assert "no corrtool project" in one_line_error(capsys)
+        assert "not a corrtool project" in one_line_error(capsys)
 
 
 def test_unknown_environments_and_views_are_refused_by_init(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

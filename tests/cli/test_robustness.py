@@ -48,7 +48,9 @@ def registered() -> None:
     gymnasium.register("Misbehaving-v0", Misbehaving)
 
 
-@pytest.mark.parametrize(("fault", "says"), [("raises", "boom"), ("observation", "no number"), ("reward", "no number")])
+@pytest.mark.parametrize(
+    ("fault", "says"), [("raises", "boom"), ("observation", "not a number"), ("reward", "not a number")]
+)
 def test_an_environment_that_misbehaves_ends_the_stage_and_is_named(
     tmp_path: Path, fault: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,10 +171,10 @@ def test_what_was_ignored_stays_ignored(number: int) -> None:
         "import os, signal\n"
         f"signal.signal({int(number)}, signal.SIG_IGN)\n"
         "from corrtool.cli import main\n"
-        "from corrtool.runtime.signals import end_at_once_on_signals, left_to_the_system\n"
+        "from corrtool.runtime.signals import exit_on_signals, default_signal_handling\n"
         "from corrtool.runs.loop import StopSignals\n"
-        "end_at_once_on_signals()\n"
-        "with StopSignals() as stop, left_to_the_system():\n"
+        "exit_on_signals()\n"
+        "with StopSignals() as stop, default_signal_handling():\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
         "assert stop.received is None\n"
         "main(['--version'])\n"

@@ -30,7 +30,7 @@ def test_a_manifest_gives_it_back() -> None:
     manifest = description.to_json()
     assert list(manifest) == ["kind", "filters", "blocks", "norm", "skips", "framewise", "angle_init"]
     assert GeneratorDescription.from_json(manifest) == description
-    assert description.turned_back() == replace(description, angle_init=-30.0)
+    assert description.reversed_direction() == replace(description, angle_init=-30.0)
 
 
 def test_what_an_older_manifest_does_not_say_is_as_it_was_then() -> None:

@@ -59,12 +59,12 @@ def weights(learning: CorrespondenceTraining) -> dict[str, torch.Tensor]:
 def test_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     unbroken = training()
     learn(unbroken, 5)
-    unbroken.found.best_mean_return = 3.0
+    unbroken.test_results.best_mean_return = 3.0
     save_checkpoint(tmp_path / "checkpoint", unbroken.state())
     learn(unbroken, 3)
     resumed = training()
     resumed.load_state(load_checkpoint(tmp_path / "checkpoint"))
-    assert (resumed.gradient_steps, resumed.found.best_mean_return) == (5, 3.0)
+    assert (resumed.gradient_steps, resumed.test_results.best_mean_return) == (5, 3.0)
     learn(resumed, 3)
     assert resumed.terms == unbroken.terms != {}
     for name, expected in weights(unbroken).items():

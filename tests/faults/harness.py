@@ -106,7 +106,7 @@ def end(process: Victim, timeout: float = 240) -> Outcome:
     return process.end(timeout)
 
 
-def carry_out(lab: Path, stage: str, *more: str, **how: Any) -> Outcome:
+def execute(lab: Path, stage: str, *more: str, **how: Any) -> Outcome:
     """A stage from where it stands to its end."""
     return end(begin(lab, stage, *more, **how))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.harness import COMMANDS, assert_whole, begin, carry_out, committed, end, wait_until_it_works
+from faults.harness import COMMANDS, assert_whole, begin, committed, end, execute, wait_until_it_works
 
 LIMITS = (
     0,
@@ -31,7 +31,7 @@ def no_larger_files(limit: int) -> None:
 def fails_without_harm(lab: Path, stage: str, limit: int) -> bool:
     """Whether a stage fails where no file may grow beyond ``limit`` bytes; if so, in one line, and nothing is lost."""
     there = committed(lab)
-    outcome = carry_out(lab, stage, "--quiet", before=functools.partial(no_larger_files, limit))
+    outcome = execute(lab, stage, "--quiet", before=functools.partial(no_larger_files, limit))
     assert there.items() <= committed(lab).items()
     assert_whole(lab)
     if outcome.code == 0:
@@ -44,7 +44,7 @@ def fails_without_harm(lab: Path, stage: str, limit: int) -> bool:
 @pytest.mark.parametrize(("stage", "limit"), [("train-model", 20_000)])
 def test_a_full_disk_loses_nothing(pong_copy: Path, stage: str, limit: int) -> None:
     assert fails_without_harm(pong_copy, stage, limit)
-    assert carry_out(pong_copy, stage).code == 0
+    assert execute(pong_copy, stage).code == 0
 
 
 @pytest.mark.faults_full
@@ -53,7 +53,7 @@ def test_a_full_disk_loses_nothing(pong_copy: Path, stage: str, limit: int) -> N
 def test_a_full_disk_at_every_kind_of_write(pong_copy: Path, stage: str) -> None:
     failed = [fails_without_harm(pong_copy, stage, limit) for limit in LIMITS]
     assert failed[0] and failed == sorted(failed, reverse=True)
-    assert carry_out(pong_copy, stage).code == 0
+    assert execute(pong_copy, stage).code == 0
 
 
 @pytest.fixture
@@ -79,11 +79,11 @@ def test_a_file_system_without_room(pong_copy: Path, small_disk: Path, stage: st
         while True:
             file.write(bytes(4096))
     there = committed(lab)
-    outcome = carry_out(lab, stage, "--quiet")
+    outcome = execute(lab, stage, "--quiet")
     assert outcome.code == 1 and "No space left" in outcome.err and outcome.err.count("\n") == 1, outcome.err
     assert committed(lab) == there
     filler.unlink()
-    assert carry_out(lab, stage).code == 0
+    assert execute(lab, stage).code == 0
     assert_whole(lab)
 
 
@@ -92,11 +92,11 @@ def test_a_file_system_without_room(pong_copy: Path, small_disk: Path, stage: st
 def test_a_read_only_file_system(pong_copy: Path, small_disk: Path, stage: str) -> None:
     lab = shutil.copytree(pong_copy, small_disk / "lab")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    outcome = carry_out(lab, stage, "--quiet")
+    outcome = execute(lab, stage, "--quiet")
     assert outcome.code == 1 and "Read-only file system" in outcome.err and outcome.err.count("\n") == 1, outcome.err
     assert_whole(lab)
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    assert carry_out(lab, stage).code == 0
+    assert execute(lab, stage).code == 0
 
 
 @pytest.mark.parametrize(

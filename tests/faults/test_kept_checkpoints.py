@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from faults.harness import assert_whole, begin, carry_out, end, run_of, verified, without_leftovers
+from faults.harness import assert_whole, begin, end, execute, run_of, verified, without_leftovers
 
 
 def checkpoints(lab: Path, stage: str) -> list[str]:
@@ -32,13 +32,13 @@ def test_a_run_goes_on_from_an_older_checkpoint(pong_copy: Path, stage: str) -> 
     for path, content in whole.items():
         path.write_bytes(content[:-1])
     assert verified(pong_copy) == 3
-    outcome = carry_out(pong_copy, stage)
+    outcome = execute(pong_copy, stage)
     assert outcome.code == 3 and "checkpoint.safetensors is damaged" in outcome.err
     for path in (run / "checkpoint-1.safetensors", run / "checkpoint-2.safetensors"):
         path.write_bytes(whole[path])
-    outcome = carry_out(pong_copy, stage, "--keep-checkpoints", "3")
+    outcome = execute(pong_copy, stage, "--keep-checkpoints", "3")
     assert outcome.code == 0
-    assert "checkpoint.safetensors is damaged; going on from checkpoint-1.safetensors, which is older" in outcome.err
+    assert "checkpoint.safetensors is damaged; resuming from checkpoint-1.safetensors, which is older" in outcome.err
     without_leftovers(pong_copy)
     assert_whole(pong_copy)
 

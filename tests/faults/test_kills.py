@@ -13,9 +13,9 @@ from faults.harness import (
     COMMANDS,
     assert_whole,
     begin,
-    carry_out,
     committed,
     end,
+    execute,
     games_recorded,
     make_undone,
     result_sha256,
@@ -60,7 +60,7 @@ def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
         reached = saved_seconds(lab, stage)
         assert reached >= seconds or f"{stage} is done" in outcome.err
         killed, working, seconds = killed + 1, working + (reached > seconds), reached
-    outcome = carry_out(lab, stage)
+    outcome = execute(lab, stage)
     assert outcome.code == 0, outcome.err
     assert_whole(lab)
     without_leftovers(lab)
@@ -81,16 +81,16 @@ def test_200_kills_lose_nothing(pong_copy: Path, stage: str, seed: int) -> None:
     whole = shutil.copytree(pong_copy, pong_copy.with_name("whole")) if stage in REPEATABLE else None
     kill_and_finish(pong_copy, stage, kills=8, seed=1 + seed)
     if whole is not None:
-        assert carry_out(whole, stage, save_seconds=1e9).code == 0
+        assert execute(whole, stage, save_seconds=1e9).code == 0
         assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
 
 
 @pytest.mark.parametrize("stage", [pytest.param("train-model", marks=pytest.mark.faults_full), "learn-corr"])
 def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(pong_copy: Path, stage: str) -> None:
     whole = shutil.copytree(pong_copy, pong_copy.with_name("whole"))
-    assert carry_out(whole, stage, save_seconds=1e9).code == 0
-    assert carry_out(pong_copy, stage, die_at=25).code == -signal.SIGKILL
-    assert carry_out(pong_copy, stage).code == 0
+    assert execute(whole, stage, save_seconds=1e9).code == 0
+    assert execute(pong_copy, stage, die_at=25).code == -signal.SIGKILL
+    assert execute(pong_copy, stage).code == 0
     assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
     assert read_metrics(run_of(pong_copy, stage) / "metrics.jsonl") == read_metrics(
         run_of(whole, stage) / "metrics.jsonl"
@@ -98,19 +98,19 @@ def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(pong_copy
 
 
 def test_a_killed_collect_writes_exactly_its_records(pong_copy: Path) -> None:
-    assert carry_out(pong_copy, "collect", die_at=1000).code == -signal.SIGKILL
+    assert execute(pong_copy, "collect", die_at=1000).code == -signal.SIGKILL
     assert "hit-memory" not in artifact_names(pong_copy, "memory")
-    assert carry_out(pong_copy, "collect").code == 0
+    assert execute(pong_copy, "collect").code == 0
     manifest = read_artifact(pong_copy, "memory", "hit-memory").manifest
     assert manifest["records"] == 3000 and manifest["resumptions"] == 1
     assert_whole(pong_copy)
 
 
 def test_a_killed_dqn_goes_on_with_its_memory_and_counters(pong_copy: Path) -> None:
-    assert carry_out(pong_copy, "train-dqn", die_at=1100).code == -signal.SIGKILL
+    assert execute(pong_copy, "train-dqn", die_at=1100).code == -signal.SIGKILL
     journal = run_of(pong_copy, "train-dqn") / "journal"
     assert list(journal.glob("*.zarr"))
-    assert carry_out(pong_copy, "train-dqn").code == 0
+    assert execute(pong_copy, "train-dqn").code == 0
     events = read_metrics(run_of(pong_copy, "train-dqn") / "metrics.jsonl")
     steps = [event["env_steps"] for event in events if event["event"] == "progress"]
     assert steps == [1000, 2000]
@@ -125,8 +125,8 @@ def test_two_runs_with_the_same_interruptions_are_equal(pong_copy: Path, stage: 
     twin = shutil.copytree(pong_copy, pong_copy.with_name("twin"))
     for lab in (pong_copy, twin):
         for place in DEATHS[stage]:
-            assert carry_out(lab, stage, save_seconds=1e9, die_at=place).code == -signal.SIGKILL
-        assert carry_out(lab, stage, save_seconds=1e9).code == 0
+            assert execute(lab, stage, save_seconds=1e9, die_at=place).code == -signal.SIGKILL
+        assert execute(lab, stage, save_seconds=1e9).code == 0
         games = games_recorded(lab, stage)
         assert games == list(range(1, len(games) + 1))
     assert result_sha256(pong_copy, stage) == result_sha256(twin, stage)

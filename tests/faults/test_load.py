@@ -114,7 +114,7 @@ def test_a_million_records_are_collected_resumed_and_sampled_within_bounds(tmp_p
     result = json.loads(done.stdout.splitlines()[-1])
     print(result)
     assert result["code"] == 0, done.stderr
-    assert "going on at" in done.stderr
+    assert "resuming at" in done.stderr
     frames = 1_000_000 * 84 * 84
     assert result["collect_peak"] < 1e9
     assert result["sample_peak"] < frames + 1e9

@@ -143,7 +143,7 @@ def test_the_last_good_state_of_a_run_that_diverges_is_kept(
 
     monkeypatch.setattr(DqnLearner, "update", poisoned)
     lab = cartpole()
-    assert run_in_process("train-dqn", "-p", lab, *TINY, "--weight-average", "0") == 1
+    assert run_in_process("train-dqn", "-p", lab, *TINY, "--weight-ema", "0") == 1
     error = capsys.readouterr().err
     assert "the last good state is kept" in error and "smaller --learning-rate" in error
     state = load_checkpoint(lab / "runs" / "train-dqn" / "source-dqn" / "checkpoint.safetensors")

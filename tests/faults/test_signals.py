@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from faults.harness import COMMANDS, assert_whole, begin, carry_out, end, run_of, wait_until_it_works
+from faults.harness import COMMANDS, assert_whole, begin, end, execute, run_of, wait_until_it_works
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143, signal.SIGUSR2: 143, signal.SIGHUP: 143}
 
@@ -19,7 +19,7 @@ def interrupt_and_finish(lab: Path, stage: str, number: signal.Signals) -> None:
     assert outcome.code == CODES[number], outcome.err
     assert "resumable" in outcome.err.splitlines()[-1]
     assert_whole(lab)
-    assert carry_out(lab, stage).code == 0
+    assert execute(lab, stage).code == 0
     assert not (run_of(lab, stage) / "checkpoint.safetensors").exists()
 
 
@@ -48,4 +48,4 @@ def test_a_second_signal_ends_at_once_and_harms_nothing(pong_copy: Path, stage: 
     assert outcome.code == 143
     assert "interrupted" in outcome.err.splitlines()[-1]
     assert_whole(pong_copy)
-    assert carry_out(pong_copy, stage).code == 0
+    assert execute(pong_copy, stage).code == 0

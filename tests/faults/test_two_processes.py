@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from faults.harness import COMMANDS, assert_whole, begin, carry_out, end, wait_until_it_works
+from faults.harness import COMMANDS, assert_whole, begin, end, execute, wait_until_it_works
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,11 @@ def test_the_second_exits_and_names_the_first_which_blocks_nobody_once_killed(po
     first = begin(pong_copy, stage, save_seconds=0.1)
     wait_until_it_works(first, pong_copy, stage)
     first.send_signal(signal.SIGSTOP)  # or it may end before the second has imported torch
-    second = carry_out(pong_copy, stage)
+    second = execute(pong_copy, stage)
     assert second.code == 5, second.err
     assert f"process {first.pid}" in second.err and second.err.count("\n") == 1
-    assert carry_out(pong_copy, stage, "--dry-run").code == 5
+    assert execute(pong_copy, stage, "--dry-run").code == 5
     first.send_signal(signal.SIGKILL)
     end(first)
-    assert carry_out(pong_copy, stage).code == 0
+    assert execute(pong_copy, stage).code == 0
     assert_whole(pong_copy)

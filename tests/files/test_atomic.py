@@ -12,8 +12,8 @@ from corrtool.files import atomic as files
 from corrtool.files.atomic import (
     publish_directory,
     recover_directory,
+    remove_partial,
     sha256_of_file,
-    sweep_partial,
     sync_tree,
     write_atomic,
 )
@@ -82,7 +82,7 @@ class TestWriteAtomic:
         write_atomic(tmp_path / "sub" / "file", b"x")
         (partial,) = seen[0]
         assert partial.startswith(".file.")
-        assert partial.endswith(files.PARTIAL_SUFFIX)  # what sweep_partial looks for
+        assert partial.endswith(files.PARTIAL_SUFFIX)  # what remove_partial looks for
 
 
 class TestPublishDirectory:
@@ -158,7 +158,7 @@ def test_sweeping_removes_what_killed_writers_left(tmp_path: Path) -> None:
     directory(tmp_path / "kept.partial", "a name that a person gave")
     (tmp_path / ".run.json.0a1b2c3d.partial").write_bytes(b"half")
     (tmp_path / "run.json").write_bytes(b"whole")
-    sweep_partial(tmp_path)
+    remove_partial(tmp_path)
     assert set(tree(tmp_path)) == {"run.json", "kept.partial/c/0"}
 
 
@@ -170,9 +170,9 @@ def test_sweeping_for_one_file_leaves_those_of_other_writers(tmp_path: Path) -> 
         ".[a].0a.partial",
     ):
         (tmp_path / name).write_bytes(b"half")
-    sweep_partial(tmp_path, "a.safetensors.")
+    remove_partial(tmp_path, "a.safetensors.")
     assert set(tree(tmp_path)) == {".ab.safetensors.0a.partial", ".[a].0a.partial"}
-    sweep_partial(tmp_path, "[a].")
+    remove_partial(tmp_path, "[a].")
     assert set(tree(tmp_path)) == {".ab.safetensors.0a.partial"}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from corrtool.files.pictures import _write_sheet, target_and_translation
+from corrtool.files.pictures import target_and_translation, write_sheet
 
 
 def shades(*values: int) -> np.ndarray:
@@ -17,7 +17,7 @@ def shades(*values: int) -> np.ndarray:
 
 def test_rows_are_labelled_and_the_middle_state_is_found(tmp_path: Path) -> None:
     path = tmp_path / "step-1.png"
-    _write_sheet(path, [shades(1, 2, 3, 4), shades(11, 12, 13, 14), shades(21, 22, 23, 24)], ["one", "two", "three"])
+    write_sheet(path, [shades(1, 2, 3, 4), shades(11, 12, 13, 14), shades(21, 22, 23, 24)], ["one", "two", "three"])
     sheet = cv2.imread(str(path))
     assert sheet is not None
     labels = [sheet[row * 140 : row * 140 + 16] for row in range(3)]  # 16 of label, 4 of gap and 120 of picture
@@ -28,7 +28,7 @@ def test_rows_are_labelled_and_the_middle_state_is_found(tmp_path: Path) -> None
 
 def test_small_pictures_are_enlarged_by_a_whole_number(tmp_path: Path) -> None:
     for side, scale in ((10, 16), (84, 2), (90, 2), (200, 2), (36, 5)):
-        _write_sheet(tmp_path / "sheet.png", [np.zeros((1, side, side, 3), np.uint8)], ["one"])
+        write_sheet(tmp_path / "sheet.png", [np.zeros((1, side, side, 3), np.uint8)], ["one"])
         sheet = cv2.imread(str(tmp_path / "sheet.png"))
         assert sheet is not None and sheet.shape[1] == 4 + side * scale + 4
 

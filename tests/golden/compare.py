@@ -28,7 +28,13 @@ COMMANDS = (
 def run(package: Path, *arguments: str) -> str:
     """One command of a checkout in a process of its own; what it printed."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
-    env = clean | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+    env = clean | {  # not the working directory, which may hold another checkout
+        "PYTHONPATH": str(package),
+        "PYTHONSAFEPATH": "1",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+    }
     done = subprocess.run([sys.executable, "-m", "corrtool", *arguments], env=env, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"corrtool {' '.join(arguments)} exited with {done.returncode}: {done.stderr}")

@@ -64,6 +64,6 @@ def test_what_an_older_version_began_goes_on(kept: Path, stage: str, capfd: pyte
     arguments = (stage, "-p", str(lab), *TINY, *INTERRUPTED[stage], "--name", "interrupted")
     assert json.loads(run(*arguments, "--dry-run", "--json"))["begun"]
     run(*arguments)
-    assert "going on at" in capfd.readouterr().err
+    assert "resuming at" in capfd.readouterr().err
     assert metrics.read_text().startswith(before[: before.rindex("{")])
     assert json.loads(run("verify", "-p", str(lab), "--json"))["damaged"] == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.made_up_lanes import CPU, MadeUpLanes
 
 from corrtool.memory import ReplayMemory, ShuffledRows, StateStacker, TransitionBatch
-from corrtool.memory.priorities import LEAST_ERROR
+from corrtool.memory.priorities import MIN_ERROR
 from corrtool.states import StateSpec
 
 GAMMA = 0.9
@@ -140,8 +140,8 @@ class TestSampling:
     def test_by_priority_prefers_what_was_missed(self) -> None:
         memory = ReplayMemory(vectors(1), 1, 40, CPU, priority_exponent=0.5)
         MadeUpLanes(vectors(1), 1, longest=100).play(20, memory)
-        memory.set_errors(np.arange(20), np.full(20, 0.25 - LEAST_ERROR, np.float32))
-        memory.set_errors(np.array([7]), np.array([-4.0 + LEAST_ERROR], np.float32))
+        memory.set_errors(np.arange(20), np.full(20, 0.25 - MIN_ERROR, np.float32))
+        memory.set_errors(np.array([7]), np.array([-4.0 + MIN_ERROR], np.float32))
 
         def sample(exponent: float) -> TransitionBatch:
             numbers = {"n_step": 1, "gamma": GAMMA, "clip_rewards": False, "importance_exponent": exponent}
@@ -161,8 +161,8 @@ class TestSampling:
         lanes.play(6, memory)  # over rows 8 … 11, 0 and 1: what was known of the last two is of another transition
         priorities = memory.priorities()
         assert priorities is not None
-        assert priorities["scaled"][[0, 1, 8, 11]] == pytest.approx(3.0 + LEAST_ERROR)
-        assert priorities["scaled"][[2, 7]] == pytest.approx(1.0 + LEAST_ERROR)
+        assert priorities["scaled"][[0, 1, 8, 11]] == pytest.approx(3.0 + MIN_ERROR)
+        assert priorities["scaled"][[2, 7]] == pytest.approx(1.0 + MIN_ERROR)
 
     @fast
     @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 8), st.integers(1, 4))
@@ -266,7 +266,7 @@ class TestRowsOfAMemory:
         memory = ReplayMemory(vectors(2), 2, 20, CPU)
         lanes = MadeUpLanes(vectors(2), 2, longest=10**9).play(5, memory)
         fresh = np.full((2, 2), 77.0, np.float32)
-        memory.begin_anew(fresh)
+        memory.restart_episodes(fresh)
         last = np.array([8, 9])  # the transitions of slot 4, whose next frames are those of slot 5
         assert memory.fields["truncated"][:12].tolist() == [False] * 8 + [True, True] + [False] * 2
         assert not memory.fields["valid"][10:14].any()

@@ -1,4 +1,4 @@
-"""Games side by side: what the networks see, and lanes that are kept open."""
+"""Games side by side: what the networks see, and lanes that stay open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from corrtool.errors import UsageError
-from corrtool.play.games import GameLimits, KeptLanes, choose_actions, distinct, play_games, returns_of
+from corrtool.play.games import GameLimits, LanePool, choose_actions, count_distinct, play_games, returns_of
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, LaneStep, parse_task
 
@@ -94,9 +94,9 @@ def test_lanes_are_kept_for_each_number_of_them_and_closed_in_the_end() -> None:
         made.append(Countdown(count))
         return made[-1]
 
-    with KeptLanes(make) as kept:
+    with LanePool(make) as pool:
         for count in (2, 3, 2, 2, 3):
-            with kept(count) as lanes:
+            with pool(count) as lanes:
                 assert lanes.count == count
         assert [lanes.count for lanes in made] == [2, 3]
         assert [lanes.closed for lanes in made] == [0, 0]
@@ -115,9 +115,9 @@ def test_kept_lanes_are_as_good_as_new(task: Any) -> None:
         )  # fmt: skip
         return returns_of(games), states
 
-    with KeptLanes(lambda count: Lanes(task, count)) as kept:
-        play(kept, [5, 6])
-        returns, states = play(kept, [8, 9])
+    with LanePool(lambda count: Lanes(task, count)) as pool:
+        play(pool, [5, 6])
+        returns, states = play(pool, [8, 9])
     fresh_returns, fresh_states = play(lambda count: Lanes(task, count), [8, 9])
     assert returns == fresh_returns
     assert len(states) == len(fresh_states) > 10
@@ -160,7 +160,7 @@ def test_distinct_games_are_those_in_which_something_else_was_done_or_came_of_it
             lambda count: lanes, lambda raw, which: first.expand(len(raw), 3), seeds=seeds, epsilon=0.0,
             random=np.random.default_rng(0), device=CPU, limits=GameLimits(idle_frames=9),
         )  # fmt: skip
-        return distinct(games)
+        return count_distinct(games)
 
     assert play([{2: 1.0}, {2: 1.0}, {3: 1.0}], [1, 2, 3]) == 2
     assert play([{}, {}, {}], [1, 2, 3]) == 1
@@ -175,19 +175,19 @@ def test_where_only_one_can_be_open_games_are_played_one_by_one() -> None:
         opened.append(count)
         return Countdown(count)
 
-    def play(kept: KeptLanes) -> list[float]:
+    def play(pool: LanePool) -> list[float]:
         random = np.random.default_rng(0)
-        return returns_of(play_games(kept, None, seeds=[2, 4, 1], epsilon=1.0, random=random, device=CPU))
+        return returns_of(play_games(pool, None, seeds=[2, 4, 1], epsilon=1.0, random=random, device=CPU))
 
-    with KeptLanes(make) as kept:
-        assert play(kept) == [2.0, 4.0, 1.0]
+    with LanePool(make) as pool:
+        assert play(pool) == [2.0, 4.0, 1.0]
     assert opened == [1]
     training = Countdown(2)  # its two lanes play three games: the third beside a lane that is not looked at
-    with KeptLanes(make) as kept:
-        assert kept.open_or_borrow(training)
-        assert play(kept) == [2.0, 4.0, 1.0]
-    with KeptLanes(Countdown) as kept:
-        assert not kept.open_or_borrow(training)
+    with LanePool(make) as pool:
+        assert pool.open_or_borrow(training)
+        assert play(pool) == [2.0, 4.0, 1.0]
+    with LanePool(Countdown) as pool:
+        assert not pool.open_or_borrow(training)
 
 
 def test_lanes_that_are_opened_before_are_those_that_play() -> None:
@@ -197,8 +197,8 @@ def test_lanes_that_are_opened_before_are_those_that_play() -> None:
         opened.append(count)
         return Countdown(count)
 
-    with KeptLanes(make) as kept, kept.opened(2), kept.opened(0):
+    with LanePool(make) as pool, pool.preopened(2), pool.preopened(0):
         assert opened == [2]
-        with kept(2):
+        with pool(2):
             pass
     assert opened == [2]

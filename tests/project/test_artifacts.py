@@ -77,7 +77,7 @@ class TestNames:
         ],
     )  # fmt: skip
     def test_that_are_refused(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(UsageError, match="is no artifact name"):
+        with pytest.raises(UsageError, match="is not an artifact name"):
             check_name(name)
         for kind in KINDS:
             with pytest.raises(UsageError):
@@ -174,7 +174,7 @@ class TestSelection:
 
     @pytest.mark.parametrize("name", ["../q1", "a\n", ".q"])
     def test_of_a_name_that_is_none_is_refused(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(UsageError, match="is no artifact name"):
+        with pytest.raises(UsageError, match="is not an artifact name"):
             select_artifact(tmp_path, "q", name, lambda _: None, "Q-function", "train-dqn")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from corrtool.errors import CorrtoolError, LockedError
 from corrtool.project.directory import create_project
-from corrtool.project.locks import living_holder, lock_artifacts
+from corrtool.project.locks import lock_artifacts, lock_holder
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.run import open_run
 from corrtool.settings.stages import CollectSettings
@@ -138,12 +138,12 @@ def test_where_the_kernel_has_no_locks_nothing_stands_in_for_them(
 
 
 def test_who_is_writing_right_now(tmp_path: Path) -> None:
-    assert living_holder(tmp_path, "memory", "m") is None
+    assert lock_holder(tmp_path, "memory", "m") is None
     with holder(tmp_path) as process:
-        assert living_holder(tmp_path, "memory", "m").startswith(f"process {process.pid} on ")
+        assert lock_holder(tmp_path, "memory", "m").startswith(f"process {process.pid} on ")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert living_holder(tmp_path, "memory", "m") is None  # it left its name behind, but lives no more
+        assert lock_holder(tmp_path, "memory", "m") is None  # it left its name behind, but lives no more
     with lock_artifacts(tmp_path, [("memory", "m")]):
-        assert str(os.getpid()) in living_holder(tmp_path, "memory", "m")
-    assert living_holder(tmp_path, "memory", "m") is None
+        assert str(os.getpid()) in lock_holder(tmp_path, "memory", "m")
+    assert lock_holder(tmp_path, "memory", "m") is None

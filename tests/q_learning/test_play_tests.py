@@ -48,11 +48,11 @@ def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPat
         note=lambda numbers: shown.append(numbers["best play test"]),
         save=lambda: saved.append(progress.evaluated_at),
     )
-    learner: Any = SimpleNamespace(average=nn.Linear(1, 1))
+    learner: Any = SimpleNamespace(ema=nn.Linear(1, 1))
     progress, settings = Progress(), TrainDqnSettings(eval_games=2)
     kept: list[float | None] = []
     for weight in range(4):
-        nn.init.constant_(learner.average.weight, weight)
+        nn.init.constant_(learner.ema.weight, weight)
         progress.env_steps += 10
         choosing(settings, run).play(learner, progress, loop)
         kept.append(progress.best_mean_return)

@@ -15,7 +15,7 @@ from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, read_results
-from corrtool.reporting.tables import angles, finetuning_in_the_paper, in_the_paper, play_tests
+from corrtool.reporting.tables import angles, finetuning_paper_value, paper_value, play_tests
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
@@ -64,14 +64,14 @@ def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
     experiment = load_experiment("experiment-2")
     settings = {"generator": "rotation", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 10.0, "filters": 32}
     cell = Cell("", [FinishedRun("learn-corr", "mine", Path(), {"settings": settings})])
-    assert in_the_paper(experiment, cell).startswith("−21 until 38,000 steps")
-    assert in_the_paper(None, cell) == "–"
+    assert paper_value(experiment, cell).startswith("−21 until 38,000 steps")
+    assert paper_value(None, cell) == "–"
     settings["lambda_q"] = 1.0
-    assert in_the_paper(experiment, cell) == "–"
-    assert finetuning_in_the_paper(experiment, Cell("resnet-rotation, λ (1, 0, 1)")).startswith("0 after 63 games")
-    assert finetuning_in_the_paper(experiment, Cell(SCRATCH)).startswith("0 after 79 games")
-    assert finetuning_in_the_paper(experiment, Cell("affine, λ (0, 0, 10)")) == "–"
-    assert finetuning_in_the_paper(None, Cell(REUSE)) == "–"
+    assert paper_value(experiment, cell) == "–"
+    assert finetuning_paper_value(experiment, Cell("resnet-rotation, λ (1, 0, 1)")).startswith("0 after 63 games")
+    assert finetuning_paper_value(experiment, Cell(SCRATCH)).startswith("0 after 79 games")
+    assert finetuning_paper_value(experiment, Cell("affine, λ (0, 0, 10)")) == "–"
+    assert finetuning_paper_value(None, Cell(REUSE)) == "–"
 
 
 def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) -> None:

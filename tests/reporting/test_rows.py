@@ -13,7 +13,7 @@ import pytest
 from support.commands import run_in_process
 
 from corrtool.project.directory import Project
-from corrtool.reporting.evaluations import Protocol, bounds_shown, counts_shown, interval_shown
+from corrtool.reporting.evaluations import Protocol, format_bounds, format_counts, format_interval
 from corrtool.reporting.figures import _baseline
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.results import RANDOM_PLAY, REUSE, Cell, _thresholds, read_results
@@ -60,7 +60,7 @@ def test_a_row_keeps_its_protocol_whatever_is_played_later() -> None:
     found = rows([played([9.4]), played([21.15], epsilon=1.0, games=40), played([5.0], q="q2")])
     assert [means(row) for row in found] == [([9.4], [None]), ([21.15], [None]), ([5.0], [None])]
     assert [row.described() for row in found] == ["30 games, ε 0.001", "40 games, ε 1", "30 games, ε 0.001"]
-    assert [row.otherwise for row in found] == ["", "", "with Q q2"]
+    assert [row.deviation for row in found] == ["", "", "with Q q2"]
 
 
 def test_the_usual_protocol_comes_first_and_otherwise_what_was_played_first() -> None:
@@ -113,10 +113,10 @@ def test_what_was_played_with_another_q_leaves_the_cells_own_row_empty() -> None
 
 
 def test_intervals_are_shown_with_what_they_rest_on() -> None:
-    assert interval_shown(Interval(20.0, None, "games", 30, 4)) == "20.0 –, 30 games, 4 distinct"
-    assert interval_shown(Interval(19.98, (19.92, 20.04), "seeds", 5)) == "20.0 [19.9, 20.0], 5 seeds"
-    assert bounds_shown(Interval(1.0, (0.5, 1.25), "games", 30), 2) == "[0.50, 1.25]"
-    assert counts_shown(Interval(1.0, None, "games", 1, 1)) == "1 game, 1 distinct"
+    assert format_interval(Interval(20.0, None, "games", 30, 4)) == "20.0 –, 30 games, 4 distinct"
+    assert format_interval(Interval(19.98, (19.92, 20.04), "seeds", 5)) == "20.0 [19.9, 20.0], 5 seeds"
+    assert format_bounds(Interval(1.0, (0.5, 1.25), "games", 30), 2) == "[0.50, 1.25]"
+    assert format_counts(Interval(1.0, None, "games", 1, 1)) == "1 game, 1 distinct"
 
 
 def test_what_takes_more_steps_than_from_scratch_says_so() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from corrtool.errors import InterruptedRunError
 from corrtool.runs import loop as module
-from corrtool.runs.loop import MOST_LOST_SECONDS, Loop, StopSignals
+from corrtool.runs.loop import MAX_LOST_SECONDS, Loop, StopSignals
 from corrtool.runtime.console import Console
 
 
@@ -27,7 +27,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def end(number: int) -> None:
         raise EndedError(number)
 
-    monkeypatch.setattr(module, "end_at_once", end)
+    monkeypatch.setattr(module, "exit_now", end)
     return []
 
 
@@ -84,7 +84,7 @@ def test_what_somebody_else_polls_is_only_remembered(saved: list[Any]) -> None:
         assert stop.received == signal.SIGTERM
 
 
-@pytest.mark.parametrize(("seconds", "saves"), [(MOST_LOST_SECONDS - 1, 0), (MOST_LOST_SECONDS, 1)])
+@pytest.mark.parametrize(("seconds", "saves"), [(MAX_LOST_SECONDS - 1, 0), (MAX_LOST_SECONDS, 1)])
 def test_what_follows_a_loop_may_fail(
     saved: list[Any], monkeypatch: pytest.MonkeyPatch, seconds: float, saves: int
 ) -> None:

@@ -105,7 +105,7 @@ def test_of_what_is_done_at_once_nothing_is_told(
     clock = Clock(monkeypatch)
     Console().say("begun")
     capsys.readouterr()
-    with Console().passing_progress("reading memory m", 2, "rows") as bar:
+    with Console().transient_progress("reading memory m", 2, "rows") as bar:
         clock.now += seconds
         bar.advance(1)
         bar.advance(1)

@@ -21,7 +21,7 @@ from corrtool.errors import DeviceError
 from corrtool.memory import TransitionBatch
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.network import build_q_function
-from corrtool.runtime.precision import Precision, compile_module, computing_type, has_bf16_instructions
+from corrtool.runtime.precision import Precision, compile_module, compute_dtype, has_bf16_instructions
 from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
 from corrtool.states import StateScaling, StateSpec
 
@@ -34,12 +34,12 @@ class TestPrecision:
         for there, expected in ((True, torch.bfloat16), (False, torch.float32)):
             monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
             assert has_bf16_instructions(CPU) is there
-            assert computing_type("auto", CPU) == expected
+            assert compute_dtype("auto", CPU) == expected
         assert not has_bf16_instructions(torch.device("mps"))
 
     def test_what_is_named_is_taken(self) -> None:
-        assert computing_type("float32", CPU) == torch.float32
-        assert computing_type("bf16", CPU) == torch.bfloat16
+        assert compute_dtype("float32", CPU) == torch.float32
+        assert compute_dtype("bf16", CPU) == torch.bfloat16
 
     def test_bf16_rounds_inside_a_network_and_gives_float32(self) -> None:
         network, states = nn.Linear(1, 1, bias=False), torch.tensor([[1.0]])

@@ -27,7 +27,7 @@ from corrtool.errors import UsageError
 from corrtool.layers import freeze
 from corrtool.q_learning.network import build_q_function
 from corrtool.runtime.ranks import Ranks
-from corrtool.runtime.signals import end_without_the_interpreter
+from corrtool.runtime.signals import exit_without_cleanup
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 
@@ -67,10 +67,10 @@ def save_gradients(ranks: Ranks, path: Path) -> None:
         draw = torch.Generator().manual_seed(1)
         pictures = torch.randint(0, 256, (3, 4, *spec.state_shape), generator=draw, dtype=torch.uint8)
         actions = torch.tensor([0, 1, 2, 0])
-        learner.update(*(ranks.share(part) for part in (pictures[0], pictures[1], actions, pictures[2])))
+        learner.update(*(ranks.shard(part) for part in (pictures[0], pictures[1], actions, pictures[2])))
         torch.manual_seed(ranks.rank)
         layer = nn.Linear(2, 3)  # another one in each process
-        ranks.same_weights(layer)
+        ranks.broadcast_weights(layer)
         agreed = {f"agreed {name}": ranks.mean(weights.detach()) for name, weights in layer.named_parameters()}
     networks = nn.ModuleList([correspondence, learner.source_discriminator, learner.target_discriminator])
     if ranks.first:
@@ -81,8 +81,8 @@ def save_gradients(ranks: Ranks, path: Path) -> None:
 class TestRanks:
     def test_a_mini_batch_is_split_evenly_and_in_order(self) -> None:
         rows = list(range(6))
-        assert [Ranks(rank, 3).share(rows) for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
-        assert Ranks().share(rows) == rows
+        assert [Ranks(rank, 3).shard(rows) for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
+        assert Ranks().shard(rows) == rows
 
     def test_one_that_cannot_be_split_is_refused(self) -> None:
         Ranks(0, 2).check_batch(4)
@@ -92,7 +92,7 @@ class TestRanks:
     def test_without_torchrun_there_is_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("RANK", raising=False)
         monkeypatch.delenv("WORLD_SIZE", raising=False)
-        assert Ranks.of_torchrun() == Ranks(0, 1)
+        assert Ranks.from_environment() == Ranks(0, 1)
         module, states = nn.Linear(2, 1), torch.rand(3, 2)
         assert Ranks().parallel(module) is module
         assert Ranks().gather(states) is states and Ranks().mean(states) is states
@@ -100,7 +100,7 @@ class TestRanks:
     def test_torchrun_says_who_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in (MASTER | {"RANK": "1", "WORLD_SIZE": "4"}).items():
             monkeypatch.setenv(name, value)
-        ranks = Ranks.of_torchrun()
+        ranks = Ranks.from_environment()
         assert (ranks.rank, ranks.count, ranks.first) == (1, 4, False)
 
     @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ class TestRanks:
             listening.listen()
             variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1])}
             code = (
-                "import sys, torch; from corrtool.runtime.ranks import Ranks; from corrtool.runtime.signals import end_at_once_on_signals\n"
-                "end_at_once_on_signals(); print('waiting', flush=True)\n"
+                "import sys, torch; from corrtool.runtime.ranks import Ranks; from corrtool.runtime.signals import exit_on_signals\n"
+                "exit_on_signals(); print('waiting', flush=True)\n"
                 "with Ranks(1, 2).connected(torch.device('cpu')): pass"
             )
             process = subprocess.Popen(
@@ -202,7 +202,7 @@ class TestTwoProcesses:
         assert "Traceback" not in err.partition("torch/distributed")[0]
         outcome = run_torchrun("learn-corr", *more, "40")
         assert outcome.code == 0, outcome.err
-        assert "going on at" in outcome.err
+        assert "resuming at" in outcome.err
 
     def test_have_the_gradients_of_the_whole_batch_on_pictures(self, tmp_path: Path) -> None:
         """To 1e-5 of the largest. Not the weights: a bias in front of an InstanceNorm has no gradient but rounding, and Adam takes a
@@ -244,5 +244,5 @@ class TestTwoProcesses:
 
 
 if __name__ == "__main__":
-    save_gradients(Ranks.of_torchrun(), Path(sys.argv[1]))
-    end_without_the_interpreter(0)  # as the command line does
+    save_gradients(Ranks.from_environment(), Path(sys.argv[1]))
+    exit_without_cleanup(0)  # as the command line does

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from corrtool.correspondence.statistics import LEAST_DEVIATION, element_statistics
+from corrtool.correspondence.statistics import MIN_DEVIATION, element_statistics
 from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.validation import prediction_errors
 from corrtool.memory import MemoryRows, ReplayMemory
@@ -72,4 +72,4 @@ def test_what_is_usual_comes_from_the_memory() -> None:
     mean, deviation = element_statistics(memory, np.arange(4), StateScaling(spec))
     assert mean.shape == deviation.shape == spec.state_shape
     assert (mean[0, 3, 3].item(), mean[0, 5, 5].item(), mean[0, 0, 0].item()) == pytest.approx((0.0, 1.0, -1.0))
-    assert (deviation[0, 3, 3].item(), deviation[0, 5, 5].item()) == pytest.approx((1.0, LEAST_DEVIATION))
+    assert (deviation[0, 3, 3].item(), deviation[0, 5, 5].item()) == pytest.approx((1.0, MIN_DEVIATION))

@@ -48,7 +48,7 @@ def test_whole_games_are_reported_where_learning_ends_at_a_life(
     ]
     assert lengths[0] == lengths[1] and min(lengths[0]) > 75  # five lives; one takes some 30 steps
     tasks = [Project(lab).task("target") for lab in breakouts]
-    assert tasks[0].sha256 != tasks[1].sha256 == tasks[0].whole_games().sha256
+    assert tasks[0].sha256 != tasks[1].sha256 == tasks[0].with_full_games().sha256
     record = json.loads(next(breakouts[0].glob("runs/evaluate/*/run.json")).read_text())
     assert record["tasks"]["target"]["preprocessing"]["terminal_on_life_loss"] is True  # it names the task itself
 

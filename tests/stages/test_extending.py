@@ -15,7 +15,7 @@ from support.commands import files_of, run_in_process
 from corrtool.files.sealed import read_sealed_json
 from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import check_memory, load_weights, read_artifact
-from corrtool.q_learning.progress import Beginning
+from corrtool.q_learning.progress import StartingPoint
 from corrtool.runs.loop import Loop
 from corrtool.runs.metrics import read_metrics
 
@@ -45,10 +45,10 @@ def test_it_goes_on_with_weights_memory_counters_and_metrics(
     weights = load_weights(read_artifact(trained, "q", "source-dqn"))
     path = read_artifact(trained, "memory", "source-dqn").path
     rows = read_rows(path, check_memory(path))
-    put_into, begun = Beginning.put_into, []
+    apply_to, begun = StartingPoint.apply_to, []
 
-    def spy(self: Beginning, run: Any, learner: Any, memory: ReplayMemory) -> None:
-        put_into(self, run, learner, memory)
+    def spy(self: StartingPoint, run: Any, learner: Any, memory: ReplayMemory) -> None:
+        apply_to(self, run, learner, memory)
         for network in (learner.q_function, learner.target, learner.average):
             assert all(bool((value == weights[name]).all()) for name, value in network.state_dict().items())
         held = memory.slot_range(0, memory.slots_written)
@@ -58,7 +58,7 @@ def test_it_goes_on_with_weights_memory_counters_and_metrics(
         assert last.any() and ended[-2 * rows.lanes : -rows.lanes][last].all()
         begun.append((self.progress.env_steps, self.progress.games, learner.gradient_steps, self.progress.mean_return))
 
-    monkeypatch.setattr(Beginning, "put_into", spy)
+    monkeypatch.setattr(StartingPoint, "apply_to", spy)
     longer = (*TRAIN, "-p", trained, "--env-steps", 1_500, "--extend")
     assert run_in_process(*longer) == 0
     result = before["result"]
@@ -116,7 +116,7 @@ def test_it_can_be_interrupted_and_keeps_the_shorter_one_until_it_ends(
 
 def test_what_fails_at_once_leaves_the_finished_run(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = files_of(trained)
-    monkeypatch.setattr(Beginning, "put_into", lambda *_: 1 / 0)
+    monkeypatch.setattr(StartingPoint, "apply_to", lambda *_: 1 / 0)
     assert run_in_process(*TRAIN, "-p", trained, "--env-steps", 1_500, "--extend") == 1
     assert files_of(trained) == before
 

@@ -118,8 +118,8 @@ def test_pictures_and_vectors_of_every_kind(
 def test_a_tuple_is_flattened_with_a_word_about_it() -> None:
     with Lanes(task("Pair"), 1) as lanes:
         assert lanes.spec == StateSpec("vector", (4,))
-        assert "Tuple(" in lanes.words[0]
-        assert "4 numbers" in lanes.words[0]
+        assert "Tuple(" in lanes.notes[0]
+        assert "4 numbers" in lanes.notes[0]
         lanes.reset([0])
         assert lanes.step(np.zeros(1, np.int64)).frames.tolist() == [[1.0, 0.0, 1.0, 0.0]]
 
@@ -152,7 +152,7 @@ def test_atari_ram_is_refused() -> None:
 
 @pytest.mark.parametrize(("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")])
 def test_an_environment_that_means_to_end_the_process_is_one_error(name: str, raised: str) -> None:
-    with Lanes(task(name), 1) as lanes, pytest.raises(CorrtoolError, match=f"{raised}; mend") as caught:
+    with Lanes(task(name), 1) as lanes, pytest.raises(CorrtoolError, match=f"{raised}; fix") as caught:
         lanes.reset([0])
         for _ in range(120):
             lanes.step(np.ones(1, np.int64))
@@ -217,7 +217,7 @@ def test_sticky_actions_repeat_the_last_action() -> None:
     """Of two actions drawn by turns, one is repeated where an action sticks: the reward tells which was taken."""
 
     def rewards(probability: float, seed: int) -> list[float]:
-        with Lanes(task("Endless").sticky(probability), 1) as lanes:
+        with Lanes(task("Endless").with_sticky_actions(probability), 1) as lanes:
             lanes.reset([seed])
             return [float(lanes.step(np.array([step % 2])).rewards[0]) for step in range(4000)]
 
@@ -255,10 +255,10 @@ def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() ->
     ]
     for task in (plain, sticky, by_keyword):
         for made_on in (plain, sticky, by_keyword):
-            assert task.made_on_this(made_on.sha256, made_on.to_json())
+            assert task.is_compatible_with(made_on.sha256, made_on.to_json())
         assert not any(
-            task.made_on_this(other.sha256, other.to_json())
+            task.is_compatible_with(other.sha256, other.to_json())
             for other in (parse_task("source", pong | table, Path()) for table in others)
         )
-    assert plain.made_on_this(plain.sha256, None)
-    assert not plain.made_on_this(sticky.sha256, None)
+    assert plain.is_compatible_with(plain.sha256, None)
+    assert not plain.is_compatible_with(sticky.sha256, None)

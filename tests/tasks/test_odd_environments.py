@@ -207,4 +207,4 @@ def test_what_was_learnt_is_saved_before_the_last_play_test(
     assert list(lab.glob("runs/train-dqn/*/checkpoint.safetensors"))
     capsys.readouterr()
     assert run_in_process("train-dqn", "-p", lab) == 0
-    assert "going on at 80 of 80 env steps" in capsys.readouterr().err
+    assert "resuming at 80 of 80 env steps" in capsys.readouterr().err

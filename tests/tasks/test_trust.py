@@ -11,7 +11,7 @@ import pytest
 from support.commands import run_corrtool, run_in_process
 
 from corrtool.cli import run
-from corrtool.tasks.trust import foreign_origin, module_of
+from corrtool.tasks.trust import module_of, untrusted_origin
 
 MODULE = """
 from pathlib import Path
@@ -113,9 +113,9 @@ def test_nothing_but_its_place_makes_a_module_installed(tmp_path: Path, monkeypa
     (hostile / "typer.py").touch()
     monkeypatch.syspath_prepend(str(hostile))
     for module in ("linked", "file", "folder", "declared", "space"):
-        assert str(foreign_origin(module)).startswith(str(hostile)), module
+        assert str(untrusted_origin(module)).startswith(str(hostile)), module
     monkeypatch.delitem(sys.modules, "typer")
-    assert str(foreign_origin("typer")).startswith(str(hostile))
+    assert str(untrusted_origin("typer")).startswith(str(hostile))
 
 
 def test_spaces_between_trusted_names(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,10 +133,10 @@ def test_modules() -> None:
     assert module_of("CartPole-v1") is None
     assert module_of("ALE/Pong-v5") is None
     assert module_of("package.module:Id-v0") == "package"
-    assert foreign_origin("gymnasium") is None
-    assert foreign_origin("json") is None
-    assert foreign_origin("sys") is None
-    assert foreign_origin("no_such_module_anywhere") is None
+    assert untrusted_origin("gymnasium") is None
+    assert untrusted_origin("json") is None
+    assert untrusted_origin("sys") is None
+    assert untrusted_origin("no_such_module_anywhere") is None
 
 
 def test_a_module_that_is_not_found_names_where_it_is_not_searched(

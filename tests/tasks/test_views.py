@@ -214,7 +214,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("order", [(0, 1), (0, 1, 1), (1, 2, 3), (0, 1, 2, 3), (-1, 0, 1)])
     def test_what_is_no_permutation_of_the_coordinates(self, order: tuple[int, ...]) -> None:
-        with pytest.raises(UsageError, match="no permutation of 3"):
+        with pytest.raises(UsageError, match="not a permutation of 3"):
             Permute(order).spec(VECTOR)
 
     def test_a_wrong_number_of_factors(self) -> None:

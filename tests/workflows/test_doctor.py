@@ -40,7 +40,7 @@ def test_what_fails_is_named_and_the_rest_is_tried(
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(filelock, "FileLock", NoLock)
-    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 10**18)
     monkeypatch.setitem(doctor.PACKAGES, "zarr", "no_such_module")
     assert run_in_process("doctor", "-p", tmp_path, "--json") == 1
     checks = {check["subject"]: check for check in json.loads(capsys.readouterr().out)["checks"]}

@@ -1,4 +1,7 @@
-"""The report's tables of what everything was made from: environment models, and every run with its inputs."""
+"""The report's tables of what everything was made from.
+
+Environment models, and every run with its inputs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ NEWEST = ("l1_newest", "l1_newest_persistence")
 
 
 def models(results: Results) -> Table:
-    """How well each environment model predicts."""
+    """Prediction errors of each environment model."""
     rows = []
     for cell in results.models:
         for run in cell.runs:
@@ -21,7 +24,7 @@ def models(results: Results) -> Table:
                     run.name,
                     str(run.seed),
                     f"{run.result['gradient_steps']:,}",
-                    *(_four(errors.get(name)) if _has_older_frames(run) else "–" for name in NEWEST),
+                    *(_four_digits(errors.get(name)) if _has_older_frames(run) else "–" for name in NEWEST),
                     f"{errors['l1_changing']:.4f}",
                     f"{errors['l1_changing_persistence']:.4f}",
                     f"{errors['l1']:.5f}",
@@ -65,7 +68,7 @@ def models_by_action(results: Results) -> Table:
                     [
                         run.name,
                         str(errors["action"]),
-                        *(_four(errors[name]) for name in NEWEST),
+                        *(_four_digits(errors[name]) for name in NEWEST),
                     ]
                 )
     return Table(
@@ -77,7 +80,7 @@ def models_by_action(results: Results) -> Table:
 
 
 def _has_older_frames(run: FinishedRun) -> bool:
-    """Whether F's states are of several frames, so that the newest one alone is another thing than the state."""
+    """True if F's states are of several frames, so that the newest one alone differs from the state."""
     errors = run.result["validation"]
     return bool(errors.get("l1_newest") != errors["l1_changing"])
 
@@ -105,5 +108,5 @@ def lineage(results: Results) -> Table:
     )
 
 
-def _four(value: float | None) -> str:
+def _four_digits(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"

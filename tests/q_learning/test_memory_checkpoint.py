@@ -12,7 +12,7 @@ import torch
 from support.made_up_lanes import MadeUpLanes
 
 from corrtool.memory import ReplayMemory
-from corrtool.q_learning.kept_memory import JournalledRows, KeptPriorities
+from corrtool.q_learning.memory_checkpoint import CheckpointedPriorities, JournalledRows
 from corrtool.runs.resumable import Parts
 from corrtool.runtime.console import Console
 from corrtool.states import StateSpec
@@ -26,7 +26,7 @@ def new_memory(priority_exponent: float) -> ReplayMemory:
 
 def parts_of(memory: ReplayMemory, directory: Path) -> Parts:
     run: Any = SimpleNamespace(directory=directory, keep_checkpoints=1)
-    return Parts(journal=JournalledRows(memory, run, Console(quiet=True)), priorities=KeptPriorities(memory))
+    return Parts(journal=JournalledRows(memory, run, Console(quiet=True)), priorities=CheckpointedPriorities(memory))
 
 
 @pytest.mark.parametrize("priority_exponent", [0.0, 0.5])

@@ -1,4 +1,4 @@
-"""What each stage came to, in lines for the person who ran it."""
+"""The result of each stage as lines for the person who ran it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def train_dqn(result: dict[str, Any]) -> list[str]:
-    """How the training ended, and what it kept."""
+    """The end of the training, and what was kept."""
     return [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
 
 
@@ -28,7 +28,7 @@ def collect(result: dict[str, Any]) -> list[str]:
 def train_model(result: dict[str, Any]) -> list[str]:
     """The error on held-out records, beside that of nothing moving."""
     errors = result["validation"]
-    told = [
+    lines = [
         f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
         f"mean absolute error on {errors['records']:,} held-out records:",
         f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
@@ -36,14 +36,14 @@ def train_model(result: dict[str, Any]) -> list[str]:
         f"   ({errors['changing_share']:.2%} of the state)",
     ]
     if errors["l1_newest"] != errors["l1_changing"]:  # states of several frames, of which only the newest is news
-        told.append(
+        lines.append(
             f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}"
         )
-    return told
+    return lines
 
 
 def learn_corr(result: dict[str, Any]) -> list[str]:
-    """Which play test chose the correspondence, and how reuse compares."""
+    """The play test that chose the correspondence, compared with reuse."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     if best is not None:
@@ -65,8 +65,8 @@ def learn_corr(result: dict[str, Any]) -> list[str]:
 
 def evaluate(result: dict[str, Any]) -> list[str]:
     """The mean return with its interval, and every game."""
-    from corrtool.reporting.evaluations import bounds_shown, counts_shown, interval_of
-    from corrtool.statistics import LEAST_DISTINCT_GAMES
+    from corrtool.reporting.evaluations import format_bounds, format_counts, interval_of
+    from corrtool.statistics import MIN_DISTINCT_GAMES
 
     interval, sticky = interval_of(result), result["repeat_action_probability"]
     who = "random play" if result["policy"] == "random" else result["q"]
@@ -75,8 +75,8 @@ def evaluate(result: dict[str, Any]) -> list[str]:
     ends = {"idle_games": "ended idle, with no reward for too long", "cut_games": "cut off, after too many steps"}
     return [
         f"{who} on {where}: mean return {result['mean_return']:.2f}, "
-        f"95% interval {bounds_shown(interval, 2)} over {counts_shown(interval)}"
-        + ("" if interval.bounds else f" (too few for an interval: it takes {LEAST_DISTINCT_GAMES} distinct ones)"),
+        f"95% interval {format_bounds(interval, 2)} over {format_counts(interval)}"
+        + ("" if interval.bounds else f" (too few for an interval: it takes {MIN_DISTINCT_GAMES} distinct ones)"),
         *(f"{result[key]} of them {how}" for key, how in ends.items() if result[key]),
         "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
         *([f"video of a game that ended {result['video_return']:g}: {result['video']}"] if "video" in result else []),
@@ -84,5 +84,5 @@ def evaluate(result: dict[str, Any]) -> list[str]:
 
 
 def finetune(result: dict[str, Any]) -> list[str]:
-    """How the training ended, and what to do next."""
+    """The end of the training, and the next step."""
     return [_learning_line(result), f"'corrtool evaluate --q {result['q']}' plays fresh games with it"]

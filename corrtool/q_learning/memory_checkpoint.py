@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a replay memory: where its rows are, and their priorities."""
+"""The parts of a checkpoint about a replay memory: the place of its rows, and their priorities."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JournalledRows:
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state`."""
         self._journal = self._journal_of(state)
-        with self._console.passing_progress("reading the replay memory", self._journal.slots, "slots") as reading:
+        with self._console.transient_progress("reading the replay memory", self._journal.slots, "slots") as reading:
             self._journal.load(self._memory, reading.advance)
 
     def prune(self) -> None:
@@ -34,7 +34,7 @@ class JournalledRows:
         self._journal.prune()
 
 
-class KeptPriorities:
+class CheckpointedPriorities:
     """The priorities of a memory's transitions, put back after its rows; None without any."""
 
     def __init__(self, memory: ReplayMemory) -> None:

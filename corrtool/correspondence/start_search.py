@@ -1,4 +1,4 @@
-"""Where the spatial layer of a generator starts: the best of many angles.
+"""The start of a generator's spatial layer: the best of many angles.
 
 The model loss is flat but near the right angle, so the search looks all around. The printed loss (11) has a basin some ten
 degrees wide, 0° is a ridge of it, and descent goes either way; the paper needed 39,000 steps. Starts are compared by the relative
@@ -53,7 +53,7 @@ def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
     return next((layer for layer in generator.modules() if isinstance(layer, RotationLayer | AffineLayer)), None)
 
 
-def all_around(correspondence: Correspondence, first_degrees: float, count: int) -> list[Start]:
+def candidate_starts(correspondence: Correspondence, first_degrees: float, count: int) -> list[Start]:
     """``count`` angles, evenly spaced from ``first_degrees``.
 
     If several, for affine layers each with and without a mirror.
@@ -93,7 +93,10 @@ def model_loss_by_start(
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What starts are compared by. ``advance`` is told of the transitions that are done."""
+    """The comparison of starts.
+
+    ``advance`` is called with the number of transitions that are done.
+    """
 
     correspondence: Correspondence
     environment_model: ScaledModel
@@ -119,18 +122,18 @@ class _Comparison:
         return loss
 
 
-def compared_transitions(target: ReplayMemory, starts: list[Start]) -> int:
-    """How many transitions :func:`start_at_the_best` looks at, at most; those of each start count anew."""
-    there, hands = len(target.dynamics_rows()), len({start.mirrored for start in starts})
+def search_length(target: ReplayMemory, starts: list[Start]) -> int:
+    """Number of transitions that :func:`search_start` looks at, at most, counted once for each start."""
+    available, orientations = len(target.dynamics_rows()), len({start.mirrored for start in starts})
     first, final = (
-        len(starts) * min(FIRST_TRANSITIONS, there),
-        min(FINALISTS, len(starts)) * min(FINAL_TRANSITIONS, there),
+        len(starts) * min(FIRST_TRANSITIONS, available),
+        min(FINALISTS, len(starts)) * min(FINAL_TRANSITIONS, available),
     )
-    turned = hands * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, there)
-    return first + final + (turned if hands > 1 else 0)
+    turned = orientations * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, available)
+    return first + final + (turned if orientations > 1 else 0)
 
 
-def start_at_the_best(
+def search_start(
     correspondence: Correspondence,
     environment_model: ScaledModel,
     target: ReplayMemory,
@@ -143,7 +146,7 @@ def start_at_the_best(
     Returns all that was compared.
 
     Args:
-        advance: called with so many more of the :func:`compared_transitions`.
+        advance: called with so many more of the :func:`search_length`.
     """
     rows = target.dynamics_rows()
     rows = random.choice(rows, size=min(FIRST_TRANSITIONS + FINAL_TRANSITIONS, len(rows)), replace=False)
@@ -152,20 +155,24 @@ def start_at_the_best(
     finalists = [starts[index] for index in np.argsort(first)[:FINALISTS]]
     final = losses(rows[-FINAL_TRANSITIONS:], finalists)
     best = finalists[int(np.argmin(final))]
-    hands = {
+    orientations = {
         start.mirrored: start for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
     }
     turned: list[Start] = []
     turned_losses: list[float] = []
-    if len(hands) > 1:
-        turned = [Start(hand.degrees + turn, hand.mirrored) for hand in hands.values() for turn in TURNS_DEGREES]
+    if len(orientations) > 1:
+        turned = [
+            Start(best_of.degrees + turn, best_of.mirrored)
+            for best_of in orientations.values()
+            for turn in TURNS_DEGREES
+        ]
         rows = target.dynamics_rows()
         turned_losses = losses(random.choice(rows, size=min(TURNED_TRANSITIONS, len(rows)), replace=False), turned)
         best = turned[int(np.argmin(turned_losses))]
     else:
         done = len(starts) * min(FIRST_TRANSITIONS, len(rows)) + len(finalists) * min(FINAL_TRANSITIONS, len(rows))
-        advance(compared_transitions(target, starts) - done)
-    start_at(correspondence, best)
+        advance(search_length(target, starts) - done)
+    set_start(correspondence, best)
     return {
         "angles_degrees": [start.degrees for start in starts],
         "mirrored": [start.mirrored for start in starts],
@@ -180,7 +187,7 @@ def start_at_the_best(
 
 
 @torch.no_grad()
-def start_at(correspondence: Correspondence, start: Start) -> None:
+def set_start(correspondence: Correspondence, start: Start) -> None:
     """Set the spatial layer for the target's states to a start, and that for the source's to its inverse."""
     forward, backward = spatial_layer(correspondence.target_to_source), spatial_layer(correspondence.source_to_target)
     if isinstance(forward, AffineLayer) and isinstance(backward, AffineLayer):

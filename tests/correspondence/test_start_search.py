@@ -9,14 +9,14 @@ import torch
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.starts import (
+from corrtool.correspondence.start_search import (
     ANGLE_STARTS,
     Start,
-    all_around,
-    compared_transitions,
+    candidate_starts,
     model_loss_by_start,
-    start_at,
-    start_at_the_best,
+    search_length,
+    search_start,
+    set_start,
 )
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
@@ -56,12 +56,12 @@ def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str
     sizes = {"filters": 2, "blocks": 1, "framewise": framewise} if kind == "affine-resnet" else {}
     correspondence = Correspondence(scaling, StateScaling(SPEC), GeneratorDescription(kind, **sizes))
     model = ScaledModel(BallFalls(), scaling)
-    starts = [start for start in all_around(correspondence, 0.0, 12) if not start.mirrored]
+    starts = [start for start in candidate_starts(correspondence, 0.0, 12) if not start.mirrored]
     losses = model_loss_by_start(correspondence, model, turned, NO_ACTION, turned_following, starts)
     assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
     assert min(losses) == pytest.approx(0, abs=1e-5)
 
-    start_at(correspondence, Start(-90.0))
+    set_start(correspondence, Start(-90.0))
     assert torch.allclose(correspondence.translate(turned), scaling.raw_to_model(states), atol=1e-4)
     back = correspondence.source_to_target(scaling.raw_to_model(states))
     assert torch.allclose(back, scaling.raw_to_model(turned), atol=1e-4)
@@ -74,12 +74,12 @@ def test_a_layer_after_a_resnet_is_searched_as_if_that_did_nothing() -> None:
     correspondence = Correspondence(
         scaling, StateScaling(SPEC), GeneratorDescription("resnet-rotation", filters=2, blocks=1)
     )
-    starts = all_around(correspondence, 0.0, 12)
+    starts = candidate_starts(correspondence, 0.0, 12)
     losses = model_loss_by_start(
         correspondence, ScaledModel(BallFalls(), scaling), turned, NO_ACTION, turned_following, starts
     )
     assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
-    start_at(correspondence, Start(-90.0))
+    set_start(correspondence, Start(-90.0))
     angles = (
         rotation_angle_degrees(correspondence.target_to_source),
         rotation_angle_degrees(correspondence.source_to_target),
@@ -109,7 +109,7 @@ def test_a_framewise_generator_is_searched_frame_by_frame() -> None:
         torch.cat([turned[1], turned[0]], dim=1),
         NO_ACTION,
         torch.cat([turned[2], turned[1]], dim=1),
-        starts := all_around(correspondence, 0.0, 12),
+        starts := candidate_starts(correspondence, 0.0, 12),
     )
     assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
     assert min(losses) == pytest.approx(0, abs=1e-5)
@@ -140,11 +140,11 @@ def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> 
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
     target = ball_falls_turned(degrees, records, scaling)
     correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("rotation"))
-    starts = all_around(correspondence, 0.0, ANGLE_STARTS)
+    starts = candidate_starts(correspondence, 0.0, ANGLE_STARTS)
     model = ScaledModel(LargeBallFalls(), scaling)
     advanced: list[int] = []
-    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
-    assert sum(advanced) == compared_transitions(target, starts)
+    found = search_start(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    assert sum(advanced) == search_length(target, starts)
     assert len(found["model_losses"]) == len(starts) and len(found["finalist_model_losses"]) == 8
     assert found["start_degrees"] == pytest.approx(rotation_angle_degrees(correspondence.target_to_source), abs=1e-3)
     assert found["start_degrees"] == pytest.approx(-degrees, abs=1.5)
@@ -158,13 +158,17 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
         return least + 0.05 * min(abs(start.degrees - best), 10.0)
 
     monkeypatch.setattr(
-        "corrtool.correspondence.starts.model_loss_by_start", lambda *given: [loss(start) for start in given[-1]]
+        "corrtool.correspondence.start_search.model_loss_by_start", lambda *given: [loss(start) for start in given[-1]]
     )
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
     correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("affine"))
-    starts, target, advanced = all_around(correspondence, 0.0, ANGLE_STARTS), ball_falls_turned(85.0, 4, scaling), []
+    starts, target, advanced = (
+        candidate_starts(correspondence, 0.0, ANGLE_STARTS),
+        ball_falls_turned(85.0, 4, scaling),
+        [],
+    )
     assert min(starts, key=loss) == Start(-96.0, mirrored=True)
-    found = start_at_the_best(
+    found = search_start(
         correspondence,
         ScaledModel(LargeBallFalls(), scaling),
         target,
@@ -173,22 +177,22 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
         advanced.append,
     )
     # Three records: of 240 starts, of 8 finalists, and of both hands turned three ways.
-    assert sum(advanced) == compared_transitions(target, starts) == 3 * (240 + 8 + 6)
+    assert sum(advanced) == search_length(target, starts) == 3 * (240 + 8 + 6)
     assert (found["start_degrees"], found["start_mirrored"]) == (-85.0, False)
 
 
 def test_finalists_of_one_hand_are_not_turned_but_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "corrtool.correspondence.starts.model_loss_by_start",
+        "corrtool.correspondence.start_search.model_loss_by_start",
         lambda *given: [float(start.mirrored) for start in given[-1]],
     )
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
     correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("affine"))
-    starts, target, advanced = all_around(correspondence, 0.0, 10), ball_falls_turned(85.0, 4, scaling), []
+    starts, target, advanced = candidate_starts(correspondence, 0.0, 10), ball_falls_turned(85.0, 4, scaling), []
     model = ScaledModel(LargeBallFalls(), scaling)
-    found = start_at_the_best(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    found = search_start(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
     assert found["turned_model_losses"] == []
-    assert sum(advanced) == compared_transitions(target, starts) == 3 * (20 + 8 + 6)
+    assert sum(advanced) == search_length(target, starts) == 3 * (20 + 8 + 6)
 
 
 def test_a_start_says_whether_it_is_mirrored() -> None:
@@ -200,7 +204,7 @@ def test_a_mirror_image_is_undone() -> None:
     seen = torch.rot90(states.flip(3), 1, (2, 3))
     scaling = StateScaling(SPEC)
     correspondence = Correspondence(scaling, StateScaling(SPEC), GeneratorDescription("affine"))
-    start_at(correspondence, Start(90.0, mirrored=True))  # a mirror image turned back is one turned on
+    set_start(correspondence, Start(90.0, mirrored=True))  # a mirror image turned back is one turned on
     assert torch.allclose(correspondence.translate(seen), scaling.raw_to_model(states), atol=1e-4)
     back = correspondence.source_to_target(scaling.raw_to_model(states))
     assert torch.allclose(back, scaling.raw_to_model(seen), atol=1e-4)
@@ -226,10 +230,10 @@ def test_starts_all_around() -> None:
     rotation, affine = (
         Correspondence(StateScaling(SPEC), StateScaling(SPEC), GeneratorDescription(k)) for k in ("rotation", "affine")
     )
-    assert [s.degrees for s in all_around(rotation, 0, 4)] == pytest.approx([0, 90, 180, -90])
-    assert [s.degrees for s in all_around(rotation, 30, 2)] == pytest.approx([30, -150])
-    assert all_around(affine, 20, 1) == [Start(20.0)]
-    assert [(s.degrees, s.mirrored) for s in all_around(affine, 0, 2)] == [
+    assert [s.degrees for s in candidate_starts(rotation, 0, 4)] == pytest.approx([0, 90, 180, -90])
+    assert [s.degrees for s in candidate_starts(rotation, 30, 2)] == pytest.approx([30, -150])
+    assert candidate_starts(affine, 20, 1) == [Start(20.0)]
+    assert [(s.degrees, s.mirrored) for s in candidate_starts(affine, 0, 2)] == [
         (0, False),
         (180, False),
         (0, True),

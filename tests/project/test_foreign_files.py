@@ -54,7 +54,9 @@ def test_stray_files_harm_nothing(littered: Path, capsys: pytest.CaptureFixture[
     assert run_in_process("verify", "-p", littered) == 0
     out = capsys.readouterr().out
     assert "1 of 1 artifacts are whole" in out
-    (line,) = [line for line in out.splitlines() if line.startswith("memories/m.zarr holds what is none of its")]
+    (line,) = [
+        line for line in out.splitlines() if line.startswith("memories/m.zarr holds files that do not belong to it")
+    ]
     assert "frames/c/.DS_Store" in line and "notes.txt" in line
     assert run_in_process("report", "-p", littered, "--json") == 0
     assert json.loads(capsys.readouterr().out)["left_out"] == []
