@@ -54,7 +54,7 @@ def _commit() -> str | None:
 
     None where it is installed without one.
     """
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -14,7 +14,7 @@ CYCLES = """
 import json, os, sys
 import torch
 torch.set_num_threads(1)
-from corrtool.stages import loop
+from corrtool.runs import loop
 from corrtool.cli import run
 lab, cycles = sys.argv[1], int(sys.argv[2])
 size = 0

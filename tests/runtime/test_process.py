@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,3 +172,11 @@ def test_a_package_that_is_only_on_the_path_has_no_version() -> None:
     """corrtool may run from a directory on PYTHONPATH, which has no metadata."""
     assert machine._version("torch").partition("+")[0] == torch.__version__.partition("+")[0]
     assert machine._version("no-such-package") == "not installed"
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        pytest.skip("not run from a checkout of git")
+    head = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
+    assert head.startswith(describe_machine(torch.device("cpu"))["commit"].removesuffix("-dirty"))

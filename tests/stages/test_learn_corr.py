@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from support.commands import run_in_process
 
-from corrtool.cli import learn_corr as command
 from corrtool.correspondence import play_tests as correspondence_tests
 from corrtool.play.games import Game
 from corrtool.project.artifacts import read_artifact
+from corrtool.reporting.result_lines import learn_corr as lines_of
 from corrtool.runs.checkpoints import load_checkpoint
 from corrtool.runs.metrics import read_metrics
 from corrtool.settings.stages import LearnCorrSettings
@@ -136,7 +136,7 @@ def test_the_closing_line_without_reuse_is_as_it_was() -> None:
         "best_gradient_steps": 10,
         "angle_degrees": None,
     }
-    assert command.lines(result)[0] == "correspondence c: 20 gradient steps; the best play test, 7.00, came after 10"
+    assert lines_of(result)[0] == "correspondence c: 20 gradient steps; the best play test, 7.00, came after 10"
 
 
 @pytest.mark.parametrize(

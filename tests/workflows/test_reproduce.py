@@ -35,7 +35,7 @@ def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], d
     ended: list[str] = []
     context = StageContext(open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu"))
     report = reproduce(
-        context, CARTPOLE, preset=preset, seeds=seeds, from_scratch=True, tell=lambda stage, _: ended.append(stage)
+        context, CARTPOLE, preset=preset, seeds=seeds, from_scratch=True, on_result=lambda stage, _: ended.append(stage)
     )
     return ended, report
 
