@@ -49,7 +49,7 @@ def test_it_goes_on_with_weights_memory_counters_and_metrics(
 
     def spy(self: StartingPoint, run: Any, learner: Any, memory: ReplayMemory) -> None:
         apply_to(self, run, learner, memory)
-        for network in (learner.q_function, learner.target, learner.average):
+        for network in (learner.q_function, learner.target, learner.ema):
             assert all(bool((value == weights[name]).all()) for name, value in network.state_dict().items())
         held = memory.slot_range(0, memory.slots_written)
         assert (held.frames == rows.frames).all() and held.records == rows.records == 400
