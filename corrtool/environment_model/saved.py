@@ -76,16 +76,6 @@ class ModelDescription:
         return cls(**{**value, "states": StateSpec.from_json(value["states"])})
 
 
-def describe_model(spec: StateSpec, actions: int, **sizes: Any) -> dict[str, Any]:
-    """The ``network`` table of an environment model's manifest."""
-    return ModelDescription(spec, actions, **sizes).to_json()
-
-
-def build_model(description: dict[str, Any], scaling: StateScaling) -> ScaledModel:
-    """A new environment model from :func:`describe_model`. Raises ValueError when the sizes do not fit."""
-    return ModelDescription.from_json(description).build(scaling)
-
-
 def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
     """The environment model of an artifact, frozen. Raises :class:`ArtifactError`."""
     model = load_network(artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build())

@@ -6,7 +6,7 @@ Imports neither torch nor the settings until they are asked for: ``corrtool --he
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,6 @@ class Stage:
         function: where it is done, ``module:function``.
         result_lines: what it came to, in lines for people.
         options: those that are not settings.
-        renamed: inputs that the function has under another name.
         learns: whether it writes metrics and checkpoints that somebody may want to see.
         splits: whether the processes of torchrun can share its mini-batches.
     """
@@ -48,7 +47,6 @@ class Stage:
     function: str
     result_lines: Callable[[dict[str, Any]], list[str]]
     options: tuple[Option, ...] = ()
-    renamed: dict[str, str] = field(default_factory=dict)
     learns: bool = True
     splits: bool = False
 
@@ -73,7 +71,7 @@ class Stage:
         """Run it, unless it is done; returns its result. ``arguments`` are inputs and options, by name."""
         module, _, name = self.function.partition(":")
         function: Callable[..., dict[str, Any]] = getattr(import_module(module), name)
-        return function(context, settings, **{self.renamed.get(key, key): value for key, value in arguments.items()})
+        return function(context, settings, **arguments)
 
 
 _NO_CORR = Option("no_corr", bool, False, "reuse the Q-function directly, without a correspondence")
@@ -107,7 +105,6 @@ STAGES = {
             summary="Learn the environment model F of the source task from a memory (appendix 6.1).",
             function="corrtool.stages.train_model:train_model",
             result_lines=result_lines.train_model,
-            renamed={"memory": "memory_name"},
             splits=True,
         ),
         Stage(

@@ -10,7 +10,7 @@ import torch
 
 from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.pictures import write_prediction_pictures
-from corrtool.environment_model.saved import build_model, describe_model
+from corrtool.environment_model.saved import ModelDescription
 from corrtool.environment_model.training import ModelTraining
 from corrtool.environment_model.validation import hold_out, most_changed_rows, prediction_errors
 from corrtool.errors import UsageError
@@ -25,7 +25,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import TrainModelSettings
 from corrtool.stages.inputs import load_memory
-from corrtool.states import IMAGE, StateScaling
+from corrtool.states import IMAGE
 from corrtool.tasks import Task
 
 EXAMPLE_PREDICTIONS = 8
@@ -39,14 +39,12 @@ class Job:
     settings: TrainModelSettings
     task: Task
     source_memory: Artifact
-    description: dict[str, Any]
+    description: ModelDescription
     request: RunRequest
 
 
-def train_model(
-    context: StageContext, settings: TrainModelSettings, *, memory_name: str | None = None
-) -> dict[str, Any]:
-    """Train F on the memory ``memory_name``, by default the newest of the source task.
+def train_model(context: StageContext, settings: TrainModelSettings, *, memory: str | None = None) -> dict[str, Any]:
+    """Train F on the memory ``memory``, by default the newest of the source task.
 
     Writes the model ``name``.
 
@@ -54,29 +52,19 @@ def train_model(
         ArtifactError: there is no such memory, it is damaged, or it holds too few records.
         UsageError: the architecture does not fit the states.
     """
-    job = plan(context, settings, memory_name=memory_name)
+    job = plan(context, settings, memory=memory)
     return context.execute(job.request, functools.partial(run, job))
 
 
-def plan(context: StageContext, settings: TrainModelSettings, *, memory_name: str | None) -> Job:
+def plan(context: StageContext, settings: TrainModelSettings, *, memory: str | None) -> Job:
     """The memory, whether F fits it, and what is asked for. Raises as :func:`train_model`."""
     task = context.project.task("source")
-    source_memory = context.artifact_of_task("memory", memory_name, task)
+    source_memory = context.artifact_of_task("memory", memory, task)
     spec = source_memory.states
-    description = describe_model(
-        spec,
-        int(source_memory.manifest["actions"]),
-        architecture=settings.architecture,
-        filters=settings.filters,
-        blocks=settings.blocks,
-        action_block=settings.action_block,
-        norm=settings.norm,
-        prediction=settings.prediction,
-        skips=settings.skips,
-    )
+    description = ModelDescription.of(settings, spec, int(source_memory.manifest["actions"]))
     try:
         with torch.device("meta"):  # takes no memory
-            build_model(description, StateScaling(spec))
+            description.build()
     except ValueError as error:
         raise UsageError(str(error)) from None
     context.ranks.check_batch(settings.batch_size)
@@ -103,7 +91,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
     context, settings = job.context, job.settings
     memory = load_memory(context, job.source_memory)
     training_rows, validation_rows = hold_out(memory, settings.validation_share, context.seed)
-    model = build_model(job.description, memory.scaling(training_rows)).to(context.device)
+    model = job.description.build(memory.scaling(training_rows)).to(context.device)
     random = numpy_generator(context.seed, "train-model")
     training = ModelTraining(model, memory, training_rows, settings, random, context.ranks)
     if state is not None:
@@ -118,7 +106,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         "model",
         job.request.name,
         copy_of_weights(model),
-        network=job.description,
+        network=job.description.to_json(),
         role="source",
         task_sha256=job.task.sha256,
         summary=errors,
@@ -135,7 +123,7 @@ def _validate(job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, r
     """The error of F on the held-out ``rows``; draws some of its predictions if states are pictures."""
     title = f"train-model {job.request.name}: validation"
     with job.context.console.transient_progress(title, len(rows), "records") as progress:
-        errors = prediction_errors(model, memory, rows, job.description["actions"], progress.advance)
+        errors = prediction_errors(model, memory, rows, job.description.actions, progress.advance)
     if memory.spec.kind == IMAGE:
         shown = most_changed_rows(memory, rows, EXAMPLE_PREDICTIONS)
         write_prediction_pictures(
