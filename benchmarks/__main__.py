@@ -41,14 +41,22 @@ def main() -> None:
         for row in import_module(f"benchmarks.{name}").measure(chosen.rounds):
             measured.append(row.to_json())
             spreads = [
-                f"{number(statistics.median(v))} ({number(min(v))}–{number(max(v))})" for v in (row.ours, row.theirs)
+                f"{number(statistics.median(v))} ({number(min(v))}–{number(max(v))})"
+                for v in (row.ours, row.theirs)
             ]
             table.add_row(
-                row.work, row.peer, *spreads, row.unit, f"{row.ratio:.2f}", "–" if row.goal is None else f"{row.goal:g}"
+                row.work,
+                row.peer,
+                *spreads,
+                row.unit,
+                f"{row.ratio:.2f}",
+                "–" if row.goal is None else f"{row.goal:g}",
             )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": describe_machine(device), "rows": measured}, indent=1) + "\n")
+        chosen.json.write_text(
+            json.dumps({"machine": describe_machine(device), "rows": measured}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

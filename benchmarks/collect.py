@@ -43,7 +43,10 @@ def measure(rounds: int) -> list[Row]:
 
     others = installed({"envpool": envpool})
     mine, bare, *theirs = alternate(
-        ours, vector_env, *(lambda side=side: alone(side) for side in others.values()), rounds=rounds
+        ours,
+        vector_env,
+        *(lambda side=side: alone(side) for side in others.values()),
+        rounds=rounds,
     )
     work = f"collect Pong at random, {settings.records:,} records"
     return [

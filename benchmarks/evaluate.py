@@ -40,7 +40,11 @@ def measure(rounds: int) -> list[Row]:
         load_correspondence(read_artifact(PRETRAINED, "corr", PONG), CPU),
         networks()[0].eval(),
     )
-    spec, games, test_games = rotation.source_scaling.spec, EvaluateSettings().games, LearnCorrSettings().eval_games
+    spec, games, test_games = (
+        rotation.source_scaling.spec,
+        EvaluateSettings().games,
+        LearnCorrSettings().eval_games,
+    )
     source, target = (lambda count, task=task: Lanes(task, count) for task in TASKS)
     with LanePool(target) as pool:
         return [
@@ -69,6 +73,8 @@ def compare(
         return len(waves[0]) * len(waves) / (time.perf_counter() - began)
 
     values = alternate(
-        lambda: games_per_second([seeds]), lambda: games_per_second([[seed] for seed in seeds[:ALONE]]), rounds=rounds
+        lambda: games_per_second([seeds]),
+        lambda: games_per_second([[seed] for seed in seeds[:ALONE]]),
+        rounds=rounds,
     )
     return Row(work, "one game after another", "games/s", *values, 3.0)

@@ -16,7 +16,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-PAPER_GENERATOR = ("--generator", "resnet", "--filters", "64", "--blocks", "9", "--no-skips", "--no-framewise")
+PAPER_GENERATOR = (
+    "--generator",
+    "resnet",
+    "--filters",
+    "64",
+    "--blocks",
+    "9",
+    "--no-skips",
+    "--no-framewise",
+)
 PAPER_DISCRIMINATOR = ("--discriminator-filters", "64", "--batch-size", "1")
 
 
@@ -26,7 +35,11 @@ class Lab:
     def __init__(self, directory: Path, device: str, share: float) -> None:
         self.directory, self.device, self._share = directory, device, share
         compiled = device == "cuda"  # a CPU would compile for minutes
-        self.fastest = ("--precision", "bf16", "--compile") if compiled else ("--precision", "float32", "--no-compile")
+        self.fastest = (
+            ("--precision", "bf16", "--compile")
+            if compiled
+            else ("--precision", "float32", "--no-compile")
+        )
 
     def steps(self, count: int) -> str:
         """``count`` of something, or the share of it that was asked for."""
@@ -34,8 +47,22 @@ class Lab:
 
     def run(self, *arguments: str, seconds: float = 300.0) -> tuple[float, dict[str, Any]]:
         """Wall time of a command and its result. Raises :class:`RuntimeError` with its last words."""
-        common = ("-p", str(self.directory), "--device", self.device, "--quiet", "--json", "--overwrite")
-        command = [sys.executable, "-m", "corrtool", *arguments, *(common if arguments[0] != "init" else ("--quiet",))]
+        common = (
+            "-p",
+            str(self.directory),
+            "--device",
+            self.device,
+            "--quiet",
+            "--json",
+            "--overwrite",
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "corrtool",
+            *arguments,
+            *(common if arguments[0] != "init" else ("--quiet",)),
+        ]
         began = time.perf_counter()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
@@ -59,7 +86,10 @@ class Lab:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks/gpu.sh", description=__doc__)
     parser.add_argument(
-        "directory", nargs="?", type=Path, help="where the project is made; a temporary directory by default"
+        "directory",
+        nargs="?",
+        type=Path,
+        help="where the project is made; a temporary directory by default",
     )
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--share", type=float, default=1.0, help="of all steps, epochs and games")
@@ -68,8 +98,21 @@ def main() -> None:
         sys.exit("benchmarks/gpu.sh: there is no CUDA device here")
     directory = chosen.directory or Path(tempfile.mkdtemp())
     lab = Lab(directory / "lab", chosen.device, chosen.share)
-    lab.run("init", str(lab.directory), "--source", "ALE/Pong-v5", "--target-view", "rotate:90", "--pretrained")
-    table = Table("work", "measured", "goal", title=torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU")
+    lab.run(
+        "init",
+        str(lab.directory),
+        "--source",
+        "ALE/Pong-v5",
+        "--target-view",
+        "rotate:90",
+        "--pretrained",
+    )
+    table = Table(
+        "work",
+        "measured",
+        "goal",
+        title=torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU",
+    )
 
     def row(work: str, goal: str, measure: Any) -> None:
         try:
@@ -85,7 +128,11 @@ def main() -> None:
         + lab.run("collect", *records)[0]))  # fmt: skip
     paper = (*PAPER_GENERATOR, *PAPER_DISCRIMINATOR)
     for options in dict.fromkeys(
-        (("--precision", "float32", "--no-compile"), ("--precision", "bf16", "--no-compile"), lab.fastest)
+        (
+            ("--precision", "float32", "--no-compile"),
+            ("--precision", "bf16", "--no-compile"),
+            lab.fastest,
+        )
     ):
         row(f"learn-corr, resnet of the paper's size, {' '.join(options)}", "≥ 200 steps/s",
             lambda options=options: f"{lab.steps_per_second('learn-corr', *paper, '--eval-games', '0', *options):.3g} steps/s")  # fmt: skip

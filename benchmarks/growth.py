@@ -31,7 +31,8 @@ from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 from corrtool.tasks import Lanes, parse_task
 
-CPU, ACTIONS = torch.device("cpu"), 6
+CPU = torch.device("cpu")
+ACTIONS = 6
 
 
 def seconds_each(step: Callable[[], Any], count: int = 10) -> float:
@@ -49,15 +50,21 @@ def learning_step(size: int = 84, **given: Any) -> Callable[[], Any]:
     settings = LearnCorrSettings(**(SETTINGS.to_json() | given))
     spec = StateSpec("image", (1, size, size), 4)
     torch.manual_seed(0)
-    model = ScaledModel(build_environment_model(spec, ACTIONS, filters=16, blocks=4), StateScaling(spec))
+    model = ScaledModel(
+        build_environment_model(spec, ACTIONS, filters=16, blocks=4), StateScaling(spec)
+    )
     freeze(model)
     generator = replace(GENERATOR, filters=settings.filters)
     correspondence = Correspondence(StateScaling(spec), StateScaling(spec), generator)
     q = freeze(build_q_function(spec, ACTIONS, "small"))
-    learner = CorrespondenceLearner(correspondence, q, model, settings, 10**6, np.random.default_rng(0), CPU)
+    learner = CorrespondenceLearner(
+        correspondence, q, model, settings, 10**6, np.random.default_rng(0), CPU
+    )
     pictures = torch.randint(0, 256, (2, settings.batch_size, 5, size, size), dtype=torch.uint8)
     actions = torch.zeros(settings.batch_size, dtype=torch.int64)
-    return lambda: learner.update(pictures[0, :, :4], pictures[1, :, :4], actions, pictures[1, :, 1:])
+    return lambda: learner.update(
+        pictures[0, :, :4], pictures[1, :, :4], actions, pictures[1, :, 1:]
+    )
 
 
 def sampling(records: int) -> Callable[[], Any]:
@@ -68,7 +75,9 @@ def sampling(records: int) -> Callable[[], Any]:
     fields["episode_steps"][:] = 100
     frames = random.integers(0, 255, (records, 1, 84, 84), np.uint8)
     memory = ReplayMemory.from_rows(MemoryRows(spec, 1, frames, fields), CPU)
-    return lambda: [memory.sample(32, random, n_step=1, gamma=0.99, clip_rewards=True) for _ in range(20)]
+    return lambda: [
+        memory.sample(32, random, n_step=1, gamma=0.99, clip_rewards=True) for _ in range(20)
+    ]
 
 
 def playing(lanes: int) -> float:
@@ -102,7 +111,11 @@ def main() -> None:
     for name, (unit, values, cost) in CURVES.items():
         costs = [1_000 * cost(value) for value in values]
         measured[name] = {"unit": unit, "values": values, "costs": costs}
-        print(f"{name:18} {unit}:", *(f"{v:,}: {c:.3g}  " for v, c in zip(values, costs, strict=True)), flush=True)
+        print(
+            f"{name:18} {unit}:",
+            *(f"{v:,}: {c:.3g}  " for v, c in zip(values, costs, strict=True)),
+            flush=True,
+        )
     if chosen.json:
         chosen.json.write_text(json.dumps(measured, indent=1) + "\n")
     if chosen.picture:
@@ -111,13 +124,20 @@ def main() -> None:
 
 def draw(measured: dict[str, Any], path: Path) -> None:
     """A panel for each curve, both axes logarithmic; the grey line is proportional growth, where that is what should be."""
-    figure, panels = pyplot.subplots(1, len(CURVES), figsize=(3.2 * len(CURVES), 3), layout="constrained")
-    expected = {"frame side": 2.0, "generator filters": 2.0}  # pixels, and channels in times channels out
+    figure, panels = pyplot.subplots(
+        1, len(CURVES), figsize=(3.2 * len(CURVES), 3), layout="constrained"
+    )
+    expected = {
+        "frame side": 2.0,
+        "generator filters": 2.0,
+    }  # pixels, and channels in times channels out
     for panel, name in zip(panels, CURVES, strict=True):
         values, costs = measured[name]["values"], measured[name]["costs"]
         panel.loglog(values, costs, "o-")
         power = expected.get(name, 0.0)
-        panel.loglog(values, [costs[-1] * (v / values[-1]) ** power for v in values], color="0.75", zorder=0)
+        panel.loglog(
+            values, [costs[-1] * (v / values[-1]) ** power for v in values], color="0.75", zorder=0
+        )
         panel.set(xlabel=name, title=measured[name]["unit"], ylim=(min(costs) / 3, max(costs) * 3))
         panel.set_xticks(values, [f"{v:,}" for v in values], fontsize=7)
         panel.minorticks_off()

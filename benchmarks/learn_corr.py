@@ -24,7 +24,9 @@ from corrtool.q_learning.network import build_q_function
 from corrtool.settings.stages import LearnCorrSettings, TrainModelSettings
 from corrtool.states import StateScaling, StateSpec
 
-SPEC, ACTIONS, STEPS = StateSpec("image", (1, 84, 84), 4), 6, 30
+SPEC = StateSpec("image", (1, 84, 84), 4)
+ACTIONS = 6
+STEPS = 30
 CPU = torch.device("cpu")
 SETTINGS = LearnCorrSettings(generator="resnet", cycle_loss="printed", pool_size=0)
 GENERATOR = GeneratorDescription.of(SETTINGS, SPEC)
@@ -44,18 +46,30 @@ def batches() -> itertools.cycle[tuple[Tensor, Tensor, Tensor, Tensor]]:
     random = np.random.default_rng(0)
 
     def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        source, target = (torch.from_numpy(random.integers(0, 255, (1, 5, 84, 84), np.uint8)) for _ in range(2))
-        return source[:, :4], target[:, :4], torch.tensor([int(random.integers(ACTIONS))]), target[:, 1:]
+        source, target = (
+            torch.from_numpy(random.integers(0, 255, (1, 5, 84, 84), np.uint8)) for _ in range(2)
+        )
+        return (
+            source[:, :4],
+            target[:, :4],
+            torch.tensor([int(random.integers(ACTIONS))]),
+            target[:, 1:],
+        )
 
     return itertools.cycle([batch() for _ in range(8)])
 
 
 def learner(lambdas: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> CorrespondenceLearner:
     settings = LearnCorrSettings(
-        **(SETTINGS.to_json() | dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True)))
+        **(
+            SETTINGS.to_json()
+            | dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True))
+        )
     )
     correspondence, q, f = networks()
-    return CorrespondenceLearner(correspondence, q, f, settings, 10**6, np.random.default_rng(0), CPU)
+    return CorrespondenceLearner(
+        correspondence, q, f, settings, 10**6, np.random.default_rng(0), CPU
+    )
 
 
 def steps_per_second(step: Callable[..., Any]) -> float:
@@ -92,22 +106,31 @@ def plain() -> Callable[..., Any]:
         with_torchs_layers(network)
     g_t, g_s = c.target_to_source, c.source_to_target
     d_s, d_t = (
-        with_torchs_layers(build_discriminator(SPEC, SETTINGS.discriminator_filters, SETTINGS.norm)) for _ in range(2)
+        with_torchs_layers(build_discriminator(SPEC, SETTINGS.discriminator_filters, SETTINGS.norm))
+        for _ in range(2)
     )
-    generators = torch.optim.Adam([*g_t.parameters(), *g_s.parameters()], SETTINGS.learning_rate, (0.5, 0.999))
-    discriminators = torch.optim.Adam([*d_s.parameters(), *d_t.parameters()], SETTINGS.learning_rate, (0.5, 0.999))
+    generators = torch.optim.Adam(
+        [*g_t.parameters(), *g_s.parameters()], SETTINGS.learning_rate, (0.5, 0.999)
+    )
+    discriminators = torch.optim.Adam(
+        [*d_s.parameters(), *d_t.parameters()], SETTINGS.learning_rate, (0.5, 0.999)
+    )
 
     def ones(scores: Tensor) -> Tensor:
         return (scores - 1).square().mean()
 
     def step(raw_source: Tensor, raw_target: Tensor, actions: Tensor, raw_next: Tensor) -> None:
-        source, target, following = (raw.float() / 127.5 - 1 for raw in (raw_source, raw_target, raw_next))
+        source, target, following = (
+            raw.float() / 127.5 - 1 for raw in (raw_source, raw_target, raw_next)
+        )
         to_source, to_target = g_t(target), g_s(source)
         back = g_t(to_target)
         loss = ones(d_s(to_source)) + ones(d_t(to_target))
         loss = loss + F.l1_loss(back, source) + F.l1_loss(g_s(to_source), target)
         loss = (
-            loss + F.l1_loss(q((back + 1) / 2), q((source + 1) / 2)) + F.l1_loss(f(to_source, actions), g_t(following))
+            loss
+            + F.l1_loss(q((back + 1) / 2), q((source + 1) / 2))
+            + F.l1_loss(f(to_source, actions), g_t(following))
         )
         generators.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -135,15 +158,29 @@ def measure(rounds: int) -> list[Row]:
     ours, theirs = alternate(
         lambda: steps_per_second(learner().update), lambda: steps_per_second(plain()), rounds=rounds
     )
-    rows = [Row("learn-corr, resnet, (1,1,1), batch 1", "plain eager float32 step", "steps/s", ours, theirs, 1.6)]
-    sides = (lambda weights=weights: steps_per_second(learner(weights).update) for weights, _ in ZEROS.values())
+    rows = [
+        Row(
+            "learn-corr, resnet, (1,1,1), batch 1",
+            "plain eager float32 step",
+            "steps/s",
+            ours,
+            theirs,
+            1.6,
+        )
+    ]
+    sides = (
+        lambda weights=weights: steps_per_second(learner(weights).update)
+        for weights, _ in ZEROS.values()
+    )
     everything, picture, model, q, *some = alternate(
         lambda: steps_per_second(learner().update), *seconds_of_passes(), *sides, rounds=rounds
     )
     whole = 1 / statistics.median(everything)
     for (name, (_, (pictures, no_model, no_q))), speeds in zip(ZEROS.items(), some, strict=True):
         dropped = (
-            pictures * statistics.median(picture) + no_model * statistics.median(model) + no_q * statistics.median(q)
+            pictures * statistics.median(picture)
+            + no_model * statistics.median(model)
+            + no_q * statistics.median(q)
         )
         rows.append(
             Row(

@@ -64,4 +64,6 @@ def alone(side: Callable[[], float]) -> float:
 
 def installed(peers: dict[str, Callable[[], float]]) -> dict[str, Callable[[], float]]:
     """Those of ``peers``, by the name of their package, that are installed: not every one is made for every system."""
-    return {name: side for name, side in peers.items() if find_spec(name.split()[0].replace("-", "_"))}
+    return {
+        name: side for name, side in peers.items() if find_spec(name.split()[0].replace("-", "_"))
+    }

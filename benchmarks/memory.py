@@ -12,7 +12,15 @@ from benchmarks.measuring import Row
 
 LIMIT_MB = 2_000.0
 COMMANDS = {
-    "train-dqn": ["train-dqn", "--env-steps", "45000", "--eval-every", "0", "--env-steps-per-update", "400"],
+    "train-dqn": [
+        "train-dqn",
+        "--env-steps",
+        "45000",
+        "--eval-every",
+        "0",
+        "--env-steps-per-update",
+        "400",
+    ],
     "learn-corr": ["learn-corr", "--gradient-steps", "100", "--eval-every", "50"],
 }
 BEFORE = [["collect"], ["train-model", "--gradient-steps", "20"]]
@@ -26,7 +34,17 @@ def measure(rounds: int) -> list[Row]:
         peak_mb(["init", lab, "--source", "ALE/Pong-v5", "--target-view", "rotate:90"])
         for work, command in COMMANDS.items():
             sizes = [peak_mb([*command, "-p", lab, "--quiet", "--device", "cpu", "--overwrite"])]
-            rows.append(Row(f"{work}: resident", "the limit", "MB", sizes, [LIMIT_MB], 1.0, less_is_better=True))
+            rows.append(
+                Row(
+                    f"{work}: resident",
+                    "the limit",
+                    "MB",
+                    sizes,
+                    [LIMIT_MB],
+                    1.0,
+                    less_is_better=True,
+                )
+            )
             if work == "train-dqn":
                 for needed in BEFORE:
                     peak_mb([*needed, "-p", lab, "--quiet", "--device", "cpu"])

@@ -22,7 +22,10 @@ from corrtool.runtime.device import resolve_device
 from corrtool.runtime.machine import describe_machine
 from corrtool.runtime.process import configure_process
 
-CPU, SIDE, COPIED, COUNT = torch.device("cpu"), 1024, 256 << 20, 30
+CPU = torch.device("cpu")
+SIDE = 1024
+COPIED = 256 << 20
+COUNT = 30
 
 
 def main() -> None:
@@ -72,7 +75,9 @@ def steps() -> dict[str, Callable[[], Any]]:
 
 def dqn_update(architecture: str, batch_size: int) -> Callable[[], Any]:
     spec, actions = learn_corr.SPEC, learn_corr.ACTIONS
-    learner = DqnLearner(build_q_function(spec, actions, architecture), spec, train_dqn.settings(1_000), CPU)
+    learner = DqnLearner(
+        build_q_function(spec, actions, architecture), spec, train_dqn.settings(1_000), CPU
+    )
     pictures = torch.randint(0, 256, (batch_size, 5, 84, 84), dtype=torch.uint8)
     ones = torch.ones(batch_size)
     batch = TransitionBatch(
@@ -91,7 +96,8 @@ def where(step: Callable[[], Any]) -> str:
     whole = sum(cost.self_cpu_time_total for cost in costs)
     most = sorted(costs, key=lambda cost: -cost.self_cpu_time_total)[:6]
     return ", ".join(
-        f"{cost.key.removeprefix('aten::')} {100 * cost.self_cpu_time_total / whole:.0f} %" for cost in most
+        f"{cost.key.removeprefix('aten::')} {100 * cost.self_cpu_time_total / whole:.0f} %"
+        for cost in most
     )
 
 

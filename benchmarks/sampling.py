@@ -14,7 +14,10 @@ from corrtool.memory import ReplayMemory
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
-RECORDS, BATCH, BATCHES, LANES = 10_000, 32, 300, 8
+RECORDS = 10_000
+BATCH = 32
+BATCHES = 300
+LANES = 8
 SHAPE = (4, 84, 84)
 
 
@@ -43,7 +46,9 @@ def measure(rounds: int) -> list[Row]:
 
 def ours() -> Callable[[], None]:
     random = np.random.default_rng(0)
-    memory = ReplayMemory(StateSpec("image", (1, 84, 84), 4), LANES, RECORDS // LANES, torch.device("cpu"))
+    memory = ReplayMemory(
+        StateSpec("image", (1, 84, 84), 4), LANES, RECORDS // LANES, torch.device("cpu")
+    )
     memory.open_slot(random.integers(0, 255, (LANES, 1, 84, 84), np.uint8))
     for slot in range(1, RECORDS // LANES):
         ends = np.full(LANES, slot % 800 == 0)
@@ -87,7 +92,11 @@ def torchrl() -> float:
         states = torch.randint(0, 255, (500, *SHAPE), dtype=torch.uint8)
         more = {"action": torch.zeros(500, dtype=torch.int64), ("next", "reward"): torch.zeros(500)}
         ends = {("next", "terminated"): torch.zeros(500, dtype=torch.bool)}
-        buffer.extend(TensorDict({"observation": states, ("next", "observation"): states, **more, **ends}, [500]))
+        buffer.extend(
+            TensorDict(
+                {"observation": states, ("next", "observation"): states, **more, **ends}, [500]
+            )
+        )
 
     return _batches_per_second(buffer.sample)
 
@@ -95,13 +104,20 @@ def torchrl() -> float:
 def cpprb() -> float:
     from cpprb import ReplayBuffer
 
-    fields = {"obs": {"shape": SHAPE, "dtype": np.uint8}, "action": {"dtype": np.int64}, "reward": {}, "done": {}}
+    fields = {
+        "obs": {"shape": SHAPE, "dtype": np.uint8},
+        "action": {"dtype": np.int64},
+        "reward": {},
+        "done": {},
+    }
     buffer = ReplayBuffer(RECORDS, fields, next_of="obs")
     states = np.random.default_rng(0).integers(0, 255, (501, *SHAPE), np.uint8)
     more = {name: np.zeros(500) for name in ("action", "reward", "done")}
     for _ in range(RECORDS // 500):
         buffer.add(obs=states[:-1], next_obs=states[1:], **more)
-    return _batches_per_second(lambda: {name: torch.from_numpy(value) for name, value in buffer.sample(BATCH).items()})
+    return _batches_per_second(
+        lambda: {name: torch.from_numpy(value) for name, value in buffer.sample(BATCH).items()}
+    )
 
 
 def _batches_per_second(sample: Callable[[], Any]) -> float:

@@ -10,7 +10,11 @@ from collections.abc import Callable
 from benchmarks.measuring import Row, alternate, per_second
 
 LIMIT_SECONDS = 0.3
-COMPLETION = {"_CORRTOOL_COMPLETE": "complete_bash", "COMP_WORDS": "corrtool learn-", "COMP_CWORD": "1"}
+COMPLETION = {
+    "_CORRTOOL_COMPLETE": "complete_bash",
+    "COMP_WORDS": "corrtool learn-",
+    "COMP_CWORD": "1",
+}
 SMALLEST = """
 import typer
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -29,11 +33,15 @@ def measure(rounds: int) -> list[Row]:
         environment = os.environ | more
         command = [sys.executable, *arguments]
         return lambda: (
-            1 / per_second(1, lambda: subprocess.run(command, check=True, capture_output=True, env=environment))
+            1
+            / per_second(
+                1, lambda: subprocess.run(command, check=True, capture_output=True, env=environment)
+            )
         )
 
     smallest = {
-        name.replace("CORRTOOL", "SMALLEST"): words.replace("learn-", "t") for name, words in COMPLETION.items()
+        name.replace("CORRTOOL", "SMALLEST"): words.replace("learn-", "t")
+        for name, words in COMPLETION.items()
     }
     ours, bare, completion, bare_completion = alternate(
         start("-m", "corrtool", "--help"), start("-c", SMALLEST, "--help"),
@@ -47,6 +55,12 @@ def measure(rounds: int) -> list[Row]:
             ("corrtool --help", "the limit", ours, limit, 1.0),
             ("corrtool --help", "--help of a Typer program that does nothing", ours, bare, None),
             ("completion", "the limit", completion, limit, 1.0),
-            ("completion", "that of a Typer program that does nothing", completion, bare_completion, None),
+            (
+                "completion",
+                "that of a Typer program that does nothing",
+                completion,
+                bare_completion,
+                None,
+            ),
         )
     ]

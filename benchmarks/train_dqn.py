@@ -17,7 +17,8 @@ from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages.train_dqn import train_dqn
 
 PONG = {"id": "ALE/Pong-v5"}
-STEPS, STARTS = 1_200, 400
+STEPS = 1_200
+STARTS = 400
 
 
 def settings(env_steps: int) -> TrainDqnSettings:

@@ -11,7 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from corrtool.api import OpenedProject, init_project, load_correspondence, load_q_function, open_project
+    from corrtool.api import (
+        OpenedProject,
+        init_project,
+        load_correspondence,
+        load_q_function,
+        open_project,
+    )
     from corrtool.correspondence.model import Correspondence
     from corrtool.errors import CorrtoolError
 

@@ -114,7 +114,9 @@ def load_q_function(path: StrPath, device: str = "cpu") -> nn.Module:
     """
     with _as_library():
         file = Path(path)
-        return q_functions.load_q_function(artifact_at(file, "q", file.stem), resolve_device(device, "device"))
+        return q_functions.load_q_function(
+            artifact_at(file, "q", file.stem), resolve_device(device, "device")
+        )
 
 
 def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
@@ -208,7 +210,10 @@ class OpenedProject:
         with _as_library():
             context = self._context(device)
             task = context.project.task(role)
-            player, (spec, actions) = choose_player(context, task, q=q, corr=corr, no_corr=no_corr), probe(task)
+            player, (spec, actions) = (
+                choose_player(context, task, q=q, corr=corr, no_corr=no_corr),
+                probe(task),
+            )
             check_player(player, spec, actions)
             q_values = player.q_values(spec, context.device)
             assert q_values is not None  # who was chosen does not play at random
@@ -220,7 +225,9 @@ class OpenedProject:
             context = self._context(device)
             return q_functions.load_q_function(context.source_q(name), context.device)
 
-    def load_correspondence(self, name: str | None = None, *, device: str = "cpu") -> Correspondence:
+    def load_correspondence(
+        self, name: str | None = None, *, device: str = "cpu"
+    ) -> Correspondence:
         """The named correspondence, or the newest, as :func:`load_correspondence` loads it."""
         with _as_library():
             context = self._context(device)
@@ -247,17 +254,23 @@ def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
         UsageError: it has no such argument, or one is of another type.
     """
     common = _common_names(stage)
-    settings = {field.name for field in dataclasses.fields(stage.settings)} | former_names(stage.settings).keys()
+    settings = {field.name for field in dataclasses.fields(stage.settings)} | former_names(
+        stage.settings
+    ).keys()
     options = {name: Option(name, str | None, None, help) for name, help in stage.inputs.items()}
     options |= {option.name: option for option in stage.options}
     for name in arguments:
         if name not in {*common, *settings, *options}:
-            raise UsageError(f"{stage.name} has no argument {name!r}", f"see 'corrtool {stage.name} --help'")
+            raise UsageError(
+                f"{stage.name} has no argument {name!r}", f"see 'corrtool {stage.name} --help'"
+            )
     return StageCall(
         stage,
         CommonOptions(**{name: arguments[name] for name in arguments if name in common}),
         settings={name: arguments[name] for name in arguments if name in settings},
-        options={name: _option_value(option, arguments.get(name)) for name, option in options.items()},
+        options={
+            name: _option_value(option, arguments.get(name)) for name, option in options.items()
+        },
     )
 
 
@@ -277,7 +290,9 @@ def _option_value(option: Option, value: Any) -> Any:
     if option.kind == Path | None and isinstance(value, str | PathLike):
         return Path(value)
     if not isinstance(value, option.kind):
-        raise UsageError(f"{flag_name(option.name)} is {value!r}", "give it a value of another type")
+        raise UsageError(
+            f"{flag_name(option.name)} is {value!r}", "give it a value of another type"
+        )
     return value
 
 
@@ -286,9 +301,16 @@ def command_of(call: StageCall, project: Project) -> list[str]:
 
     Seed and preset are spelt out, since environment variables could give it others.
     """
-    seed, preset = project_seed(project, call.common.seed), project_preset(project, call.common.preset)
+    seed, preset = (
+        project_seed(project, call.common.seed),
+        project_preset(project, call.common.preset),
+    )
     words = ["corrtool", call.stage.name, "--seed", str(seed), "--preset", preset]
-    common = {name: getattr(call.common, name) for name in _common_names(call.stage) if name not in ("seed", "preset")}
+    common = {
+        name: getattr(call.common, name)
+        for name in _common_names(call.stage)
+        if name not in ("seed", "preset")
+    }
     for name, value in (call.settings | call.options | common).items():
         if isinstance(value, bool) and (value or name in call.settings):
             words.append(flag_name(name if value else f"no_{name}"))
@@ -304,7 +326,9 @@ def _as_library() -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if isinstance(error.__cause__, KeyboardInterrupt):  # it came while an environment was at work
+            if isinstance(
+                error.__cause__, KeyboardInterrupt
+            ):  # it came while an environment was at work
                 raise KeyboardInterrupt from error
             known = as_corrtool_error(error)
             if known is None or known is error:

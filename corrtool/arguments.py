@@ -120,7 +120,9 @@ class LearnCorrArguments(LearningArguments, total=False):
     lambda_cyc: float
     lambda_q: float
     lambda_m: float
-    generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"]
+    generator: Literal[
+        "auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"
+    ]
     angle_init: float
     angle_starts: int | None
     spatial_learning_rate: float

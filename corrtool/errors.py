@@ -40,7 +40,9 @@ def check_encoding(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{text!a} is not encoded in UTF-8", "rename it, or move the project") from None
+        raise UsageError(
+            f"{text!a} is not encoded in UTF-8", "rename it, or move the project"
+        ) from None
 
 
 class UntrustedImportError(UsageError):
@@ -69,7 +71,10 @@ class MissingInputError(ArtifactError):
 
     def __init__(self, missing: list[tuple[str, str]]) -> None:
         self.missing = missing
-        super().__init__("; ".join(what for what, _ in missing), "; ".join(dict.fromkeys(hint for _, hint in missing)))
+        super().__init__(
+            "; ".join(what for what, _ in missing),
+            "; ".join(dict.fromkeys(hint for _, hint in missing)),
+        )
 
 
 class ForeignFileError(ArtifactError):
@@ -123,11 +128,17 @@ def as_corrtool_error(error: Exception) -> CorrtoolError | None:
             return UsageError(f"{error.filename}: the name is too long", "choose a shorter one")
         where = f"{error.filename}: " if error.filename else ""
         return CorrtoolError(
-            f"{where}{error.strerror or error}", "what was written before is kept, run the command again to resume"
+            f"{where}{error.strerror or error}",
+            "what was written before is kept, run the command again to resume",
         )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc_cpu" in str(error):
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "alloc_cpu" in str(error)
+    ):
         return CorrtoolError(
-            "the device ran out of memory", "use a smaller --batch-size, --filters or --memory-capacity"
+            "the device ran out of memory",
+            "use a smaller --batch-size, --filters or --memory-capacity",
         )
     if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
         reason = str(error).strip().partition("\n")[0]  # what follows is for developers of torch

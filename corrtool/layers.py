@@ -21,7 +21,9 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
         raise ValueError(f"a layer of {channels} channels")
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(channels, channels, affine=False)  # that is InstanceNorm; torch's own is slower on a CPU
+    return nn.GroupNorm(
+        channels, channels, affine=False
+    )  # that is InstanceNorm; torch's own is slower on a CPU
 
 
 def init_normal(network: nn.Module) -> None:
@@ -80,7 +82,10 @@ class FullResolutionResnet(nn.Module):
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, padding=1),
             )
             for _ in range(blocks)
         )
@@ -100,7 +105,9 @@ class Encoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
-            ConvFromOneChannel(filters, 7) if in_channels == 1 else nn.Conv2d(in_channels, filters, 7),
+            ConvFromOneChannel(filters, 7)
+            if in_channels == 1
+            else nn.Conv2d(in_channels, filters, 7),
             norm_layer(norm, filters),
             nn.ReLU(inplace=True),
         ]
@@ -143,7 +150,12 @@ class ConvToOneChannel(nn.Conv2d):
         rows = F.conv2d(x, self.weight.transpose(0, 2))  # (1, C, k, k) → (k, C, 1, k)
         height = x.shape[-2] - kernel + 1
         assert self.bias is not None
-        return torch.stack([rows[:, row, row : row + height] for row in range(kernel)]).sum(dim=0)[:, None] + self.bias
+        return (
+            torch.stack([rows[:, row, row : row + height] for row in range(kernel)]).sum(dim=0)[
+                :, None
+            ]
+            + self.bias
+        )
 
 
 class ConvFromOneChannel(nn.Conv2d):
@@ -171,7 +183,9 @@ class Decoder(nn.Module):
     also see what the encoder knew at their resolution (U-Net, Ronneberger et al. 2015).
     """
 
-    def __init__(self, in_channels: int, filters: int, out_channels: int, norm: Norm, skips: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, filters: int, out_channels: int, norm: Norm, skips: bool = False
+    ) -> None:
         super().__init__()
         multiplier = 2 if skips else 1
         self.up_1 = nn.ConvTranspose2d(in_channels, 2 * filters, 3, stride=2, padding=1)
@@ -179,10 +193,16 @@ class Decoder(nn.Module):
         self.up_2 = nn.ConvTranspose2d(multiplier * 2 * filters, filters, 3, stride=2, padding=1)
         self.norm_2 = norm_layer(norm, filters)
         channels = multiplier * filters
-        last = ConvToOneChannel(channels, 7) if out_channels == 1 else nn.Conv2d(channels, out_channels, 7)
+        last = (
+            ConvToOneChannel(channels, 7)
+            if out_channels == 1
+            else nn.Conv2d(channels, out_channels, 7)
+        )
         self.out = nn.Sequential(nn.ReflectionPad2d(3), last, nn.Tanh())
 
-    def forward(self, x: Tensor, size: tuple[int, int], skips: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, size: tuple[int, int], skips: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """``skips``: the encoder's features at full and at half resolution."""
         half = [math.ceil(size[0] / 2), math.ceil(size[1] / 2)]
         x = F.relu(self.norm_1(self.up_1(x, output_size=half)))
@@ -250,8 +270,13 @@ def _warp(x: Tensor, matrix: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     rows, columns = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in (height, width))
     grid = columns[:, None] * matrix[:, 0] + rows[:, None, None] * matrix[:, 1] + matrix[:, 2]
-    grid = grid.expand(x.shape[0], -1, -1, -1)  # len(x) would be a constant in what is traced or exported
-    return F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1.0
+    grid = grid.expand(
+        x.shape[0], -1, -1, -1
+    )  # len(x) would be a constant in what is traced or exported
+    return (
+        F.grid_sample(x + 1.0, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        - 1.0
+    )
 
 
 def clamp_straight_through(x: Tensor, low: float, high: float) -> Tensor:
@@ -284,7 +309,11 @@ def inverse_affine(matrix: Tensor) -> Tensor:
 
 
 def mlp(
-    in_size: int, width: int, hidden_layers: int, out_size: int, activation: type[nn.Module] = nn.ReLU
+    in_size: int,
+    width: int,
+    hidden_layers: int,
+    out_size: int,
+    activation: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Fully connected layers: in_size → width × hidden_layers → out_size, linear at the end."""
     layers: list[nn.Module] = []

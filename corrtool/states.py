@@ -60,7 +60,9 @@ class StateSpec:
         if not self.stack_order:
             object.__setattr__(self, "stack_order", tuple(range(self.stack)))
         if sorted(self.stack_order) != list(range(self.stack)):
-            raise ValueError(f"stack_order {self.stack_order} is not a permutation of {self.stack} frames")
+            raise ValueError(
+                f"stack_order {self.stack_order} is not a permutation of {self.stack} frames"
+            )
 
     @functools.cached_property
     def state_shape(self) -> tuple[int, ...]:
@@ -107,7 +109,10 @@ class StateSpec:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, for manifests."""
-        return asdict(self) | {"frame_shape": list(self.frame_shape), "stack_order": list(self.stack_order)}
+        return asdict(self) | {
+            "frame_shape": list(self.frame_shape),
+            "stack_order": list(self.stack_order),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> StateSpec:
@@ -120,7 +125,9 @@ class StateSpec:
                 stack_order=tuple(int(n) for n in value["stack_order"]),
             )
         except (KeyError, TypeError, OverflowError) as error:
-            raise ValueError(f"its states are described in a way this version cannot read ({error})") from None
+            raise ValueError(
+                f"its states are described in a way this version cannot read ({error})"
+            ) from None
 
     def __str__(self) -> str:
         if self.kind == VECTOR:
@@ -140,13 +147,17 @@ class StateScaling(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, spec: StateSpec, mean: Tensor | None = None, deviation: Tensor | None = None) -> None:
+    def __init__(
+        self, spec: StateSpec, mean: Tensor | None = None, deviation: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.spec = spec
         if spec.kind == VECTOR:
             shape = spec.state_shape
             self.register_buffer("mean", torch.zeros(shape) if mean is None else mean.float())
-            self.register_buffer("deviation", torch.ones(shape) if deviation is None else deviation.float())
+            self.register_buffer(
+                "deviation", torch.ones(shape) if deviation is None else deviation.float()
+            )
 
     @classmethod
     def from_states(cls, spec: StateSpec, states: Tensor) -> StateScaling:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 BOOTSTRAP_RESAMPLES = 10_000
-MIN_DISTINCT_GAMES = 20  # a bootstrap of fewer is too narrow: of 5 it holds the mean 84 times in 100 instead of 95
+MIN_DISTINCT_GAMES = (
+    20  # a bootstrap of fewer is too narrow: of 5 it holds the mean 84 times in 100 instead of 95
+)
 MOVING_MEAN_GAMES = 20  # the paper's Figures 5 and 8
 
 
@@ -54,7 +56,9 @@ def _student_t_within(angle: float, degrees_of_freedom: int) -> float:
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
-def student_t_interval(means: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+def student_t_interval(
+    means: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float] | None:
     """Student's t interval of the mean of independent ``means``, such as those of seeds.
 
     None for fewer than two.
@@ -92,7 +96,11 @@ def interval_over_games(returns: Sequence[float], distinct: int | None = None) -
     """
     enough = (len(set(returns)) if distinct is None else distinct) >= MIN_DISTINCT_GAMES
     return Interval(
-        float(np.mean(returns)), bootstrap_interval(returns) if enough else None, "games", len(returns), distinct
+        float(np.mean(returns)),
+        bootstrap_interval(returns) if enough else None,
+        "games",
+        len(returns),
+        distinct,
     )
 
 
@@ -122,12 +130,16 @@ def moving_means(returns: Sequence[float], window: int = MOVING_MEAN_GAMES) -> l
     return [float(mean) for mean in (sums[ends] - sums[starts]) / (ends - starts)]
 
 
-def first_at_least(curve: Sequence[float], threshold: float, window: int = MOVING_MEAN_GAMES) -> int | None:
+def first_at_least(
+    curve: Sequence[float], threshold: float, window: int = MOVING_MEAN_GAMES
+) -> int | None:
     """Index of the first game, not before a whole ``window``, whose moving mean reaches ``threshold``.
 
     None if none does.
     """
-    return next((index for index in range(window - 1, len(curve)) if curve[index] >= threshold), None)
+    return next(
+        (index for index in range(window - 1, len(curve)) if curve[index] >= threshold), None
+    )
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,9 @@ class TransferMetrics:
 
 
 def transfer_metrics(
-    returns: Sequence[float], env_steps: Sequence[int], thresholds: Sequence[float] = (0.0, 10.0, 18.0)
+    returns: Sequence[float],
+    env_steps: Sequence[int],
+    thresholds: Sequence[float] = (0.0, 10.0, 18.0),
 ) -> TransferMetrics:
     """Metrics of a curve of games, with the environment steps at which each ended.
 
@@ -161,5 +175,8 @@ def transfer_metrics(
         jumpstart=float(np.mean(returns[:MOVING_MEAN_GAMES])),
         asymptote=float(np.mean(returns[-MOVING_MEAN_GAMES:])),
         games_to={threshold: None if at is None else at + 1 for threshold, at in reached.items()},
-        env_steps_to={threshold: None if at is None else int(env_steps[at]) for threshold, at in reached.items()},
+        env_steps_to={
+            threshold: None if at is None else int(env_steps[at])
+            for threshold, at in reached.items()
+        },
     )

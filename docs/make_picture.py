@@ -14,7 +14,9 @@ from corrtool.tasks import Lanes, parse_task
 def png(frame: np.ndarray) -> str:
     """A frame as a data URI."""
     big = cv2.resize(frame, (336, 336), interpolation=cv2.INTER_NEAREST)
-    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", big)[1].tobytes()).decode()
+    return (
+        "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", big)[1].tobytes()).decode()
+    )
 
 
 def main() -> None:

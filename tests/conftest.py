@@ -13,7 +13,9 @@ import filelock
 import pytest
 from support.commands import Outcome, run_example, run_in_process
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers side by side: more threads than cores only wait
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # two workers side by side: more threads than cores only wait
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +35,9 @@ class SmokeRun:
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     """`examples/smoke.sh`, run once: every stage on real Pong and rotated Pong at `--preset tiny`."""
     shared = (
-        tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.getbasetemp()
+        tmp_path_factory.getbasetemp().parent
+        if "PYTEST_XDIST_WORKER" in os.environ
+        else tmp_path_factory.getbasetemp()
     )
     lab, record = shared / "smoke" / "lab", shared / "smoke.json"
     with filelock.FileLock(shared / "smoke.lock"):  # the workers of pytest-xdist share one run

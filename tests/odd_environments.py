@@ -21,7 +21,9 @@ class Counting(gymnasium.Env):
     def see(self) -> Any:
         return np.array([self.time, 1], np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.time = 0
         return self.see(), {}
@@ -114,7 +116,9 @@ class Alone(Counting):
 class Picture(Counting):
     """A picture of any layout, type and range, which is black and white by turns."""
 
-    def __init__(self, shape: Any = (84, 84, 3), dtype: str = "uint8", low: float = 0, high: float = 255) -> None:
+    def __init__(
+        self, shape: Any = (84, 84, 3), dtype: str = "uint8", low: float = 0, high: float = 255
+    ) -> None:
         self.observation_space = spaces.Box(low, high, tuple(shape), np.dtype(dtype))
 
     def see(self) -> Any:

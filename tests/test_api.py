@@ -27,13 +27,17 @@ from corrtool.runs.records import read_record, run_directory
 from corrtool.stages.registry import STAGES
 
 ROOT = Path(__file__).parents[1]
-SAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL)
+SAMPLES = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL
+)
 
 
 def run_python(code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     env["PYTHONPATH"] = str(ROOT)
-    return subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=280)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=280
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,9 @@ class TestTheSamplesOfTheDocumentation:
 class TestMakingProjects:
     def test_is_what_init_does(self, cartpole: Callable[..., Path], tmp_path: Path) -> None:
         by_command = cartpole("permute:2,3,0,1") / "corrtool.toml"
-        made = corrtool.init_project(tmp_path / "b", source="CartPole-v1", target_view=["permute:2,3,0,1"])
+        made = corrtool.init_project(
+            tmp_path / "b", source="CartPole-v1", target_view=["permute:2,3,0,1"]
+        )
         assert (made.root / "corrtool.toml").read_text() == by_command.read_text()
         with pytest.raises(UsageError, match="is a project already"):
             corrtool.init_project(made.root, source="CartPole-v1")
@@ -100,19 +106,38 @@ class TestMakingProjects:
             screen_size=42,
             stack=2,
         )
-        assert [made.task(role).kwargs for role in ("source", "target")] == [{"mode": 1}, {"mode": 0}]
+        assert [made.task(role).kwargs for role in ("source", "target")] == [
+            {"mode": 1},
+            {"mode": 0},
+        ]
         assert made.environment("source").reset(seed=0)[0].shape == (2, 42, 42)
         with pytest.raises(UsageError, match="preprocessing stack is 0"):
             corrtool.init_project(tmp_path / "other", source="ALE/Pong-v5", stack=0)
         with pytest.raises(UsageError, match="cannot be written"):
-            corrtool.init_project(tmp_path / "other", source="CartPole-v1", source_kwargs={"render_mode": None})
+            corrtool.init_project(
+                tmp_path / "other", source="CartPole-v1", source_kwargs={"render_mode": None}
+            )
 
 
 class TestStages:
-    def test_return_what_the_command_prints(self, fresh: OpenedProject, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_return_what_the_command_prints(
+        self, fresh: OpenedProject, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         result = fresh.train_dqn(preset="tiny", env_steps=600, seed=3, device="cpu", name="three")
         assert capfd.readouterr() == ("", "")
-        flags = ("--preset", "tiny", "--env-steps", 600, "--seed", 3, "--device", "cpu", "--name", "three", "--json")
+        flags = (
+            "--preset",
+            "tiny",
+            "--env-steps",
+            600,
+            "--seed",
+            3,
+            "--device",
+            "cpu",
+            "--name",
+            "three",
+            "--json",
+        )
         assert run_in_process("train-dqn", "-p", fresh.root, *flags) == 0
         out, err = capfd.readouterr()
         assert "is done already" in err  # it is the same run
@@ -147,7 +172,14 @@ class TestStages:
     def test_say_every_argument_in_the_command(self, lab: Path) -> None:
         call = call_with(
             STAGES["evaluate"],
-            {"games": 4, "no_corr": True, "video": Path("a b.gif"), "q": "x", "seed": 2, "preset": "tiny"},
+            {
+                "games": 4,
+                "no_corr": True,
+                "video": Path("a b.gif"),
+                "q": "x",
+                "seed": 2,
+                "preset": "tiny",
+            },
         )
         words = [
             "corrtool",
@@ -170,7 +202,9 @@ class TestStages:
     def test_work_in_a_thread(self, fresh: OpenedProject) -> None:
         results: list[dict[str, Any]] = []
         threads = [
-            threading.Thread(target=lambda n=n: results.append(fresh.collect(preset="tiny", records=50, name=n)))
+            threading.Thread(
+                target=lambda n=n: results.append(fresh.collect(preset="tiny", records=50, name=n))
+            )
             for n in ("one", "two")
         ]
         for thread in threads:
@@ -184,16 +218,28 @@ class TestStages:
         handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         during: list[Any] = []
         torch.manual_seed(5)
-        random, mode, threads = torch.get_rng_state(), torch.get_deterministic_debug_mode(), torch.get_num_threads()
-        watcher = threading.Timer(0.3, lambda: during.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))))
+        random, mode, threads = (
+            torch.get_rng_state(),
+            torch.get_deterministic_debug_mode(),
+            torch.get_num_threads(),
+        )
+        watcher = threading.Timer(
+            0.3, lambda: during.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM)))
+        )
         watcher.start()
         fresh.train_dqn(preset="tiny", env_steps=600)
         watcher.join()
-        assert during == handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        assert (
+            during
+            == handlers
+            == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        )
         assert torch.equal(torch.get_rng_state(), random)
         assert (torch.get_deterministic_debug_mode(), torch.get_num_threads()) == (mode, threads)
 
-    def test_are_interrupted_like_any_python_and_go_on(self, fresh: OpenedProject, tmp_path: Path) -> None:
+    def test_are_interrupted_like_any_python_and_go_on(
+        self, fresh: OpenedProject, tmp_path: Path
+    ) -> None:
         code = f"""
 import _thread, threading, time, corrtool
 from corrtool.runs import loop
@@ -258,7 +304,9 @@ class TestErrors:
         with pytest.raises(DeviceError):
             fresh.load_agent(device="cuda:999")
 
-    def test_of_python_are_explained(self, fresh: OpenedProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_python_are_explained(
+        self, fresh: OpenedProject, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -272,7 +320,10 @@ class TestPlaying:
     def test_the_agent_plays_as_evaluate_does(self, lab: Path) -> None:
         project = corrtool.open_project(lab)
         agent = project.load_agent("target", corr="half")
-        correspondence, q_function = project.load_correspondence("half"), project.load_q_function("source-dqn")
+        correspondence, q_function = (
+            project.load_correspondence("half"),
+            project.load_q_function("source-dqn"),
+        )
         state, _ = project.environment("target").reset(seed=1)
         translated = correspondence.translate(torch.from_numpy(state)[None])
         values = q_function(correspondence.source_scaling.model_to_q(translated))[0]
@@ -284,7 +335,10 @@ class TestPlaying:
             (tmp_path / f"{kind}.safetensors").write_bytes(
                 (lab / "weights" / kind / f"{name}.safetensors").read_bytes()
             )
-        assert not any(p.requires_grad for p in corrtool.load_q_function(tmp_path / "q.safetensors").parameters())
+        assert not any(
+            p.requires_grad
+            for p in corrtool.load_q_function(tmp_path / "q.safetensors").parameters()
+        )
         loaded = corrtool.load_correspondence(tmp_path / "corr.safetensors")
         assert isinstance(loaded, corrtool.Correspondence)
         with pytest.raises(ArtifactError, match="holds no Q-function"):
@@ -292,5 +346,8 @@ class TestPlaying:
 
     def test_artifacts_are_those_of_status(self, lab: Path) -> None:
         project = corrtool.open_project(lab)
-        assert {(a["kind"], a["name"]) for a in project.artifacts()} >= {("q", "source-dqn"), ("corr", "half")}
+        assert {(a["kind"], a["name"]) for a in project.artifacts()} >= {
+            ("q", "source-dqn"),
+            ("corr", "half"),
+        }
         assert str(project.task("target")).startswith("CartPole-v1")

@@ -42,7 +42,9 @@ def test_every_part_is_drawn() -> None:
     assert len(order()) == len(parts)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 def test_imports_point_one_way(path: Path) -> None:
     part = part_of(path)
     if part in ("__init__", "__main__"):

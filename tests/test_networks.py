@@ -31,7 +31,9 @@ def parameters(network: nn.Module) -> int:
 
 def pictures(spec: StateSpec, batch: int = 2, seed: int = 0) -> torch.Tensor:
     """Random states in [-1, 1]."""
-    return torch.rand(batch, *spec.state_shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return (
+        torch.rand(batch, *spec.state_shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +45,21 @@ class TestFullSize:
     """The numbers of parameters at the paper's size: 84×84, four frames, six actions."""
 
     def test_resnet_generator(self) -> None:
-        assert parameters(GeneratorDescription("resnet", filters=64, blocks=9).build(PONG, PONG)) == 11_384_452
+        assert (
+            parameters(GeneratorDescription("resnet", filters=64, blocks=9).build(PONG, PONG))
+            == 11_384_452
+        )
 
     def test_rotation_generator_has_one_angle(self) -> None:
         assert parameters(GeneratorDescription("rotation").build(PONG, PONG)) == 1
 
     def test_resnet_and_rotation_together(self) -> None:
-        assert parameters(GeneratorDescription("resnet-rotation", filters=64, blocks=9).build(PONG, PONG)) == 11_384_453
+        assert (
+            parameters(
+                GeneratorDescription("resnet-rotation", filters=64, blocks=9).build(PONG, PONG)
+            )
+            == 11_384_453
+        )
 
     def test_patch_discriminator(self) -> None:
         assert parameters(build_discriminator(PONG, 64)) == 2_765_761
@@ -63,7 +73,9 @@ class TestFullSize:
 
     @pytest.mark.parametrize("action_block", [5, 0])
     def test_environment_model_gets_the_action_in_its_fifth_block(self, action_block: int) -> None:
-        model = build_environment_model(PONG, ACTIONS, filters=64, blocks=9, action_block=action_block)
+        model = build_environment_model(
+            PONG, ACTIONS, filters=64, blocks=9, action_block=action_block
+        )
         widths = [
             [layer.in_channels for layer in block.modules() if isinstance(layer, nn.Conv2d)]
             for block in [*model.blocks_before_action, *model.blocks_with_action]
@@ -83,9 +95,9 @@ class TestShapesAndRanges:
     def test_image_generators_keep_the_picture_and_the_range(
         self, spec: StateSpec, kind: str, norm: str, skips: bool
     ) -> None:
-        generator = GeneratorDescription(kind, filters=4, blocks=1, norm=norm, skips=skips, angle_init=20.0).build(
-            spec, spec
-        )
+        generator = GeneratorDescription(
+            kind, filters=4, blocks=1, norm=norm, skips=skips, angle_init=20.0
+        ).build(spec, spec)
         states = pictures(spec)
         translated = generator(states)
         assert translated.shape == states.shape
@@ -96,7 +108,10 @@ class TestShapesAndRanges:
         pictures = torch.rand(2, 3, 9, 11, dtype=torch.float64)
         expected = torch.nn.functional.conv2d(pictures, mine.weight, mine.bias)
         torch.testing.assert_close(mine(pictures), expected)
-        gradients = [torch.autograd.grad(made.square().sum(), mine.parameters()) for made in (mine(pictures), expected)]
+        gradients = [
+            torch.autograd.grad(made.square().sum(), mine.parameters())
+            for made in (mine(pictures), expected)
+        ]
         torch.testing.assert_close(*gradients)
 
     def test_saturated_generators_stay_in_range(self) -> None:
@@ -111,7 +126,9 @@ class TestShapesAndRanges:
         dotted = states.clone()
         dotted[0, 0, 20, 20] = 1.0
         for skips in (False, True):
-            generator = GeneratorDescription("resnet", filters=4, blocks=1, skips=skips).build(SMALL, SMALL)
+            generator = GeneratorDescription("resnet", filters=4, blocks=1, skips=skips).build(
+                SMALL, SMALL
+            )
             with torch.no_grad():
                 generator.decoder.up_1.weight.zero_()  # all that comes from the blocks
                 changed = (generator(dotted) != generator(states)).any()
@@ -120,7 +137,9 @@ class TestShapesAndRanges:
     @pytest.mark.parametrize("kind", ["resnet", "resnet-rotation", "affine-resnet"])
     def test_framewise_each_frame_decides_its_own_translation_only(self, kind: str) -> None:
         spec = StateSpec("image", (1, 32, 36), 4)
-        generator = GeneratorDescription(kind, filters=4, blocks=1, framewise=True).build(spec, spec)
+        generator = GeneratorDescription(kind, filters=4, blocks=1, framewise=True).build(
+            spec, spec
+        )
         states = pictures(spec)
         changed = states.clone()
         changed[:, 1] = -changed[:, 1]
@@ -132,7 +151,9 @@ class TestShapesAndRanges:
 
     def test_framewise_needs_as_many_frames(self) -> None:
         with pytest.raises(ValueError, match="one by one"):
-            GeneratorDescription("resnet", framewise=True).build(SMALL, StateSpec("image", (1, 32, 36), 3))
+            GeneratorDescription("resnet", framewise=True).build(
+                SMALL, StateSpec("image", (1, 32, 36), 3)
+            )
 
     def test_a_resnet_may_change_the_number_of_channels(self) -> None:
         colour = StateSpec("image", (3, 32, 36), 2)
@@ -171,11 +192,17 @@ class TestShapesAndRanges:
     def test_vector_networks(self) -> None:
         states, other = pictures(VECTOR), StateSpec("vector", (4,), 1)
         assert GeneratorDescription("linear").build(VECTOR, other)(states).shape == (2, 4)
-        assert GeneratorDescription("mlp", filters=8, blocks=2).build(VECTOR, other)(states).shape == (2, 4)
+        assert GeneratorDescription("mlp", filters=8, blocks=2).build(VECTOR, other)(
+            states
+        ).shape == (2, 4)
         assert build_discriminator(VECTOR, 8)(states).shape == (2, 1)
-        assert build_environment_model(VECTOR, 3, filters=8, blocks=2)(states, torch.tensor([0, 2])).shape == (2, 6)
+        assert build_environment_model(VECTOR, 3, filters=8, blocks=2)(
+            states, torch.tensor([0, 2])
+        ).shape == (2, 6)
         assert build_q_function(VECTOR, 3, "mlp", width=8)(states).shape == (2, 3)
-        assert build_q_function(VECTOR, 3, "linear")(states).tolist() == [[0.0] * 3] * 2  # Algorithm 1 starts at zero
+        assert (
+            build_q_function(VECTOR, 3, "linear")(states).tolist() == [[0.0] * 3] * 2
+        )  # Algorithm 1 starts at zero
 
     def test_q_values_may_be_negative(self) -> None:
         network = build_q_function(StateSpec("image", (1, 36, 36)), 50, "nature")
@@ -195,7 +222,9 @@ class TestTheAction:
         """A constant plane is just what InstanceNorm subtracts; the model's own normalisation must let it through."""
         model = build_environment_model(SMALL, ACTIONS, filters=4, blocks=3)
         branches = []
-        model.blocks_with_action[0].layers.register_forward_hook(lambda _, __, output: branches.append(output))
+        model.blocks_with_action[0].layers.register_forward_hook(
+            lambda _, __, output: branches.append(output)
+        )
         model(pictures(SMALL, 1).expand(ACTIONS, *SMALL.state_shape), torch.arange(ACTIONS))
         between_actions = branches[0].std(dim=0).mean().item()
         assert between_actions > 0.05 * branches[0].std().item()
@@ -203,11 +232,18 @@ class TestTheAction:
 
 class TestResidualEnvironmentModel:
     @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
-    def test_known_frames_are_those_of_the_state_and_only_the_newest_is_predicted(self, order: tuple[int, ...]) -> None:
+    def test_known_frames_are_those_of_the_state_and_only_the_newest_is_predicted(
+        self, order: tuple[int, ...]
+    ) -> None:
         spec = StateSpec("image", (2, 32, 36), 3, order)
-        model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual").eval()
+        model = build_environment_model(
+            spec, ACTIONS, filters=2, blocks=1, prediction="residual"
+        ).eval()
         states = pictures(spec)
-        frames, predicted = spec.frames_of(states), spec.frames_of(model(states, torch.tensor([0, 5])))
+        frames, predicted = (
+            spec.frames_of(states),
+            spec.frames_of(model(states, torch.tensor([0, 5]))),
+        )
         assert torch.equal(predicted[:, :-1], frames[:, 1:])
         change = predicted[:, -1] - frames[:, -1]
         assert 0 < change.abs().max() <= 2.0
@@ -226,7 +262,9 @@ class TestResidualEnvironmentModel:
 
     def test_a_single_frame_is_predicted_as_a_change(self) -> None:
         spec = StateSpec("image", (1, 32, 36), 1)
-        model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual").eval()
+        model = build_environment_model(
+            spec, ACTIONS, filters=2, blocks=1, prediction="residual"
+        ).eval()
         torch.nn.init.zeros_(model.decoder.out[1].weight)
         states = pictures(spec)
         assert torch.equal(model(states, torch.tensor([0, 5])), states)
@@ -247,7 +285,11 @@ class TestFirstWeights:
         ids=["resnet", "resnet-rotation", "model", "discriminator", "q"],
     )
     def test_are_normal_with_deviation_0_02(self, build) -> None:
-        layers = [m for m in build().modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+        layers = [
+            m
+            for m in build().modules()
+            if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+        ]
         weights = torch.cat([layer.weight.detach().flatten() for layer in layers])
         assert weights.mean().item() == pytest.approx(0.0, abs=5e-4)
         assert weights.std().item() == pytest.approx(0.02, rel=0.01)
@@ -256,7 +298,11 @@ class TestFirstWeights:
             assert not layer.bias.any()
 
     def test_a_linear_generator_as_well(self) -> None:
-        layer = GeneratorDescription("linear").build(StateSpec("vector", (100,)), StateSpec("vector", (100,))).layer
+        layer = (
+            GeneratorDescription("linear")
+            .build(StateSpec("vector", (100,)), StateSpec("vector", (100,)))
+            .layer
+        )
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
         assert not layer.bias.any()
 
@@ -273,7 +319,9 @@ class TestFirstWeights:
             return torch.cat(
                 [
                     p.flatten()
-                    for p in GeneratorDescription("resnet", filters=4, blocks=1).build(SMALL, SMALL).parameters()
+                    for p in GeneratorDescription("resnet", filters=4, blocks=1)
+                    .build(SMALL, SMALL)
+                    .parameters()
                 ]
             )
 
@@ -333,7 +381,8 @@ class TestWhatDoesNotFit:
             build(smaller)
 
     @pytest.mark.parametrize(
-        "spec, architecture", [(PONG, "mlp"), (PONG, "linear"), (VECTOR, "nature"), (VECTOR, "paper")]
+        "spec, architecture",
+        [(PONG, "mlp"), (PONG, "linear"), (VECTOR, "nature"), (VECTOR, "paper")],
     )
     def test_q_functions(self, spec: StateSpec, architecture: str) -> None:
         with pytest.raises(ValueError, match=architecture):
@@ -352,7 +401,9 @@ class TestWhatDoesNotFit:
 
 def test_a_score_of_the_patch_discriminator_sees_70_by_70_pixels() -> None:
     spec = StateSpec("image", (1, 160, 160))
-    discriminator = build_discriminator(spec, 4, norm="batch").double().eval()  # eval: no pixel mixes with all others
+    discriminator = (
+        build_discriminator(spec, 4, norm="batch").double().eval()
+    )  # eval: no pixel mixes with all others
     state = torch.rand(1, 1, 160, 160, dtype=torch.float64, requires_grad=True)
     scores = discriminator(state)
     scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
@@ -370,15 +421,21 @@ def smooth_picture(size: int = 84) -> np.ndarray:
 
 
 class TestRotationLayer:
-    @pytest.mark.parametrize("degrees, turns", [(0, 0), (90, 1), (-90, -1), (180, 2), (-180, 2), (270, 3)])
+    @pytest.mark.parametrize(
+        "degrees, turns", [(0, 0), (90, 1), (-90, -1), (180, 2), (-180, 2), (270, 3)]
+    )
     def test_quarter_turns_of_square_pictures_are_rot90(self, degrees: float, turns: int) -> None:
         states = pictures(PONG)
         turned = RotationLayer(degrees)(states)
-        torch.testing.assert_close(turned, torch.rot90(states, turns, dims=(-2, -1)), rtol=0, atol=5e-5)
+        torch.testing.assert_close(
+            turned, torch.rot90(states, turns, dims=(-2, -1)), rtol=0, atol=5e-5
+        )
 
     def test_half_a_turn_of_an_oblong_picture_is_rot90_twice(self) -> None:
         states = pictures(SMALL)
-        torch.testing.assert_close(RotationLayer(180)(states), torch.rot90(states, 2, dims=(-2, -1)), rtol=0, atol=5e-5)
+        torch.testing.assert_close(
+            RotationLayer(180)(states), torch.rot90(states, 2, dims=(-2, -1)), rtol=0, atol=5e-5
+        )
 
     def test_positive_angles_turn_counter_clockwise(self) -> None:
         states = torch.full((1, 1, 41, 41), -1.0)
@@ -395,7 +452,9 @@ class TestRotationLayer:
         layer = RotationLayer(degrees)(torch.from_numpy(picture).float() / 127.5 - 1.0)
         in_levels = ((layer.detach() + 1.0) * 127.5).numpy()
         difference = np.abs(in_levels - view)
-        assert difference.max() < 6.0  # OpenCV places pixels to 1/32, which shows at the black border
+        assert (
+            difference.max() < 6.0
+        )  # OpenCV places pixels to 1/32, which shows at the black border
         assert difference.mean() < 0.5
 
     @pytest.mark.parametrize("height, width", [(84, 84), (60, 84), (7, 12)])
@@ -404,8 +463,12 @@ class TestRotationLayer:
         layer = AffineLayer(33.0, mirrored=True, aspect=height / width)
         with torch.no_grad():
             layer.matrix[:, 2] = torch.tensor([0.1, -0.2])
-            grid = F.affine_grid(layer.matrix.expand(len(states), 2, 3), list(states.shape), align_corners=False)
-            expected = F.grid_sample(states + 1.0, grid, padding_mode="zeros", align_corners=False) - 1.0
+            grid = F.affine_grid(
+                layer.matrix.expand(len(states), 2, 3), list(states.shape), align_corners=False
+            )
+            expected = (
+                F.grid_sample(states + 1.0, grid, padding_mode="zeros", align_corners=False) - 1.0
+            )
             torch.testing.assert_close(layer(states), expected, rtol=0, atol=2e-4)
             with Precision(torch.bfloat16, torch.device("cpu")).autocast():
                 among_bf16 = layer(states)
@@ -413,7 +476,9 @@ class TestRotationLayer:
 
     def test_what_comes_from_outside_is_black(self) -> None:
         turned = RotationLayer(45)(torch.ones(1, 1, 20, 20))
-        torch.testing.assert_close(turned[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]], torch.full((4,), -1.0))
+        torch.testing.assert_close(
+            turned[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]], torch.full((4,), -1.0)
+        )
 
     def test_the_gradient_of_the_angle_leads_to_the_right_angle(self) -> None:
         picture = torch.from_numpy(smooth_picture()).float() / 127.5 - 1.0
@@ -422,7 +487,9 @@ class TestRotationLayer:
             layer = RotationLayer(degrees)
             (layer(picture) - wanted).abs().mean().backward()
             assert layer.angle.grad.isfinite()
-            assert layer.angle.grad.sign().item() == sign  # descent turns further on from 3°, back from 9°
+            assert (
+                layer.angle.grad.sign().item() == sign
+            )  # descent turns further on from 3°, back from 9°
 
     def test_gradients_reach_what_is_before_the_layer(self) -> None:
         states = pictures(SMALL).requires_grad_()
@@ -433,7 +500,8 @@ class TestRotationLayer:
 
 class TestRotationAngle:
     @pytest.mark.parametrize(
-        "start, shown", [(0, 0), (17, 17), (-90, -90), (179, 179), (181, -179), (350, -10), (-190, 170), (730, 10)]
+        "start, shown",
+        [(0, 0), (17, 17), (-90, -90), (179, 179), (181, -179), (350, -10), (-190, 170), (730, 10)],
     )
     def test_is_given_between_minus_180_and_180(self, start: float, shown: float) -> None:
         generator = GeneratorDescription("rotation", angle_init=start).build(PONG, PONG)
@@ -449,7 +517,9 @@ class TestRotationAngle:
         assert math.sin(math.radians(degrees)) == pytest.approx(math.sin(radians), abs=1e-4)
 
     def test_is_found_behind_a_resnet(self) -> None:
-        generator = GeneratorDescription("resnet-rotation", filters=2, blocks=1, angle_init=25).build(SMALL, SMALL)
+        generator = GeneratorDescription(
+            "resnet-rotation", filters=2, blocks=1, angle_init=25
+        ).build(SMALL, SMALL)
         assert rotation_angle_degrees(generator) == pytest.approx(25, abs=1e-3)
 
     @pytest.mark.parametrize("mirrored", [False, True])
@@ -459,4 +529,9 @@ class TestRotationAngle:
         assert rotation_angle_degrees(layer) == pytest.approx(40, abs=1e-3)
 
     def test_is_none_without_a_rotation_layer(self) -> None:
-        assert rotation_angle_degrees(GeneratorDescription("resnet", filters=2, blocks=1).build(SMALL, SMALL)) is None
+        assert (
+            rotation_angle_degrees(
+                GeneratorDescription("resnet", filters=2, blocks=1).build(SMALL, SMALL)
+            )
+            is None
+        )

@@ -19,7 +19,8 @@ from corrtool.project.directory import Project, create_project
 from corrtool.q_learning.saved import load_q_function
 
 KINDS = {"q": load_q_function, "model": load_model, "corr": load_correspondence}
-PONG_TABLE, ROTATED_TABLE = {"id": "ALE/Pong-v5"}, {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
+PONG_TABLE = {"id": "ALE/Pong-v5"}
+ROTATED_TABLE = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
 
 
 @pytest.fixture
@@ -33,7 +34,11 @@ def test_they_are_whole_and_say_where_they_are_from(kind: str) -> None:
     artifact = read_artifact(PRETRAINED, kind, PONG)
     KINDS[kind](artifact, torch.device("cpu"))
     manifest = artifact.manifest
-    assert manifest["command"].startswith("corrtool ") and manifest["machine"]["packages"] and "seed" in manifest
+    assert (
+        manifest["command"].startswith("corrtool ")
+        and manifest["machine"]["packages"]
+        and "seed" in manifest
+    )
     assert manifest["machine"]["commit"]
 
 
@@ -51,7 +56,9 @@ def test_they_fit_each_other(project: Project) -> None:
         len(shipped_for(source.with_sticky_actions(0.5), target.with_sticky_actions(0.5))) == 3
     )  # with sticky actions or without
     parents = shipped["corr"].manifest["parents"]
-    assert {parents[kind]["sha256"] for kind in ("q", "model")} == {shipped[kind].sha256 for kind in ("q", "model")}
+    assert {parents[kind]["sha256"] for kind in ("q", "model")} == {
+        shipped[kind].sha256 for kind in ("q", "model")
+    }
 
 
 def test_adopting_copies_once_and_replaces_nothing(project: Project) -> None:
@@ -68,22 +75,39 @@ def test_adopting_copies_once_and_replaces_nothing(project: Project) -> None:
 def test_init_can_copy_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--source", "ALE/Pong-v5", "--target-view", "rotate:90", "--pretrained", "--json")
     assert run_in_process("init", str(tmp_path / "lab"), *arguments) == 0
-    assert {item["kind"] for item in json.loads(capsys.readouterr().out)["pretrained"]} == set(KINDS)
-    assert run_in_process("init", str(tmp_path / "other"), "--source", "CartPole-v1", "--pretrained") == 2
+    assert {item["kind"] for item in json.loads(capsys.readouterr().out)["pretrained"]} == set(
+        KINDS
+    )
+    assert (
+        run_in_process("init", str(tmp_path / "other"), "--source", "CartPole-v1", "--pretrained")
+        == 2
+    )
     assert not (tmp_path / "other").exists()
 
 
 def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On real Pong, at the smallest size: an interrupted or finished quickstart is not begun again."""
     for _ in range(2):
-        assert run_in_process("quickstart", str(tmp_path / "lab"), "--preset", "tiny", "--json") == 0
+        assert (
+            run_in_process("quickstart", str(tmp_path / "lab"), "--preset", "tiny", "--json") == 0
+        )
         result = json.loads(capsys.readouterr().out)
         assert [row["policy"] for row in result["rows"]] == ["random", "reuse", "transfer"]
         assert result["source_agent"] == PONG
         for numbers in (numbers for row in result["rows"] for numbers in (row, row["sticky"])):
-            assert len(numbers["returns"]) == len(numbers["ci95"]) == 2 and numbers["distinct_games"] in (1, 2)
+            assert len(numbers["returns"]) == len(numbers["ci95"]) == 2 and numbers[
+                "distinct_games"
+            ] in (1, 2)
             assert numbers["mean_return"] == sum(numbers["returns"]) / 2
-    evaluations = [json.loads(path.read_text()) for path in (tmp_path / "lab").glob("runs/evaluate/*/run.json")]
-    assert sorted(e["settings"]["repeat_action_probability"] for e in evaluations) == [0.0] * 3 + [0.25] * 3
+    evaluations = [
+        json.loads(path.read_text()) for path in (tmp_path / "lab").glob("runs/evaluate/*/run.json")
+    ]
+    assert (
+        sorted(e["settings"]["repeat_action_probability"] for e in evaluations)
+        == [0.0] * 3 + [0.25] * 3
+    )
     assert not (tmp_path / "lab" / "runs" / "train-dqn").exists()
-    assert adopt(Project(tmp_path / "lab"), "model", PONG).sha256 == read_artifact(PRETRAINED, "model", PONG).sha256
+    assert (
+        adopt(Project(tmp_path / "lab"), "model", PONG).sha256
+        == read_artifact(PRETRAINED, "model", PONG).sha256
+    )

@@ -14,7 +14,8 @@ from corrtool.states import StateSpec
 
 ACTIONS = 3
 MINATAR = StateSpec("image", (4, 10, 10))
-SMALLEST, OBLONG = StateSpec("image", (2, 5, 5), 2), StateSpec("image", (3, 31, 84))
+SMALLEST = StateSpec("image", (2, 5, 5), 2)
+OBLONG = StateSpec("image", (3, 31, 84))
 
 
 def states(spec: StateSpec, count: int = 2) -> torch.Tensor:
@@ -31,7 +32,9 @@ def test_there_is_a_network_of_every_kind(spec: StateSpec) -> None:
     model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual")
     assert model(x, torch.tensor([0, 2])).shape == x.shape
     for kind in (name for name, kind in GENERATORS.items() if kind.states == "image"):
-        translated = GeneratorDescription(kind, filters=2, blocks=1, framewise=True).build(spec, spec)(x)
+        translated = GeneratorDescription(kind, filters=2, blocks=1, framewise=True).build(
+            spec, spec
+        )(x)
         assert translated.shape == x.shape
         assert translated.abs().max() <= 1 + 1e-6
 
@@ -41,12 +44,16 @@ def test_from_32_pixels_on_networks_are_those_of_the_paper() -> None:
     assert (large.is_grid, large.settings_kind) == (False, "image")
     assert build_discriminator(large, 8)(states(large)).shape[-1] < 10
     assert not any(
-        isinstance(m, FullResolutionResnet) for m in GeneratorDescription("resnet").build(large, large).modules()
+        isinstance(m, FullResolutionResnet)
+        for m in GeneratorDescription("resnet").build(large, large).modules()
     )
 
 
 def test_the_q_function_is_the_largest_that_fits() -> None:
-    sides = {side: resolve_architecture(StateSpec("image", (1, side, 84)), "auto") for side in (5, 10, 35, 36, 84)}
+    sides = {
+        side: resolve_architecture(StateSpec("image", (1, side, 84)), "auto")
+        for side in (5, 10, 35, 36, 84)
+    }
     assert sides == {5: "grid", 10: "grid", 35: "grid", 36: "small", 84: "small"}
 
 

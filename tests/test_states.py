@@ -39,10 +39,14 @@ class TestImageRanges:
     def test_both_ways_to_the_q_range_agree(self) -> None:
         through_model = self.scaling.model_to_q(self.scaling.raw_to_model(ALL_BYTES))
         assert (through_model.min().item(), through_model.max().item()) == (0.0, 1.0)
-        torch.testing.assert_close(through_model, self.scaling.raw_to_q(ALL_BYTES), rtol=0, atol=1e-7)
+        torch.testing.assert_close(
+            through_model, self.scaling.raw_to_q(ALL_BYTES), rtol=0, atol=1e-7
+        )
 
     def test_all_256_values_come_back_byte_for_byte(self) -> None:
-        assert torch.equal(self.scaling.model_to_raw(self.scaling.raw_to_model(ALL_BYTES)), ALL_BYTES)
+        assert torch.equal(
+            self.scaling.model_to_raw(self.scaling.raw_to_model(ALL_BYTES)), ALL_BYTES
+        )
 
     def test_back_to_raw_rounds_to_the_nearest_value_and_clamps(self) -> None:
         step = 2.0 / 255.0
@@ -75,7 +79,9 @@ class TestVectorRanges:
         assert scaling.raw_to_model(torch.tensor([[2.0, 9.0, -1.0]])).tolist() == [[0.0, 2.0, 0.0]]
 
     def test_round_trip(self) -> None:
-        raw = torch.from_numpy(np.random.default_rng(0).normal([0, 50, -3], [1e-2, 0, 9], (100, 3))).float()
+        raw = torch.from_numpy(
+            np.random.default_rng(0).normal([0, 50, -3], [1e-2, 0, 9], (100, 3))
+        ).float()
         scaling = StateScaling.from_states(self.spec, raw)
         torch.testing.assert_close(scaling.model_to_raw(scaling.raw_to_model(raw)), raw)
 
@@ -105,12 +111,17 @@ class TestStateSpec:
 
     def test_frames_stack_along_the_channels_oldest_first(self) -> None:
         spec = StateSpec("image", (2, 1, 1), 3)
-        frames = torch.tensor([[[10, 11], [20, 21], [30, 31]]], dtype=torch.uint8).reshape(1, 3, 2, 1, 1)
+        frames = torch.tensor([[[10, 11], [20, 21], [30, 31]]], dtype=torch.uint8).reshape(
+            1, 3, 2, 1, 1
+        )
         assert spec.stack_frames(frames).flatten().tolist() == [10, 11, 20, 21, 30, 31]
 
     def test_vectors_stack_end_to_end(self) -> None:
         frames = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
-        assert StateSpec("vector", (2,), 2).stack_frames(frames).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+        assert StateSpec("vector", (2,), 2).stack_frames(frames).tolist() == [
+            [1, 2, 3, 4],
+            [5, 6, 7, 8],
+        ]
 
     def test_stack_order_says_which_frame_stands_where(self) -> None:
         spec = StateSpec("image", (1, 1, 1), 4, stack_order=(1, 3, 0, 2))
@@ -193,24 +204,36 @@ def memory_of(frames: torch.Tensor, spec: StateSpec) -> ReplayMemory:
 class TestTheEnvironmentModelGetsOneRangeAtBothCallSites:
     """The authors trained F on [-1, 1] and fed it [0, 1] inside the model loss."""
 
-    def range_in_training(self, model: ScaledModel, frames: torch.Tensor) -> list[tuple[float, float]]:
+    def range_in_training(
+        self, model: ScaledModel, frames: torch.Tensor
+    ) -> list[tuple[float, float]]:
         memory = memory_of(frames, model.scaling.spec)
         rows = memory.transition_rows()
         predicted, next_states = _prediction(model, memory, rows)
         prediction_errors(model, memory, rows, 1)
-        assert (next_states.min().item(), next_states.max().item()) == (predicted.min().item(), predicted.max().item())
+        assert (next_states.min().item(), next_states.max().item()) == (
+            predicted.min().item(),
+            predicted.max().item(),
+        )
         return model.network.ranges
 
-    def range_in_the_model_loss(self, model: ScaledModel, frames: torch.Tensor) -> list[tuple[float, float]]:
+    def range_in_the_model_loss(
+        self, model: ScaledModel, frames: torch.Tensor
+    ) -> list[tuple[float, float]]:
         spec = model.scaling.spec
         generator = GeneratorDescription("rotation" if spec.kind == "image" else "linear")
         correspondence = Correspondence(model.scaling, model.scaling, generator)
         if spec.kind == "vector":  # the identity, as an unturned rotation is
-            for layer in (correspondence.target_to_source.layer, correspondence.source_to_target.layer):
+            for layer in (
+                correspondence.target_to_source.layer,
+                correspondence.source_to_target.layer,
+            ):
                 nn.init.eye_(layer.weight)
         settings = LearnCorrSettings(lambda_cyc=0, lambda_q=0, lambda_m=1, discriminator_filters=2)
         random = np.random.default_rng(0)
-        learner = CorrespondenceLearner(correspondence, None, freeze(model), settings, 1, random, CPU)
+        learner = CorrespondenceLearner(
+            correspondence, None, freeze(model), settings, 1, random, CPU
+        )
         learner.update(frames, frames, torch.zeros(len(frames), dtype=torch.int64), frames)
         return model.network.ranges
 
@@ -227,8 +250,12 @@ class TestTheEnvironmentModelGetsOneRangeAtBothCallSites:
 
     def test_for_vectors(self) -> None:
         spec = StateSpec("vector", (2,))
-        frames = torch.tensor([[100.0, 7.0], [300.0, 8.0], [100.0, 7.0], [300.0, 8.0], [100.0, 7.0]])
-        scaling = StateScaling.from_states(spec, frames[:4])  # means 200 and 7.5, deviations 100 and 0.5
+        frames = torch.tensor(
+            [[100.0, 7.0], [300.0, 8.0], [100.0, 7.0], [300.0, 8.0], [100.0, 7.0]]
+        )
+        scaling = StateScaling.from_states(
+            spec, frames[:4]
+        )  # means 200 and 7.5, deviations 100 and 0.5
         training = self.range_in_training(ScaledModel(RecordingNetwork(), scaling), frames)
         learning = self.range_in_the_model_loss(ScaledModel(RecordingNetwork(), scaling), frames)
         assert training == [(-1.0, 1.0)] * 2

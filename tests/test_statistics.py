@@ -42,7 +42,10 @@ def test_many_returns_agree_with_the_normal_approximation() -> None:
 
 def test_more_confidence_is_a_wider_interval() -> None:
     returns = list(range(20))
-    (low_90, high_90), (low_99, high_99) = bootstrap_interval(returns, 0.90), bootstrap_interval(returns, 0.99)
+    (low_90, high_90), (low_99, high_99) = (
+        bootstrap_interval(returns, 0.90),
+        bootstrap_interval(returns, 0.99),
+    )
     assert low_99 < low_90 < 9.5 < high_90 < high_99
 
 
@@ -80,7 +83,9 @@ def test_students_interval_by_hand() -> None:
     # mean 2, standard deviation 1, of the mean 1/√3; 4.303 · 0.57735 = 2.484
     assert student_t_interval([1.0, 2.0, 3.0]) == pytest.approx((-0.484, 4.484), abs=1e-3)
     # mean 19.98, standard deviation 0.04472, of the mean 0.02; 2.776 · 0.02 = 0.0555
-    assert student_t_interval([20.0, 19.9, 20.0, 20.0, 20.0]) == pytest.approx((19.9245, 20.0355), abs=1e-4)
+    assert student_t_interval([20.0, 19.9, 20.0, 20.0, 20.0]) == pytest.approx(
+        (19.9245, 20.0355), abs=1e-4
+    )
     assert student_t_interval([5.0, 5.0]) == (5.0, 5.0)
     assert student_t_interval([5.0]) is None
 
@@ -90,12 +95,20 @@ def test_students_interval_holds_the_mean_as_often_as_it_says(seeds: int) -> Non
     random = np.random.default_rng(seeds)
     bounds = [student_t_interval(random.normal(0.0, 1.0, seeds).tolist()) for _ in range(2_000)]
     held = np.mean([pair is not None and pair[0] < 0 < pair[1] for pair in bounds])
-    assert 0.935 < held < 0.965  # 0.95, and three standard errors of 0.005; the bootstrap has 0.51, 0.75 and 0.84
+    assert (
+        0.935 < held < 0.965
+    )  # 0.95, and three standard errors of 0.005; the bootstrap has 0.51, 0.75 and 0.84
 
 
 def test_intervals_say_what_they_are_over() -> None:
     games = interval_over_games([1.0, 2.0, 3.0], distinct=3)
-    assert (games.mean, games.bounds, games.over, games.count, games.distinct) == (2.0, None, "games", 3, 3)
+    assert (games.mean, games.bounds, games.over, games.count, games.distinct) == (
+        2.0,
+        None,
+        "games",
+        3,
+        3,
+    )
     seeds = interval_over_seeds([[20.0] * 30, [10.0] * 30])
     assert (seeds.mean, seeds.over, seeds.count) == (15.0, "seeds", 2)
     assert seeds.bounds == pytest.approx((15 - 12.706 * 5, 15 + 12.706 * 5), abs=0.01)
@@ -106,7 +119,9 @@ def test_an_interval_over_games_needs_twenty_that_differ() -> None:
     returns = [20.0, 19.0] * 15
     assert interval_over_games(returns, distinct=19).bounds is None
     assert interval_over_games(returns, distinct=20).bounds == bootstrap_interval(returns)
-    assert interval_over_games(returns).bounds is None  # nobody counted, and there are two different returns
+    assert (
+        interval_over_games(returns).bounds is None
+    )  # nobody counted, and there are two different returns
     assert interval_over_games(list(range(20))).bounds is not None
 
 

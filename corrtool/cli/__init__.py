@@ -80,7 +80,11 @@ def _placeholder() -> None:
 
 def _words_to_complete() -> list[str]:
     """The words of the command line that a shell is completing."""
-    return [word for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS") for word in os.environ.get(name, "").split()]
+    return [
+        word
+        for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+        for word in os.environ.get(name, "").split()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exit_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # λ and ° must not end a command where the locale is ASCII
+            stream.reconfigure(
+                errors="replace"
+            )  # λ and ° must not end a command where the locale is ASCII
     code = run(sys.argv[1:] if arguments is None else arguments)
     if os.environ.get("WORLD_SIZE", "1") != "1":  # under torchrun
         exit_without_cleanup(code)
@@ -166,7 +172,11 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # an error of Typer's own parser
             text = _parser_message(error)
-            return _fail(text, getattr(error, "exit_code", 2), error) if text else getattr(error, "exit_code", 2)
+            return (
+                _fail(text, getattr(error, "exit_code", 2), error)
+                if text
+                else getattr(error, "exit_code", 2)
+            )
         known = as_corrtool_error(error)
         if known is not None:
             return _fail(str(known), known.exit_code, error)
@@ -214,6 +224,8 @@ def _fail(message: str, code: int, error: BaseException) -> int:
         traceback.print_exception(error)
     from corrtool.runtime.console import printable
 
-    with contextlib.suppress(OSError):  # nobody may read the log any more; the exit code still tells
+    with contextlib.suppress(
+        OSError
+    ):  # nobody may read the log any more; the exit code still tells
         print(f"corrtool: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
     return code

@@ -14,6 +14,8 @@ from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.stages.registry import STAGES, Stage
 
+LINE_LENGTH = 100
+
 _HEAD = '''"""The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
 
 Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
@@ -35,9 +37,15 @@ def arguments() -> str:
         _HEAD,
         _typed_dict("PreprocessingArguments", "TypedDict", _kinds_of(Preprocessing)),
         _typed_dict(
-            "CommonArguments", "TypedDict", {n: kind for n, kind in common.items() if n not in LEARNING_OPTIONS}
+            "CommonArguments",
+            "TypedDict",
+            {n: kind for n, kind in common.items() if n not in LEARNING_OPTIONS},
         ),
-        _typed_dict("LearningArguments", "CommonArguments", {name: common[name] for name in LEARNING_OPTIONS}),
+        _typed_dict(
+            "LearningArguments",
+            "CommonArguments",
+            {name: common[name] for name in LEARNING_OPTIONS},
+        ),
     ]
     for stage in STAGES.values():
         base = "LearningArguments" if stage.learns else "CommonArguments"
@@ -53,7 +61,10 @@ def class_name(stage: Stage) -> str:
 def _kinds(stage: Stage) -> dict[str, str]:
     """The types of a stage's own arguments, as written."""
     kinds = dict.fromkeys(stage.inputs, "str | None")
-    kinds |= {option.name: "bool" if option.kind is bool else "str | PathLike[str] | None" for option in stage.options}
+    kinds |= {
+        option.name: "bool" if option.kind is bool else "str | PathLike[str] | None"
+        for option in stage.options
+    }
     return kinds | _kinds_of(stage.settings)
 
 
@@ -63,8 +74,17 @@ def _kinds_of(declared: Any) -> dict[str, str]:
 
 
 def _typed_dict(name: str, base: str, kinds: dict[str, str]) -> str:
-    lines = "".join(f"    {argument}: {kind}\n" for argument, kind in kinds.items())
+    lines = "".join(f"{_annotation(argument, kind)}\n" for argument, kind in kinds.items())
     return f"class {name}({base}, total=False):\n{lines}"
+
+
+def _annotation(argument: str, kind: str) -> str:
+    """Return one line of a class, broken as the formatter breaks it where it is too long."""
+    line = f"    {argument}: {kind}"
+    if len(line) <= LINE_LENGTH:
+        return line
+    head, _, rest = line.partition("[")
+    return f"{head}[\n        {rest.removesuffix(']')}\n    ]"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def doctor(
         ),
     ] = None,
     json: JsonFlag = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")
+    ] = False,
 ) -> None:
     """Try each thing, and report the outcome."""
     from dataclasses import asdict
@@ -44,7 +46,9 @@ def doctor(
     try:
         directory = (project or Path()).resolve()
     except (OSError, RuntimeError):
-        raise UsageError(f"there is no directory {project or Path()}", "name one with --project") from None
+        raise UsageError(
+            f"there is no directory {project or Path()}", "name one with --project"
+        ) from None
     check_encoding(str(directory))
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}", "name one with --project")
@@ -52,12 +56,21 @@ def doctor(
     if (directory / PROJECT_FILE).exists():
         checks += check_tasks(Project(directory))
     works = all(check.works for check in checks)
-    table = Table(title=f"corrtool {__version__}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=f"corrtool {__version__}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for column in ("what", "works", "found"):
         table.add_column(column, overflow="fold")
     for check in checks:
         table.add_row(check.subject, "[green]yes" if check.works else "[red]no", Text(check.says))
-    result = {"corrtool": __version__, "works": works, "checks": [asdict(check) for check in checks]}
+    result = {
+        "corrtool": __version__,
+        "works": works,
+        "checks": [asdict(check) for check in checks],
+    }
     Console(quiet=quiet, json=json).result(result, table)
     if not works:
         raise typer.Exit(1)

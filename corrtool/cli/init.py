@@ -28,10 +28,15 @@ def add(app: typer.Typer) -> None:
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="Directory to make.", metavar="DIR", parser=named_directory)],
-    source: Annotated[str, typer.Option(help="Gymnasium id of the source task; 'module:Id' imports the module.")],
+    directory: Annotated[
+        Path, typer.Argument(help="Directory to make.", metavar="DIR", parser=named_directory)
+    ],
+    source: Annotated[
+        str, typer.Option(help="Gymnasium id of the source task; 'module:Id' imports the module.")
+    ],
     target: Annotated[
-        str | None, typer.Option(help="Gymnasium id of the target task.", show_default="the source's")
+        str | None,
+        typer.Option(help="Gymnasium id of the target task.", show_default="the source's"),
     ] = None,
     source_view: Annotated[
         list[str] | None,
@@ -52,12 +57,20 @@ def init(
     ] = None,
     target_kwarg: Annotated[
         list[str] | None,
-        typer.Option(help="Keyword argument of the target environment, name=value.", metavar="NAME=VALUE"),
+        typer.Option(
+            help="Keyword argument of the target environment, name=value.", metavar="NAME=VALUE"
+        ),
     ] = None,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Copy in the trained weights that come with corrtool for these tasks.")
+        bool,
+        typer.Option(
+            "--pretrained",
+            help="Copy in the trained weights that come with corrtool for these tasks.",
+        ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace the corrtool.toml of a project that exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace the corrtool.toml of a project that exists.")
+    ] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")
     ] = False,
@@ -73,7 +86,11 @@ def init(
     made = init_project(
         directory,
         NamedTask(source, source_view or [], dict(_keyword(text) for text in source_kwarg or [])),
-        NamedTask(target or source, target_view or [], dict(_keyword(text) for text in kwargs_of_target or [])),
+        NamedTask(
+            target or source,
+            target_view or [],
+            dict(_keyword(text) for text in kwargs_of_target or []),
+        ),
         preprocessing,
         pretrained=pretrained,
         overwrite=overwrite,
@@ -91,7 +108,10 @@ def _lines(made: NewProject, directory: Path) -> list[str]:
         lines += [f"    {note}" for note in of.notes]
     lines += [f"  comes with corrtool: {artifact}" for artifact in made.adopted]
     agents = [f"collect --task source --policy q:{a.name}" for a in made.adopted if a.kind == "q"]
-    return [*lines, f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or [next(iter(STAGES))])[0]}"]
+    return [
+        *lines,
+        f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or [next(iter(STAGES))])[0]}",
+    ]
 
 
 def _keyword(text: str) -> tuple[str, Any]:

@@ -37,12 +37,19 @@ def named_directory(text: str) -> Path:
 def project_option(help: str = "Project directory.", **more: Any) -> Any:
     """``--project``, for a parameter of type ``Path | None``."""
     return typer.Option(
-        "--project", "-p", help=help, envvar="CORRTOOL_PROJECT", metavar="DIR", parser=named_directory, **more
+        "--project",
+        "-p",
+        help=help,
+        envvar="CORRTOOL_PROJECT",
+        metavar="DIR",
+        parser=named_directory,
+        **more,
     )
 
 
 ProjectOption = Annotated[Path | None, project_option(show_envvar=False)]
-_JSON, _QUIET = "Print one JSON object on stdout and nothing else.", "No progress and no messages."
+_JSON = "Print one JSON object on stdout and nothing else."
+_QUIET = "No progress and no messages."
 JsonFlag = Annotated[bool, typer.Option("--json", help=_JSON)]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help=_QUIET)]
 
@@ -55,7 +62,9 @@ def _fields(declared: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
 
 def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
     annotation = Annotated[kind, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
 
 
 def _bare(hint: Any) -> Any:
@@ -87,7 +96,9 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def setting_option(field: dataclasses.Field[Any], kind: Any, name: str | None = None, **more: Any) -> Any:
+def setting_option(
+    field: dataclasses.Field[Any], kind: Any, name: str | None = None, **more: Any
+) -> Any:
     """The option of a field made by :func:`setting`, called as the field or ``name``.
 
     ``more`` goes to ``typer.Option``.
@@ -153,7 +164,10 @@ def input_parameters(stage: Stage) -> list[inspect.Parameter]:
             name,
             str | None,
             typer.Option(
-                flag_name(name), help=_sentence(help), envvar=variable_name(stage.name, name), show_envvar=False
+                flag_name(name),
+                help=_sentence(help),
+                envvar=variable_name(stage.name, name),
+                show_envvar=False,
             ),
         )
         for name, help in stage.inputs.items()
@@ -175,7 +189,9 @@ def option_parameters(stage: Stage) -> list[inspect.Parameter]:
 
 def common_option(name: str, **more: Any) -> Any:
     """The option of a field of :class:`CommonOptions`; ``more`` replaces what differs in one place."""
-    field, kind = next((field, kind) for field, kind in _fields(CommonOptions) if field.name == name)
+    field, kind = next(
+        (field, kind) for field, kind in _fields(CommonOptions) if field.name == name
+    )
     of_field = {
         "help": field.metadata["help"] + _choices(kind),
         "metavar": _metavar(kind),
@@ -188,7 +204,9 @@ def common_option(name: str, **more: Any) -> Any:
 
 
 # As the commands that run several stages have them: in short, and any text for a preset, which is looked up before anything is made.
-DeviceOption = Annotated[str | None, common_option("device", help="auto, cpu, cuda, cuda:N or mps.", show_envvar=False)]
+DeviceOption = Annotated[
+    str | None, common_option("device", help="auto, cpu, cuda, cuda:N or mps.", show_envvar=False)
+]
 ANY_TEXT: dict[str, Any] = {"metavar": None, "show_envvar": False}
 
 
@@ -208,7 +226,9 @@ def common_parameters(stage: Stage) -> list[inspect.Parameter]:
             if stage.learns or field.name not in LEARNING_OPTIONS
         ),
         *(
-            _parameter(name, bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON), False)
+            _parameter(
+                name, bool, typer.Option(flag_name(name), help=help, rich_help_panel=COMMON), False
+            )
             for name, help in (("json", _JSON), ("quiet", _QUIET))
         ),
     ]
@@ -230,12 +250,20 @@ def check_variables() -> None:
         for stage, settings_class in STAGE_SETTINGS.items()
         for field in dataclasses.fields(settings_class)
     ]
-    known += [variable_name(stage, name) for stage, of in STAGE_SETTINGS.items() for name in former_names(of)]
+    known += [
+        variable_name(stage, name)
+        for stage, of in STAGE_SETTINGS.items()
+        for name in former_names(of)
+    ]
     known += [variable_name(stage, name) for stage, names in STAGE_INPUTS.items() for name in names]
     for name in os.environ:
         if name.startswith("CORRTOOL_") and name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "unset it; docs/cli.md lists those there are"
+            hint = (
+                f"did you mean {close[0]}?"
+                if close
+                else "unset it; docs/cli.md lists those there are"
+            )
             raise UsageError(f"the environment variable {name} is not a setting of corrtool", hint)
 
 
@@ -246,11 +274,21 @@ def with_parameters(
 
     It gets the values by name, and the names of those that come from environment variables.
     """
-    parameters = [*parameters, inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    parameters = [
+        *parameters,
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+    ]
 
     def command(*, context: typer.Context, **values: Any) -> None:
         sources = {name: context.get_parameter_source(name) for name in values}
-        body(values, {name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"})
+        body(
+            values,
+            {
+                name
+                for name, source in sources.items()
+                if source is not None and source.name == "ENVIRONMENT"
+            },
+        )
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -265,7 +303,11 @@ def with_more_parameters(
     """``function``, which takes any keywords, as Typer reads it with ``more`` of them put ``before`` one."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())
     place = next(index for index, parameter in enumerate(own) if parameter.name == before)
-    keywords = [*own[:place], *more, *(p for p in own[place:] if p.kind is not inspect.Parameter.VAR_KEYWORD)]
+    keywords = [
+        *own[:place],
+        *more,
+        *(p for p in own[place:] if p.kind is not inspect.Parameter.VAR_KEYWORD),
+    ]
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in keywords]
 
     @functools.wraps(function)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corrtool.cli.options import ANY_TEXT, DeviceOption, JsonFlag, QuietFlag, common_option, named_directory
+from corrtool.cli.options import (
+    ANY_TEXT,
+    DeviceOption,
+    JsonFlag,
+    QuietFlag,
+    common_option,
+    named_directory,
+)
 from corrtool.cli.stage_command import suggesting
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings.resolve import load_preset
@@ -26,17 +33,25 @@ def quickstart(
     directory: Annotated[
         Path,
         typer.Argument(
-            help="Directory to make, or one that an interrupted quickstart made.", metavar="DIR", parser=named_directory
+            help="Directory to make, or one that an interrupted quickstart made.",
+            metavar="DIR",
+            parser=named_directory,
         ),
     ],
     seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
     device: DeviceOption = None,
     preset: Annotated[
-        str | None, common_option("preset", help="Preset of the stages.", show_default="quickstart", **ANY_TEXT)
+        str | None,
+        common_option(
+            "preset", help="Preset of the stages.", show_default="quickstart", **ANY_TEXT
+        ),
     ] = None,
     from_scratch: Annotated[
         bool,
-        typer.Option("--from-scratch", help="Learn Q_S and F here, instead of taking those that come with corrtool."),
+        typer.Option(
+            "--from-scratch",
+            help="Learn Q_S and F here, instead of taking those that come with corrtool.",
+        ),
     ] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -50,13 +65,17 @@ def quickstart(
     from corrtool.workflows.quickstart import quickstart as run_quickstart
 
     console = Console(quiet=quiet, json=json)
-    load_preset("quickstart" if preset is None else preset)  # before anything is made, as is the device
+    load_preset(
+        "quickstart" if preset is None else preset
+    )  # before anything is made, as is the device
     if device is not None:
         resolve_device(device)
     opened = open_or_create(directory)
 
     preset = project_preset(opened, preset, fallback="quickstart")
-    context = StageContext(opened, console, project_device(opened, device), project_seed(opened, seed))
+    context = StageContext(
+        opened, console, project_device(opened, device), project_seed(opened, seed)
+    )
     console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
     with suggesting("DIR"):
         result = run_quickstart(

@@ -22,10 +22,15 @@ def report(
     project: ProjectOption = None,
     markdown: Annotated[
         Path | None,
-        typer.Option("--markdown", help="File for the tables as Markdown; replaced if it is there.", metavar="FILE"),
+        typer.Option(
+            "--markdown",
+            help="File for the tables as Markdown; replaced if it is there.",
+            metavar="FILE",
+        ),
     ] = None,
     append: Annotated[
-        bool, typer.Option("--append", help="Keep what the Markdown file holds, and write after it.")
+        bool,
+        typer.Option("--append", help="Keep what the Markdown file holds, and write after it."),
     ] = False,
     threshold: Annotated[
         list[float] | None,
@@ -47,7 +52,9 @@ def report(
     if not all(map(math.isfinite, threshold or [])):
         raise UsageError("--threshold is not a finite number", "give it a return, such as 18")
     opened = find_project(project)
-    result = write_report(opened, markdown, append=append, thresholds=tuple(sorted(set(threshold or []))))
+    result = write_report(
+        opened, markdown, append=append, thresholds=tuple(sorted(set(threshold or [])))
+    )
     lines = [*result["figures"], f"open {opened.root / result['report']} in a browser"]
     console = Console(quiet=quiet, json=json)
     for damaged in result["left_out"]:

@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from corrtool.cli.options import ANY_TEXT, DeviceOption, JsonFlag, QuietFlag, common_option, project_option
+from corrtool.cli.options import (
+    ANY_TEXT,
+    DeviceOption,
+    JsonFlag,
+    QuietFlag,
+    common_option,
+    project_option,
+)
 from corrtool.cli.stage_command import suggesting
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings.resolve import load_preset
@@ -55,7 +62,9 @@ def reproduce(
     from corrtool.workflows.reproduce import reproduce as run_experiment
 
     console = Console(quiet=quiet, json=json)
-    load_preset("default" if preset is None else preset)  # before anything is made, as is the device
+    load_preset(
+        "default" if preset is None else preset
+    )  # before anything is made, as is the device
     if device is not None:
         resolve_device(device)
     table = only_cells(load_experiment(experiment), cell or [])
@@ -73,4 +82,6 @@ def reproduce(
             seeds=seeds,
             on_result=lambda stage, ended: console.say_all(STAGES[stage].result_lines(ended)),
         )
-    console.result(result, [*result["figures"], f"open {opened.root / result['report']} in a browser"])
+    console.result(
+        result, [*result["figures"], f"open {opened.root / result['report']} in a browser"]
+    )

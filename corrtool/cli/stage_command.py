@@ -40,7 +40,9 @@ def add_stage(app: typer.Typer, stage: Stage) -> None:
         *common_parameters(stage),
     ]
     body = functools.partial(_run, stage)
-    app.command(stage.name, help=stage.summary)(with_parameters(parameters, body, stage.name, stage.summary))
+    app.command(stage.name, help=stage.summary)(
+        with_parameters(parameters, body, stage.name, stage.summary)
+    )
 
 
 def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> None:
@@ -68,7 +70,9 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
     result = call.execute(opened, console)
     if not result:  # the first of several processes has it
         return
-    console.result(result, _plan_lines(result) if result.get("dry_run") else stage.result_lines(result))
+    console.result(
+        result, _plan_lines(result) if result.get("dry_run") else stage.result_lines(result)
+    )
     if not common.dry_run and _is_tiny(opened, common.preset):
         console.say("the preset tiny is for trying things out: nothing learns at this size")
 
@@ -86,7 +90,9 @@ def suggesting(flag: str) -> Iterator[None]:
     except UsageError as error:
         if "--overwrite" not in error.hint:
             raise
-        raise UsageError(error.message, f"give another {flag}, or settle it with the stage's own command") from None
+        raise UsageError(
+            error.message, f"give another {flag}, or settle it with the stage's own command"
+        ) from None
 
 
 def _pop_all(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -102,10 +108,17 @@ def _is_tiny(project: Project, preset: str | None) -> bool:
 
 def _plan_lines(plan: dict[str, Any]) -> list[str]:
     if plan["done"]:
-        return [f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"]
-    does = "would resume" if plan["begun"] else "cannot run yet:" if plan["missing"] else "would run"
+        return [
+            f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"
+        ]
+    does = (
+        "would resume" if plan["begun"] else "cannot run yet:" if plan["missing"] else "would run"
+    )
     name = "" if plan["name"] is None else f" {plan['name']}"
-    lines = [f"{does} {plan['stage']}{name} on {plan['device']} with seed {plan['seed']}", *plan["missing"]]
+    lines = [
+        f"{does} {plan['stage']}{name} on {plan['device']} with seed {plan['seed']}",
+        *plan["missing"],
+    ]
     lines += [f"reads {use.replace('_', ' ')}: {name}" for use, name in plan["inputs"].items()]
     lines += [f"writes {name}" for name in plan["produces"]]
     for name, value in plan["settings"].items():

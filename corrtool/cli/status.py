@@ -21,7 +21,9 @@ def add(app: typer.Typer) -> None:
 
 def status(
     project: ProjectOption = None,
-    settings: Annotated[bool, typer.Option("--settings", help="Show the settings of each artifact as well.")] = False,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Show the settings of each artifact as well.")
+    ] = False,
     json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
@@ -52,14 +54,17 @@ def status(
         result,
         _table(result)
         if artifacts
-        else [f"{opened.root} has no artifacts yet; 'corrtool {next(iter(STAGES))}' makes the first"],
+        else [
+            f"{opened.root} has no artifacts yet; 'corrtool {next(iter(STAGES))}' makes the first"
+        ],
     )
     if json or quiet:
         return
     if settings:
         for a in artifacts:
             console.say(
-                f"{a['kind']} {a['name']}: " + " ".join(f"{key}={value}" for key, value in a["settings"].items())
+                f"{a['kind']} {a['name']}: "
+                + " ".join(f"{key}={value}" for key, value in a["settings"].items())
             )
     for line in foreign_file_lines(artifacts):
         console.say(line)
@@ -70,7 +75,9 @@ def status(
             console.say(f"running: {run['stage']} {run['name']}, {run['process']}")
         else:
             what = "resumes it" if run["resumable"] else "starts it again"
-            console.say(f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}")
+            console.say(
+                f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}"
+            )
 
 
 _MIN_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
@@ -85,7 +92,9 @@ def _table(result: dict[str, Any]) -> Table:
 
     table = Table(
         title=Text(
-            printable(f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}")
+            printable(
+                f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}"
+            )
         ),
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -98,7 +107,13 @@ def _table(result: dict[str, Any]) -> Table:
     for a in result["artifacts"]:
         name = Text(a["name"])
         for use, parent in a["parents"].items():
-            gone = "" if parent["sha256"] in known else " (not this one)" if parent["name"] in names else " (not here)"
+            gone = (
+                ""
+                if parent["sha256"] in known
+                else " (not this one)"
+                if parent["name"] in names
+                else " (not here)"
+            )
             name.append(f"\n  {use.replace('_', ' ')} {parent['name']}{gone}", style="dim")
         colour = {"whole": "green", "foreign": "dim"}.get(a["state"], "red")
         table.add_row(a["kind"], name, f"[{colour}]{a['state']}", _size(a), _outcome(a) or "–")
@@ -115,14 +130,18 @@ def _mean_with_interval(evaluation: dict[str, Any]) -> str:
     try:
         sticky = evaluation.get("repeat_action_probability")
         interval = interval_of(evaluation)
-        return f"{interval.mean:.1f} {format_bounds(interval)}" + (f"\nsticky {sticky:g}" if sticky else "")
+        return f"{interval.mean:.1f} {format_bounds(interval)}" + (
+            f"\nsticky {sticky:g}" if sticky else ""
+        )
     except (KeyError, TypeError, ValueError, OverflowError):  # sealed by somebody else
         return "–"
 
 
 def _games(evaluation: dict[str, Any]) -> str:
     distinct = evaluation.get("distinct_games")
-    return f"{evaluation.get('games')} games" + ("" if distinct is None else f"\n{distinct} distinct")
+    return f"{evaluation.get('games')} games" + (
+        "" if distinct is None else f"\n{distinct} distinct"
+    )
 
 
 def _size(artifact: dict[str, Any]) -> str:
@@ -137,11 +156,18 @@ def _size(artifact: dict[str, Any]) -> str:
 def _outcome(artifact: dict[str, Any]) -> str:
     """The outcome of an artifact's training; empty for a memory."""
     summary = artifact["summary"] if isinstance(artifact["summary"], dict) else {}
-    summary = {"mean_return": summary.get("best_mean_return")} | summary  # those that come with corrtool have no other
+    summary = {
+        "mean_return": summary.get("best_mean_return")
+    } | summary  # those that come with corrtool have no other
     known = {
-        "model": {"error {:.3f};": "l1_newest", "if nothing\nmoved {:.3f}": "l1_newest_persistence"},
+        "model": {
+            "error {:.3f};": "l1_newest",
+            "if nothing\nmoved {:.3f}": "l1_newest_persistence",
+        },
         "q": {"training {:.1f}": "mean_return_20", "play test {:.1f}": "best_mean_return"},
         "corr": {"play test {:.1f}": "mean_return"},
     }.get(artifact["kind"], {})
     numbers = {words: summary.get(key) for words, key in known.items()}
-    return "\n".join(words.format(number) for words, number in numbers.items() if isinstance(number, int | float))
+    return "\n".join(
+        words.format(number) for words, number in numbers.items() if isinstance(number, int | float)
+    )

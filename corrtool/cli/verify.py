@@ -18,7 +18,9 @@ def add(app: typer.Typer) -> None:
 def verify(
     project: ProjectOption = None,
     json: JsonFlag = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print nothing; the exit code still tells.")
+    ] = False,
 ) -> None:
     """Compare every artifact with its checksums."""
     from corrtool.errors import ArtifactError
@@ -28,13 +30,17 @@ def verify(
 
     opened = find_project(project)
     described, runs = describe_artifacts(opened), damaged_runs(opened)
-    artifacts, not_ours = [a for a in described if a["state"] != "foreign"], foreign_file_lines(described)
+    artifacts, not_ours = (
+        [a for a in described if a["state"] != "foreign"],
+        foreign_file_lines(described),
+    )
     damaged = [problem for artifact in artifacts for problem in artifact["problems"]] + runs
     whole = sum(not artifact["problems"] for artifact in artifacts)
     lines = [
         *damaged,
         *not_ours,
-        f"{whole} of {len(artifacts)} artifacts are whole" + (f", {len(runs)} runs are damaged" if runs else ""),
+        f"{whole} of {len(artifacts)} artifacts are whole"
+        + (f", {len(runs)} runs are damaged" if runs else ""),
     ]
     result = {"artifacts": len(artifacts), "whole": whole, "damaged": damaged, "not_ours": not_ours}
     Console(quiet=quiet, json=json).result(result, lines)
@@ -43,5 +49,6 @@ def verify(
     if damaged:
         problems = "1 problem" if len(damaged) == 1 else f"{len(damaged)} problems"
         raise ArtifactError(
-            f"{opened.root} has {problems}", "make what is damaged again with --overwrite, or restore it from a copy"
+            f"{opened.root} has {problems}",
+            "make what is damaged again with --overwrite, or restore it from a copy",
         )

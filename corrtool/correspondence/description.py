@@ -91,10 +91,14 @@ class GeneratorDescription:
             self._check_pictures(kind, from_spec, to_spec)
         if not (kind.has_resnet and self.framewise):
             return kind.build(from_spec, to_spec, self)
-        from_frame, to_frame = (StateSpec(spec.kind, spec.frame_shape) for spec in (from_spec, to_spec))
+        from_frame, to_frame = (
+            StateSpec(spec.kind, spec.frame_shape) for spec in (from_spec, to_spec)
+        )
         return FramewiseGenerator(kind.build(from_frame, to_frame, self), from_spec, to_spec)
 
-    def _check_pictures(self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec) -> None:
+    def _check_pictures(
+        self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec
+    ) -> None:
         """Raise ValueError where such a generator cannot turn the one's pictures into the other's."""
         in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
         if in_shape[1:] != out_shape[1:]:
@@ -102,7 +106,9 @@ class GeneratorDescription:
                 f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
             )
         if kind.keeps_channels and in_shape != out_shape:
-            raise ValueError(f"generator {self.kind!r} cannot turn {in_shape[0]} channels into {out_shape[0]}")
+            raise ValueError(
+                f"generator {self.kind!r} cannot turn {in_shape[0]} channels into {out_shape[0]}"
+            )
         if kind.has_resnet and self.framewise and from_spec.stack != to_spec.stack:
             raise ValueError(
                 f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
@@ -137,7 +143,9 @@ def _resnet(
     return resnet
 
 
-def _resnet_rotation(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> nn.Module:
+def _resnet_rotation(
+    from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription
+) -> nn.Module:
     return ResnetRotationGenerator(_resnet(from_spec, to_spec, d), d.angle_init)
 
 

@@ -78,7 +78,9 @@ class VectorDiscriminator(nn.Module):
         return scores
 
 
-Kind = Callable[[int, int, Norm], nn.Module]  # channels or numbers of a state, filters or units, normalisation
+Kind = Callable[
+    [int, int, Norm], nn.Module
+]  # channels or numbers of a state, filters or units, normalisation
 
 DISCRIMINATORS: dict[str, Kind] = {  # by the settings_kind of the states
     IMAGE: PatchDiscriminator,

@@ -46,7 +46,9 @@ class ResnetGenerator(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         size = (states.shape[-2], states.shape[-1])
         whole, half, encoded = self.encoder.stages(states)
-        translated: Tensor = self.decoder(self.blocks(encoded), size, (whole, half) if self._skips else None)
+        translated: Tensor = self.decoder(
+            self.blocks(encoded), size, (whole, half) if self._skips else None
+        )
         return translated
 
 
@@ -57,7 +59,9 @@ class FramewiseGenerator(nn.Module):
     generator, which takes the frames as channels of one picture, learns from one.
     """
 
-    def __init__(self, frame_generator: nn.Module, from_spec: StateSpec, to_spec: StateSpec) -> None:
+    def __init__(
+        self, frame_generator: nn.Module, from_spec: StateSpec, to_spec: StateSpec
+    ) -> None:
         super().__init__()
         self.frame_generator = frame_generator
         self.from_spec, self.to_spec = from_spec, to_spec
@@ -68,7 +72,9 @@ class FramewiseGenerator(nn.Module):
 
     def sequences(self, frames: list[Tensor]) -> list[Tensor]:
         """Translations, in one pass, of frames (B, n, *frame_shape) with any B and n in each of the list."""
-        translated = self.frame_generator(torch.cat([sequence.flatten(0, 1) for sequence in frames]))
+        translated = self.frame_generator(
+            torch.cat([sequence.flatten(0, 1) for sequence in frames])
+        )
         parts = translated.split([sequence.shape[0] * sequence.shape[1] for sequence in frames])
         return [
             part.unflatten(0, (sequence.shape[0], sequence.shape[1]))
@@ -77,7 +83,10 @@ class FramewiseGenerator(nn.Module):
 
 
 def translate_together(
-    generator: nn.Module, states: Tensor, next_states: Tensor | None = None, others: Tensor | None = None
+    generator: nn.Module,
+    states: Tensor,
+    next_states: Tensor | None = None,
+    others: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """G(s_t), G(s_{t+1}) and G of other states in one pass through the network.
 
@@ -100,7 +109,11 @@ def translate_together(
         results = [generator.to_spec.stack_frames(frames) for frames in translated]
     else:
         results = list(generator(torch.cat(batches)).split([len(batch) for batch in batches]))
-    return results[0], results[1] if next_states is not None else None, results[-1] if others is not None else None
+    return (
+        results[0],
+        results[1] if next_states is not None else None,
+        results[-1] if others is not None else None,
+    )
 
 
 class ResnetRotationGenerator(nn.Module):
@@ -181,7 +194,9 @@ def rotation_angle_degrees(generator: nn.Module) -> float | None:
             matrix = module.matrix.detach()[:, :2].clone()
             if torch.linalg.det(matrix) < 0:
                 matrix[0] *= -1.0
-            sine = matrix[1, 0] * module.aspect - matrix[0, 1] / module.aspect  # of a picture's sides in one unit
+            sine = (
+                matrix[1, 0] * module.aspect - matrix[0, 1] / module.aspect
+            )  # of a picture's sides in one unit
             degrees = torch.rad2deg(torch.atan2(sine, matrix[0, 0] + matrix[1, 1])).item()
         else:
             continue

@@ -55,29 +55,52 @@ class CorrespondenceLearner:
         statistics: tuple[ElementStatistics, ElementStatistics] | None = None,
         ranks: Ranks = ONE_PROCESS,
     ) -> None:
-        self.settings, self._total, self._random, self._device = settings, total_steps, random, device
+        self.settings, self._total, self._random, self._device = (
+            settings,
+            total_steps,
+            random,
+            device,
+        )
         self._ranks = ranks
         self.correspondence = correspondence.to(device).train()
         filters, norm = settings.discriminator_filters, settings.norm
-        self.source_discriminator = build_discriminator(correspondence.source_scaling.spec, filters, norm).to(device)
-        self.target_discriminator = build_discriminator(correspondence.target_scaling.spec, filters, norm).to(device)
+        self.source_discriminator = build_discriminator(
+            correspondence.source_scaling.spec, filters, norm
+        ).to(device)
+        self.target_discriminator = build_discriminator(
+            correspondence.target_scaling.spec, filters, norm
+        ).to(device)
         self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
         self._make_objectives(source_q, environment_model, statistics)
         rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
         layers = [m for m in correspondence.modules() if isinstance(m, RotationLayer | AffineLayer)]
         spatial = [p for layer in layers for p in layer.parameters()]
         others = [p for p in correspondence.parameters() if all(p is not own for own in spatial)]
-        groups = [{"params": others, "lr": rate}, {"params": spatial, "lr": settings.spatial_learning_rate}]
-        self._generator_optimizer = torch.optim.Adam([g for g in groups if g["params"]], rate, betas, fused=True)
-        self._discriminator_optimizer = torch.optim.Adam(self._discriminators.parameters(), rate, betas, fused=True)
-        self._source_pool, self._target_pool = StatePool(settings.pool_size), StatePool(settings.pool_size)
+        groups = [
+            {"params": others, "lr": rate},
+            {"params": spatial, "lr": settings.spatial_learning_rate},
+        ]
+        self._generator_optimizer = torch.optim.Adam(
+            [g for g in groups if g["params"]], rate, betas, fused=True
+        )
+        self._discriminator_optimizer = torch.optim.Adam(
+            self._discriminators.parameters(), rate, betas, fused=True
+        )
+        self._source_pool, self._target_pool = (
+            StatePool(settings.pool_size),
+            StatePool(settings.pool_size),
+        )
         for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
         self.gradient_steps = 0
 
     def update(
-        self, raw_source: Tensor, raw_target: Tensor, target_actions: Tensor, raw_next_target: Tensor | None
+        self,
+        raw_source: Tensor,
+        raw_target: Tensor,
+        target_actions: Tensor,
+        raw_next_target: Tensor | None,
     ) -> dict[str, Tensor]:
         """One step of both generators and both discriminators.
 
@@ -115,7 +138,9 @@ class CorrespondenceLearner:
         settings, device = self.settings, self._device
         precision = Precision(compute_dtype(settings.precision, device), device)
         networks = self.correspondence, self.source_discriminator, self.target_discriminator
-        generators = GeneratorObjective(*networks, source_q, environment_model, settings, precision, statistics)
+        generators = GeneratorObjective(
+            *networks, source_q, environment_model, settings, precision, statistics
+        )
         self.needs = generators.needs
         discriminators = DiscriminatorObjective(*networks, settings, precision)
         if settings.compile:
@@ -131,7 +156,9 @@ class CorrespondenceLearner:
 
         All ranks draw and remember the same.
         """
-        exchanged: Tensor = self._ranks.shard(pool.exchange(self._ranks.gather(generated.detach()), self._random))
+        exchanged: Tensor = self._ranks.shard(
+            pool.exchange(self._ranks.gather(generated.detach()), self._random)
+        )
         return exchanged
 
     def _set_learning_rate(self) -> None:
@@ -162,7 +189,9 @@ class CorrespondenceLearner:
         self._source_pool.load_state(state["source_pool"], self._device)
         self._target_pool.load_state(state["target_pool"], self._device)
         self.gradient_steps = int(state["gradient_steps"])
-        if "random" in state:  # else it is from before the learner had one of its own, which then begins
+        if (
+            "random" in state
+        ):  # else it is from before the learner had one of its own, which then begins
             self._random.bit_generator.state = state["random"]
 
 
@@ -182,7 +211,10 @@ class RunningMeans:
 
     def take(self) -> dict[str, Any]:
         """The mean of each term, over all ranks; begins anew."""
-        means = {name: float(self._ranks.mean(value).item()) / self._count for name, value in self._sums.items()}
+        means = {
+            name: float(self._ranks.mean(value).item()) / self._count
+            for name, value in self._sums.items()
+        }
         self._sums, self._count = {}, 0
         return means
 

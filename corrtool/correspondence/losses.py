@@ -16,7 +16,9 @@ from torch import Tensor
 GanLoss = Literal["lsgan", "log"]
 
 
-def discriminator_loss(real_scores: Tensor, generated_scores: Tensor, kind: GanLoss = "lsgan") -> Tensor:
+def discriminator_loss(
+    real_scores: Tensor, generated_scores: Tensor, kind: GanLoss = "lsgan"
+) -> Tensor:
     r"""Eq. (8) for one discriminator, to be minimised.
 
     ``log``: :math:`-\tfrac12(\mathbb{E}\log D(s) + \mathbb{E}\log(1 - D(G(s))))`, scores are logits.
@@ -87,7 +89,9 @@ def model_loss(predicted_next: Tensor, translated_next: Tensor) -> Tensor:
     return F.l1_loss(predicted_next, translated_next)
 
 
-def relative_model_loss(predicted_next: Tensor, translated: Tensor, translated_next: Tensor) -> Tensor:
+def relative_model_loss(
+    predicted_next: Tensor, translated: Tensor, translated_next: Tensor
+) -> Tensor:
     r"""Eq. (11) over what changes, as a share of what persistence (s_{t+1} = s_t) gets wrong there:
 
     :math:`\sum_{i \in C} |F(G_T(s_t), a_t) - G_T(s_{t+1})|_i \,/\, \sum_{i \in C} |G_T(s_t) - G_T(s_{t+1})|_i`.

@@ -19,14 +19,19 @@ class Correspondence(nn.Module):
     """
 
     def __init__(
-        self, source_scaling: StateScaling, target_scaling: StateScaling, generator: GeneratorDescription
+        self,
+        source_scaling: StateScaling,
+        target_scaling: StateScaling,
+        generator: GeneratorDescription,
     ) -> None:
         super().__init__()
         self.generator = generator
         self.source_scaling = source_scaling
         self.target_scaling = target_scaling
         self.target_to_source = generator.build(target_scaling.spec, source_scaling.spec)
-        self.source_to_target = generator.reversed_direction().build(source_scaling.spec, target_scaling.spec)
+        self.source_to_target = generator.reversed_direction().build(
+            source_scaling.spec, target_scaling.spec
+        )
 
     def describe(self) -> dict[str, Any]:
         """The description from which this network can be built again, for a manifest."""
@@ -39,11 +44,15 @@ class Correspondence(nn.Module):
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Correspondence:
         """The inverse of :meth:`describe`; weights and statistics are to be loaded."""
-        source, target = (StateSpec.from_json(description[f"{role}_states"]) for role in ("source", "target"))
+        source, target = (
+            StateSpec.from_json(description[f"{role}_states"]) for role in ("source", "target")
+        )
         generator = GeneratorDescription.from_json(description["generator"])
         return cls(StateScaling(source), StateScaling(target), generator)
 
     def translate(self, raw_target_states: Tensor) -> Tensor:
         """Raw target states → source states in the model range."""
-        translated: Tensor = self.target_to_source(self.target_scaling.raw_to_model(raw_target_states))
+        translated: Tensor = self.target_to_source(
+            self.target_scaling.raw_to_model(raw_target_states)
+        )
         return translated

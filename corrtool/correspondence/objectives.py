@@ -61,25 +61,40 @@ class GeneratorObjective(nn.Module):
         statistics: tuple[ElementStatistics, ElementStatistics] | None = None,
     ) -> None:
         super().__init__()
-        self.correspondence = correspondence  # these are named so that all weights are this module's own
-        self.source_discriminator, self.target_discriminator = source_discriminator, target_discriminator
+        self.correspondence = (
+            correspondence  # these are named so that all weights are this module's own
+        )
+        self.source_discriminator, self.target_discriminator = (
+            source_discriminator,
+            target_discriminator,
+        )
         self.source_q, self.environment_model = source_q, environment_model
         self.settings, self._precision = settings, precision
         self.weights, scaling = settings.loss_weights, correspondence.source_scaling
-        terms: list[Term] = [AdversarialTerm(source_discriminator, target_discriminator, settings.gan_loss, precision)]
+        terms: list[Term] = [
+            AdversarialTerm(
+                source_discriminator, target_discriminator, settings.gan_loss, precision
+            )
+        ]
         if "cycle" in self.weights:
             terms.append(CycleTerm() if statistics is None else SurpriseCycleTerm(*statistics))
         if "q" in self.weights:
             terms.append(QTerm(_required(source_q, "Q_S"), scaling, precision))
         if "model" in self.weights and settings.model_loss == "relative":
-            terms.append(RelativeModelTerm(_required(environment_model, "F"), scaling.spec, precision))
+            terms.append(
+                RelativeModelTerm(_required(environment_model, "F"), scaling.spec, precision)
+            )
         elif "model" in self.weights:
             terms.append(ModelTerm(_required(environment_model, "F"), precision))
         self.terms = tuple(terms)
         self.needs = NOTHING.union(*(term.needs for term in terms))
 
     def forward(
-        self, raw_source: Tensor, raw_target: Tensor, actions: Tensor, raw_next_target: Tensor | None
+        self,
+        raw_source: Tensor,
+        raw_target: Tensor,
+        actions: Tensor,
+        raw_next_target: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
         """See :meth:`CorrespondenceLearner.update`.
 
@@ -95,25 +110,38 @@ class GeneratorObjective(nn.Module):
         return loss, values, translations.generated_source, translations.generated_target
 
     def _translate(
-        self, raw_source: Tensor, raw_target: Tensor, actions: Tensor, raw_next_target: Tensor | None
+        self,
+        raw_source: Tensor,
+        raw_target: Tensor,
+        actions: Tensor,
+        raw_next_target: Tensor | None,
     ) -> Translations:
         """G_S of the source states, and all that G_T has to translate for any of the terms, in one pass."""
         c = self.correspondence
-        source, target = c.source_scaling.raw_to_model(raw_source), c.target_scaling.raw_to_model(raw_target)
+        source, target = (
+            c.source_scaling.raw_to_model(raw_source),
+            c.target_scaling.raw_to_model(raw_target),
+        )
         next_target = None
         if "translated_next" in self.needs and raw_next_target is not None:
             next_target = c.target_scaling.raw_to_model(raw_next_target)
         generated_target = self._precision(c.source_to_target, source)
         back = generated_target if "reconstructed_source" in self.needs else None
-        generated_source, translated_next, reconstructed_source = self._to_source(target, next_target, back)
+        generated_source, translated_next, reconstructed_source = self._to_source(
+            target, next_target, back
+        )
         made: dict[Translation, Tensor] = {}
         if translated_next is not None:
             made["translated_next"] = translated_next
         if reconstructed_source is not None:
             made["reconstructed_source"] = reconstructed_source
-        return Translations(source, raw_source, target, actions, generated_source, generated_target, made)
+        return Translations(
+            source, raw_source, target, actions, generated_source, generated_target, made
+        )
 
-    def _reconstruct_target(self, translations: Translations, needs: frozenset[Translation]) -> None:
+    def _reconstruct_target(
+        self, translations: Translations, needs: frozenset[Translation]
+    ) -> None:
         """Add G_S(G_T(s_T)) for the first term that needs it.
 
         Not earlier, since gradients are summed in the order of the passes.
@@ -131,11 +159,14 @@ class GeneratorObjective(nn.Module):
         generator, compute = self.correspondence.target_to_source, self._precision
         if self.settings.norm == "batch":
             following, back = (
-                None if batch is None else compute(generator, batch) for batch in (next_target, generated_target)
+                None if batch is None else compute(generator, batch)
+                for batch in (next_target, generated_target)
             )
             return compute(generator, target), following, back
         with compute.autocast():
-            here, following, back = translate_together(generator, target, next_target, generated_target)
+            here, following, back = translate_together(
+                generator, target, next_target, generated_target
+            )
         following, back = (None if batch is None else batch.float() for batch in (following, back))
         return here.float(), following, back
 
@@ -152,12 +183,22 @@ class DiscriminatorObjective(nn.Module):
         precision: Precision,
     ) -> None:
         super().__init__()
-        self.source_scaling, self.target_scaling = correspondence.source_scaling, correspondence.target_scaling
-        self.source_discriminator, self.target_discriminator = source_discriminator, target_discriminator
+        self.source_scaling, self.target_scaling = (
+            correspondence.source_scaling,
+            correspondence.target_scaling,
+        )
+        self.source_discriminator, self.target_discriminator = (
+            source_discriminator,
+            target_discriminator,
+        )
         self.settings, self._precision = settings, precision
 
     def forward(
-        self, raw_source: Tensor, raw_target: Tensor, generated_source: Tensor, generated_target: Tensor
+        self,
+        raw_source: Tensor,
+        raw_target: Tensor,
+        generated_source: Tensor,
+        generated_target: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of both losses, and each of them.
 

@@ -12,7 +12,9 @@ from corrtool.files.pictures import newest_frames, write_sheet
 
 
 @torch.inference_mode()
-def write_example_pictures(path: Path, correspondence: Correspondence, raw_target_states: Tensor) -> None:
+def write_example_pictures(
+    path: Path, correspondence: Correspondence, raw_target_states: Tensor
+) -> None:
     """Write a PNG with three rows: the newest frame of each state (N, …), its translation, and back."""
     was_training = correspondence.training
     correspondence.eval()

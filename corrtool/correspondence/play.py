@@ -29,7 +29,9 @@ class PlayTranslator:
 
     def __init__(self, correspondence: Correspondence) -> None:
         self._correspondence = correspondence
-        self._raw: Tensor | None = None  # the last frames of every game, (N, K, *frame_shape), and their translations
+        self._raw: Tensor | None = (
+            None  # the last frames of every game, (N, K, *frame_shape), and their translations
+        )
         self._translated: Tensor | None = None
 
     def __call__(self, raw_target_states: Tensor, games: NDArray[np.int64] | None = None) -> Tensor:
@@ -43,10 +45,21 @@ class PlayTranslator:
         if not isinstance(generator, FramewiseGenerator):
             return c.translate(raw_target_states)
         raw = target.spec.frames_of(raw_target_states)
-        if self._raw is None or self._translated is None or (games is None and len(raw) != len(self._raw)):
-            self._raw, self._translated = raw.clone(), source.spec.frames_of(c.translate(raw_target_states))
+        if (
+            self._raw is None
+            or self._translated is None
+            or (games is None and len(raw) != len(self._raw))
+        ):
+            self._raw, self._translated = (
+                raw.clone(),
+                source.spec.frames_of(c.translate(raw_target_states)),
+            )
             return source.spec.stack_frames(self._translated)
-        which = torch.arange(len(raw), device=raw.device) if games is None else to_device(games, raw.device)
+        which = (
+            torch.arange(len(raw), device=raw.device)
+            if games is None
+            else to_device(games, raw.device)
+        )
         before, translated_before = self._raw[which], self._translated[which]
         follows = (raw[:, :-1] == before[:, 1:]).flatten(1).all(dim=1)
         newest, whole = generator.sequences(
@@ -66,7 +79,9 @@ class TranslatedLanes:
     needs no generator. Images are rounded to 256 levels, as frames are.
     """
 
-    def __init__(self, lanes: LanesLike, correspondence: Correspondence, device: torch.device) -> None:
+    def __init__(
+        self, lanes: LanesLike, correspondence: Correspondence, device: torch.device
+    ) -> None:
         self._lanes, self._scaling = lanes, correspondence.source_scaling
         self._translate_states = PlayTranslator(correspondence)
         self._stacker = StateStacker(lanes.spec, lanes.count, device)
@@ -96,7 +111,9 @@ class TranslatedLanes:
         return replace(step, frames=self._translate(step.frames, step.episode_steps))
 
     @torch.inference_mode()
-    def _translate(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None) -> NDArray[Any]:
+    def _translate(
+        self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None
+    ) -> NDArray[Any]:
         states = self._translate_states(self._stacker.push(frames, episode_steps))
         return self._scaling.model_to_raw(states).cpu().numpy()
 
@@ -107,4 +124,6 @@ def transferred_q_values(q_function: nn.Module, correspondence: Correspondence) 
     For the states of games as they go on.
     """
     translate = PlayTranslator(correspondence)
-    return lambda raw, lanes=None: q_function(correspondence.source_scaling.model_to_q(translate(raw, lanes)))
+    return lambda raw, lanes=None: q_function(
+        correspondence.source_scaling.model_to_q(translate(raw, lanes))
+    )

@@ -73,7 +73,8 @@ class PlayTests:
         returns = returns_of(games)
         results.reuse_mean_return = mean = float(np.mean(returns))
         self.run.metrics.write(
-            0, {"event": "reuse_test", "returns": returns, "mean_return": mean, **game_counts(games)}
+            0,
+            {"event": "reuse_test", "returns": returns, "mean_return": mean, **game_counts(games)},
         )
         loop.note(results.numbers())
 
@@ -97,13 +98,17 @@ class PlayTests:
                 **game_counts(games),
             },
         )
-        if results.best_mean_return is None or mean >= results.best_mean_return:  # of equals the one that learnt longer
+        if (
+            results.best_mean_return is None or mean >= results.best_mean_return
+        ):  # of equals the one that learnt longer
             results.best_mean_return, results.best_gradient_steps = mean, step
             results.best_weights = copy_of_weights(correspondence)
             results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
         loop.note(results.numbers())
 
-    def _play(self, loop: Loop, lane_pool: LanePool, q_values: QValues, purpose: str, step: int) -> list[Game]:
+    def _play(
+        self, loop: Loop, lane_pool: LanePool, q_values: QValues, purpose: str, step: int
+    ) -> list[Game]:
         loop.save()  # an environment that fails costs no learning, nor the search for a start
         test, seed = "reuse test" if purpose == "reuse" else "play test", self.context.seed
         return play_games(

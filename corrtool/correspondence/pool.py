@@ -26,7 +26,9 @@ class StatePool:
         if self._size == 0:
             return states
         if self._states is None:
-            self._states = torch.zeros((self._size, *states.shape[1:]), dtype=states.dtype, device=states.device)
+            self._states = torch.zeros(
+                (self._size, *states.shape[1:]), dtype=states.dtype, device=states.device
+            )
         out = []
         for state in states:
             if self._count < self._size:

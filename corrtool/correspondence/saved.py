@@ -12,6 +12,8 @@ from corrtool.project.networks import load_network
 
 def load_correspondence(artifact: Artifact, device: torch.device) -> Correspondence:
     """The correspondence of an artifact, frozen. Raises :class:`ArtifactError`."""
-    correspondence = load_network(artifact, lambda: Correspondence.from_description(artifact.manifest["network"]))
+    correspondence = load_network(
+        artifact, lambda: Correspondence.from_description(artifact.manifest["network"])
+    )
     freeze(correspondence.to(device))
     return correspondence

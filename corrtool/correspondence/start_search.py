@@ -29,11 +29,10 @@ from corrtool.memory.rows import Rows
 
 ANGLE_STARTS = 120  # three degrees apart: one of them is within 1.5 degrees of the answer
 FIRST_TRANSITIONS = 16  # of the target, on which all starts are compared
-FINALISTS, FINAL_TRANSITIONS = 8, 64  # those with the least loss, compared once more on other transitions
-TURNS_DEGREES, TURNED_TRANSITIONS = (
-    (-1.0, 0.0, 1.0),
-    512,
-)  # of the best start of either hand, if both are among the finalists
+FINALISTS = 8  # those with the least loss, compared once more on other transitions
+FINAL_TRANSITIONS = 64
+TURNS_DEGREES = (-1.0, 0.0, 1.0)  # of the best start of either hand, if both are finalists
+TURNED_TRANSITIONS = 512
 BATCH = 128  # transitions at a time, which bounds the memory
 
 
@@ -50,10 +49,15 @@ class Start:
 
 def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
     """The spatial layer that is, or is part of, a generator; None without one."""
-    return next((layer for layer in generator.modules() if isinstance(layer, RotationLayer | AffineLayer)), None)
+    return next(
+        (layer for layer in generator.modules() if isinstance(layer, RotationLayer | AffineLayer)),
+        None,
+    )
 
 
-def candidate_starts(correspondence: Correspondence, first_degrees: float, count: int) -> list[Start]:
+def candidate_starts(
+    correspondence: Correspondence, first_degrees: float, count: int
+) -> list[Start]:
     """``count`` angles, evenly spaced from ``first_degrees``.
 
     If several, for affine layers each with and without a mirror.
@@ -86,7 +90,10 @@ def model_loss_by_start(
             layer = FramewiseGenerator(layer, scaling.spec, spec)
         translated = layer(states)
         predicted_next = environment_model(translated, actions)
-        newest = (spec.frames_of(states)[:, -1] for states in (predicted_next, translated, layer(next_states)))
+        newest = (
+            spec.frames_of(states)[:, -1]
+            for states in (predicted_next, translated, layer(next_states))
+        )
         losses.append(relative_model_loss(*newest).item())
     return losses
 
@@ -149,14 +156,17 @@ def search_start(
         advance: called with so many more of the :func:`search_length`.
     """
     rows = target.dynamics_rows()
-    rows = random.choice(rows, size=min(FIRST_TRANSITIONS + FINAL_TRANSITIONS, len(rows)), replace=False)
+    rows = random.choice(
+        rows, size=min(FIRST_TRANSITIONS + FINAL_TRANSITIONS, len(rows)), replace=False
+    )
     losses = _Comparison(correspondence, environment_model, target, advance).losses
     first = losses(rows[:FIRST_TRANSITIONS], starts)
     finalists = [starts[index] for index in np.argsort(first)[:FINALISTS]]
     final = losses(rows[-FINAL_TRANSITIONS:], finalists)
     best = finalists[int(np.argmin(final))]
     orientations = {
-        start.mirrored: start for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
+        start.mirrored: start
+        for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
     }
     turned: list[Start] = []
     turned_losses: list[float] = []
@@ -167,10 +177,14 @@ def search_start(
             for turn in TURNS_DEGREES
         ]
         rows = target.dynamics_rows()
-        turned_losses = losses(random.choice(rows, size=min(TURNED_TRANSITIONS, len(rows)), replace=False), turned)
+        turned_losses = losses(
+            random.choice(rows, size=min(TURNED_TRANSITIONS, len(rows)), replace=False), turned
+        )
         best = turned[int(np.argmin(turned_losses))]
     else:
-        done = len(starts) * min(FIRST_TRANSITIONS, len(rows)) + len(finalists) * min(FINAL_TRANSITIONS, len(rows))
+        done = len(starts) * min(FIRST_TRANSITIONS, len(rows)) + len(finalists) * min(
+            FINAL_TRANSITIONS, len(rows)
+        )
         advance(search_length(target, starts) - done)
     set_start(correspondence, best)
     return {
@@ -189,7 +203,10 @@ def search_start(
 @torch.no_grad()
 def set_start(correspondence: Correspondence, start: Start) -> None:
     """Set the spatial layer for the target's states to a start, and that for the source's to its inverse."""
-    forward, backward = spatial_layer(correspondence.target_to_source), spatial_layer(correspondence.source_to_target)
+    forward, backward = (
+        spatial_layer(correspondence.target_to_source),
+        spatial_layer(correspondence.source_to_target),
+    )
     if isinstance(forward, AffineLayer) and isinstance(backward, AffineLayer):
         forward.load_state_dict(_layer(correspondence, start).state_dict())
         backward.matrix.copy_(inverse_affine(forward.matrix))

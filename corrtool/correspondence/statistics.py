@@ -22,7 +22,9 @@ class ElementStatistics(NamedTuple):
     deviation: Tensor
 
 
-def element_statistics(memory: ReplayMemory, rows: Rows, scaling: StateScaling) -> ElementStatistics:
+def element_statistics(
+    memory: ReplayMemory, rows: Rows, scaling: StateScaling
+) -> ElementStatistics:
     """The statistics of (at most 2,000 of) the states at ``rows``, on the memory's device.
 
     A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.

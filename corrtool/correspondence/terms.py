@@ -85,11 +85,15 @@ class CycleTerm:
     """Eq. (9) in both directions, all elements of a state alike."""
 
     name: ClassVar[str] = "cycle"
-    needs: ClassVar[frozenset[Translation]] = frozenset({"reconstructed_source", "reconstructed_target"})
+    needs: ClassVar[frozenset[Translation]] = frozenset(
+        {"reconstructed_source", "reconstructed_target"}
+    )
 
     def __call__(self, translations: Translations) -> Tensor:
         t, made = translations, translations.on_demand
-        return cycle_loss(made["reconstructed_source"], t.source) + cycle_loss(made["reconstructed_target"], t.target)
+        return cycle_loss(made["reconstructed_source"], t.source) + cycle_loss(
+            made["reconstructed_target"], t.target
+        )
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,12 @@ class SurpriseCycleTerm:
 
     def __call__(self, translations: Translations) -> Tensor:
         t, made = translations, translations.on_demand
-        of_source = surprise_weights(t.source, self.source_statistics.mean, self.source_statistics.deviation)
-        of_target = surprise_weights(t.target, self.target_statistics.mean, self.target_statistics.deviation)
+        of_source = surprise_weights(
+            t.source, self.source_statistics.mean, self.source_statistics.deviation
+        )
+        of_target = surprise_weights(
+            t.target, self.target_statistics.mean, self.target_statistics.deviation
+        )
         return cycle_loss(made["reconstructed_source"], t.source, of_source) + cycle_loss(
             made["reconstructed_target"], t.target, of_target
         )
@@ -140,7 +148,9 @@ class ModelTerm:
     compute: Precision
 
     def __call__(self, translations: Translations) -> Tensor:
-        predicted_next = self.compute(self.environment_model, translations.generated_source, translations.actions)
+        predicted_next = self.compute(
+            self.environment_model, translations.generated_source, translations.actions
+        )
         return model_loss(predicted_next, translations.on_demand["translated_next"])
 
 
@@ -156,7 +166,10 @@ class RelativeModelTerm:
     compute: Precision
 
     def __call__(self, translations: Translations) -> Tensor:
-        translated, translated_next = translations.generated_source, translations.on_demand["translated_next"]
+        translated, translated_next = (
+            translations.generated_source,
+            translations.on_demand["translated_next"],
+        )
         predicted_next = self.compute(self.environment_model, translated, translations.actions)
         frames_of = self.source_states.frames_of
         return relative_model_loss(

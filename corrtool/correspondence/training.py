@@ -16,7 +16,13 @@ from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
-from corrtool.correspondence.start_search import ANGLE_STARTS, Start, candidate_starts, search_length, search_start
+from corrtool.correspondence.start_search import (
+    ANGLE_STARTS,
+    Start,
+    candidate_starts,
+    search_length,
+    search_start,
+)
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory, ShuffledRows
@@ -62,9 +68,18 @@ class CorrespondenceTraining:
     """
 
     def __init__(
-        self, context: StageContext, settings: LearnCorrSettings, knowledge: Knowledge, generator: GeneratorDescription
+        self,
+        context: StageContext,
+        settings: LearnCorrSettings,
+        knowledge: Knowledge,
+        generator: GeneratorDescription,
     ) -> None:
-        self._settings, self._knowledge, self._ranks, self._device = settings, knowledge, context.ranks, context.device
+        self._settings, self._knowledge, self._ranks, self._device = (
+            settings,
+            knowledge,
+            context.ranks,
+            context.device,
+        )
         source, target, model = knowledge.source, knowledge.target, knowledge.environment_model
         source_rows, target_rows = source.transition_rows(), target.dynamics_rows()
         self.total = settings.gradient_steps or settings.epochs * max(
@@ -85,15 +100,23 @@ class CorrespondenceTraining:
             context.ranks,
         )
         self._source_batches, self._target_batches = (
-            ShuffledRows(rows, settings.batch_size, numpy_generator(context.seed, f"learn-corr {role} batches"))
+            ShuffledRows(
+                rows,
+                settings.batch_size,
+                numpy_generator(context.seed, f"learn-corr {role} batches"),
+            )
             for role, rows in (("source", source_rows), ("target", target_rows))
         )
-        self.examples = target.states(target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)])
+        self.examples = target.states(
+            target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)]
+        )
         self._sums = RunningMeans(context.ranks)
         self.terms: dict[str, float] = {}
         self.test_results = PlayTestResults()
 
-    def _statistics(self, source_rows: Rows, target_rows: Rows) -> tuple[ElementStatistics, ElementStatistics] | None:
+    def _statistics(
+        self, source_rows: Rows, target_rows: Rows
+    ) -> tuple[ElementStatistics, ElementStatistics] | None:
         """Statistics for the cycle loss by surprise; None without that loss."""
         if self._settings.cycle_loss != "surprise" or "cycle" not in self._settings.loss_weights:
             return None
@@ -115,19 +138,31 @@ class CorrespondenceTraining:
 
     def find_start(self, context: StageContext, run: Run) -> None:
         """Search for where a spatial layer should start, if the model loss can tell."""
-        settings, model, target = self._settings, self._knowledge.environment_model, self._knowledge.target
+        settings, model, target = (
+            self._settings,
+            self._knowledge.environment_model,
+            self._knowledge.target,
+        )
         if model is None or not settings.can_search_angles or not self._knowledge.same_shape:
             return
-        starts = candidate_starts(self.correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS)
+        starts = candidate_starts(
+            self.correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS
+        )
         if len(starts) == 1:
             return
         title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
         random = numpy_generator(context.seed, "learn-corr start")
-        with context.console.progress(title, search_length(target, starts), "transitions") as progress:
-            found = search_start(self.correspondence, model, target, starts, random, progress.advance)
+        with context.console.progress(
+            title, search_length(target, starts), "transitions"
+        ) as progress:
+            found = search_start(
+                self.correspondence, model, target, starts, random, progress.advance
+            )
         self._ranks.broadcast_weights(self.correspondence)
         run.metrics.write(0, {"event": "spatial_search", **found})
-        context.console.say(f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}")
+        context.console.say(
+            f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}"
+        )
 
     def step(self) -> bool:
         """One gradient step; whether it is time to tell the ``terms``, which are then new."""
@@ -137,7 +172,9 @@ class CorrespondenceTraining:
             source.states(shard(self._source_batches.next())),
             target.states(rows),
             target.actions(rows),
-            target.states(target.next_rows(rows)) if "translated_next" in self.learner.needs else None,
+            target.states(target.next_rows(rows))
+            if "translated_next" in self.learner.needs
+            else None,
         )
         self._sums.add(terms)
         if self.gradient_steps % LOG_EVERY_GRADIENT_STEPS and self.gradient_steps != self.total:
@@ -147,7 +184,9 @@ class CorrespondenceTraining:
 
     def progress(self) -> dict[str, Any]:
         """The metrics of the last steps."""
-        share = learning_rate_share(self.gradient_steps - 1, self.total, self._settings.constant_share)
+        share = learning_rate_share(
+            self.gradient_steps - 1, self.total, self._settings.constant_share
+        )
         return {
             "event": "progress",
             "gradient_steps": self.gradient_steps,

@@ -55,11 +55,20 @@ class ResnetModel(nn.Module):
         super().__init__()
         if not 1 <= action_block <= blocks:
             raise ValueError(f"the action cannot enter block {action_block} of {blocks}")
-        self.actions, self._spec, self._residual, self._skips = actions, spec, prediction == "residual", skips
+        self.actions, self._spec, self._residual, self._skips = (
+            actions,
+            spec,
+            prediction == "residual",
+            skips,
+        )
         before, width, channels = action_block - 1, 4 * filters, spec.state_shape[0]
         self.encoder = Encoder(channels, filters, norm)
-        self.blocks_before_action = nn.Sequential(*(ResidualBlock(width, norm) for _ in range(before)))
-        self.blocks_with_action = nn.Sequential(*(ResidualBlock(width + actions, norm) for _ in range(blocks - before)))
+        self.blocks_before_action = nn.Sequential(
+            *(ResidualBlock(width, norm) for _ in range(before))
+        )
+        self.blocks_with_action = nn.Sequential(
+            *(ResidualBlock(width + actions, norm) for _ in range(blocks - before))
+        )
         out_channels = spec.frame_shape[0] if self._residual else channels
         self.decoder = Decoder(width + actions, filters, out_channels, norm, skips)
 
@@ -69,7 +78,9 @@ class ResnetModel(nn.Module):
         planes = F.one_hot(actions, self.actions).to(features.dtype)[:, :, None, None]
         features = torch.cat([features, planes.expand(-1, -1, *features.shape[-2:])], dim=1)
         size = (states.shape[-2], states.shape[-1])
-        decoded: Tensor = self.decoder(self.blocks_with_action(features), size, (whole, half) if self._skips else None)
+        decoded: Tensor = self.decoder(
+            self.blocks_with_action(features), size, (whole, half) if self._skips else None
+        )
         return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
 
 
@@ -81,7 +92,9 @@ class GridModel(nn.Module):
     (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in :class:`ResnetModel`.
     """
 
-    def __init__(self, spec: StateSpec, actions: int, filters: int, blocks: int, prediction: Prediction) -> None:
+    def __init__(
+        self, spec: StateSpec, actions: int, filters: int, blocks: int, prediction: Prediction
+    ) -> None:
         super().__init__()
         self.actions, self._spec, self._residual = actions, spec, prediction == "residual"
         channels = spec.state_shape[0]
@@ -148,7 +161,9 @@ def build_environment_model(
     """
     fitting = "resnet" if spec.kind == IMAGE else "mlp"
     if architecture not in ("auto", fitting):
-        raise ValueError(f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}")
+        raise ValueError(
+            f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}"
+        )
     if spec.kind != IMAGE:
         return VectorModel(spec.state_shape[0], actions, filters, blocks)
     if spec.is_grid:

@@ -24,6 +24,11 @@ def write_prediction_pictures(
     model.eval()
     predicted = model.scaling.model_to_raw(model(model.scaling.raw_to_model(raw_states), actions))
     model.train(was_training)
-    rows = [newest_frames(states, model.scaling.spec) for states in (raw_states, predicted, raw_next_states)]
+    rows = [
+        newest_frames(states, model.scaling.spec)
+        for states in (raw_states, predicted, raw_next_states)
+    ]
     difference = np.abs(rows[1].astype(np.int16) - rows[2]).astype(np.uint8)
-    write_sheet(path, [*rows, difference], ["state", "what F expects next", "what came next", "difference"])
+    write_sheet(
+        path, [*rows, difference], ["state", "what F expects next", "what came next", "difference"]
+    )

@@ -78,6 +78,8 @@ class ModelDescription:
 
 def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
     """The environment model of an artifact, frozen. Raises :class:`ArtifactError`."""
-    model = load_network(artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build())
+    model = load_network(
+        artifact, lambda: ModelDescription.from_json(artifact.manifest["network"]).build()
+    )
     freeze(model.to(device))
     return model

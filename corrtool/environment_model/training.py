@@ -45,7 +45,9 @@ class ModelTraining:
     ) -> None:
         self._model, self._memory, self._settings, self._ranks = model, memory, settings, ranks
         self._objective = build_objective(model, settings, memory.device, ranks)
-        self._optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate, fused=True)
+        self._optimizer = torch.optim.Adam(
+            model.network.parameters(), lr=settings.learning_rate, fused=True
+        )
         self._batches = ShuffledRows(rows, settings.batch_size, random)
         self._steps_per_epoch = max(1, len(rows) // settings.batch_size)
         self.total = settings.gradient_steps or settings.epochs * self._steps_per_epoch
@@ -55,7 +57,13 @@ class ModelTraining:
         """From where the training stands to its last gradient step."""
         self._model.train()
         with Loop(
-            run, console, stop, total=self.total, unit="gradient steps", start=self.gradient_steps, resumable=self
+            run,
+            console,
+            stop,
+            total=self.total,
+            unit="gradient steps",
+            start=self.gradient_steps,
+            resumable=self,
         ) as loop:
             while self.gradient_steps < self.total:
                 loss = self._update()
@@ -65,7 +73,9 @@ class ModelTraining:
         """One gradient step; returns this process's loss."""
         memory, rows = self._memory, self._ranks.shard(self._batches.next())
         begin_step(self._settings.compile, memory.device)
-        loss = self._objective(memory.states(rows), memory.actions(rows), memory.states(memory.next_rows(rows)))
+        loss = self._objective(
+            memory.states(rows), memory.actions(rows), memory.states(memory.next_rows(rows))
+        )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()

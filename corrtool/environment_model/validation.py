@@ -30,7 +30,9 @@ def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]
     rows = numpy_generator(seed, "hold out").permutation(memory.dynamics_rows())
     held_out = round(len(rows) * share)
     if not held_out or len(rows) - held_out < 1:
-        raise ArtifactError(f"the memory holds only {len(rows)} usable records", "collect more of them")
+        raise ArtifactError(
+            f"the memory holds only {len(rows)} usable records", "collect more of them"
+        )
     return np.sort(rows[held_out:]), np.sort(rows[:held_out])
 
 
@@ -41,7 +43,11 @@ def most_changed_rows(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
     """
     parts = np.array_split(rows, min(count, len(rows)))
     changes = [
-        (memory.states(part) != memory.states(memory.next_rows(part))).flatten(1).sum(1).argmax().item()
+        (memory.states(part) != memory.states(memory.next_rows(part)))
+        .flatten(1)
+        .sum(1)
+        .argmax()
+        .item()
         for part in parts
     ]
     return np.array([part[int(most)] for part, most in zip(parts, changes, strict=True)])
@@ -85,7 +91,10 @@ def prediction_errors(
         changes.add(*errors, changing)
         newest.add(*errors, in_newest)
         for action, sums in enumerate(by_action):
-            sums.add(*errors, in_newest & (memory.actions(batch) == action).reshape(-1, *[1] * (states.ndim - 1)))
+            sums.add(
+                *errors,
+                in_newest & (memory.actions(batch) == action).reshape(-1, *[1] * (states.ndim - 1)),
+            )
         advance(len(batch))
     model.train()
     return {
@@ -94,7 +103,9 @@ def prediction_errors(
         **changes.named("l1_changing"),
         **newest.named("l1_newest"),
         "changing_share": changes.elements / everything.elements,
-        "by_action": [{"action": action, **sums.named("l1_newest")} for action, sums in enumerate(by_action)],
+        "by_action": [
+            {"action": action, **sums.named("l1_newest")} for action, sums in enumerate(by_action)
+        ],
     }
 
 

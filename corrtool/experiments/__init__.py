@@ -20,14 +20,18 @@ def load_experiment(name: str) -> dict[str, Any]:
 
     ``source``, ``target``, ``correspondence`` (a list of cells) and ``finetune``.
     """
-    return tomllib.loads(resources.files("corrtool.experiments").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        resources.files("corrtool.experiments").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    )
 
 
 def different_task(project: Project, experiment: dict[str, Any]) -> str | None:
     """The role whose task in ``project`` is not the experiment's; None if both are."""
     for role in ("source", "target"):
         task = project.task(role)
-        if not parse_task(role, experiment[role], project.root).is_compatible_with(task.sha256, task.to_json()):
+        if not parse_task(role, experiment[role], project.root).is_compatible_with(
+            task.sha256, task.to_json()
+        ):
             return role
     return None
 

@@ -58,11 +58,15 @@ def inside(root: Path, path: Path) -> Path:
     """
     try:
         leads_out = not path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # links in a circle: which of the two depends on the version of Python
+    except (
+        OSError,
+        RuntimeError,
+    ):  # links in a circle: which of the two depends on the version of Python
         raise ArtifactError(f"{path}: its links lead nowhere", "remove them") from None
     if leads_out:
         raise ArtifactError(
-            f"{path} leads out of the project", "move the project as a whole instead of linking parts of it"
+            f"{path} leads out of the project",
+            "move the project as a whole instead of linking parts of it",
         )
     return path
 

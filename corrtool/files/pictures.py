@@ -15,8 +15,10 @@ from corrtool.states import StateSpec
 
 EXAMPLES = 6  # states on a sheet of learn-corr
 _SHOWN_SIDE = 160  # pixels of the longer side of a picture, at least; a whole number for each pixel of it, two or more
-_GAP, _LABEL = 4, 16
-_GREY, _PAPER = 128, 255  # sheets without labels, of earlier versions, begin with grey
+_GAP = 4
+_LABEL = 16
+_GREY = 128  # sheets without labels, of earlier versions, begin with grey
+_PAPER = 255
 
 
 def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDArray[Any]:
@@ -55,7 +57,9 @@ def newest_frames(raw_states: Tensor, spec: StateSpec) -> NDArray[np.uint8]:
     """The newest frame of raw image states (N, *state_shape) as pictures (N, height, width, 3), RGB."""
     channels = spec.frame_shape[0]
     place = spec.stack_order.index(spec.stack - 1)
-    frames = raw_states[:, place * channels : (place + 1) * channels].permute(0, 2, 3, 1).cpu().numpy()
+    frames = (
+        raw_states[:, place * channels : (place + 1) * channels].permute(0, 2, 3, 1).cpu().numpy()
+    )
     if channels == 3:
         return np.ascontiguousarray(frames)
     return np.repeat(frames[..., :1], 3, axis=-1)

@@ -40,7 +40,9 @@ def _seal_holds(content: bytes, marker: bytes) -> bool:
 
 
 _JSON_MARKER = b'{"seal": "'
-_TENSOR_MARKER = json.dumps(_JSON_MARKER.decode())[1:-1].encode()  # the same, escaped inside safetensors' header
+_TENSOR_MARKER = json.dumps(_JSON_MARKER.decode())[
+    1:-1
+].encode()  # the same, escaped inside safetensors' header
 
 
 def _sealable(value: dict[str, Any]) -> str:
@@ -58,7 +60,9 @@ def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
     seen: set[int] = set()
     for name, tensor in tensors.items():
         flat = tensor.detach().to("cpu").contiguous()
-        shared = flat.untyped_storage().data_ptr() in seen  # safetensors refuses tensors that share memory
+        shared = (
+            flat.untyped_storage().data_ptr() in seen
+        )  # safetensors refuses tensors that share memory
         seen.add(flat.untyped_storage().data_ptr())
         ready[name] = flat.clone() if shared else flat
     content: bytes = tensors_to_bytes(ready, metadata={METADATA_KEY: _sealable(value)})
@@ -103,7 +107,13 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     value = _metadata(content, path)
     try:
         return tensors_from_bytes(content), value
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError):  # sealed by somebody else
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+    ):  # sealed by somebody else
         raise damaged(path) from None
 
 
@@ -139,7 +149,9 @@ def _check_origin(content: bytes, path: Path) -> None:
         text = content[8 : 8 + int.from_bytes(content[:8], "little")]
         header = json.loads(text)
         tensors = [value for name, value in header.items() if name != "__metadata__"]
-        in_order = bool(tensors) and all({"dtype", "shape", "data_offsets"} <= set(tensor) for tensor in tensors)
+        in_order = bool(tensors) and all(
+            {"dtype", "shape", "data_offsets"} <= set(tensor) for tensor in tensors
+        )
         foreign = in_order and METADATA_KEY not in header.get("__metadata__", {})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return  # it is in no order: damage
@@ -169,4 +181,6 @@ def _read(path: Path) -> bytes:
 
 def damaged(path: Path) -> ArtifactError:
     """The error for a file whose bytes are not those that were written."""
-    return ArtifactError(f"{path} is damaged", "make it again with --overwrite, or restore it from a copy")
+    return ArtifactError(
+        f"{path} is damaged", "make it again with --overwrite, or restore it from a copy"
+    )

@@ -28,9 +28,13 @@ class MemoryJournal:
         checkpoints: how many of the newest checkpoints must find the blocks that they name.
     """
 
-    def __init__(self, directory: Path, state: dict[str, Any] | None = None, checkpoints: int = 1) -> None:
+    def __init__(
+        self, directory: Path, state: dict[str, Any] | None = None, checkpoints: int = 1
+    ) -> None:
         self._directory = directory
-        self._blocks: list[list[int]] = [] if state is None else [list(block) for block in state["blocks"]]
+        self._blocks: list[list[int]] = (
+            [] if state is None else [list(block) for block in state["blocks"]]
+        )
         self._named = deque([self._blocks], maxlen=checkpoints)
         self._open_slot: dict[str, Any] = {} if state is None else state["open_slot"]
         self._resumed_at: list[int] = [] if state is None else list(state["resumed_at"])
@@ -72,7 +76,9 @@ class MemoryJournal:
         """Number of slots that :meth:`load` reads."""
         return sum(last - first for first, last in self._blocks)
 
-    def load(self, memory: ReplayMemory, advance: Callable[[int], None] = lambda slots: None) -> None:
+    def load(
+        self, memory: ReplayMemory, advance: Callable[[int], None] = lambda slots: None
+    ) -> None:
         """Fill ``memory`` with the blocks. Raises :class:`ArtifactError` when one is damaged or missing.
 
         ``advance`` is called with how many more :attr:`slots` are read.
@@ -91,4 +97,6 @@ class MemoryJournal:
             for slot in self._resumed_at:
                 memory.truncate_before(slot)
         if self._open_slot:
-            memory.open_slot(self._open_slot["frames"], self._open_slot["episode_steps"].astype(np.int64))
+            memory.open_slot(
+                self._open_slot["frames"], self._open_slot["episode_steps"].astype(np.int64)
+            )

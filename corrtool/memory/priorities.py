@@ -44,7 +44,9 @@ class Priorities:
         """
         sums = np.cumsum(self._scaled[candidates], dtype=np.float64)
         points = (np.arange(count) + random.random(count)) * (sums[-1] / count)
-        chosen = candidates[np.minimum(np.searchsorted(sums, points, side="right"), len(candidates) - 1)]
+        chosen = candidates[
+            np.minimum(np.searchsorted(sums, points, side="right"), len(candidates) - 1)
+        ]
         weights = (self._scaled[chosen] * (len(candidates) / sums[-1])) ** -importance_exponent
         return chosen, (weights / weights.max()).astype(np.float32)
 

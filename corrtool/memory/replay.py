@@ -51,14 +51,23 @@ class ReplayMemory:
     """
 
     def __init__(
-        self, spec: StateSpec, lanes: int, slots: int, device: torch.device, priority_exponent: float = 0.0
+        self,
+        spec: StateSpec,
+        lanes: int,
+        slots: int,
+        device: torch.device,
+        priority_exponent: float = 0.0,
     ) -> None:
         self.spec, self.lanes, self.slots, self.device = spec, lanes, slots, device
-        self.frames = torch.zeros((slots * lanes, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
+        self.frames = torch.zeros(
+            (slots * lanes, *spec.frame_shape), dtype=spec.frame_dtype, device=device
+        )
         self.fields: dict[str, NDArray[Any]] = {
             name: np.zeros(slots * lanes, dtype=dtype) for name, dtype in FIELDS.items()
         }
-        self._priorities = Priorities(slots * lanes, priority_exponent) if priority_exponent > 0 else None
+        self._priorities = (
+            Priorities(slots * lanes, priority_exponent) if priority_exponent > 0 else None
+        )
         self._constants: dict[tuple[int, float], Tensor] = {}
         self.slots_written = 0  # ever; the newest one is open: seen, but not acted on yet
 
@@ -67,11 +76,15 @@ class ReplayMemory:
         """A memory that holds exactly ``rows``."""
         memory = cls(rows.spec, rows.lanes, 0, device)
         memory.frames = torch.from_numpy(rows.frames).to(device)
-        memory.fields = {name: np.array(rows.fields[name], dtype=dtype) for name, dtype in FIELDS.items()}
+        memory.fields = {
+            name: np.array(rows.fields[name], dtype=dtype) for name, dtype in FIELDS.items()
+        }
         memory.slots = memory.slots_written = len(rows.frames) // rows.lanes
         return memory
 
-    def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
+    def open_slot(
+        self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None
+    ) -> None:
         """Add a slot with the new frames (lanes, *frame_shape); without ``episode_steps`` of new episodes."""
         rows = self._slot_rows(self.slots_written)
         self.frames[rows] = to_device(frames, self.device)
@@ -115,7 +128,9 @@ class ReplayMemory:
         """The raw states at ``rows`` and one step later; the K - 1 shared frames are gathered once."""
         stack = self.spec.stack
         windows = self._windows(rows, stack + 1)
-        return self.spec.stack_frames(windows.narrow(1, 0, stack)), self.spec.stack_frames(windows.narrow(1, 1, stack))
+        return self.spec.stack_frames(windows.narrow(1, 0, stack)), self.spec.stack_frames(
+            windows.narrow(1, 1, stack)
+        )
 
     def _windows(self, rows: Rows, frames: int) -> Tensor:
         """``frames`` frames (B, frames, *frame_shape), oldest first, of which the K-th is that of each row.
@@ -141,7 +156,9 @@ class ReplayMemory:
         """The scaling of this task's states, by (at most 10,000 of) ``rows``; images need none."""
         if self.spec.kind == IMAGE:
             return StateScaling(self.spec)
-        return StateScaling.from_states(self.spec, self.states(rows[:: max(1, len(rows) // 10_000)]))
+        return StateScaling.from_states(
+            self.spec, self.states(rows[:: max(1, len(rows) // 10_000)])
+        )
 
     def next_rows(self, rows: Rows, steps: Rows | int = 1) -> Rows:
         """The rows of the same lanes ``steps`` later."""
@@ -167,9 +184,13 @@ class ReplayMemory:
     def can_sample(self, n_step: int) -> bool:
         """True if the ring holds a slot from which n steps can be followed."""
         low, high = self._sampling_slots(n_step)
-        if high - low > 2:  # a lane's reset takes one slot, so that longer stretches hold a transition
+        if (
+            high - low > 2
+        ):  # a lane's reset takes one slot, so that longer stretches hold a transition
             return True
-        return any(bool(self.fields["valid"][self._slot_rows(slot)].any()) for slot in range(low, high))
+        return any(
+            bool(self.fields["valid"][self._slot_rows(slot)].any()) for slot in range(low, high)
+        )
 
     def _sampling_slots(self, n_step: int) -> tuple[int, int]:
         """Slots from which n steps can be followed and whose states are whole: [low, high)."""
@@ -193,13 +214,17 @@ class ReplayMemory:
             slots = np.arange(low, high) % self.slots
             candidates = (slots[:, None] * self.lanes + np.arange(self.lanes)).ravel()
             candidates = candidates[self.fields["valid"][candidates]]
-            rows, weights = self._priorities.choose(candidates, batch_size, random, importance_exponent)
+            rows, weights = self._priorities.choose(
+                candidates, batch_size, random, importance_exponent
+            )
             return self._transitions(rows, n_step, gamma, clip_rewards, weights)
 
         first, last, rows_held = low * self.lanes, high * self.lanes, self.slots * self.lanes
 
         def draw(count: int) -> Rows:
-            rows: Rows = (random.random(count) * (last - first)).astype(np.int64)  # half the time of random.integers
+            rows: Rows = (random.random(count) * (last - first)).astype(
+                np.int64
+            )  # half the time of random.integers
             rows += first
             rows %= rows_held
             return rows
@@ -211,7 +236,10 @@ class ReplayMemory:
 
     def newest(self, *, gamma: float, clip_rewards: bool) -> TransitionBatch | None:
         """The transitions just recorded, one per lane that was not merely reset: learning without replay."""
-        rows = np.arange(self.lanes, dtype=np.int64) + ((self.slots_written - 2) % self.slots) * self.lanes
+        rows = (
+            np.arange(self.lanes, dtype=np.int64)
+            + ((self.slots_written - 2) % self.slots) * self.lanes
+        )
         rows = rows[self.fields["valid"][rows]]
         return self._transitions(rows, 1, gamma, clip_rewards) if len(rows) else None
 
@@ -239,7 +267,9 @@ class ReplayMemory:
             discounts = self._constant(len(rows), gamma)
             states, next_states = self.consecutive_states(rows)
         else:
-            returns, steps, ending, terminated = self._n_step_returns(rows, n_step, gamma, clip_rewards)
+            returns, steps, ending, terminated = self._n_step_returns(
+                rows, n_step, gamma, clip_rewards
+            )
             discounts = send(ending)
             states, next_states = self.states(rows), self.states(self.next_rows(rows, steps))
         return TransitionBatch(
@@ -263,7 +293,11 @@ class ReplayMemory:
         """
         count = len(rows)
         returns, discounts = np.zeros(count, np.float32), np.ones(count, np.float32)
-        steps, alive, terminated = np.zeros(count, np.int64), np.ones(count, bool), np.zeros(count, bool)
+        steps, alive, terminated = (
+            np.zeros(count, np.int64),
+            np.ones(count, bool),
+            np.zeros(count, bool),
+        )
         at = rows
         for _ in range(n_step):
             rewards = self._clipped(self.fields["rewards"][at], clip_rewards)
@@ -283,7 +317,9 @@ class ReplayMemory:
     def _constant(self, count: int, value: float) -> Tensor:
         """(count,) float32, made once; not to be changed."""
         if (constant := self._constants.get((count, value))) is None:
-            constant = self._constants[count, value] = torch.full((count,), value, device=self.device)
+            constant = self._constants[count, value] = torch.full(
+                (count,), value, device=self.device
+            )
         return constant
 
     def slot_range(self, first: int, last: int) -> MemoryRows:
@@ -291,7 +327,12 @@ class ReplayMemory:
         slots = np.arange(first, last) % self.slots
         rows = (slots[:, None] * self.lanes + np.arange(self.lanes)).ravel()
         frames = self.frames[to_device(rows, self.device)].cpu().numpy()
-        return MemoryRows(self.spec, self.lanes, frames, {name: values[rows] for name, values in self.fields.items()})
+        return MemoryRows(
+            self.spec,
+            self.lanes,
+            frames,
+            {name: values[rows] for name, values in self.fields.items()},
+        )
 
     def newest_records(self, records: int) -> MemoryRows:
         """The newest ``records`` transitions, or all, with the frames that their states need."""
@@ -323,7 +364,9 @@ class ReplayMemory:
         if slot - 1 < self.oldest_slot:
             return
         rows = self._slot_rows(slot - 1)
-        self.fields["truncated"][rows] |= self.fields["valid"][rows] & ~self.fields["terminated"][rows]
+        self.fields["truncated"][rows] |= (
+            self.fields["valid"][rows] & ~self.fields["terminated"][rows]
+        )
 
     def restore(self, blocks: list[MemoryRows], slots_written: int) -> None:
         """Put back slots saved with :meth:`slot_range`; the newest of them ends at ``slots_written``."""

@@ -18,7 +18,9 @@ class StateStacker:
 
     def __init__(self, spec: StateSpec, lanes: int, device: torch.device) -> None:
         self.spec, self.device = spec, device
-        self._frames = torch.zeros((lanes, spec.stack, *spec.frame_shape), dtype=spec.frame_dtype, device=device)
+        self._frames = torch.zeros(
+            (lanes, spec.stack, *spec.frame_shape), dtype=spec.frame_dtype, device=device
+        )
 
     def push(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> Tensor:
         """Add what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""

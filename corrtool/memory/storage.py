@@ -42,7 +42,9 @@ class MemoryWriter:
     are always a whole. Small fields are written by :meth:`finish`.
     """
 
-    def __init__(self, path: Path, spec: StateSpec, lanes: int, state: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: Path, spec: StateSpec, lanes: int, state: dict[str, Any] | None = None
+    ) -> None:
         self._path, self.spec, self.lanes = path, spec, lanes
         self._files: dict[str, str] = {}
         self._chunk_rows = _chunk_rows(spec, lanes)
@@ -57,12 +59,16 @@ class MemoryWriter:
         self._group = zarr.open_group(path, mode="w")
         self._frames = _create_frames(self._group, spec, lanes, 0)
 
-    def open_slot(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> None:
+    def open_slot(
+        self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None
+    ) -> None:
         """Add a slot with what is seen now, (lanes, *frame_shape); see :meth:`ReplayMemory.open_slot`."""
         steps = np.zeros(self.lanes, np.int64) if episode_steps is None else episode_steps
         self._pending.append(frames)
         for name, dtype in FIELDS.items():
-            self._fields[name].append(np.zeros(self.lanes, dtype) if name != "episode_steps" else steps.astype(dtype))
+            self._fields[name].append(
+                np.zeros(self.lanes, dtype) if name != "episode_steps" else steps.astype(dtype)
+            )
 
     def write_chunks(self) -> None:
         """Compress and write, once there are some whole chunks.
@@ -80,7 +86,9 @@ class MemoryWriter:
         self._pending = [pending[whole:]]
 
     def _pending_frames(self) -> NDArray[Any]:
-        return np.concatenate([np.zeros((0, *self.spec.frame_shape), self._frames.dtype), *self._pending])
+        return np.concatenate(
+            [np.zeros((0, *self.spec.frame_shape), self._frames.dtype), *self._pending]
+        )
 
     def record(self, actions: NDArray[np.int64], step: LaneStep, limit: int) -> None:
         """Fill the open slot, and open the next.
@@ -102,7 +110,9 @@ class MemoryWriter:
     def _append(self, frames: NDArray[Any]) -> None:
         start, self._rows = self._rows, self._rows + len(frames)
         if self._rows > self._frames.shape[0]:
-            self._frames.resize((self._rows + _MORE_CHUNKS * self._chunk_rows, *self.spec.frame_shape))
+            self._frames.resize(
+                (self._rows + _MORE_CHUNKS * self._chunk_rows, *self.spec.frame_shape)
+            )
         self._frames[start : self._rows] = frames
 
     def _cut_to_size(self) -> None:
@@ -116,12 +126,17 @@ class MemoryWriter:
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint besides the chunks on disk, which are durable from here on."""
         self._write_whole_chunks()
-        chunks = ("/".join(["frames", "c", str(n), *["0"] * len(self.spec.frame_shape)]) for n in range(self._chunks))
+        chunks = (
+            "/".join(["frames", "c", str(n), *["0"] * len(self.spec.frame_shape)])
+            for n in range(self._chunks)
+        )
         for name in ("zarr.json", *chunks):
             if name not in self._files:
                 sync_file(self._path / name, self._path)
                 self._files[name] = sha256_of_file(self._path / name)
-        self._fields = {name: [np.concatenate(parts)] for name, parts in self._fields.items()}  # not one a slot
+        self._fields = {
+            name: [np.concatenate(parts)] for name, parts in self._fields.items()
+        }  # not one a slot
         return {
             "files": dict(self._files),
             "rows_on_disk": self._rows,
@@ -157,11 +172,15 @@ class MemoryWriter:
             self._append(pending)
             self._pending = []
         self._cut_to_size()
-        _write_fields(self._group, {name: np.concatenate(parts) for name, parts in self._fields.items()})
+        _write_fields(
+            self._group, {name: np.concatenate(parts) for name, parts in self._fields.items()}
+        )
         try:
             _checked_arrays(self._path, self.spec, self.lanes, self._rows)
         except _UNREADABLE as error:
-            raise OSError(f"{self._path} was changed while it was written ({' '.join(str(error).split())})") from None
+            raise OSError(
+                f"{self._path} was changed while it was written ({' '.join(str(error).split())})"
+            ) from None
         return _description(self.spec, self.lanes, self.records, self._rows)
 
 
@@ -170,11 +189,15 @@ def _open_staged(path: Path, spec: StateSpec, lanes: int) -> tuple[Any, Any]:
     try:
         group = zarr.open_group(path, mode="r+")
         frames: Any = group["frames"]
-        described = _create_frames(zarr.open_group(MemoryStore(), mode="w"), spec, lanes, frames.shape[0])
+        described = _create_frames(
+            zarr.open_group(MemoryStore(), mode="w"), spec, lanes, frames.shape[0]
+        )
         if frames.metadata != described.metadata:
             raise ValueError("its frames are others")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise ArtifactError(f"{path} is damaged ({' '.join(str(error).split())})", "use --overwrite") from None
+        raise ArtifactError(
+            f"{path} is damaged ({' '.join(str(error).split())})", "use --overwrite"
+        ) from None
     return group, frames
 
 
@@ -194,10 +217,14 @@ def _create_frames(group: Any, spec: StateSpec, lanes: int, rows: int) -> Any:
 
 
 def _create_field(group: Any, name: str, rows: int) -> Any:
-    return _create_array(group, name, (rows,), (max(1, min(rows, FIELD_CHUNK_ROWS)),), np.dtype(FIELDS[name]))
+    return _create_array(
+        group, name, (rows,), (max(1, min(rows, FIELD_CHUNK_ROWS)),), np.dtype(FIELDS[name])
+    )
 
 
-def _create_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+def _create_array(
+    group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
+) -> Any:
     return group.create_array(
         name,
         shape=shape,
@@ -218,7 +245,9 @@ def _description(spec: StateSpec, lanes: int, records: int, rows: int) -> dict[s
     return {"records": records, "rows": rows, "lanes": lanes, "states": spec.to_json()}
 
 
-def write_rows(path: Path, rows: MemoryRows, advance: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:
+def write_rows(
+    path: Path, rows: MemoryRows, advance: Callable[[int], None] = lambda rows: None
+) -> dict[str, Any]:
     """Write ``rows`` to a new Zarr group at ``path``; returns what its manifest says of it.
 
     ``advance`` is called with how many more rows are written.
@@ -233,7 +262,9 @@ def write_rows(path: Path, rows: MemoryRows, advance: Callable[[int], None] = la
     return _description(rows.spec, rows.lanes, rows.records, len(rows.frames))
 
 
-def read_rows(path: Path, manifest: dict[str, Any], advance: Callable[[int], None] = lambda rows: None) -> MemoryRows:
+def read_rows(
+    path: Path, manifest: dict[str, Any], advance: Callable[[int], None] = lambda rows: None
+) -> MemoryRows:
     """The rows of a memory whose files were checked against ``manifest``.
 
     ``advance`` is called with how many more rows are read.
@@ -248,13 +279,20 @@ def read_rows(path: Path, manifest: dict[str, Any], advance: Callable[[int], Non
             raise ValueError(f"{rows} rows of {lanes} lanes")
         arrays = _checked_arrays(path, spec, lanes, rows)
         needed = ring_bytes(spec, rows)
-        check_memory_is_free(needed, torch.device("cpu"), f"the memory {path.stem}", "collect fewer --records")
+        check_memory_is_free(
+            needed, torch.device("cpu"), f"the memory {path.stem}", "collect fewer --records"
+        )
         fields = {name: arrays[name][:] for name in FIELDS}
         return MemoryRows(
-            spec, lanes, _read(arrays["frames"], _READ_CHUNKS * _chunk_rows(spec, lanes), advance), fields
+            spec,
+            lanes,
+            _read(arrays["frames"], _READ_CHUNKS * _chunk_rows(spec, lanes), advance),
+            fields,
         )
     except _UNREADABLE as error:
-        raise ArtifactError(f"{path} cannot be read as Zarr ({' '.join(str(error).split())})") from None
+        raise ArtifactError(
+            f"{path} cannot be read as Zarr ({' '.join(str(error).split())})"
+        ) from None
 
 
 def _read(array: Any, at_once: int, advance: Callable[[int], None]) -> NDArray[Any]:
@@ -292,9 +330,15 @@ def _check_array(path: Path, array: Any, written: Any) -> None:
     A chunk that is missing would be read as zeros, and metadata from elsewhere may name any codec and any size.
     """
     if not isinstance(array, zarr.Array) or array.metadata != written.metadata:
-        raise ArtifactError(f"{path} is not what its manifest describes", "collect it again with --overwrite")
+        raise ArtifactError(
+            f"{path} is not what its manifest describes", "collect it again with --overwrite"
+        )
     if array.nchunks_initialized != array.nchunks:
-        raise ArtifactError(f"{path} lacks chunks", "collect it again with --overwrite, or restore it from a copy")
+        raise ArtifactError(
+            f"{path} lacks chunks", "collect it again with --overwrite, or restore it from a copy"
+        )
     chunks = [chunk for chunk in path.rglob("*") if chunk.is_file() and is_zarr_file(path, chunk)]
     if array.nbytes > _MAX_COMPRESSION * sum(chunk.stat().st_size for chunk in chunks):
-        raise ArtifactError(f"{path} claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite")
+        raise ArtifactError(
+            f"{path} claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite"
+        )

@@ -31,7 +31,9 @@ class TaskEnvironment(gymnasium.Env[NDArray[Any], int]):
         spec = self._lanes.spec
         self._stacker = StateStacker(spec, 1, torch.device("cpu"))
         self._over = True
-        low, high, dtype = (0, 255, np.uint8) if spec.kind == IMAGE else (-np.inf, np.inf, np.float32)
+        low, high, dtype = (
+            (0, 255, np.uint8) if spec.kind == IMAGE else (-np.inf, np.inf, np.float32)
+        )
         self.observation_space = gymnasium.spaces.Box(low, high, spec.state_shape, dtype)
         self.action_space = gymnasium.spaces.Discrete(self._lanes.actions)  # type: ignore[assignment]
 
@@ -53,7 +55,9 @@ class TaskEnvironment(gymnasium.Env[NDArray[Any], int]):
         if self._over:
             raise UsageError("no game is under way", "call reset() first")
         if not self.action_space.contains(np.int64(action)):
-            raise UsageError(f"there is no action {action!r}", f"give one from 0 to {self._lanes.actions - 1}")
+            raise UsageError(
+                f"there is no action {action!r}", f"give one from 0 to {self._lanes.actions - 1}"
+            )
         step: LaneStep = self._lanes.step(np.array([action], np.int64))
         terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
         self._over = terminated or truncated

@@ -196,7 +196,12 @@ class _Wave:
         ended = []
         for how, where in ends.items():
             for lane in np.flatnonzero(where & self.playing):
-                game = Game(float(self.totals[lane]), int(self.env_steps[lane]), how, self._digests[lane].hexdigest())
+                game = Game(
+                    float(self.totals[lane]),
+                    int(self.env_steps[lane]),
+                    how,
+                    self._digests[lane].hexdigest(),
+                )
                 self.games[lane] = game
                 self.playing[lane] = False
                 ended.append(game)
@@ -245,12 +250,16 @@ def play_games(
         with make_lanes(len(remaining)) as lanes, torch.inference_mode():
             wave, shown = _Wave(limits, lanes, min(len(remaining), lanes.count)), time.monotonic()
             stacker = StateStacker(lanes.spec, lanes.count, device)
-            states = stacker.push(lanes.reset([*remaining, *[remaining[0]] * lanes.count][: lanes.count]))
+            states = stacker.push(
+                lanes.reset([*remaining, *[remaining[0]] * lanes.count][: lanes.count])
+            )
             while wave.playing.any():
                 running = np.flatnonzero(wave.playing)
                 seen = states if wave.playing.all() else states[to_device(running, device)]
                 values = None if q_values is None else q_values(seen, running)
-                actions = choose_actions(values, lanes.count, lanes.actions, epsilon, random, running)
+                actions = choose_actions(
+                    values, lanes.count, lanes.actions, epsilon, random, running
+                )
                 if watch is not None:
                     watch(seen, actions[running])
                 lanes.send(actions)

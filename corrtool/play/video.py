@@ -16,10 +16,13 @@ from corrtool.errors import CorrtoolError, UsageError
 from corrtool.files.atomic import PARTIAL_SUFFIX, publish_file
 
 FRAMES_PER_SECOND = 15  # Atari's 60 by the usual frame skip of 4
-_SCALE, _GAP, _LINE = 4, 8, 22
+_SCALE = 4
+_GAP = 8
+_LINE = 22
 _SMALL = 180  # pixels; larger pictures are shown as they are
 _ENLARGED = 336  # pixels, to which smaller ones than Atari's are brought at most
-_NUMBERS_WIDTH, _MAX_NUMBERS = 190, 24
+_NUMBERS_WIDTH = 190
+_MAX_NUMBERS = 24
 KINDS = (".mp4", ".gif")
 CODECS = ("vp09", "mp4v")  # VP9 plays in browsers; MPEG-4 does not, but every OpenCV writes it
 
@@ -30,7 +33,9 @@ def check_video(path: Path) -> None:
     Raises :class:`UsageError`.
     """
     if path.suffix.lower() not in KINDS:
-        raise UsageError(f"--video {path} is of no known kind", f"let its name end in {' or '.join(KINDS)}")
+        raise UsageError(
+            f"--video {path} is of no known kind", f"let its name end in {' or '.join(KINDS)}"
+        )
 
 
 class GameVideo:
@@ -48,7 +53,9 @@ class GameVideo:
         _silence_opencv()
         self._frames = 0
         self._path = path
-        self._partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}")
+        self._partial = path.with_name(
+            f".{path.stem}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}{path.suffix.lower()}"
+        )
         self._mp4: cv2.VideoWriter | None = None
         self._gif: list[Image.Image] = []
 
@@ -56,7 +63,9 @@ class GameVideo:
         """One step: pictures (height, width, 3), RGB, each with a title, and a line below them."""
         picture = _compose(panels, caption)
         if self._path.suffix.lower() == ".gif":
-            small = Image.fromarray(picture).reduce(2)  # a GIF keeps every frame whole: a quarter of the size
+            small = Image.fromarray(picture).reduce(
+                2
+            )  # a GIF keeps every frame whole: a quarter of the size
             self._gif.append(small.convert("P", palette=Image.Palette.ADAPTIVE, colors=16))
             return
         if self._mp4 is None:
@@ -78,7 +87,10 @@ class GameVideo:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             if self._mp4 is not None:
@@ -92,9 +104,19 @@ class GameVideo:
     def _finish(self) -> None:
         if self._gif:
             first, *rest = self._gif
-            first.save(self._partial, save_all=True, append_images=rest, duration=1000 // FRAMES_PER_SECOND, loop=0)
-        elif _frames_in(self._partial) != self._frames:  # OpenCV goes on in silence when the disk is full
-            raise CorrtoolError(f"{self._path} could not be written whole", "see whether the disk is full")
+            first.save(
+                self._partial,
+                save_all=True,
+                append_images=rest,
+                duration=1000 // FRAMES_PER_SECOND,
+                loop=0,
+            )
+        elif (
+            _frames_in(self._partial) != self._frames
+        ):  # OpenCV goes on in silence when the disk is full
+            raise CorrtoolError(
+                f"{self._path} could not be written whole", "see whether the disk is full"
+            )
 
 
 def _silence_opencv() -> None:
@@ -120,7 +142,11 @@ def numbers_panel(columns: list[tuple[str, list[float]]]) -> NDArray[np.uint8]:
     lines = min(most, _MAX_NUMBERS)
     sheet = np.full((_LINE * (lines + 2), _NUMBERS_WIDTH * len(columns), 3), 24, np.uint8)
     for column, (title, values) in enumerate(columns):
-        cells = [title, *(f"{value: .3f}" for value in values[:lines]), *(["..."] if len(values) > lines else [])]
+        cells = [
+            title,
+            *(f"{value: .3f}" for value in values[:lines]),
+            *(["..."] if len(values) > lines else []),
+        ]
         for row, cell in enumerate(cells):
             _write(sheet, cell, column * _NUMBERS_WIDTH, _LINE * (row + 1) - 7)
     return sheet
@@ -152,4 +178,6 @@ def _compose(panels: list[tuple[str, NDArray[np.uint8]]], caption: str) -> NDArr
 
 
 def _write(sheet: NDArray[np.uint8], text: str, x: int, y: int) -> None:
-    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    cv2.putText(
+        sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA
+    )

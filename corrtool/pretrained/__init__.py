@@ -12,7 +12,14 @@ from pathlib import Path
 
 from corrtool.errors import UsageError
 from corrtool.files.atomic import write_atomic
-from corrtool.project.artifacts import KINDS, Artifact, artifact_names, artifact_path, load_weights, read_artifact
+from corrtool.project.artifacts import (
+    KINDS,
+    Artifact,
+    artifact_names,
+    artifact_path,
+    load_weights,
+    read_artifact,
+)
 from corrtool.project.directory import Project
 from corrtool.tasks import Task
 
@@ -35,7 +42,8 @@ def adopt(project: Project, kind: str, name: str) -> Artifact:
     own = read_artifact(project.root, kind, name)
     if own.sha256 != shipped.sha256:
         raise UsageError(
-            f"{project.root} has another {own} than the one that comes with corrtool", "give another directory"
+            f"{project.root} has another {own} than the one that comes with corrtool",
+            "give another directory",
         )
     return own
 
@@ -49,10 +57,14 @@ def shipped_for(source: Task, target: Task) -> list[Artifact]:
             manifest, described = artifact.manifest, artifact.manifest.get("tasks", {})
             if kind == "corr":
                 made_on = [
-                    (task, f"{role}_task_sha256", role) for task, role in ((source, "source"), (target, "target"))
+                    (task, f"{role}_task_sha256", role)
+                    for task, role in ((source, "source"), (target, "target"))
                 ]
             else:
                 made_on = [(source, "task_sha256", "source")]
-            if all(task.is_compatible_with(manifest.get(key), described.get(role)) for task, key, role in made_on):
+            if all(
+                task.is_compatible_with(manifest.get(key), described.get(role))
+                for task, key, role in made_on
+            ):
                 found.append(artifact)
     return found

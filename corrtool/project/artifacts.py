@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corrtool.errors import ArtifactError, ForeignFileError, MissingInputError, TrainingDivergedError, UsageError
+from corrtool.errors import (
+    ArtifactError,
+    ForeignFileError,
+    MissingInputError,
+    TrainingDivergedError,
+    UsageError,
+)
 from corrtool.files.atomic import inside, sha256_of_file, write_atomic
 from corrtool.files.sealed import (
     content_sha256,
@@ -29,7 +35,12 @@ from corrtool.settings.stages import MADE_BY
 from corrtool.states import StateSpec
 
 KINDS = ("memory", "q", "model", "corr")
-KIND_LABELS = {"memory": "memory", "q": "Q-function", "model": "environment model", "corr": "correspondence"}
+KIND_LABELS = {
+    "memory": "memory",
+    "q": "Q-function",
+    "model": "environment model",
+    "corr": "correspondence",
+}
 MEMORY_MANIFEST = "corrtool.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What Zarr could take for metadata, of either of its formats, or for a chunk.
@@ -73,7 +84,9 @@ class Artifact:
         try:
             return StateSpec.from_json(self.manifest["states"])
         except (KeyError, ValueError) as error:
-            raise ArtifactError(f"{self.path} cannot be read: {' '.join(str(error).split())}") from None
+            raise ArtifactError(
+                f"{self.path} cannot be read: {' '.join(str(error).split())}"
+            ) from None
 
     def reference(self) -> dict[str, str]:
         """The reference to this artifact in a child's manifest."""
@@ -91,7 +104,11 @@ def artifact_path(root: Path, kind: str, name: str) -> Path:
 def unchecked_artifact_path(root: Path, kind: str, name: str) -> Path:
     """The same, wherever links lead."""
     check_name(name)
-    return root / "memories" / f"{name}.zarr" if kind == "memory" else root / "weights" / kind / f"{name}.safetensors"
+    return (
+        root / "memories" / f"{name}.zarr"
+        if kind == "memory"
+        else root / "weights" / kind / f"{name}.safetensors"
+    )
 
 
 def check_readable(folder: Path) -> None:
@@ -102,7 +119,11 @@ def check_readable(folder: Path) -> None:
 
 def artifact_names(root: Path, kind: str) -> list[str]:
     """Names of all artifacts of a kind, whole or not."""
-    folder, suffix = (root / "memories", ".zarr") if kind == "memory" else (root / "weights" / kind, ".safetensors")
+    folder, suffix = (
+        (root / "memories", ".zarr")
+        if kind == "memory"
+        else (root / "weights" / kind, ".safetensors")
+    )
     check_readable(folder)
     found = (path for path in folder.glob(f"*{suffix}") if kind == "memory" or not path.is_dir())
     names = (path.name[: -len(suffix)] for path in found)
@@ -115,15 +136,21 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
     if not path.exists():
         have = artifact_names(root, kind)
         hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
-        raise MissingInputError([(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)])
+        raise MissingInputError(
+            [(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)]
+        )
     return artifact_at(path, kind, name)
 
 
 def artifact_at(path: Path, kind: str, name: str) -> Artifact:
     """The artifact that a file or directory holds, wherever it lies. Raises :class:`ArtifactError`."""
-    manifest = read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
+    manifest = (
+        read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
+    )
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
-        raise ArtifactError(f"{path} holds no {KIND_LABELS[kind]}", "make it again with --overwrite")
+        raise ArtifactError(
+            f"{path} holds no {KIND_LABELS[kind]}", "make it again with --overwrite"
+        )
     if not _well_formed(kind, manifest):
         raise damaged(path / MEMORY_MANIFEST if kind == "memory" else path)
     return Artifact(kind, name, path, manifest)
@@ -131,9 +158,14 @@ def artifact_at(path: Path, kind: str, name: str) -> Artifact:
 
 def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
     """True if a manifest's fields exist with the right types: they are read before every byte is checked."""
-    if kind == "memory" and any(manifest.get(name) is None for name in ("records", "actions", "states")):
+    if kind == "memory" and any(
+        manifest.get(name) is None for name in ("records", "actions", "states")
+    ):
         return False
-    tables = [manifest.get(name, {}) for name in ("parents", "settings", "summary", "network", "states", "tasks")]
+    tables = [
+        manifest.get(name, {})
+        for name in ("parents", "settings", "summary", "network", "states", "tasks")
+    ]
     most = {"records": 1 << 53, "parameters": 1 << 53, "actions": 1 << 16}
     counts = [(manifest.get(name, 0), limit) for name, limit in most.items()]
     if not all(isinstance(table, dict) for table in tables):
@@ -200,10 +232,14 @@ def select_artifact(
         if mismatch(artifact.manifest) is None:
             return artifact
     whole = {a.name for a in find_artifacts(root, kind)}
-    broken = [n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)]
+    broken = [
+        n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)
+    ]
     if broken:
         raise ArtifactError(f"{KIND_LABELS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
-    raise MissingInputError([(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")])
+    raise MissingInputError(
+        [(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")]
+    )
 
 
 def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
@@ -219,7 +255,9 @@ def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]
     return found
 
 
-def save_weights(root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> Artifact:
+def save_weights(
+    root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]
+) -> Artifact:
     """Write weights with their manifest as one sealed safetensors file.
 
     Raises:
@@ -252,7 +290,9 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
     tensors, _ = read_sealed_tensors(artifact.path)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ArtifactError(f"{artifact.path} holds NaN or infinity in {name}", "make it again with --overwrite")
+            raise ArtifactError(
+                f"{artifact.path} holds NaN or infinity in {name}", "make it again with --overwrite"
+            )
     return tensors
 
 
@@ -276,8 +316,12 @@ def is_zarr_file(directory: Path, path: Path) -> bool:
 
 def stray_files(directory: Path) -> list[Path]:
     """Files in a memory that are none of its, and that nothing reads: ``.DS_Store``, ``.nfs…``, notes."""
-    paths = sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
-    return [path for path in paths if path.name != MEMORY_MANIFEST and not is_zarr_file(directory, path)]
+    paths = sorted(
+        path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()
+    )
+    return [
+        path for path in paths if path.name != MEMORY_MANIFEST and not is_zarr_file(directory, path)
+    ]
 
 
 def check_memory(directory: Path) -> dict[str, Any]:
@@ -317,7 +361,9 @@ def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactE
             problems.append(problem)
     others = (path for name, path in there.items() if name not in files)
     extra = (path for path in others if path.is_symlink() or is_zarr_file(directory, path))
-    return problems + [ArtifactError(f"{path} does not belong to the memory", "remove it") for path in extra]
+    return problems + [
+        ArtifactError(f"{path} does not belong to the memory", "remove it") for path in extra
+    ]
 
 
 def check_files(directory: Path, files: dict[str, str]) -> None:

@@ -63,7 +63,9 @@ def resolve_settings(
         or _default_role(settings_class)
     )
     spec, _ = probe(project.task(role if role in ("source", "target") else "source"))
-    return resolve_for_states(project, settings_class, spec, preset, given, environment, options, say)
+    return resolve_for_states(
+        project, settings_class, spec, preset, given, environment, options, say
+    )
 
 
 def resolve_for_states(
@@ -101,5 +103,8 @@ def project_default(project: Project, name: str, kind: type, default: Any) -> An
     """
     value = project.defaults.get(name, default)
     if type(value) is not kind:
-        raise UsageError(f"[defaults] {name} is {value!r}", f"give it {'a text' if kind is str else 'a whole number'}")
+        raise UsageError(
+            f"[defaults] {name} is {value!r}",
+            f"give it {'a text' if kind is str else 'a whole number'}",
+        )
     return value

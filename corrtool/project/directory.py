@@ -51,12 +51,18 @@ class Project:
         known = {*TASK_ROLES, "defaults", *STAGE_SETTINGS}
         for name, value in self._table.items():
             if name not in known:
-                raise UsageError(f"{path} has no section {name!r}", f"it knows {', '.join(sorted(known))}")
+                raise UsageError(
+                    f"{path} has no section {name!r}", f"it knows {', '.join(sorted(known))}"
+                )
             if not isinstance(value, dict):
-                raise UsageError(f"{path}: {name} is not a section", f"write [{name}] above its settings")
+                raise UsageError(
+                    f"{path}: {name} is not a section", f"write [{name}] above its settings"
+                )
         for name in self.defaults:
             if name not in _COMMON_DEFAULTS:
-                raise UsageError(f"[defaults] has no setting {name!r}", f"it knows {', '.join(_COMMON_DEFAULTS)}")
+                raise UsageError(
+                    f"[defaults] has no setting {name!r}", f"it knows {', '.join(_COMMON_DEFAULTS)}"
+                )
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -65,7 +71,11 @@ class Project:
 
     def stage_values(self, stage: str) -> dict[str, Any]:
         """The settings in the stage's own section of ``corrtool.toml``."""
-        return {key: value for key, value in self._table.get(stage, {}).items() if not _names_input(stage, key)}
+        return {
+            key: value
+            for key, value in self._table.get(stage, {}).items()
+            if not _names_input(stage, key)
+        }
 
     def stage_inputs(self, stage: str) -> dict[str, str]:
         """The artifacts that the stage's own section of ``corrtool.toml`` names, by use.
@@ -80,7 +90,9 @@ class Project:
             if use in named:
                 raise UsageError(f"{where} is given twice", "keep one of them")
             if not isinstance(value, str):
-                raise UsageError(f"{where} is {value!r}", "give it the name of an artifact, in quotes")
+                raise UsageError(
+                    f"{where} is {value!r}", "give it the name of an artifact, in quotes"
+                )
             named[use] = value
         return named
 
@@ -121,7 +133,9 @@ def check_output(path: Path, flag: str, project: Project) -> None:
         inside.name == PROJECT_FILE
         or inside.relative_to(project.root).parts[0] in ("memories", "weights", "runs", "report")
     ):
-        raise UsageError(f"{flag} {path} is one of the project's own files", "give it another place")
+        raise UsageError(
+            f"{flag} {path} is one of the project's own files", "give it another place"
+        )
 
 
 def find_project(given: Path | None) -> Project:
@@ -145,7 +159,11 @@ def find_project(given: Path | None) -> Project:
 
 
 def create_project(
-    root: Path, tables: dict[str, dict[str, Any]], copies: dict[str, Path], *, overwrite: bool = False
+    root: Path,
+    tables: dict[str, dict[str, Any]],
+    copies: dict[str, Path],
+    *,
+    overwrite: bool = False,
 ) -> Project:
     """Write a new project.
 
@@ -168,8 +186,15 @@ def create_project(
     for name, path in copies.items():
         root.mkdir(parents=True, exist_ok=True)
         copy, content = root / name, path.read_bytes()
-        if copy.exists() and not copy.samefile(path) and not overwrite and copy.read_bytes() != content:
-            raise UsageError(f"{copy} is there already", "rename the view's file, or --overwrite it")
+        if (
+            copy.exists()
+            and not copy.samefile(path)
+            and not overwrite
+            and copy.read_bytes() != content
+        ):
+            raise UsageError(
+                f"{copy} is there already", "rename the view's file, or --overwrite it"
+            )
         if not copy.exists() or not copy.samefile(path):
             write_atomic(copy, content)
     for role, table in tables.items():
@@ -191,7 +216,9 @@ def create_project(
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"a keyword argument cannot be written into {PROJECT_FILE}: {error}") from None
+        raise UsageError(
+            f"a keyword argument cannot be written into {PROJECT_FILE}: {error}"
+        ) from None
     write_atomic(root / PROJECT_FILE, text.encode())
     return Project(root)
 
@@ -199,7 +226,9 @@ def create_project(
 def _toml(value: Any) -> str:
     """A TOML value; strings, booleans and numbers are written as in JSON, tables inline."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
@@ -210,4 +239,8 @@ def _key(name: str) -> str:
 
     In quotes, unless it is made of nothing but ASCII letters, digits, '_' and '-'.
     """
-    return name if name.isascii() and name.replace("-", "_").isidentifier() else json.dumps(name, ensure_ascii=False)
+    return (
+        name
+        if name.isascii() and name.replace("-", "_").isidentifier()
+        else json.dumps(name, ensure_ascii=False)
+    )

@@ -73,7 +73,9 @@ def check_unlocked(root: Path, artifacts: list[tuple[str, str]]) -> None:
 
 
 def _locked(kind: str, name: str, holder: str) -> LockedError:
-    return LockedError(f"{kind} {name} is being written by {holder}", "wait for it, or use another --name")
+    return LockedError(
+        f"{kind} {name} is being written by {holder}", "wait for it, or use another --name"
+    )
 
 
 def lock_holder(root: Path, kind: str, name: str) -> str | None:
@@ -95,7 +97,9 @@ def lock_holder(root: Path, kind: str, name: str) -> str | None:
     except PermissionError:
         pass
     try:
-        with kernel_lock(_lock_path(root, kind, name)):  # its number may belong to another process by now
+        with kernel_lock(
+            _lock_path(root, kind, name)
+        ):  # its number may belong to another process by now
             return None
     except filelock.Timeout:
         return holder
@@ -103,7 +107,11 @@ def lock_holder(root: Path, kind: str, name: str) -> str | None:
 
 def _read_holder(path: Path) -> str:
     """The text that the holder of a lock wrote; empty if there is none."""
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() and not path.is_symlink() else ""
+    return (
+        path.read_text(encoding="utf-8", errors="replace")
+        if path.is_file() and not path.is_symlink()
+        else ""
+    )
 
 
 def _this_process() -> str:

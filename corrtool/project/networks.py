@@ -28,10 +28,14 @@ def load_network(artifact: Artifact, build: Callable[[], N]) -> N:
         with torch.device("meta"):
             network = build()
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"{artifact.path} cannot be built: {' '.join(str(error).split())}") from None
+        raise ArtifactError(
+            f"{artifact.path} cannot be built: {' '.join(str(error).split())}"
+        ) from None
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in network.state_dict().items()}
     if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}:
-        raise ArtifactError(f"{artifact.path} does not hold the weights that its manifest describes")
+        raise ArtifactError(
+            f"{artifact.path} does not hold the weights that its manifest describes"
+        )
     network.load_state_dict(weights, assign=True)
     return network
 

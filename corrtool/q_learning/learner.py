@@ -27,7 +27,12 @@ class TemporalDifferenceObjective(nn.Module):
     """
 
     def __init__(
-        self, q_function: nn.Module, target: nn.Module, spec: StateSpec, settings: DqnSettings, precision: Precision
+        self,
+        q_function: nn.Module,
+        target: nn.Module,
+        spec: StateSpec,
+        settings: DqnSettings,
+        precision: Precision,
     ) -> None:
         super().__init__()
         self.q_function, self.target = q_function, target
@@ -54,7 +59,11 @@ class TemporalDifferenceObjective(nn.Module):
             else:
                 next_best = next_values.max(dim=1).values
             targets = temporal_difference_target(returns, terminated, next_best, discounts)
-        q_values = compute(self.q_function, raw_to_q(self._spec, states)).gather(1, actions[:, None]).squeeze(1)
+        q_values = (
+            compute(self.q_function, raw_to_q(self._spec, states))
+            .gather(1, actions[:, None])
+            .squeeze(1)
+        )
         loss = temporal_difference_loss(q_values, targets, settings.loss, weights)
         return loss, (targets - q_values).detach()
 
@@ -67,16 +76,28 @@ class DqnLearner:
             steadily than the weights of any one moment; the learning network itself where ``weight_ema`` is 0.
     """
 
-    def __init__(self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings, device: torch.device) -> None:
+    def __init__(
+        self, q_function: nn.Module, spec: StateSpec, settings: DqnSettings, device: torch.device
+    ) -> None:
         q_function = q_function.to(device).train()
         if spec.kind == IMAGE:  # a quarter less time per update on a CPU
             q_function = q_function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.q_function = q_function
-        self.target = copy.deepcopy(q_function).requires_grad_(False) if settings.target_network else q_function
-        self.ema = copy.deepcopy(q_function).requires_grad_(False) if settings.weight_ema > 0 else q_function
+        self.target = (
+            copy.deepcopy(q_function).requires_grad_(False)
+            if settings.target_network
+            else q_function
+        )
+        self.ema = (
+            copy.deepcopy(q_function).requires_grad_(False)
+            if settings.weight_ema > 0
+            else q_function
+        )
         self.settings, self._device = settings, device
         precision = Precision(compute_dtype(settings.precision, device), device)
-        self._objective = TemporalDifferenceObjective(self.q_function, self.target, spec, settings, precision)
+        self._objective = TemporalDifferenceObjective(
+            self.q_function, self.target, spec, settings, precision
+        )
         if settings.compile:
             compile_module(self._objective, device)
         self.optimizer = _optimizer(q_function, settings)
@@ -103,7 +124,9 @@ class DqnLearner:
         if self.ema is not self.q_function:
             with torch.no_grad():
                 own: list[Tensor] = list(self.ema.parameters())
-                torch._foreach_lerp_(own, list(self.q_function.parameters()), 1.0 - self._ema_decay())
+                torch._foreach_lerp_(
+                    own, list(self.q_function.parameters()), 1.0 - self._ema_decay()
+                )
         self.gradient_steps += 1
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())
@@ -146,8 +169,12 @@ def _optimizer(network: nn.Module, settings: DqnSettings) -> torch.optim.Optimiz
     parameters = list(network.parameters())
     match settings.optimizer:
         case "adam":
-            return torch.optim.Adam(parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon, fused=True)
+            return torch.optim.Adam(
+                parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon, fused=True
+            )
         case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon)
+            return torch.optim.RMSprop(
+                parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon
+            )
         case "sgd":
             return torch.optim.SGD(parameters, lr=settings.learning_rate)

@@ -28,7 +28,10 @@ def temporal_difference_target(
 
 
 def temporal_difference_loss(
-    q_values: Tensor, targets: Tensor, kind: TemporalDifferenceLoss = "huber", weights: Tensor | float = 1.0
+    q_values: Tensor,
+    targets: Tensor,
+    kind: TemporalDifferenceLoss = "huber",
+    weights: Tensor | float = 1.0,
 ) -> Tensor:
     r"""Line 16 of Algorithm 2: Huber loss of ``targets - q_values``, both (B,); a mean over the batch.
 

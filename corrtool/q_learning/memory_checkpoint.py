@@ -26,7 +26,9 @@ class JournalledRows:
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state`."""
         self._journal = self._journal_of(state)
-        with self._console.transient_progress("reading the replay memory", self._journal.slots, "slots") as reading:
+        with self._console.transient_progress(
+            "reading the replay memory", self._journal.slots, "slots"
+        ) as reading:
             self._journal.load(self._memory, reading.advance)
 
     def prune(self) -> None:

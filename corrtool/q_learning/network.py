@@ -39,11 +39,15 @@ class Convolutions:
 
 
 CONVOLUTIONS = {
-    "nature": Convolutions(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512),  # Mnih et al. 2015, and the authors' code
+    "nature": Convolutions(
+        ((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512
+    ),  # Mnih et al. 2015, and the authors' code
     "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
     # On pictures of half the size, normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third of nature's work per update.
     "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
-    "grid": Convolutions(((3, 1, 16),), 128),  # for the 10×10 of MinAtar: Young & Tian 2019 (arXiv 1903.03176)
+    "grid": Convolutions(
+        ((3, 1, 16),), 128
+    ),  # for the 10×10 of MinAtar: Young & Tian 2019 (arXiv 1903.03176)
 }
 
 
@@ -80,7 +84,9 @@ class ConvolutionalQ(nn.Module):
     The last layer is linear although the printed f-6 is called Fully connected-ReLU: Q-values in Pong are negative.
     """
 
-    def __init__(self, state_shape: tuple[int, ...], actions: int, convolutions: Convolutions) -> None:
+    def __init__(
+        self, state_shape: tuple[int, ...], actions: int, convolutions: Convolutions
+    ) -> None:
         super().__init__()
         channels, height, width = state_shape
         layers: list[nn.Module] = [HalfSize()] if convolutions.halve else []
@@ -89,14 +95,18 @@ class ConvolutionalQ(nn.Module):
             layers.append(convolution(channels, filters, kernel, stride=stride))
             convolution = nn.Conv2d
             if convolutions.layer_norm:
-                layers.append(nn.GroupNorm(1, filters))  # over channels and picture: LayerNorm for any picture size
+                layers.append(
+                    nn.GroupNorm(1, filters)
+                )  # over channels and picture: LayerNorm for any picture size
             layers.append(nn.ReLU())
             channels = filters
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         features = channels * convolutions.output_side(height) * convolutions.output_side(width)
         units = convolutions.units
         norm = [nn.LayerNorm(units)] if convolutions.layer_norm else []
-        self.head = nn.Sequential(nn.Linear(features, units), *norm, nn.ReLU(), nn.Linear(units, actions))
+        self.head = nn.Sequential(
+            nn.Linear(features, units), *norm, nn.ReLU(), nn.Linear(units, actions)
+        )
 
     def forward(self, states: Tensor) -> Tensor:
         q_values: Tensor = self.head(self.convolutions(states))
@@ -154,7 +164,9 @@ def build_q_function(
     architecture = resolve_architecture(spec, architecture)
     fitting = CONVOLUTIONS if spec.kind == IMAGE else _VECTOR_ARCHITECTURES
     if architecture not in fitting:
-        raise ValueError(f"Q-function {architecture!r} does not take {spec.kind} states; choose {', '.join(fitting)}")
+        raise ValueError(
+            f"Q-function {architecture!r} does not take {spec.kind} states; choose {', '.join(fitting)}"
+        )
     network: nn.Module
     if spec.kind == IMAGE:
         convolutions = CONVOLUTIONS[architecture]

@@ -8,7 +8,15 @@ import numpy as np
 import torch
 
 from corrtool.layers import copy_of_weights
-from corrtool.play.games import Game, GameLimits, LanePool, direct_q_values, game_counts, play_games, returns_of
+from corrtool.play.games import (
+    Game,
+    GameLimits,
+    LanePool,
+    direct_q_values,
+    game_counts,
+    play_games,
+    returns_of,
+)
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.progress import Progress
 from corrtool.runs.loop import Loop
@@ -37,9 +45,14 @@ class PlayTests:
         settings = self.settings
         if not settings.eval_every:
             return False
-        if settings.greedy_from < 1 and progress.env_steps < settings.greedy_from * settings.env_steps:
+        if (
+            settings.greedy_from < 1
+            and progress.env_steps < settings.greedy_from * settings.env_steps
+        ):
             return False
-        return progress.env_steps // settings.eval_every > progress.evaluated_at // settings.eval_every
+        return (
+            progress.env_steps // settings.eval_every > progress.evaluated_at // settings.eval_every
+        )
 
     def play(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
         """One play test of the average network, whose weights are kept if they are the best so far.
@@ -71,7 +84,9 @@ class PlayTests:
             },
         )
 
-    def _games(self, learner: DqnLearner, progress: Progress, loop: Loop, purpose: str) -> list[Game]:
+    def _games(
+        self, learner: DqnLearner, progress: Progress, loop: Loop, purpose: str
+    ) -> list[Game]:
         return play_games(
             self.lane_pool,
             direct_q_values(learner.ema, self.spec),
@@ -81,5 +96,7 @@ class PlayTests:
             device=self.device,
             limits=GameLimits(self.settings.max_idle_frames),
             poll=loop.poll,
-            show=lambda numbers: loop.show(0, {"play test": f"step {numbers['steps']:,}"} | numbers),
+            show=lambda numbers: loop.show(
+                0, {"play test": f"step {numbers['steps']:,}"} | numbers
+            ),
         )

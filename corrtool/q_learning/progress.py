@@ -44,7 +44,11 @@ class Progress:
 
     def has_reached(self, mean_return: float | None) -> bool:
         """True if the last 20 training games have this mean return; never for None."""
-        return mean_return is not None and self.games >= 20 and (self.mean_return or 0.0) >= mean_return
+        return (
+            mean_return is not None
+            and self.games >= 20
+            and (self.mean_return or 0.0) >= mean_return
+        )
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -80,6 +84,8 @@ class StartingPoint:
             network.load_state_dict(self.weights)
         learner.gradient_steps = self.gradient_steps
         memory.restore([self.rows], len(self.rows.frames) // self.rows.lanes)
-        memory.truncate_before(memory.slots_written - 1)  # the newest slot is what was seen last: no transition
+        memory.truncate_before(
+            memory.slots_written - 1
+        )  # the newest slot is what was seen last: no transition
         for line in self.metrics:
             run.metrics.write(int(line.get("env_steps", 0)), line)

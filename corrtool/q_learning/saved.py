@@ -30,7 +30,9 @@ class QDescription:
     init: str = "default"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "architecture", resolve_architecture(self.states, self.architecture))
+        object.__setattr__(
+            self, "architecture", resolve_architecture(self.states, self.architecture)
+        )
 
     def build(self) -> nn.Module:
         """A new Q-function. Raises ValueError when the architecture does not fit the states."""
@@ -47,7 +49,9 @@ class QDescription:
             network = dict(artifact.manifest["network"])
             return cls(states=StateSpec.from_json(network.pop("states")), **network)
         except (KeyError, TypeError, ValueError):
-            raise ArtifactError(f"the manifest of {artifact.path} does not describe a Q-function") from None
+            raise ArtifactError(
+                f"the manifest of {artifact.path} does not describe a Q-function"
+            ) from None
 
 
 def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:

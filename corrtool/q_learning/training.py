@@ -138,10 +138,15 @@ class DqnTraining:
         starting_point: StartingPoint | None,
     ) -> None:
         self._run, self._console, self._lanes, self._seed = run, console, lanes, seed
-        self.settings, self.progress = settings, Progress() if starting_point is None else starting_point.progress
+        self.settings, self.progress = (
+            settings,
+            Progress() if starting_point is None else starting_point.progress,
+        )
         self._borrows = settings.eval_every > 0 and test_lanes.open_or_borrow(lanes)
         if self._borrows:
-            console.say("no further environment can be opened beside those that train: they play the play tests too")
+            console.say(
+                "no further environment can be opened beside those that train: they play the play tests too"
+            )
         self.memory = _new_memory(settings, lanes, device)
         self.learner = DqnLearner(q_function, lanes.spec, settings, device)
         self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed)
@@ -199,7 +204,9 @@ class DqnTraining:
     def _start_games(self, *position: int) -> NDArray[Any]:
         """A new game in every lane, from seeds that depend on ``position``; returns what is seen first."""
         lanes = self._lanes
-        frames = lanes.reset(derive_seeds(self._seed, "train", lanes.count, self._run.resumptions, *position))
+        frames = lanes.reset(
+            derive_seeds(self._seed, "train", lanes.count, self._run.resumptions, *position)
+        )
         self._states, self._games = self._stacker.push(frames), OngoingGames(lanes.count)
         return frames
 
@@ -210,7 +217,9 @@ class DqnTraining:
             direct_q_values(self.learner.acting_network(self.progress.env_steps), self._lanes.spec),
         )
         with torch.inference_mode():
-            return choose_actions(q_values(self._states), lanes.count, lanes.actions, epsilon, self._random)
+            return choose_actions(
+                q_values(self._states), lanes.count, lanes.actions, epsilon, self._random
+            )
 
     def _store(self, actions: NDArray[np.int64], step: LaneStep) -> None:
         """Lines 5–7: put the transitions into the memory, a ring whose oldest make room for the newest."""

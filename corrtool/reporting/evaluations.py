@@ -32,7 +32,9 @@ class Protocol:
         """Of an evaluation with these settings and this task, as JSON; older ones lack some of the settings."""
         sticky = settings.get("repeat_action_probability")
         for part in ("kwargs", "preprocessing"):
-            sticky = task.get(part, {}).get("repeat_action_probability") if sticky is None else sticky
+            sticky = (
+                task.get(part, {}).get("repeat_action_probability") if sticky is None else sticky
+            )
         return cls(
             None if settings["policy"] == "random" else float(settings["epsilon"]),
             int(settings["games"]),
@@ -52,7 +54,9 @@ class Protocol:
         parts += [] if self.epsilon is None else [f"ε {self.epsilon:g}"]
         parts += [] if self.sticky in (0.0, STICKY) else [f"sticky actions {self.sticky:g}"]
         if self.idle_frames != _USUAL.max_idle_frames:
-            parts.append(f"idle frames {self.idle_frames:,}" if self.idle_frames else "idle without end")
+            parts.append(
+                f"idle frames {self.idle_frames:,}" if self.idle_frames else "idle without end"
+            )
         return ", ".join(parts)
 
 
@@ -63,13 +67,19 @@ def interval_of(result: dict[str, Any]) -> Interval:
 
 def format_bounds(interval: Interval, digits: int = 1) -> str:
     """``[19.9, 20.1]``, or a dash where the games or seeds are too few to tell."""
-    return "–" if interval.bounds is None else "[{:.{d}f}, {:.{d}f}]".format(*interval.bounds, d=digits)
+    return (
+        "–"
+        if interval.bounds is None
+        else "[{:.{d}f}, {:.{d}f}]".format(*interval.bounds, d=digits)
+    )
 
 
 def format_counts(interval: Interval) -> str:
     """``5 seeds``, or ``30 games, 4 distinct``: the same game again is no news."""
     over = interval.over if interval.count != 1 else interval.over.removesuffix("s")
-    return f"{interval.count} {over}" + ("" if interval.distinct is None else f", {interval.distinct} distinct")
+    return f"{interval.count} {over}" + (
+        "" if interval.distinct is None else f", {interval.distinct} distinct"
+    )
 
 
 def format_interval(interval: Interval) -> str:

@@ -21,7 +21,15 @@ from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_inter
 matplotlib.rcdefaults()  # not what a matplotlibrc in the working directory says
 matplotlib.use("agg")  # files only: no display is needed
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito: for all eyes
+_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+)  # Okabe & Ito: for all eyes
 _PANEL_INCHES = (3.6, 2.4)
 _SMALLEST_SHEET = 64  # pixels; three rows of the smallest pictures have more
 _STRIP_STEPS = 4  # the paper shows the correspondence at four moments
@@ -44,7 +52,12 @@ def encode(figure: Figure, kind: str) -> bytes:
     """The figure as ``"png"`` or ``"svg"``; the same figure gives the same bytes."""
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "corrtool"}):
-        figure.savefig(file, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        figure.savefig(
+            file,
+            format=kind,
+            dpi=120,
+            metadata={"Date": None} if kind == "svg" else {"Software": None},
+        )
     return file.getvalue()
 
 
@@ -59,9 +72,17 @@ def source_agent(results: Results) -> Figure | None:
             games = run.metrics("game")
             curve = moving_means([game["return"] for game in games])
             axes.plot(
-                [game["env_steps"] for game in games], curve, color=colour, label=cell.label if index == 0 else None
+                [game["env_steps"] for game in games],
+                curve,
+                color=colour,
+                label=cell.label if index == 0 else None,
             )
-    _finish(axes, "environment steps", f"return, mean of {MOVING_MEAN_GAMES} games", legend=len(cells) > 1)
+    _finish(
+        axes,
+        "environment steps",
+        f"return, mean of {MOVING_MEAN_GAMES} games",
+        legend=len(cells) > 1,
+    )
     return figure
 
 
@@ -70,7 +91,11 @@ def play_tests(results: Results) -> Figure | None:
 
     One line a seed, reuse and random play dotted.
     """
-    cells = [cell for cell in results.correspondences if any(run.metrics("play_test") for run in cell.runs)]
+    cells = [
+        cell
+        for cell in results.correspondences
+        if any(run.metrics("play_test") for run in cell.runs)
+    ]
     if not cells:
         return None
     figure, panels = _panels(len(cells))
@@ -128,12 +153,16 @@ def translations(results: Results) -> Figure | None:
     shown = [(cell, strip) for cell, strip in strips if strip]
     if not shown:
         return None
-    figure = Figure(figsize=(2.0 * _STRIP_STEPS + 0.4, 1.45 * len(shown) + 0.15), layout="constrained")
+    figure = Figure(
+        figsize=(2.0 * _STRIP_STEPS + 0.4, 1.45 * len(shown) + 0.15), layout="constrained"
+    )
     grid = figure.subplots(len(shown), _STRIP_STEPS, squeeze=False)
     for number, (row, (cell, strip)) in enumerate(zip(grid, shown, strict=True)):
         for axes, (step, picture) in zip(row, strip, strict=False):
             axes.imshow(picture, interpolation="nearest")
-            axes.set_title(f"{step:,} steps" + ("" if number else "\ntarget | translation"), fontsize=8)
+            axes.set_title(
+                f"{step:,} steps" + ("" if number else "\ntarget | translation"), fontsize=8
+            )
         for axes in row:
             axes.set_axis_off()
         label = "\n".join(_wrapped(part, 24) for part in cell.label.split(", ", 1))
@@ -148,7 +177,10 @@ def finetuning(results: Results) -> Figure | None:
     Mean over seeds, and their 95 % interval as a band.
     """
     cells = results.finetunings
-    curves = [[moving_means([game["return"] for game in run.metrics("game")]) for run in cell.runs] for cell in cells]
+    curves = [
+        [moving_means([game["return"] for game in run.metrics("game")]) for run in cell.runs]
+        for cell in cells
+    ]
     if not any(curve for cell in curves for curve in cell):
         return None
     figure, (axes,) = _panels(1, width=2.0)
@@ -162,10 +194,16 @@ def finetuning(results: Results) -> Figure | None:
         named = _wrapped(cell.label, 48) + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
         axes.plot(games, values.mean(axis=0), color=colour, label=named, linestyle=style)
         if len(seeds) > 1:
-            bands = np.array([student_t_interval(values[:, game].tolist()) for game in range(length)])
+            bands = np.array(
+                [student_t_interval(values[:, game].tolist()) for game in range(length)]
+            )
             axes.fill_between(games, bands[:, 0], bands[:, 1], color=colour, alpha=0.2, linewidth=0)
-    axes.set_ylim(*_range_of_lines(axes))  # bands over two or three seeds can be many times as wide as the curves
-    _finish(axes, "games of the target task", f"return, mean of {MOVING_MEAN_GAMES} games", legend=True)
+    axes.set_ylim(
+        *_range_of_lines(axes)
+    )  # bands over two or three seeds can be many times as wide as the curves
+    _finish(
+        axes, "games of the target task", f"return, mean of {MOVING_MEAN_GAMES} games", legend=True
+    )
     return figure
 
 
@@ -180,7 +218,9 @@ def _baseline(results: Results, name: str) -> float | None:
 
 def _range_of_lines(axes: Axes) -> tuple[float, float]:
     """From the least to the greatest value of the lines, with a margin."""
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()])
+    values = np.concatenate(
+        [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
+    )
     margin = 0.05 * float(np.ptp(values)) or 1.0
     return float(values.min()) - margin, float(values.max()) + margin
 
@@ -191,17 +231,29 @@ def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
     The target state beside its translation, cut out of its example pictures.
     """
     folder = cell.runs[0].directory / "pictures"
-    paths = [path for path in sorted(folder.glob("step-*.png")) if path.stem.removeprefix("step-").isdecimal()]
+    paths = [
+        path
+        for path in sorted(folder.glob("step-*.png"))
+        if path.stem.removeprefix("step-").isdecimal()
+    ]
     if not paths:
         return []
-    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(_STRIP_STEPS, len(paths))).round().astype(int)]
+    chosen = [
+        paths[i]
+        for i in np.linspace(0, len(paths) - 1, min(_STRIP_STEPS, len(paths))).round().astype(int)
+    ]
     strip = []
     for path in chosen:
         sheet = cv2.imread(str(path))
         if sheet is None or min(sheet.shape[:2]) < _SMALLEST_SHEET:
             continue  # damaged: the figure does without it
         pair = target_and_translation(sheet)
-        strip.append((int(path.stem.removeprefix("step-")), np.ascontiguousarray(pair[..., ::-1]).astype(np.uint8)))
+        strip.append(
+            (
+                int(path.stem.removeprefix("step-")),
+                np.ascontiguousarray(pair[..., ::-1]).astype(np.uint8),
+            )
+        )
     return strip
 
 
@@ -209,7 +261,10 @@ def _panels(count: int, width: float = 1.0) -> tuple[Figure, list[Axes]]:
     """A figure with ``count`` panels, at most three beside each other."""
     columns = min(3, count)
     rows = -(-count // columns)
-    size = (_PANEL_INCHES[0] * columns * width, _PANEL_INCHES[1] * rows * (1.4 if width > 1 else 1.0))
+    size = (
+        _PANEL_INCHES[0] * columns * width,
+        _PANEL_INCHES[1] * rows * (1.4 if width > 1 else 1.0),
+    )
     figure = Figure(figsize=size, layout="constrained")
     panels = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
     return figure, panels
@@ -235,9 +290,20 @@ def _wrapped(label: str, width: int) -> str:
 
 def _legend_below(figure: Figure, panels: list[Axes]) -> None:
     """One legend for all panels, where it covers no curve."""
-    lines = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    lines = {
+        label: line
+        for axes in panels
+        for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     columns = int(figure.get_figwidth() / 1.7)  # inches, of the longest label
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
+    figure.legend(
+        lines.values(),
+        lines.keys(),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=7,
+        frameon=False,
+    )
 
 
 def _share_returns(panels: list[Axes]) -> None:

@@ -70,7 +70,10 @@ class FinishedRun:
         """
         reference = self.record["parents"].get(kind)
         made = other.output_sha256(kind, other.name)
-        return reference is not None and (reference["name"], reference["sha256"]) == (other.name, made)
+        return reference is not None and (reference["name"], reference["sha256"]) == (
+            other.name,
+            made,
+        )
 
     @functools.cached_property
     def _lines(self) -> list[dict[str, Any]]:

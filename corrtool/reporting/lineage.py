@@ -24,7 +24,10 @@ def models(results: Results) -> Table:
                     run.name,
                     str(run.seed),
                     f"{run.result['gradient_steps']:,}",
-                    *(_four_digits(errors.get(name)) if _has_older_frames(run) else "–" for name in NEWEST),
+                    *(
+                        _four_digits(errors.get(name)) if _has_older_frames(run) else "–"
+                        for name in NEWEST
+                    ),
                     f"{errors['l1_changing']:.4f}",
                     f"{errors['l1_changing_persistence']:.4f}",
                     f"{errors['l1']:.5f}",
@@ -52,7 +55,8 @@ def models(results: Results) -> Table:
         "nothing changes.",
     )
     table = table.with_column(
-        "newest frame, what changes", "Of a state only the newest frame is news: the others were in the state before."
+        "newest frame, what changes",
+        "Of a state only the newest frame is news: the others were in the state before.",
     )
     return table.with_column("newest frame, persistence", "")
 
@@ -73,7 +77,12 @@ def models_by_action(results: Results) -> Table:
                 )
     return Table(
         "Environment models, by action",
-        ["model", "action", f"{'newest frame' if of_frames else 'state'}, what changes", "persistence"],
+        [
+            "model",
+            "action",
+            f"{'newest frame' if of_frames else 'state'}, what changes",
+            "persistence",
+        ],
         rows,
         "As above, for the records in which this action was taken.",
     )
@@ -89,7 +98,9 @@ def lineage(results: Results) -> Table:
     """Every run with its inputs and its command."""
     rows = []
     for run in results.runs:
-        parents = ", ".join(f"{use.replace('_', ' ')} {p['name']}" for use, p in run.record["parents"].items())
+        parents = ", ".join(
+            f"{use.replace('_', ' ')} {p['name']}" for use, p in run.record["parents"].items()
+        )
         rows.append(
             [
                 run.stage,

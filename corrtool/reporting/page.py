@@ -13,7 +13,10 @@ def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) 
     """The page as HTML; ``figures`` are PNGs by name and become part of it."""
     project = results.project
     parts = [f"<h1>{escape(title(results))}</h1>"]
-    parts += [f"<p>{role}: <code>{escape(str(project.task(role)))}</code></p>" for role in ("source", "target")]
+    parts += [
+        f"<p>{role}: <code>{escape(str(project.task(role)))}</code></p>"
+        for role in ("source", "target")
+    ]
     parts += [f"<p class=note>made on: {escape('; '.join(results.machines()))}</p>"]
     parts += [table.to_html() for table in result_tables(results)]
     for name, picture in figures.items():

@@ -14,7 +14,9 @@ def _learning_line(result: dict[str, Any]) -> str:
     """One line on how a DQN ended."""
     mean = result["mean_return_20"]
     line = f"Q-function {result['q']}: {result['env_steps']:,} env steps, {result['games']:,} games"
-    line += "" if mean is None else f", mean return {mean:.2f} over the last {min(20, result['games'])}"
+    line += (
+        "" if mean is None else f", mean return {mean:.2f} over the last {min(20, result['games'])}"
+    )
     best = result["best_mean_return"]
     return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")
 
@@ -22,7 +24,9 @@ def _learning_line(result: dict[str, Any]) -> str:
 def collect(result: dict[str, Any]) -> list[str]:
     """The memory, and its size."""
     per_record = result["bytes"] / result["records"]
-    return [f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on disk"]
+    return [
+        f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on disk"
+    ]
 
 
 def train_model(result: dict[str, Any]) -> list[str]:
@@ -35,7 +39,9 @@ def train_model(result: dict[str, Any]) -> list[str]:
         f"  over what changes     {errors['l1_changing']:.5f}   persistence {errors['l1_changing_persistence']:.5f}"
         f"   ({errors['changing_share']:.2%} of the state)",
     ]
-    if errors["l1_newest"] != errors["l1_changing"]:  # states of several frames, of which only the newest is news
+    if (
+        errors["l1_newest"] != errors["l1_changing"]
+    ):  # states of several frames, of which only the newest is news
         lines.append(
             f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}"
         )
@@ -60,7 +66,10 @@ def learn_corr(result: dict[str, Any]) -> list[str]:
         ]
     if reuse is not None:
         line += f"; reuse, without a correspondence, has {reuse:.2f}"
-    return [line, "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones"]
+    return [
+        line,
+        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones",
+    ]
 
 
 def evaluate(result: dict[str, Any]) -> list[str]:
@@ -72,17 +81,31 @@ def evaluate(result: dict[str, Any]) -> list[str]:
     who = "random play" if result["policy"] == "random" else result["q"]
     who += "" if result["corr"] is None else f" through {result['corr']}"
     where = result["environment"] + (f" with sticky actions {sticky:g}" if sticky else "")
-    ends = {"idle_games": "ended idle, with no reward for too long", "cut_games": "cut off, after too many steps"}
+    ends = {
+        "idle_games": "ended idle, with no reward for too long",
+        "cut_games": "cut off, after too many steps",
+    }
     return [
         f"{who} on {where}: mean return {result['mean_return']:.2f}, "
         f"95% interval {format_bounds(interval, 2)} over {format_counts(interval)}"
-        + ("" if interval.bounds else f" (too few for an interval: it takes {MIN_DISTINCT_GAMES} distinct ones)"),
+        + (
+            ""
+            if interval.bounds
+            else f" (too few for an interval: it takes {MIN_DISTINCT_GAMES} distinct ones)"
+        ),
         *(f"{result[key]} of them {how}" for key, how in ends.items() if result[key]),
         "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
-        *([f"video of a game that ended {result['video_return']:g}: {result['video']}"] if "video" in result else []),
+        *(
+            [f"video of a game that ended {result['video_return']:g}: {result['video']}"]
+            if "video" in result
+            else []
+        ),
     ]
 
 
 def finetune(result: dict[str, Any]) -> list[str]:
     """The end of the training, and the next step."""
-    return [_learning_line(result), f"'corrtool evaluate --q {result['q']}' plays fresh games with it"]
+    return [
+        _learning_line(result),
+        f"'corrtool evaluate --q {result['q']}' plays fresh games with it",
+    ]

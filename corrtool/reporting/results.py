@@ -15,9 +15,12 @@ from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.rows import Row, evaluation_rows
 from corrtool.runs.records import finished_run, run_directories, run_problems
 
-PONG, PONG_THRESHOLDS = "ALE/Pong-v5", (0.0, 10.0, 18.0)
+PONG = "ALE/Pong-v5"
+PONG_THRESHOLDS = (0.0, 10.0, 18.0)
 THRESHOLD_SHARES = (0.25, 0.5, 0.9)  # of what the source agent has above random play
-SCRATCH, REUSE, RANDOM_PLAY = "from scratch", "Q reused without correspondence", "random play"
+SCRATCH = "from scratch"
+REUSE = "Q reused without correspondence"
+RANDOM_PLAY = "random play"
 
 
 @dataclass
@@ -70,7 +73,10 @@ class Results:
             threads = m.get("threads", "?")
             text = f"{m.get('device_name') or m['device']}, {threads} {'thread' if threads == 1 else 'threads'}"
             commits.setdefault(text, []).append(run.corrtool)
-        return [f"{machine}, corrtool {', '.join(dict.fromkeys(made))}" for machine, made in commits.items()]
+        return [
+            f"{machine}, corrtool {', '.join(dict.fromkeys(made))}"
+            for machine, made in commits.items()
+        ]
 
 
 def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Results:
@@ -82,21 +88,32 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
     """
     runs, left_out = _readable_runs(project)
-    by_stage = {stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}}
+    by_stage = {
+        stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}
+    }
     evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
     on_source, on_target = (
-        [run for run in evaluations if run.settings["task"] == role] for role in ("source", "target")
+        [run for run in evaluations if run.settings["task"] == role]
+        for role in ("source", "target")
     )
     learnt_on_target = [
-        run for run in runs if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
+        run
+        for run in runs
+        if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
     ]
-    zero_shot = [e for e in on_target if not any(e.used_output_of(run, "q") for run in learnt_on_target)]
+    zero_shot = [
+        e for e in on_target if not any(e.used_output_of(run, "q") for run in learnt_on_target)
+    ]
     learn_corr = by_stage.get("learn-corr", [])
     own_q = _default_q(learn_corr, zero_shot)
     correspondences = _cells(learn_corr, _correspondence_label)
     for cell in correspondences:
-        _assign_rows(cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q)
-    agents = _cells([r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label)
+        _assign_rows(
+            cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q
+        )
+    agents = _cells(
+        [r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label
+    )
     for cell in agents:
         _assign_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
     finetunings = _cells(
@@ -104,7 +121,9 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         lambda run: _finetuning_label(run, correspondences),
     )
     for cell in finetunings:
-        _assign_rows(cell, on_target, "q", [run.parent("corr") for run in cell.runs], _other_correspondence)
+        _assign_rows(
+            cell, on_target, "q", [run.parent("corr") for run in cell.runs], _other_correspondence
+        )
     baselines = _baselines(zero_shot, own_q)
     return Results(
         project=project,
@@ -157,14 +176,21 @@ _SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
     "finetune": {"task": (str,)},
     "evaluate": {"task": (str,), "policy": (str,)},
     "learn-corr": dict.fromkeys(("lambda_cyc", "lambda_q", "lambda_m", "angle_init"), _NUMBER)
-    | {"generator": (str,), "cycle_loss": (str,), "model_loss": (str,), "angle_starts": (int, type(None))},
+    | {
+        "generator": (str,),
+        "cycle_loss": (str,),
+        "model_loss": (str,),
+        "angle_starts": (int, type(None)),
+    },
 }
 
 
 def _is_whole(run: FinishedRun) -> bool:
     """True if a run's settings and its result hold everything the report shows of them."""
     for table, known in ((run.result, _RESULTS), (run.settings, _SETTINGS)):
-        if not all(isinstance(table.get(name), kinds) for name, kinds in known.get(run.stage, {}).items()):
+        if not all(
+            isinstance(table.get(name), kinds) for name, kinds in known.get(run.stage, {}).items()
+        ):
             return False
     if run.stage == "evaluate":
         try:
@@ -187,8 +213,12 @@ def _cells(runs: list[FinishedRun], label: Any) -> list[Cell]:
         for cell in alike if len(alike) > 1 else []:
             settings = [other.runs[0].settings for other in alike]
             mine = cell.runs[0].settings
-            differing = [key for key in mine if any(other.get(key) != mine[key] for other in settings)]
-            cell.label += ", " + ", ".join(f"{key.replace('_', '-')} {mine[key]}" for key in differing)
+            differing = [
+                key for key in mine if any(other.get(key) != mine[key] for other in settings)
+            ]
+            cell.label += ", " + ", ".join(
+                f"{key.replace('_', '-')} {mine[key]}" for key in differing
+            )
     for cell in cells:
         cell.runs.sort(key=lambda run: run.seed)
     return sorted(cells, key=lambda cell: str(cell.runs[0].record["created"]))
@@ -202,9 +232,13 @@ def _correspondence_label(run: FinishedRun) -> str:
         words = None
     shown = ", ".join(f"{weight:g}" for weight in weights)
     kind = run.result.get("generator") or s["generator"]
-    relative = ", relative model loss" if s["model_loss"] == "relative" and s["lambda_m"] > 0 else ""
+    relative = (
+        ", relative model loss" if s["model_loss"] == "relative" and s["lambda_m"] > 0 else ""
+    )
     from_where = (
-        f", from {s['angle_init']:g}°" if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None else ""
+        f", from {s['angle_init']:g}°"
+        if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None
+        else ""
     )
     return f"{kind}, {words or 'λ'} ({shown}){relative}{from_where}"
 
@@ -231,7 +265,9 @@ def _default_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) ->
     That of the first correspondence, else the first that played.
     """
     made = sorted(learn_corr, key=lambda run: str(run.record["created"]))
-    return next((sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None)
+    return next(
+        (sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None
+    )
 
 
 def _assign_rows(
@@ -248,7 +284,9 @@ def _assign_rows(
         deviation_of: how an evaluation was played other than with that.
     """
     by_run = [[e for e in evaluations if e.used_output_of(run, use)] for run in cell.runs]
-    cell.rows = evaluation_rows(by_run, [run.seed for run in cell.runs], lambda i, e: deviation_of(e, own[i]))
+    cell.rows = evaluation_rows(
+        by_run, [run.seed for run in cell.runs], lambda i, e: deviation_of(e, own[i])
+    )
 
 
 def _other_q(evaluation: FinishedRun, own: str | None) -> str:
@@ -269,7 +307,9 @@ def _other_correspondence(evaluation: FinishedRun, own: str | None) -> str:
 def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, list[Row]]:
     """Rows of random play and of direct reuse on the target, where they were played."""
     random = [run for run in zero_shot if run.settings["policy"] == "random"]
-    reuse = [run for run in zero_shot if run.settings["policy"] == "q" and run.parent("corr") is None]
+    reuse = [
+        run for run in zero_shot if run.settings["policy"] == "q" and run.parent("corr") is None
+    ]
     rows = {
         RANDOM_PLAY: evaluation_rows([random], [None], lambda i, e: ""),
         REUSE: evaluation_rows([reuse], [None], lambda i, e: _other_q(e, own_q)),
@@ -277,19 +317,29 @@ def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, lis
     return {name: rows[name] for name, played in ((RANDOM_PLAY, random), (REUSE, reuse)) if played}
 
 
-def _thresholds(project: Project, on_source: list[FinishedRun], baselines: dict[str, list[Row]]) -> tuple[float, ...]:
+def _thresholds(
+    project: Project, on_source: list[FinishedRun], baselines: dict[str, list[Row]]
+) -> tuple[float, ...]:
     """The paper's for Pong.
 
     Else shares of what the source agent has above random play, in two digits, where both were played.
     """
     if all(project.task(role).id == PONG for role in ("source", "target")):
         return PONG_THRESHOLDS
-    agents = evaluation_rows([[e for e in on_source if e.settings["policy"] == "q"]], [None], lambda i, e: "")
+    agents = evaluation_rows(
+        [[e for e in on_source if e.settings["policy"] == "q"]], [None], lambda i, e: ""
+    )
     agent, random = (
-        next((run for row in rows for run in (row.plain[0], row.sticky[0]) if run is not None), None)
+        next(
+            (run for row in rows for run in (row.plain[0], row.sticky[0]) if run is not None), None
+        )
         for rows in (agents, baselines.get(RANDOM_PLAY, []))
     )
-    if agent is None or random is None or agent.result["mean_return"] <= random.result["mean_return"]:
+    if (
+        agent is None
+        or random is None
+        or agent.result["mean_return"] <= random.result["mean_return"]
+    ):
         return ()
     low, high = random.result["mean_return"], agent.result["mean_return"]
     return tuple(sorted({float(f"{low + share * (high - low):.2g}") for share in THRESHOLD_SHARES}))

@@ -46,11 +46,17 @@ def interval_of_all(evaluations: Iterable[FinishedRun | None]) -> Interval | Non
     evaluated = [run.result for run in evaluations if run is not None]
     if not evaluated:
         return None
-    return interval_of(evaluated[0]) if len(evaluated) == 1 else interval_over_seeds([r["returns"] for r in evaluated])
+    return (
+        interval_of(evaluated[0])
+        if len(evaluated) == 1
+        else interval_over_seeds([r["returns"] for r in evaluated])
+    )
 
 
 def evaluation_rows(
-    by_run: list[list[FinishedRun]], seeds: list[int | None], deviation_of: Callable[[int, FinishedRun], str]
+    by_run: list[list[FinishedRun]],
+    seeds: list[int | None],
+    deviation_of: Callable[[int, FinishedRun], str],
 ) -> list[Row]:
     """Rows of the evaluations of each run, at least one.
 
@@ -72,11 +78,15 @@ def evaluation_rows(
             key = deviation_of(index, run), replace(protocol, sticky=0.0) if is_sticky else protocol
             group = groups.setdefault(key, ([[] for _ in by_run], [[] for _ in by_run]))
             group[is_sticky][index].append(run)
-    ordered = sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1].is_usual, _earliest(item[1])))
+    ordered = sorted(
+        groups.items(), key=lambda item: (item[0][0], not item[0][1].is_usual, _earliest(item[1]))
+    )
     rows = []
     for (how, protocol), columns in ordered:
         for depth in range(max(len(own) for column in columns for own in column)):
-            plain, sticky = ([own[depth] if depth < len(own) else None for own in column] for column in columns)
+            plain, sticky = (
+                [own[depth] if depth < len(own) else None for own in column] for column in columns
+            )
             rows.append(Row(protocol, how, _seeds(plain, sticky, seeds), plain, sticky))
     nothing: list[FinishedRun | None] = [None] * len(by_run)
     return rows if rows and not rows[0].deviation else [Row(None, "", [], nothing, nothing), *rows]
@@ -94,7 +104,14 @@ def _earliest(columns: tuple[list[list[FinishedRun]], list[list[FinishedRun]]]) 
     return min(str(run.record["created"]) for column in columns for own in column for run in own)
 
 
-def _seeds(plain: list[FinishedRun | None], sticky: list[FinishedRun | None], seeds: list[int | None]) -> list[int]:
+def _seeds(
+    plain: list[FinishedRun | None], sticky: list[FinishedRun | None], seeds: list[int | None]
+) -> list[int]:
     """The seeds of the games; nothing where each run was played with its own."""
-    played = [(run.seed, seed) for column in (plain, sticky) for run, seed in zip(column, seeds, strict=True) if run]
+    played = [
+        (run.seed, seed)
+        for column in (plain, sticky)
+        for run, seed in zip(column, seeds, strict=True)
+        if run
+    ]
     return [] if all(own == seed for own, seed in played) else sorted({own for own, _ in played})

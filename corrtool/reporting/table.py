@@ -28,14 +28,21 @@ class Table:
         lines = [f"### {self.title}", ""]
         if not self.rows:
             return "\n".join([*lines, self.note, ""])
-        lines += ["| " + " | ".join(self.columns) + " |", "| " + " | ".join("---" for _ in self.columns) + " |"]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows]
+        lines += [
+            "| " + " | ".join(self.columns) + " |",
+            "| " + " | ".join("---" for _ in self.columns) + " |",
+        ]
+        lines += [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows
+        ]
         return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
 
     def to_html(self) -> str:
         """As a section of the page."""
         head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.rows)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.rows
+        )
         note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
         if not self.rows:
             return f"<h2>{escape(self.title)}</h2>{note}"

@@ -50,9 +50,15 @@ def _source_agents(results: Results) -> Table:
     rows = []
     for cell in results.source_agents:
         for index, run in enumerate(cell.runs):
-            own = [row for row in cell.rows if row.plain[index] or row.sticky[index]] or cell.rows[:1]
+            own = [row for row in cell.rows if row.plain[index] or row.sticky[index]] or cell.rows[
+                :1
+            ]
             games = run.metrics("game")
-            steps = None if solved is None or not games else _curve_metrics(games, (solved,)).env_steps_to[solved]
+            steps = (
+                None
+                if solved is None or not games
+                else _curve_metrics(games, (solved,)).env_steps_to[solved]
+            )
             about = [
                 f"{run.result['env_steps']:,}",
                 _optional(run.result["mean_return_20"]),
@@ -68,7 +74,9 @@ def _source_agents(results: Results) -> Table:
     until = ""
     if solved is not None:
         columns.insert(4, f"env steps to {solved:g}")
-        until = f" 'Env steps to {solved:g}': until the mean of 20 training games reached {solved:g}."
+        until = (
+            f" 'Env steps to {solved:g}': until the mean of 20 training games reached {solved:g}."
+        )
     return Table("Source agents", columns, rows, f"Returns are means. {HOW_PLAYED}{until}")
 
 
@@ -81,13 +89,24 @@ def _zero_shot(results: Results) -> Table:
         steps = f"{cell.runs[0].result['gradient_steps']:,}"
         about = [
             "; ".join(map(play_tests, cell.runs)),
-            "; ".join(map(angles, cell.runs)) if any(angles(run) != "–" for run in cell.runs) else "–",
+            "; ".join(map(angles, cell.runs))
+            if any(angles(run) != "–" for run in cell.runs)
+            else "–",
             duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
             paper_value(experiment, cell),
         ]
         for number, row in enumerate(cell.rows):
             shown = ["–"] * len(about) if number else about
-            rows.append([_named(cell.label, row), _seeds(cell, row), steps, *_played(row), _each_seed(row), *shown])
+            rows.append(
+                [
+                    _named(cell.label, row),
+                    _seeds(cell, row),
+                    steps,
+                    *_played(row),
+                    _each_seed(row),
+                    *shown,
+                ]
+            )
     table = Table(
         "Zero-shot transfer: the source agent on the target, without learning there",
         [
@@ -131,7 +150,9 @@ def angles(run: FinishedRun) -> str:
 def paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
     """The paper's number for the same generator and loss weights; its sizes and lengths may differ."""
     for known in [] if experiment is None else experiment["correspondence"]:
-        if all(cell.runs[0].settings.get(name) == value for name, value in known["settings"].items()):
+        if all(
+            cell.runs[0].settings.get(name) == value for name, value in known["settings"].items()
+        ):
             return str(known.get("paper", "–"))
     return "–"
 
@@ -143,9 +164,13 @@ def finetuning_paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str
     """
     if experiment is None:
         return "–"
-    generators = {known["name"]: known["settings"]["generator"] for known in experiment["correspondence"]}
+    generators = {
+        known["name"]: known["settings"]["generator"] for known in experiment["correspondence"]
+    }
     for known in experiment["finetune"]:
-        start = {"scratch": SCRATCH, "reuse": REUSE}.get(known["start"]) or generators[known["start"]]
+        start = {"scratch": SCRATCH, "reuse": REUSE}.get(known["start"]) or generators[
+            known["start"]
+        ]
         if cell.label.split(",")[0] == start:
             return str(known.get("paper", "–"))
     return "–"
@@ -154,10 +179,18 @@ def finetuning_paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str
 def _transfer(results: Results) -> Table:
     thresholds = results.thresholds
     metrics = {
-        cell.label: [_curve_metrics(run.metrics("game"), thresholds) for run in cell.runs if run.metrics("game")]
+        cell.label: [
+            _curve_metrics(run.metrics("game"), thresholds)
+            for run in cell.runs
+            if run.metrics("game")
+        ]
         for cell in results.finetunings
     }
-    shown = [cell for cell in results.finetunings if metrics[cell.label] or cell.rows[0].protocol is not None]
+    shown = [
+        cell
+        for cell in results.finetunings
+        if metrics[cell.label] or cell.rows[0].protocol is not None
+    ]
     scratch = metrics.get(SCRATCH, [])
     experiment = experiment_of(results.project)
     rows = []
@@ -168,7 +201,11 @@ def _transfer(results: Results) -> Table:
             about = [_mean([m.jumpstart for m in seeds]), _mean([m.asymptote for m in seeds])]
             about += [_reached(seeds, scratch, threshold) for threshold in thresholds]
         for number, row in enumerate(cell.rows):
-            first, last = (["–"] * len(about), "–") if number else (about, finetuning_paper_value(experiment, cell))
+            first, last = (
+                (["–"] * len(about), "–")
+                if number
+                else (about, finetuning_paper_value(experiment, cell))
+            )
             rows.append([_named(cell.label, row), _seeds(cell, row), *first, *_played(row), last])
     note = "Means over seeds. "
     if thresholds:
@@ -192,18 +229,26 @@ def _transfer(results: Results) -> Table:
         "last 20 games",
         *(f"games (env steps) to {t:g}" for t in thresholds),
     ]
-    return Table("Learning on the target", [*columns, *PLAYED, "in the paper"], rows, note).with_column(
-        "in the paper", READ_OFF
-    )
+    return Table(
+        "Learning on the target", [*columns, *PLAYED, "in the paper"], rows, note
+    ).with_column("in the paper", READ_OFF)
 
 
 def _curve_metrics(games: list[dict[str, Any]], thresholds: tuple[float, ...]) -> TransferMetrics:
-    return transfer_metrics([g["return"] for g in games], [g["env_steps"] for g in games], thresholds)
+    return transfer_metrics(
+        [g["return"] for g in games], [g["env_steps"] for g in games], thresholds
+    )
 
 
 def _reached(seeds: list[TransferMetrics], scratch: list[TransferMetrics], threshold: float) -> str:
-    games, steps = [m.games_to[threshold] for m in seeds], [m.env_steps_to[threshold] for m in seeds]
-    known_games, known_steps = [g for g in games if g is not None], [s for s in steps if s is not None]
+    games, steps = (
+        [m.games_to[threshold] for m in seeds],
+        [m.env_steps_to[threshold] for m in seeds],
+    )
+    known_games, known_steps = (
+        [g for g in games if g is not None],
+        [s for s in steps if s is not None],
+    )
     if len(known_steps) < len(seeds):
         return "–"
     mean_steps = sum(known_steps) / len(known_steps)
@@ -222,7 +267,10 @@ def _named(label: str, row: Row) -> str:
 def _seeds(cell: Cell, row: Row) -> str:
     """The seeds of a cell, and of which of them the row has games where those are not all."""
     every = ", ".join(map(str, cell.seeds))
-    has = [plain is not None or sticky is not None for plain, sticky in zip(row.plain, row.sticky, strict=True)]
+    has = [
+        plain is not None or sticky is not None
+        for plain, sticky in zip(row.plain, row.sticky, strict=True)
+    ]
     if all(has) or not any(has):
         return every
     return f"{', '.join(str(seed) for seed, there in zip(cell.seeds, has, strict=True) if there)} of {every}"
@@ -237,7 +285,9 @@ def _played(row: Row, runs: slice = slice(None)) -> list[str]:
 
 def _each_seed(row: Row) -> str:
     plain, sticky = (
-        ", ".join("–" if run is None else f"{run.result['mean_return']:.1f}" for run in column) if any(column) else ""
+        ", ".join("–" if run is None else f"{run.result['mean_return']:.1f}" for run in column)
+        if any(column)
+        else ""
         for column in (row.plain, row.sticky)
     )
     return plain + (f"; sticky: {sticky}" if sticky else "") if plain or sticky else "–"

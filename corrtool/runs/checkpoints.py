@@ -48,8 +48,16 @@ def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
 
 def checkpoint_paths(directory: Path) -> list[Path]:
     """The checkpoints of the run in ``directory``, the newest first."""
-    older = {age: path for path in directory.glob("checkpoint-*.safetensors") if (age := _age(path)) is not None}
-    return [path for path in (directory / CHECKPOINT, *(older[age] for age in sorted(older))) if path.exists()]
+    older = {
+        age: path
+        for path in directory.glob("checkpoint-*.safetensors")
+        if (age := _age(path)) is not None
+    }
+    return [
+        path
+        for path in (directory / CHECKPOINT, *(older[age] for age in sorted(older)))
+        if path.exists()
+    ]
 
 
 def _age(path: Path) -> int | None:
@@ -78,7 +86,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     tensors, value = read_sealed_tensors(path)
     try:
         state = _unpack(value["state"], tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # sealed by somebody else
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ):  # sealed by somebody else
         raise damaged(path) from None
     if not isinstance(state, dict):
         raise damaged(path)
@@ -95,7 +109,10 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = torch.from_numpy(np.ascontiguousarray(value))
         return {_ARRAY: name}
     if isinstance(value, dict):
-        packed = {str(key): _pack(item, f"{name}/{key}" if name else str(key), tensors) for key, item in value.items()}
+        packed = {
+            str(key): _pack(item, f"{name}/{key}" if name else str(key), tensors)
+            for key, item in value.items()
+        }
         if value and all(type(key) is int for key in value):
             return {_INTEGER_KEYS: packed}
         return packed

@@ -74,7 +74,9 @@ def resume_command(root: Path, record: dict[str, Any]) -> str:
         return recorded  # `reproduce` and `quickstart` name everything themselves
     flags = {"--name": record["name"]}
     if stage != "collect":  # its Q-function is named by --policy
-        flags |= {_flag_of_input(stage, use): parent["name"] for use, parent in record["parents"].items()}
+        flags |= {
+            _flag_of_input(stage, use): parent["name"] for use, parent in record["parents"].items()
+        }
     words = _without_project(words)
     for flag, name in flags.items():
         if flag not in words and not any(word.startswith(f"{flag}=") for word in words):
@@ -97,7 +99,9 @@ def _split(command: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _joined(variables: dict[str, str], words: list[str]) -> str:
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), shlex.join(words)])
+    return " ".join(
+        [*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), shlex.join(words)]
+    )
 
 
 def _without_project(words: list[str]) -> list[str]:
@@ -105,7 +109,9 @@ def _without_project(words: list[str]) -> list[str]:
     for word in rest:
         if word in ("-p", "--project"):
             next(rest, None)
-        elif not word.startswith("--project=") and not (word.startswith("-p") and not word.startswith("--")):
+        elif not word.startswith("--project=") and not (
+            word.startswith("-p") and not word.startswith("--")
+        ):
             kept.append(word)
     return kept
 

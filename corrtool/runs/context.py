@@ -20,7 +20,14 @@ from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.records import read_record, run_directory
-from corrtool.runs.requests import RunRequest, can_resume, finished_result, identity_of, inputs_of, is_interrupted
+from corrtool.runs.requests import (
+    RunRequest,
+    can_resume,
+    finished_result,
+    identity_of,
+    inputs_of,
+    is_interrupted,
+)
 from corrtool.runs.run import FollowerRun, Run, open_run
 from corrtool.runtime.console import Console
 from corrtool.runtime.machine import describe_machine
@@ -123,7 +130,9 @@ class StageContext:
             tensorboard=self.tensorboard,
             keep_checkpoints=self.keep_checkpoints,
         ) as run:
-            if not self.overwrite:  # somebody else may have finished it while this process waited for nothing
+            if (
+                not self.overwrite
+            ):  # somebody else may have finished it while this process waited for nothing
                 result = finished_result(self.project, request)
                 if result is not None:
                     return self._already_done(request, result)
@@ -147,7 +156,9 @@ class StageContext:
             if precision == "auto":
                 self.console.say(f"computing in {machine['precision']}")
             if reduced and not has_bf16_instructions(self.device):
-                self.console.say(f"{self.device} has no instructions for bf16: it is emulated, and slower than float32")
+                self.console.say(
+                    f"{self.device} has no instructions for bf16: it is emulated, and slower than float32"
+                )
         if getattr(settings, "compile", False):
             self.console.say(
                 "the first steps compile the networks, which takes a minute or more; a cache keeps what they made"
@@ -182,7 +193,11 @@ class StageContext:
             for problem in artifact_problems(self.project.root, artifact.kind, artifact.name):
                 raise problem
         check_unlocked(self.project.root, request.locks)
-        begun = can_resume(self.project, request) if self.overwrite else is_interrupted(self.project, request)
+        begun = (
+            can_resume(self.project, request)
+            if self.overwrite
+            else is_interrupted(self.project, request)
+        )
         return {
             "dry_run": True,
             "done": done,
@@ -220,7 +235,11 @@ class StageContext:
 
         made_by = MADE_BY[kind]
         if kind == "memory" and task.role == "source":
-            agents = [a.name for a in find_artifacts(self.project.root, "q") if mismatch(a.manifest) is None]
+            agents = [
+                a.name
+                for a in find_artifacts(self.project.root, "q")
+                if mismatch(a.manifest) is None
+            ]
             made_by = f"collect --task source --policy q:{agents[0]}" if agents else "train-dqn"
         return select_artifact(self.project.root, kind, name, mismatch, wanted, made_by)
 
@@ -234,7 +253,9 @@ class StageContext:
         def mismatch(manifest: dict[str, Any]) -> str | None:
             described = manifest.get("tasks", {})
             if not all(
-                task.is_compatible_with(manifest.get(f"{task.role}_task_sha256"), described.get(task.role))
+                task.is_compatible_with(
+                    manifest.get(f"{task.role}_task_sha256"), described.get(task.role)
+                )
                 for task in (source, target)
             ):
                 return "it was learnt between other tasks"
@@ -243,7 +264,12 @@ class StageContext:
             return None
 
         return select_artifact(
-            self.project.root, "corr", name, mismatch, "correspondence between its two tasks", MADE_BY["corr"]
+            self.project.root,
+            "corr",
+            name,
+            mismatch,
+            "correspondence between its two tasks",
+            MADE_BY["corr"],
         )
 
 

@@ -17,7 +17,9 @@ from corrtool.runtime.console import Console
 from corrtool.runtime.signals import exit_now, stop_signals
 
 CHECKPOINT_SECONDS = 60.0
-CHECKPOINT_SHARE = 0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
+CHECKPOINT_SHARE = (
+    0.02  # of the time spent; a slow disk gets fewer checkpoints, not a slower training
+)
 MAX_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails or is ended
 
 
@@ -92,7 +94,10 @@ class Loop:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Save what was done, for what follows may fail.
 
@@ -156,9 +161,13 @@ class Loop:
         """Save when it is time and stop when asked to, also in the middle of a play test."""
         if self._stop.received is not None:
             self.save()
-            raise InterruptedRunError(self._stop.received, self._run.project.relative(self._run.directory))
+            raise InterruptedRunError(
+                self._stop.received, self._run.project.relative(self._run.directory)
+            )
         now = time.monotonic()
-        if now - self._saved >= CHECKPOINT_SECONDS and self._spent_saving <= CHECKPOINT_SHARE * (now - self._began):
+        if now - self._saved >= CHECKPOINT_SECONDS and self._spent_saving <= CHECKPOINT_SHARE * (
+            now - self._began
+        ):
             self.save()
 
     def save(self) -> None:

@@ -26,7 +26,9 @@ class MetricsLog:
         ArtifactError: the file no longer begins with what it held then.
     """
 
-    def __init__(self, directory: Path, saved: dict[str, Any] | None = None, tensorboard: bool = False) -> None:
+    def __init__(
+        self, directory: Path, saved: dict[str, Any] | None = None, tensorboard: bool = False
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = metrics_path(directory)
         self._digest = hashlib.sha256() if saved is None else digest_of_saved(self.path, saved)
@@ -34,7 +36,9 @@ class MetricsLog:
         self._file.truncate(0 if saved is None else saved["bytes"])
         self._file.seek(0, os.SEEK_END)
         self._step = -1 if saved is None else saved.get("step")
-        first = self._step + 1 if isinstance(self._step, int) else None  # older checkpoints do not tell
+        first = (
+            self._step + 1 if isinstance(self._step, int) else None
+        )  # older checkpoints do not tell
         self._events = _event_writer(directory / "events", first) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
@@ -102,7 +106,9 @@ def _event_writer(directory: Path, first: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UsageError("--tensorboard needs TensorBoard", "pip install 'corrtool[tensorboard]'") from None
+        raise UsageError(
+            "--tensorboard needs TensorBoard", "pip install 'corrtool[tensorboard]'"
+        ) from None
     return SummaryWriter(str(directory), purge_step=first)
 
 
@@ -113,9 +119,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         ArtifactError: the file is missing or damaged.
     """
     try:
-        lines = [json.loads(line) for line in regular_file(path).read_text(encoding="utf-8").split("\n")[:-1]]
+        lines = [
+            json.loads(line)
+            for line in regular_file(path).read_text(encoding="utf-8").split("\n")[:-1]
+        ]
     except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error})", "run the stage again with --overwrite") from None
+        raise ArtifactError(
+            f"{path} cannot be read ({error})", "run the stage again with --overwrite"
+        ) from None
     if not all(isinstance(line, dict) for line in lines):
         raise ArtifactError(f"{path} is damaged", "run the stage again with --overwrite")
     return lines

@@ -52,8 +52,12 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
                     "created": manifest.get("created"),
                     "summary": None if problems else manifest.get("summary"),
                     "state": "foreign" if foreign else "damaged" if problems else "whole",
-                    "problems": [str(problem).replace(f"{project.root}/", "") for problem in problems],
-                    "strangers": [project.relative(stray) for stray in stray_files(path)] if kind == "memory" else [],
+                    "problems": [
+                        str(problem).replace(f"{project.root}/", "") for problem in problems
+                    ],
+                    "strangers": [project.relative(stray) for stray in stray_files(path)]
+                    if kind == "memory"
+                    else [],
                 }
             )
     return described
@@ -61,11 +65,17 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
 
 def foreign_file_lines(artifacts: list[dict[str, Any]]) -> list[str]:
     """A line for each artifact that is foreign, or holds files that do not belong to it."""
-    lines = [f"{a['path']} was not made by corrtool, and is left alone" for a in artifacts if a["state"] == "foreign"]
+    lines = [
+        f"{a['path']} was not made by corrtool, and is left alone"
+        for a in artifacts
+        if a["state"] == "foreign"
+    ]
     for a in artifacts:
         if a["strangers"]:
             names = ", ".join(name.removeprefix(f"{a['path']}/") for name in a["strangers"])
-            lines.append(f"{a['path']} holds files that do not belong to it, and do no harm: {names}")
+            lines.append(
+                f"{a['path']} holds files that do not belong to it, and do no harm: {names}"
+            )
     return lines
 
 

@@ -11,7 +11,14 @@ from typing import Any
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import inside, replaced_path
 from corrtool.files.sealed import damaged, read_sealed_json
-from corrtool.project.artifacts import check_files, check_memory, check_name, check_readable, is_name, is_reference
+from corrtool.project.artifacts import (
+    check_files,
+    check_memory,
+    check_name,
+    check_readable,
+    is_name,
+    is_reference,
+)
 from corrtool.runs.checkpoints import checkpoint_paths, load_checkpoint
 from corrtool.runs.metrics import digest_of_saved, metrics_path
 from corrtool.settings.stages import STAGE_SETTINGS
@@ -71,7 +78,9 @@ def read_record(directory: Path) -> dict[str, Any]:
         raise damaged(path)
     references = [*record["parents"].values(), *record["artifacts"]]
     parts = [record["identity"].get(part) for part in ("settings", "options", "tasks", "inputs")]
-    if not all(map(is_reference, references)) or not all(part is None or type(part) is dict for part in parts):
+    if not all(map(is_reference, references)) or not all(
+        part is None or type(part) is dict for part in parts
+    ):
         raise damaged(path)
     for lock in record["locks"]:
         if not (type(lock) is list and len(lock) == 2 and all(type(part) is str for part in lock)):

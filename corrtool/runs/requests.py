@@ -15,7 +15,13 @@ from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import replaced_path
-from corrtool.project.artifacts import Artifact, artifact_path, artifact_problems, check_name, read_artifact
+from corrtool.project.artifacts import (
+    Artifact,
+    artifact_path,
+    artifact_problems,
+    check_name,
+    read_artifact,
+)
 from corrtool.project.directory import Project
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.records import newest_checkpoint, read_record, run_directory
@@ -94,10 +100,13 @@ def identity_of(made: dict[str, Any]) -> dict[str, Any]:
     defaults = {} if settings_class is None else settings_class().to_json()
     return {
         "stage": made.get("stage"),
-        "settings": defaults | with_present_names(str(made.get("stage")), made.get("settings") or {}),
+        "settings": defaults
+        | with_present_names(str(made.get("stage")), made.get("settings") or {}),
         "seed": made.get("seed"),
         "tasks": made.get("tasks"),
-        "inputs": {use: [a["kind"], a["sha256"]] for use, a in sorted((made.get("parents") or {}).items())},
+        "inputs": {
+            use: [a["kind"], a["sha256"]] for use, a in sorted((made.get("parents") or {}).items())
+        },
         "options": options if isinstance(options := made.get("options"), dict) else {},
     }
 
@@ -120,7 +129,9 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
         record = None  # it failed before it had anything to lose, so it does not claim the name
     if record is not None and not request.matches(record):
         raise _another_run(directory, record, request)
-    resumes_overwriting = record is not None and record["state"] == "running" and record.get("overwrites") is True
+    resumes_overwriting = (
+        record is not None and record["state"] == "running" and record.get("overwrites") is True
+    )
     for kind, name in request.produces:
         if resumes_overwriting or not artifact_path(project.root, kind, name).exists():
             continue
@@ -173,7 +184,10 @@ def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -
                 f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",
             )
-    return UsageError(f"{run} exists with other settings or inputs ({how})", "choose another --name, or --overwrite it")
+    return UsageError(
+        f"{run} exists with other settings or inputs ({how})",
+        "choose another --name, or --overwrite it",
+    )
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -185,7 +199,9 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
                 if part in ("tasks", "inputs"):
                     return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
                 if key == "extended_from":
-                    return "it was made longer by --extend" if a.get(key) else "--extend was not given"
+                    return (
+                        "it was made longer by --extend" if a.get(key) else "--extend was not given"
+                    )
                 if isinstance(a.get(key), dict) and isinstance(b.get(key), dict):
                     return f"{key.replace('_', '-')} meant another network"
                 return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"

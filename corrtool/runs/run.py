@@ -78,7 +78,9 @@ class Run:
                 self.overwrites |= bool(state["overwrites"])
                 self._earlier_seconds = float(state["seconds"])
         self._write_record("running")  # before all else that is in its directory
-        self.metrics = MetricsLog(self.directory, None if state is None else state["metrics"], self._tensorboard)
+        self.metrics = MetricsLog(
+            self.directory, None if state is None else state["metrics"], self._tensorboard
+        )
         return None if state is None else state["stage"]
 
     def _check_fingerprint(self, state: dict[str, Any]) -> None:
@@ -91,9 +93,13 @@ class Run:
             return
         record = read_record(self.directory)
         if state["fingerprint"] != record["fingerprint"] or not self.request.matches(record):
-            raise ArtifactError(f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite")
+            raise ArtifactError(
+                f"{self.checkpoint_path} belongs to a run with other settings", "use --overwrite"
+            )
         state["fingerprint"] = self.request.fingerprint
-        save_checkpoint(self.checkpoint_path, state)  # before the record: else a kill between them would part the two
+        save_checkpoint(
+            self.checkpoint_path, state
+        )  # before the record: else a kill between them would part the two
 
     def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """The newest whole checkpoint's state; it becomes the only one, as the journal continues from it."""
@@ -122,7 +128,15 @@ class Run:
             yield
         except torch.OutOfMemoryError:
             raise
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        except (
+            KeyError,
+            IndexError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RuntimeError,
+        ) as error:
             raise damaged(self.checkpoint_path) from error
 
     def restore(self, resumable: Resumable, state: Any) -> None:
@@ -171,7 +185,9 @@ class Run:
             **more,
         }
 
-    def publish_weights(self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any) -> Artifact:
+    def publish_weights(
+        self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any
+    ) -> Artifact:
         """Write weights of this run as an artifact."""
         self._check_exists()
         artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
@@ -202,10 +218,14 @@ class Run:
     def _check_exists(self) -> None:
         """Raise :class:`ArtifactError` where the run was removed; writing would create the directories again."""
         if not (self.directory / "run.json").exists():
-            raise ArtifactError(f"{self.directory} was removed while the run was under way", "begin it again")
+            raise ArtifactError(
+                f"{self.directory} was removed while the run was under way", "begin it again"
+            )
 
     def _write_record(self, state: str, **more: Any) -> None:
-        record = self.manifest(state=state, name=self.request.name, identity=self.request.identity(), **more)
+        record = self.manifest(
+            state=state, name=self.request.name, identity=self.request.identity(), **more
+        )
         record["seconds"] = self.seconds
         record["locks"] = self.request.locks
         record["overwrites"] = self.overwrites
@@ -217,7 +237,9 @@ class FollowerRun(Run):
     """The :class:`Run` of the ranks after the first: it reads what that one left, and writes nothing."""
 
     def __init__(self, project: Project, request: RunRequest) -> None:
-        super().__init__(project, request, {}, overwrites=False, tensorboard=False, keep_checkpoints=1)
+        super().__init__(
+            project, request, {}, overwrites=False, tensorboard=False, keep_checkpoints=1
+        )
         self.metrics = NoMetrics()
 
     def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
@@ -258,7 +280,9 @@ def open_run(
         directory = run_directory(project.root, stage, request.name)
         _recover_run(directory)
         if directory.exists() and overwrite and not can_resume(project, request):
-            if replaced_path(directory).exists():  # a successor that was never finished is itself replaced
+            if replaced_path(
+                directory
+            ).exists():  # a successor that was never finished is itself replaced
                 shutil.rmtree(directory)
             else:
                 set_aside(directory)

@@ -66,13 +66,17 @@ class Console:
             print(json.dumps(result), flush=True)
         elif not self.quiet:
             if isinstance(lines, Table):
-                out.width = max(out.width, Measurement.get(out, out.options.update(width=200), lines).minimum)
+                out.width = max(
+                    out.width, Measurement.get(out, out.options.update(width=200), lines).minimum
+                )
                 out.print(lines)
             else:
                 for line in lines:
                     out.print(printable(line), markup=False)
 
-    def progress(self, title: str, total: int, unit: str, start: int = 0, *, steady: bool = True) -> ProgressBar:
+    def progress(
+        self, title: str, total: int, unit: str, start: int = 0, *, steady: bool = True
+    ) -> ProgressBar:
         """A progress display over ``total`` ``unit``, such as environment steps. Use as a context manager.
 
         Args:
@@ -100,12 +104,22 @@ class ProgressBar:
     """
 
     def __init__(
-        self, console: Console, title: str, total: int, unit: str, start: int, *, steady: bool, transient: bool = False
+        self,
+        console: Console,
+        title: str,
+        total: int,
+        unit: str,
+        start: int,
+        *,
+        steady: bool,
+        transient: bool = False,
     ) -> None:
         self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
         self._began = self._last_call = time.monotonic()
-        self._last_line = max(_last_line_at, self._began - PLAIN_LINE_SECONDS / 2)  # the silence before counts as well
+        self._last_line = max(
+            _last_line_at, self._began - PLAIN_LINE_SECONDS / 2
+        )  # the silence before counts as well
         self._printed_count: int | None = None  # how many were done at the last plain line
         self._recent = deque([(self._began, start)])
         self._pinned: dict[str, Any] = {}
@@ -116,20 +130,28 @@ class ProgressBar:
         self._live: Live | None = None
         if not console.quiet and self._terminal.is_terminal:
             self._live = Live(
-                console=self._terminal, get_renderable=self._line, refresh_per_second=4, transient=transient
+                console=self._terminal,
+                get_renderable=self._line,
+                refresh_per_second=4,
+                transient=transient,
             )
 
     def __enter__(self) -> ProgressBar:
         if self._live is not None:
             self._live.start()
-        elif not (self._quiet or self._transient) and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2:
+        elif (
+            not (self._quiet or self._transient)
+            and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2
+        ):
             self._print_line()  # what came before was silent, and the first step may take long as well
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-        elif not self._quiet and not (self._transient and self._printed_count in (None, self._done)):
+        elif not self._quiet and not (
+            self._transient and self._printed_count in (None, self._done)
+        ):
             self._print_line()
 
     def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
@@ -155,7 +177,9 @@ class ProgressBar:
             while now - self._recent[1][0] >= RATE_SECONDS:
                 self._recent.popleft()
         if self._live is None and not self._quiet:
-            next_call = now + (now - self._last_call)  # a line that waited for it would come too late
+            next_call = now + (
+                now - self._last_call
+            )  # a line that waited for it would come too late
             if next_call - self._last_line >= PLAIN_LINE_SECONDS:
                 self._print_line()
         self._last_call = now
@@ -195,7 +219,10 @@ class ProgressBar:
         numbers = [Text(number, "cyan") for number in self._numbers_shown()]
         count, unit = Text(f"{self._done:,}/{self._total:,}", "green"), Text(self._unit, "green")
         rate, left = Text(self._rate_shown()), Text(self._time_shown(), "yellow")
-        title, spinner = Text(self._title, "bold"), Text(str(self._spinner.render(time.monotonic())))
+        title, spinner = (
+            Text(self._title, "bold"),
+            Text(str(self._spinner.render(time.monotonic()))),
+        )
         bar = _bar(self._done / max(self._total, 1), self._terminal.options.ascii_only)
         first, others = numbers[:FIRST_NUMBERS], numbers[FIRST_NUMBERS:]
         shown, room = set(), self._terminal.width - 1
@@ -222,7 +249,9 @@ def printable(text: str) -> str:
 
     Names and commands may come from a project that somebody else made.
     """
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 class _Stderr(RichConsole):
@@ -237,7 +266,9 @@ def _print_on_stderr(line: str) -> None:
     global _last_line_at
     _last_line_at = time.monotonic()
     try:
-        _Stderr(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(printable(line), markup=False)
+        _Stderr(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
+            printable(line), markup=False
+        )
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stderr.fileno())
@@ -248,7 +279,13 @@ def _shown(numbers: dict[str, Any]) -> list[str]:
     def one(value: Any) -> str:
         if value is None:
             return "–"
-        return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        return (
+            f"{value:.4g}"
+            if isinstance(value, float)
+            else f"{value:,}"
+            if isinstance(value, int)
+            else str(value)
+        )
 
     return [f"{name} {one(value)}" for name, value in numbers.items()]
 

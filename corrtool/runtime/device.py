@@ -26,7 +26,13 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
         DeviceError: the device is not there.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (
         index and (kind != "cuda" or not (index.isascii() and index.isdecimal() and len(index) < 5))
@@ -34,10 +40,13 @@ def resolve_device(name: str, called: str = "--device") -> torch.device:
         raise UsageError(f"{called} is {name!r}", "choose auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        number = int(index) if index else torchrun_number("LOCAL_RANK", 0)  # its processes take a GPU each
+        number = (
+            int(index) if index else torchrun_number("LOCAL_RANK", 0)
+        )  # its processes take a GPU each
         if number >= count:
             raise DeviceError(
-                f"device cuda:{number} is not there: {count} CUDA devices found", f"choose another {called}"
+                f"device cuda:{number} is not there: {count} CUDA devices found",
+                f"choose another {called}",
             )
         torch.cuda.set_device(number)
         return torch.device("cuda", number)
@@ -53,7 +62,10 @@ def torchrun_number(variable: str, default: int) -> int:
     """
     said = os.environ.get(variable, str(default))
     if not (said.isascii() and said.isdecimal() and len(said) < 10):
-        raise UsageError(f"{variable} is {said!r}, but torchrun sets it to a number", "unset it, or start torchrun")
+        raise UsageError(
+            f"{variable} is {said!r}, but torchrun sets it to a number",
+            "unset it, or start torchrun",
+        )
     return int(said)
 
 
@@ -65,4 +77,8 @@ def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
     tensor = torch.from_numpy(values)
     if device.type == "cpu":
         return tensor
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return (
+        tensor.pin_memory().to(device, non_blocking=True)
+        if device.type == "cuda"
+        else tensor.to(device)
+    )

@@ -20,7 +20,9 @@ def free_bytes(device: torch.device) -> int | None:
 def _available_memory() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        return next(
+            1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration, ValueError, IndexError):
         return None
 
@@ -29,7 +31,9 @@ def _cgroup_headroom() -> int | None:
     """Bytes left below the limit of a container or batch job, not counting files in its page cache."""
     folder = Path("/sys/fs/cgroup")
     try:
-        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int((folder / name).read_text()) for name in ("memory.max", "memory.current")
+        )
         statistics = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
         cached = next(int(value) for name, value in statistics if name == "inactive_file")
         return max(0, limit - used + cached)
@@ -49,4 +53,7 @@ def check_memory_is_free(needed: int, device: torch.device, what: str, hint: str
     """
     free = free_bytes(device)
     if free is not None and needed > free:
-        raise CorrtoolError(f"{what} takes {in_gigabytes(needed)}, and {in_gigabytes(free)} are free on {device}", hint)
+        raise CorrtoolError(
+            f"{what} takes {in_gigabytes(needed)}, and {in_gigabytes(free)} are free on {device}",
+            hint,
+        )

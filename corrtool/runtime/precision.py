@@ -45,7 +45,9 @@ class Precision:
         That of float32 changes nothing.
         """
         reduced = self.dtype != torch.float32
-        return torch.autocast(self._device_type, self.dtype if reduced else torch.bfloat16, enabled=reduced)
+        return torch.autocast(
+            self._device_type, self.dtype if reduced else torch.bfloat16, enabled=reduced
+        )
 
 
 def compile_module(module: nn.Module, device: torch.device) -> None:
@@ -63,12 +65,16 @@ def compile_module(module: nn.Module, device: torch.device) -> None:
         try:
             get_cpp_compiler()
         except InvalidCxxCompiler:
-            raise DeviceError("--compile needs a C++ compiler", "install g++, or use --no-compile") from None
+            raise DeviceError(
+                "--compile needs a C++ compiler", "install g++, or use --no-compile"
+            ) from None
     elif device.type == "cuda":
         from torch.utils._triton import has_triton
 
         if not has_triton():
-            raise DeviceError("--compile needs triton on CUDA", "install triton, or use --no-compile")
+            raise DeviceError(
+                "--compile needs triton on CUDA", "install triton, or use --no-compile"
+            )
     else:
         raise DeviceError(f"--compile is not for {device.type}", "use --no-compile")
     module.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)

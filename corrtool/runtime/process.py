@@ -12,7 +12,10 @@ import torch
 
 from corrtool.states import GRID, VECTOR
 
-_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # malloc.h of glibc
+# malloc.h of glibc
+_MMAP_THRESHOLD = -3
+_TRIM_THRESHOLD = -1
+_TOP_PAD = -2
 
 
 def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
@@ -60,5 +63,9 @@ def _keep_freed_memory() -> None:
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    for option, value in ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, 1 << 30), (_TOP_PAD, 64 << 20)):
+    for option, value in (
+        (_MMAP_THRESHOLD, 1 << 30),
+        (_TRIM_THRESHOLD, 1 << 30),
+        (_TOP_PAD, 64 << 20),
+    ):
         libc.mallopt(option, value)

@@ -45,10 +45,14 @@ class Ranks:
         """
         rank, count = torchrun_number("RANK", 0), torchrun_number("WORLD_SIZE", 1)
         if rank >= count:
-            raise UsageError(f"RANK is {rank}, but WORLD_SIZE is {count}", "unset both, or start torchrun")
+            raise UsageError(
+                f"RANK is {rank}, but WORLD_SIZE is {count}", "unset both, or start torchrun"
+            )
         missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
         if count > 1 and missing:
-            raise UsageError(f"WORLD_SIZE is {count}, but {missing[0]} is not set", "unset it, or start torchrun")
+            raise UsageError(
+                f"WORLD_SIZE is {count}, but {missing[0]} is not set", "unset it, or start torchrun"
+            )
         return cls(rank, count)
 
     @property
@@ -73,7 +77,10 @@ class Ranks:
         """All ranks' parts (B / n, …) put together again, (B, …); no gradient flows back."""
         if self.count == 1:
             return states
-        parts = [torch.empty_like(states, memory_format=torch.contiguous_format) for _ in range(self.count)]
+        parts = [
+            torch.empty_like(states, memory_format=torch.contiguous_format)
+            for _ in range(self.count)
+        ]
         dist.all_gather(parts, states.contiguous())
         return torch.cat(parts)
 
@@ -137,7 +144,9 @@ class Ranks:
             return
         backend = "nccl" if device.type == "cuda" else "gloo"
         with default_signal_handling():  # waiting for the others
-            dist.init_process_group(backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None)
+            dist.init_process_group(
+                backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None
+            )
         try:
             yield
         finally:

@@ -14,7 +14,13 @@ from typing import NoReturn
 
 from corrtool.errors import exit_code
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")  # a person, batch systems, a terminal that was closed
+_NAMES = (
+    "SIGINT",
+    "SIGTERM",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGHUP",
+)  # a person, batch systems, a terminal that was closed
 
 
 _handlers_disabled: ContextVar[bool] = ContextVar("handlers_disabled", default=False)
@@ -49,9 +55,14 @@ def exit_now(number: int) -> NoReturn:
 
     Every write is atomic, and the kernel drops the locks.
     """
-    cursor = "\n\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it, and stays where it was
+    cursor = (
+        "\n\x1b[?25h" if sys.stderr.isatty() else ""
+    )  # a progress bar hides it, and stays where it was
     try:
-        os.write(2, f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode())
+        os.write(
+            2,
+            f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode(),
+        )
     finally:
         os._exit(exit_code(number))
 

@@ -16,8 +16,12 @@ from corrtool.errors import UsageError
 
 Preset = Literal["tiny", "quickstart", "small", "default", "paper"]
 PRESETS: tuple[str, ...] = get_args(Preset)
-MAX_BATCH_SIZE = 65_536  # more would ask for more memory than any machine has, long before it could help
-SYNONYMS = {"small": "default"}  # what was small's has become the default; its name is in published commands
+MAX_BATCH_SIZE = (
+    65_536  # more would ask for more memory than any machine has, long before it could help
+)
+SYNONYMS = {
+    "small": "default"
+}  # what was small's has become the default; its name is in published commands
 
 
 def setting(
@@ -38,7 +42,9 @@ def setting(
         formerly: its name in older versions, which still works everywhere but in Python's settings classes.
     """
     limits = {"minimum": minimum, "above": above, "maximum": maximum}
-    return dataclasses.field(default=default, metadata={"help": help, "shown": shown, "formerly": formerly, **limits})
+    return dataclasses.field(
+        default=default, metadata={"help": help, "shown": shown, "formerly": formerly, **limits}
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,9 @@ def check_fields(settings: Any) -> None:
     """Put every field of a frozen dataclass into its declared type. Raises :class:`UsageError`."""
     hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
-        value = checked(field, hints[field.name], getattr(settings, field.name), flag_name(field.name))
+        value = checked(
+            field, hints[field.name], getattr(settings, field.name), flag_name(field.name)
+        )
         object.__setattr__(settings, field.name, value)
 
 
@@ -113,9 +121,13 @@ def checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) -> 
         hint = next(kind for kind in kinds if kind is not type(None))
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise UsageError(f"{name} is {value!r}", f"choose one of {', '.join(map(str, get_args(hint)))}")
+            raise UsageError(
+                f"{name} is {value!r}", f"choose one of {', '.join(map(str, get_args(hint)))}"
+            )
         return value
-    if type(value) is int and abs(value) > max(2**53, field.metadata["maximum"] or 0):  # no float holds more exactly
+    if type(value) is int and abs(value) > max(
+        2**53, field.metadata["maximum"] or 0
+    ):  # no float holds more exactly
         raise UsageError(f"{name} is out of range", "give a smaller number")
     if hint is float and type(value) is int:
         value = float(value)

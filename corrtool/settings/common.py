@@ -17,13 +17,23 @@ class CommonOptions:
         UsageError: a value of another type, or out of its range.
     """
 
-    seed: int | None = setting(None, "Seed of everything random.", minimum=0, maximum=2**63 - 1, shown="0")
-    device: str | None = setting(None, "auto, cpu, cuda, cuda:N or mps; it exists or the command fails.", shown="auto")
+    seed: int | None = setting(
+        None, "Seed of everything random.", minimum=0, maximum=2**63 - 1, shown="0"
+    )
+    device: str | None = setting(
+        None, "auto, cpu, cuda, cuda:N or mps; it exists or the command fails.", shown="auto"
+    )
     preset: Preset | None = setting(None, "Sizes and settings to start from.", shown="default")
-    name: str | None = setting(None, "Name of what this command makes.", shown="made from the settings and the seed")
+    name: str | None = setting(
+        None, "Name of what this command makes.", shown="made from the settings and the seed"
+    )
     overwrite: bool = setting(False, "Replace what has this name.")
-    dry_run: bool = setting(False, "Show the resolved settings and inputs, those that are missing too, and do nothing.")
-    tensorboard: bool = setting(False, "Write TensorBoard event files as well (extra 'tensorboard').")
+    dry_run: bool = setting(
+        False, "Show the resolved settings and inputs, those that are missing too, and do nothing."
+    )
+    tensorboard: bool = setting(
+        False, "Write TensorBoard event files as well (extra 'tensorboard')."
+    )
     keep_checkpoints: int = setting(
         1,
         "Newest checkpoints to keep until the run is finished; it goes on from an older one where a newer is damaged.",
@@ -36,4 +46,6 @@ class CommonOptions:
 
 
 LEARNING_OPTIONS = ("tensorboard", "keep_checkpoints")  # only the stages that learn have these
-VARIABLES = {name: f"CORRTOOL_{name.upper()}" for name in ("seed", "device", "preset")}  # environment variables
+VARIABLES = {
+    name: f"CORRTOOL_{name.upper()}" for name in ("seed", "device", "preset")
+}  # environment variables

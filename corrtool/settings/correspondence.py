@@ -10,7 +10,12 @@ from corrtool.settings.base import MAX_BATCH_SIZE, Settings, setting
 from corrtool.settings.compute import compile_setting, precision_setting
 from corrtool.settings.play import max_idle_frames_setting
 
-_SPATIAL_GENERATORS = ("rotation", "affine", "resnet-rotation", "affine-resnet")  # those with a spatial layer
+_SPATIAL_GENERATORS = (
+    "rotation",
+    "affine",
+    "resnet-rotation",
+    "affine-resnet",
+)  # those with a spatial layer
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,17 @@ class LearnCorrSettings(Settings):
         "as a K-th of it, 10 as 2.5 for Pong's four",
         minimum=0,
     )
-    generator: Literal["auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"] = (
-        setting(
-            "auto",
-            "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is resnet or linear",
-        )
+    generator: Literal[
+        "auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"
+    ] = setting(
+        "auto",
+        "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is resnet or linear",
     )
     angle_init: float = setting(
-        0.0, "angle at which a rotation layer starts, in degrees counter-clockwise", minimum=-360, maximum=360
+        0.0,
+        "angle at which a rotation layer starts, in degrees counter-clockwise",
+        minimum=-360,
+        maximum=360,
     )
     angle_starts: int | None = setting(
         None,
@@ -52,7 +60,9 @@ class LearnCorrSettings(Settings):
         maximum=3_600,
     )
     spatial_learning_rate: float = setting(
-        1e-3, "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an affine one", above=0
+        1e-3,
+        "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an affine one",
+        above=0,
     )
     filters: int = setting(
         8,
@@ -61,7 +71,10 @@ class LearnCorrSettings(Settings):
         maximum=16_384,
     )
     blocks: int = setting(
-        3, "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9", minimum=0, maximum=256
+        3,
+        "residual blocks of a resnet generator, hidden layers of an mlp; the paper has 9",
+        minimum=0,
+        maximum=256,
     )
     skips: bool = setting(
         True,
@@ -73,9 +86,14 @@ class LearnCorrSettings(Settings):
         "channels of one picture",
     )
     discriminator_filters: int = setting(
-        16, "filters of a discriminator's first convolution, units of its layers for vectors", minimum=1, maximum=16_384
+        16,
+        "filters of a discriminator's first convolution, units of its layers for vectors",
+        minimum=1,
+        maximum=16_384,
     )
-    norm: Literal["instance", "batch"] = setting("instance", "normalisation of the convolutions; 'batch' is as printed")
+    norm: Literal["instance", "batch"] = setting(
+        "instance", "normalisation of the convolutions; 'batch' is as printed"
+    )
     gan_loss: Literal["lsgan", "log"] = setting(
         "lsgan", "least squares as in CycleGAN, or the log loss as printed in (8)"
     )
@@ -88,21 +106,38 @@ class LearnCorrSettings(Settings):
         "printed",
         "the model loss as in (11), or over what changes only, as a share of that change: for targets on which F is noisy",
     )
-    learning_rate: float = setting(5e-4, "step size of Adam, for generators and discriminators", above=0)
-    constant_share: float = setting(
-        0.5, "share of the training before the learning rate starts to fall to zero", minimum=0, maximum=1
+    learning_rate: float = setting(
+        5e-4, "step size of Adam, for generators and discriminators", above=0
     )
-    batch_size: int = setting(1, "states of each task in a mini-batch", minimum=1, maximum=MAX_BATCH_SIZE)
-    pool_size: int = setting(50, "generated states remembered for the discriminators; 0 for none", minimum=0)
-    epochs: int = setting(1, "instead of --gradient-steps: passes over the larger memory; the paper has 4", minimum=1)
-    gradient_steps: int | None = setting(1_500, "gradient steps in all, unless there is --epochs", minimum=1)
+    constant_share: float = setting(
+        0.5,
+        "share of the training before the learning rate starts to fall to zero",
+        minimum=0,
+        maximum=1,
+    )
+    batch_size: int = setting(
+        1, "states of each task in a mini-batch", minimum=1, maximum=MAX_BATCH_SIZE
+    )
+    pool_size: int = setting(
+        50, "generated states remembered for the discriminators; 0 for none", minimum=0
+    )
+    epochs: int = setting(
+        1, "instead of --gradient-steps: passes over the larger memory; the paper has 4", minimum=1
+    )
+    gradient_steps: int | None = setting(
+        1_500, "gradient steps in all, unless there is --epochs", minimum=1
+    )
     eval_every: int = setting(
         250,
         "gradient steps between play tests on the target task; there is one at the end as well",
         minimum=1,
     )
-    eval_games: int = setting(5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000)
-    eval_epsilon: float = setting(0.001, "share of random actions in a play test", minimum=0, maximum=1)
+    eval_games: int = setting(
+        5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000
+    )
+    eval_epsilon: float = setting(
+        0.001, "share of random actions in a play test", minimum=0, maximum=1
+    )
     max_idle_frames: int = max_idle_frames_setting()
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
@@ -110,7 +145,8 @@ class LearnCorrSettings(Settings):
     def check(self) -> None:
         if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:
             raise UsageError(
-                f"--angle-init is {self.angle_init:g}", f"--generator {self.generator} has no angle; leave it out"
+                f"--angle-init is {self.angle_init:g}",
+                f"--generator {self.generator} has no angle; leave it out",
             )
         if (self.angle_starts or 1) > 1 and not self.can_search_angles:
             raise UsageError(
@@ -121,12 +157,16 @@ class LearnCorrSettings(Settings):
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if not self.eval_games:
-            unused |= dict.fromkeys(("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0")
+            unused |= dict.fromkeys(
+                ("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0"
+            )
         if self.generator in ("rotation", "affine") or (
             self.generator in ("auto", "linear") and state_kind == "vector"
         ):
             unused |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
-        if "resnet" not in self.generator and not (self.generator == "auto" and state_kind != "vector"):
+        if "resnet" not in self.generator and not (
+            self.generator == "auto" and state_kind != "vector"
+        ):
             unused |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
         if state_kind == "grid":
             unused["skips"] = "the resnet of small pictures keeps every pixel"

@@ -15,7 +15,9 @@ class TrainModelSettings(Settings):
     """Learn the environment model F of the source task (appendix 6.1)."""
 
     stage: ClassVar[str] = "train-model"
-    inputs: ClassVar[dict[str, str]] = {"memory": "memory of the source task to learn from; otherwise the newest"}
+    inputs: ClassVar[dict[str, str]] = {
+        "memory": "memory of the source task to learn from; otherwise the newest"
+    }
     makes: ClassVar[tuple[str, ...]] = ("model",)
 
     architecture: Literal["auto", "resnet", "mlp"] = setting(
@@ -27,14 +29,17 @@ class TrainModelSettings(Settings):
         minimum=1,
         maximum=16_384,
     )
-    blocks: int = setting(4, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1, maximum=256)
+    blocks: int = setting(
+        4, "residual blocks, hidden layers for vectors; the paper has 9", minimum=1, maximum=256
+    )
     action_block: int = setting(
         0,
         "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)",
         minimum=0,
     )
     norm: Literal["batch", "instance"] = setting(
-        "batch", "normalisation of the convolutions; 'instance' removes the action from every block that gets it"
+        "batch",
+        "normalisation of the convolutions; 'instance' removes the action from every block that gets it",
     )
     prediction: Literal["residual", "state"] = setting(
         "residual",
@@ -48,19 +53,29 @@ class TrainModelSettings(Settings):
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
     batch_size: int = setting(16, "transitions in a mini-batch", minimum=1, maximum=MAX_BATCH_SIZE)
     epochs: int = setting(4, "passes over the training records; the paper has 50", minimum=1)
-    gradient_steps: int | None = setting(None, "gradient steps in all; overrides --epochs", minimum=1)
-    validation_share: float = setting(0.1, "share of the records held out for validation", above=0, maximum=0.9)
+    gradient_steps: int | None = setting(
+        None, "gradient steps in all; overrides --epochs", minimum=1
+    )
+    validation_share: float = setting(
+        0.1, "share of the records held out for validation", above=0, maximum=0.9
+    )
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
 
     def check(self) -> None:
         if self.action_block > self.blocks:
-            raise UsageError(f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks")
+            raise UsageError(
+                f"--action-block is {self.action_block}", f"there are only {self.blocks} blocks"
+            )
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if state_kind == "grid":
-            unused |= dict.fromkeys(("action_block", "norm", "skips"), "the F of small pictures has none")
+            unused |= dict.fromkeys(
+                ("action_block", "norm", "skips"), "the F of small pictures has none"
+            )
         if state_kind == "vector":
-            unused |= dict.fromkeys(("action_block", "norm", "prediction", "skips"), "it is for the F of images")
+            unused |= dict.fromkeys(
+                ("action_block", "norm", "prediction", "skips"), "it is for the F of images"
+            )
         return unused

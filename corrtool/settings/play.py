@@ -36,7 +36,9 @@ class CollectSettings(Settings):
 
     task: Literal["source", "target"] = setting("target", "which task to play")
     policy: str = setting("random", "who plays: 'random', or 'q:NAME' for a trained Q-function")
-    epsilon: float = setting(0.05, "share of random actions when a Q-function plays", minimum=0, maximum=1)
+    epsilon: float = setting(
+        0.05, "share of random actions when a Q-function plays", minimum=0, maximum=1
+    )
     records: int = setting(10_000, "valid transitions to write, exactly", minimum=1)
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
 
@@ -57,7 +59,9 @@ class EvaluateSettings(Settings):
 
     task: Literal["source", "target"] = setting("target", "which task to play")
     policy: Literal["q", "random"] = setting("q", "who plays: a Q-function, or random actions")
-    games: int = setting(30, "games to play; every game that is begun counts", minimum=1, maximum=1_000_000)
+    games: int = setting(
+        30, "games to play; every game that is begun counts", minimum=1, maximum=1_000_000
+    )
     epsilon: float = setting(
         0.001,
         "share of random actions; a little keeps a greedy agent out of endless loops",

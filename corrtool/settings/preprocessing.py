@@ -31,7 +31,9 @@ class Preprocessing:
     fire_reset: bool = setting(False, "press FIRE at an episode's start")
     terminal_on_life_loss: bool = setting(False, "a lost life ends the episode")
     full_action_space: bool = setting(False, "all 18 actions")
-    max_episode_frames: int = setting(108_000, "frames after which an episode is cut off", minimum=1, maximum=10**8)
+    max_episode_frames: int = setting(
+        108_000, "frames after which an episode is cut off", minimum=1, maximum=10**8
+    )
     max_episode_steps: int | None = setting(
         None, "steps after which an episode is cut off; for every task", minimum=1, maximum=10**8
     )
@@ -67,11 +69,18 @@ class Preprocessing:
         fields, hints = {f.name: f for f in dataclasses.fields(cls)}, get_type_hints(cls)
         for name, value in given.items():
             if name not in fields:
-                raise UsageError(f"unknown preprocessing setting {name!r}", f"choose from {', '.join(fields)}")
+                raise UsageError(
+                    f"unknown preprocessing setting {name!r}", f"choose from {', '.join(fields)}"
+                )
             if not is_atari and name in cls.ATARI_ONLY:
-                raise UsageError(f"preprocessing {name} is for Atari games only", "leave it out for this environment")
+                raise UsageError(
+                    f"preprocessing {name} is for Atari games only",
+                    "leave it out for this environment",
+                )
             if is_atari and name == "channels_axis" and value is not None:
-                raise UsageError("preprocessing channels_axis is not for Atari games", "leave it out")
+                raise UsageError(
+                    "preprocessing channels_axis is not for Atari games", "leave it out"
+                )
             checked(
                 fields[name], hints[name], value, f"preprocessing {name}"
             )  # kept as written: 0 and 0.0 are two tasks

@@ -21,9 +21,14 @@ class DqnSettings(Settings):
     )
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
     learning_rate: float = setting(5e-4, "step size of the optimizer", above=0)
-    learning_rate_end: float = setting(1e-4, "the same at the end of --env-steps, if that is less", above=0)
+    learning_rate_end: float = setting(
+        1e-4, "the same at the end of --env-steps, if that is less", above=0
+    )
     constant_share: float = setting(
-        0.7, "share of --env-steps before the learning rate starts to fall, linearly", minimum=0, maximum=1
+        0.7,
+        "share of --env-steps before the learning rate starts to fall, linearly",
+        minimum=0,
+        maximum=1,
     )
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
     optimizer_epsilon: float = setting(
@@ -32,8 +37,12 @@ class DqnSettings(Settings):
         "the first useful reward",
         above=0,
     )
-    loss: Literal["huber", "squared"] = setting("huber", "loss of the temporal difference (Algorithm 2, line 16)")
-    batch_size: int = setting(64, "transitions in a mini-batch (n_B)", minimum=1, maximum=MAX_BATCH_SIZE)
+    loss: Literal["huber", "squared"] = setting(
+        "huber", "loss of the temporal difference (Algorithm 2, line 16)"
+    )
+    batch_size: int = setting(
+        64, "transitions in a mini-batch (n_B)", minimum=1, maximum=MAX_BATCH_SIZE
+    )
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
     n_step: int = setting(
         10,
@@ -41,24 +50,40 @@ class DqnSettings(Settings):
         minimum=1,
         maximum=100,
     )
-    n_step_end: int = setting(3, "the same in the end, if that is fewer: few are exact", minimum=1, maximum=100)
-    n_step_env_steps: int = setting(80_000, "environment steps over which --n-step falls to --n-step-end", minimum=1)
-    double_q: bool = setting(False, "choose the next action with the learning network (double Q-learning)")
+    n_step_end: int = setting(
+        3, "the same in the end, if that is fewer: few are exact", minimum=1, maximum=100
+    )
+    n_step_env_steps: int = setting(
+        80_000, "environment steps over which --n-step falls to --n-step-end", minimum=1
+    )
+    double_q: bool = setting(
+        False, "choose the next action with the learning network (double Q-learning)"
+    )
     clip_rewards: bool = setting(
         True, "learn from the sign of each reward as in [23]; reported returns are never clipped"
     )
-    replay: bool = setting(True, "learn from a replay memory; without it, from each newest transition once")
+    replay: bool = setting(
+        True, "learn from a replay memory; without it, from each newest transition once"
+    )
     target_network: bool = setting(True, "take targets from a slowly updated copy of the network")
-    memory_capacity: int = setting(40_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
+    memory_capacity: int = setting(
+        40_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9
+    )
     priority_exponent: float = setting(
         0.0,
         "exponent α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
         minimum=0,
         maximum=1,
     )
-    learning_starts: int = setting(2_000, "environment steps played with the first ε before learning begins", minimum=0)
-    env_steps_per_update: int = setting(8, "environment steps played for each gradient step", minimum=1)
-    target_sync_every: int = setting(250, "gradient steps between copies into the target network (n_U)", minimum=1)
+    learning_starts: int = setting(
+        2_000, "environment steps played with the first ε before learning begins", minimum=0
+    )
+    env_steps_per_update: int = setting(
+        8, "environment steps played for each gradient step", minimum=1
+    )
+    target_sync_every: int = setting(
+        250, "gradient steps between copies into the target network (n_U)", minimum=1
+    )
     weight_ema: float = setting(
         0.999,
         "share of the average of the weights that each gradient step leaves as it was; the average is what is tested and saved, "
@@ -74,12 +99,20 @@ class DqnSettings(Settings):
         minimum=0,
         maximum=1,
     )
-    epsilon_start: float = setting(1.0, "share of random actions when learning begins", minimum=0, maximum=1)
+    epsilon_start: float = setting(
+        1.0, "share of random actions when learning begins", minimum=0, maximum=1
+    )
     epsilon_end: float = setting(0.01, "share of random actions in the end", minimum=0, maximum=1)
-    epsilon_env_steps: int = setting(40_000, "environment steps over which ε falls linearly", minimum=1)
-    max_gradient_norm: float = setting(10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0)
+    epsilon_env_steps: int = setting(
+        40_000, "environment steps over which ε falls linearly", minimum=1
+    )
+    max_gradient_norm: float = setting(
+        10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0
+    )
     eval_every: int = setting(
-        0, "environment steps between play tests, of which the best Q is kept; 0 for none", minimum=0
+        0,
+        "environment steps between play tests, of which the best Q is kept; 0 for none",
+        minimum=0,
     )
     eval_games: int = setting(
         10,
@@ -88,7 +121,10 @@ class DqnSettings(Settings):
         maximum=1_000_000,
     )
     eval_epsilon: float = setting(
-        0.001, "share of random actions in a play test, and after --greedy-from", minimum=0, maximum=1
+        0.001,
+        "share of random actions in a play test, and after --greedy-from",
+        minimum=0,
+        maximum=1,
     )
     max_idle_frames: int = max_idle_frames_setting()
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
@@ -102,7 +138,8 @@ class DqnSettings(Settings):
             )
         if not self.replay and self.n_step != 1:
             raise UsageError(
-                f"--no-replay learns from single transitions, but --n-step is {self.n_step}", "use --n-step 1"
+                f"--no-replay learns from single transitions, but --n-step is {self.n_step}",
+                "use --n-step 1",
             )
         if not self.replay and self.env_steps_per_update != self.lanes:
             raise UsageError(
@@ -113,12 +150,15 @@ class DqnSettings(Settings):
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused: dict[str, str] = {}
         if not self.eval_every:
-            unused |= dict.fromkeys(("eval_games", "max_idle_frames"), "there are no play tests without --eval-every")
+            unused |= dict.fromkeys(
+                ("eval_games", "max_idle_frames"), "there are no play tests without --eval-every"
+            )
         if not self.eval_every and self.greedy_from == 1:
             unused["eval_epsilon"] = "there are no play tests without --eval-every"
         if not self.replay:
             unused |= dict.fromkeys(
-                ("memory_capacity", "batch_size", "priority_exponent"), "--no-replay learns from each newest transition"
+                ("memory_capacity", "batch_size", "priority_exponent"),
+                "--no-replay learns from each newest transition",
             )
         if not self.target_network:
             unused["target_sync_every"] = "--no-target-network"
@@ -136,7 +176,10 @@ class TrainDqnSettings(DqnSettings):
 
     task: Literal["source", "target"] = setting("source", "which task to learn")
     constant_share: float = setting(
-        0.4, "share of --env-steps before the learning rate starts to fall, linearly", minimum=0, maximum=1
+        0.4,
+        "share of --env-steps before the learning rate starts to fall, linearly",
+        minimum=0,
+        maximum=1,
     )
     greedy_from: float = setting(
         0.6,
@@ -150,9 +193,15 @@ class TrainDqnSettings(DqnSettings):
         "Q-function: 'nature', 'paper', 'small' or, for pictures of few pixels, 'grid'; 'mlp' or 'linear' for vectors; 'auto' is small, "
         "grid or mlp",
     )
-    width: int = setting(256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384)
-    init: Literal["default", "normal"] = setting("default", "first weights: torch's own, or N(0, 0.02) as printed")
-    memory_records: int = setting(10_000, "newest records to keep as the source memory M_S", minimum=1)
+    width: int = setting(
+        256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384
+    )
+    init: Literal["default", "normal"] = setting(
+        "default", "first weights: torch's own, or N(0, 0.02) as printed"
+    )
+    memory_records: int = setting(
+        10_000, "newest records to keep as the source memory M_S", minimum=1
+    )
     eval_every: int = setting(
         20_000,
         "environment steps between play tests, of which the best Q is kept, from --greedy-from on if that is below 1; 0 for none",
@@ -161,7 +210,9 @@ class TrainDqnSettings(DqnSettings):
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         mlp = self.architecture == "mlp" or (self.architecture == "auto" and state_kind == "vector")
-        return super().without_effect(state_kind, options) | ({} if mlp else {"width": "only an mlp Q-function has it"})
+        return super().without_effect(state_kind, options) | (
+            {} if mlp else {"width": "only an mlp Q-function has it"}
+        )
 
 
 @dataclass(frozen=True)
@@ -174,10 +225,18 @@ class FinetuneSettings(DqnSettings):
 
     task: Literal["source", "target"] = setting("target", "which task to learn")
     env_steps: int = setting(200_000, "environment steps to learn for, over all lanes", minimum=1)
-    n_step: int = setting(3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100)
-    memory_capacity: int = setting(30_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9)
-    learning_starts: int = setting(2_000, "environment steps played before learning begins", minimum=0)
-    epsilon_start: float = setting(0.01, "share of random actions when learning begins", minimum=0, maximum=1)
+    n_step: int = setting(
+        3, "rewards summed before bootstrapping; 1 is the paper's", minimum=1, maximum=100
+    )
+    memory_capacity: int = setting(
+        30_000, "records in the replay memory (n_M)", minimum=1, maximum=10**9
+    )
+    learning_starts: int = setting(
+        2_000, "environment steps played before learning begins", minimum=0
+    )
+    epsilon_start: float = setting(
+        0.01, "share of random actions when learning begins", minimum=0, maximum=1
+    )
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
     greedy_from: float = setting(
         1.0,
@@ -196,7 +255,9 @@ class FinetuneSettings(DqnSettings):
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         names = ("epsilon_start", "epsilon_env_steps")
         if options.get("from_scratch"):
-            unused = {name: f"--from-scratch goes by {flag_name(f'scratch_{name}')}" for name in names}
+            unused = {
+                name: f"--from-scratch goes by {flag_name(f'scratch_{name}')}" for name in names
+            }
         else:
             unused = {f"scratch_{name}": "it is for --from-scratch" for name in names}
         return super().without_effect(state_kind, options) | unused

@@ -9,7 +9,16 @@ from importlib import resources
 from typing import Any, get_type_hints
 
 from corrtool.errors import UsageError
-from corrtool.settings.base import PRESETS, SYNONYMS, S, Settings, checked, flag_name, former_names, variable_name
+from corrtool.settings.base import (
+    PRESETS,
+    SYNONYMS,
+    S,
+    Settings,
+    checked,
+    flag_name,
+    former_names,
+    variable_name,
+)
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -54,12 +63,16 @@ def resolve(
             message names the flag, or where else the value was said.
     """
     stage = settings_class.stage
-    fields, hints = {field.name: field for field in dataclasses.fields(settings_class)}, get_type_hints(settings_class)
+    fields, hints = (
+        {field.name: field for field in dataclasses.fields(settings_class)},
+        get_type_hints(settings_class),
+    )
     values: dict[str, Any] = {}
     section = load_preset(preset).get(stage, {})
     own = {key: value for key, value in section.items() if not isinstance(value, dict)}
     given, environment = (
-        {name: value for name, value in layer.items() if value is not None} for layer in (given, environment or {})
+        {name: value for name, value in layer.items() if value is not None}
+        for layer in (given, environment or {})
     )
     layers: list[tuple[dict[str, Any], Callable[[str], str]]] = [
         (own, flag_name),
@@ -101,6 +114,8 @@ def _keys_by_name(
         name = former.get(name, name)
         if name in keys:
             other = keys[name] if key == name else key
-            raise UsageError(f"{called(name)} is given twice, as {called(other)} too", "keep one of them")
+            raise UsageError(
+                f"{called(name)} is given twice, as {called(other)} too", "keep one of them"
+            )
         keys[name] = key
     return keys

@@ -47,7 +47,9 @@ STAGE_INPUTS = {
 }  # artifacts that can be named
 
 MADE_BY = {  # which stage makes a kind of artifact: the first that is there for it
-    settings.makes[0]: stage for stage, settings in reversed(STAGE_SETTINGS.items()) if settings.makes
+    settings.makes[0]: stage
+    for stage, settings in reversed(STAGE_SETTINGS.items())
+    if settings.makes
 }
 
 

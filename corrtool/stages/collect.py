@@ -54,9 +54,13 @@ def plan(context: StageContext, settings: CollectSettings) -> Job:
     task = context.project.task(settings.task)
     player, (spec, actions) = Player(), probe(task)
     if settings.policy != "random":
-        player = choose_player(context, task, q=settings.policy.removeprefix("q:"), corr=None, no_corr=False)
+        player = choose_player(
+            context, task, q=settings.policy.removeprefix("q:"), corr=None, no_corr=False
+        )
         check_player(player, spec, actions)
-    name = context.run_name(settings, player.inputs(), f"{settings.task}-{settings.policy.removeprefix('q:')}")
+    name = context.run_name(
+        settings, player.inputs(), f"{settings.task}-{settings.policy.removeprefix('q:')}"
+    )
     request = RunRequest(
         settings,
         name,
@@ -83,7 +87,12 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         _play(job, opened, stop, lanes, q_values, writer)
         description = writer.finish()
         artifact = opened.publish_memory(
-            job.request.name, staged, role=task.role, task_sha256=task.sha256, actions=lanes.actions, **description
+            job.request.name,
+            staged,
+            role=task.role,
+            task_sha256=task.sha256,
+            actions=lanes.actions,
+            **description,
         )
     return {
         "memory": job.request.name,
@@ -94,7 +103,12 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
 
 
 def _play(
-    job: Job, opened: Run, stop: StopSignals, lanes: Lanes, q_values: QValues | None, writer: MemoryWriter
+    job: Job,
+    opened: Run,
+    stop: StopSignals,
+    lanes: Lanes,
+    q_values: QValues | None,
+    writer: MemoryWriter,
 ) -> None:
     """Play in all lanes until ``writer`` has the records; after a resumption new games begin."""
     context, settings = job.context, job.settings
@@ -104,7 +118,13 @@ def _play(
     writer.open_slot(frames)
     states = stacker.push(frames)
     with Loop(
-        opened, context.console, stop, total=settings.records, unit="records", start=writer.records, resumable=writer
+        opened,
+        context.console,
+        stop,
+        total=settings.records,
+        unit="records",
+        start=writer.records,
+        resumable=writer,
     ) as loop:
         while writer.records < settings.records:
             values = None if q_values is None else q_values(states)

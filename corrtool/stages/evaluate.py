@@ -11,7 +11,15 @@ import numpy as np
 
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import UsageError
-from corrtool.play.games import Game, GameLimits, LanePool, QValues, game_counts, play_games, returns_of
+from corrtool.play.games import (
+    Game,
+    GameLimits,
+    LanePool,
+    QValues,
+    game_counts,
+    play_games,
+    returns_of,
+)
 from corrtool.project.directory import check_output
 from corrtool.reporting.evaluations import Protocol
 from corrtool.runs.context import StageContext
@@ -94,7 +102,14 @@ def evaluate(
     return result
 
 
-def plan(context: StageContext, settings: EvaluateSettings, *, q: str | None, corr: str | None, no_corr: bool) -> Job:
+def plan(
+    context: StageContext,
+    settings: EvaluateSettings,
+    *,
+    q: str | None,
+    corr: str | None,
+    no_corr: bool,
+) -> Job:
     """Choose the player, check that it fits the task, and make the request.
 
     Raises as :func:`evaluate`.
@@ -131,7 +146,11 @@ def _request(
     )
     if context.name is not None:
         return request
-    who = "-".join(["random"] if player.q is None else [a.name for a in (player.q, player.corr) if a is not None])
+    who = "-".join(
+        ["random"]
+        if player.q is None
+        else [a.name for a in (player.q, player.corr) if a is not None]
+    )
     name = f"{task.role}-{who}"[:80] + f"-{request.fingerprint[:8]}"
     return replace(request, name=name)
 
@@ -166,7 +185,9 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
     }
 
 
-def _play(job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, played: GamesPlayed) -> None:
+def _play(
+    job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, played: GamesPlayed
+) -> None:
     """Play what is left of the games in waves, each with seeds and random numbers of its own."""
     context, settings, began = job.context, job.settings, len(played.games)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
@@ -188,7 +209,9 @@ def _play(job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, pl
                 poll=loop.poll,
                 show=lambda numbers: loop.show(0, numbers),
             )
-            loop.advance_to(len(played.games), {"mean return": float(np.mean(returns_of(played.games)))})
+            loop.advance_to(
+                len(played.games), {"mean return": float(np.mean(returns_of(played.games)))}
+            )
 
 
 def _record(job: Job, video: Path) -> float:

@@ -50,21 +50,28 @@ def plan_extension(
     finished = finished_run(directory) if newest is not None else None
     if finished is None:
         raise UsageError(
-            f"there is no finished {settings.stage} {name!r} to extend", "leave --extend out, or name one with --name"
+            f"there is no finished {settings.stage} {name!r} to extend",
+            "leave --extend out, or name one with --name",
         )
     record = finished[1]
     env_steps = record["result"].get("env_steps")
     if type(env_steps) is not int:
         raise damaged(finished[0] / "run.json")
     shorter = identity_of(record)
-    longer = shorter | asked | {"settings": settings.to_json() | {"env_steps": shorter["settings"]["env_steps"]}}
+    longer = (
+        shorter
+        | asked
+        | {"settings": settings.to_json() | {"env_steps": shorter["settings"]["env_steps"]}}
+    )
     if shorter != longer:
         raise UsageError(
             f"{settings.stage} {name!r} was made with other settings or inputs ({difference(shorter, longer)})",
             "--extend changes nothing but --env-steps",
         )
     if settings.env_steps <= env_steps:
-        raise UsageError(f"{settings.stage} {name!r} has {env_steps:,} env steps", "give a larger --env-steps")
+        raise UsageError(
+            f"{settings.stage} {name!r} has {env_steps:,} env steps", "give a larger --env-steps"
+        )
     made = {artifact["kind"]: artifact["sha256"] for artifact in record["artifacts"]}
     return replace(context, overwrite=True), {OPTION: {"env_steps": env_steps, **made}}
 
@@ -83,7 +90,9 @@ def load_starting_point(
     q, memory = (read_artifact(root, kind, name) for kind in ("q", "memory"))
     finished = finished_run(run_directory(root, settings.stage, name))
     if (q.sha256, memory.sha256) != (extended["q"], extended["memory"]) or finished is None:
-        raise ArtifactError(f"{q} is no longer what was to be extended", "train it anew with --overwrite")
+        raise ArtifactError(
+            f"{q} is no longer what was to be extended", "train it anew with --overwrite"
+        )
     place, record = finished
     rows, weights = read_rows(memory.path, check_memory(memory.path)), load_weights(q)
     metrics, result = read_metrics(metrics_path(place)), record["result"]
@@ -91,7 +100,9 @@ def load_starting_point(
         progress = Progress(
             env_steps=int(extended["env_steps"]),
             games=int(result["games"]),
-            recent_returns=[float(line["return"]) for line in metrics if line.get("event") == "game"][-20:],
+            recent_returns=[
+                float(line["return"]) for line in metrics if line.get("event") == "game"
+            ][-20:],
             evaluated_at=int(extended["env_steps"]),
             best_mean_return=result["best_mean_return"],
             best_weights=None if result["best_mean_return"] is None else weights,

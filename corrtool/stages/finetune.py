@@ -77,7 +77,9 @@ def plan(
             "--from-scratch uses neither a Q-function nor a correspondence",
             "leave --q, --corr and --no-corr out",
         )
-    player = Player() if from_scratch else choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
+    player = (
+        Player() if from_scratch else choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
+    )
     spec, actions = probe(task)
     check_player(player, spec, actions)
     if player.q is None:
@@ -100,7 +102,10 @@ def plan(
         produces=[("q", name)],
         state_kind=spec.settings_kind,
         # From scratch the architecture is that of the newest Q_S, which is no input: it must be part of the identity.
-        options={"from_scratch": description.to_json() if from_scratch else False, "no_corr": player.corr is None},
+        options={
+            "from_scratch": description.to_json() if from_scratch else False,
+            "no_corr": player.corr is None,
+        },
     )
     return Job(context, settings, task, player, description, request)
 
@@ -108,7 +113,9 @@ def plan(
 def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
     """Learn, and publish what was learnt; returns the run's result."""
     device, q, corr = job.context.device, job.player.q, job.player.corr
-    q_function = job.description.build() if q is None else load_q_function(q, device).requires_grad_(True)
+    q_function = (
+        job.description.build() if q is None else load_q_function(q, device).requires_grad_(True)
+    )
     correspondence = None if corr is None else load_correspondence(corr, device)
     outcome = learn_by_playing(
         opened,
@@ -151,7 +158,9 @@ def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -
     return replace(like, states=spec, actions=actions)
 
 
-def _lanes(correspondence: Correspondence | None, device: torch.device, task: Task, count: int) -> LanesLike:
+def _lanes(
+    correspondence: Correspondence | None, device: torch.device, task: Task, count: int
+) -> LanesLike:
     """``count`` lanes of ``task``, as the source agent sees them where there is a correspondence."""
     lanes = Lanes(task, count)
     return lanes if correspondence is None else TranslatedLanes(lanes, correspondence, device)

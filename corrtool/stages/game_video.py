@@ -40,7 +40,9 @@ def check_game_video(path: Path, task: Task) -> None:
             lanes.reset([0])
             lanes.picture()
     except CorrtoolError as error:
-        raise UsageError(f"--video needs pictures, but {error.message}", "fix that, or leave --video out") from None
+        raise UsageError(
+            f"--video needs pictures, but {error.message}", "fix that, or leave --video out"
+        ) from None
 
 
 def record_game(
@@ -104,8 +106,16 @@ class _Film:
         views: list[tuple[str, Any, Tensor]] = [(seen, self._spec, states)]
         if self._correspondence is not None:
             source = self._correspondence.source_scaling
-            views.append((translated, source.spec, source.model_to_raw(self._correspondence.translate(states))))
-        panels = [(title, newest_frames(raw, spec)[0]) for title, spec, raw in views if spec.kind == IMAGE]
+            views.append(
+                (
+                    translated,
+                    source.spec,
+                    source.model_to_raw(self._correspondence.translate(states)),
+                )
+            )
+        panels = [
+            (title, newest_frames(raw, spec)[0]) for title, spec, raw in views if spec.kind == IMAGE
+        ]
         if self._spec.kind != IMAGE:
             panels.insert(0, (self._task.id, self._lanes.picture()))
         numbers = [(title, raw[0].tolist()) for title, spec, raw in views if spec.kind != IMAGE]

@@ -18,8 +18,12 @@ def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
     """
     manifest = check_memory(artifact.path)
     rows = manifest.get("rows")  # not checked yet
-    with context.console.transient_progress(f"reading {artifact}", rows if type(rows) is int else 0, "rows") as reading:
-        return ReplayMemory.from_rows(read_rows(artifact.path, manifest, reading.advance), context.device)
+    with context.console.transient_progress(
+        f"reading {artifact}", rows if type(rows) is int else 0, "rows"
+    ) as reading:
+        return ReplayMemory.from_rows(
+            read_rows(artifact.path, manifest, reading.advance), context.device
+        )
 
 
 def require_same_actions(source_actions: int, target_actions: int) -> None:

@@ -63,7 +63,14 @@ def learn_corr(
         ArtifactError: an input is missing, damaged, or does not fit the others.
         UsageError: the generator does not fit the states.
     """
-    job = plan(context, settings, q=q, model=model, source_memory=source_memory, target_memory=target_memory)
+    job = plan(
+        context,
+        settings,
+        q=q,
+        model=model,
+        source_memory=source_memory,
+        target_memory=target_memory,
+    )
     return context.execute(job.request, partial(run, job))
 
 
@@ -91,7 +98,9 @@ def plan(
     generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
     _check_networks(inputs, generator, settings)
     _check_ranks(context, inputs, settings)
-    weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace("+", "")
+    weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace(
+        "+", ""
+    )
     name = context.run_name(settings, inputs, f"{generator.kind}-{weights}")
     request = RunRequest(
         settings,
@@ -128,9 +137,16 @@ def _load(job: Job) -> Knowledge:
     )
 
 
-def _learn(job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTraining, knowledge: Knowledge) -> None:
+def _learn(
+    job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTraining, knowledge: Knowledge
+) -> None:
     """Learn from where the run stands to its last step and that one's play test."""
-    context, settings, results, total = job.context, job.settings, training.test_results, training.total
+    context, settings, results, total = (
+        job.context,
+        job.settings,
+        training.test_results,
+        training.total,
+    )
     tests = None
     if settings.eval_games and context.ranks.first and knowledge.source_q is not None:
         tests = PlayTests(context, settings, opened, knowledge.source_q, training.correspondence)
@@ -189,7 +205,9 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[st
         "source_task_sha256": project.task("source").sha256,
         "target_task_sha256": project.task("target").sha256,
     }
-    about["summary"] = summary | {"mean_return": results.last_mean_return}  # each one's own play test
+    about["summary"] = summary | {
+        "mean_return": results.last_mean_return
+    }  # each one's own play test
     opened.publish_weights("corr", f"{name}-last", last, selection="last", **about)
     about["summary"] = summary | {"mean_return": results.best_mean_return}
     best = last if results.best_weights is None else results.best_weights
@@ -197,7 +215,9 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[st
     return {"corr": name, **summary, "sha256": artifact.sha256}
 
 
-def _warn_of_discriminators(console: Console, settings: LearnCorrSettings, terms: dict[str, float]) -> None:
+def _warn_of_discriminators(
+    console: Console, settings: LearnCorrSettings, terms: dict[str, float]
+) -> None:
     """Say so where the generators can learn nothing any more."""
     losses = [terms[f"{role}_discriminator"] for role in ("source", "target")]
     if settings.gan_loss == "lsgan" and max(losses) <= WON_DISCRIMINATOR_LOSS:
@@ -209,17 +229,26 @@ def _warn_of_discriminators(console: Console, settings: LearnCorrSettings, terms
 
 def _check_fit(inputs: dict[str, Artifact]) -> None:
     """Check that memories, Q_S and F speak of the same states and actions. Raises :class:`ArtifactError`."""
-    states, actions = inputs["source_memory"].manifest["states"], inputs["source_memory"].manifest["actions"]
+    states, actions = (
+        inputs["source_memory"].manifest["states"],
+        inputs["source_memory"].manifest["actions"],
+    )
     require_same_actions(actions, inputs["target_memory"].manifest["actions"])
     if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
-        raise ArtifactError(f"{inputs['q']} and {inputs['source_memory']} have different states", "name fitting ones")
+        raise ArtifactError(
+            f"{inputs['q']} and {inputs['source_memory']} have different states",
+            "name fitting ones",
+        )
     if "model" in inputs and inputs["model"].manifest.get("network", {}).get("states") != states:
         raise ArtifactError(
-            f"{inputs['model']} and {inputs['source_memory']} have different states", "name fitting ones"
+            f"{inputs['model']} and {inputs['source_memory']} have different states",
+            "name fitting ones",
         )
 
 
-def _check_networks(inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings) -> None:
+def _check_networks(
+    inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings
+) -> None:
     """Check that generators and discriminators of this kind go with the states.
 
     Raises :class:`UsageError`.
@@ -239,14 +268,17 @@ def _check_networks(inputs: dict[str, Artifact], generator: GeneratorDescription
         raise UsageError(str(error)) from None
 
 
-def _check_ranks(context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings) -> None:
+def _check_ranks(
+    context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
+) -> None:
     """Check that the processes of torchrun can share the mini-batches. Raises :class:`UsageError`."""
     if context.ranks.count == 1:
         return
     context.ranks.check_batch(settings.batch_size)
     if settings.norm == "batch" and _state_specs(inputs)[0].kind == IMAGE:
         raise UsageError(
-            "--norm batch looks at a whole mini-batch, which several processes split", "use --norm instance"
+            "--norm batch looks at a whole mini-batch, which several processes split",
+            "use --norm instance",
         )
     if settings.model_loss == "relative" and "model" in settings.loss_weights:
         raise UsageError(

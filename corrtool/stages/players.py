@@ -27,7 +27,11 @@ class Player:
 
     def inputs(self) -> dict[str, Artifact]:
         """The artifacts, by use."""
-        return {use: artifact for use, artifact in (("q", self.q), ("corr", self.corr)) if artifact is not None}
+        return {
+            use: artifact
+            for use, artifact in (("q", self.q), ("corr", self.corr))
+            if artifact is not None
+        }
 
     def q_values(self, spec: StateSpec, device: torch.device) -> QValues | None:
         """Load the networks; None for random play. Raises :class:`ArtifactError`."""
@@ -39,7 +43,9 @@ class Player:
         return transferred_q_values(q_function, load_correspondence(self.corr, device))
 
 
-def choose_player(context: StageContext, task: Task, *, q: str | None, corr: str | None, no_corr: bool) -> Player:
+def choose_player(
+    context: StageContext, task: Task, *, q: str | None, corr: str | None, no_corr: bool
+) -> Player:
     """The Q-function and correspondence that play ``task``; what is not named is the newest that fits.
 
     On the target task a Q-function of the source plays through the correspondence, unless ``no_corr``. One that was

@@ -141,7 +141,9 @@ STAGES = {
             result_lines=result_lines.finetune,
             options=(
                 _NO_CORR,
-                Option("from_scratch", bool, False, "start from new weights, without a correspondence"),
+                Option(
+                    "from_scratch", bool, False, "start from new weights, without a correspondence"
+                ),
             ),
         ),
     )

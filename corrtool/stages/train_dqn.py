@@ -34,7 +34,9 @@ class Job:
     request: RunRequest
 
 
-def train_dqn(context: StageContext, settings: TrainDqnSettings, *, extend: bool = False) -> dict[str, Any]:
+def train_dqn(
+    context: StageContext, settings: TrainDqnSettings, *, extend: bool = False
+) -> dict[str, Any]:
     """Algorithm 2 on a task: writes the Q-function ``name`` and the memory ``name``.
 
     Args:
@@ -99,8 +101,12 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
     about = {"role": job.task.role, "task_sha256": job.task.sha256, "summary": outcome.summary}
     staged = opened.directory / "staged.zarr"
     stored = _write_memory(job, outcome, staged)
-    memory = opened.publish_memory(request.name, staged, actions=job.description.actions, **about, **stored)
-    q = opened.publish_weights("q", request.name, outcome.weights, network=job.description.to_json(), **about)
+    memory = opened.publish_memory(
+        request.name, staged, actions=job.description.actions, **about, **stored
+    )
+    q = opened.publish_weights(
+        "q", request.name, outcome.weights, network=job.description.to_json(), **about
+    )
     return {
         "q": request.name,
         "memory": request.name,

@@ -43,7 +43,9 @@ class Job:
     request: RunRequest
 
 
-def train_model(context: StageContext, settings: TrainModelSettings, *, memory: str | None = None) -> dict[str, Any]:
+def train_model(
+    context: StageContext, settings: TrainModelSettings, *, memory: str | None = None
+) -> dict[str, Any]:
     """Train F on the memory ``memory``, by default the newest of the source task.
 
     Writes the model ``name``.
@@ -70,7 +72,8 @@ def plan(context: StageContext, settings: TrainModelSettings, *, memory: str | N
     context.ranks.check_batch(settings.batch_size)
     if settings.norm == "batch" and spec.kind == IMAGE and context.ranks.count > 1:
         raise UsageError(
-            "--norm batch looks at a whole mini-batch, which several processes split", "use --norm instance"
+            "--norm batch looks at a whole mini-batch, which several processes split",
+            "use --norm instance",
         )
     inputs = {"source_memory": source_memory}
     name = context.run_name(settings, inputs, source_memory.name)
@@ -119,7 +122,9 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
     }
 
 
-def _validate(job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows) -> dict[str, Any]:
+def _validate(
+    job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows
+) -> dict[str, Any]:
     """The error of F on the held-out ``rows``; draws some of its predictions if states are pictures."""
     title = f"train-model {job.request.name}: validation"
     with job.context.console.transient_progress(title, len(rows), "records") as progress:

@@ -22,12 +22,16 @@ class NoopReset(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._noop_max = noop_max
         self._bits = np.random.MT19937()
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._bits._legacy_seeding(seed)
         observation, info = self.env.reset(seed=seed, options=options)
         noops = int(self._bits.random_raw()) * (self._noop_max + 1) >> 32 if self._noop_max else 0
-        start = [0] * noops if self._fire is None else [self._fire] + [0] * (noops - 1)  # FIRE takes a no-op's place
+        start = (
+            [0] * noops if self._fire is None else [self._fire] + [0] * (noops - 1)
+        )  # FIRE takes a no-op's place
         for action in start:
             observation, _, terminated, truncated, info = self.env.step(action)
             if terminated or truncated:

@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.states import IMAGE, VECTOR, StateSpec
-from corrtool.tasks.making import atari_steps, atari_vector_env, make_single, make_vector_env, time_limit
+from corrtool.tasks.making import (
+    atari_steps,
+    atari_vector_env,
+    make_single,
+    make_vector_env,
+    time_limit,
+)
 from corrtool.tasks.task import Task
 
 ENVIRONMENT_ERRORS = (
@@ -88,11 +94,14 @@ class Lanes:
         if not isinstance(actions, gymnasium.spaces.Discrete):
             self._close()
             raise UsageError(
-                f"{task.id} has the action space {actions}", "only discrete actions can be learnt with DQN"
+                f"{task.id} has the action space {actions}",
+                "only discrete actions can be learnt with DQN",
             )
         self.actions = int(actions.n)
         self._first_action = int(actions.start)
-        self._first_channel = isinstance(self._env, AtariVectorEnv)  # of the stack, which is one frame
+        self._first_channel = isinstance(
+            self._env, AtariVectorEnv
+        )  # of the stack, which is one frame
         self.spec = _spec(task, self._env.single_observation_space.shape)
         try:
             for view in task.views:
@@ -121,12 +130,17 @@ class Lanes:
                 self._env.close()
         except ENVIRONMENT_ERRORS as error:
             print(
-                f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was closed", file=sys.stderr
+                f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was closed",
+                file=sys.stderr,
             )
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
         """Start every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
-        vector_seeds = np.asarray(seeds, dtype=np.int64) if isinstance(self._env, AtariVectorEnv) else list(seeds)
+        vector_seeds = (
+            np.asarray(seeds, dtype=np.int64)
+            if isinstance(self._env, AtariVectorEnv)
+            else list(seeds)
+        )
         observations, _ = self._call(lambda: self._env.reset(seed=vector_seeds))
         self._over[:] = self._timed_out[:] = False
         self._episode_steps[:] = 0
@@ -154,7 +168,9 @@ class Lanes:
         terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
         self._episode_steps = np.where(valid, self._episode_steps + 1, 0)
         if self._own_time_limit is not None:
-            observations, rewards, terminated = self._reset_timed_out(observations, rewards, terminated)
+            observations, rewards, terminated = self._reset_timed_out(
+                observations, rewards, terminated
+            )
             truncated = valid & ~terminated & (self._episode_steps >= self._own_time_limit)
             self._timed_out = truncated.copy()
         self._over = terminated | truncated
@@ -179,11 +195,16 @@ class Lanes:
         """
         picture = np.asarray(self._call(lambda: self._env.render()[0]))
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
-            raise CorrtoolError(f"the {self.task.role} task's environment {self.task.id} draws no picture")
+            raise CorrtoolError(
+                f"the {self.task.role} task's environment {self.task.id} draws no picture"
+            )
         return picture
 
     def _reset_timed_out(
-        self, observations: NDArray[Any], rewards: NDArray[np.float32], terminated: NDArray[np.bool_]
+        self,
+        observations: NDArray[Any],
+        rewards: NDArray[np.float32],
+        terminated: NDArray[np.bool_],
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
         """Reset the lanes that the time limit ended one step ago, as ale-py does with those that terminated.
 
@@ -192,8 +213,14 @@ class Lanes:
         if not self._timed_out.any():
             return observations, rewards, terminated
         fresh, _ = self._env.reset(options={"reset_mask": self._timed_out})
-        observations = np.where(self._timed_out.reshape(-1, *[1] * (observations.ndim - 1)), fresh, observations)
-        return observations, np.where(self._timed_out, np.float32(0), rewards), terminated & ~self._timed_out
+        observations = np.where(
+            self._timed_out.reshape(-1, *[1] * (observations.ndim - 1)), fresh, observations
+        )
+        return (
+            observations,
+            np.where(self._timed_out, np.float32(0), rewards),
+            terminated & ~self._timed_out,
+        )
 
     def _call(self, environment_code: Callable[[], Any]) -> Any:
         try:

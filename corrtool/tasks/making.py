@@ -24,7 +24,9 @@ from corrtool.tasks.task import Task
 from corrtool.tasks.trust import check_import
 
 gymnasium.register_envs(ale_py)
-gymnasium.logger.min_level = gymnasium.logger.ERROR  # its warnings are for those who write environments
+gymnasium.logger.min_level = (
+    gymnasium.logger.ERROR
+)  # its warnings are for those who write environments
 
 _ATARI_ENTRY_POINT = "ale_py.env:AtariEnv"
 
@@ -46,7 +48,8 @@ def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     except (Exception, SystemExit) as error:  # importing the module of module:Id runs anything
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"unknown environment {identifier!r} ({reason})", "give the id of a registered environment"
+            f"unknown environment {identifier!r} ({reason})",
+            "give the id of a registered environment",
         ) from None
     return env_spec
 
@@ -148,7 +151,8 @@ def make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
             )
         if not p.max_pool:
             raise UsageError(
-                "--no-max-pool needs ale-py's vector environment", "leave the environment's keyword arguments out"
+                "--no-max-pool needs ale-py's vector environment",
+                "leave the environment's keyword arguments out",
             )
         env: gymnasium.Env[Any, Any] = gymnasium.make(
             task.id,

@@ -12,7 +12,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import FlattenObservation, GrayscaleObservation, ResizeObservation, TransformObservation
+from gymnasium.wrappers import (
+    FlattenObservation,
+    GrayscaleObservation,
+    ResizeObservation,
+    TransformObservation,
+)
 from numpy.typing import NDArray
 
 from corrtool.errors import UsageError
@@ -39,7 +44,11 @@ class PictureLayout:
     def to_bytes(self, picture: NDArray[Any]) -> NDArray[np.uint8]:
         """One observation → (height, width, channels), from 0 to 255."""
         picture = np.asarray(picture)
-        picture = picture[..., None] if self.channels_axis is None else np.moveaxis(picture, self.channels_axis, -1)
+        picture = (
+            picture[..., None]
+            if self.channels_axis is None
+            else np.moveaxis(picture, self.channels_axis, -1)
+        )
         if picture.dtype != np.uint8 or (self.low, self.high) != (0, 255):
             share = (picture.astype(np.float32) - self.low) / (self.high - self.low)
             if not np.isfinite(share).all():
@@ -58,8 +67,14 @@ def picture_layout(space: spaces.Box, channels_axis: str | None = None) -> Pictu
         UsageError: which axis the channels are cannot be told.
     """
     low, high = float(space.low.min(initial=0)), float(space.high.max(initial=0))
-    one_range = bool((space.low == space.low.flat[0]).all() and (space.high == space.high.flat[0]).all())
-    if len(space.shape) not in (2, 3) or not one_range or not _spread_over_bytes(space.dtype, low, high):
+    one_range = bool(
+        (space.low == space.low.flat[0]).all() and (space.high == space.high.flat[0]).all()
+    )
+    if (
+        len(space.shape) not in (2, 3)
+        or not one_range
+        or not _spread_over_bytes(space.dtype, low, high)
+    ):
         return None
     axis = None if len(space.shape) == 2 else _channels_axis(space.shape, channels_axis)
     sides = [size for at, size in enumerate(space.shape) if at != axis]
@@ -95,7 +110,10 @@ def as_frames(
     """
     space = env.observation_space
     if isinstance(space, spaces.Box) and 0 in space.shape:
-        raise UsageError(f"{identifier} shows a box of the shape {space.shape}, which is empty", "fix the environment")
+        raise UsageError(
+            f"{identifier} shows a box of the shape {space.shape}, which is empty",
+            "fix the environment",
+        )
     if not isinstance(space, spaces.Box):
         env, note = _flattened(env, identifier)
         layout, notes = None, [note]
@@ -109,7 +127,9 @@ def as_frames(
     if layout is None:
         _refuse_picture_options(identifier, wanted)
         if isinstance(space, spaces.Box) and len(space.shape) > 1:
-            notes = [f"a box of the shape {space.shape} is taken as {int(np.prod(space.shape))} numbers"]
+            notes = [
+                f"a box of the shape {space.shape} is taken as {int(np.prod(space.shape))} numbers"
+            ]
         return env, notes
     height, width, channels = layout.to_bytes(np.zeros(space.shape, space.dtype)).shape  # type: ignore[arg-type]
     shown = spaces.Box(0, 255, (height, width, channels), np.uint8)
@@ -118,14 +138,19 @@ def as_frames(
         notes = [f"its values, from {layout.low:g} to {layout.high:g}, are kept as bytes"]
     if wanted.grayscale:
         if channels != 3:
-            raise UsageError(f"{identifier} shows {channels} channels, not three colours", "leave --grayscale out")
+            raise UsageError(
+                f"{identifier} shows {channels} channels, not three colours",
+                "leave --grayscale out",
+            )
         env = GrayscaleObservation(env, keep_dim=True)
     if wanted.screen_size is not None:
         env = ResizeObservation(env, (wanted.screen_size, wanted.screen_size))
     return env, notes
 
 
-def _flattened(env: gymnasium.Env[Any, Any], identifier: str) -> tuple[gymnasium.Env[Any, Any], str]:
+def _flattened(
+    env: gymnasium.Env[Any, Any], identifier: str
+) -> tuple[gymnasium.Env[Any, Any], str]:
     space = env.observation_space
     try:
         flat = FlattenObservation(env) if space.is_np_flattenable else None
@@ -147,7 +172,10 @@ def _short(space: spaces.Space[Any]) -> str:
 
 def _refuse_picture_options(identifier: str, wanted: Preprocessing) -> None:
     if wanted.grayscale or wanted.screen_size is not None or wanted.channels_axis is not None:
-        raise UsageError(f"{identifier} shows no pictures", "leave --screen-size, --grayscale and --channels-axis out")
+        raise UsageError(
+            f"{identifier} shows no pictures",
+            "leave --screen-size, --grayscale and --channels-axis out",
+        )
 
 
 class StickyActions(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -161,7 +189,9 @@ class StickyActions(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._probability, self._random = probability, np.random.default_rng()
         self._last: Any = None
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._random = np.random.default_rng(seed)
         self._last = None

@@ -63,7 +63,9 @@ class Task:
         """
         kwargs = dict(self.kwargs)
         kwargs.pop("repeat_action_probability", None)  # Atari's own would come first
-        return dataclasses.replace(self, kwargs=kwargs)._with_preprocessing(repeat_action_probability=probability)
+        return dataclasses.replace(self, kwargs=kwargs)._with_preprocessing(
+            repeat_action_probability=probability
+        )
 
     def is_compatible_with(self, sha256: Any, description: Any) -> bool:
         """True if an artifact was made on this task, or on one that differs only in sticky actions.
@@ -75,12 +77,14 @@ class Task:
         """
         if sha256 == self.sha256:
             return True
-        return isinstance(description, dict) and _without_sticky_actions(description) == _without_sticky_actions(
-            self.to_json()
-        )
+        return isinstance(description, dict) and _without_sticky_actions(
+            description
+        ) == _without_sticky_actions(self.to_json())
 
     def _with_preprocessing(self, **values: Any) -> Task:
-        return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, **values))
+        return dataclasses.replace(
+            self, preprocessing=dataclasses.replace(self.preprocessing, **values)
+        )
 
     def __str__(self) -> str:
         return " ".join([self.id, *self.view_texts])
@@ -107,18 +111,23 @@ def parse_task(role: str, table: dict[str, Any], directory: Path) -> Task:
     unknown = set(table) - {"id", "kwargs", "views", "preprocessing"}
     if unknown:
         raise UsageError(
-            f"[{role}] has no setting {sorted(unknown)[0]!r}", "it knows id, kwargs, views and preprocessing"
+            f"[{role}] has no setting {sorted(unknown)[0]!r}",
+            "it knows id, kwargs, views and preprocessing",
         )
     identifier, kwargs = table.get("id"), table.get("kwargs", {})
     views, preprocessing = table.get("views", []), table.get("preprocessing", {})
     if not isinstance(identifier, str) or not identifier:
-        raise UsageError(f"[{role}] needs the id of an environment", f'write id = "ALE/Pong-v5" under [{role}]')
+        raise UsageError(
+            f"[{role}] needs the id of an environment", f'write id = "ALE/Pong-v5" under [{role}]'
+        )
     if not isinstance(kwargs, dict) or not isinstance(preprocessing, dict):
         raise UsageError(f"[{role}.kwargs] and [{role}.preprocessing] must be tables")
     try:
         json.dumps(kwargs)
     except (TypeError, ValueError):
-        raise UsageError(f"[{role}.kwargs] holds a date or a time", "write it as a text, in quotes") from None
+        raise UsageError(
+            f"[{role}.kwargs] holds a date or a time", "write it as a text, in quotes"
+        ) from None
     if not isinstance(views, list) or not all(isinstance(view, str) for view in views):
         raise UsageError(f"[{role}] views must be a list of texts", 'write views = ["rotate:90"]')
     atari = is_atari(identifier)

@@ -81,7 +81,9 @@ def untrusted_origin(module: str) -> Path | None:
     if spec is None or spec.origin in ("built-in", "frozen"):
         return None
     places = [*([spec.origin] if spec.origin else []), *(spec.submodule_search_locations or [])]
-    return next((Path(place).absolute() for place in places if not _is_installed(Path(place))), None)
+    return next(
+        (Path(place).absolute() for place in places if not _is_installed(Path(place))), None
+    )
 
 
 def _is_installed(path: Path) -> bool:

@@ -38,7 +38,10 @@ class View(Protocol):
 
 def _require(kind: str, spec: StateSpec, text: str) -> None:
     if spec.kind != kind:
-        raise UsageError(f"view {text!r} is for {kind} states, but this task has {spec.kind} states", "remove the view")
+        raise UsageError(
+            f"view {text!r} is for {kind} states, but this task has {spec.kind} states",
+            "remove the view",
+        )
 
 
 def _shortest(number: float) -> str:
@@ -58,7 +61,10 @@ class Rotate:
     def spec(self, spec: StateSpec) -> StateSpec:
         _require(IMAGE, spec, self.identity())
         channels, height, width = spec.frame_shape
-        return replace(spec, frame_shape=(channels, width, height) if self.degrees % 180 == 90 else spec.frame_shape)
+        return replace(
+            spec,
+            frame_shape=(channels, width, height) if self.degrees % 180 == 90 else spec.frame_shape,
+        )
 
     def frames(self, frames: Frames) -> Frames:
         if self.degrees % 90 == 0:
@@ -168,7 +174,9 @@ class Scale:
     def spec(self, spec: StateSpec) -> StateSpec:
         _require(VECTOR, spec, self.identity())
         if len(self.factors) not in (1, spec.frame_shape[0]):
-            raise UsageError(f"{self.identity()} has {len(self.factors)} factors for {spec.frame_shape[0]} coordinates")
+            raise UsageError(
+                f"{self.identity()} has {len(self.factors)} factors for {spec.frame_shape[0]} coordinates"
+            )
         return spec
 
     def frames(self, frames: Frames) -> Frames:
@@ -218,10 +226,19 @@ class Affine:
             raise UsageError(
                 f"{path} is not an affine view", 'write {"matrix": [[…], …], "offset": […]} into it'
             ) from None
-        if not matrix or not matrix[0] or len({len(row) for row in matrix}) != 1 or len(offset) != len(matrix):
-            raise UsageError(f"{path}: the matrix needs rows of one length and the offset one number per row")
+        if (
+            not matrix
+            or not matrix[0]
+            or len({len(row) for row in matrix}) != 1
+            or len(offset) != len(matrix)
+        ):
+            raise UsageError(
+                f"{path}: the matrix needs rows of one length and the offset one number per row"
+            )
         if not all(abs(x) <= _MAX_NUMBER for row in (*matrix, offset) for x in row):
-            raise UsageError(f"{path}: every number must be finite, and at most {_MAX_NUMBER:g} in size")
+            raise UsageError(
+                f"{path}: every number must be finite, and at most {_MAX_NUMBER:g} in size"
+            )
         return cls(matrix, offset)
 
 

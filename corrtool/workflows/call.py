@@ -85,11 +85,13 @@ class StageCall:
         device = self.common.device
         if not self.stage.splits:
             raise UsageError(
-                f"{self.stage.name} is for one process", "use torchrun with train-model and learn-corr only"
+                f"{self.stage.name} is for one process",
+                "use torchrun with train-model and learn-corr only",
             )
         if device is not None and ":" in device:
             raise UsageError(
-                f"--device {device} is one device for all processes", "use --device cuda: each takes its own"
+                f"--device {device} is one device for all processes",
+                "use --device cuda: each takes its own",
             )
 
     def _with_named_inputs(self, project: Project, settings: Settings) -> dict[str, Any]:
@@ -104,13 +106,18 @@ class StageCall:
             excluded = {"q", "corr"}
         named = project.stage_inputs(self.stage.name)
         named |= {name: chosen[name] for name in self.stage.inputs if chosen[name] is not None}
-        flags = {name for name in named if chosen[name] is not None and name not in self.from_environment}
+        flags = {
+            name for name in named if chosen[name] is not None and name not in self.from_environment
+        }
         return chosen | {
-            name: value if name in flags or name not in excluded else None for name, value in named.items()
+            name: value if name in flags or name not in excluded else None
+            for name, value in named.items()
         }
 
 
-def _plan_without_inputs(context: StageContext, settings: Settings, error: MissingInputError) -> dict[str, Any]:
+def _plan_without_inputs(
+    context: StageContext, settings: Settings, error: MissingInputError
+) -> dict[str, Any]:
     """The plan of a dry run without its inputs; the name of the run may depend on them."""
     return {
         "dry_run": True,

@@ -91,7 +91,10 @@ def _imported(module: str) -> str:
 def _computes(device: torch.device) -> str:
     """A convolution and its gradients, compared with the CPU's in double precision."""
     draw = torch.Generator().manual_seed(0)
-    pictures, weights = torch.randn(2, 4, 32, 32, generator=draw), torch.randn(8, 4, 3, 3, generator=draw)
+    pictures, weights = (
+        torch.randn(2, 4, 32, 32, generator=draw),
+        torch.randn(8, 4, 3, 3, generator=draw),
+    )
 
     def gradient(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         learnt = weights.to(device, dtype).requires_grad_(True)
@@ -102,7 +105,9 @@ def _computes(device: torch.device) -> str:
     exact = gradient(torch.device("cpu"), torch.float64)
     error = ((gradient(device, torch.float32) - exact).norm() / exact.norm()).item()
     if not error < 1e-2:  # tensor cores round to ten bits
-        raise RuntimeError(f"its gradients are wrong by {error:.1e} of their size; use another --device")
+        raise RuntimeError(
+            f"its gradients are wrong by {error:.1e} of their size; use another --device"
+        )
     if device.type == "cpu":
         return f"computes, threads: {torch.get_num_threads()}"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "Metal"
@@ -143,7 +148,9 @@ def _videos(directory: Path) -> str:
 def _disk(directory: Path) -> str:
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE_BYTES:
-        raise RuntimeError(f"{free / 1e9:.1f} GB are free in {directory}, and a long training may need 2 GB; make room")
+        raise RuntimeError(
+            f"{free / 1e9:.1f} GB are free in {directory}, and a long training may need 2 GB; make room"
+        )
     return f"{free / 1e9:,.0f} GB free in {directory}"
 
 
@@ -169,15 +176,22 @@ def _locks(directory: Path) -> str:
         with kernel_lock(path):
             pass
         holder = subprocess.Popen(
-            [sys.executable, "-c", _HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _HOLDER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             assert holder.stdout is not None
             if holder.stdout.readline().strip() != "held":
-                raise RuntimeError("a process cannot lock a file here; use a directory on a local disk")
+                raise RuntimeError(
+                    "a process cannot lock a file here; use a directory on a local disk"
+                )
             try:
                 with kernel_lock(path):
-                    raise RuntimeError("two processes can hold one lock here; use a directory on a local disk")
+                    raise RuntimeError(
+                        "two processes can hold one lock here; use a directory on a local disk"
+                    )
             except filelock.Timeout:
                 pass
         finally:
@@ -197,7 +211,9 @@ def _renames(directory: Path) -> str:
         with path.open("rb") as reader:
             write_atomic(path, b"new")
             if os.name == "posix" and reader.read() != b"old":
-                raise RuntimeError("a file that is being read changes when it is replaced; use another file system")
+                raise RuntimeError(
+                    "a file that is being read changes when it is replaced; use another file system"
+                )
         if path.read_bytes() != b"new" or len(list(Path(folder).iterdir())) != 1:
             raise RuntimeError("a replaced file is not the new one; use another file system")
     return "whole, synced to the disk"
@@ -215,7 +231,11 @@ def check_tasks(project: Project) -> Iterator[Check]:
         except CorrtoolError as error:
             yield Check(f"{role} task", False, str(error))
             continue
-        yield Check(f"{role} task", True, f"{project.task(role)}: {tried[role].states}, {tried[role].actions} actions")
+        yield Check(
+            f"{role} task",
+            True,
+            f"{project.task(role)}: {tried[role].states}, {tried[role].actions} actions",
+        )
     if len(tried) < 2:
         return
 

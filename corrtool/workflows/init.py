@@ -54,7 +54,12 @@ class NewProject:
         return {
             "project": str(self.project.root),
             "tasks": {
-                role: {"task": str(of.task), "states": of.states.to_json(), "actions": of.actions, "notes": of.notes}
+                role: {
+                    "task": str(of.task),
+                    "states": of.states.to_json(),
+                    "actions": of.actions,
+                    "notes": of.notes,
+                }
                 for role, of in self.tried.items()
             },
             "warnings": self.warnings,
@@ -88,7 +93,9 @@ def init(
             "id": named.id,
             "views": [_local_view(view, copies) for view in named.views],
             "kwargs": named.kwargs,
-            "preprocessing": {name: value for name, value in preprocessing.items() if value is not None},
+            "preprocessing": {
+                name: value for name, value in preprocessing.items() if value is not None
+            },
         }
     tried = {}
     for role, table in tables.items():
@@ -106,7 +113,13 @@ def init(
 
 def _default_settings(settings_class: type[Settings], states: StateSpec) -> Settings:
     """A stage's settings where no project says others yet."""
-    return resolve(settings_class, preset="default", state_kind=states.settings_kind, project_values={}, given={})
+    return resolve(
+        settings_class,
+        preset="default",
+        state_kind=states.settings_kind,
+        project_values={},
+        given={},
+    )
 
 
 def _local_view(view: str, copies: dict[str, Path]) -> str:

@@ -23,7 +23,12 @@ from corrtool.memory.rows import ring_bytes
 from corrtool.q_learning.saved import QDescription
 from corrtool.runtime.free_memory import free_bytes, in_gigabytes
 from corrtool.settings.base import Settings
-from corrtool.settings.stages import CollectSettings, LearnCorrSettings, TrainDqnSettings, TrainModelSettings
+from corrtool.settings.stages import (
+    CollectSettings,
+    LearnCorrSettings,
+    TrainDqnSettings,
+    TrainModelSettings,
+)
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes, Task
 
@@ -70,7 +75,9 @@ def try_task(task: Task) -> TriedTask:
                 "a game after 27,000 steps, or 18,000 frames without a reward: --max-idle-frames)"
             )
         if not task.is_atari and not _opens_second(task):
-            tried.warnings.append(f"there can be only one {task.id} at a time; give --lanes 1 to the stages that play")
+            tried.warnings.append(
+                f"there can be only one {task.id} at a time; give --lanes 1 to the stages that play"
+            )
     return tried
 
 
@@ -100,7 +107,9 @@ def check_pair(source: TriedTask, target: TriedTask, settings_for: SettingsFor) 
 
 def _check_spaces(source: TriedTask, target: TriedTask) -> None:
     if source.states.kind != target.states.kind:
-        kinds = ["pictures" if tried.states.kind == IMAGE else "numbers" for tried in (source, target)]
+        kinds = [
+            "pictures" if tried.states.kind == IMAGE else "numbers" for tried in (source, target)
+        ]
         raise UsageError(
             f"the source shows {kinds[0]} and the target {kinds[1]}, and no generator maps one to the other",
             "give both tasks pictures, or both numbers",
@@ -122,7 +131,10 @@ def _check_spaces(source: TriedTask, target: TriedTask) -> None:
 
 def _check_networks(source: TriedTask, target: TriedTask, settings_for: SettingsFor) -> None:
     """Build every network that the stages would. Raises :class:`UsageError`."""
-    q, model = settings_for(TrainDqnSettings, source.states), settings_for(TrainModelSettings, source.states)
+    q, model = (
+        settings_for(TrainDqnSettings, source.states),
+        settings_for(TrainModelSettings, source.states),
+    )
     corr = settings_for(LearnCorrSettings, source.states)
     try:
         with torch.device("meta"):
@@ -141,8 +153,12 @@ def _memory_warnings(source: TriedTask, target: TriedTask, settings_for: Setting
     capacity = settings_for(TrainDqnSettings, source.states).memory_capacity
     records = settings_for(CollectSettings, target.states).records
     needs = {
-        f"train-dqn's replay memory of {capacity:,} records (--memory-capacity)": ring_bytes(source.states, capacity),
-        f"the two memories of learn-corr, of {records:,} records each (--records)": ring_bytes(source.states, records)
+        f"train-dqn's replay memory of {capacity:,} records (--memory-capacity)": ring_bytes(
+            source.states, capacity
+        ),
+        f"the two memories of learn-corr, of {records:,} records each (--records)": ring_bytes(
+            source.states, records
+        )
         + ring_bytes(target.states, records),
     }
     return [

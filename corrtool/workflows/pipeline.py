@@ -12,7 +12,9 @@ from corrtool.reporting.evaluations import STICKY
 from corrtool.runs.context import StageContext
 from corrtool.stages.registry import STAGES
 
-SOURCE_DQN, SOURCE_PLAY, TARGET_PLAY = "source-dqn", "source-play", "target-random"
+SOURCE_DQN = "source-dqn"
+SOURCE_PLAY = "source-play"
+TARGET_PLAY = "target-random"
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,20 @@ class Pipeline:
             inputs: the stage's inputs and options that are not settings.
         """
         settings = resolve_settings(
-            self.context.project, STAGES[stage].settings, self.preset, given or {}, say=self.context.console.say
+            self.context.project,
+            STAGES[stage].settings,
+            self.preset,
+            given or {},
+            say=self.context.console.say,
         )
         context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
         result = STAGES[stage].run(context, settings, **inputs)
         self.on_result(stage, result)
         return result
 
-    def evaluate(self, given: dict[str, Any] | None = None, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def evaluate(
+        self, given: dict[str, Any] | None = None, **more: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Evaluate without sticky actions and with those of the reports' tables, whatever the task has."""
         plain, sticky = (
             self.run("evaluate", (given or {}) | {"repeat_action_probability": probability}, **more)

@@ -49,7 +49,8 @@ def quickstart(
     }
     finetuned = run("finetune", corr=learnt["corr"])
     rows = [
-        {"policy": policy, **_numbers(plain), "sticky": _numbers(sticky)} for policy, (plain, sticky) in results.items()
+        {"policy": policy, **_numbers(plain), "sticky": _numbers(sticky)}
+        for policy, (plain, sticky) in results.items()
     ]
     return {
         "project": str(project.root),

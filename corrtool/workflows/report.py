@@ -25,7 +25,11 @@ CAPTIONS = {
 
 
 def report(
-    project: Project, markdown: Path | None = None, *, append: bool = False, thresholds: tuple[float, ...] = ()
+    project: Project,
+    markdown: Path | None = None,
+    *,
+    append: bool = False,
+    thresholds: tuple[float, ...] = (),
 ) -> dict[str, Any]:
     """Write ``report/``: each figure as PNG and SVG, and ``report.html``.
 
@@ -50,7 +54,8 @@ def report(
         raise ArtifactError(results.left_out[0], "there is no other finished run to report on")
     if not results.runs:
         raise ArtifactError(
-            f"{project.root} has no finished run to report on", "run a stage first, such as 'corrtool train-dqn'"
+            f"{project.root} has no finished run to report on",
+            "run a stage first, such as 'corrtool train-dqn'",
         )
     folder = inside(project.root, project.root / "report")
     pictures = {}
@@ -74,7 +79,9 @@ def _text_of(markdown: Path) -> str:
     try:
         return markdown.read_text(encoding="utf-8-sig") + "\n"
     except UnicodeDecodeError:
-        raise UsageError(f"--markdown {markdown} does not hold UTF-8 text to append to", "give another file") from None
+        raise UsageError(
+            f"--markdown {markdown} does not hold UTF-8 text to append to", "give another file"
+        ) from None
 
 
 def _as_markdown(results: Results, made: list[Table]) -> str:

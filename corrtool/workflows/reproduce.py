@@ -30,7 +30,9 @@ def open_or_create(directory: Path, experiment: dict[str, Any]) -> Project:
     project = Project(directory)
     role = different_task(project, experiment)
     if role is not None:
-        raise UsageError(f"the {role} task of {directory} is not the experiment's", "give another --project")
+        raise UsageError(
+            f"the {role} task of {directory} is not the experiment's", "give another --project"
+        )
     return project
 
 
@@ -46,7 +48,9 @@ def only_cells(experiment: dict[str, Any], names: list[str]) -> dict[str, Any]:
     starts = [cell["start"] for cell in experiment["finetune"] if cell["start"] not in known]
     for name in names:
         if name not in known + starts:
-            raise UsageError(f"there is no cell {name!r}", f"choose from {', '.join(known + starts)}")
+            raise UsageError(
+                f"there is no cell {name!r}", f"choose from {', '.join(known + starts)}"
+            )
     if not names:
         return experiment
     return experiment | {
@@ -83,7 +87,14 @@ def reproduce(
     for cell in experiment["correspondence"]:
         for seed in range(seeds):
             name = f"{cell['name']}-seed{seed}"
-            run("learn-corr", _settings(cell, preset), name=name, seed=seed, **vars(agent), target_memory=TARGET_PLAY)
+            run(
+                "learn-corr",
+                _settings(cell, preset),
+                name=name,
+                seed=seed,
+                **vars(agent),
+                target_memory=TARGET_PLAY,
+            )
             evaluate(seed=seed, corr=name)
     for cell in experiment["finetune"]:
         for seed in range(seeds):
@@ -100,5 +111,7 @@ def reproduce(
 
 
 def _settings(cell: dict[str, Any], preset: str) -> dict[str, Any]:
-    settings: dict[str, Any] = cell.get("settings", {}) | cell.get("sizes", {}).get(SYNONYMS.get(preset, preset), {})
+    settings: dict[str, Any] = cell.get("settings", {}) | cell.get("sizes", {}).get(
+        SYNONYMS.get(preset, preset), {}
+    )
     return settings

@@ -80,7 +80,9 @@ def test_a_directory_that_is_no_project(tmp_path: Path, capsys: pytest.CaptureFi
         assert "not a corrtool project" in one_line_error(capsys)
 
 
-def test_unknown_environments_and_views_are_refused_by_init(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_environments_and_views_are_refused_by_init(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for flags in (
         ["--source", "NoSuchGame-v0"],
         ["--source", "no_such_module:Game-v0"],
@@ -129,7 +131,9 @@ def test_mistakes_in_corrtool_toml_are_usage_errors(
 
 
 def test_settings_come_from_flag_then_environment_then_project_then_preset(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cartpole: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lab = cartpole()
 
@@ -148,7 +152,9 @@ def test_settings_come_from_flag_then_environment_then_project_then_preset(
 
 
 def test_a_bad_environment_variable_is_named(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cartpole: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lab = cartpole()
     for variable, value in [
@@ -166,7 +172,12 @@ def test_a_flag_comes_before_the_environment_even_where_two_settings_exclude_eac
     pong_lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def length(*flags: str) -> tuple[int | None, int]:
-        assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", "--json", "--name", "x", *flags) == 0
+        assert (
+            run_in_process(
+                "learn-corr", "-p", pong_lab, "--dry-run", "--json", "--name", "x", *flags
+            )
+            == 0
+        )
         settings = json.loads(capsys.readouterr().out)["settings"]
         return settings["gradient_steps"], settings["epochs"]
 
@@ -177,11 +188,18 @@ def test_a_flag_comes_before_the_environment_even_where_two_settings_exclude_eac
     monkeypatch.setenv("CORRTOOL_LEARN_CORR_GRADIENT_STEPS", "3")
     assert length() == (3, 1)
     assert length("--epochs", "9") == (None, 9)
-    assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", "--epochs", 9, "--gradient-steps", 3) == 2
+    assert (
+        run_in_process(
+            "learn-corr", "-p", pong_lab, "--dry-run", "--epochs", 9, "--gradient-steps", 3
+        )
+        == 2
+    )
     assert "--epochs has no effect" in one_line_error(capsys)
 
 
-def test_a_dry_run_of_what_is_done_says_so(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_of_what_is_done_says_so(
+    pong_lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_in_process("collect", "-p", pong_lab, "--preset", "tiny", "--dry-run") == 0
     assert "is done already" in capsys.readouterr().out
 
@@ -197,7 +215,9 @@ def test_a_misspelt_environment_variable_is_refused(
     )  # another stage's, and misspelt all the same
 
 
-def test_tiny_says_that_nothing_learns(cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_tiny_says_that_nothing_learns(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     lab = cartpole()
     assert run_in_process("collect", "-p", lab, "--preset", "tiny") == 0
     assert "nothing learns" in capsys.readouterr().err
@@ -214,14 +234,17 @@ def test_status_shows_nothing_of_a_damaged_manifest_but_that(
     assert "damaged" in capsys.readouterr().out
 
 
-def test_status_lists_the_games_that_were_played(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_lists_the_games_that_were_played(
+    pong_lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_in_process("status", "-p", pong_lab, "--json") == 0
     (played,) = json.loads(capsys.readouterr().out)["evaluations"]
     assert played["games"] == len(played["returns"]) == 2 and played["task"] == "target"
     assert run_in_process("status", "-p", pong_lab) == 0
     shown = capsys.readouterr().out
     assert (
-        f"{played['mean_return']:.1f} –" in shown and f"{played['distinct_games']} distinct" in shown
+        f"{played['mean_return']:.1f} –" in shown
+        and f"{played['distinct_games']} distinct" in shown
     )  # two games say little
 
 
@@ -231,7 +254,10 @@ def test_what_finetune_made_can_be_played_as_it_says_and_is_reported(
     assert run_in_process("finetune", "-p", pong_copy, "--preset", "tiny") == 0
     name = capsys.readouterr().out.split("'corrtool evaluate --q ")[1].split("'")[0]
     assert run_in_process("evaluate", "-p", pong_copy, "--preset", "tiny", "--q", name) == 0
-    assert run_in_process("report", "-p", pong_copy, "--markdown", pong_copy / "tables.md", "--quiet") == 0
+    assert (
+        run_in_process("report", "-p", pong_copy, "--markdown", pong_copy / "tables.md", "--quiet")
+        == 0
+    )
     table = (pong_copy / "tables.md").read_text().split("### Learning on the target")[1]
     assert "2 games" in table.split("###")[0]
 
@@ -246,7 +272,10 @@ def test_what_finetune_made_can_be_played_as_it_says_and_is_reported(
     ],
 )
 def test_an_empty_directory_name_is_not_the_current_directory(
-    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_in_process(*arguments) == 2
@@ -254,7 +283,9 @@ def test_an_empty_directory_name_is_not_the_current_directory(
     assert not list(tmp_path.iterdir())
 
 
-def test_quickstart_reads_the_defaults_of_its_project(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quickstart_reads_the_defaults_of_its_project(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with (pong_copy / "corrtool.toml").open("a") as file:
         file.write('\n[defaults]\ndevice = "cuda:7"\n')
     assert run_in_process("quickstart", pong_copy) == 4
@@ -284,7 +315,9 @@ def test_json_is_alone_on_stdout_and_progress_is_on_stderr(cartpole: Callable[..
     assert done.code == 0
     assert done.json["policy"] == "random" and done.json["corr"] is None
     assert "1/1 games" in done.err
-    quiet = run_corrtool("evaluate", "--policy", "random", "--games", 1, "--quiet", "--seed", 1, cwd=lab)
+    quiet = run_corrtool(
+        "evaluate", "--policy", "random", "--games", 1, "--quiet", "--seed", 1, cwd=lab
+    )
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
@@ -332,14 +365,18 @@ def test_damage_is_named_and_refused_and_costs_nothing_else(
     assert "5 of 7 artifacts are whole" in listed
 
 
-def test_weights_of_another_task_are_refused(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_of_another_task_are_refused(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     toml = pong_copy / "corrtool.toml"
     toml.write_text(toml.read_text().replace('id = "ALE/Pong-v5"', 'id = "ALE/Breakout-v5"'))
     assert run_in_process("evaluate", "-p", pong_copy, "--q", "source-dqn", "--no-corr") == 3
     assert "another task" in one_line_error(capsys)
 
 
-def test_the_same_command_again_says_that_it_is_done(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_again_says_that_it_is_done(
+    pong_lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (pong_lab / "weights" / "model" / "source-dqn.safetensors").stat().st_mtime_ns
     assert run_in_process("train-model", "-p", pong_lab, "--preset", "tiny") == 0
     captured = capsys.readouterr()
@@ -367,19 +404,32 @@ def test_the_same_command_again_says_that_it_is_done(pong_lab: Path, capsys: pyt
         ("None of them", "None of them"),
     ],
 )
-def test_keyword_arguments_are_read_back_as_they_were_meant(tmp_path: Path, text: str, value: Any) -> None:
+def test_keyword_arguments_are_read_back_as_they_were_meant(
+    tmp_path: Path, text: str, value: Any
+) -> None:
     from corrtool.cli.init import _keyword
     from corrtool.project.directory import create_project
 
     name, parsed = _keyword(f"config={text}")
     table = {"id": "CartPole-v1", "kwargs": {name: parsed, "größe": 1}}
-    project = create_project(tmp_path / "lab", {"source": table, "target": {"id": "CartPole-v1"}}, {})
+    project = create_project(
+        tmp_path / "lab", {"source": table, "target": {"id": "CartPole-v1"}}, {}
+    )
     assert project.task("source").kwargs == {"config": value, "größe": 1}
 
 
-@pytest.mark.parametrize("text", ["None", "null", '{"a": null}', "[None]", "{1: 2}", "{'a': {2: 3}}"])
-def test_what_toml_cannot_say_is_refused(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_in_process("init", tmp_path / "lab", "--source", "CartPole-v1", "--source-kwarg", f"x={text}") == 2
+@pytest.mark.parametrize(
+    "text", ["None", "null", '{"a": null}', "[None]", "{1: 2}", "{'a': {2: 3}}"]
+)
+def test_what_toml_cannot_say_is_refused(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run_in_process(
+            "init", tmp_path / "lab", "--source", "CartPole-v1", "--source-kwarg", f"x={text}"
+        )
+        == 2
+    )
     assert "corrtool.toml" in one_line_error(capsys)
     assert not (tmp_path / "lab").exists()
 

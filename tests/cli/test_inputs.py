@@ -31,7 +31,10 @@ def write_section(lab: Path, text: str) -> None:
                 "environment model of the source task",
             ],
         ),
-        (("learn-corr", "--lambda-m", "0", "--lambda-q", "0", "--eval-games", "0"), ["source task", "target task"]),
+        (
+            ("learn-corr", "--lambda-m", "0", "--lambda-q", "0", "--eval-games", "0"),
+            ["source task", "target task"],
+        ),
         (("evaluate",), ["Q-function of the source task", "correspondence between its two tasks"]),
         (("evaluate", "--no-corr"), ["Q-function of the source task"]),
         (("finetune",), ["Q-function of the source task", "correspondence between its two tasks"]),
@@ -49,8 +52,13 @@ def test_a_dry_run_in_a_new_project_names_all_that_is_missing(
     assert run_in_process(*command, "-p", lab, "--dry-run", "--json", "--seed", 3) == 0
     plan = json.loads(capsys.readouterr().out)
     assert len(plan["missing"]) == len(missing)
-    assert all(words in told and "make it with" in told for words, told in zip(missing, plan["missing"], strict=True))
-    assert (plan["stage"], plan["seed"], plan["done"]) == (command[0], 3, False) and plan["settings"]
+    assert all(
+        words in told and "make it with" in told
+        for words, told in zip(missing, plan["missing"], strict=True)
+    )
+    assert (plan["stage"], plan["seed"], plan["done"]) == (command[0], 3, False) and plan[
+        "settings"
+    ]
     assert run_in_process(*command, "-p", lab, "--dry-run") == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"cannot run yet: {command[0]}") and " = " in shown
@@ -61,7 +69,9 @@ def test_a_dry_run_in_a_new_project_names_all_that_is_missing(
 
 
 def test_inputs_come_from_flag_then_environment_then_project(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cartpole: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lab = cartpole()
     for name in ("a", "b", "c", "d"):
@@ -82,27 +92,35 @@ def test_inputs_come_from_flag_then_environment_then_project(
     monkeypatch.delenv("CORRTOOL_TRAIN_MODEL_MEMORY")
     write_section(lab, 'memory = "gone"')
     assert "'gone'" in memory()[0]
-    for text, says in (("memory = 3", "memory in corrtool.toml is 3"), ('q = "a"', "no setting 'q'")):
+    for text, says in (
+        ("memory = 3", "memory in corrtool.toml is 3"),
+        ('q = "a"', "no setting 'q'"),
+    ):
         write_section(lab, text)
         assert run_in_process("train-model", "-p", lab, "--dry-run") == 2
         assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "flags", [("evaluate", "--policy", "random"), ("evaluate", "--no-corr"), ("finetune", "--from-scratch")]
+    "flags",
+    [("evaluate", "--policy", "random"), ("evaluate", "--no-corr"), ("finetune", "--from-scratch")],
 )
 def test_a_flag_excludes_what_the_project_names(
     cartpole: Callable[..., Path], flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = cartpole()
     with (lab / "corrtool.toml").open("a") as file:
-        file.write('\n[evaluate]\nq = "mine"\ncorr = "nothing"\n[finetune]\nq = "mine"\ncorr = "nothing"\n')
+        file.write(
+            '\n[evaluate]\nq = "mine"\ncorr = "nothing"\n[finetune]\nq = "mine"\ncorr = "nothing"\n'
+        )
     capsys.readouterr()
     assert run_in_process(*flags, "-p", lab, "--dry-run", "--json") == 0
     missing = json.loads(capsys.readouterr().out)["missing"]
     assert not any("'nothing'" in told for told in missing)
     assert any("'mine'" in told for told in missing) == ("--no-corr" in flags)
-    assert run_in_process("evaluate", "-p", lab, "--policy", "random", "--corr", "x", "--dry-run") == 2
+    assert (
+        run_in_process("evaluate", "-p", lab, "--policy", "random", "--corr", "x", "--dry-run") == 2
+    )
     assert run_in_process("evaluate", "-p", lab, "--no-corr", "--corr", "x", "--dry-run") == 2
 
 
@@ -111,7 +129,9 @@ def test_learn_corr_takes_all_its_inputs_from_the_project(
 ) -> None:
     lab = cartpole()
     with (lab / "corrtool.toml").open("a") as file:
-        file.write('\n[learn-corr]\nsource-memory = "w"\ntarget_memory = "x"\nmodel = "y"\nq = "z"\n')
+        file.write(
+            '\n[learn-corr]\nsource-memory = "w"\ntarget_memory = "x"\nmodel = "y"\nq = "z"\n'
+        )
     capsys.readouterr()
     assert run_in_process("learn-corr", "-p", lab, "--dry-run", "--json") == 0
     missing = json.loads(capsys.readouterr().out)["missing"]

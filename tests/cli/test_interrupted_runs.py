@@ -55,7 +55,9 @@ def test_metrics_that_are_not_those_of_the_checkpoint_are_damage(
     assert "metrics.jsonl is damaged" in out and err.count("metrics.jsonl is damaged") == 2
 
 
-def test_a_dry_run_and_status_tell_of_a_damaged_checkpoint(halted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_and_status_tell_of_a_damaged_checkpoint(
+    halted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.rmtree(run_of(halted) / "journal")
     assert run_in_process(*LONG, "-p", halted, "--dry-run") == 3
     assert "journal" in capsys.readouterr().err
@@ -64,7 +66,9 @@ def test_a_dry_run_and_status_tell_of_a_damaged_checkpoint(halted: Path, capsys:
     assert run_in_process(*LONG, "-p", halted, "--dry-run", "--overwrite") == 0
 
 
-def test_a_run_without_its_record_is_damaged(halted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_its_record_is_damaged(
+    halted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (run_of(halted) / "run.json").unlink()
     for command in (("verify",), LONG, (*LONG, "--dry-run")):
         assert run_in_process(*command, "-p", halted) == 3
@@ -74,7 +78,11 @@ def test_a_run_without_its_record_is_damaged(halted: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("here", [True, False])
 def test_the_command_of_status_goes_on_with_the_project_that_was_asked_for(
-    halted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], here: bool
+    halted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    here: bool,
 ) -> None:
     other = shutil.copytree(halted, tmp_path / "it's another")
     monkeypatch.chdir(other if here else tmp_path)
@@ -86,7 +94,9 @@ def test_the_command_of_status_goes_on_with_the_project_that_was_asked_for(
 
 
 def test_variables_belong_to_the_recorded_command(
-    cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cartpole: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     lab = cartpole()
     monkeypatch.setenv("CORRTOOL_PRESET", "tiny")
@@ -98,7 +108,10 @@ def test_variables_belong_to_the_recorded_command(
     assert run_in_process("status", "-p", lab, "--json") == 0
     (run,) = json.loads(capsys.readouterr().out)["unfinished_runs"]
     variables = "CORRTOOL_PRESET=tiny CORRTOOL_TRAIN_DQN_ENV_STEPS=20000"
-    assert run["command"] == f"{variables} corrtool train-dqn --name source-dqn --project {shlex.quote(str(lab))}"
+    assert (
+        run["command"]
+        == f"{variables} corrtool train-dqn --name source-dqn --project {shlex.quote(str(lab))}"
+    )
 
 
 def test_an_interrupted_overwrite_goes_on_and_what_it_replaces_stays_in_reach(
@@ -118,12 +131,16 @@ def test_an_interrupted_overwrite_goes_on_and_what_it_replaces_stays_in_reach(
     shutil.rmtree(run_of(kept))
     assert run_in_process(*short, "-p", kept) == 0
     assert files_of(run_of(kept)) == before
-    assert run_in_process(*LONG, "-p", lab) == 0  # without --overwrite: that was asked for when it began
+    assert (
+        run_in_process(*LONG, "-p", lab) == 0
+    )  # without --overwrite: that was asked for when it began
     assert not run_of(lab).with_name(".source-dqn.replaced").exists()
     assert json.loads((run_of(lab) / "run.json").read_text())["settings"]["env_steps"] == 20_000
 
 
-def test_a_run_without_target_network_can_be_interrupted_and_goes_on(cartpole: Callable[..., Path]) -> None:
+def test_a_run_without_target_network_can_be_interrupted_and_goes_on(
+    cartpole: Callable[..., Path],
+) -> None:
     lab = cartpole()
     command = ("train-dqn", *TINY, "--no-target-network", "--env-steps", 30_000)
     assert run_interrupted(lab, *command) == 143
@@ -163,7 +180,9 @@ def test_status_names_the_inputs_of_what_it_says_goes_on(
     )
     process = subprocess.Popen([sys.executable, "-m", "corrtool", *learn_corr])
     metrics = lab / "runs" / "learn-corr" / "corr" / "metrics.jsonl"
-    while not metrics.exists() or not metrics.stat().st_size:  # a line comes once the loop has begun
+    while (
+        not metrics.exists() or not metrics.stat().st_size
+    ):  # a line comes once the loop has begun
         time.sleep(0.05)
     process.terminate()
     assert process.wait(60) == 143

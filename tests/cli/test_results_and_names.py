@@ -12,7 +12,9 @@ from support.commands import run_in_process
 
 from corrtool.files.sealed import read_sealed_json
 
-STAGES: dict[str, tuple[tuple[str, ...], set[str]]] = {  # further arguments, and the kinds of what is made
+STAGES: dict[
+    str, tuple[tuple[str, ...], set[str]]
+] = {  # further arguments, and the kinds of what is made
     "train-dqn": ((), {"q", "memory"}),
     "collect": ((), {"memory"}),
     "train-model": ((), {"model"}),
@@ -30,8 +32,21 @@ METRICS = {
 }
 
 
-def result_of(lab: Path, capsys: pytest.CaptureFixture[str], stage: str, *more: object) -> dict[str, Any]:
-    arguments = (stage, "-p", lab, "--preset", "tiny", "--device", "cpu", "--json", *STAGES[stage][0], *more)
+def result_of(
+    lab: Path, capsys: pytest.CaptureFixture[str], stage: str, *more: object
+) -> dict[str, Any]:
+    arguments = (
+        stage,
+        "-p",
+        lab,
+        "--preset",
+        "tiny",
+        "--device",
+        "cpu",
+        "--json",
+        *STAGES[stage][0],
+        *more,
+    )
     assert run_in_process(*arguments) == 0, capsys.readouterr().err
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
@@ -54,7 +69,9 @@ def test_every_stage_tells_the_same_and_seeds_need_no_names(
             assert result["artifacts"] == sorted(record["artifacts"], key=result["artifacts"].index)
             assert result["settings"] == record["settings"] and record["seed"] == seed
             numbers = result["metrics"]
-            assert METRICS[stage] in numbers and all(type(number) in (int, float) for number in numbers.values())
+            assert METRICS[stage] in numbers and all(
+                type(number) in (int, float) for number in numbers.values()
+            )
             assert all(numbers[name] == result[name] for name in numbers if name in result)
             assert stage == "evaluate" or ("-seed1" in result["name"]) == (seed == 1)
             assert result_of(lab, capsys, stage, "--seed", seed) == result  # it is done already
@@ -62,7 +79,9 @@ def test_every_stage_tells_the_same_and_seeds_need_no_names(
     assert names == {"source-dqn", "source-dqn-seed1", "source-dqn-seed1-seed1"}
 
 
-def test_names_of_two_runs_are_never_one(cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_of_two_runs_are_never_one(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     """A model of a memory with a seed in its name: whose seed it is must be told."""
     lab = cartpole()
     capsys.readouterr()
@@ -85,4 +104,7 @@ def test_a_run_that_has_no_seed_in_its_name_keeps_it(
     before = result_of(lab, capsys, "collect", "--seed", 1, "--name", "target-random")
     assert result_of(lab, capsys, "collect", "--seed", 1) == before
     assert result_of(lab, capsys, "collect", "--seed", 2)["name"] == "target-random-seed2"
-    assert result_of(lab, capsys, "collect", "--seed", 1, "--records", 401)["name"] == "target-random-seed1"
+    assert (
+        result_of(lab, capsys, "collect", "--seed", 1, "--records", 401)["name"]
+        == "target-random-seed1"
+    )

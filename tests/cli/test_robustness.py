@@ -30,7 +30,9 @@ class Misbehaving(gymnasium.Env[Any, Any]):
         self.fault = fault
         self.steps = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         return np.zeros(2, np.float32), {}
 
@@ -40,7 +42,13 @@ class Misbehaving(gymnasium.Env[Any, Any]):
         if now and self.fault == "raises":
             raise ValueError("boom")
         observation = np.full(2, np.nan if now and self.fault == "observation" else 0.5, np.float32)
-        return observation, float("nan") if now and self.fault == "reward" else 1.0, False, False, {}
+        return (
+            observation,
+            float("nan") if now and self.fault == "reward" else 1.0,
+            False,
+            False,
+            {},
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,13 +57,19 @@ def registered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"), [("raises", "boom"), ("observation", "not a number"), ("reward", "not a number")]
+    ("fault", "says"),
+    [("raises", "boom"), ("observation", "not a number"), ("reward", "not a number")],
 )
 def test_an_environment_that_misbehaves_ends_the_stage_and_is_named(
     tmp_path: Path, fault: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = tmp_path / "lab"
-    assert run_in_process("init", lab, "--source", "Misbehaving-v0", "--source-kwarg", f"fault={fault}", "--quiet") == 0
+    assert (
+        run_in_process(
+            "init", lab, "--source", "Misbehaving-v0", "--source-kwarg", f"fault={fault}", "--quiet"
+        )
+        == 0
+    )
     for stage in ("train-dqn", "collect"):
         assert run_in_process(stage, "-p", lab, *TINY) == 1
         error = capsys.readouterr().err
@@ -66,7 +80,17 @@ def test_an_environment_that_misbehaves_ends_the_stage_and_is_named(
 @pytest.mark.parametrize(
     "command",
     [
-        ("train-dqn", "--learning-rate", 1e30, "--optimizer", "sgd", "--loss", "squared", "--max-gradient-norm", 0),
+        (
+            "train-dqn",
+            "--learning-rate",
+            1e30,
+            "--optimizer",
+            "sgd",
+            "--loss",
+            "squared",
+            "--max-gradient-norm",
+            0,
+        ),
         ("train-model", "--learning-rate", 1e30),
         ("learn-corr", "--learning-rate", 1e30, "--eval-games", 0),
     ],
@@ -86,7 +110,9 @@ def test_weights_that_diverged_are_never_written(
     assert [p for p in sorted((lab / "weights").rglob("*.safetensors")) if p not in before] == []
 
 
-def test_damaged_weights_are_not_done_already(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_weights_are_not_done_already(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = pong_copy / "weights" / "model" / "source-dqn.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
     assert run_in_process("train-model", "-p", pong_copy, *TINY) == 3
@@ -108,7 +134,9 @@ def test_a_file_in_the_way_of_a_project_is_a_usage_error(tmp_path: Path) -> None
     assert run_in_process("init", tmp_path / "file" / "lab", "--source", "CartPole-v1") == 2
 
 
-def test_a_project_in_a_directory_that_looks_like_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_project_in_a_directory_that_looks_like_markup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lab = tmp_path / "a[/b]"
     assert run_in_process("init", lab, "--source", "CartPole-v1", "--quiet") == 0
     assert run_in_process("status", "-p", lab) == 0
@@ -118,7 +146,10 @@ def test_a_project_in_a_directory_that_looks_like_markup(tmp_path: Path, capsys:
 def test_an_overwrite_that_fails_leaves_the_finished_run(cartpole: Callable[..., Path]) -> None:
     lab = cartpole()
     assert run_in_process("collect", "-p", lab, *TINY) == 0
-    run, memory = lab / "runs" / "collect" / "target-random", lab / "memories" / "target-random.zarr"
+    run, memory = (
+        lab / "runs" / "collect" / "target-random",
+        lab / "memories" / "target-random.zarr",
+    )
     before = files_of(run), files_of(memory)
     text = (lab / "corrtool.toml").read_text()
     (lab / "corrtool.toml").write_text(
@@ -131,7 +162,9 @@ def test_an_overwrite_that_fails_leaves_the_finished_run(cartpole: Callable[...,
     assert run_in_process("collect", "-p", lab, *TINY) == 0
 
 
-def test_a_process_that_died_right_after_stepping_aside_is_undone(cartpole: Callable[..., Path]) -> None:
+def test_a_process_that_died_right_after_stepping_aside_is_undone(
+    cartpole: Callable[..., Path],
+) -> None:
     lab = cartpole()
     assert run_in_process("collect", "-p", lab, *TINY) == 0
     run = lab / "runs" / "collect" / "target-random"
@@ -142,15 +175,26 @@ def test_a_process_that_died_right_after_stepping_aside_is_undone(cartpole: Call
     assert files_of(run) == before
 
 
-def test_a_dry_run_finds_a_damaged_input(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_finds_a_damaged_input(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = pong_copy / "weights" / "model" / "source-dqn.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    assert run_in_process("learn-corr", "-p", pong_copy, "--preset", "tiny", "--name", "x", "--dry-run") == 3
+    assert (
+        run_in_process(
+            "learn-corr", "-p", pong_copy, "--preset", "tiny", "--name", "x", "--dry-run"
+        )
+        == 3
+    )
     assert "source-dqn.safetensors is damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
-def test_a_signal_before_the_stage_listens_ends_with_the_documented_code(pong_lab: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP]
+)
+def test_a_signal_before_the_stage_listens_ends_with_the_documented_code(
+    pong_lab: Path, number: int
+) -> None:
     begin = (
         "import os, signal, sys, threading, time\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # pytest may run under nohup, or in the background
@@ -185,7 +229,9 @@ def test_what_was_ignored_stays_ignored(number: int) -> None:
 
 def test_a_closed_stderr_leaves_stdout_alone(tmp_path: Path) -> None:
     command = f"{sys.executable} -m corrtool status -p {tmp_path}"
-    done = subprocess.run(["bash", "-c", f"{command} 2>&-"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", f"{command} 2>&-"], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout) == (3, "")
 
 
@@ -193,17 +239,22 @@ def test_a_log_whose_reader_died_does_not_end_the_training(cartpole: Callable[..
     lab = cartpole()
     command = f"{sys.executable} -m corrtool train-dqn -p {lab} --preset tiny --device cpu"
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command} 2>&1 >/dev/null | true"], capture_output=True, timeout=120
+        ["bash", "-c", f"set -o pipefail; {command} 2>&1 >/dev/null | true"],
+        capture_output=True,
+        timeout=120,
     )
     assert done.returncode == 0
     assert (lab / "weights" / "q" / "source-dqn.safetensors").exists()
 
 
 @pytest.mark.parametrize(
-    "arguments", [["doctor", "-p", b"b\xff"], ["evaluate", "--video", b"x\xff.mp4"], ["report", "-p", b"\xff"]]
+    "arguments",
+    [["doctor", "-p", b"b\xff"], ["evaluate", "--video", b"x\xff.mp4"], ["report", "-p", b"\xff"]],
 )
 def test_names_that_are_no_utf8_are_refused(arguments: list[Any]) -> None:
-    done = subprocess.run([sys.executable, "-m", "corrtool", *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "corrtool", *arguments], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert "UTF-8" in done.stderr and done.stderr.count("\n") == 1
 
@@ -224,8 +275,15 @@ def test_links_in_a_circle_and_pipes_are_refused(
     assert "not a regular file" in capsys.readouterr().err
 
 
-def test_a_name_that_no_file_system_takes_is_a_usage_error(pong_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_in_process("evaluate", "-p", pong_lab, "--preset", "tiny", "--video", f"{'x' * 300}.gif") == 2
+def test_a_name_that_no_file_system_takes_is_a_usage_error(
+    pong_lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run_in_process(
+            "evaluate", "-p", pong_lab, "--preset", "tiny", "--video", f"{'x' * 300}.gif"
+        )
+        == 2
+    )
     assert "too long" in capsys.readouterr().err
 
 
@@ -233,9 +291,16 @@ def test_a_directory_that_was_removed_under_the_shell(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     command = f"rmdir {gone} && exec {sys.executable} -m corrtool status"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")
+    }
     done = subprocess.run(
-        ["bash", "-c", command], cwd=gone, env=environment, capture_output=True, text=True, timeout=60
+        ["bash", "-c", command],
+        cwd=gone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 2 and "current directory is gone" in done.stderr
 
@@ -262,7 +327,9 @@ def test_a_bad_value_is_named_where_it_stands(
 
 
 def test_a_misspelt_variable_of_another_stage_is_refused(
-    cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cartpole: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CORRTOOL_SEEED", "1")
     assert run_in_process("collect", "-p", cartpole(), *TINY) == 2
@@ -270,7 +337,9 @@ def test_a_misspelt_variable_of_another_stage_is_refused(
 
 
 @pytest.mark.parametrize("home", ["/dev/null/nowhere", None])
-def test_without_a_home_nothing_crashes_and_nothing_is_said(tmp_path: Path, home: str | None) -> None:
+def test_without_a_home_nothing_crashes_and_nothing_is_said(
+    tmp_path: Path, home: str | None
+) -> None:
     """Matplotlib's cache and the memory of what is trusted have no place then. ``CORRTOOL_TRUST`` still speaks."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "homeless.py").write_text(
@@ -279,7 +348,11 @@ def test_without_a_home_nothing_crashes_and_nothing_is_said(tmp_path: Path, home
         'gymnasium.register("Homeless-v0", CartPoleEnv, max_episode_steps=20)\n'
     )
     begin = [sys.executable, "-m", "corrtool"]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CORRTOOL_", "XDG_", "MPL"))}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("CORRTOOL_", "XDG_", "MPL"))
+    }
     clean["PYTHONPATH"] = f"{tmp_path / 'code'}{os.pathsep}{clean.get('PYTHONPATH', '')}"
     if home is None:  # and no name in the list of users
         clean.pop("HOME", None)
@@ -295,7 +368,12 @@ def test_without_a_home_nothing_crashes_and_nothing_is_said(tmp_path: Path, home
 
     def outcome(*arguments: str, **variables: str) -> tuple[int, str]:
         done = subprocess.run(
-            [*begin, *arguments], cwd=tmp_path, env=clean | variables, capture_output=True, text=True, timeout=120
+            [*begin, *arguments],
+            cwd=tmp_path,
+            env=clean | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         return done.returncode, done.stderr
 

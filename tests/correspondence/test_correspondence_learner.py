@@ -24,11 +24,15 @@ CPU = torch.device("cpu")
 
 
 class TestLearningRateShare:
-    @pytest.mark.parametrize("step, share", [(0, 1.0), (1, 0.9), (5, 0.5), (9, 0.1), (10, 0.0), (11, 0.0)])
+    @pytest.mark.parametrize(
+        "step, share", [(0, 1.0), (1, 0.9), (5, 0.5), (9, 0.1), (10, 0.0), (11, 0.0)]
+    )
     def test_falls_in_a_line_to_zero(self, step: int, share: float) -> None:
         assert learning_rate_share(step, 10, 0.0) == pytest.approx(share)
 
-    @pytest.mark.parametrize("step, share", [(0, 1.0), (74, 1.0), (75, 1.0), (80, 0.8), (99, 0.04), (100, 0.0)])
+    @pytest.mark.parametrize(
+        "step, share", [(0, 1.0), (74, 1.0), (75, 1.0), (80, 0.8), (99, 0.04), (100, 0.0)]
+    )
     def test_may_be_constant_at_first(self, step: int, share: float) -> None:
         assert learning_rate_share(step, 100, 0.75) == pytest.approx(share)
 
@@ -59,7 +63,9 @@ class Setup:
         q = self.source_q if settings.lambda_q else None
         model = self.model if settings.lambda_m else None
         random = np.random.default_rng(0)
-        self.learner = CorrespondenceLearner(self.correspondence, q, model, settings, steps, random, CPU)
+        self.learner = CorrespondenceLearner(
+            self.correspondence, q, model, settings, steps, random, CPU
+        )
         draw = torch.Generator().manual_seed(1)
 
         def states(spec: StateSpec) -> torch.Tensor:
@@ -84,7 +90,9 @@ class Setup:
 
 
 def changed(before: dict[str, torch.Tensor], network: nn.Module) -> bool:
-    return any(not torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    return any(
+        not torch.equal(before[name], tensor) for name, tensor in network.state_dict().items()
+    )
 
 
 class TestCorrespondenceLearner:
@@ -104,17 +112,25 @@ class TestCorrespondenceLearner:
         ],
         ids=["GAN", "CycleGAN", "Q", "model", "all"],
     )
-    def test_a_lambda_of_zero_costs_nothing(self, lambdas: tuple, forwards: tuple, terms: set[str]) -> None:
+    def test_a_lambda_of_zero_costs_nothing(
+        self, lambdas: tuple, forwards: tuple, terms: set[str]
+    ) -> None:
         cyc, q, m = lambdas
         setup = Setup(lambda_cyc=cyc, lambda_q=q, lambda_m=m)
         states: Counter[str] = Counter()
         for name, network in setup.networks().items():
-            network.register_forward_pre_hook(lambda _, inputs, name=name: states.update({name: len(inputs[0])}))
+            network.register_forward_pre_hook(
+                lambda _, inputs, name=name: states.update({name: len(inputs[0])})
+            )
         computed = setup.update()
-        batches = {name: count / 3 for name, count in states.items()}  # one pass may take several batches at once
+        batches = {
+            name: count / 3 for name, count in states.items()
+        }  # one pass may take several batches at once
         names = ("target_to_source", "source_to_target", "q", "model")
         assert tuple(batches.get(name, 0) for name in names) == forwards
-        assert batches["source_discriminator"] == batches["target_discriminator"] == 3  # for G, real and generated
+        assert (
+            batches["source_discriminator"] == batches["target_discriminator"] == 3
+        )  # for G, real and generated
         assert set(computed) == terms | {"source_discriminator", "target_discriminator"}
         assert all(term.isfinite() and not term.requires_grad for term in computed.values())
 
@@ -136,7 +152,9 @@ class TestCorrespondenceLearner:
             assert any(gradient.any() for gradient in gradients)
 
     @pytest.mark.parametrize("name, term", [("lambda_q", "q"), ("lambda_m", "model")])
-    def test_gradients_flow_through_q_and_model_into_the_generators(self, name: str, term: str) -> None:
+    def test_gradients_flow_through_q_and_model_into_the_generators(
+        self, name: str, term: str
+    ) -> None:
         gradients = []
         for weight in (1.0, 1000.0):
             setup = Setup(**{"lambda_cyc": 0, "lambda_q": 0, "lambda_m": 0, name: weight})
@@ -151,7 +169,10 @@ class TestCorrespondenceLearner:
         real = setup.batch[0]
         with torch.no_grad():
             generated = setup.correspondence.target_to_source(setup.batch[1])
-        (0.5 * ((discriminator(real) - 1).square().mean() + discriminator(generated).square().mean())).backward()
+        (
+            0.5
+            * ((discriminator(real) - 1).square().mean() + discriminator(generated).square().mean())
+        ).backward()
         setup.update()
         for expected, found in zip(
             discriminator.parameters(), setup.learner.source_discriminator.parameters(), strict=True
@@ -165,7 +186,9 @@ class TestCorrespondenceLearner:
         for _ in range(3):
             before = {name: copy_of_weights(network) for name, network in networks.items()}
             setup.update()
-            moved.append({name for name, network in networks.items() if changed(before[name], network)})
+            moved.append(
+                {name for name, network in networks.items() if changed(before[name], network)}
+            )
         assert moved == [set(networks), set(networks), set()]  # 1, ½ and 0 of the learning rate
 
     def test_adams_first_step_is_as_long_as_the_learning_rate(self) -> None:
@@ -187,7 +210,9 @@ class TestCorrespondenceLearner:
         assert resumed.learner.gradient_steps == 4
         for terms in expected:
             found = resumed.update()
-            assert {name: term.item() for name, term in found.items()} == {n: t.item() for n, t in terms.items()}
+            assert {name: term.item() for name, term in found.items()} == {
+                n: t.item() for n, t in terms.items()
+            }
         for name, weight in copy_of_weights(unbroken.correspondence).items():
             assert torch.equal(resumed.correspondence.state_dict()[name], weight)
 
@@ -195,5 +220,8 @@ class TestCorrespondenceLearner:
         spec = StateSpec("image", (1, 36, 36))
         generator = GeneratorDescription("rotation", angle_init=30.0)
         correspondence = Correspondence(StateScaling(spec), StateScaling(spec), generator)
-        angles = [g.angle.item() for g in (correspondence.target_to_source, correspondence.source_to_target)]
+        angles = [
+            g.angle.item()
+            for g in (correspondence.target_to_source, correspondence.source_to_target)
+        ]
         assert angles == pytest.approx([np.radians(30), -np.radians(30)])

@@ -11,7 +11,8 @@ from corrtool.correspondence.description import GENERATORS, GeneratorDescription
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateSpec
 
-IMAGES, VECTORS = StateSpec("image", (1, 36, 36), 2), StateSpec("vector", (3,))
+IMAGES = StateSpec("image", (1, 36, 36), 2)
+VECTORS = StateSpec("vector", (3,))
 
 
 def test_every_kind_can_be_asked_for() -> None:
@@ -26,13 +27,25 @@ def test_auto_depends_on_the_states(states: StateSpec, kind: str) -> None:
 
 
 def test_a_manifest_gives_it_back() -> None:
-    description = GeneratorDescription.of(LearnCorrSettings(generator="affine", angle_init=30.0), IMAGES)
+    description = GeneratorDescription.of(
+        LearnCorrSettings(generator="affine", angle_init=30.0), IMAGES
+    )
     manifest = description.to_json()
-    assert list(manifest) == ["kind", "filters", "blocks", "norm", "skips", "framewise", "angle_init"]
+    assert list(manifest) == [
+        "kind",
+        "filters",
+        "blocks",
+        "norm",
+        "skips",
+        "framewise",
+        "angle_init",
+    ]
     assert GeneratorDescription.from_json(manifest) == description
     assert description.reversed_direction() == replace(description, angle_init=-30.0)
 
 
 def test_what_an_older_manifest_does_not_say_is_as_it_was_then() -> None:
-    old = GeneratorDescription.from_json({"kind": "resnet", "filters": 8, "blocks": 2, "norm": "batch"})
+    old = GeneratorDescription.from_json(
+        {"kind": "resnet", "filters": 8, "blocks": 2, "norm": "batch"}
+    )
     assert (old.skips, old.framewise, old.angle_init) == (False, False, 0.0)

@@ -21,7 +21,9 @@ def test_at_once_is_one_after_another(
     from_spec: StateSpec, framewise: bool, with_next: bool, with_others: bool
 ) -> None:
     torch.manual_seed(0)
-    generator = GeneratorDescription("resnet", filters=4, blocks=1, framewise=framewise).build(from_spec, SPEC)
+    generator = GeneratorDescription("resnet", filters=4, blocks=1, framewise=framewise).build(
+        from_spec, SPEC
+    )
     frames = torch.rand(2, 5, 1, 20, 20) * 2 - 1  # of two transitions
     states, following = from_spec.stack_frames(frames[:, :4]), from_spec.stack_frames(frames[:, 1:])
     others = torch.rand(3, 4, 20, 20) * 2 - 1
@@ -44,7 +46,10 @@ def test_at_once_is_one_after_another(
         if ours is not None:
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     gradients = [
-        torch.autograd.grad(sum(batch.square().sum() for batch in batches if batch is not None), generator.parameters())
+        torch.autograd.grad(
+            sum(batch.square().sum() for batch in batches if batch is not None),
+            generator.parameters(),
+        )
         for batches in (at_once, one_by_one)
     ]
     for ours, theirs in zip(*gradients, strict=True):

@@ -19,7 +19,9 @@ from corrtool.correspondence.losses import (
 from corrtool.environment_model.objective import environment_model_loss
 from corrtool.q_learning.losses import temporal_difference_loss, temporal_difference_target
 
-LOG_2, LOG_3, LOG_4 = math.log(2.0), math.log(3.0), math.log(4.0)
+LOG_2 = math.log(2.0)
+LOG_3 = math.log(3.0)
+LOG_4 = math.log(4.0)
 
 
 def tensor(*values: float, grad: bool = False) -> torch.Tensor:
@@ -31,12 +33,16 @@ class TestTemporalDifferenceTarget:
 
     def test_is_reward_plus_discounted_value(self) -> None:
         # 1 + 0.9·10 = 10,   0 + 0.9·4 = 3.6,   -1 + 0.9·0.5 = -0.55
-        target = temporal_difference_target(tensor(1, 0, -1), torch.zeros(3, dtype=bool), tensor(10, 4, 0.5), 0.9)
+        target = temporal_difference_target(
+            tensor(1, 0, -1), torch.zeros(3, dtype=bool), tensor(10, 4, 0.5), 0.9
+        )
         torch.testing.assert_close(target, tensor(10, 3.6, -0.55))
 
     def test_a_terminal_next_state_has_no_value(self) -> None:
         # The first ends: 2 + 0; the second goes on: 2 + 0.9·100.
-        target = temporal_difference_target(tensor(2, 2), torch.tensor([True, False]), tensor(100, 100), 0.9)
+        target = temporal_difference_target(
+            tensor(2, 2), torch.tensor([True, False]), tensor(100, 100), 0.9
+        )
         torch.testing.assert_close(target, tensor(2, 92))
 
     def test_n_step_returns_have_a_discount_each(self) -> None:
@@ -56,7 +62,9 @@ class TestTemporalDifferenceLoss:
     def test_the_gradient_of_huber_is_the_error_clipped_to_one(self) -> None:
         q_values = tensor(0, 3, grad=True)
         temporal_difference_loss(q_values, tensor(0.5, 0), "huber").backward()
-        torch.testing.assert_close(q_values.grad, tensor(-0.5 / 2, 1.0 / 2))  # errors 0.5 and -3, over a batch of two
+        torch.testing.assert_close(
+            q_values.grad, tensor(-0.5 / 2, 1.0 / 2)
+        )  # errors 0.5 and -3, over a batch of two
 
     def test_squared_is_half_the_mean_square(self) -> None:
         # ½ · (0.25 + 9) / 2 = 2.3125
@@ -90,7 +98,9 @@ class TestAdversarialLosses:
     def test_the_discriminator_learns_to_tell_real_from_generated(self, kind: str) -> None:
         real, generated = tensor(0.3, grad=True), tensor(0.3, grad=True)
         discriminator_loss(real, generated, kind).backward()
-        assert real.grad.item() < 0 < generated.grad.item()  # a descent step raises one and lowers the other
+        assert (
+            real.grad.item() < 0 < generated.grad.item()
+        )  # a descent step raises one and lowers the other
 
     def test_least_squares_generator(self) -> None:
         # ((0-1)² + (3-1)²) / 2 = 2.5
@@ -121,7 +131,9 @@ class TestMeanAbsoluteErrors:
 
     def test_by_hand(self, loss) -> None:
         # |1-0| + |-2-1| + |0-0| + |4-2| = 6, over 4 elements
-        value = loss(torch.tensor([[1.0, -2.0], [0.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]]))
+        value = loss(
+            torch.tensor([[1.0, -2.0], [0.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+        )
         assert value.item() == pytest.approx(1.5)
 
     def test_gradient_is_the_sign_over_the_number_of_elements(self, loss) -> None:
@@ -156,7 +168,9 @@ def test_relative_model_loss_is_the_share_of_the_change_that_is_not_explained() 
     assert relative_model_loss(predicted, now, following).item() == pytest.approx(0.5)
     assert relative_model_loss(following, now, following).item() == pytest.approx(0.0, abs=1e-5)
     assert relative_model_loss(now, now, following).item() == pytest.approx(1.0)
-    assert relative_model_loss(now, now, now).item() == 1.0  # a generator gains nothing by showing nothing
+    assert (
+        relative_model_loss(now, now, now).item() == 1.0
+    )  # a generator gains nothing by showing nothing
     dim = 0.01
     assert relative_model_loss(predicted * dim, now * dim, following * dim).item() == 1.0
 
@@ -165,7 +179,9 @@ def test_environment_model_loss_is_mean_square_or_mean_absolute_error() -> None:
     predicted, actual = tensor(1, -2), tensor(0, 1)
     assert environment_model_loss(predicted, actual).item() == pytest.approx(5.0)  # (1 + 9) / 2
     assert environment_model_loss(predicted, actual, "mse").item() == pytest.approx(5.0)
-    assert environment_model_loss(predicted, actual, "l1").item() == pytest.approx(2.0)  # (1 + 3) / 2
+    assert environment_model_loss(predicted, actual, "l1").item() == pytest.approx(
+        2.0
+    )  # (1 + 3) / 2
 
 
 WEIGHTS = {"gan": 1.0, "cycle": 10.0, "q": 0.5, "model": 2.0}
@@ -175,7 +191,12 @@ class TestCorrespondenceLoss:
     """Eq. (12): L_GAN + λ_Cyc L_Cyc + λ_Q L_Q + λ_M L_M."""
 
     def test_weighs_every_term(self) -> None:
-        terms = {"gan": tensor(2)[0], "cycle": tensor(3)[0], "q": tensor(5)[0], "model": tensor(7)[0]}
+        terms = {
+            "gan": tensor(2)[0],
+            "cycle": tensor(3)[0],
+            "q": tensor(5)[0],
+            "model": tensor(7)[0],
+        }
         # 2 + 10·3 + 0.5·5 + 2·7 = 48.5
         assert correspondence_loss(terms, WEIGHTS).item() == pytest.approx(48.5)
 

@@ -23,11 +23,14 @@ from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 
 ACTIONS = 3
-GRID = list(itertools.product((0.0, 1.0, 10.0), (0.0, 1.0), (0.0, 1.0, 10.0)))  # table 1: λ_Cyc, λ_Q, λ_M
+GRID = list(
+    itertools.product((0.0, 1.0, 10.0), (0.0, 1.0), (0.0, 1.0, 10.0))
+)  # table 1: λ_Cyc, λ_Q, λ_M
 FLOAT32 = Precision(torch.float32, torch.device("cpu"))
 IMAGES = StateSpec("image", (1, 36, 36), 2)
 PERMUTED = StateSpec("image", (1, 36, 36), 2, (1, 0))
-SOURCE_VECTORS, TARGET_VECTORS = StateSpec("vector", (3,), 2), StateSpec("vector", (2,), 2)
+SOURCE_VECTORS = StateSpec("vector", (3,), 2)
+TARGET_VECTORS = StateSpec("vector", (2,), 2)
 RESNET = {"kind": "resnet", "filters": 2, "blocks": 1}
 PAIRS: dict[str, tuple[StateSpec, StateSpec, dict[str, Any]]] = {
     "images, each frame by itself": (IMAGES, IMAGES, RESNET | {"framewise": True}),
@@ -44,7 +47,10 @@ class Setting:
     def __init__(self, pair: str, norm: str = "instance") -> None:
         torch.manual_seed(0)
         self.source_spec, self.target_spec, generator = PAIRS[pair]
-        self.source_scaling, self.target_scaling = scaling(self.source_spec), scaling(self.target_spec)
+        self.source_scaling, self.target_scaling = (
+            scaling(self.source_spec),
+            scaling(self.target_spec),
+        )
         self.correspondence = Correspondence(
             self.source_scaling, self.target_scaling, GeneratorDescription(**generator, norm=norm)
         )
@@ -53,14 +59,24 @@ class Setting:
         self.q = freeze(build_q_function(self.source_spec, ACTIONS))
         network = build_environment_model(self.source_spec, ACTIONS, filters=2, blocks=1)
         self.model = ScaledModel(network, self.source_scaling)
-        for module in (self.correspondence, self.source_discriminator, self.target_discriminator, self.q, network):
-            for weights in module.parameters():  # large enough that every term moves when something in it does
+        for module in (
+            self.correspondence,
+            self.source_discriminator,
+            self.target_discriminator,
+            self.q,
+            network,
+        ):
+            for weights in (
+                module.parameters()
+            ):  # large enough that every term moves when something in it does
                 nn.init.normal_(weights, std=0.2)
         freeze(self.model)
         self.raw_source, self.raw_target = raw(self.source_spec), raw(self.target_spec)
         following = self.target_spec.frames_of(raw(self.target_spec))
         frames = self.target_spec.frames_of(self.raw_target)
-        self.raw_next = self.target_spec.stack_frames(torch.cat([frames[:, 1:], following[:, -1:]], dim=1))
+        self.raw_next = self.target_spec.stack_frames(
+            torch.cat([frames[:, 1:], following[:, -1:]], dim=1)
+        )
         self.actions = torch.tensor([2, 0, 1])
 
     def compute(
@@ -78,7 +94,10 @@ class Setting:
         """Every term as printed, whatever its λ."""
         g_t, g_s = self.correspondence.target_to_source, self.correspondence.source_to_target
         d_s, d_t = self.source_discriminator, self.target_discriminator
-        s_s, s_t = to_model(self.source_spec, self.raw_source), to_model(self.target_spec, self.raw_target)
+        s_s, s_t = (
+            to_model(self.source_spec, self.raw_source),
+            to_model(self.target_spec, self.raw_target),
+        )
         s_next = to_model(self.target_spec, self.raw_next)
         scores = d_s(g_t(s_t)), d_t(g_s(s_s))
         if settings.gan_loss == "lsgan":
@@ -87,7 +106,9 @@ class Setting:
             gan = sum(-torch.log(torch.sigmoid(score)).mean() for score in scores)
         differences = [(g_t(g_s(s_s)) - s_s).abs(), (g_s(g_t(s_t)) - s_t).abs()]
         if statistics is not None:
-            for number, (states, (mean, deviation)) in enumerate(zip((s_s, s_t), statistics, strict=True)):
+            for number, (states, (mean, deviation)) in enumerate(
+                zip((s_s, s_t), statistics, strict=True)
+            ):
                 surprise = (states - mean).abs() / deviation
                 shares = [row / row.mean() for row in surprise]  # of each state, 1 in the mean
                 differences[number] = differences[number] * (0.5 + 0.5 * torch.stack(shares))
@@ -133,20 +154,31 @@ def model_to_q(spec: StateSpec, states: Tensor) -> Tensor:
     return states * torch.arange(2.0, size + 2) + torch.arange(1.0, size + 1)
 
 
-def settings_of(lambda_cyc: float, lambda_q: float, lambda_m: float, **others: Any) -> LearnCorrSettings:
-    settings = LearnCorrSettings(lambda_cyc=lambda_cyc, lambda_q=lambda_q, lambda_m=lambda_m, cycle_loss="printed")
+def settings_of(
+    lambda_cyc: float, lambda_q: float, lambda_m: float, **others: Any
+) -> LearnCorrSettings:
+    settings = LearnCorrSettings(
+        lambda_cyc=lambda_cyc, lambda_q=lambda_q, lambda_m=lambda_m, cycle_loss="printed"
+    )
     return replace(settings, **others)
 
 
 def total(terms: dict[str, Tensor], settings: LearnCorrSettings) -> Tensor:
-    weights = {"gan": 1.0, "cycle": settings.lambda_cyc, "q": settings.lambda_q, "model": settings.lambda_m}
+    weights = {
+        "gan": 1.0,
+        "cycle": settings.lambda_cyc,
+        "q": settings.lambda_q,
+        "model": settings.lambda_m,
+    }
     return sum(weights[name] * term for name, term in terms.items())
 
 
 def gradients(loss: Tensor, network: nn.Module) -> dict[str, Tensor | None]:
     network.zero_grad()
     loss.backward()
-    return {name: None if p.grad is None else p.grad.clone() for name, p in network.named_parameters()}
+    return {
+        name: None if p.grad is None else p.grad.clone() for name, p in network.named_parameters()
+    }
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -158,7 +190,9 @@ class TestGenerators:
         setting, settings = Setting(pair), settings_of(lambda_cyc, lambda_q, lambda_m)
         loss, terms, generated_source, generated_target = setting.compute(settings)
         expected = setting.reference(settings)
-        computed = {"gan"} | {n for n, w in (("cycle", lambda_cyc), ("q", lambda_q), ("model", lambda_m)) if w}
+        computed = {"gan"} | {
+            n for n, w in (("cycle", lambda_cyc), ("q", lambda_q), ("model", lambda_m)) if w
+        }
         assert terms.keys() == computed  # a λ of 0 costs nothing
         for name in computed:
             assert expected[name] > 1e-3
@@ -202,12 +236,21 @@ class TestGenerators:
     def test_the_relative_model_loss_is_about_the_newest_frame(self, pair: str) -> None:
         setting, settings = Setting(pair), settings_of(0.0, 0.0, 1.0, model_loss="relative")
         g_t, spec = setting.correspondence.target_to_source, setting.source_spec
-        here, following = (g_t(to_model(setting.target_spec, raw)) for raw in (setting.raw_target, setting.raw_next))
+        here, following = (
+            g_t(to_model(setting.target_spec, raw))
+            for raw in (setting.raw_target, setting.raw_next)
+        )
         predicted = setting.model.network(here, setting.actions)
-        here, following, predicted = (spec.frames_of(states)[:, -1] for states in (here, following, predicted))
+        here, following, predicted = (
+            spec.frames_of(states)[:, -1] for states in (here, following, predicted)
+        )
         changing = (following - here).abs() > 0.02
-        expected = (predicted - following).abs()[changing].sum() / (following - here).abs()[changing].sum()
-        torch.testing.assert_close(setting.compute(settings)[1]["model"], expected, rtol=1e-3, atol=1e-5)
+        expected = (predicted - following).abs()[changing].sum() / (following - here).abs()[
+            changing
+        ].sum()
+        torch.testing.assert_close(
+            setting.compute(settings)[1]["model"], expected, rtol=1e-3, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("pair", ["images, each frame by itself", "vectors, mlp"])
@@ -225,19 +268,31 @@ def test_batch_norm_sees_each_mini_batch_by_itself(pair: str) -> None:
 @pytest.mark.parametrize("gan_loss", ["lsgan", "log"])
 def test_discriminators(pair: str, norm: str, gan_loss: str) -> None:
     """Eq. (8): real states towards 1, generated ones towards 0, halved."""
-    setting, settings = Setting(pair, norm), settings_of(0.0, 0.0, 0.0, norm=norm, gan_loss=gan_loss)
+    setting, settings = (
+        Setting(pair, norm),
+        settings_of(0.0, 0.0, 0.0, norm=norm, gan_loss=gan_loss),
+    )
     c, s_s = setting.correspondence, to_model(setting.source_spec, setting.raw_source)
     s_t = to_model(setting.target_spec, setting.raw_target)
     with torch.no_grad():
         generated_source, generated_target = c.target_to_source(s_t), c.source_to_target(s_s)
-    objective = DiscriminatorObjective(c, setting.source_discriminator, setting.target_discriminator, settings, FLOAT32)
-    loss, terms = objective(setting.raw_source, setting.raw_target, generated_source, generated_target)
-    for side, real, generated in (("source", s_s, generated_source), ("target", s_t, generated_target)):
+    objective = DiscriminatorObjective(
+        c, setting.source_discriminator, setting.target_discriminator, settings, FLOAT32
+    )
+    loss, terms = objective(
+        setting.raw_source, setting.raw_target, generated_source, generated_target
+    )
+    for side, real, generated in (
+        ("source", s_s, generated_source),
+        ("target", s_t, generated_target),
+    ):
         network = getattr(setting, f"{side}_discriminator")
         scores = network(real), network(generated)
         if gan_loss == "lsgan":
             expected = 0.5 * (((scores[0] - 1) ** 2).mean() + (scores[1] ** 2).mean())
         else:
-            expected = -0.5 * (torch.sigmoid(scores[0]).log().mean() + (1 - torch.sigmoid(scores[1])).log().mean())
+            expected = -0.5 * (
+                torch.sigmoid(scores[0]).log().mean() + (1 - torch.sigmoid(scores[1])).log().mean()
+            )
         torch.testing.assert_close(terms[f"{side}_discriminator"], expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(loss, sum(terms.values()))

@@ -27,7 +27,9 @@ class Counting(torch.nn.Module):
 
 @pytest.mark.parametrize("framewise", [False, True])
 def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
-    description = GeneratorDescription("resnet", filters=4, blocks=1, skips=True, framewise=framewise)
+    description = GeneratorDescription(
+        "resnet", filters=4, blocks=1, skips=True, framewise=framewise
+    )
     correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
     if framewise:
         generator = correspondence.target_to_source
@@ -39,13 +41,16 @@ def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
         [[step, step if step < 5 else step - 5] for step in range(8)]
     ).numpy()  # a new game at 5
     states = [stacker.push(games[0])] + [
-        stacker.push(frames, steps) for frames, steps in zip(games[1:], episode_steps[1:], strict=True)
+        stacker.push(frames, steps)
+        for frames, steps in zip(games[1:], episode_steps[1:], strict=True)
     ]
     with torch.inference_mode():
         played = [translate(state) for state in states]
         pictures = generator.frame_generator.pictures if framewise else None
         for state, translated in zip(states, played, strict=True):
-            torch.testing.assert_close(translated, correspondence.translate(state), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                translated, correspondence.translate(state), atol=1e-5, rtol=1e-5
+            )
         first_of_others = PlayTranslator(correspondence)(states[0][:1])  # another number of games
     torch.testing.assert_close(first_of_others, played[0][:1], atol=1e-5, rtol=1e-5)
     # whole states (3 frames of 2 games) at first, and of the game that begins; otherwise the newest frame of each
@@ -58,7 +63,9 @@ def test_games_that_are_over_are_not_translated() -> None:
     generator = correspondence.target_to_source
     generator.frame_generator = counting = Counting(generator.frame_generator)
     translate, stacker = PlayTranslator(correspondence), StateStacker(SPEC, 3, torch.device("cpu"))
-    frames = torch.randint(0, 256, (6, 3, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frames = torch.randint(
+        0, 256, (6, 3, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     going_on = [[0, 1, 2], [0, 1, 2], [0, 2], [0, 2], [2], [2]]
     with torch.inference_mode():
         for step, games in enumerate(going_on):
@@ -66,4 +73,6 @@ def test_games_that_are_over_are_not_translated() -> None:
             counting.pictures = 0
             played = translate(states, np.array(games))
             assert counting.pictures == (9 if step == 0 else len(games))
-            torch.testing.assert_close(played, correspondence.translate(states), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                played, correspondence.translate(states), atol=1e-5, rtol=1e-5
+            )

@@ -54,11 +54,17 @@ class TestStatePool:
             pool, random = StatePool(4), np.random.default_rng(filled)
             for value in range(filled):
                 pool.exchange(self.states(value), random)
-            save_checkpoint(tmp_path / "c", {"pool": pool.state(), "random": random.bit_generator.state})
-            expected = [pool.exchange(self.states(value), random).item() for value in range(100, 140)]
+            save_checkpoint(
+                tmp_path / "c", {"pool": pool.state(), "random": random.bit_generator.state}
+            )
+            expected = [
+                pool.exchange(self.states(value), random).item() for value in range(100, 140)
+            ]
 
             loaded = load_checkpoint(tmp_path / "c")
             resumed, random = StatePool(4), np.random.default_rng(99)
             resumed.load_state(loaded["pool"], CPU)
             random.bit_generator.state = loaded["random"]
-            assert [resumed.exchange(self.states(value), random).item() for value in range(100, 140)] == expected
+            assert [
+                resumed.exchange(self.states(value), random).item() for value in range(100, 140)
+            ] == expected

@@ -47,14 +47,21 @@ def falling_ball() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "framewise"), [("rotation", False), ("affine", False), ("affine-resnet", False), ("affine-resnet", True)]
+    ("kind", "framewise"),
+    [("rotation", False), ("affine", False), ("affine-resnet", False), ("affine-resnet", True)],
 )
-def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(kind: str, framewise: bool) -> None:
+def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(
+    kind: str, framewise: bool
+) -> None:
     states, following = falling_ball()
-    turned, turned_following = (torch.rot90(x, 1, (2, 3)) for x in (states, following))  # counter-clockwise
+    turned, turned_following = (
+        torch.rot90(x, 1, (2, 3)) for x in (states, following)
+    )  # counter-clockwise
     scaling = StateScaling(SPEC)
     sizes = {"filters": 2, "blocks": 1, "framewise": framewise} if kind == "affine-resnet" else {}
-    correspondence = Correspondence(scaling, StateScaling(SPEC), GeneratorDescription(kind, **sizes))
+    correspondence = Correspondence(
+        scaling, StateScaling(SPEC), GeneratorDescription(kind, **sizes)
+    )
     model = ScaledModel(BallFalls(), scaling)
     starts = [start for start in candidate_starts(correspondence, 0.0, 12) if not start.mirrored]
     losses = model_loss_by_start(correspondence, model, turned, NO_ACTION, turned_following, starts)
@@ -76,7 +83,12 @@ def test_a_layer_after_a_resnet_is_searched_as_if_that_did_nothing() -> None:
     )
     starts = candidate_starts(correspondence, 0.0, 12)
     losses = model_loss_by_start(
-        correspondence, ScaledModel(BallFalls(), scaling), turned, NO_ACTION, turned_following, starts
+        correspondence,
+        ScaledModel(BallFalls(), scaling),
+        turned,
+        NO_ACTION,
+        turned_following,
+        starts,
     )
     assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
     set_start(correspondence, Start(-90.0))
@@ -131,7 +143,9 @@ def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> Re
     frames = scaling.model_to_raw(RotationLayer(degrees)(scaling.raw_to_model(upright)))
     fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:], fields["episode_steps"][:] = times < 3, times
-    return ReplayMemory.from_rows(MemoryRows(scaling.spec, 1, frames.numpy(), fields), torch.device("cpu"))
+    return ReplayMemory.from_rows(
+        MemoryRows(scaling.spec, 1, frames.numpy(), fields), torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize("degrees", [94.0, -37.0])
@@ -139,14 +153,20 @@ def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> Re
 def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> None:
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
     target = ball_falls_turned(degrees, records, scaling)
-    correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("rotation"))
+    correspondence = Correspondence(
+        scaling, StateScaling(scaling.spec), GeneratorDescription("rotation")
+    )
     starts = candidate_starts(correspondence, 0.0, ANGLE_STARTS)
     model = ScaledModel(LargeBallFalls(), scaling)
     advanced: list[int] = []
-    found = search_start(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    found = search_start(
+        correspondence, model, target, starts, np.random.default_rng(0), advanced.append
+    )
     assert sum(advanced) == search_length(target, starts)
     assert len(found["model_losses"]) == len(starts) and len(found["finalist_model_losses"]) == 8
-    assert found["start_degrees"] == pytest.approx(rotation_angle_degrees(correspondence.target_to_source), abs=1e-3)
+    assert found["start_degrees"] == pytest.approx(
+        rotation_angle_degrees(correspondence.target_to_source), abs=1e-3
+    )
     assert found["start_degrees"] == pytest.approx(-degrees, abs=1.5)
 
 
@@ -158,10 +178,13 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
         return least + 0.05 * min(abs(start.degrees - best), 10.0)
 
     monkeypatch.setattr(
-        "corrtool.correspondence.start_search.model_loss_by_start", lambda *given: [loss(start) for start in given[-1]]
+        "corrtool.correspondence.start_search.model_loss_by_start",
+        lambda *given: [loss(start) for start in given[-1]],
     )
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
-    correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("affine"))
+    correspondence = Correspondence(
+        scaling, StateScaling(scaling.spec), GeneratorDescription("affine")
+    )
     starts, target, advanced = (
         candidate_starts(correspondence, 0.0, ANGLE_STARTS),
         ball_falls_turned(85.0, 4, scaling),
@@ -181,16 +204,26 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
     assert (found["start_degrees"], found["start_mirrored"]) == (-85.0, False)
 
 
-def test_finalists_of_one_hand_are_not_turned_but_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finalists_of_one_hand_are_not_turned_but_all_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(
         "corrtool.correspondence.start_search.model_loss_by_start",
         lambda *given: [float(start.mirrored) for start in given[-1]],
     )
     scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
-    correspondence = Correspondence(scaling, StateScaling(scaling.spec), GeneratorDescription("affine"))
-    starts, target, advanced = candidate_starts(correspondence, 0.0, 10), ball_falls_turned(85.0, 4, scaling), []
+    correspondence = Correspondence(
+        scaling, StateScaling(scaling.spec), GeneratorDescription("affine")
+    )
+    starts, target, advanced = (
+        candidate_starts(correspondence, 0.0, 10),
+        ball_falls_turned(85.0, 4, scaling),
+        [],
+    )
     model = ScaledModel(LargeBallFalls(), scaling)
-    found = search_start(correspondence, model, target, starts, np.random.default_rng(0), advanced.append)
+    found = search_start(
+        correspondence, model, target, starts, np.random.default_rng(0), advanced.append
+    )
     assert found["turned_model_losses"] == []
     assert sum(advanced) == search_length(target, starts) == 3 * (20 + 8 + 6)
 
@@ -204,7 +237,9 @@ def test_a_mirror_image_is_undone() -> None:
     seen = torch.rot90(states.flip(3), 1, (2, 3))
     scaling = StateScaling(SPEC)
     correspondence = Correspondence(scaling, StateScaling(SPEC), GeneratorDescription("affine"))
-    set_start(correspondence, Start(90.0, mirrored=True))  # a mirror image turned back is one turned on
+    set_start(
+        correspondence, Start(90.0, mirrored=True)
+    )  # a mirror image turned back is one turned on
     assert torch.allclose(correspondence.translate(seen), scaling.raw_to_model(states), atol=1e-4)
     back = correspondence.source_to_target(scaling.raw_to_model(states))
     assert torch.allclose(back, scaling.raw_to_model(seen), atol=1e-4)
@@ -228,7 +263,8 @@ def test_the_inverse_of_an_affine_map_with_a_shift() -> None:
 
 def test_starts_all_around() -> None:
     rotation, affine = (
-        Correspondence(StateScaling(SPEC), StateScaling(SPEC), GeneratorDescription(k)) for k in ("rotation", "affine")
+        Correspondence(StateScaling(SPEC), StateScaling(SPEC), GeneratorDescription(k))
+        for k in ("rotation", "affine")
     )
     assert [s.degrees for s in candidate_starts(rotation, 0, 4)] == pytest.approx([0, 90, 180, -90])
     assert [s.degrees for s in candidate_starts(rotation, 30, 2)] == pytest.approx([30, -150])
@@ -241,7 +277,9 @@ def test_starts_all_around() -> None:
     ]
 
 
-@pytest.mark.parametrize("given", [{"generator": "resnet"}, {"generator": "rotation", "lambda_m": 0.0}])
+@pytest.mark.parametrize(
+    "given", [{"generator": "resnet"}, {"generator": "rotation", "lambda_m": 0.0}]
+)
 def test_a_search_that_cannot_be_made_is_refused(given: dict) -> None:
     with pytest.raises(UsageError, match="--angle-starts"):
         LearnCorrSettings(angle_starts=ANGLE_STARTS, **given)

@@ -20,11 +20,14 @@ from corrtool.runtime.precision import Precision
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 
-SPEC, ACTIONS = StateSpec("vector", (2,), 2), 3
+SPEC = StateSpec("vector", (2,), 2)
+ACTIONS = 3
 STATISTICS = ElementStatistics(torch.zeros(SPEC.state_shape), torch.ones(SPEC.state_shape))
 
 
-def objective(*, q: bool = True, model: bool = True, statistics: Any = None, **settings: Any) -> GeneratorObjective:
+def objective(
+    *, q: bool = True, model: bool = True, statistics: Any = None, **settings: Any
+) -> GeneratorObjective:
     scaling = StateScaling(SPEC)
     network = ScaledModel(build_environment_model(SPEC, ACTIONS, filters=2, blocks=1), scaling)
     return GeneratorObjective(
@@ -49,25 +52,35 @@ def objective(*, q: bool = True, model: bool = True, statistics: Any = None, **s
         ((1, 1, 1), ["gan", "cycle", "q", "model"], set(get_args(Translation))),
     ],
 )
-def test_a_lambda_of_zero_leaves_its_term_out(lambdas: tuple[float, ...], terms: list[str], needs: set[str]) -> None:
+def test_a_lambda_of_zero_leaves_its_term_out(
+    lambdas: tuple[float, ...], terms: list[str], needs: set[str]
+) -> None:
     composed = objective(**dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True)))
     assert [term.name for term in composed.terms] == terms
     assert composed.needs == needs
 
 
-@pytest.mark.parametrize("variant", [{}, {"statistics": (STATISTICS, STATISTICS), "model_loss": "relative"}])
+@pytest.mark.parametrize(
+    "variant", [{}, {"statistics": (STATISTICS, STATISTICS), "model_loss": "relative"}]
+)
 def test_a_term_reads_what_it_names(variant: dict[str, Any]) -> None:
     composed = objective(**variant)
     for term in composed.terms:
         states: list[Tensor] = [torch.randn(3, *SPEC.state_shape) for _ in range(5)]
         made = {name: torch.randn(3, *SPEC.state_shape) for name in term.needs}
         actions = torch.tensor([0, 2, 1])
-        value = term(Translations(states[0], states[1], states[2], actions, states[3], states[4], made))
+        value = term(
+            Translations(states[0], states[1], states[2], actions, states[3], states[4], made)
+        )
         assert value.shape == () and value.isfinite()
         for name in term.needs:
             others = {other: tensor for other, tensor in made.items() if other != name}
             with pytest.raises(KeyError, match=name):
-                term(Translations(states[0], states[1], states[2], actions, states[3], states[4], others))
+                term(
+                    Translations(
+                        states[0], states[1], states[2], actions, states[3], states[4], others
+                    )
+                )
 
 
 @pytest.mark.parametrize("missing", ["q", "model"])

@@ -13,7 +13,11 @@ import pytest
 import torch
 
 from corrtool.correspondence.description import GeneratorDescription
-from corrtool.correspondence.training import LOG_EVERY_GRADIENT_STEPS, CorrespondenceTraining, Knowledge
+from corrtool.correspondence.training import (
+    LOG_EVERY_GRADIENT_STEPS,
+    CorrespondenceTraining,
+    Knowledge,
+)
 from corrtool.environment_model.saved import ModelDescription
 from corrtool.layers import copy_of_weights, freeze
 from corrtool.memory import ReplayMemory
@@ -24,8 +28,12 @@ from corrtool.runtime.ranks import ONE_PROCESS
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateSpec
 
-SPEC, ACTIONS, CPU = StateSpec("vector", (3,), 2), 3, torch.device("cpu")
-SETTINGS = LearnCorrSettings(batch_size=4, pool_size=3, gradient_steps=8, filters=4, discriminator_filters=4)
+SPEC = StateSpec("vector", (3,), 2)
+ACTIONS = 3
+CPU = torch.device("cpu")
+SETTINGS = LearnCorrSettings(
+    batch_size=4, pool_size=3, gradient_steps=8, filters=4, discriminator_filters=4
+)
 
 
 def memory(records: int) -> ReplayMemory:
@@ -40,11 +48,15 @@ def memory(records: int) -> ReplayMemory:
 def training(settings: LearnCorrSettings = SETTINGS, seed: int = 0) -> CorrespondenceTraining:
     torch.manual_seed(seed)
     source, target = memory(30), memory(20)
-    model = ModelDescription(SPEC, ACTIONS, filters=4, blocks=1).build(source.scaling(source.transition_rows()))
+    model = ModelDescription(SPEC, ACTIONS, filters=4, blocks=1).build(
+        source.scaling(source.transition_rows())
+    )
     freeze(model)
     knowledge = Knowledge(source, target, freeze(build_q_function(SPEC, ACTIONS, width=4)), model)
     context: Any = SimpleNamespace(seed=seed, device=CPU, ranks=ONE_PROCESS)
-    return CorrespondenceTraining(context, settings, knowledge, GeneratorDescription.of(settings, SPEC))
+    return CorrespondenceTraining(
+        context, settings, knowledge, GeneratorDescription.of(settings, SPEC)
+    )
 
 
 def learn(learning: CorrespondenceTraining, steps: int) -> None:
@@ -92,7 +104,9 @@ def test_terms_are_told_now_and_then_and_at_the_end() -> None:
     ("settings", "steps"), [({"gradient_steps": 7}, 7), ({"gradient_steps": None, "epochs": 2}, 14)]
 )
 def test_epochs_are_those_of_the_larger_memory(settings: dict[str, Any], steps: int) -> None:
-    assert training(replace(SETTINGS, **settings)).total == steps  # 29 transitions in mini-batches of 4
+    assert (
+        training(replace(SETTINGS, **settings)).total == steps
+    )  # 29 transitions in mini-batches of 4
 
 
 def streams(learning: CorrespondenceTraining) -> list[Any]:
@@ -119,6 +133,8 @@ def test_an_older_checkpoint_in_which_all_shared_one_generator_goes_on() -> None
     resumed.load_state(state)
     pools, _, target = streams(training())
     assert streams(resumed) == [pools, state["source_batches"]["random"], target]
-    assert resumed._target_batches.next().tolist() == old._target_batches.next().tolist()  # the epoch's order is kept
+    assert (
+        resumed._target_batches.next().tolist() == old._target_batches.next().tolist()
+    )  # the epoch's order is kept
     learn(resumed, 5)
     assert resumed.gradient_steps == 8

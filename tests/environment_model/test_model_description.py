@@ -19,7 +19,15 @@ def test_a_manifest_gives_it_back() -> None:
     assert manifest["states"] == SPEC.to_json()
     assert {name: manifest[name] for name in manifest if name not in ("states", "actions")} == {
         name: getattr(settings, name)
-        for name in ("architecture", "filters", "blocks", "action_block", "norm", "prediction", "skips")
+        for name in (
+            "architecture",
+            "filters",
+            "blocks",
+            "action_block",
+            "norm",
+            "prediction",
+            "skips",
+        )
     }
     assert ModelDescription.from_json(manifest) == description
     with pytest.raises(TypeError):

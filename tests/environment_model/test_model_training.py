@@ -29,7 +29,9 @@ def training(settings: TrainModelSettings = SETTINGS) -> tuple[ModelTraining, Sc
     memory = ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames, fields), torch.device("cpu"))
     rows = memory.dynamics_rows()
     model = ScaledModel(build_environment_model(SPEC, 2, filters=8, blocks=1), StateScaling(SPEC))
-    return ModelTraining(model, memory, rows, settings, np.random.default_rng(0), ONE_PROCESS), model
+    return ModelTraining(
+        model, memory, rows, settings, np.random.default_rng(0), ONE_PROCESS
+    ), model
 
 
 def test_its_length_is_in_epochs_or_in_gradient_steps() -> None:
@@ -53,7 +55,12 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does() -> None:
     for _ in range(3):
         interrupted._update()
     state = interrupted.state()
-    assert list(state) == ["model", "optimizer", "batches", "done"]  # older checkpoints have the same
+    assert list(state) == [
+        "model",
+        "optimizer",
+        "batches",
+        "done",
+    ]  # older checkpoints have the same
     resumed, other = training(replace(SETTINGS, learning_rate=0.01))
     resumed.load_state(state)
     assert resumed.gradient_steps == 3

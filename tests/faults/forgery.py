@@ -22,7 +22,9 @@ def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> byt
     header = json.loads(content[8 : 8 + length])
     change(header)
     text = json.dumps(header).encode()
-    return sealed_anew(struct.pack("<Q", len(text)) + text + content[8 + length :], sealed._TENSOR_MARKER)
+    return sealed_anew(
+        struct.pack("<Q", len(text)) + text + content[8 + length :], sealed._TENSOR_MARKER
+    )
 
 
 def lie(header: dict[str, Any], **fields: Any) -> None:

@@ -18,7 +18,13 @@ from typing import Any
 from faults.victim import live
 from support.commands import Outcome, run_in_process
 
-from corrtool.project.artifacts import KINDS, artifact_names, artifact_path, artifact_problems, read_artifact
+from corrtool.project.artifacts import (
+    KINDS,
+    artifact_names,
+    artifact_path,
+    artifact_problems,
+    read_artifact,
+)
 from corrtool.project.directory import Project
 from corrtool.runs.checkpoints import load_checkpoint
 from corrtool.runs.overview import damaged_runs
@@ -38,12 +44,22 @@ INPUTS = {  # named, or what one victim makes would be the newest input of the n
     "learn-corr": ("--q", "source-dqn", "--model", "source-dqn", "--source-memory", "source-dqn", "--target-memory", "target-random"),
     "finetune": ("--q", "source-dqn", "--corr", "resnet-cyc1-q1-m1"),
 }  # fmt: skip
-MAKES = {"collect": "memory", "train-dqn": "q", "train-model": "model", "learn-corr": "corr", "finetune": "q"}
+MAKES = {
+    "collect": "memory",
+    "train-dqn": "q",
+    "train-model": "model",
+    "learn-corr": "corr",
+    "finetune": "q",
+}
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["torch._dynamo", "corrtool.cli", *(f"corrtool.stages.{stage.replace('-', '_')}" for stage in COMMANDS)]
+    [
+        "torch._dynamo",
+        "corrtool.cli",
+        *(f"corrtool.stages.{stage.replace('-', '_')}" for stage in COMMANDS),
+    ]
 )
 _READERS = ThreadPoolExecutor()
 
@@ -52,7 +68,9 @@ class Victim:
     """A stage as a process."""
 
     def __init__(self, arguments: list[str], **how: Any) -> None:
-        readers, writers = zip(*(_PROCESSES.Pipe(duplex=False) for _ in ("out", "err")), strict=True)
+        readers, writers = zip(
+            *(_PROCESSES.Pipe(duplex=False) for _ in ("out", "err")), strict=True
+        )
         self._process = _PROCESSES.Process(target=live, args=(arguments, *writers), kwargs=how)
         self._process.start()
         for writer in writers:
@@ -97,7 +115,17 @@ def begin(
     before: Callable[[], None] | None = None,
 ) -> Victim:
     """A stage as a process that saves often; see :func:`faults.victim.live`."""
-    arguments = [*COMMANDS[stage], *INPUTS[stage], *more, "-p", str(lab), "--preset", "tiny", "--device", "cpu"]
+    arguments = [
+        *COMMANDS[stage],
+        *INPUTS[stage],
+        *more,
+        "-p",
+        str(lab),
+        "--preset",
+        "tiny",
+        "--device",
+        "cpu",
+    ]
     return Victim(arguments, save_seconds=save_seconds, die_at=die_at, before=before)
 
 
@@ -154,7 +182,12 @@ def result_sha256(lab: Path, stage: str) -> str:
 
 def committed(lab: Path) -> dict[str, str]:
     """Every file of every artifact, by its path, with the SHA-256 of its bytes."""
-    files = [path for part in ("memories", "weights") for path in (lab / part).rglob("*") if path.is_file()]
+    files = [
+        path
+        for part in ("memories", "weights")
+        for path in (lab / part).rglob("*")
+        if path.is_file()
+    ]
     return {
         path.relative_to(lab).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
@@ -182,9 +215,13 @@ def assert_whole(lab: Path) -> None:
 def without_leftovers(lab: Path) -> None:
     """Nothing that only a run under way needs has stayed."""
     left = [
-        path.relative_to(lab).as_posix() for path in lab.rglob("*") if path.name.endswith((".partial", ".replaced"))
+        path.relative_to(lab).as_posix()
+        for path in lab.rglob("*")
+        if path.name.endswith((".partial", ".replaced"))
     ]
-    left += [path.relative_to(lab).as_posix() for path in (lab / "runs").rglob("checkpoint*.safetensors")]
+    left += [
+        path.relative_to(lab).as_posix() for path in (lab / "runs").rglob("checkpoint*.safetensors")
+    ]
     assert left == []
 
 

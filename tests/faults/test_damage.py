@@ -20,7 +20,9 @@ from support.commands import run_in_process
 from corrtool.files import sealed
 from corrtool.project.artifacts import KINDS, MEMORY_MANIFEST, artifact_names, artifact_path
 
-Change = Callable[[bytes], bytes | None]  # what a file holds after the damage; None where it is deleted
+Change = Callable[
+    [bytes], bytes | None
+]  # what a file holds after the damage; None where it is deleted
 REGIONS = 24
 WRONG: tuple[Any, ...] = (None, True, -1, 1e300, "x", [], {"a": {}}, 1 << 70)
 
@@ -28,7 +30,9 @@ WRONG: tuple[Any, ...] = (None, True, -1, 1e300, "x", [], {"a": {}}, 1 << 70)
 def artifact_files(lab: Path) -> list[Path]:
     """Every file of every artifact."""
     paths = [artifact_path(lab, kind, name) for kind in KINDS for name in artifact_names(lab, kind)]
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    files = [
+        file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
+    ]
     return [file for file in files if file.is_file()]
 
 
@@ -41,7 +45,10 @@ def damages(path: Path, size: int) -> Iterator[tuple[str, Change]]:
     dice = random.Random(path.name)
     for region in range(min(REGIONS, size)):
         at, bit = (
-            dice.randrange(region * size // REGIONS, max(region * size // REGIONS + 1, (region + 1) * size // REGIONS)),
+            dice.randrange(
+                region * size // REGIONS,
+                max(region * size // REGIONS + 1, (region + 1) * size // REGIONS),
+            ),
             0,
         )
         bit = 1 << dice.randrange(8)
@@ -84,7 +91,11 @@ def _refusal(lab: Path, path: Path, deleted: bool) -> str | None:
 
 
 def all_cases(lab: Path) -> list[tuple[Path, str, Change]]:
-    return [(path, name, change) for path in artifact_files(lab) for name, change in damages(path, path.stat().st_size)]
+    return [
+        (path, name, change)
+        for path in artifact_files(lab)
+        for name, change in damages(path, path.stat().st_size)
+    ]
 
 
 def failures(lab: Path, cases: list[tuple[Path, str, Change]]) -> list[str]:
@@ -112,8 +123,22 @@ def test_damage_of_every_file_is_found_and_named(pong_copy: Path) -> None:
 
 READERS = {
     "memories/source-dqn.zarr": ("train-model", "--memory", "source-dqn", "--name", "x"),
-    "memories/target-random.zarr": ("learn-corr", "--target-memory", "target-random", "--name", "x"),
-    "weights/q/source-dqn": ("collect", "--task", "source", "--policy", "q:source-dqn", "--name", "x"),
+    "memories/target-random.zarr": (
+        "learn-corr",
+        "--target-memory",
+        "target-random",
+        "--name",
+        "x",
+    ),
+    "weights/q/source-dqn": (
+        "collect",
+        "--task",
+        "source",
+        "--policy",
+        "q:source-dqn",
+        "--name",
+        "x",
+    ),
     "weights/model": ("learn-corr", "--model", "source-dqn", "--name", "x"),
     "weights/corr/resnet-cyc1-q1-m1.": ("evaluate", "--corr", "resnet-cyc1-q1-m1", "--name", "x"),
 }
@@ -123,7 +148,9 @@ def refused_by_readers(lab: Path, samples: int, capsys: pytest.CaptureFixture[st
     """How many damages the stages that read the files refuse with exit 3 and a line that names the file."""
     dice, count = random.Random(1), 0
     for place, command in READERS.items():
-        cases = [case for case in all_cases(lab) if case[0].relative_to(lab).as_posix().startswith(place)]
+        cases = [
+            case for case in all_cases(lab) if case[0].relative_to(lab).as_posix().startswith(place)
+        ]
         for path, name, change in dice.sample(cases, min(samples, len(cases))):
             content = path.read_bytes()
             changed = change(content)
@@ -131,21 +158,32 @@ def refused_by_readers(lab: Path, samples: int, capsys: pytest.CaptureFixture[st
                 continue  # that is no damage: there is no such artifact
             path.unlink() if changed is None else path.write_bytes(changed)
             capsys.readouterr()
-            code = run_in_process(*command, "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet")
+            code = run_in_process(
+                *command, "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet"
+            )
             error = capsys.readouterr().err
             path.write_bytes(content)
-            assert code == 3 and path.name in error and error.count("\n") == 1, (path, name, code, error)
+            assert code == 3 and path.name in error and error.count("\n") == 1, (
+                path,
+                name,
+                code,
+                error,
+            )
             count += 1
     return count
 
 
-def test_a_stage_refuses_damaged_inputs(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_refuses_damaged_inputs(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert refused_by_readers(pong_copy, 2, capsys) >= 8
 
 
 @pytest.mark.faults_full
 @pytest.mark.timeout(3600)
-def test_a_stage_refuses_every_kind_of_damaged_input(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_refuses_every_kind_of_damaged_input(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     print(refused_by_readers(pong_copy, 40, capsys), "inputs refused")
 
 
@@ -157,7 +195,9 @@ def manifest_changes(
         yield f"without {field}", lambda m, f=field: m.pop(f)
         for value in wrong:
             yield f"{field} is {value!r}", lambda m, f=field, v=value: m.update({f: v})
-        if isinstance(content, dict) and field != "files":  # each of a memory's files is a damage of its own
+        if (
+            isinstance(content, dict) and field != "files"
+        ):  # each of a memory's files is a damage of its own
             for name, change in manifest_changes(content, (None, "x", {"a": {}})):
                 yield f"{field}: {name}", lambda m, f=field, c=change: c(m[f])
     yield "one more field", lambda m: m.update(surprise=1)
@@ -208,7 +248,18 @@ def test_a_checkpoint_that_lacks_a_field_is_refused(
     """Sealed by somebody else: an accident would break the seal."""
     from corrtool.runs import loop
 
-    command = (stage, "-p", pong_copy, *INTERRUPTED[stage], "--name", "x", "--preset", "tiny", "--device", "cpu")
+    command = (
+        stage,
+        "-p",
+        pong_copy,
+        *INTERRUPTED[stage],
+        "--name",
+        "x",
+        "--preset",
+        "tiny",
+        "--device",
+        "cpu",
+    )
     poll = loop.Loop.poll
 
     def interrupted(self: loop.Loop) -> None:
@@ -222,12 +273,18 @@ def test_a_checkpoint_that_lacks_a_field_is_refused(
     content = path.read_bytes()
     fields = list(sealed.read_tensor_metadata(path)["state"]["stage"])
     assert fields
-    changes = [change for f in fields for change in (lambda s, f=f: s.pop(f), lambda s, f=f: s.update({f: [None]}))]
+    changes = [
+        change
+        for f in fields
+        for change in (lambda s, f=f: s.pop(f), lambda s, f=f: s.update({f: [None]}))
+    ]
     for change in changes if samples is None else random.Random(stage).sample(changes, samples):
         path.write_bytes(resealed(path, lambda manifest, c=change: c(manifest["state"]["stage"])))
         capsys.readouterr()
         code, error = run_in_process(*command, "--quiet"), capsys.readouterr().err
-        assert code == 3 and error.count("\n") == 1 and "checkpoint.safetensors is damaged" in error, error
+        assert (
+            code == 3 and error.count("\n") == 1 and "checkpoint.safetensors is damaged" in error
+        ), error
     path.write_bytes(content)
     assert run_in_process(*command, "--quiet") == 0, capsys.readouterr().err
 
@@ -252,7 +309,9 @@ def believed(lab: Path, place: str, samples: int | None, capsys: pytest.CaptureF
         path.write_bytes(resealed(path, change))
         assert run_in_process("status", "-p", lab) == 0, (path, name, capsys.readouterr().err)
         capsys.readouterr()
-        code = run_in_process(*command, "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet", "--dry-run")
+        code = run_in_process(
+            *command, "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet", "--dry-run"
+        )
         error = capsys.readouterr().err
         path.write_bytes(content)
         assert code in (0, 3) and error.count("\n") == (code == 3), (path, name, code, error)
@@ -260,7 +319,9 @@ def believed(lab: Path, place: str, samples: int | None, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("place", READERS)
-def test_a_manifest_is_refused_or_harmless(pong_copy: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_manifest_is_refused_or_harmless(
+    pong_copy: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     believed(pong_copy, place, 4, capsys)
 
 
@@ -276,8 +337,12 @@ def test_every_change_of_a_manifest_is_refused_or_harmless(
 
 
 @pytest.mark.parametrize("place", READERS)
-def test_a_newer_format_is_refused(pong_copy: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_newer_format_is_refused(
+    pong_copy: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = manifest_at(pong_copy, place)
     path.write_bytes(resealed(path, lambda manifest: manifest.update(format_version=2)))
-    assert run_in_process(*READERS[place], "-p", pong_copy, "--preset", "tiny", "--device", "cpu") == 3
+    assert (
+        run_in_process(*READERS[place], "-p", pong_copy, "--preset", "tiny", "--device", "cpu") == 3
+    )
     assert "written by a newer corrtool" in capsys.readouterr().err

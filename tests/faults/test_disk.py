@@ -12,7 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.harness import COMMANDS, assert_whole, begin, committed, end, execute, wait_until_it_works
+from faults.harness import (
+    COMMANDS,
+    assert_whole,
+    begin,
+    committed,
+    end,
+    execute,
+    wait_until_it_works,
+)
 
 LIMITS = (
     0,
@@ -36,7 +44,9 @@ def fails_without_harm(lab: Path, stage: str, limit: int) -> bool:
     assert_whole(lab)
     if outcome.code == 0:
         return False
-    assert outcome.code == 1 and outcome.err.startswith("corrtool: ") and outcome.err.count("\n") == 1, outcome.err
+    assert (
+        outcome.code == 1 and outcome.err.startswith("corrtool: ") and outcome.err.count("\n") == 1
+    ), outcome.err
     assert "File too large" in outcome.err and "unexpected" not in outcome.err
     return True
 
@@ -80,7 +90,9 @@ def test_a_file_system_without_room(pong_copy: Path, small_disk: Path, stage: st
             file.write(bytes(4096))
     there = committed(lab)
     outcome = execute(lab, stage, "--quiet")
-    assert outcome.code == 1 and "No space left" in outcome.err and outcome.err.count("\n") == 1, outcome.err
+    assert outcome.code == 1 and "No space left" in outcome.err and outcome.err.count("\n") == 1, (
+        outcome.err
+    )
     assert committed(lab) == there
     filler.unlink()
     assert execute(lab, stage).code == 0
@@ -93,14 +105,22 @@ def test_a_read_only_file_system(pong_copy: Path, small_disk: Path, stage: str) 
     lab = shutil.copytree(pong_copy, small_disk / "lab")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     outcome = execute(lab, stage, "--quiet")
-    assert outcome.code == 1 and "Read-only file system" in outcome.err and outcome.err.count("\n") == 1, outcome.err
+    assert (
+        outcome.code == 1
+        and "Read-only file system" in outcome.err
+        and outcome.err.count("\n") == 1
+    ), outcome.err
     assert_whole(lab)
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert execute(lab, stage).code == 0
 
 
 @pytest.mark.parametrize(
-    "stage", [pytest.param(stage, marks=[] if stage == "collect" else pytest.mark.faults_full) for stage in COMMANDS]
+    "stage",
+    [
+        pytest.param(stage, marks=[] if stage == "collect" else pytest.mark.faults_full)
+        for stage in COMMANDS
+    ],
 )
 def test_a_project_that_is_removed_under_a_running_stage(pong_copy: Path, stage: str) -> None:
     process = begin(pong_copy, stage, "--quiet", save_seconds=0.1)

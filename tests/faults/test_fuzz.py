@@ -31,7 +31,9 @@ from corrtool.tasks.views import Affine
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    lambda children: (
+        st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -42,10 +44,15 @@ def changed(value: Any) -> st.SearchStrategy[Any]:
         fields = {key: changed(item) for key, item in value.items()}
         whole = st.fixed_dictionaries({}, optional=fields) | st.fixed_dictionaries(fields)
         return (
-            st.just(value) | whole | st.builds(lambda a, b: {**a, **b}, whole, st.dictionaries(st.text(), JSON)) | JSON
+            st.just(value)
+            | whole
+            | st.builds(lambda a, b: {**a, **b}, whole, st.dictionaries(st.text(), JSON))
+            | JSON
         )
     if isinstance(value, list):
-        return st.just(value) | st.tuples(*map(changed, value)).map(list) | st.lists(JSON, max_size=4)
+        return (
+            st.just(value) | st.tuples(*map(changed, value)).map(list) | st.lists(JSON, max_size=4)
+        )
     return st.just(value) | st.just(value) | JSON
 
 
@@ -67,25 +74,36 @@ def fuzz(content: st.SearchStrategy[Any], examples: int, attack: Callable[[Any],
 _HEADERS = st.dictionaries(
     st.sampled_from(["a", "b", "0:x"]),
     st.fixed_dictionaries(
-        {"dtype": st.sampled_from(["F32", "U8", "I64", "BF16", "X"]), "shape": JSON, "data_offsets": JSON}
+        {
+            "dtype": st.sampled_from(["F32", "U8", "I64", "BF16", "X"]),
+            "shape": JSON,
+            "data_offsets": JSON,
+        }
     )
     | JSON,
 )
 _STATES = (
     st.sampled_from([{"$tensor": "a"}, {"$array": "b"}, {"$tensor": ["a"]}, {"$integer_keys": 3}])
     | JSON
-    | st.dictionaries(st.text(max_size=3), st.sampled_from([{"$tensor": "a"}, {"$array": "b"}, {"$array": "none"}]))
+    | st.dictionaries(
+        st.text(max_size=3),
+        st.sampled_from([{"$tensor": "a"}, {"$array": "b"}, {"$array": "none"}]),
+    )
 )
 
 
 def _tensor_file(state: Any, changes: dict[str, Any]) -> bytes:
-    content = seal_tensors({"a": torch.zeros(2, 3), "b": torch.zeros(4, dtype=torch.uint8)}, {"state": state})
+    content = seal_tensors(
+        {"a": torch.zeros(2, 3), "b": torch.zeros(4, dtype=torch.uint8)}, {"state": state}
+    )
     return with_header(content, lambda header: header.update(changes))
 
 
 _SEALED = st.one_of(
     st.binary(max_size=300),
-    st.dictionaries(st.text(max_size=8).filter(lambda key: key != "seal"), JSON, max_size=4).map(seal_json),
+    st.dictionaries(st.text(max_size=8).filter(lambda key: key != "seal"), JSON, max_size=4).map(
+        seal_json
+    ),
     st.builds(_tensor_file, _STATES, _HEADERS),
 )
 
@@ -123,7 +141,8 @@ def memories(directory: Path, examples: int) -> None:
     described.pop(path / MEMORY_MANIFEST)
     metadata = st.sampled_from(list(described)).flatmap(
         lambda file: st.tuples(
-            st.just(file), changed(json.loads(described[file])).map(lambda v: json.dumps(v).encode())
+            st.just(file),
+            changed(json.loads(described[file])).map(lambda v: json.dumps(v).encode()),
         )
     )
     bytes_ = st.tuples(st.sampled_from(list(whole)), st.binary(max_size=100))
@@ -150,8 +169,15 @@ _WORDS = st.sampled_from(
      "default", "tiny", "paper", "source", "", "../x", "\x1b[2J", "q:", "q:../x", "no.such.module:Id"]
 )  # fmt: skip
 _VALUES = st.recursive(
-    st.integers() | st.floats() | st.booleans() | _WORDS | st.text(max_size=8) | st.dates().map(str),
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    st.integers()
+    | st.floats()
+    | st.booleans()
+    | _WORDS
+    | st.text(max_size=8)
+    | st.dates().map(str),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
+    ),
     max_leaves=5,
 )
 
@@ -159,7 +185,11 @@ _VALUES = st.recursive(
 def _toml(value: Any) -> str:
     """A value in TOML. JSON's texts and lists are TOML's too."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return repr(value) if isinstance(value, float) else json.dumps(value)
@@ -168,19 +198,24 @@ def _toml(value: Any) -> str:
 def _table(name: str, keys: list[str]) -> st.SearchStrategy[str]:
     tables = st.dictionaries(st.sampled_from(keys) | st.text(max_size=5), _VALUES, max_size=4)
     return tables.map(
-        lambda table: f"[{name}]\n" + "\n".join(f"{json.dumps(key)} = {_toml(value)}" for key, value in table.items())
+        lambda table: (
+            f"[{name}]\n"
+            + "\n".join(f"{json.dumps(key)} = {_toml(value)}" for key, value in table.items())
+        )
     )
 
 
-_TASK = _table("source", ["kwargs", "views", "preprocessing"]).map(lambda text: text + '\nid = "CartPole-v1"')
+_TASK = _table("source", ["kwargs", "views", "preprocessing"]).map(
+    lambda text: text + '\nid = "CartPole-v1"'
+)
 _TABLES = {role: ["id", "kwargs", "views", "preprocessing"] for role in TASK_ROLES} | {
     "defaults": ["seed", "device", "preset"],
     **{stage: list(cls.__dataclass_fields__) for stage, cls in STAGE_SETTINGS.items()},
     "surprise": ["x"],
 }
-_PROJECTS = st.lists(st.sampled_from(list(_TABLES)).flatmap(lambda n: _table(n, _TABLES[n])) | _TASK, max_size=4).map(
-    "\n\n".join
-) | st.text(max_size=100)
+_PROJECTS = st.lists(
+    st.sampled_from(list(_TABLES)).flatmap(lambda n: _table(n, _TABLES[n])) | _TASK, max_size=4
+).map("\n\n".join) | st.text(max_size=100)
 
 
 def project_files(directory: Path, examples: int) -> None:
@@ -196,7 +231,13 @@ def project_files(directory: Path, examples: int) -> None:
         for stage, settings_class in STAGE_SETTINGS.items():
             values = project.stage_values(stage)
             with contextlib.suppress(UsageError):
-                resolve(settings_class, preset="default", state_kind="vector", project_values=values, given={})
+                resolve(
+                    settings_class,
+                    preset="default",
+                    state_kind="vector",
+                    project_values=values,
+                    given={},
+                )
 
     fuzz(_PROJECTS, examples, attack)
 
@@ -208,7 +249,10 @@ _RECORD = {
     "parents": {"memory": {"kind": "memory", "name": "x", "sha256": "0"}}, "machine": {}, "identity": {"settings": {}},
     "locks": [["memory", "x"]], "artifacts": [], "created": "", "result": {}, "metrics_sha256": "0",
 }  # fmt: skip
-_CHECKPOINT = {"metrics": {"bytes": 3, "sha256": "0"}, "stage": {"files": {"a": "0"}, "journal": {"blocks": [[0, 1]]}}}
+_CHECKPOINT = {
+    "metrics": {"bytes": 3, "sha256": "0"},
+    "stage": {"files": {"a": "0"}, "journal": {"blocks": [[0, 1]]}},
+}
 _LINE = {"event": "game", "return": 1.0, "env_steps": 100}
 _AFFINE = {"matrix": [[1.0, 0.0], [0.0, 1.0]], "offset": [0.0, 1.0]}
 
@@ -231,13 +275,21 @@ RUN_FILES: dict[str, tuple[str, st.SearchStrategy[bytes], Callable[[Path], Any]]
         changed(_RECORD).filter(lambda v: isinstance(v, dict) and "seal" not in v).map(seal_json),
         lambda path: read_record(path.parent),
     ),
-    "checkpoints": ("checkpoint.safetensors", changed(_CHECKPOINT).map(sealed_state), read_checkpoint),
+    "checkpoints": (
+        "checkpoint.safetensors",
+        changed(_CHECKPOINT).map(sealed_state),
+        read_checkpoint,
+    ),
     "metrics": (
         "metrics.jsonl",
         st.lists(changed(_LINE), max_size=4).map(lines) | st.binary(max_size=99),
         read_metrics,
     ),
-    "affine views": ("affine.json", changed(_AFFINE).map(json_text) | st.binary(max_size=99), Affine.from_file),
+    "affine views": (
+        "affine.json",
+        changed(_AFFINE).map(json_text) | st.binary(max_size=99),
+        Affine.from_file,
+    ),
 }
 
 
@@ -266,7 +318,9 @@ TARGETS: dict[str, Callable[[Path, int], None]] = {
     "project files": project_files,
     **{name: run_files(name) for name in RUN_FILES},
 }
-FULL = {"sealed files": 40_000, "memories": 10_000} | dict.fromkeys(("project files", *RUN_FILES), 10_000)
+FULL = {"sealed files": 40_000, "memories": 10_000} | dict.fromkeys(
+    ("project files", *RUN_FILES), 10_000
+)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -36,7 +36,11 @@ from corrtool.q_learning.saved import load_q_function
 
 CPU = torch.device("cpu")
 PACKAGE = Path(__file__).parents[2] / "corrtool"
-LOADERS: dict[str, Callable[..., Any]] = {"q": load_q_function, "model": load_model, "corr": load_correspondence}
+LOADERS: dict[str, Callable[..., Any]] = {
+    "q": load_q_function,
+    "model": load_model,
+    "corr": load_correspondence,
+}
 
 
 LIES: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -47,8 +51,12 @@ LIES: dict[str, Callable[[dict[str, Any]], None]] = {
     "offsets that overlap": lambda h: lie(h, data_offsets=[8, 64]),
     "offsets backwards": lambda h: lie(h, data_offsets=[64, 0]),
     "an unknown type": lambda h: lie(h, dtype="O8"),
-    "no offsets": lambda h: next(v for n, v in h.items() if n != "__metadata__").pop("data_offsets"),
-    "another tensor": lambda h: h.update(more={"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}),
+    "no offsets": lambda h: next(v for n, v in h.items() if n != "__metadata__").pop(
+        "data_offsets"
+    ),
+    "another tensor": lambda h: h.update(
+        more={"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    ),
 }
 
 
@@ -69,7 +77,12 @@ def test_weights_that_are_no_numbers_are_refused(pong_copy: Path, value: float) 
     artifact.path.write_bytes(
         seal_tensors(tensors, {k: v for k, v in artifact.manifest.items() if k != "format_version"})
     )
-    assert run_in_process("evaluate", "-p", pong_copy, "--task", "source", "--q", artifact.name, "--quiet") == 3
+    assert (
+        run_in_process(
+            "evaluate", "-p", pong_copy, "--task", "source", "--q", artifact.name, "--quiet"
+        )
+        == 3
+    )
 
 
 SIZES = [10**9, -1, 0, 2**70, 1.5, "64", None, [1], {"a": 1}, True]
@@ -96,15 +109,21 @@ def test_a_manifest_that_lies_about_its_network_is_refused(pong_copy: Path, kind
             if table[place[-1]] == size and type(table[place[-1]]) is type(size):
                 continue
             table[place[-1]] = size
-            manifest = {k: v for k, v in artifact.manifest.items() if k not in ("network", "format_version")}
+            manifest = {
+                k: v for k, v in artifact.manifest.items() if k not in ("network", "format_version")
+            }
             artifact.path.write_bytes(seal_tensors(tensors, {**manifest, "network": lied}))
             cases += 1
-            with contextlib.suppress(CorrtoolError):  # a value that changes nothing about the weights may be read
+            with contextlib.suppress(
+                CorrtoolError
+            ):  # a value that changes nothing about the weights may be read
                 LOADERS[kind](read_artifact(pong_copy, kind, artifact.name), CPU)
     assert cases > 50
 
 
-def hostile_memory(lab: Path, change: Callable[[dict[str, Any]], None], array: str = "frames") -> Path:
+def hostile_memory(
+    lab: Path, change: Callable[[dict[str, Any]], None], array: str = "frames"
+) -> Path:
     """A memory whose array has other metadata, sealed again. Gives its directory."""
     directory = lab / "memories" / "source-dqn.zarr"
     path = directory / array / "zarr.json"
@@ -112,18 +131,27 @@ def hostile_memory(lab: Path, change: Callable[[dict[str, Any]], None], array: s
     change(metadata)
     path.write_text(json.dumps(metadata))
     own = ("files", "format_version", "kind", "sha256")
-    seal_memory(directory, {k: v for k, v in read_sealed_json(directory / MEMORY_MANIFEST).items() if k not in own})
+    seal_memory(
+        directory,
+        {k: v for k, v in read_sealed_json(directory / MEMORY_MANIFEST).items() if k not in own},
+    )
     return directory
 
 
 METADATA: dict[str, Callable[[dict[str, Any]], None]] = {
     "terabytes": lambda m: m.update(shape=[10**12, *m["shape"][1:]]),
-    "one huge chunk": lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[10**9, 1, 84, 84]),
+    "one huge chunk": lambda m: m["chunk_grid"]["configuration"].update(
+        chunk_shape=[10**9, 1, 84, 84]
+    ),
     "objects": lambda m: m.update(data_type="object"),
     "text": lambda m: m.update(data_type="string"),
     "doubles": lambda m: m.update(data_type="float64"),
-    "another codec": lambda m: m.update(codecs=[{"name": "bytes"}, {"name": "gzip", "configuration": {"level": 1}}]),
-    "a pickle codec": lambda m: m.update(codecs=[{"name": "numcodecs.pickle", "configuration": {}}]),
+    "another codec": lambda m: m.update(
+        codecs=[{"name": "bytes"}, {"name": "gzip", "configuration": {"level": 1}}]
+    ),
+    "a pickle codec": lambda m: m.update(
+        codecs=[{"name": "numcodecs.pickle", "configuration": {}}]
+    ),
     "an unknown codec": lambda m: m.update(codecs=[{"name": "evil"}]),
     "no codec": lambda m: m.update(codecs=[]),
     "another fill value": lambda m: m.update(fill_value=7),
@@ -139,33 +167,62 @@ def test_zarr_metadata_from_elsewhere_is_refused(pong_copy: Path, name: str, arr
     directory = hostile_memory(pong_copy, METADATA[name], array)
     with pytest.raises(ArtifactError, match="source-dqn"):
         read_rows(directory, check_memory(directory))
-    assert run_in_process("train-model", "-p", pong_copy, "--memory", "source-dqn", "--name", "x", "--quiet") == 3
+    assert (
+        run_in_process(
+            "train-model", "-p", pong_copy, "--memory", "source-dqn", "--name", "x", "--quiet"
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize("field", ["rows", "lanes", "records", "states", "files", "actions"])
 @pytest.mark.parametrize("value", [*SIZES, {}, "../x", {"../../x": "0" * 64}], ids=str)
-def test_a_memory_manifest_that_lies_is_refused_or_harmless(pong_copy: Path, field: str, value: Any) -> None:
+def test_a_memory_manifest_that_lies_is_refused_or_harmless(
+    pong_copy: Path, field: str, value: Any
+) -> None:
     directory = pong_copy / "memories" / "source-dqn.zarr"
-    manifest = {k: v for k, v in read_sealed_json(directory / MEMORY_MANIFEST).items() if k != "format_version"}
+    manifest = {
+        k: v
+        for k, v in read_sealed_json(directory / MEMORY_MANIFEST).items()
+        if k != "format_version"
+    }
     (directory / MEMORY_MANIFEST).write_bytes(seal_json({**manifest, field: value}))
-    arguments = ("train-model", "-p", pong_copy, "--preset", "tiny", "--memory", "source-dqn", "--dry-run", "--quiet")
+    arguments = (
+        "train-model",
+        "-p",
+        pong_copy,
+        "--preset",
+        "tiny",
+        "--memory",
+        "source-dqn",
+        "--dry-run",
+        "--quiet",
+    )
     assert run_in_process(*arguments) in (0, 3)
     assert run_in_process("status", "-p", pong_copy, "--quiet") == 0
     with contextlib.suppress(CorrtoolError):
         read_rows(directory, check_memory(directory))
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "a\nb", "a\x1b[31m", "", ".", "..", "-x", "x" * 101])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/b", "a\nb", "a\x1b[31m", "", ".", "..", "-x", "x" * 101]
+)
 @pytest.mark.parametrize("flag", ["--name", "--q", "--model", "--source-memory", "--target-memory"])
 def test_names_that_are_none_are_refused(pong_lab: Path, flag: str, name: str) -> None:
-    assert run_in_process("learn-corr", "-p", pong_lab, "--dry-run", f"{flag}={name}", "--quiet") == 2
+    assert (
+        run_in_process("learn-corr", "-p", pong_lab, "--dry-run", f"{flag}={name}", "--quiet") == 2
+    )
 
 
-def test_names_in_a_manifest_cannot_lead_anywhere(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_in_a_manifest_cannot_lead_anywhere(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     artifact = find_artifacts(pong_copy, "model")[0]
     manifest = {k: v for k, v in artifact.manifest.items() if k != "format_version"}
     for name in ("../../x", "/etc/passwd", "a\nb", "\x1b[2J"):
-        manifest["parents"] = {"source_memory": {"kind": "memory", "name": name, "sha256": "0" * 64}}
+        manifest["parents"] = {
+            "source_memory": {"kind": "memory", "name": name, "sha256": "0" * 64}
+        }
         artifact.path.write_bytes(seal_tensors(load_weights_of(artifact.path), manifest))
         assert run_in_process("status", "-p", pong_copy) == 0
         shown = capsys.readouterr().out
@@ -176,7 +233,15 @@ def load_weights_of(path: Path) -> dict[str, torch.Tensor]:
     return read_sealed_tensors(path)[0]
 
 
-PLACES = ["memories", "weights", "weights/q", "runs", "runs/train-model", "memories/target-random.zarr", "report"]
+PLACES = [
+    "memories",
+    "weights",
+    "weights/q",
+    "runs",
+    "runs/train-model",
+    "memories/target-random.zarr",
+    "report",
+]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -192,7 +257,10 @@ def test_links_out_of_a_project_are_refused(pong_copy: Path, tmp_path: Path, pla
         "report": ("report",),
         "verify": ("verify",),
     }
-    codes = {name: run_in_process(*command, "-p", pong_copy, "--quiet") for name, command in commands.items()}
+    codes = {
+        name: run_in_process(*command, "-p", pong_copy, "--quiet")
+        for name, command in commands.items()
+    }
     assert 3 in codes.values()
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
 
@@ -204,7 +272,10 @@ def test_a_link_in_a_run_is_refused(pong_copy: Path, tmp_path: Path) -> None:
     run = pong_copy / "runs" / "collect" / "fresh"
     run.mkdir(parents=True)
     (run / "staged.zarr").symlink_to(outside)
-    assert run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet") == 3
+    assert (
+        run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet")
+        == 3
+    )
     assert (outside / "mine.txt").read_text() == "mine"
 
 
@@ -213,16 +284,29 @@ def test_a_link_among_the_locks_is_refused(pong_copy: Path, tmp_path: Path, suff
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     (pong_copy / "runs" / ".locks" / f"memory-fresh.{suffix}").symlink_to(mine)
-    assert run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet") == 3
+    assert (
+        run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet")
+        == 3
+    )
     assert mine.read_text() == "mine"
 
 
 def test_the_view_of_a_new_project_overwrites_nothing(tmp_path: Path) -> None:
-    (tmp_path / "map.json").write_text('{"matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}')
+    (tmp_path / "map.json").write_text(
+        '{"matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}'
+    )
     lab, mine = tmp_path / "lab", tmp_path / "mine.txt"
     lab.mkdir()
     mine.write_text("mine")
-    command = ("init", lab, "--source", "CartPole-v1", "--target-view", f"affine:{tmp_path / 'map.json'}", "--quiet")
+    command = (
+        "init",
+        lab,
+        "--source",
+        "CartPole-v1",
+        "--target-view",
+        f"affine:{tmp_path / 'map.json'}",
+        "--quiet",
+    )
     (lab / "map.json").symlink_to(mine)
     assert run_in_process(*command) == 2
     assert mine.read_text() == (lab / "map.json").read_text() == "mine"
@@ -233,7 +317,11 @@ def test_the_view_of_a_new_project_overwrites_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "place",
-    ["weights/q/x.safetensors", "runs/collect/target-random/run.json", "memories/target-random.zarr/corrtool.json"],
+    [
+        "weights/q/x.safetensors",
+        "runs/collect/target-random/run.json",
+        "memories/target-random.zarr/corrtool.json",
+    ],
 )
 def test_a_named_pipe_is_not_waited_for(pong_copy: Path, place: str) -> None:
     (pong_copy / place).unlink(missing_ok=True)
@@ -267,7 +355,17 @@ def test_the_record_of_a_run_that_lies_is_damaged_or_harmless(
     shutil.copy(pong_lab / "corrtool.toml", lab)
     path = next((lab / "runs" / "evaluate").glob("*")) / "run.json"
     record = {k: v for k, v in read_sealed_json(path).items() if k != "format_version"}
-    for value in (5, "running", None, [], {}, [["memory"]], [["../x", "../y"]], {"x": 5}, {"returns": "abc"}):
+    for value in (
+        5,
+        "running",
+        None,
+        [],
+        {},
+        [["memory"]],
+        [["../x", "../y"]],
+        {"x": 5},
+        {"returns": "abc"},
+    ):
         path.write_bytes(seal_json({**record, field: value}))
         for command in ("status", "verify", "report"):
             code = run_in_process(command, "-p", lab, "--quiet")
@@ -363,7 +461,11 @@ def test_nothing_in_the_source_could_unpickle_or_execute() -> None:
                 }, path
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("eval", "exec"), path
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch":
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "torch"
+            ):
                 assert node.attr not in ("load", "save"), path
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                 assert isinstance(node.value, ast.Constant) and node.value.value is False, path

@@ -20,11 +20,17 @@ def stopped_with_three(lab: Path, stage: str) -> None:
         assert process.poll() is None, end(process)
     process.send_signal(signal.SIGTERM)
     assert end(process).code == 143
-    assert checkpoints(lab, stage) == ["checkpoint-1.safetensors", "checkpoint-2.safetensors", "checkpoint.safetensors"]
+    assert checkpoints(lab, stage) == [
+        "checkpoint-1.safetensors",
+        "checkpoint-2.safetensors",
+        "checkpoint.safetensors",
+    ]
     assert_whole(lab)
 
 
-@pytest.mark.parametrize("stage", ["train-model", pytest.param("train-dqn", marks=pytest.mark.faults_full)])
+@pytest.mark.parametrize(
+    "stage", ["train-model", pytest.param("train-dqn", marks=pytest.mark.faults_full)]
+)
 def test_a_run_goes_on_from_an_older_checkpoint(pong_copy: Path, stage: str) -> None:
     stopped_with_three(pong_copy, stage)
     run = run_of(pong_copy, stage)
@@ -38,7 +44,10 @@ def test_a_run_goes_on_from_an_older_checkpoint(pong_copy: Path, stage: str) -> 
         path.write_bytes(whole[path])
     outcome = execute(pong_copy, stage, "--keep-checkpoints", "3")
     assert outcome.code == 0
-    assert "checkpoint.safetensors is damaged; resuming from checkpoint-1.safetensors, which is older" in outcome.err
+    assert (
+        "checkpoint.safetensors is damaged; resuming from checkpoint-1.safetensors, which is older"
+        in outcome.err
+    )
     without_leftovers(pong_copy)
     assert_whole(pong_copy)
 

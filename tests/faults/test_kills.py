@@ -28,7 +28,10 @@ from faults.harness import (
 from corrtool.project.artifacts import artifact_names, read_artifact
 from corrtool.runs.metrics import read_metrics
 
-REPEATABLE = ("train-model", "learn-corr")  # no emulator's state, which cannot be saved, enters their weights
+REPEATABLE = (
+    "train-model",
+    "learn-corr",
+)  # no emulator's state, which cannot be saved, enters their weights
 DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1400), "finetune": (300, 600)}
 
 
@@ -66,7 +69,9 @@ def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
     without_leftovers(lab)
     assert there.items() <= committed(lab).items()
     took = time.monotonic() - began
-    print(f"{stage}: {killed} kills ({working} after new checkpoints), {1 + over} runs ended, {took:.0f} s")
+    print(
+        f"{stage}: {killed} kills ({working} after new checkpoints), {1 + over} runs ended, {took:.0f} s"
+    )
 
 
 def test_a_killed_stage_loses_nothing_and_ends(pong_copy: Path) -> None:
@@ -78,15 +83,21 @@ def test_a_killed_stage_loses_nothing_and_ends(pong_copy: Path) -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("stage", COMMANDS)
 def test_200_kills_lose_nothing(pong_copy: Path, stage: str, seed: int) -> None:
-    whole = shutil.copytree(pong_copy, pong_copy.with_name("whole")) if stage in REPEATABLE else None
+    whole = (
+        shutil.copytree(pong_copy, pong_copy.with_name("whole")) if stage in REPEATABLE else None
+    )
     kill_and_finish(pong_copy, stage, kills=8, seed=1 + seed)
     if whole is not None:
         assert execute(whole, stage, save_seconds=1e9).code == 0
         assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
 
 
-@pytest.mark.parametrize("stage", [pytest.param("train-model", marks=pytest.mark.faults_full), "learn-corr"])
-def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(pong_copy: Path, stage: str) -> None:
+@pytest.mark.parametrize(
+    "stage", [pytest.param("train-model", marks=pytest.mark.faults_full), "learn-corr"]
+)
+def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(
+    pong_copy: Path, stage: str
+) -> None:
     whole = shutil.copytree(pong_copy, pong_copy.with_name("whole"))
     assert execute(whole, stage, save_seconds=1e9).code == 0
     assert execute(pong_copy, stage, die_at=25).code == -signal.SIGKILL

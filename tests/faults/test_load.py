@@ -42,7 +42,10 @@ print(json.dumps({"code": code, "saves": saves, "samples": samples}))
 
 def flat(lab: Path, cycles: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CYCLES, str(lab), str(cycles)], capture_output=True, text=True, timeout=7000
+        [sys.executable, "-c", CYCLES, str(lab), str(cycles)],
+        capture_output=True,
+        text=True,
+        timeout=7000,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -51,7 +54,9 @@ def flat(lab: Path, cycles: int) -> None:
     memory, files, disk = (list(column) for column in zip(*result["samples"], strict=True))
     half = len(memory) // 2
     ends = [f"{values[half]:,} → {values[-1]:,} B" for values in (memory, disk)]
-    print(f"{result['saves']} cycles: memory {ends[0]}, disk {ends[1]}, at most {max(files)} open files")
+    print(
+        f"{result['saves']} cycles: memory {ends[0]}, disk {ends[1]}, at most {max(files)} open files"
+    )
     assert max(memory[half:]) - min(memory[half:]) < 20e6
     assert max(files[half:]) <= max(files[:half])
     assert disk[-1] - disk[half] < 500 * result["saves"]  # a line or two of metrics for each
@@ -63,7 +68,9 @@ def test_many_cycles_leave_memory_files_and_disk_flat(cartpole: Callable[..., Pa
 
 @pytest.mark.faults_full
 @pytest.mark.timeout(7200)
-def test_two_thousand_cycles_leave_memory_files_and_disk_flat(cartpole: Callable[..., Path]) -> None:
+def test_two_thousand_cycles_leave_memory_files_and_disk_flat(
+    cartpole: Callable[..., Path],
+) -> None:
     flat(cartpole(), 2_000)
 
 
@@ -104,13 +111,18 @@ def test_a_million_records_are_collected_resumed_and_sampled_within_bounds(tmp_p
     lab = tmp_path / "lab"
     assert run_in_process("init", lab, "--source", "ALE/Pong-v5", "--quiet") == 0
     first = subprocess.Popen(
-        [sys.executable, "-c", MILLION, str(lab)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", MILLION, str(lab)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while not (lab / "runs" / "collect" / "million" / "checkpoint.safetensors").exists():
         time.sleep(1)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    done = subprocess.run([sys.executable, "-c", MILLION, str(lab)], capture_output=True, text=True, timeout=7000)
+    done = subprocess.run(
+        [sys.executable, "-c", MILLION, str(lab)], capture_output=True, text=True, timeout=7000
+    )
     result = json.loads(done.stdout.splitlines()[-1])
     print(result)
     assert result["code"] == 0, done.stderr

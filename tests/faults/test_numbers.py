@@ -33,7 +33,9 @@ class FailsLate(gymnasium.Env[Any, Any]):
             signal.pause()  # the worker: it only lives
             os._exit(0)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         return np.zeros(2, np.float32), {}
 
@@ -62,14 +64,23 @@ def registered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"), [("raises", "the emulator crashed"), ("worker", "the worker process is gone")]
+    ("fault", "says"),
+    [("raises", "the emulator crashed"), ("worker", "the worker process is gone")],
 )
 def test_an_environment_that_fails_in_step_500_is_named(
     tmp_path: Path, fault: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = tmp_path / "lab"
-    assert run_in_process("init", lab, "--source", "FailsLate-v0", "--source-kwarg", f"fault={fault}", "--quiet") == 0
-    for stage in (("train-dqn", "--env-steps", 20_000), ("collect", "--task", "source", "--records", 20_000)):
+    assert (
+        run_in_process(
+            "init", lab, "--source", "FailsLate-v0", "--source-kwarg", f"fault={fault}", "--quiet"
+        )
+        == 0
+    )
+    for stage in (
+        ("train-dqn", "--env-steps", 20_000),
+        ("collect", "--task", "source", "--records", 20_000),
+    ):
         capsys.readouterr()
         assert run_in_process(*stage, "-p", lab, *TINY) == 1
         error = capsys.readouterr().err
@@ -92,13 +103,27 @@ def test_settings_beyond_reason_end_with_finite_weights_or_a_line(
     pong_copy: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = run_in_process(
-        "learn-corr", "-p", pong_copy, *TINY, *more, "--gradient-steps", "10", "--eval-games", "0", "--name", "beyond"
+        "learn-corr",
+        "-p",
+        pong_copy,
+        *TINY,
+        *more,
+        "--gradient-steps",
+        "10",
+        "--eval-games",
+        "0",
+        "--name",
+        "beyond",
     )
     error = capsys.readouterr().err
     made = sorted((pong_copy / "weights" / "corr").glob("beyond*.safetensors"))
     if code == 0:
         assert len(made) == 2
-        assert all(bool(torch.isfinite(tensor).all()) for path in made for tensor in load_file(path).values())
+        assert all(
+            bool(torch.isfinite(tensor).all())
+            for path in made
+            for tensor in load_file(path).values()
+        )
     else:
         assert code in (1, 2) and not made and error.count("\n") == 1, error
         assert code == 2 or re.search("NaN or infinite|became nan|became inf", error)
@@ -120,13 +145,21 @@ def test_a_learning_rate_beyond_reason_ends_with_finite_weights_or_a_line(
     error = capsys.readouterr().err
     made = sorted((pong_copy / "weights").rglob("beyond*.safetensors"))
     assert bool(made) == (code == 0), (code, made)
-    assert all(bool(torch.isfinite(tensor).all()) for path in made for tensor in load_file(path).values())
+    assert all(
+        bool(torch.isfinite(tensor).all()) for path in made for tensor in load_file(path).values()
+    )
     if code != 0:
-        assert code == 1 and error.count("\n") == 1 and re.search("NaN or infinite|became nan|became inf", error), error
+        assert (
+            code == 1
+            and error.count("\n") == 1
+            and re.search("NaN or infinite|became nan|became inf", error)
+        ), error
 
 
 def test_the_last_good_state_of_a_run_that_diverges_is_kept(
-    cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cartpole: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from corrtool.q_learning.learner import DqnLearner
     from corrtool.runs import loop
@@ -147,6 +180,9 @@ def test_the_last_good_state_of_a_run_that_diverges_is_kept(
     error = capsys.readouterr().err
     assert "the last good state is kept" in error and "smaller --learning-rate" in error
     state = load_checkpoint(lab / "runs" / "train-dqn" / "source-dqn" / "checkpoint.safetensors")
-    assert all(bool(torch.isfinite(tensor).all()) for tensor in state["stage"]["learner"]["q_function"].values())
+    assert all(
+        bool(torch.isfinite(tensor).all())
+        for tensor in state["stage"]["learner"]["q_function"].values()
+    )
     assert state["stage"]["learner"]["gradient_steps"] == 7
     assert not (lab / "weights").exists() or not list((lab / "weights").rglob("*.safetensors"))

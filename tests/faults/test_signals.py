@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from faults.harness import COMMANDS, assert_whole, begin, end, execute, run_of, wait_until_it_works
 
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143, signal.SIGUSR2: 143, signal.SIGHUP: 143}
+CODES = {
+    signal.SIGTERM: 143,
+    signal.SIGINT: 130,
+    signal.SIGUSR1: 143,
+    signal.SIGUSR2: 143,
+    signal.SIGHUP: 143,
+}
 
 
 def interrupt_and_finish(lab: Path, stage: str, number: signal.Signals) -> None:
@@ -24,7 +30,9 @@ def interrupt_and_finish(lab: Path, stage: str, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize(("stage", "number"), [("collect", signal.SIGUSR1)])
-def test_a_signal_saves_and_says_that_the_run_is_resumable(pong_copy: Path, stage: str, number: signal.Signals) -> None:
+def test_a_signal_saves_and_says_that_the_run_is_resumable(
+    pong_copy: Path, stage: str, number: signal.Signals
+) -> None:
     interrupt_and_finish(pong_copy, stage, number)
 
 
@@ -37,7 +45,8 @@ def test_every_signal_in_every_stage(pong_copy: Path, stage: str, number: signal
 
 
 @pytest.mark.parametrize(
-    "stage", [pytest.param(stage, marks=pytest.mark.faults_full) for stage in COMMANDS] + ["train-model"]
+    "stage",
+    [pytest.param(stage, marks=pytest.mark.faults_full) for stage in COMMANDS] + ["train-model"],
 )
 def test_a_second_signal_ends_at_once_and_harms_nothing(pong_copy: Path, stage: str) -> None:
     process = begin(pong_copy, stage)

@@ -11,9 +11,14 @@ from faults.harness import COMMANDS, assert_whole, begin, end, execute, wait_unt
 
 @pytest.mark.parametrize(
     "stage",
-    [pytest.param(stage, marks=[] if stage == "train-model" else pytest.mark.faults_full) for stage in COMMANDS],
+    [
+        pytest.param(stage, marks=[] if stage == "train-model" else pytest.mark.faults_full)
+        for stage in COMMANDS
+    ],
 )
-def test_the_second_exits_and_names_the_first_which_blocks_nobody_once_killed(pong_copy: Path, stage: str) -> None:
+def test_the_second_exits_and_names_the_first_which_blocks_nobody_once_killed(
+    pong_copy: Path, stage: str
+) -> None:
     first = begin(pong_copy, stage, save_seconds=0.1)
     wait_until_it_works(first, pong_copy, stage)
     first.send_signal(signal.SIGSTOP)  # or it may end before the second has imported torch

@@ -54,7 +54,9 @@ class TestWriteAtomic:
             write_atomic(tmp_path / "file", b"new")
         assert tree(tmp_path) == ({} if old is None else {"file": old})
 
-    def test_an_interruption_leaves_nothing_half_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interruption_leaves_nothing_half_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def interrupt(descriptor: int) -> None:
             raise KeyboardInterrupt
 
@@ -63,7 +65,9 @@ class TestWriteAtomic:
             write_atomic(tmp_path / "file", b"new")
         assert tree(tmp_path) == {}
 
-    def test_content_is_on_disk_before_it_has_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_content_is_on_disk_before_it_has_its_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """fsync of the file, rename, fsync of the directory: in this order."""
         target, events, fsync = tmp_path / "file", [], os.fsync
 
@@ -76,9 +80,13 @@ class TestWriteAtomic:
         write_atomic(target, b"content")
         assert events == [("file", False), ("directory", True)]
 
-    def test_the_temporary_file_is_beside_the_target(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_temporary_file_is_beside_the_target(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         seen = []
-        monkeypatch.setattr(os, "fsync", lambda _: seen.append({p.name for p in (tmp_path / "sub").iterdir()}))
+        monkeypatch.setattr(
+            os, "fsync", lambda _: seen.append({p.name for p in (tmp_path / "sub").iterdir()})
+        )
         write_atomic(tmp_path / "sub" / "file", b"x")
         (partial,) = seen[0]
         assert partial.startswith(".file.")
@@ -119,7 +127,9 @@ class TestPublishDirectory:
 
         monkeypatch.setattr(Path, "rename", counted)
         if renames == 2:
-            monkeypatch.setattr(files, "sync_directory", lambda _: died() if len(done) == 2 else None)
+            monkeypatch.setattr(
+                files, "sync_directory", lambda _: died() if len(done) == 2 else None
+            )
         with pytest.raises(Died):
             publish_directory(staged, memories / "m.zarr")
         monkeypatch.undo()
@@ -144,7 +154,9 @@ class TestPublishDirectory:
         assert not (tmp_path / "nowhere").exists()
 
 
-def test_sync_tree_reaches_every_file_and_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_tree_reaches_every_file_and_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory(tmp_path / "a", "x")
     directory(tmp_path / "b", "y")
     synced = []
@@ -176,7 +188,9 @@ def test_sweeping_for_one_file_leaves_those_of_other_writers(tmp_path: Path) -> 
     assert set(tree(tmp_path)) == {".ab.safetensors.0a.partial"}
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", os.urandom(3_000_000)], ids=["empty", "short", "long"])
+@pytest.mark.parametrize(
+    "content", [b"", b"abc", os.urandom(3_000_000)], ids=["empty", "short", "long"]
+)
 def test_sha256_of_a_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     assert sha256_of_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()

@@ -17,10 +17,16 @@ def shades(*values: int) -> np.ndarray:
 
 def test_rows_are_labelled_and_the_middle_state_is_found(tmp_path: Path) -> None:
     path = tmp_path / "step-1.png"
-    write_sheet(path, [shades(1, 2, 3, 4), shades(11, 12, 13, 14), shades(21, 22, 23, 24)], ["one", "two", "three"])
+    write_sheet(
+        path,
+        [shades(1, 2, 3, 4), shades(11, 12, 13, 14), shades(21, 22, 23, 24)],
+        ["one", "two", "three"],
+    )
     sheet = cv2.imread(str(path))
     assert sheet is not None
-    labels = [sheet[row * 140 : row * 140 + 16] for row in range(3)]  # 16 of label, 4 of gap and 120 of picture
+    labels = [
+        sheet[row * 140 : row * 140 + 16] for row in range(3)
+    ]  # 16 of label, 4 of gap and 120 of picture
     assert all(label.max() == 255 and label.min() < 64 for label in labels)
     pair = target_and_translation(sheet, examples=4)
     assert pair.shape == (124, 2 * 164, 3) and set(pair.flatten().tolist()) == {3, 13, 128}

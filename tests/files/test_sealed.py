@@ -22,10 +22,19 @@ from corrtool.files.sealed import (
 )
 
 TENSORS = {"weight": torch.tensor([[1.5, -2.0]]), "steps": torch.tensor(7)}
-VALUE = {"name": "pöng", "λ": [1, 2.5, None, True], "nested": {"a": {"b": "c"}}, "large": 2**127 + 1}
+VALUE = {
+    "name": "pöng",
+    "λ": [1, 2.5, None, True],
+    "nested": {"a": {"b": "c"}},
+    "large": 2**127 + 1,
+}
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
@@ -43,7 +52,11 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def content_of(kind: str) -> bytes:
     """A small file of either kind."""
-    return seal_json({"a": 1}) if kind == "json" else seal_tensors({"w": torch.tensor([1.0])}, {"a": 1})
+    return (
+        seal_json({"a": 1})
+        if kind == "json"
+        else seal_tensors({"w": torch.tensor([1.0])}, {"a": 1})
+    )
 
 
 def read(kind: str, path: Path):
@@ -53,7 +66,11 @@ def read(kind: str, path: Path):
 class TestRoundTrip:
     @settings(deadline=None, max_examples=50)
     @given(
-        st.dictionaries(st.text().filter(lambda key: key not in ("seal", "format_version")), json_values, max_size=4)
+        st.dictionaries(
+            st.text().filter(lambda key: key not in ("seal", "format_version")),
+            json_values,
+            max_size=4,
+        )
     )
     def test_of_json(self, tmp_path_factory: pytest.TempPathFactory, value: dict) -> None:
         path = tmp_path_factory.getbasetemp() / "sealed.json"
@@ -71,10 +88,14 @@ class TestRoundTrip:
             assert torch.equal(tensors[name], tensor)
 
     @pytest.mark.parametrize(
-        "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.uint8, torch.int64, torch.bool]
+        "dtype",
+        [torch.float32, torch.float64, torch.bfloat16, torch.uint8, torch.int64, torch.bool],
     )
     def test_of_every_type_and_of_empty_tensors(self, path: Path, dtype: torch.dtype) -> None:
-        tensors = {"some": torch.tensor([0, 1, 2]).to(dtype), "none": torch.zeros((0, 3), dtype=dtype)}
+        tensors = {
+            "some": torch.tensor([0, 1, 2]).to(dtype),
+            "none": torch.zeros((0, 3), dtype=dtype),
+        }
         path.write_bytes(seal_tensors(tensors, {}))
         loaded, _ = read_sealed_tensors(path)
         for name, tensor in tensors.items():
@@ -123,7 +144,9 @@ class TestDamage:
 
     @settings(deadline=None, max_examples=200)
     @given(st.sampled_from(["json", "tensors"]), st.floats(0, 1, exclude_max=True))
-    def test_in_any_one_bit_is_refused(self, tmp_path_factory: pytest.TempPathFactory, kind: str, share: float) -> None:
+    def test_in_any_one_bit_is_refused(
+        self, tmp_path_factory: pytest.TempPathFactory, kind: str, share: float
+    ) -> None:
         content = bytearray(content_of(kind))
         bit = int(share * 8 * len(content))
         content[bit // 8] ^= 1 << bit % 8
@@ -161,7 +184,9 @@ class TestDamage:
         assert str(path) in raised.value.message
         assert "--overwrite" in raised.value.hint
 
-    def test_a_file_that_is_missing_or_a_directory_is_refused(self, kind: str, tmp_path: Path) -> None:
+    def test_a_file_that_is_missing_or_a_directory_is_refused(
+        self, kind: str, tmp_path: Path
+    ) -> None:
         with pytest.raises(ArtifactError, match="is missing"):
             read(kind, tmp_path / "nowhere")
         with pytest.raises(ArtifactError, match="not a regular file"):
@@ -186,7 +211,10 @@ class TestMetadataAlone:
                 read_tensor_metadata(path)
 
     @settings(deadline=None, max_examples=200)
-    @given(st.binary(max_size=60) | st.binary(max_size=40).map(lambda b: len(b).to_bytes(8, "little") + b))
+    @given(
+        st.binary(max_size=60)
+        | st.binary(max_size=40).map(lambda b: len(b).to_bytes(8, "little") + b)
+    )
     def test_of_any_bytes(self, tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
         path = tmp_path_factory.getbasetemp() / "anything"
         path.write_bytes(content)
@@ -218,9 +246,13 @@ def test_a_newer_format_is_refused_with_a_message_of_its_own(
     monkeypatch.setattr(sealed, "FORMAT_VERSION", 2)
     path.write_bytes(content_of(kind))
     monkeypatch.undo()
-    readers = [lambda: read(kind, path)] + ([lambda: read_tensor_metadata(path)] if kind == "tensors" else [])
+    readers = [lambda: read(kind, path)] + (
+        [lambda: read_tensor_metadata(path)] if kind == "tensors" else []
+    )
     for reader in readers:
-        with pytest.raises(ArtifactError, match=r"newer corrtool \(format 2, this one reads 1\)") as raised:
+        with pytest.raises(
+            ArtifactError, match=r"newer corrtool \(format 2, this one reads 1\)"
+        ) as raised:
             reader()
         assert raised.value.hint == "update corrtool"
 
@@ -231,7 +263,9 @@ class TestContentSha256:
 
     def test_does_not_depend_on_the_layout_in_memory(self) -> None:
         weight = torch.randn(2, 3, 4, 5)
-        assert content_sha256({"w": weight}) == content_sha256({"w": weight.to(memory_format=torch.channels_last)})
+        assert content_sha256({"w": weight}) == content_sha256(
+            {"w": weight.to(memory_format=torch.channels_last)}
+        )
 
     @pytest.mark.parametrize(
         "other",

@@ -47,8 +47,14 @@ def run_chain(directory: Path, run: Callable[..., str]) -> dict[str, Any]:
         common = ("-p", str(lab), "--preset", "tiny", "--device", "cpu", "--seed", "3", "--json")
         results = {stage: json.loads(run(stage, *common)) for stage in STAGES}
         for stage, flags in VARIANTS[pair].items():
-            results[f"{stage} variant"] = json.loads(run(stage, *common, *flags, "--name", f"{stage}-variant"))
-        record[pair] = {"results": results, "artifacts": artifacts_of(lab), "metrics": metrics_of(lab)}
+            results[f"{stage} variant"] = json.loads(
+                run(stage, *common, *flags, "--name", f"{stage}-variant")
+            )
+        record[pair] = {
+            "results": results,
+            "artifacts": artifacts_of(lab),
+            "metrics": metrics_of(lab),
+        }
     return record
 
 
@@ -56,10 +62,14 @@ def artifacts_of(lab: Path) -> dict[str, Any]:
     """By path the names of an artifact's arrays, each with its shape, type and SHA-256."""
     found = {}
     for path in sorted(lab.glob("weights/*/*.safetensors")):
-        found[path.relative_to(lab).as_posix()] = {name: described(array) for name, array in load_file(path).items()}
+        found[path.relative_to(lab).as_posix()] = {
+            name: described(array) for name, array in load_file(path).items()
+        }
     for path in sorted(lab.glob("memories/*.zarr")):
         group = zarr.open_group(path, mode="r")
-        found[path.relative_to(lab).as_posix()] = {name: described(array[:]) for name, array in sorted(group.arrays())}
+        found[path.relative_to(lab).as_posix()] = {
+            name: described(array[:]) for name, array in sorted(group.arrays())
+        }
     return found
 
 
@@ -87,7 +97,11 @@ def shape_of(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {key: shape_of(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
-        return [shape_of(value[0])] if value and not isinstance(value[0], str | dict) else [*map(shape_of, value)]
+        return (
+            [shape_of(value[0])]
+            if value and not isinstance(value[0], str | dict)
+            else [*map(shape_of, value)]
+        )
     if name.endswith("sha256"):
         return "sha256"
     if isinstance(value, str):
@@ -106,7 +120,8 @@ def shape_of_record(record: dict[str, Any]) -> dict[str, Any]:
         pair: {
             "results": {stage: shape_of(result) for stage, result in found["results"].items()},
             "artifacts": {
-                path: {name: array[:2] for name, array in arrays.items()} for path, arrays in found["artifacts"].items()
+                path: {name: array[:2] for name, array in arrays.items()}
+                for path, arrays in found["artifacts"].items()
             },
             "metrics": {without_digest(run): events for run, events in found["metrics"].items()},
         }

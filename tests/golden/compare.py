@@ -35,7 +35,9 @@ def run(package: Path, *arguments: str) -> str:
         "COLUMNS": "100",
         "NO_COLOR": "1",
     }
-    done = subprocess.run([sys.executable, "-m", "corrtool", *arguments], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "corrtool", *arguments], env=env, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"corrtool {' '.join(arguments)} exited with {done.returncode}: {done.stderr}")
     return done.stdout
@@ -59,11 +61,16 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
 def main(commit: str) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         old = Path(scratch) / "old"
-        subprocess.run(["git", "-C", str(CHECKOUT), "worktree", "add", "--detach", "-q", str(old), commit], check=True)
+        subprocess.run(
+            ["git", "-C", str(CHECKOUT), "worktree", "add", "--detach", "-q", str(old), commit],
+            check=True,
+        )
         try:
             before = record_of(old, Path(scratch) / "one")
         finally:
-            subprocess.run(["git", "-C", str(CHECKOUT), "worktree", "remove", "--force", str(old)], check=True)
+            subprocess.run(
+                ["git", "-C", str(CHECKOUT), "worktree", "remove", "--force", str(old)], check=True
+            )
         found = list(differences(before, record_of(CHECKOUT, Path(scratch) / "two")))
     for line in found:
         print(line)

@@ -26,7 +26,9 @@ INTERRUPTED = {  # long enough to be interrupted, and few enough seconds to go o
 
 
 def main(checkout: Path) -> None:
-    commit = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], text=True).strip()
+    commit = subprocess.check_output(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], text=True
+    ).strip()
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as scratch:
         for pair, tasks in PAIRS.items():
@@ -38,7 +40,12 @@ def main(checkout: Path) -> None:
                 subprocess.run([*corrtool, stage, *common], env=environment, check=True)
             if pair == "cartpole":
                 for stage, flags in INTERRUPTED.items():
-                    interrupt([*corrtool, stage, *common, *flags, "--name", "interrupted"], lab, stage, environment)
+                    interrupt(
+                        [*corrtool, stage, *common, *flags, "--name", "interrupted"],
+                        lab,
+                        stage,
+                        environment,
+                    )
             for picture in lab.rglob("*.png"):
                 picture.unlink()
         with tarfile.open(Path(__file__).parent / f"kept-{commit}.tar.gz", "w:gz") as archive:

@@ -49,7 +49,10 @@ def kept(tmp_path: Path) -> Path:
 def test_a_project_of_an_older_version_is_whole_and_finished(kept: Path, pair: str) -> None:
     lab = kept / pair
     assert json.loads(run("verify", "-p", str(lab), "--json"))["damaged"] == []
-    states = {artifact["state"] for artifact in json.loads(run("status", "-p", str(lab), "--json"))["artifacts"]}
+    states = {
+        artifact["state"]
+        for artifact in json.loads(run("status", "-p", str(lab), "--json"))["artifacts"]
+    }
     assert states == {"whole"}
     for stage in STAGES:
         plan = json.loads(run(stage, "-p", str(lab), *TINY, "--dry-run", "--json"))
@@ -57,7 +60,9 @@ def test_a_project_of_an_older_version_is_whole_and_finished(kept: Path, pair: s
 
 
 @pytest.mark.parametrize("stage", INTERRUPTED)
-def test_what_an_older_version_began_goes_on(kept: Path, stage: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_an_older_version_began_goes_on(
+    kept: Path, stage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     lab = kept / "cartpole"
     metrics = lab / "runs" / stage / "interrupted" / "metrics.jsonl"
     before = metrics.read_text()

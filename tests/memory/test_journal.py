@@ -63,7 +63,9 @@ def assert_same_past(resumed: ReplayMemory, lanes: MadeUpLanes, slots: int) -> N
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.integers(0, 1000), st.lists(st.integers(0, 14), min_size=1, max_size=3), st.integers(5, 12))
+@given(
+    st.integers(0, 1000), st.lists(st.integers(0, 14), min_size=1, max_size=3), st.integers(5, 12)
+)
 def test_a_memory_comes_back_however_often_it_was_saved(
     tmp_path_factory: pytest.TempPathFactory, seed: int, plays: list[int], slots: int
 ) -> None:
@@ -197,4 +199,6 @@ class TestEpisodesBeforeAResumption:
         memory, lanes, last_slots = self.interrupt(tmp_path, 2)
         for last in last_slots:
             for slot in range(last, last + 5):
-                assert torch.equal(memory.states(np.array([slot]))[0], lanes.history[slot].states[0])
+                assert torch.equal(
+                    memory.states(np.array([slot]))[0], lanes.history[slot].states[0]
+                )

@@ -41,7 +41,9 @@ def pairs_of(batch: TransitionBatch, lanes: MadeUpLanes) -> list[tuple[int, int]
     return [divmod(int(row), lanes.count) for row in batch.states[:, -2].tolist()]
 
 
-def assert_transitions(batch: TransitionBatch, lanes: MadeUpLanes, n_step: int, clip: bool = False) -> None:
+def assert_transitions(
+    batch: TransitionBatch, lanes: MadeUpLanes, n_step: int, clip: bool = False
+) -> None:
     assert batch.actions.dtype == torch.int64
     assert batch.returns.dtype == batch.discounts.dtype == torch.float32
     for index, (slot, lane) in enumerate(pairs_of(batch, lanes)):
@@ -58,7 +60,12 @@ class TestStates:
     @fast
     @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12))
     def test_are_those_seen_while_playing(self, seed, stack, count, steps, longest, slots) -> None:
-        spec = StateSpec("image", (2, 2, 3), stack, tuple(np.random.default_rng(seed).permutation(stack).tolist()))
+        spec = StateSpec(
+            "image",
+            (2, 2, 3),
+            stack,
+            tuple(np.random.default_rng(seed).permutation(stack).tolist()),
+        )
         memory = ReplayMemory(spec, count, slots, CPU)
         lanes = MadeUpLanes(spec, count, seed, longest).play(steps, memory)
         for slot in range(oldest_whole_slot(lanes, memory), len(lanes.history)):
@@ -111,7 +118,14 @@ class TestSampling:
     @pytest.mark.parametrize("priority_exponent", [0.0, 0.5])
     @fast
     @given(
-        seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12), st.integers(1, 4), st.booleans()
+        seeds,
+        stacks,
+        lane_counts,
+        step_counts,
+        longest_episodes,
+        st.integers(5, 12),
+        st.integers(1, 4),
+        st.booleans(),
     )
     def test_gives_whole_transitions_only(
         self, priority_exponent, seed, stack, count, steps, longest, slots, n_step, clip
@@ -121,7 +135,9 @@ class TestSampling:
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         allowed = candidates(lanes, memory, n_step)
         if allowed:
-            batch = memory.sample(64, np.random.default_rng(seed), n_step=n_step, gamma=GAMMA, clip_rewards=clip)
+            batch = memory.sample(
+                64, np.random.default_rng(seed), n_step=n_step, gamma=GAMMA, clip_rewards=clip
+            )
             assert len(batch.states) == 64
             assert set(pairs_of(batch, lanes)) <= allowed
             assert_transitions(batch, lanes, n_step, clip)
@@ -129,10 +145,14 @@ class TestSampling:
     @pytest.mark.parametrize("priority_exponent", [0.0, 0.5])
     @pytest.mark.parametrize("steps", [7, 30])
     def test_reaches_every_transition_alike(self, steps: int, priority_exponent: float) -> None:
-        memory = ReplayMemory(vectors(2), 2, 12, CPU, priority_exponent)  # all are new, so that all have one priority
+        memory = ReplayMemory(
+            vectors(2), 2, 12, CPU, priority_exponent
+        )  # all are new, so that all have one priority
         lanes = MadeUpLanes(vectors(2), 2, longest=4).play(steps, memory)
         allowed = candidates(lanes, memory, 3)
-        batch = memory.sample(6000, np.random.default_rng(0), n_step=3, gamma=GAMMA, clip_rewards=False)
+        batch = memory.sample(
+            6000, np.random.default_rng(0), n_step=3, gamma=GAMMA, clip_rewards=False
+        )
         drawn, times = np.unique(pairs_of(batch, lanes), axis=0, return_counts=True)
         assert {tuple(pair) for pair in drawn.tolist()} == allowed
         np.testing.assert_allclose(times, 6000 / len(allowed), rtol=0.25)
@@ -144,13 +164,20 @@ class TestSampling:
         memory.set_errors(np.array([7]), np.array([-4.0 + MIN_ERROR], np.float32))
 
         def sample(exponent: float) -> TransitionBatch:
-            numbers = {"n_step": 1, "gamma": GAMMA, "clip_rewards": False, "importance_exponent": exponent}
+            numbers = {
+                "n_step": 1,
+                "gamma": GAMMA,
+                "clip_rewards": False,
+                "importance_exponent": exponent,
+            }
             return memory.sample(2_300, np.random.default_rng(0), **numbers)
 
         # Priorities √4 = 2 once and √¼ = ½ nineteen times: 4 of 23 parts. N P is 80/23 against 20/23.
         batch = sample(0.5)
         assert abs((batch.rows == 7).sum() - 400) <= 1
-        assert torch.equal(batch.weights, torch.from_numpy(np.where(batch.rows == 7, 0.5, 1.0)).float())
+        assert torch.equal(
+            batch.weights, torch.from_numpy(np.where(batch.rows == 7, 0.5, 1.0)).float()
+        )
         assert set(sample(0.0).weights.tolist()) == {1.0}
 
     def test_by_priority_new_ones_come_first_and_again_after_the_ring_is_full(self) -> None:
@@ -158,16 +185,28 @@ class TestSampling:
         lanes = MadeUpLanes(vectors(1), 1, longest=100).play(8, memory)
         memory.set_errors(np.arange(8), np.full(8, 3.0, np.float32))
         memory.set_errors(np.arange(8), np.full(8, 1.0, np.float32))
-        lanes.play(6, memory)  # over rows 8 … 11, 0 and 1: what was known of the last two is of another transition
+        lanes.play(
+            6, memory
+        )  # over rows 8 … 11, 0 and 1: what was known of the last two is of another transition
         priorities = memory.priorities()
         assert priorities is not None
         assert priorities["scaled"][[0, 1, 8, 11]] == pytest.approx(3.0 + MIN_ERROR)
         assert priorities["scaled"][[2, 7]] == pytest.approx(1.0 + MIN_ERROR)
 
     @fast
-    @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 8), st.integers(1, 4))
+    @given(
+        seeds,
+        stacks,
+        lane_counts,
+        step_counts,
+        longest_episodes,
+        st.integers(5, 8),
+        st.integers(1, 4),
+    )
     @example(seed=0, stack=4, count=1, steps=7, longest=1, slots=6, n_step=2)
-    def test_can_be_asked_for_beforehand(self, seed, stack, count, steps, longest, slots, n_step) -> None:
+    def test_can_be_asked_for_beforehand(
+        self, seed, stack, count, steps, longest, slots, n_step
+    ) -> None:
         """Where ``can_sample`` is wrong, ``sample`` looks for a transition for ever."""
         memory = ReplayMemory(vectors(stack), count, slots, CPU)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
@@ -177,7 +216,12 @@ class TestSampling:
         memory = ReplayMemory(vectors(1), 2, 12, CPU)
         lanes = MadeUpLanes(vectors(1), 2).play(30, memory)
         drawn = [
-            pairs_of(memory.sample(20, np.random.default_rng(seed), n_step=1, gamma=GAMMA, clip_rewards=False), lanes)
+            pairs_of(
+                memory.sample(
+                    20, np.random.default_rng(seed), n_step=1, gamma=GAMMA, clip_rewards=False
+                ),
+                lanes,
+            )
             for seed in (1, 1, 2)
         ]
         assert drawn[0] == drawn[1] != drawn[2]
@@ -216,8 +260,18 @@ class TestNewest:
 
 class TestNewestRecords:
     @fast
-    @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 20), st.integers(1, 30))
-    def test_are_exactly_so_many_and_the_newest(self, seed, stack, count, steps, longest, slots, records) -> None:
+    @given(
+        seeds,
+        stacks,
+        lane_counts,
+        step_counts,
+        longest_episodes,
+        st.integers(5, 20),
+        st.integers(1, 30),
+    )
+    def test_are_exactly_so_many_and_the_newest(
+        self, seed, stack, count, steps, longest, slots, records
+    ) -> None:
         memory = ReplayMemory(vectors(stack), count, slots, CPU)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         rows = memory.newest_records(records)
@@ -242,7 +296,10 @@ class TestRowsOfAMemory:
     def test_dynamics_rows_leave_episode_ends_out(self) -> None:
         memory = ReplayMemory(vectors(2), 2, 40, CPU)
         lanes = MadeUpLanes(vectors(2), 2, longest=4).play(39, memory)
-        transitions, dynamics = set(memory.transition_rows().tolist()), set(memory.dynamics_rows().tolist())
+        transitions, dynamics = (
+            set(memory.transition_rows().tolist()),
+            set(memory.dynamics_rows().tolist()),
+        )
         assert transitions == {slot * 2 + lane for slot, lane in lanes.valid_pairs(0, 39)}
         ends = {
             slot * 2 + lane
@@ -259,7 +316,10 @@ class TestRowsOfAMemory:
         memory.truncate_before(memory.slots_written)
         newest = lanes.history[4]
         assert np.array_equal(memory.fields["truncated"][12:15], newest.valid & ~newest.terminated)
-        assert np.array_equal(memory.fields["truncated"][:12], np.concatenate([s.truncated for s in lanes.history[:4]]))
+        assert np.array_equal(
+            memory.fields["truncated"][:12],
+            np.concatenate([s.truncated for s in lanes.history[:4]]),
+        )
 
     def test_lanes_that_were_reset_in_the_middle_begin_anew(self) -> None:
         """Nothing is learnt across the reset: what was seen last is bootstrapped from, and the new games start from nothing."""
@@ -282,7 +342,9 @@ class TestShuffledRows:
     def test_every_row_comes_once_per_epoch(self, count: int, batch_size: int, seed: int) -> None:
         rows = np.arange(100, 100 + count)
         batches = ShuffledRows(rows, batch_size, np.random.default_rng(seed))
-        drawn = np.concatenate([batches.next() for _ in range(3 * count)])  # whole epochs: 3·batch_size of them
+        drawn = np.concatenate(
+            [batches.next() for _ in range(3 * count)]
+        )  # whole epochs: 3·batch_size of them
         assert len(drawn) == 3 * count * batch_size
         for epoch in drawn.reshape(-1, count):
             assert sorted(epoch) == rows.tolist()

@@ -35,10 +35,14 @@ def assert_rows_are_the_play(rows: MemoryRows, lanes: MadeUpLanes) -> None:
     """Every slot of the play, and of the last one what was seen."""
     history = lanes.history
     assert np.array_equal(rows.frames, np.concatenate([slot.frames for slot in history]))
-    assert np.array_equal(rows.fields["episode_steps"], np.concatenate([slot.episode_steps for slot in history]))
+    assert np.array_equal(
+        rows.fields["episode_steps"], np.concatenate([slot.episode_steps for slot in history])
+    )
     done = len(rows.frames) - rows.lanes
     for name in ("actions", "rewards", "terminated", "truncated", "valid"):
-        assert np.array_equal(rows.fields[name][:done], np.concatenate([getattr(s, name) for s in history[:-1]])), name
+        assert np.array_equal(
+            rows.fields[name][:done], np.concatenate([getattr(s, name) for s in history[:-1]])
+        ), name
         assert not rows.fields[name][done:].any()
 
 
@@ -52,10 +56,22 @@ def assert_equal_rows(one: MemoryRows, other: MemoryRows) -> None:
 
 
 class TestMemoryWriter:
-    @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(st.sampled_from([IMAGES, VECTORS]), st.integers(1, 4), st.integers(1, 12), st.integers(0, 1000))
+    @settings(
+        deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(
+        st.sampled_from([IMAGES, VECTORS]),
+        st.integers(1, 4),
+        st.integers(1, 12),
+        st.integers(0, 1000),
+    )
     def test_what_is_read_is_what_was_played(
-        self, tmp_path_factory: pytest.TempPathFactory, spec: StateSpec, count: int, steps: int, seed: int
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        spec: StateSpec,
+        count: int,
+        steps: int,
+        seed: int,
     ) -> None:
         path = tmp_path_factory.mktemp("memory") / "m.zarr"
         writer = MemoryWriter(path, spec, count)
@@ -81,16 +97,22 @@ class TestMemoryWriter:
         assert rows.records == limit
         # The first so many transitions, slot by slot and lane by lane.
         played = np.concatenate([slot.valid for slot in lanes.history[:-1]])
-        assert np.flatnonzero(rows.fields["valid"]).tolist() == np.flatnonzero(played)[:limit].tolist()
+        assert (
+            np.flatnonzero(rows.fields["valid"]).tolist() == np.flatnonzero(played)[:limit].tolist()
+        )
 
     def test_frames_go_to_disk_in_chunks_of_whole_slots(self, tmp_path: Path) -> None:
         # 6 bytes a frame, 4 lanes: 24 bytes a slot, so that two slots, 8 rows, fill a chunk of at most 60 bytes.
         writer = MemoryWriter(tmp_path, IMAGES, 4)
         lanes = MadeUpLanes(IMAGES, 4).play(18, writer, limit=NO_LIMIT)  # 19 slots
         # Eight chunks are written at once, and a checkpoint writes every chunk that is full.
-        assert {name for name in files(tmp_path) if "/c/" in name} == {f"frames/c/{n}/0/0/0" for n in range(8)}
+        assert {name for name in files(tmp_path) if "/c/" in name} == {
+            f"frames/c/{n}/0/0/0" for n in range(8)
+        }
         assert len(writer.state()["pending"]) == 4
-        assert {name for name in files(tmp_path) if "/c/" in name} == {f"frames/c/{n}/0/0/0" for n in range(9)}
+        assert {name for name in files(tmp_path) if "/c/" in name} == {
+            f"frames/c/{n}/0/0/0" for n in range(9)
+        }
         writer.finish()
         frames = zarr.open_group(tmp_path, mode="r")["frames"]
         assert (frames.chunks, frames.shape) == ((8, 1, 3, 2), (76, 1, 3, 2))
@@ -112,7 +134,9 @@ class TestMemoryWriter:
 
 
 class TestResumption:
-    def interrupted(self, path: Path, before: int, lost: int, after: int) -> tuple[MemoryWriter, MadeUpLanes, int]:
+    def interrupted(
+        self, path: Path, before: int, lost: int, after: int
+    ) -> tuple[MemoryWriter, MadeUpLanes, int]:
         """A writer whose process died ``lost`` steps after its checkpoint, and its successor's play.
 
         Also gives back how many rows there were at the checkpoint.
@@ -133,7 +157,9 @@ class TestResumption:
         lanes.play(after, resumed, limit=NO_LIMIT)
         return resumed, lanes, len(state["fields"]["valid"])
 
-    @pytest.mark.parametrize("before, lost", [(0, 0), (1, 0), (9, 0), (9, 1), (9, 11), (10, 11), (11, 30), (14, 3)])
+    @pytest.mark.parametrize(
+        "before, lost", [(0, 0), (1, 0), (9, 0), (9, 1), (9, 11), (10, 11), (11, 30), (14, 3)]
+    )
     def test_keeps_what_the_checkpoint_knew_and_drops_what_came_after(
         self, tmp_path: Path, before: int, lost: int
     ) -> None:
@@ -161,8 +187,15 @@ class TestResumption:
             lanes.play(4, writer, limit=NO_LIMIT)
         rows = read_rows(tmp_path, writer.finish())
         # Slots 0-3 and the open slot 4, then 5-8 and 9, then 10-13 and 14.
-        assert np.flatnonzero(rows.fields["truncated"].reshape(-1, 3).all(axis=1)).tolist() == [3, 8]
-        assert np.flatnonzero(~rows.fields["valid"].reshape(-1, 3).any(axis=1)).tolist() == [4, 9, 14]
+        assert np.flatnonzero(rows.fields["truncated"].reshape(-1, 3).all(axis=1)).tolist() == [
+            3,
+            8,
+        ]
+        assert np.flatnonzero(~rows.fields["valid"].reshape(-1, 3).any(axis=1)).tolist() == [
+            4,
+            9,
+            14,
+        ]
         assert rows.fields["episode_steps"].reshape(-1, 3)[:, 0].tolist() == [0, 1, 2, 3, 4] * 3
 
     @pytest.mark.parametrize("lost", ["", "zarr.json", "frames/zarr.json", "frames/c/0/0/0/0"])
@@ -179,7 +212,9 @@ class TestResumption:
 
 
 class TestWriteAndReadRows:
-    @pytest.mark.parametrize("spec", [IMAGES, VECTORS, StateSpec("image", (1, 2, 2), 4, (1, 3, 0, 2))])
+    @pytest.mark.parametrize(
+        "spec", [IMAGES, VECTORS, StateSpec("image", (1, 2, 2), 4, (1, 3, 0, 2))]
+    )
     def test_round_trip(self, tmp_path: Path, spec: StateSpec) -> None:
         memory = ReplayMemory(spec, 3, 12, CPU)
         MadeUpLanes(spec, 3).play(30, memory)
@@ -260,7 +295,9 @@ class TestWriteAndReadRows:
             read_rows(tmp_path / "nowhere", {"rows": 1, "lanes": 1, "states": VECTORS.to_json()})
 
 
-def test_a_record_of_pong_takes_less_than_a_kilobyte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_of_pong_takes_less_than_a_kilobyte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(storage, "CHUNK_BYTES", 1 << 20)
     random = np.random.default_rng(0)
     with Lanes(parse_task("target", {"id": "ALE/Pong-v5"}, tmp_path), 4) as lanes:

@@ -16,11 +16,15 @@ BREAKOUT = parse_task("source", {"id": "ALE/Breakout-v5", "preprocessing": PREPR
 def test_shows_stacked_states_of_whole_games() -> None:
     environment = TaskEnvironment(BREAKOUT)
     state, info = environment.reset(seed=0)
-    assert environment.observation_space.contains(state) and state.shape == (4, 84, 84) and info == {}
+    assert (
+        environment.observation_space.contains(state) and state.shape == (4, 84, 84) and info == {}
+    )
     assert not state[:3].any() and state[3].any()  # what came before the first frame is black
     seen, over = [state], False
     while not over:
-        state, reward, terminated, truncated, _ = environment.step(int(environment.action_space.sample()))
+        state, reward, terminated, truncated, _ = environment.step(
+            int(environment.action_space.sample())
+        )
         assert np.array_equal(state[:3], seen[-1][1:]) and isinstance(reward, float)
         seen.append(state)
         over = terminated or truncated

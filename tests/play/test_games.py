@@ -11,12 +11,21 @@ import torch
 from numpy.typing import NDArray
 
 from corrtool.errors import UsageError
-from corrtool.play.games import GameLimits, LanePool, choose_actions, count_distinct, play_games, returns_of
+from corrtool.play.games import (
+    GameLimits,
+    LanePool,
+    choose_actions,
+    count_distinct,
+    play_games,
+    returns_of,
+)
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, LaneStep, parse_task
 
 CPU = torch.device("cpu")
-PONG = parse_task("source", {"id": "ALE/Pong-v5", "preprocessing": {"max_episode_frames": 120}}, Path())
+PONG = parse_task(
+    "source", {"id": "ALE/Pong-v5", "preprocessing": {"max_episode_frames": 120}}, Path()
+)
 CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
 
 
@@ -46,11 +55,18 @@ class Countdown:
         self._left, self._time = self._left - 1, self._time + 1
         no = np.zeros(self.count, bool)
         return LaneStep(
-            self._frames(), np.ones(self.count, np.float32), self._left == 0, no, ~no, np.full(self.count, self._time)
+            self._frames(),
+            np.ones(self.count, np.float32),
+            self._left == 0,
+            no,
+            ~no,
+            np.full(self.count, self._time),
         )
 
     def _frames(self) -> NDArray[Any]:
-        return np.stack([np.arange(self.count), np.full(self.count, self._time)], axis=1).astype(np.float32)
+        return np.stack([np.arange(self.count), np.full(self.count, self._time)], axis=1).astype(
+            np.float32
+        )
 
 
 def test_the_networks_see_only_games_that_go_on() -> None:
@@ -59,7 +75,9 @@ def test_the_networks_see_only_games_that_go_on() -> None:
     def q_values(raw: torch.Tensor, which: NDArray[np.int64]) -> torch.Tensor:
         assert raw[:, 0].tolist() == which.tolist()
         seen.append(which.tolist())
-        return torch.nn.functional.one_hot(torch.from_numpy(which), 3).float()  # lane i takes action i
+        return torch.nn.functional.one_hot(
+            torch.from_numpy(which), 3
+        ).float()  # lane i takes action i
 
     watched: list[tuple[list[float], list[int]]] = []
     games = play_games(
@@ -70,7 +88,12 @@ def test_the_networks_see_only_games_that_go_on() -> None:
         (2.0, 2, "over"), (4.0, 4, "over"), (1.0, 1, "over")
     ]  # fmt: skip
     assert seen == [[0, 1, 2], [0, 1], [1], [1]]
-    assert watched == [([0.0, 1.0, 2.0], [0, 1, 2]), ([0.0, 1.0], [0, 1]), ([1.0], [1]), ([1.0], [1])]
+    assert watched == [
+        ([0.0, 1.0, 2.0], [0, 1, 2]),
+        ([0.0, 1.0], [0, 1]),
+        ([1.0], [1]),
+        ([1.0], [1]),
+    ]
     assert [actions[1] for actions in lanes.acted] == [1, 1, 1, 1]
 
 
@@ -137,7 +160,9 @@ class Scripted(Countdown):
         step = super().receive()
         rewards = [self._rewards[lane].get(self._time, 0.0) for lane in range(self.count)]
         no = np.zeros(self.count, bool)
-        return LaneStep(step.frames, np.array(rewards, np.float32), no, no, step.valid, step.episode_steps)
+        return LaneStep(
+            step.frames, np.array(rewards, np.float32), no, no, step.valid, step.episode_steps
+        )
 
 
 def test_games_that_do_not_end_are_ended_and_count_with_their_return() -> None:
@@ -177,12 +202,16 @@ def test_where_only_one_can_be_open_games_are_played_one_by_one() -> None:
 
     def play(pool: LanePool) -> list[float]:
         random = np.random.default_rng(0)
-        return returns_of(play_games(pool, None, seeds=[2, 4, 1], epsilon=1.0, random=random, device=CPU))
+        return returns_of(
+            play_games(pool, None, seeds=[2, 4, 1], epsilon=1.0, random=random, device=CPU)
+        )
 
     with LanePool(make) as pool:
         assert play(pool) == [2.0, 4.0, 1.0]
     assert opened == [1]
-    training = Countdown(2)  # its two lanes play three games: the third beside a lane that is not looked at
+    training = Countdown(
+        2
+    )  # its two lanes play three games: the third beside a lane that is not looked at
     with LanePool(make) as pool:
         assert pool.open_or_borrow(training)
         assert play(pool) == [2.0, 4.0, 1.0]

@@ -12,13 +12,16 @@ from PIL import Image
 from corrtool.errors import UsageError
 from corrtool.play.video import GameVideo, _enlarged
 
-WHITE, BLACK = np.full((20, 20, 3), 255, np.uint8), np.zeros((20, 20, 3), np.uint8)
+WHITE = np.full((20, 20, 3), 255, np.uint8)
+BLACK = np.zeros((20, 20, 3), np.uint8)
 
 
 def write(path: Path) -> None:
     with GameVideo(path) as video:
         for step in range(6):
-            video.add([("target", WHITE if step % 2 else BLACK), ("source", BLACK)], f"action: {step}")
+            video.add(
+                [("target", WHITE if step % 2 else BLACK), ("source", BLACK)], f"action: {step}"
+            )
 
 
 def test_mp4(tmp_path: Path) -> None:
@@ -31,13 +34,17 @@ def test_mp4(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"game.mp4"}
 
 
-@pytest.mark.parametrize(("codecs", "box"), [(("vp09", "mp4v"), b"vp09"), (("none", "mp4v"), b"mp4v")])
+@pytest.mark.parametrize(
+    ("codecs", "box"), [(("vp09", "mp4v"), b"vp09"), (("none", "mp4v"), b"mp4v")]
+)
 def test_an_mp4_plays_in_a_browser_where_opencv_can_write_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codecs: tuple[str, ...], box: bytes
 ) -> None:
     monkeypatch.setattr("corrtool.play.video.CODECS", codecs)
     write(tmp_path / "game.mp4")
-    assert box in (tmp_path / "game.mp4").read_bytes()  # the name of the sample entry in the table of contents
+    assert (
+        box in (tmp_path / "game.mp4").read_bytes()
+    )  # the name of the sample entry in the table of contents
 
 
 def test_gif(tmp_path: Path) -> None:
@@ -70,7 +77,9 @@ except (CorrtoolError, OSError) as error:
 @pytest.mark.parametrize("name", ["game.mp4", "game.gif"])
 def test_a_full_disk_keeps_the_video_that_was_there(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"an older one")
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / name)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / name)], capture_output=True, text=True
+    )
     assert done.stdout.startswith("refused"), done.stderr
     assert "FFmpeg" not in done.stderr
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"an older one"}

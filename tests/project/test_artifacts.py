@@ -27,7 +27,15 @@ from corrtool.project.artifacts import (
     stray_files,
 )
 
-STRAYS = [".DS_Store", "Thumbs.db", ".nfs000001", "._zarr.json", "._0", "notes.txt", "@eaDir/frames@SynoEAStream"]
+STRAYS = [
+    ".DS_Store",
+    "Thumbs.db",
+    ".nfs000001",
+    "._zarr.json",
+    "._0",
+    "notes.txt",
+    "@eaDir/frames@SynoEAStream",
+]
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
 
 
@@ -57,15 +65,24 @@ def test_a_manifest_whose_parts_are_of_another_kind_is_damaged(tmp_path: Path, m
 def memory(root: Path, name: str = "m", **more: object) -> Path:
     """A memory of three files, the first of them empty."""
     path = artifact_path(root, "memory", name)
-    for file, content in {"zarr.json": b"", "frames/c/0": b"\x00" * 50, "valid/c/0": b"\x01\x02"}.items():
+    for file, content in {
+        "zarr.json": b"",
+        "frames/c/0": b"\x00" * 50,
+        "valid/c/0": b"\x01\x02",
+    }.items():
         (path / file).parent.mkdir(parents=True, exist_ok=True)
         (path / file).write_bytes(content)
-    seal_memory(path, {"name": name, "created": "2026-01-01", "records": 2, "actions": 2, "states": {}, **more})
+    seal_memory(
+        path,
+        {"name": name, "created": "2026-01-01", "records": 2, "actions": 2, "states": {}, **more},
+    )
     return path
 
 
 class TestNames:
-    @pytest.mark.parametrize("name", ["a", "0", "resnet-cyc1-q1-m1", "A.b_c-9", "x" * 100, "target-q.zarr"])
+    @pytest.mark.parametrize(
+        "name", ["a", "0", "resnet-cyc1-q1-m1", "A.b_c-9", "x" * 100, "target-q.zarr"]
+    )
     def test_that_are_allowed(self, name: str) -> None:
         assert check_name(name) == name
 
@@ -111,7 +128,10 @@ class TestWeights:
         assert found.path == saved.path == tmp_path / "weights" / "q" / "q1.safetensors"
         assert found.sha256 == saved.sha256 == content_sha256(WEIGHTS)
         assert found.reference() == {"kind": "q", "name": "q1", "sha256": saved.sha256}
-        assert found.manifest.items() >= {"parameters": 8, "seed": 3, "tasks": {"source": {"id": "Pong"}}}.items()
+        assert (
+            found.manifest.items()
+            >= {"parameters": 8, "seed": 3, "tasks": {"source": {"id": "Pong"}}}.items()
+        )
         loaded = load_weights(found)
         assert set(loaded) == set(WEIGHTS)
         assert all(torch.equal(loaded[name], tensor) for name, tensor in WEIGHTS.items())
@@ -149,16 +169,34 @@ class TestWeights:
 
 class TestSelection:
     def test_takes_the_newest_that_fits(self, tmp_path: Path) -> None:
-        for name, created, role in (("old", "1", "source"), ("new", "3", "source"), ("other", "4", "target")):
+        for name, created, role in (
+            ("old", "1", "source"),
+            ("new", "3", "source"),
+            ("other", "4", "target"),
+        ):
             save(tmp_path, name, f"2026-01-0{created}T00:00:00+00:00", role=role)
 
         def fits(manifest: dict) -> str | None:
             return None if manifest["role"] == "source" else "it belongs to the target task"
 
-        assert [artifact.name for artifact in find_artifacts(tmp_path, "q")] == ["other", "new", "old"]
-        assert select_artifact(tmp_path, "q", None, fits, "Q-function of the source", "train-dqn").name == "new"
-        assert select_artifact(tmp_path, "q", "old", fits, "Q-function of the source", "train-dqn").name == "old"
-        with pytest.raises(ArtifactError, match="Q-function other does not fit: it belongs to the target task"):
+        assert [artifact.name for artifact in find_artifacts(tmp_path, "q")] == [
+            "other",
+            "new",
+            "old",
+        ]
+        assert (
+            select_artifact(tmp_path, "q", None, fits, "Q-function of the source", "train-dqn").name
+            == "new"
+        )
+        assert (
+            select_artifact(
+                tmp_path, "q", "old", fits, "Q-function of the source", "train-dqn"
+            ).name
+            == "old"
+        )
+        with pytest.raises(
+            ArtifactError, match="Q-function other does not fit: it belongs to the target task"
+        ):
             select_artifact(tmp_path, "q", "other", fits, "Q-function of the source", "train-dqn")
 
     def test_without_any_says_how_to_make_one(self, tmp_path: Path) -> None:
@@ -184,7 +222,10 @@ class TestMemories:
         found = read_artifact(tmp_path, "memory", "m")
         assert found.path == path == tmp_path / "memories" / "m.zarr"
         assert found.manifest == check_memory(path)
-        assert found.manifest.items() >= {"kind": "memory", "name": "m", "records": 2, "lanes": 4}.items()
+        assert (
+            found.manifest.items()
+            >= {"kind": "memory", "name": "m", "records": 2, "lanes": 4}.items()
+        )
         assert set(found.manifest["files"]) == {"zarr.json", "frames/c/0", "valid/c/0"}
         assert memory_problems(path, found.manifest) == []
 
@@ -204,7 +245,8 @@ class TestMemories:
             check_memory(path)
 
     @pytest.mark.parametrize(
-        "file, content", [("zarr.json", b" "), ("frames/c/0", b"\x00" * 49), ("valid/c/0", b"\x01\x03")]
+        "file, content",
+        [("zarr.json", b" "), ("frames/c/0", b"\x00" * 49), ("valid/c/0", b"\x01\x03")],
     )
     def test_a_changed_file_is_named(self, tmp_path: Path, file: str, content: bytes) -> None:
         path = memory(tmp_path)
@@ -214,7 +256,9 @@ class TestMemories:
         with pytest.raises(ArtifactError, match=f"{file} is damaged"):
             check_memory(path)
 
-    @pytest.mark.parametrize("file", ["frames/c/1", "valid/zarr.json", "notes/zarr.json", ".zattrs", "frames/0.0"])
+    @pytest.mark.parametrize(
+        "file", ["frames/c/1", "valid/zarr.json", "notes/zarr.json", ".zattrs", "frames/0.0"]
+    )
     def test_a_file_too_many_is_named(self, tmp_path: Path, file: str) -> None:
         path = memory(tmp_path)
         (path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -247,7 +291,10 @@ class TestMemories:
         path = memory(tmp_path)
         shutil.rmtree(path / "frames")
         (path / "frames").write_bytes(b"x")
-        assert any("frames/c/0 is missing" in str(problem) for problem in artifact_problems(tmp_path, "memory", "m"))
+        assert any(
+            "frames/c/0 is missing" in str(problem)
+            for problem in artifact_problems(tmp_path, "memory", "m")
+        )
 
     def test_a_changed_manifest_is_refused(self, tmp_path: Path) -> None:
         path = memory(tmp_path)

@@ -16,7 +16,14 @@ from corrtool.files.sealed import read_sealed_tensors
 from corrtool.project.artifacts import read_artifact
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
-STRAYS = (".DS_Store", "Thumbs.db", ".nfs0000000001", "._source-dqn.safetensors", "notes.txt", "a copy of it.zarr")
+STRAYS = (
+    ".DS_Store",
+    "Thumbs.db",
+    ".nfs0000000001",
+    "._source-dqn.safetensors",
+    "notes.txt",
+    "a copy of it.zarr",
+)
 
 
 @pytest.fixture
@@ -36,7 +43,13 @@ def littered(cartpole: Callable[..., Path]) -> Path:
         "weights",
         "weights/q",
     )
-    for folder in (*folders, "memories", "memories/m.zarr", "memories/m.zarr/frames", "memories/m.zarr/frames/c"):
+    for folder in (
+        *folders,
+        "memories",
+        "memories/m.zarr",
+        "memories/m.zarr/frames",
+        "memories/m.zarr/frames/c",
+    ):
         for name in STRAYS:
             (lab / folder / name).write_bytes(b"stray")
     (lab / "runs" / "old runs").mkdir()
@@ -49,23 +62,34 @@ def littered(cartpole: Callable[..., Path]) -> Path:
 def test_stray_files_harm_nothing(littered: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_in_process("status", "-p", littered, "--json") == 0
     result = json.loads(capsys.readouterr().out)
-    assert [(a["kind"], a["name"], a["state"]) for a in result["artifacts"]] == [("memory", "m", "whole")]
+    assert [(a["kind"], a["name"], a["state"]) for a in result["artifacts"]] == [
+        ("memory", "m", "whole")
+    ]
     assert result["damaged_runs"] == result["unfinished_runs"] == []
     assert run_in_process("verify", "-p", littered) == 0
     out = capsys.readouterr().out
     assert "1 of 1 artifacts are whole" in out
     (line,) = [
-        line for line in out.splitlines() if line.startswith("memories/m.zarr holds files that do not belong to it")
+        line
+        for line in out.splitlines()
+        if line.startswith("memories/m.zarr holds files that do not belong to it")
     ]
     assert "frames/c/.DS_Store" in line and "notes.txt" in line
     assert run_in_process("report", "-p", littered, "--json") == 0
     assert json.loads(capsys.readouterr().out)["left_out"] == []
     assert run_in_process("train-model", "-p", littered, *TINY) == 0
-    assert run_in_process("collect", "-p", littered, *TINY, "--task", "source", "--name", "m", "--overwrite") == 0
+    assert (
+        run_in_process(
+            "collect", "-p", littered, *TINY, "--task", "source", "--name", "m", "--overwrite"
+        )
+        == 0
+    )
     assert (littered / "runs" / "backup" / "m" / "run.json").read_bytes() == b"old"
 
 
-def test_what_could_be_read_as_data_is_damage(littered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_could_be_read_as_data_is_damage(
+    littered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (littered / "memories" / "m.zarr" / "frames" / "c" / "99").mkdir()
     (littered / "memories" / "m.zarr" / "frames" / "c" / "99" / "0").write_bytes(b"chunk")
     assert run_in_process("verify", "-p", littered) == 3
@@ -85,11 +109,17 @@ def test_weights_of_somebody_else_are_foreign_not_damaged(
         read_artifact(littered, "q", "downloaded")
     assert run_in_process("verify", "-p", littered) == 0
     out = capsys.readouterr().out
-    assert "weights/q/downloaded.safetensors was not made by corrtool" in out and "1 of 1 artifacts" in out
+    assert (
+        "weights/q/downloaded.safetensors was not made by corrtool" in out
+        and "1 of 1 artifacts" in out
+    )
     assert run_in_process("status", "-p", littered) == 0
     captured = capsys.readouterr()
     assert "foreign" in captured.out and "damaged" not in captured.out + captured.err
-    assert run_in_process("evaluate", "-p", littered, *TINY, "--task", "source", "--q", "downloaded") == 3
+    assert (
+        run_in_process("evaluate", "-p", littered, *TINY, "--task", "source", "--q", "downloaded")
+        == 3
+    )
     assert "was not made by corrtool" in capsys.readouterr().err
     assert run_in_process("evaluate", "-p", littered, *TINY, "--task", "source") == 3
     assert "this project has no Q-function" in capsys.readouterr().err

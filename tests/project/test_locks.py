@@ -34,7 +34,10 @@ with lock_artifacts(Path(sys.argv[1]), [("memory", "m")]):
 def holder(root: Path) -> Iterator[subprocess.Popen]:
     """Another process that holds the lock of memory m until its input closes."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout.readline() == "held\n"
@@ -93,11 +96,19 @@ def test_an_error_under_a_lock_frees_it(tmp_path: Path) -> None:
 
 def test_a_run_leaves_a_memory_alone_that_another_process_is_replacing(tmp_path: Path) -> None:
     """Between the two renames of ``publish_directory`` the old memory stands aside; only its lock's holder may act."""
-    project = create_project(tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {})
+    project = create_project(
+        tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {}
+    )
     aside = tmp_path / "memories" / ".m.zarr.replaced"
     aside.mkdir(parents=True)
     request = RunRequest(
-        CollectSettings(), "n", 0, tasks={}, inputs={}, produces=[("memory", "n")], state_kind="vector"
+        CollectSettings(),
+        "n",
+        0,
+        tasks={},
+        inputs={},
+        produces=[("memory", "n")],
+        state_kind="vector",
     )
     with holder(tmp_path):
         with open_run(project, request, machine={}, overwrite=False, tensorboard=False):
@@ -107,9 +118,15 @@ def test_a_run_leaves_a_memory_alone_that_another_process_is_replacing(tmp_path:
 
 
 def test_a_run_sweeps_what_a_killed_writer_of_its_artifact_left(tmp_path: Path) -> None:
-    project = create_project(tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {})
-    request = RunRequest(CollectSettings(), "n", 0, tasks={}, inputs={}, produces=[("q", "n")], state_kind="vector")
-    mine, other = (tmp_path / "weights" / "q" / f".{name}.safetensors.0a1b2c3d.partial" for name in ("n", "m"))
+    project = create_project(
+        tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {}
+    )
+    request = RunRequest(
+        CollectSettings(), "n", 0, tasks={}, inputs={}, produces=[("q", "n")], state_kind="vector"
+    )
+    mine, other = (
+        tmp_path / "weights" / "q" / f".{name}.safetensors.0a1b2c3d.partial" for name in ("n", "m")
+    )
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"half")
     other.write_bytes(b"half")
@@ -126,7 +143,10 @@ def test_where_the_kernel_has_no_locks_nothing_stands_in_for_them(
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr("fcntl.flock", missing)
-    with pytest.raises(CorrtoolError, match="cannot lock files") as raised, lock_artifacts(tmp_path, [("q", "m")]):
+    with (
+        pytest.raises(CorrtoolError, match="cannot lock files") as raised,
+        lock_artifacts(tmp_path, [("q", "m")]),
+    ):
         pass
     assert raised.value.exit_code == 1 and "local disk" in raised.value.hint
     monkeypatch.undo()
@@ -143,7 +163,9 @@ def test_who_is_writing_right_now(tmp_path: Path) -> None:
         assert lock_holder(tmp_path, "memory", "m").startswith(f"process {process.pid} on ")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert lock_holder(tmp_path, "memory", "m") is None  # it left its name behind, but lives no more
+        assert (
+            lock_holder(tmp_path, "memory", "m") is None
+        )  # it left its name behind, but lives no more
     with lock_artifacts(tmp_path, [("memory", "m")]):
         assert str(os.getpid()) in lock_holder(tmp_path, "memory", "m")
     assert lock_holder(tmp_path, "memory", "m") is None

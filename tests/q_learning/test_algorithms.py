@@ -71,7 +71,12 @@ class TestAlgorithm1:
         summary = train_dqn(context_of(tmp_path, LAKE), ALGORITHM_1)
         learnt = load_weights(read_artifact(tmp_path, "q", summary["q"]))["table.weight"].numpy()
 
-        table, state, transitions, rewards = np.zeros((9, 4)), RecordingLanes.first[0].argmax(), 0, 0.0
+        table, state, transitions, rewards = (
+            np.zeros((9, 4)),
+            RecordingLanes.first[0].argmax(),
+            0,
+            0.0,
+        )
         for action, step in RecordingLanes.steps:
             following, reward = step.frames[0].argmax(), float(step.rewards[0])
             if step.valid[0]:

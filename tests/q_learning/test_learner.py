@@ -29,7 +29,13 @@ def _seeded():
 
 def learner(weights: Sequence, target: Sequence | None = None, **given: Any) -> DqnLearner:
     """A linear Q-function of two coordinates and two actions, learnt with plain SGD; row a holds the weights of action a."""
-    values = {"optimizer": "sgd", "loss": "squared", "learning_rate": STEP, "max_gradient_norm": 0.0, "double_q": False}
+    values = {
+        "optimizer": "sgd",
+        "loss": "squared",
+        "learning_rate": STEP,
+        "max_gradient_norm": 0.0,
+        "double_q": False,
+    }
     q_function = build_q_function(TWO, 2, "linear")
     q_function.table.weight.data = torch.tensor(weights)
     made = DqnLearner(q_function, TWO, TrainDqnSettings(**(values | given)), CPU)
@@ -42,7 +48,9 @@ def weights(made: DqnLearner) -> list[list[float]]:
     return made.q_function.table.weight.tolist()
 
 
-def batch(*transitions: tuple[list[float], int, float, list[float], float, bool]) -> TransitionBatch:
+def batch(
+    *transitions: tuple[list[float], int, float, list[float], float, bool],
+) -> TransitionBatch:
     """(state, action, return, next state, discount, terminated), each."""
     states, actions, returns, following, discounts, terminated = zip(*transitions, strict=True)
     return TransitionBatch(
@@ -62,7 +70,9 @@ def pictures(
 ) -> TransitionBatch:
     """Two transitions of pictures, with actions 0 and 1; ``numbers`` are both returns and discounts."""
     actions, rows = torch.tensor([0, 1]), np.arange(2)
-    return TransitionBatch(states, actions, numbers, next_states, numbers, terminated, torch.ones(2), rows)
+    return TransitionBatch(
+        states, actions, numbers, next_states, numbers, terminated, torch.ones(2), rows
+    )
 
 
 class TestUpdate:
@@ -86,7 +96,10 @@ class TestUpdate:
     def test_a_batch_is_a_mean(self) -> None:
         made = learner(self.W)
         loss, _ = made.update(
-            batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False), ([1.0, 1.0], 1, -2.0, [1.0, 0.0], 0.25, False))
+            batch(
+                ([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False),
+                ([1.0, 1.0], 1, -2.0, [1.0, 0.0], 0.25, False),
+            )
         )
         # Errors 1 (as above) and -2 + 0.25·1 - 2 = -3.75; the loss is (1 + 14.0625) / 4.
         assert loss.item() == pytest.approx(3.765625)
@@ -117,13 +130,18 @@ class TestUpdate:
         made = learner(self.W, target_network=False)
         assert made.target is made.q_function
         made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
-        assert weights(made) == [[1.125, 0.0], [0.0, 2.0]]  # the weight of s' and its best action stays 2
+        assert weights(made) == [
+            [1.125, 0.0],
+            [0.0, 2.0],
+        ]  # the weight of s' and its best action stays 2
 
     def test_large_gradients_are_scaled_down(self) -> None:
         made = learner(self.W, max_gradient_norm=2.0)
         made.update(batch(([1.0, 0.0], 0, 101.0, [0.0, 1.0], 0.0, True)))
         # The gradient is -100·(1, 0), scaled to length 2.
-        torch.testing.assert_close(made.q_function.table.weight.data, torch.tensor([[1.25, 0.0], [0.0, 2.0]]))
+        torch.testing.assert_close(
+            made.q_function.table.weight.data, torch.tensor([[1.25, 0.0], [0.0, 2.0]])
+        )
 
     def test_images_come_to_the_q_function_between_zero_and_one(self) -> None:
         spec = StateSpec("image", (1, 36, 36))
@@ -139,7 +157,10 @@ class TestUpdate:
 
     def test_weights_and_errors(self) -> None:
         made = learner([[1.0, 0.0], [0.0, 2.0]])
-        transitions = batch(([1.0, 0.0], 0, 1.5, [0.0, 1.0], 0.5, True), ([0.0, 1.0], 1, 0.0, [1.0, 0.0], 0.5, False))
+        transitions = batch(
+            ([1.0, 0.0], 0, 1.5, [0.0, 1.0], 0.5, True),
+            ([0.0, 1.0], 1, 0.0, [1.0, 0.0], 0.5, False),
+        )
         loss, errors = made.update(replace(transitions, weights=torch.tensor([1.0, 0.5])))
         # Targets 1.5 and ½ max(1, 0) = 0.5 where Q has 1 and 2: ½ 0.5² and ½ 1.5², of which the second counts half.
         assert errors.tolist() == [0.5, -1.5]
@@ -161,15 +182,22 @@ class TestTargetNetwork:
     def test_is_never_learnt(self) -> None:
         made = learner([[1.0, 0.0], [0.0, 2.0]])
         made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
-        assert all(parameter.grad is None and not parameter.requires_grad for parameter in made.target.parameters())
+        assert all(
+            parameter.grad is None and not parameter.requires_grad
+            for parameter in made.target.parameters()
+        )
 
 
 class TestCheckpoint:
     @pytest.mark.parametrize("target_network", [True, False])
     @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
-    def test_a_learner_goes_on_exactly_where_it_was(self, tmp_path: Path, optimizer: str, target_network: bool) -> None:
+    def test_a_learner_goes_on_exactly_where_it_was(
+        self, tmp_path: Path, optimizer: str, target_network: bool
+    ) -> None:
         def new() -> DqnLearner:
-            settings = TrainDqnSettings(optimizer=optimizer, target_network=target_network, target_sync_every=3)
+            settings = TrainDqnSettings(
+                optimizer=optimizer, target_network=target_network, target_sync_every=3
+            )
             return DqnLearner(build_q_function(TWO, 2, "mlp", width=8), TWO, settings, CPU)
 
         def learn(made: DqnLearner, steps: int) -> dict[str, torch.Tensor]:
@@ -200,7 +228,9 @@ class TestCheckpoint:
                 made.update(transitions)
             return copy_of_weights(made.q_function)
 
-        unbroken, resumed = (DqnLearner(build_q_function(spec, 2), spec, TrainDqnSettings(), CPU) for _ in range(2))
+        unbroken, resumed = (
+            DqnLearner(build_q_function(spec, 2), spec, TrainDqnSettings(), CPU) for _ in range(2)
+        )
         learn(unbroken)
         save_checkpoint(tmp_path / "c", unbroken.state())
         resumed.load_state(load_checkpoint(tmp_path / "c"))
@@ -216,7 +246,9 @@ class TestAverage:
         # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375. Its average goes along by 9/10 at first, then by 9/11, …, until
         # that would be less than a quarter.
         assert weights(made)[0][0] == 1.234375
-        assert made.ema.table.weight[0, 0].item() == pytest.approx(1.1125 + 9 / 11 * (1.234375 - 1.1125))
+        assert made.ema.table.weight[0, 0].item() == pytest.approx(
+            1.1125 + 9 / 11 * (1.234375 - 1.1125)
+        )
         made.gradient_steps = 1_000
         assert made._ema_decay() == 0.75
         assert not made.ema.table.weight.requires_grad
@@ -225,7 +257,9 @@ class TestAverage:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.0)
         assert made.ema is made.q_function
 
-    @pytest.mark.parametrize("env_steps, plays", [(0, False), (29, False), (30, True), (1_000, True)])
+    @pytest.mark.parametrize(
+        "env_steps, plays", [(0, False), (29, False), (30, True), (1_000, True)]
+    )
     def test_plays_the_training_games_in_the_end(self, env_steps: int, plays: bool) -> None:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.75, greedy_from=0.3, env_steps=100)
         assert made.acting_network(env_steps) is (made.ema if plays else made.q_function)

@@ -26,11 +26,16 @@ def new_memory(priority_exponent: float) -> ReplayMemory:
 
 def parts_of(memory: ReplayMemory, directory: Path) -> Parts:
     run: Any = SimpleNamespace(directory=directory, keep_checkpoints=1)
-    return Parts(journal=JournalledRows(memory, run, Console(quiet=True)), priorities=CheckpointedPriorities(memory))
+    return Parts(
+        journal=JournalledRows(memory, run, Console(quiet=True)),
+        priorities=CheckpointedPriorities(memory),
+    )
 
 
 @pytest.mark.parametrize("priority_exponent", [0.0, 0.5])
-def test_a_memory_comes_back_with_its_rows_and_priorities(tmp_path: Path, priority_exponent: float) -> None:
+def test_a_memory_comes_back_with_its_rows_and_priorities(
+    tmp_path: Path, priority_exponent: float
+) -> None:
     memory, lanes = new_memory(priority_exponent), MadeUpLanes(SPEC, 2, longest=100)
     lanes.reset(memory)
     lanes.play(6, memory)

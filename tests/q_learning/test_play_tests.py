@@ -27,18 +27,26 @@ def test_play_tests_begin_where_the_average_begins_to_play() -> None:
     settings = TrainDqnSettings(env_steps=100, eval_every=20, greedy_from=0.5)
 
     def due(env_steps: int, evaluated_at: int = 0, **more: Any) -> bool:
-        return choosing(replace(settings, **more)).due(Progress(env_steps=env_steps, evaluated_at=evaluated_at))
+        return choosing(replace(settings, **more)).due(
+            Progress(env_steps=env_steps, evaluated_at=evaluated_at)
+        )
 
     assert [step for step in range(0, 101, 10) if due(step)] == [50, 60, 70, 80, 90, 100]
-    assert not due(59, evaluated_at=50) and due(61, evaluated_at=50) and not due(79, evaluated_at=61)
+    assert (
+        not due(59, evaluated_at=50) and due(61, evaluated_at=50) and not due(79, evaluated_at=61)
+    )
     assert due(20, greedy_from=1.0) and not due(19, greedy_from=1.0)
     assert not due(100, eval_every=0)
 
 
 def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Games are played in pairs here, whose returns are written down; real ones are in test_pipeline.py."""
-    played = iter([[3.0, 5.0], [1.0, 3.0], [0.0, 2.0], [9.0, 9.0], [-9.0, 1.0], [4.0, 4.0], [2.0, 6.0]])
-    monkeypatch.setattr(play_tests, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)])
+    played = iter(
+        [[3.0, 5.0], [1.0, 3.0], [0.0, 2.0], [9.0, 9.0], [-9.0, 1.0], [4.0, 4.0], [2.0, 6.0]]
+    )
+    monkeypatch.setattr(
+        play_tests, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)]
+    )
     lines: list[dict[str, Any]] = []
     run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
     shown: list[float] = []

@@ -14,10 +14,17 @@ from corrtool.tasks import LaneStep
 
 def step(rewards: list[float], **more: list[bool]) -> LaneStep:
     lanes = len(rewards)
-    flags: dict[str, Any] = {"terminated": [False] * lanes, "truncated": [False] * lanes, "valid": [True] * lanes}
+    flags: dict[str, Any] = {
+        "terminated": [False] * lanes,
+        "truncated": [False] * lanes,
+        "valid": [True] * lanes,
+    }
     arrays = {name: np.array(values) for name, values in (flags | more).items()}
     return LaneStep(
-        frames=np.zeros((lanes, 1)), rewards=np.array(rewards), episode_steps=np.zeros(lanes, np.int64), **arrays
+        frames=np.zeros((lanes, 1)),
+        rewards=np.array(rewards),
+        episode_steps=np.zeros(lanes, np.int64),
+        **arrays,
     )
 
 

@@ -2,24 +2,44 @@
 
 import pytest
 
-from corrtool.q_learning.schedules import exploration_rate, importance_exponent, learning_rate, return_length
+from corrtool.q_learning.schedules import (
+    exploration_rate,
+    importance_exponent,
+    learning_rate,
+    return_length,
+)
 from corrtool.settings.stages import TrainDqnSettings
 
 
 class TestExplorationRate:
     settings = TrainDqnSettings(
-        learning_starts=100, epsilon_start=0.9, epsilon_end=0.1, epsilon_env_steps=400, greedy_from=1.0
+        learning_starts=100,
+        epsilon_start=0.9,
+        epsilon_end=0.1,
+        epsilon_env_steps=400,
+        greedy_from=1.0,
     )
 
     @pytest.mark.parametrize(
         "env_steps, epsilon",
-        [(0, 0.9), (99, 0.9), (100, 0.9), (200, 0.7), (300, 0.5), (500, 0.1), (501, 0.1), (10**9, 0.1)],
+        [
+            (0, 0.9),
+            (99, 0.9),
+            (100, 0.9),
+            (200, 0.7),
+            (300, 0.5),
+            (500, 0.1),
+            (501, 0.1),
+            (10**9, 0.1),
+        ],
     )
     def test_falls_in_a_line_once_learning_begins(self, env_steps: int, epsilon: float) -> None:
         assert exploration_rate(self.settings, env_steps) == pytest.approx(epsilon)
 
     def test_is_that_of_the_tests_in_the_greedy_part(self) -> None:
-        settings = TrainDqnSettings(env_steps=1_000, greedy_from=0.7, epsilon_end=0.1, eval_epsilon=0.02)
+        settings = TrainDqnSettings(
+            env_steps=1_000, greedy_from=0.7, epsilon_end=0.1, eval_epsilon=0.02
+        )
         assert exploration_rate(settings, 699) > 0.1
         assert [exploration_rate(settings, step) for step in (700, 1_000, 1_007)] == [0.02] * 3
 
@@ -29,9 +49,13 @@ class TestExplorationRate:
 
 
 class TestLearningRate:
-    @pytest.mark.parametrize("env_steps, rate", [(0, 0.5), (100, 0.5), (150, 0.4), (200, 0.3), (300, 0.1), (400, 0.1)])
+    @pytest.mark.parametrize(
+        "env_steps, rate", [(0, 0.5), (100, 0.5), (150, 0.4), (200, 0.3), (300, 0.1), (400, 0.1)]
+    )
     def test_falls_in_a_line_to_the_last_step(self, env_steps: int, rate: float) -> None:
-        settings = TrainDqnSettings(learning_rate=0.5, learning_rate_end=0.1, env_steps=300, constant_share=1 / 3)
+        settings = TrainDqnSettings(
+            learning_rate=0.5, learning_rate_end=0.1, env_steps=300, constant_share=1 / 3
+        )
         assert learning_rate(settings, env_steps) == pytest.approx(rate)
 
     def test_never_rises(self) -> None:
@@ -41,11 +65,17 @@ class TestLearningRate:
 
 @pytest.mark.parametrize("env_steps, exponent", [(0, 0.4), (50, 0.7), (100, 1.0), (107, 1.0)])
 def test_importance_weights_become_exact(env_steps: int, exponent: float) -> None:
-    assert importance_exponent(TrainDqnSettings(env_steps=100), env_steps) == pytest.approx(exponent)
+    assert importance_exponent(TrainDqnSettings(env_steps=100), env_steps) == pytest.approx(
+        exponent
+    )
 
 
-@pytest.mark.parametrize("env_steps, n", [(0, 10), (1_000, 10), (5_500, 6), (10_000, 3), (10**6, 3)])
+@pytest.mark.parametrize(
+    "env_steps, n", [(0, 10), (1_000, 10), (5_500, 6), (10_000, 3), (10**6, 3)]
+)
 def test_returns_get_shorter(env_steps: int, n: int) -> None:
-    settings = TrainDqnSettings(n_step=10, n_step_end=3, n_step_env_steps=9_000, learning_starts=1_000)
+    settings = TrainDqnSettings(
+        n_step=10, n_step_end=3, n_step_env_steps=9_000, learning_starts=1_000
+    )
     assert return_length(settings, env_steps) == n
     assert return_length(TrainDqnSettings(n_step=2, n_step_end=3), env_steps) == 2

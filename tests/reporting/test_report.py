@@ -19,7 +19,10 @@ from corrtool.reporting.tables import angles, finetuning_paper_value, paper_valu
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
-    assert run_in_process("report", "-p", pong_copy, "--json", "--markdown", pong_copy / "results.md") == 0
+    assert (
+        run_in_process("report", "-p", pong_copy, "--json", "--markdown", pong_copy / "results.md")
+        == 0
+    )
     result = json.loads(capsys.readouterr().out)
     folder = pong_copy / "report"
     assert {"report/play-tests.png", "report/translations.svg"} <= set(result["figures"])
@@ -35,8 +38,15 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
     distinct = evaluation["distinct_games"]
     assert row[3] == f"{evaluation['mean_return']:.1f} –, 2 games, {distinct} distinct"
     written = (pong_copy / "results.md").read_text(encoding="utf-8")
-    assert written.startswith("## Experiment 2") and "### Zero-shot" in written  # its tasks are those of the paper
-    assert run_in_process("report", "-p", pong_copy, "--append", "--markdown", pong_copy / "results.md") == 0
+    assert (
+        written.startswith("## Experiment 2") and "### Zero-shot" in written
+    )  # its tasks are those of the paper
+    assert (
+        run_in_process(
+            "report", "-p", pong_copy, "--append", "--markdown", pong_copy / "results.md"
+        )
+        == 0
+    )
     assert (pong_copy / "results.md").read_text(encoding="utf-8") == written + "\n" + written
     assert run_in_process("report", "-p", pong_copy, "--append") == 2
     for markdown in (pong_copy / "report" / "report.html", pong_copy / "latin.md"):
@@ -45,7 +55,9 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
     assert (folder / "report.html").read_text(encoding="utf-8") == page
 
 
-def test_runs_whose_metrics_are_damaged_are_named(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_whose_metrics_are_damaged_are_named(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs = sorted((pong_copy / "runs").glob("*/*/metrics.jsonl"))
     evaluation = next(path for path in logs if path.parent.parent.name == "evaluate")
     evaluation.write_bytes(b"")
@@ -53,7 +65,9 @@ def test_runs_whose_metrics_are_damaged_are_named(pong_copy: Path, capsys: pytes
     learning.write_text(learning.read_text() + json.dumps({"event": "play_test"}) + "\n")
     assert run_in_process("report", "-p", pong_copy, "--json") == 0
     left_out = json.loads(capsys.readouterr().out)["left_out"]
-    assert len(left_out) == 2 and all(any(str(path) in text for text in left_out) for path in (evaluation, learning))
+    assert len(left_out) == 2 and all(
+        any(str(path) in text for text in left_out) for path in (evaluation, learning)
+    )
     for path in logs:
         path.unlink()
     assert run_in_process("report", "-p", pong_copy) == 3
@@ -62,13 +76,21 @@ def test_runs_whose_metrics_are_damaged_are_named(pong_copy: Path, capsys: pytes
 
 def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
     experiment = load_experiment("experiment-2")
-    settings = {"generator": "rotation", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 10.0, "filters": 32}
+    settings = {
+        "generator": "rotation",
+        "lambda_cyc": 0.0,
+        "lambda_q": 0.0,
+        "lambda_m": 10.0,
+        "filters": 32,
+    }
     cell = Cell("", [FinishedRun("learn-corr", "mine", Path(), {"settings": settings})])
     assert paper_value(experiment, cell).startswith("−21 until 38,000 steps")
     assert paper_value(None, cell) == "–"
     settings["lambda_q"] = 1.0
     assert paper_value(experiment, cell) == "–"
-    assert finetuning_paper_value(experiment, Cell("resnet-rotation, λ (1, 0, 1)")).startswith("0 after 63 games")
+    assert finetuning_paper_value(experiment, Cell("resnet-rotation, λ (1, 0, 1)")).startswith(
+        "0 after 63 games"
+    )
     assert finetuning_paper_value(experiment, Cell(SCRATCH)).startswith("0 after 79 games")
     assert finetuning_paper_value(experiment, Cell("affine, λ (0, 0, 10)")) == "–"
     assert finetuning_paper_value(None, Cell(REUSE)) == "–"
@@ -120,7 +142,19 @@ def test_damaged_and_unfinished_runs_are_left_out(pong_copy: Path) -> None:
 def test_a_video_of_the_transferred_agent(pong_copy: Path) -> None:
     film = pong_copy / "game.mp4"
     assert (
-        run_in_process("evaluate", "-p", pong_copy, "--preset", "tiny", "--games", 1, "--quiet", "--video", film) == 0
+        run_in_process(
+            "evaluate",
+            "-p",
+            pong_copy,
+            "--preset",
+            "tiny",
+            "--games",
+            1,
+            "--quiet",
+            "--video",
+            film,
+        )
+        == 0
     )
     frames = cv2.VideoCapture(str(film))
     assert frames.get(cv2.CAP_PROP_FRAME_COUNT) > 500
@@ -137,7 +171,9 @@ def test_a_video_of_the_transferred_agent(pong_copy: Path) -> None:
     ],
     ids=["missing", "not UTF-8", "no objects", "cut off"],
 )
-def test_a_damaged_run_is_left_out_and_named(pong_copy: Path, capsys, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_run_is_left_out_and_named(
+    pong_copy: Path, capsys, damage: Callable[[Path], None]
+) -> None:
     damage(pong_copy / "runs" / "learn-corr" / "resnet-cyc1-q1-m1")
     assert run_in_process("report", "-p", pong_copy) == 0
     told = capsys.readouterr().err
@@ -151,7 +187,9 @@ def test_damaged_pictures_do_not_stop_the_report(pong_copy: Path) -> None:
     assert run_in_process("report", "-p", pong_copy, "--quiet") == 0
 
 
-@pytest.mark.parametrize("place", ["corrtool.toml", "runs/tables.md", "", "nowhere/tables.md", "link.md", "report"])
+@pytest.mark.parametrize(
+    "place", ["corrtool.toml", "runs/tables.md", "", "nowhere/tables.md", "link.md", "report"]
+)
 def test_output_that_must_not_be_written_is_refused_before_anything_is_done(
     pong_copy: Path, capsys, place: str
 ) -> None:
@@ -159,14 +197,23 @@ def test_output_that_must_not_be_written_is_refused_before_anything_is_done(
     (pong_copy / "real.md").write_text("mine")
     (pong_copy / "link.md").symlink_to(pong_copy / "real.md")
     tasks = (pong_copy / "corrtool.toml").read_bytes()
-    assert run_in_process("report", "-p", pong_copy, "--markdown", str(pong_copy / place) if place else "") == 2
+    assert (
+        run_in_process(
+            "report", "-p", pong_copy, "--markdown", str(pong_copy / place) if place else ""
+        )
+        == 2
+    )
     assert "--markdown" in capsys.readouterr().err
-    assert (pong_copy / "corrtool.toml").read_bytes() == tasks and (pong_copy / "real.md").read_text() == "mine"
+    assert (pong_copy / "corrtool.toml").read_bytes() == tasks and (
+        pong_copy / "real.md"
+    ).read_text() == "mine"
     assert not list((pong_copy / "report").iterdir())
 
 
 @pytest.mark.parametrize("film", ["game.avi", "nowhere/game.mp4", "weights/game.mp4"])
-def test_a_video_that_cannot_be_written_is_refused_before_the_first_game(pong_copy: Path, capsys, film: str) -> None:
+def test_a_video_that_cannot_be_written_is_refused_before_the_first_game(
+    pong_copy: Path, capsys, film: str
+) -> None:
     flags = ("--preset", "tiny", "--games", 1, "--name", "filmed", "--video", pong_copy / film)
     assert run_in_process("evaluate", "-p", pong_copy, *flags) == 2
     assert "--video" in capsys.readouterr().err

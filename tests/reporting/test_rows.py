@@ -28,11 +28,21 @@ TASK = {"kwargs": {}, "preprocessing": {"repeat_action_probability": 0.0}}
 def played(returns: list[float], seed: int = 0, q: str = "own", **settings: Any) -> FinishedRun:
     """An evaluation, later than those made before it."""
     number = next(NUMBERS)
-    usual = {"task": "target", "policy": "q", "games": 30, "epsilon": 0.001, "max_idle_frames": 18_000}
+    usual = {
+        "task": "target",
+        "policy": "q",
+        "games": 30,
+        "epsilon": 0.001,
+        "max_idle_frames": 18_000,
+    }
     record = {
         "settings": usual | {"repeat_action_probability": None} | settings,
         "tasks": {"target": TASK, "source": TASK},
-        "result": {"returns": returns, "mean_return": sum(returns) / len(returns), "distinct_games": len(returns)},
+        "result": {
+            "returns": returns,
+            "mean_return": sum(returns) / len(returns),
+            "distinct_games": len(returns),
+        },
         "seed": seed,
         "created": f"{number:09}",
         "fingerprint": str(number),
@@ -51,7 +61,8 @@ def rows(*by_run: list[FinishedRun], seeds: list[int] | None = None) -> list[Row
 
 def means(row: Row) -> tuple[list[float | None], list[float | None]]:
     plain, sticky = (
-        [None if run is None else run.result["mean_return"] for run in column] for column in (row.plain, row.sticky)
+        [None if run is None else run.result["mean_return"] for run in column]
+        for column in (row.plain, row.sticky)
     )
     return plain, sticky
 
@@ -59,7 +70,11 @@ def means(row: Row) -> tuple[list[float | None], list[float | None]]:
 def test_a_row_keeps_its_protocol_whatever_is_played_later() -> None:
     found = rows([played([9.4]), played([21.15], epsilon=1.0, games=40), played([5.0], q="q2")])
     assert [means(row) for row in found] == [([9.4], [None]), ([21.15], [None]), ([5.0], [None])]
-    assert [row.described() for row in found] == ["30 games, ε 0.001", "40 games, ε 1", "30 games, ε 0.001"]
+    assert [row.described() for row in found] == [
+        "30 games, ε 0.001",
+        "40 games, ε 1",
+        "30 games, ε 0.001",
+    ]
     assert [row.deviation for row in found] == ["", "", "with Q q2"]
 
 
@@ -83,7 +98,9 @@ def test_what_the_task_says_of_sticky_actions_counts_where_the_evaluation_says_n
     task = {"kwargs": {}, "preprocessing": {"repeat_action_probability": 0.25}}
     assert Protocol.of(settings, task).sticky == 0.25
     assert Protocol.of(settings | {"repeat_action_probability": 0.0}, task).sticky == 0.0
-    assert Protocol.of(settings, task | {"kwargs": {"repeat_action_probability": 0.5}}).sticky == 0.5
+    assert (
+        Protocol.of(settings, task | {"kwargs": {"repeat_action_probability": 0.5}}).sticky == 0.5
+    )
     assert Protocol.of(settings, {"preprocessing": {}}).sticky == 0.0
     assert Protocol.of(settings | {"policy": "random"}, task).epsilon is None
 
@@ -94,10 +111,17 @@ def test_a_cell_of_several_seeds_has_one_evaluation_of_each() -> None:
     assert [means(row)[0] for row in found] == [[10.0, 20.0], [4.0, None]]
     assert [row.seeds for row in found] == [[], [7]]
     interval = interval_of_all(found[0].plain)
-    assert interval is not None and (interval.mean, interval.over, interval.count) == (15.0, "seeds", 2)
+    assert interval is not None and (interval.mean, interval.over, interval.count) == (
+        15.0,
+        "seeds",
+        2,
+    )
     assert interval.bounds == pytest.approx((15 - 63.53, 15 + 63.53), abs=0.01)  # 12.706 · 5
     again = rows([played([4.0], seed=7), played([10.0])], [played([20.0], seed=1)])
-    assert [means(row)[0] for row in again] == [[10.0, 20.0], [4.0, None]]  # the run's own seed comes first
+    assert [means(row)[0] for row in again] == [
+        [10.0, 20.0],
+        [4.0, None],
+    ]  # the run's own seed comes first
 
 
 def test_an_evaluation_under_another_name_is_the_same_one() -> None:
@@ -114,7 +138,9 @@ def test_what_was_played_with_another_q_leaves_the_cells_own_row_empty() -> None
 
 def test_intervals_are_shown_with_what_they_rest_on() -> None:
     assert format_interval(Interval(20.0, None, "games", 30, 4)) == "20.0 –, 30 games, 4 distinct"
-    assert format_interval(Interval(19.98, (19.92, 20.04), "seeds", 5)) == "20.0 [19.9, 20.0], 5 seeds"
+    assert (
+        format_interval(Interval(19.98, (19.92, 20.04), "seeds", 5)) == "20.0 [19.9, 20.0], 5 seeds"
+    )
     assert format_bounds(Interval(1.0, (0.5, 1.25), "games", 30), 2) == "[0.50, 1.25]"
     assert format_counts(Interval(1.0, None, "games", 1, 1)) == "1 game, 1 distinct"
 
@@ -138,7 +164,11 @@ def test_thresholds_are_those_of_the_tasks_at_hand() -> None:
         baselines = {} if random is None else {RANDOM_PLAY: rows([played(random, policy="random")])}
         return _thresholds(project, [evaluation], baselines)
 
-    assert thresholds([500.0], [20.0]) == (140.0, 260.0, 450.0)  # 20 + 480 · (¼, ½, 0.9) = 140, 260, 452
+    assert thresholds([500.0], [20.0]) == (
+        140.0,
+        260.0,
+        450.0,
+    )  # 20 + 480 · (¼, ½, 0.9) = 140, 260, 452
     assert thresholds([-80.0], [-500.0]) == (-400.0, -290.0, -120.0)  # -395, -290, -122
     assert thresholds([500.0], None) == () == thresholds([20.0], [20.0])
     assert thresholds([20.0], [-20.0], "ALE/Pong-v5") == (0.0, 10.0, 18.0)
@@ -151,9 +181,13 @@ def test_a_figure_shows_a_baseline_as_the_table_has_it_first() -> None:
     assert _baseline(results, RANDOM_PLAY) is None
 
 
-def table(lab: Path, capsys: pytest.CaptureFixture[str], name: str, *flags: object) -> dict[str, Any]:
+def table(
+    lab: Path, capsys: pytest.CaptureFixture[str], name: str, *flags: object
+) -> dict[str, Any]:
     assert run_in_process("report", "-p", lab, "--json", *flags) == 0
-    return next(t for t in json.loads(capsys.readouterr().out)["tables"] if t["title"].startswith(name))
+    return next(
+        t for t in json.loads(capsys.readouterr().out)["tables"] if t["title"].startswith(name)
+    )
 
 
 def test_the_report_of_a_real_project_of_vectors(
@@ -174,21 +208,41 @@ def test_the_report_of_a_real_project_of_vectors(
         return f"{json.loads(capsys.readouterr().out)['mean_return']:.1f}"
 
     own = evaluate("--corr", "c")
-    others = [evaluate("--corr", "c", "--epsilon", 1, "--games", 40), evaluate("--corr", "c", "--q", "q2")]
+    others = [
+        evaluate("--corr", "c", "--epsilon", 1, "--games", 40),
+        evaluate("--corr", "c", "--q", "q2"),
+    ]
     noise = evaluate("--corr", "c", "--repeat-action-probability", 0.25)
-    reused, reused_other = evaluate("--no-corr", "--q", "source-dqn"), evaluate("--no-corr", "--q", "q2")
+    reused, reused_other = (
+        evaluate("--no-corr", "--q", "source-dqn"),
+        evaluate("--no-corr", "--q", "q2"),
+    )
     zero_shot = table(lab, capsys, "Zero-shot")
-    assert "in the paper" not in zero_shot["columns"] and "angle: start → best" not in zero_shot["columns"]
-    place = [zero_shot["columns"].index(name) for name in ("who plays", "fresh games", "sticky actions 0.25")]
+    assert (
+        "in the paper" not in zero_shot["columns"]
+        and "angle: start → best" not in zero_shot["columns"]
+    )
+    place = [
+        zero_shot["columns"].index(name)
+        for name in ("who plays", "fresh games", "sticky actions 0.25")
+    ]
     shown = [[row[i].split(" ")[0] if i else row[0] for i in place] for row in zero_shot["rows"]]
-    assert [row[1:] for row in shown] == [[reused, "–"], [reused_other, "–"], [own, noise], *([m, "–"] for m in others)]
+    assert [row[1:] for row in shown] == [
+        [reused, "–"],
+        [reused_other, "–"],
+        [own, noise],
+        *([m, "–"] for m in others),
+    ]
     assert shown[1][0].endswith("with Q q2") and shown[4][0].endswith("with Q q2")
 
     learning = table(lab, capsys, "Learning on the target")
     assert [row[0] for row in learning["rows"]] == ["from scratch"]  # five steps finish no game
     assert not any(column.startswith("games (env steps)") for column in learning["columns"])
     assert "games (env steps) to 12" in table(lab, capsys, "Learning", "--threshold", 12)["columns"]
-    agent, random = float(evaluate("--task", "source", "--q", "source-dqn")), float(evaluate("--policy", "random"))
+    agent, random = (
+        float(evaluate("--task", "source", "--q", "source-dqn")),
+        float(evaluate("--policy", "random")),
+    )
     thresholds = read_results(Project(lab)).thresholds
     if agent > random:  # 1,500 steps may have learnt nothing
         assert thresholds[0] == pytest.approx(random + 0.25 * (agent - random), rel=0.06)

@@ -77,7 +77,9 @@ class TestRoundTrip:
         assert_same(state, round_trip(tmp_path_factory.getbasetemp() / "nested", state))
 
     def test_of_an_optimizer_whose_keys_are_integers(self, path: Path) -> None:
-        def trained(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> list[torch.Tensor]:
+        def trained(
+            network: nn.Module, optimizer: torch.optim.Optimizer, steps: int
+        ) -> list[torch.Tensor]:
             for step in range(steps):
                 optimizer.zero_grad()
                 network(torch.full((2, 3), 0.1 * step)).square().sum().backward()
@@ -109,7 +111,9 @@ class TestRoundTrip:
         resumed.bit_generator.state = state["random"]
         assert resumed.random(20).tolist() == random.random(20).tolist()
 
-    @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32, np.float64, np.bool_])
+    @pytest.mark.parametrize(
+        "dtype", [np.uint8, np.int32, np.int64, np.float32, np.float64, np.bool_]
+    )
     def test_of_numpy_arrays(self, path: Path, dtype: type) -> None:
         whole = np.arange(6).reshape(2, 3).astype(dtype)
         state = {"whole": whole, "part": whole[:, ::2].T, "empty": np.zeros((0, 4), dtype)}
@@ -147,8 +151,12 @@ class TestWhatIsRefused:
     ) -> None:
         save_checkpoint(path, {"network": {"w": torch.ones(2)}, "steps": 1})
         before = path.read_bytes()
-        with pytest.raises(TrainingDivergedError, match="network/w became NaN or infinite") as raised:
-            save_checkpoint(path, {"network": {"w": torch.tensor([1.0, bad], dtype=dtype)}, "steps": 2})
+        with pytest.raises(
+            TrainingDivergedError, match="network/w became NaN or infinite"
+        ) as raised:
+            save_checkpoint(
+                path, {"network": {"w": torch.tensor([1.0, bad], dtype=dtype)}, "steps": 2}
+            )
         assert str(path) in raised.value.message
         assert path.read_bytes() == before
         assert list(path.parent.iterdir()) == [path]

@@ -44,11 +44,17 @@ class Done:
 def make_loop(stop: StopSignals, saved: list[Any]) -> Loop:
     request = SimpleNamespace(settings=SimpleNamespace(stage="learn-corr"), name="c")
     project = SimpleNamespace(relative=str)
-    run: Any = SimpleNamespace(request=request, save=saved.append, project=project, directory=Path("runs"))
-    return Loop(run, Console(quiet=True), stop, total=3, unit="gradient steps", start=0, resumable=Done())
+    run: Any = SimpleNamespace(
+        request=request, save=saved.append, project=project, directory=Path("runs")
+    )
+    return Loop(
+        run, Console(quiet=True), stop, total=3, unit="gradient steps", start=0, resumable=Done()
+    )
 
 
-def test_a_signal_outside_of_a_loop_ends_at_once_and_inside_it_saves_first(saved: list[Any]) -> None:
+def test_a_signal_outside_of_a_loop_ends_at_once_and_inside_it_saves_first(
+    saved: list[Any],
+) -> None:
     with StopSignals() as stop:
         with pytest.raises(EndedError):
             signal.raise_signal(signal.SIGTERM)

@@ -12,7 +12,9 @@ from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
 def test_a_fused_adam_resumed_from_a_file_steps_as_if_it_had_never_stopped(tmp_path) -> None:
     def network() -> nn.Module:
         torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)).to(memory_format=torch.channels_last)
+        return nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)).to(
+            memory_format=torch.channels_last
+        )
 
     def step(net: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
         torch.manual_seed(number)
@@ -24,7 +26,10 @@ def test_a_fused_adam_resumed_from_a_file_steps_as_if_it_had_never_stopped(tmp_p
     optimizer = torch.optim.Adam(unbroken.parameters(), 1e-3, fused=True)
     for number in range(3):
         step(unbroken, optimizer, number)
-    save_checkpoint(tmp_path / "c.safetensors", {"optimizer": optimizer.state_dict(), "network": unbroken.state_dict()})
+    save_checkpoint(
+        tmp_path / "c.safetensors",
+        {"optimizer": optimizer.state_dict(), "network": unbroken.state_dict()},
+    )
     resumed = copy.deepcopy(network())
     state = load_checkpoint(tmp_path / "c.safetensors")
     resumed.load_state_dict(state["network"])

@@ -43,7 +43,9 @@ def age(lab: Path, setting: str) -> None:
         save_checkpoint(path, load_checkpoint(path) | {"fingerprint": record["fingerprint"]})
 
 
-def test_a_finished_run_is_found_as_done(cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_found_as_done(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     lab = cartpole()
     command = ("train-dqn", "-p", lab, *TINY)
     assert run_in_process(*command) == 0

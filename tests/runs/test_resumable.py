@@ -24,13 +24,23 @@ def through_a_checkpoint(part: Resumable, directory: Path) -> Any:
 
 
 def test_parts_go_on_where_they_were(tmp_path: Path) -> None:
-    random, progress, played = np.random.default_rng(3), Progress(env_steps=7, recent_returns=[1.0]), GamesPlayed()
+    random, progress, played = (
+        np.random.default_rng(3),
+        Progress(env_steps=7, recent_returns=[1.0]),
+        GamesPlayed(),
+    )
     played.games.append(Game(2.0, 5, "over", "ab"))
     random.random(10)
-    state = through_a_checkpoint(Parts(random=RandomState(random), progress=progress, played=played), tmp_path)
+    state = through_a_checkpoint(
+        Parts(random=RandomState(random), progress=progress, played=played), tmp_path
+    )
     expected = random.random(5)
 
-    other_random, other_progress, other_played = np.random.default_rng(4), Progress(games=9), GamesPlayed()
+    other_random, other_progress, other_played = (
+        np.random.default_rng(4),
+        Progress(games=9),
+        GamesPlayed(),
+    )
     others = Parts(random=RandomState(other_random), progress=other_progress, played=other_played)
     others.load_state(state)
     assert (other_random.random(5) == expected).all()

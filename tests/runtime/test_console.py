@@ -21,7 +21,9 @@ def test_the_rate_is_that_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) ->
     assert bar.rate == pytest.approx(10)
 
 
-def test_numbers_stay_beside_the_bar_until_new_ones_come(capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_stay_beside_the_bar_until_new_ones_come(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     bar = Console().progress("learn-corr c", 10, "gradient steps")
     with bar:
         bar.note({"best return": -20.5})
@@ -54,9 +56,14 @@ class Clock:
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
-@pytest.mark.parametrize(("call_seconds", "first_line"), [(0.5, 10.0), (3.0, 9.0), (4.0, 8.0), (12.0, 12.0)])
+@pytest.mark.parametrize(
+    ("call_seconds", "first_line"), [(0.5, 10.0), (3.0, 9.0), (4.0, 8.0), (12.0, 12.0)]
+)
 def test_a_plain_line_comes_before_ten_seconds_of_silence(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, call_seconds: float, first_line: float
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    call_seconds: float,
+    first_line: float,
 ) -> None:
     """Where the next call would come too late, the one before it prints."""
     clock = Clock(monkeypatch)
@@ -120,7 +127,10 @@ NUMBERS = {"games": 155, "ε": 0.3274, "gradient steps": 2802}
     [
         (50, "20,000/40,000  0:50 left  best play test 254.2"),
         (80, "20,000/40,000  0:50 left  best play test 254.2  mean return 119.8  games 155"),
-        (100, "train-dqn d  20,000/40,000  400.0/s  0:50 left  best play test 254.2  mean return 119.8  games 155"),
+        (
+            100,
+            "train-dqn d  20,000/40,000  400.0/s  0:50 left  best play test 254.2  mean return 119.8  games 155",
+        ),
         (
             160,
             "train-dqn d  ━━━━━━━━━━━━  20,000/40,000  env steps  400.0/s  0:50 left  best play test 254.2  mean return 119.8  "

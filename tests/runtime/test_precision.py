@@ -21,7 +21,12 @@ from corrtool.errors import DeviceError
 from corrtool.memory import TransitionBatch
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.network import build_q_function
-from corrtool.runtime.precision import Precision, compile_module, compute_dtype, has_bf16_instructions
+from corrtool.runtime.precision import (
+    Precision,
+    compile_module,
+    compute_dtype,
+    has_bf16_instructions,
+)
 from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
 from corrtool.states import StateScaling, StateSpec
 
@@ -30,7 +35,9 @@ PICTURES = StateSpec("image", (1, 36, 36), 2)
 
 
 class TestPrecision:
-    def test_auto_is_bf16_just_where_there_are_instructions_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_auto_is_bf16_just_where_there_are_instructions_for_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for there, expected in ((True, torch.bfloat16), (False, torch.float32)):
             monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
             assert has_bf16_instructions(CPU) is there
@@ -45,7 +52,9 @@ class TestPrecision:
         network, states = nn.Linear(1, 1, bias=False), torch.tensor([[1.0]])
         with torch.no_grad():
             network.weight.fill_(1.0 + 2.0**-10)  # bf16 has 8 bits of mantissa
-            exact, rounded = (Precision(kind, CPU)(network, states) for kind in (torch.float32, torch.bfloat16))
+            exact, rounded = (
+                Precision(kind, CPU)(network, states) for kind in (torch.float32, torch.bfloat16)
+            )
         assert exact.item() == 1.0 + 2.0**-10
         assert rounded.item() == 1.0
         assert rounded.dtype == torch.float32
@@ -57,13 +66,23 @@ def learner(precision: str = "float32", compiled: bool = False) -> Callable[[], 
     kind = GeneratorDescription("resnet", filters=2, blocks=1, framewise=True)
     correspondence = Correspondence(StateScaling(PICTURES), StateScaling(PICTURES), kind)
     settings = LearnCorrSettings(
-        lambda_q=0.0, lambda_m=0.0, cycle_loss="printed", discriminator_filters=2, precision=precision, compile=compiled
+        lambda_q=0.0,
+        lambda_m=0.0,
+        cycle_loss="printed",
+        discriminator_filters=2,
+        precision=precision,
+        compile=compiled,
     )
-    learner = CorrespondenceLearner(correspondence, None, None, settings, 10, np.random.default_rng(0), CPU)
+    learner = CorrespondenceLearner(
+        correspondence, None, None, settings, 10, np.random.default_rng(0), CPU
+    )
     draw = torch.Generator().manual_seed(1)
     states = torch.randint(0, 256, (2, 2, *PICTURES.state_shape), generator=draw, dtype=torch.uint8)
     actions = torch.zeros(2, dtype=torch.int64)
-    return lambda: {name: term.item() for name, term in learner.update(states[0], states[1], actions, None).items()}
+    return lambda: {
+        name: term.item()
+        for name, term in learner.update(states[0], states[1], actions, None).items()
+    }
 
 
 def dqn(precision: str = "float32", compiled: bool = False) -> Callable[[], dict[str, float]]:
@@ -72,7 +91,11 @@ def dqn(precision: str = "float32", compiled: bool = False) -> Callable[[], dict
     settings = TrainDqnSettings(precision=precision, compile=compiled)
     learner = DqnLearner(build_q_function(PICTURES, 3), PICTURES, settings, CPU)
     states = torch.randint(
-        0, 256, (2, 4, *PICTURES.state_shape), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
+        0,
+        256,
+        (2, 4, *PICTURES.state_shape),
+        generator=torch.Generator().manual_seed(1),
+        dtype=torch.uint8,
     )
     batch = TransitionBatch(
         states[0], torch.tensor([0, 1, 2, 0]), torch.ones(4), states[1], torch.full((4,), 0.9),
@@ -105,12 +128,18 @@ def test_compiled_steps_are_the_same_but_for_the_order_of_sums(
         assert run_in_process(stage, *tiny, *more, "--name", "eager" if kind else "play") == 0
         if kind is None:
             continue
-        inputs = {"learn-corr": ("--q", "eager", "--model", "eager"), "train-model": ("--memory", "eager")}.get(
-            stage, ()
-        )
+        inputs = {
+            "learn-corr": ("--q", "eager", "--model", "eager"),
+            "train-model": ("--memory", "eager"),
+        }.get(stage, ())
         inputs += ("--source-memory", "eager") if stage == "learn-corr" else ()
-        assert run_in_process(stage, *tiny, *more, *inputs, "--compile", "--name", "compiled") == 0, capsys.readouterr()
-        one, two = (load_file(lab / "weights" / kind / f"{name}.safetensors") for name in ("eager", "compiled"))
+        assert (
+            run_in_process(stage, *tiny, *more, *inputs, "--compile", "--name", "compiled") == 0
+        ), capsys.readouterr()
+        one, two = (
+            load_file(lab / "weights" / kind / f"{name}.safetensors")
+            for name in ("eager", "compiled")
+        )
         for name in one:
             torch.testing.assert_close(one[name], two[name], rtol=0, atol=2e-3)
     record = json.loads((lab / "runs" / "learn-corr" / "compiled" / "run.json").read_text())
@@ -133,7 +162,9 @@ def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiler_that_fails_is_one_line(
-    cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cartpole: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from torch._inductor.exc import InductorError
 
@@ -142,22 +173,41 @@ def test_a_compiler_that_fails_is_one_line(
 
     lab = cartpole()
     monkeypatch.setattr(DqnLearner, "update", fail)
-    assert run_in_process("train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--compile", "--quiet") == 4
+    assert (
+        run_in_process(
+            "train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--compile", "--quiet"
+        )
+        == 4
+    )
     err = capsys.readouterr().err
     assert "--compile failed" in err and "use --no-compile" in err and err.count("\n") == 1
 
 
 def test_what_auto_meant_is_recorded_and_emulated_bf16_is_said(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cartpole: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lab = cartpole()
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     for precision, meant in (("auto", "float32"), ("bf16", "bf16")):
         capsys.readouterr()
-        arguments = ("--preset", "tiny", "--env-steps", "300", "--precision", precision, "--name", precision)
+        arguments = (
+            "--preset",
+            "tiny",
+            "--env-steps",
+            "300",
+            "--precision",
+            precision,
+            "--name",
+            precision,
+        )
         assert run_in_process("train-dqn", "-p", lab, "--device", "cpu", *arguments) == 0
         record = json.loads((lab / "runs" / "train-dqn" / precision / "run.json").read_text())
-        assert (record["settings"]["precision"], record["machine"]["precision"]) == (precision, meant)
+        assert (record["settings"]["precision"], record["machine"]["precision"]) == (
+            precision,
+            meant,
+        )
         said = capsys.readouterr().err
         assert ("emulated" in said) == (precision == "bf16")
         assert ("computing in float32" in said) == (precision == "auto")

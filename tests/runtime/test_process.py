@@ -19,7 +19,16 @@ from corrtool.runtime.machine import describe_machine
 from corrtool.runtime.process import configure_process
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 
-PURPOSES = ["collect", "train", "select", "evaluate", "dqn", "learn-corr", "train-model", "hold out"]
+PURPOSES = [
+    "collect",
+    "train",
+    "select",
+    "evaluate",
+    "dqn",
+    "learn-corr",
+    "train-model",
+    "hold out",
+]
 
 
 class TestDevice:
@@ -29,7 +38,11 @@ class TestDevice:
     def test_auto_takes_what_there_is(self) -> None:
         device = resolve_device("auto")
         assert device.type == (
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
         )
         assert device.type != "cuda" or device.index == 0
 
@@ -41,7 +54,11 @@ class TestDevice:
 
     @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
     def test_what_is_not_there_never_becomes_the_cpu(self, name: str) -> None:
-        there = torch.cuda.is_available() if name.startswith("cuda") else torch.backends.mps.is_available()
+        there = (
+            torch.cuda.is_available()
+            if name.startswith("cuda")
+            else torch.backends.mps.is_available()
+        )
         if there:
             assert resolve_device(name).type == name.partition(":")[0]
         else:
@@ -81,16 +98,36 @@ class TestSeeds:
     def test_what_differs_at_all_differs_in_its_stream(self) -> None:
         """Also by a zero at the end, or by where a purpose ends and a position begins, or a seed of two words."""
         purposes = ["eval", "evaluate", "evaluate again", "select", "", "uate"]
-        ends = [(), (0,), (0, 0), (1,), (1, 0), (0, 1), (int.from_bytes(b"uate", "little"),), (1 << 40,)]
+        ends = [
+            (),
+            (0,),
+            (0, 0),
+            (1,),
+            (1, 0),
+            (0, 1),
+            (int.from_bytes(b"uate", "little"),),
+            (1 << 40,),
+        ]
         keys = list(itertools.product([0, 3, 1 << 32, 3 + (1 << 32)], purposes, ends))
-        streams = {tuple(derive_seeds(seed, purpose, 4, *position)) for seed, purpose, position in keys}
+        streams = {
+            tuple(derive_seeds(seed, purpose, 4, *position)) for seed, purpose, position in keys
+        }
         assert len(streams) == len(keys)
 
     @given(
-        *[st.tuples(st.integers(0, 2**63 - 1), st.text(max_size=12), st.lists(st.integers(0, 2**63), max_size=3))] * 2
+        *[
+            st.tuples(
+                st.integers(0, 2**63 - 1),
+                st.text(max_size=12),
+                st.lists(st.integers(0, 2**63), max_size=3),
+            )
+        ]
+        * 2
     )
     def test_any_two_keys_have_two_streams(self, one: Any, other: Any) -> None:
-        streams = [derive_seeds(seed, purpose, 4, *position) for seed, purpose, position in (one, other)]
+        streams = [
+            derive_seeds(seed, purpose, 4, *position) for seed, purpose, position in (one, other)
+        ]
         assert (streams[0] == streams[1]) == (one == other)
 
     def test_are_what_environments_take(self) -> None:
@@ -105,12 +142,16 @@ class TestSeeds:
 
     def test_of_the_games_that_choose_never_are_those_reported(self) -> None:
         reported = set(derive_seeds(0, "evaluate", 1000))
-        chosen = {seed for step in range(0, 100_000, 1000) for seed in derive_seeds(0, "select", 10, step)}
+        chosen = {
+            seed for step in range(0, 100_000, 1000) for seed in derive_seeds(0, "select", 10, step)
+        }
         assert len(chosen) == 1000
         assert not reported & chosen
 
     def test_of_runs_and_positions_differ(self) -> None:
-        streams = [derive_seeds(seed, "train", 4, position) for seed in range(5) for position in range(5)]
+        streams = [
+            derive_seeds(seed, "train", 4, position) for seed in range(5) for position in range(5)
+        ]
         assert len({tuple(stream) for stream in streams}) == 25
 
     def test_more_of_them_begin_with_the_same(self) -> None:
@@ -131,7 +172,10 @@ class TestSeeds:
 class TestProcess:
     @pytest.fixture(autouse=True)
     def _as_before(self):
-        threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+        threads, deterministic = (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+        )
         yield
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
@@ -156,13 +200,17 @@ def test_a_machine_is_described_in_plain_values() -> None:
     assert described["device"] == "cpu"
 
 
-def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cpu = torch.device("cpu")
     free = free_memory.free_bytes(cpu)
     assert free is None or 10**6 < free < 10**14
     monkeypatch.setattr(free_memory, "free_bytes", lambda device: 2 * 10**9)
     free_memory.check_memory_is_free(2 * 10**9, cpu, "a memory", "take less")
-    with pytest.raises(CorrtoolError, match=r"a memory takes 2\.5 GB, and 2\.0 GB are free on cpu; take less"):
+    with pytest.raises(
+        CorrtoolError, match=r"a memory takes 2\.5 GB, and 2\.0 GB are free on cpu; take less"
+    ):
         free_memory.check_memory_is_free(25 * 10**8, cpu, "a memory", "take less")
     monkeypatch.setattr(free_memory, "free_bytes", lambda device: None)
     free_memory.check_memory_is_free(10**18, cpu, "a memory", "take less")
@@ -178,5 +226,7 @@ def test_the_commit_is_that_of_the_checkout() -> None:
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         pytest.skip("not run from a checkout of git")
-    head = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
+    head = subprocess.check_output(
+        ["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True
+    ).strip()
     assert head.startswith(describe_machine(torch.device("cpu"))["commit"].removesuffix("-dirty"))

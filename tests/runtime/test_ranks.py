@@ -31,14 +31,28 @@ from corrtool.runtime.signals import exit_without_cleanup
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "corrtool")
+TORCHRUN = (
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+    "-m",
+    "corrtool",
+)
 MASTER = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
-LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0", "OMP_NUM_THREADS": "1"}
+LOOPBACK = {
+    "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 def run_torchrun(*arguments: object) -> Outcome:
     command = [*TORCHRUN, *map(str, arguments)]
-    done = subprocess.run(command, env=os.environ | LOOPBACK, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        command, env=os.environ | LOOPBACK, capture_output=True, text=True, timeout=280
+    )
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
@@ -65,17 +79,28 @@ def save_gradients(ranks: Ranks, path: Path) -> None:
             correspondence, q, model, settings, 10, random, torch.device("cpu"), None, ranks
         )  # fmt: skip
         draw = torch.Generator().manual_seed(1)
-        pictures = torch.randint(0, 256, (3, 4, *spec.state_shape), generator=draw, dtype=torch.uint8)
+        pictures = torch.randint(
+            0, 256, (3, 4, *spec.state_shape), generator=draw, dtype=torch.uint8
+        )
         actions = torch.tensor([0, 1, 2, 0])
-        learner.update(*(ranks.shard(part) for part in (pictures[0], pictures[1], actions, pictures[2])))
+        learner.update(
+            *(ranks.shard(part) for part in (pictures[0], pictures[1], actions, pictures[2]))
+        )
         torch.manual_seed(ranks.rank)
         layer = nn.Linear(2, 3)  # another one in each process
         ranks.broadcast_weights(layer)
-        agreed = {f"agreed {name}": ranks.mean(weights.detach()) for name, weights in layer.named_parameters()}
-    networks = nn.ModuleList([correspondence, learner.source_discriminator, learner.target_discriminator])
+        agreed = {
+            f"agreed {name}": ranks.mean(weights.detach())
+            for name, weights in layer.named_parameters()
+        }
+    networks = nn.ModuleList(
+        [correspondence, learner.source_discriminator, learner.target_discriminator]
+    )
     if ranks.first:
         gradients = {name: p.grad for name, p in networks.named_parameters() if p.grad is not None}
-        save_file({name: gradient.contiguous() for name, gradient in (gradients | agreed).items()}, path)
+        save_file(
+            {name: gradient.contiguous() for name, gradient in (gradients | agreed).items()}, path
+        )
 
 
 class TestRanks:
@@ -154,14 +179,19 @@ class TestRanks:
             assert process.wait(timeout=20) == -signal.SIGTERM
 
     def test_a_lost_process_is_one_line(self) -> None:
-        with pytest.raises(Exception, match="another process of this run has ended"), Ranks(0, 2).together():
+        with (
+            pytest.raises(Exception, match="another process of this run has ended"),
+            Ranks(0, 2).together(),
+        ):
             raise dist.DistBackendError("gone")
         with pytest.raises(RuntimeError, match="something else"), Ranks(0, 2).together():
             raise RuntimeError("something else")
 
 
 class TestTwoProcesses:
-    def test_learn_what_one_process_learns_from_the_whole_batch(self, cartpole: Callable[..., Path]) -> None:
+    def test_learn_what_one_process_learns_from_the_whole_batch(
+        self, cartpole: Callable[..., Path]
+    ) -> None:
         """To 1e-5, over two hundred steps of networks on vectors, with reconstructions, F, Q_S and pools of generated states."""
         lab = cartpole("scale:-1,1,1,1")
         tiny = ("-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet")
@@ -176,7 +206,8 @@ class TestTwoProcesses:
             assert outcome.code == 0, outcome.err
             assert greatest_difference(lab, kind, "one", "two") < 1e-5
         lines = [
-            (lab / "runs" / "learn-corr" / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")
+            (lab / "runs" / "learn-corr" / name / "metrics.jsonl").read_text().splitlines()
+            for name in ("one", "two")
         ]
         assert len(lines[0]) == len(lines[1])
         assert run_in_process("verify", "-p", lab) == 0
@@ -190,7 +221,9 @@ class TestTwoProcesses:
             [*TORCHRUN, "learn-corr", *map(str, more), "40"],
             env=os.environ | LOOPBACK, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        picture = pong_copy / "runs" / "learn-corr" / "two" / "pictures" / "step-00000000.png"  # right before the loop
+        picture = (
+            pong_copy / "runs" / "learn-corr" / "two" / "pictures" / "step-00000000.png"
+        )  # right before the loop
         until = time.monotonic() + 120
         while not picture.exists() and time.monotonic() < until:
             time.sleep(0.05)

@@ -21,7 +21,9 @@ from corrtool.stages.registry import STAGES
 def weight_ema(said: list[str] | None = None, **layers: Any) -> float:
     layers = {"project_values": {}, "given": {}} | layers
     say = None if said is None else said.append
-    return resolve(TrainDqnSettings, preset="default", state_kind="image", **layers, say=say).weight_ema
+    return resolve(
+        TrainDqnSettings, preset="default", state_kind="image", **layers, say=say
+    ).weight_ema
 
 
 def test_no_present_name_is_a_former_one() -> None:
@@ -52,7 +54,9 @@ def test_every_source_may_use_a_former_name(layer: str, key: str, line: str) -> 
 
 
 def test_a_preset_may_use_a_former_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corrtool.settings.resolve.load_preset", lambda name: {"train-dqn": {"weight_average": 0.5}})
+    monkeypatch.setattr(
+        "corrtool.settings.resolve.load_preset", lambda name: {"train-dqn": {"weight_average": 0.5}}
+    )
     assert weight_ema() == 0.5
 
 
@@ -61,7 +65,9 @@ def test_a_former_name_has_the_precedence_of_its_source() -> None:
     assert weight_ema(project_values={"weight_average": 0.1}, given={"weight_ema": 0.2}) == 0.2
 
 
-@pytest.mark.parametrize("keys", [("weight_ema", "weight_average"), ("weight_average", "weight_ema")])
+@pytest.mark.parametrize(
+    "keys", [("weight_ema", "weight_average"), ("weight_average", "weight_ema")]
+)
 def test_both_names_in_one_source_are_refused(keys: tuple[str, str]) -> None:
     with pytest.raises(UsageError, match="--weight-ema is given twice, as --weight-average too"):
         weight_ema(given=dict.fromkeys(keys, 0.5))
@@ -75,17 +81,24 @@ def test_an_error_names_what_was_given() -> None:
 
 
 def test_records_are_read_by_the_present_names() -> None:
-    assert with_present_names("train-dqn", {"lanes": 1, "weight_average": 0.5}) == {"lanes": 1, "weight_ema": 0.5}
+    assert with_present_names("train-dqn", {"lanes": 1, "weight_average": 0.5}) == {
+        "lanes": 1,
+        "weight_ema": 0.5,
+    }
     assert with_present_names("collect", {"weight_average": 0.5}) == {"weight_average": 0.5}
     assert with_present_names("of a later version", {"a": 1}) == {"a": 1}
 
 
 def test_python_takes_a_former_name() -> None:
-    assert call_with(STAGES["train-dqn"], {"weight_average": 0.5}).settings == {"weight_average": 0.5}
+    assert call_with(STAGES["train-dqn"], {"weight_average": 0.5}).settings == {
+        "weight_average": 0.5
+    }
 
 
 def test_the_command_line(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cartpole: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dry_run = ("train-dqn", "-p", cartpole(), "--dry-run", "--json")
     assert run_in_process(*dry_run, "--weight-average", "0.5") == 0

@@ -27,7 +27,10 @@ NAMES = [f"{stage.stage} {field.name}" for stage, field in SETTINGS]
 
 
 def resolved(
-    stage: type[Settings] = TrainDqnSettings, preset: str = "default", kind: str = "image", **values: Any
+    stage: type[Settings] = TrainDqnSettings,
+    preset: str = "default",
+    kind: str = "image",
+    **values: Any,
 ) -> Any:
     project = values.pop("project", {})
     return resolve(stage, preset=preset, state_kind=kind, project_values=project, given=values)
@@ -38,14 +41,21 @@ class TestPrecedence:
         # train-dqn --env-steps-per-update: 8 by default, and the preset 'paper' says 1.
         assert TrainDqnSettings().env_steps_per_update == 8
         assert resolved(preset="paper").env_steps_per_update == 1
-        assert resolved(preset="paper", project={"env_steps_per_update": 2}).env_steps_per_update == 2
         assert (
-            resolved(preset="paper", project={"env_steps_per_update": 2}, env_steps_per_update=3).env_steps_per_update
+            resolved(preset="paper", project={"env_steps_per_update": 2}).env_steps_per_update == 2
+        )
+        assert (
+            resolved(
+                preset="paper", project={"env_steps_per_update": 2}, env_steps_per_update=3
+            ).env_steps_per_update
             == 3
         )
 
     def test_a_preset_may_say_something_for_one_kind_of_state(self) -> None:
-        image, vector = resolved(preset="paper", kind="image"), resolved(preset="paper", kind="vector")
+        image, vector = (
+            resolved(preset="paper", kind="image"),
+            resolved(preset="paper", kind="vector"),
+        )
         assert (image.init, vector.init) == ("normal", "default")
         assert image.learning_rate == vector.learning_rate == 1e-4  # from the part for both
 
@@ -76,7 +86,9 @@ class TestPresets:
     @pytest.mark.parametrize("kind", ["image", "grid", "vector"])
     @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.stage)
     @pytest.mark.parametrize("preset", PRESETS)
-    def test_every_preset_fits_every_stage(self, preset: str, stage: type[Settings], kind: str) -> None:
+    def test_every_preset_fits_every_stage(
+        self, preset: str, stage: type[Settings], kind: str
+    ) -> None:
         assert isinstance(resolved(stage, preset, kind), stage)
 
     @pytest.mark.parametrize("preset", PRESETS)
@@ -84,25 +96,50 @@ class TestPresets:
         table = load_preset(preset)
         assert set(table) <= set(STAGE_SETTINGS)
         for section in table.values():
-            assert {name for name, value in section.items() if isinstance(value, dict)} <= {"image", "grid", "vector"}
+            assert {name for name, value in section.items() if isinstance(value, dict)} <= {
+                "image",
+                "grid",
+                "vector",
+            }
 
     def test_the_packaged_files_are_those_that_can_be_chosen(self) -> None:
-        names = {file.name for file in resources.files("corrtool.presets").iterdir() if file.name.endswith(".toml")}
+        names = {
+            file.name
+            for file in resources.files("corrtool.presets").iterdir()
+            if file.name.endswith(".toml")
+        }
         assert names == {f"{name}.toml" for name in PRESETS if name not in SYNONYMS}
         for name in names:
-            tomllib.loads(resources.files("corrtool.presets").joinpath(name).read_text(encoding="utf-8"))
+            tomllib.loads(
+                resources.files("corrtool.presets").joinpath(name).read_text(encoding="utf-8")
+            )
 
     def test_the_papers_numbers(self) -> None:
         q = resolved(TrainDqnSettings, "paper")
-        assert (q.optimizer, q.learning_rate, q.batch_size, q.loss) == ("rmsprop", 1e-4, 32, "huber")
+        assert (q.optimizer, q.learning_rate, q.batch_size, q.loss) == (
+            "rmsprop",
+            1e-4,
+            32,
+            "huber",
+        )
         assert (q.gamma, q.memory_capacity, q.target_sync_every) == (0.99, 10_000, 1_000)
         assert (q.epsilon_start, q.epsilon_end, q.n_step, q.double_q) == (0.9, 0.05, 1, False)
         assert (q.epsilon_start - q.epsilon_end) / q.epsilon_env_steps == pytest.approx(1e-5)
         model = resolved(TrainModelSettings, "paper")
-        assert (model.learning_rate, model.batch_size, model.epochs, model.loss) == (1e-3, 16, 50, "mse")
+        assert (model.learning_rate, model.batch_size, model.epochs, model.loss) == (
+            1e-3,
+            16,
+            50,
+            "mse",
+        )
         assert (model.filters, model.blocks, model.action_block) == (64, 9, 5)
         corr = resolved(LearnCorrSettings, "paper")
-        assert (corr.learning_rate, corr.batch_size, corr.epochs, corr.pool_size) == (2e-4, 1, 4, 50)
+        assert (corr.learning_rate, corr.batch_size, corr.epochs, corr.pool_size) == (
+            2e-4,
+            1,
+            4,
+            50,
+        )
         assert (corr.filters, corr.blocks, corr.eval_every, corr.eval_games) == (64, 9, 1_000, 5)
         assert resolved(CollectSettings, "paper").records == 10_000
 
@@ -110,12 +147,26 @@ class TestPresets:
         assert resolved(LearnCorrSettings, "paper").gradient_steps is None
         assert resolved(LearnCorrSettings, "tiny", project={"epochs": 2}).gradient_steps is None
         assert resolved(LearnCorrSettings, "paper", gradient_steps=7).gradient_steps == 7
-        assert resolved(LearnCorrSettings, "tiny", project={"epochs": 2, "gradient_steps": 7}).gradient_steps == 7
+        assert (
+            resolved(
+                LearnCorrSettings, "tiny", project={"epochs": 2, "gradient_steps": 7}
+            ).gradient_steps
+            == 7
+        )
 
     def test_the_default_correspondence_is_sized_for_two_cores(self) -> None:
         image, vector = resolved(LearnCorrSettings), resolved(LearnCorrSettings, kind="vector")
-        assert (image.gradient_steps, image.eval_every, image.filters, image.blocks) == (1_500, 250, 8, 3)
-        assert (vector.gradient_steps, vector.discriminator_filters, vector.constant_share) == (5_000, 64, 0.0)
+        assert (image.gradient_steps, image.eval_every, image.filters, image.blocks) == (
+            1_500,
+            250,
+            8,
+            3,
+        )
+        assert (vector.gradient_steps, vector.discriminator_filters, vector.constant_share) == (
+            5_000,
+            64,
+            0.0,
+        )
         assert load_preset("small") == load_preset("default")
 
     def test_an_unknown_preset_is_refused(self) -> None:
@@ -133,7 +184,10 @@ class TestUnknownNames:
             resolved(LearnCorrSettings, project={name: 1})
 
     def test_in_a_preset_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("corrtool.settings.resolve.load_preset", lambda name: {"collect": {"vector": {"lane": 3}}})
+        monkeypatch.setattr(
+            "corrtool.settings.resolve.load_preset",
+            lambda name: {"collect": {"vector": {"lane": 3}}},
+        )
         assert resolved(CollectSettings, kind="image") == CollectSettings()
         with pytest.raises(UsageError, match=r"\[collect\] has no setting 'lane'"):
             resolved(CollectSettings, kind="vector")
@@ -169,7 +223,9 @@ class TestTypes:
             (CollectSettings, {"policy": ["random"]}, "text"),
         ],
     )
-    def test_that_are_wrong_are_refused(self, stage: type[Settings], values: dict, hint: str) -> None:
+    def test_that_are_wrong_are_refused(
+        self, stage: type[Settings], values: dict, hint: str
+    ) -> None:
         ((name, _),) = values.items()
         with pytest.raises(UsageError, match=f"{flag_name(name)} is") as raised:
             stage(**values)
@@ -179,7 +235,9 @@ class TestTypes:
         learnt = LearnCorrSettings(lambda_cyc=10)
         assert type(learnt.lambda_cyc) is float
         assert learnt == LearnCorrSettings(lambda_cyc=10.0)  # and has the same fingerprint
-        assert json.dumps(learnt.to_json()) == json.dumps(LearnCorrSettings(lambda_cyc=10.0).to_json())
+        assert json.dumps(learnt.to_json()) == json.dumps(
+            LearnCorrSettings(lambda_cyc=10.0).to_json()
+        )
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     @pytest.mark.parametrize("name", ["learning_rate", "gamma", "stop_at_mean_return"])
@@ -223,9 +281,15 @@ class TestRanges:
     @pytest.mark.parametrize(
         "stage, values",
         [
-            (TrainDqnSettings, {"gamma": 1.0, "epsilon_start": 1.0, "epsilon_end": 0.0, "max_gradient_norm": 0.0}),
+            (
+                TrainDqnSettings,
+                {"gamma": 1.0, "epsilon_start": 1.0, "epsilon_end": 0.0, "max_gradient_norm": 0.0},
+            ),
             (TrainDqnSettings, {"lanes": 1024, "memory_capacity": 10**7}),
-            (LearnCorrSettings, {"lambda_cyc": 0, "lambda_q": 0, "lambda_m": 0, "pool_size": 0, "eval_games": 0}),
+            (
+                LearnCorrSettings,
+                {"lambda_cyc": 0, "lambda_q": 0, "lambda_m": 0, "pool_size": 0, "eval_games": 0},
+            ),
             (LearnCorrSettings, {"blocks": 0, "constant_share": 1.0, "gradient_steps": 1}),
             (TrainModelSettings, {"validation_share": 0.9, "blocks": 5, "action_block": 5}),
             (EvaluateSettings, {"games": 1, "epsilon": 0.0}),
@@ -263,7 +327,12 @@ class TestContradictions:
 
     def test_algorithm_1_is_allowed(self) -> None:
         TrainDqnSettings(
-            replay=False, target_network=False, n_step=1, lanes=1, env_steps_per_update=1, memory_capacity=1
+            replay=False,
+            target_network=False,
+            n_step=1,
+            lanes=1,
+            env_steps_per_update=1,
+            memory_capacity=1,
         )
 
     def test_an_action_block_beyond_the_last(self) -> None:
@@ -307,8 +376,18 @@ class TestWithoutEffect:
             (EvaluateSettings, "image", {"policy": "random", "epsilon": 0.2}, "--epsilon"),
             (TrainDqnSettings, "image", {"width": 64}, "--width"),
             (FinetuneSettings, "image", {"eval_games": 3}, "--eval-games"),
-            (TrainDqnSettings, "image", {"target_network": False, "target_sync_every": 3}, "--target-sync-every"),
-            (TrainDqnSettings, "image", {"optimizer": "sgd", "optimizer_epsilon": 1.0}, "--optimizer-epsilon"),
+            (
+                TrainDqnSettings,
+                "image",
+                {"target_network": False, "target_sync_every": 3},
+                "--target-sync-every",
+            ),
+            (
+                TrainDqnSettings,
+                "image",
+                {"optimizer": "sgd", "optimizer_epsilon": 1.0},
+                "--optimizer-epsilon",
+            ),
             (LearnCorrSettings, "vector", {"norm": "batch"}, "--norm"),
             (TrainModelSettings, "vector", {"prediction": "state"}, "--prediction"),
             (TrainModelSettings, "image", {"epochs": 3, "gradient_steps": 10}, "--epochs"),
@@ -319,7 +398,9 @@ class TestWithoutEffect:
             (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}, "--eval-every"),
         ],
     )
-    def test_is_refused_by_name(self, stage: type[Settings], kind: str, given: dict[str, Any], flag: str) -> None:
+    def test_is_refused_by_name(
+        self, stage: type[Settings], kind: str, given: dict[str, Any], flag: str
+    ) -> None:
         with pytest.raises(UsageError, match=f"^{flag} has no effect: "):
             resolved(stage, kind=kind, **given)
 
@@ -331,16 +412,28 @@ class TestWithoutEffect:
             (TrainDqnSettings, "image", {"eval_every": 5_000, "eval_games": 3}),
             (LearnCorrSettings, "image", {"filters": 8, "blocks": 2, "skips": False}),
             (LearnCorrSettings, "vector", {"generator": "mlp", "filters": 8}),
-            (LearnCorrSettings, "image", {"generator": "affine-resnet", "spatial_learning_rate": 0.1, "filters": 8}),
-            (LearnCorrSettings, "image", {"lambda_m": 0.0, "model_loss": "relative"}),  # a sweep over λ has a 0 in it
+            (
+                LearnCorrSettings,
+                "image",
+                {"generator": "affine-resnet", "spatial_learning_rate": 0.1, "filters": 8},
+            ),
+            (
+                LearnCorrSettings,
+                "image",
+                {"lambda_m": 0.0, "model_loss": "relative"},
+            ),  # a sweep over λ has a 0 in it
         ],
     )
-    def test_is_not_said_of_what_does_something(self, stage: type[Settings], kind: str, given: dict[str, Any]) -> None:
+    def test_is_not_said_of_what_does_something(
+        self, stage: type[Settings], kind: str, given: dict[str, Any]
+    ) -> None:
         settings = resolved(stage, kind=kind, **given)
         assert {name: getattr(settings, name) for name in given} == given
 
     def test_a_bad_value_is_blamed_on_where_it_was_said(self) -> None:
-        def settings(project: dict[str, Any], environment: dict[str, Any], given: dict[str, Any]) -> None:
+        def settings(
+            project: dict[str, Any], environment: dict[str, Any], given: dict[str, Any]
+        ) -> None:
             layers = {"project_values": project, "environment": environment, "given": given}
             resolve(LearnCorrSettings, preset="default", state_kind="image", **layers)
 
@@ -356,15 +449,23 @@ class TestWithoutEffect:
         def settings(from_scratch: bool, **given: float) -> FinetuneSettings:
             options = {"from_scratch": from_scratch}
             return resolve(
-                FinetuneSettings, preset="default", state_kind="image", project_values={}, given=given, options=options
+                FinetuneSettings,
+                preset="default",
+                state_kind="image",
+                project_values={},
+                given=given,
+                options=options,
             )
 
         assert settings(True, scratch_epsilon_start=0.5).scratch_epsilon_start == 0.5
         assert settings(False, epsilon_start=0.5).epsilon_start == 0.5
-        with pytest.raises(UsageError, match="--scratch-epsilon-start has no effect: it is for --from-scratch"):
+        with pytest.raises(
+            UsageError, match="--scratch-epsilon-start has no effect: it is for --from-scratch"
+        ):
             settings(False, scratch_epsilon_start=0.5)
         with pytest.raises(
-            UsageError, match="--epsilon-start has no effect: --from-scratch goes by --scratch-epsilon-"
+            UsageError,
+            match="--epsilon-start has no effect: --from-scratch goes by --scratch-epsilon-",
         ):
             settings(True, epsilon_start=0.5)
 

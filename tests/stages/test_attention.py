@@ -22,7 +22,10 @@ def stretches(*arguments: object) -> dict[str, float]:
     command = [sys.executable, str(TOOL), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    return {what: float(seconds) for seconds, what in re.findall(r"^ *([\d.]+) s (.*), from", done.stdout, re.M)}
+    return {
+        what: float(seconds)
+        for seconds, what in re.findall(r"^ *([\d.]+) s (.*), from", done.stdout, re.M)
+    }
 
 
 @pytest.mark.timeout(600)

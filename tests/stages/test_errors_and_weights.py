@@ -24,16 +24,26 @@ class HalfWay(nn.Module):
 
     def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         frames = SPEC.frames_of(states)
-        newest = torch.where(actions[:, None, None, None] == 1, frames[:, -1].clamp(min=0.0), frames[:, -1])
+        newest = torch.where(
+            actions[:, None, None, None] == 1, frames[:, -1].clamp(min=0.0), frames[:, -1]
+        )
         return SPEC.stack_frames(torch.stack([frames[:, -1], newest], dim=1))
 
 
 def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
-    frames = torch.zeros(4, 1, 16, 16, dtype=torch.uint8)  # black, and a white pixel that appears twice
+    frames = torch.zeros(
+        4, 1, 16, 16, dtype=torch.uint8
+    )  # black, and a white pixel that appears twice
     frames[2, 0, 3, 3] = frames[3, 0, 3, 3] = frames[3, 0, 4, 4] = 255
     fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
-    fields["valid"][:3], fields["episode_steps"][:], fields["actions"][:] = True, np.arange(4), [0, 0, 1, 0]
-    memory = ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames.numpy(), fields), torch.device("cpu"))
+    fields["valid"][:3], fields["episode_steps"][:], fields["actions"][:] = (
+        True,
+        np.arange(4),
+        [0, 0, 1, 0],
+    )
+    memory = ReplayMemory.from_rows(
+        MemoryRows(SPEC, 1, frames.numpy(), fields), torch.device("cpu")
+    )
     advanced: list[int] = []
     model = ScaledModel(HalfWay(), StateScaling(SPEC))
     errors = prediction_errors(model, memory, np.array([1, 2]), 3, advanced.append)
@@ -68,8 +78,14 @@ def test_what_is_usual_comes_from_the_memory() -> None:
     frames[:, 0, 5, 5] = 255  # never changes
     spec = StateSpec("image", (1, 16, 16), 1)
     fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
-    memory = ReplayMemory.from_rows(MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu"))
+    memory = ReplayMemory.from_rows(
+        MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu")
+    )
     mean, deviation = element_statistics(memory, np.arange(4), StateScaling(spec))
     assert mean.shape == deviation.shape == spec.state_shape
-    assert (mean[0, 3, 3].item(), mean[0, 5, 5].item(), mean[0, 0, 0].item()) == pytest.approx((0.0, 1.0, -1.0))
-    assert (deviation[0, 3, 3].item(), deviation[0, 5, 5].item()) == pytest.approx((1.0, MIN_DEVIATION))
+    assert (mean[0, 3, 3].item(), mean[0, 5, 5].item(), mean[0, 0, 0].item()) == pytest.approx(
+        (0.0, 1.0, -1.0)
+    )
+    assert (deviation[0, 3, 3].item(), deviation[0, 5, 5].item()) == pytest.approx(
+        (1.0, MIN_DEVIATION)
+    )

@@ -43,14 +43,20 @@ def test_whole_games_are_reported_where_learning_ends_at_a_life(
     lives, games = (evaluated(lab, capsys, "--policy", "random", "--games", 6) for lab in breakouts)
     assert lives["returns"] == games["returns"] and max(games["returns"]) >= 1
     lengths = [
-        [line["length"] for path in lab.glob("runs/evaluate/*/metrics.jsonl") for line in read_metrics(path)]
+        [
+            line["length"]
+            for path in lab.glob("runs/evaluate/*/metrics.jsonl")
+            for line in read_metrics(path)
+        ]
         for lab in breakouts
     ]
     assert lengths[0] == lengths[1] and min(lengths[0]) > 75  # five lives; one takes some 30 steps
     tasks = [Project(lab).task("target") for lab in breakouts]
     assert tasks[0].sha256 != tasks[1].sha256 == tasks[0].with_full_games().sha256
     record = json.loads(next(breakouts[0].glob("runs/evaluate/*/run.json")).read_text())
-    assert record["tasks"]["target"]["preprocessing"]["terminal_on_life_loss"] is True  # it names the task itself
+    assert (
+        record["tasks"]["target"]["preprocessing"]["terminal_on_life_loss"] is True
+    )  # it names the task itself
 
 
 def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
@@ -68,14 +74,29 @@ def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
 
         monkeypatch.setattr(stage, "Lanes", lanes)
 
-    for name, stage in (("train-dqn", train_dqn), ("learn-corr", learn_corr), ("finetune", finetune)):
+    for name, stage in (
+        ("train-dqn", train_dqn),
+        ("learn-corr", learn_corr),
+        ("finetune", finetune),
+    ):
         spied(name, stage)
     lab, tests = breakouts[0], ("--eval-every", 40, "--eval-games", 1)
     dqn = ("--env-steps", 40, "--learning-starts", 30, "--eval-epsilon", 0.5, *tests)
     for command in (
         ("train-dqn", "--greedy-from", 1, *dqn),
         ("collect", "--records", 40),
-        ("learn-corr", *tests, "--gradient-steps", 1, "--eval-epsilon", 0.5, "--lambda-q", 0, "--lambda-m", 0),
+        (
+            "learn-corr",
+            *tests,
+            "--gradient-steps",
+            1,
+            "--eval-epsilon",
+            0.5,
+            "--lambda-q",
+            0,
+            "--lambda-m",
+            0,
+        ),
         ("finetune", "--from-scratch", *dqn),
     ):
         assert run_in_process(*command, "-p", lab, "--preset", "tiny", "--quiet") == 0, command
@@ -90,15 +111,21 @@ def test_games_that_do_nothing_are_ended_and_counted(
     assert result["idle_games"] == 3 and result["cut_games"] == 0 and result["returns"] == [0.0] * 3
     assert run_in_process("evaluate", "-p", breakouts[1], *flags) == 0
     said = capsys.readouterr().out
-    assert "3 of them ended idle" in said and "cut off" not in said and "3 games, 3 distinct" in said
+    assert (
+        "3 of them ended idle" in said and "cut off" not in said and "3 games, 3 distinct" in said
+    )
 
 
 def test_games_are_played_side_by_side_as_said(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cartpole: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[int] = []
     real = evaluate_stage.Lanes
-    monkeypatch.setattr(evaluate_stage, "Lanes", lambda task, count: opened.append(count) or real(task, count))
+    monkeypatch.setattr(
+        evaluate_stage, "Lanes", lambda task, count: opened.append(count) or real(task, count)
+    )
     lab = cartpole()
     result = evaluated(lab, capsys, "--policy", "random", "--games", 5, "--lanes", 2)
     assert opened == [2, 1] and len(result["returns"]) == 5
@@ -106,11 +133,15 @@ def test_games_are_played_side_by_side_as_said(
     assert opened[2:] == [32, 8]
 
 
-def test_sticky_actions_are_played_and_told(cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_sticky_actions_are_played_and_told(
+    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     lab = cartpole()
     assert run_in_process("train-dqn", "-p", lab, "--preset", "tiny", "--quiet") == 0
     flags = ("--task", "source", "--games", 20)
-    results = [evaluated(lab, capsys, *flags, *more) for more in ((), ("--repeat-action-probability", 1))]
+    results = [
+        evaluated(lab, capsys, *flags, *more) for more in ((), ("--repeat-action-probability", 1))
+    ]
     assert [result["repeat_action_probability"] for result in results] == [0.0, 1.0]
     assert len({result["name"] for result in results}) == 2
     # What is repeated for ever is what an environment begins with, one action: 8 to 11 steps.
@@ -137,20 +168,34 @@ def test_a_film_of_vectors_shows_the_environment_and_the_numbers(
     drawn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = tmp_path / "lab"
-    assert run_in_process("init", lab, "--source", drawn, "--target-view", "permute:2,3,0,1", "--quiet") == 0
+    assert (
+        run_in_process(
+            "init", lab, "--source", drawn, "--target-view", "permute:2,3,0,1", "--quiet"
+        )
+        == 0
+    )
     for command in (("train-dqn",), ("collect",), ("learn-corr", "--lambda-m", 0)):
         assert run_in_process(*command, "-p", lab, "--preset", "tiny", "--quiet") == 0
     film = tmp_path / "game.mp4"
     result = evaluated(lab, capsys, "--games", 1, "--video", film)
     video = cv2.VideoCapture(str(film))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == result["video_return"]  # CartPole: a picture and a reward a step
-    assert video.get(cv2.CAP_PROP_FRAME_WIDTH) == 300 + 2 * 190 + 3 * 8  # the picture, two columns of numbers, gaps
+    assert (
+        video.get(cv2.CAP_PROP_FRAME_COUNT) == result["video_return"]
+    )  # CartPole: a picture and a reward a step
+    assert (
+        video.get(cv2.CAP_PROP_FRAME_WIDTH) == 300 + 2 * 190 + 3 * 8
+    )  # the picture, two columns of numbers, gaps
     whole, picture = video.read()
-    assert whole and abs(float(picture[100, 100].mean()) - 128) < 30 and picture[40:, 320:].max() > 150
+    assert (
+        whole and abs(float(picture[100, 100].mean()) - 128) < 30 and picture[40:, 320:].max() > 150
+    )
 
 
 def test_what_cannot_be_drawn_is_said_before_a_game_is_played(
-    cartpole: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cartpole: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def render(self: Any) -> Any:
         raise gymnasium.error.DependencyNotInstalled("pygame is not installed")

@@ -50,20 +50,34 @@ def test_it_goes_on_with_weights_memory_counters_and_metrics(
     def spy(self: StartingPoint, run: Any, learner: Any, memory: ReplayMemory) -> None:
         apply_to(self, run, learner, memory)
         for network in (learner.q_function, learner.target, learner.ema):
-            assert all(bool((value == weights[name]).all()) for name, value in network.state_dict().items())
+            assert all(
+                bool((value == weights[name]).all()) for name, value in network.state_dict().items()
+            )
         held = memory.slot_range(0, memory.slots_written)
         assert (held.frames == rows.frames).all() and held.records == rows.records == 400
         last = held.fields["valid"][-2 * rows.lanes : -rows.lanes]
         ended = held.fields["terminated"] | held.fields["truncated"]
         assert last.any() and ended[-2 * rows.lanes : -rows.lanes][last].all()
-        begun.append((self.progress.env_steps, self.progress.games, learner.gradient_steps, self.progress.mean_return))
+        begun.append(
+            (
+                self.progress.env_steps,
+                self.progress.games,
+                learner.gradient_steps,
+                self.progress.mean_return,
+            )
+        )
 
     monkeypatch.setattr(StartingPoint, "apply_to", spy)
     longer = (*TRAIN, "-p", trained, "--env-steps", 1_500, "--extend")
     assert run_in_process(*longer) == 0
     result = before["result"]
     assert begun == [
-        (result["env_steps"], result["games"], result["gradient_steps"], pytest.approx(result["mean_return_20"]))
+        (
+            result["env_steps"],
+            result["games"],
+            result["gradient_steps"],
+            pytest.approx(result["mean_return_20"]),
+        )
     ]
     after = record_of(trained)
     made = {artifact["kind"]: artifact["sha256"] for artifact in before["artifacts"]}
@@ -84,8 +98,12 @@ def test_it_goes_on_with_weights_memory_counters_and_metrics(
     capsys.readouterr()
     assert run_in_process(*longer) == 0  # it is done already
     assert files_of(trained) == files
-    assert run_in_process(*TRAIN, "-p", trained, "--env-steps", 2_000, "--extend") == 0  # and once more
-    assert record_of(trained)["options"]["extended_from"]["env_steps"] == after["result"]["env_steps"]
+    assert (
+        run_in_process(*TRAIN, "-p", trained, "--env-steps", 2_000, "--extend") == 0
+    )  # and once more
+    assert (
+        record_of(trained)["options"]["extended_from"]["env_steps"] == after["result"]["env_steps"]
+    )
     assert run_in_process("verify", "-p", trained) == 0
 
 
@@ -110,11 +128,16 @@ def test_it_can_be_interrupted_and_keeps_the_shorter_one_until_it_ends(
     assert run_in_process(*longer, "-p", trained) == 0
     after = record_of(trained)
     assert after["resumptions"] == 1 and after["result"]["env_steps"] >= 1_500
-    assert after["options"]["extended_from"]["env_steps"] == json.loads(before["run.json"])["result"]["env_steps"]
+    assert (
+        after["options"]["extended_from"]["env_steps"]
+        == json.loads(before["run.json"])["result"]["env_steps"]
+    )
     assert not run_of(trained).with_name(".source-dqn.replaced").exists()
 
 
-def test_what_fails_at_once_leaves_the_finished_run(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_at_once_leaves_the_finished_run(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = files_of(trained)
     monkeypatch.setattr(StartingPoint, "apply_to", lambda *_: 1 / 0)
     assert run_in_process(*TRAIN, "-p", trained, "--env-steps", 1_500, "--extend") == 1
@@ -144,7 +167,10 @@ def test_what_cannot_be_extended_is_said(
 def test_artifacts_that_are_no_longer_those_of_the_run_are_refused(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_in_process("train-dqn", *TINY, "-p", trained, "--env-steps", 700, "--name", "other") == 0
+    assert (
+        run_in_process("train-dqn", *TINY, "-p", trained, "--env-steps", 700, "--name", "other")
+        == 0
+    )
     q = trained / "weights" / "q"
     (q / "other.safetensors").replace(q / "source-dqn.safetensors")
     assert run_in_process(*TRAIN, "-p", trained, "--env-steps", 900, "--extend") == 3

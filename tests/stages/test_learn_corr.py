@@ -32,7 +32,9 @@ class Fragile(gymnasium.Env[Any, Any]):
     action_space = gymnasium.spaces.Discrete(2)
     resets, fails_at = 0, 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         Fragile.resets += 1
         if Fragile.resets == Fragile.fails_at:
@@ -76,7 +78,9 @@ def test_an_environment_that_fails_in_a_play_test_costs_no_learning(
     Fragile.resets, Fragile.fails_at = 0, fails_at  # the first is that of the test of reuse
     assert run_in_process(*LEARN, "-p", fragile, "--name", "broken") == 1
     assert "the licence server does not answer" in capsys.readouterr().err
-    checkpoint = load_checkpoint(fragile / "runs" / "learn-corr" / "broken" / "checkpoint.safetensors")
+    checkpoint = load_checkpoint(
+        fragile / "runs" / "learn-corr" / "broken" / "checkpoint.safetensors"
+    )
     assert checkpoint["stage"]["learner"]["gradient_steps"] == goes_on_at
     loud = [word for word in LEARN if word != "--quiet"]
     assert run_in_process(*loud, "-p", fragile, "--name", "broken") == 0
@@ -86,7 +90,9 @@ def test_an_environment_that_fails_in_a_play_test_costs_no_learning(
         ends = {read_artifact(fragile, "corr", run + name).sha256 for run in ("unbroken", "broken")}
         assert len(ends) == 1
     summary = read_artifact(fragile, "corr", "broken").manifest["summary"]
-    assert summary["reuse_mean_return"] == summary["best_mean_return"] == summary["mean_return"] == 5.0
+    assert (
+        summary["reuse_mean_return"] == summary["best_mean_return"] == summary["mean_return"] == 5.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,15 +111,30 @@ def test_each_correspondence_has_its_own_play_test_and_reuse_is_named(
     said: str,
 ) -> None:
     left = iter(returns)
-    monkeypatch.setattr(correspondence_tests, "play_games", lambda *_, **__: [Game(next(left), 1, "over", "")])
-    assert run_in_process(*[word for word in LEARN if word != "--quiet"], "-p", fragile, "--name", "c") == 0
+    monkeypatch.setattr(
+        correspondence_tests, "play_games", lambda *_, **__: [Game(next(left), 1, "over", "")]
+    )
+    assert (
+        run_in_process(*[word for word in LEARN if word != "--quiet"], "-p", fragile, "--name", "c")
+        == 0
+    )
     assert said in capsys.readouterr().out
-    events = [(line["event"], line["mean_return"]) for line in metrics_of(fragile, "c") if "returns" in line]
-    assert events == [("reuse_test", returns[0]), ("play_test", returns[1]), ("play_test", returns[2])]
+    events = [
+        (line["event"], line["mean_return"])
+        for line in metrics_of(fragile, "c")
+        if "returns" in line
+    ]
+    assert events == [
+        ("reuse_test", returns[0]),
+        ("play_test", returns[1]),
+        ("play_test", returns[2]),
+    ]
     capsys.readouterr()
     assert run_in_process("status", "-p", fragile, "--json") == 0
     summaries = {
-        a["name"]: a["summary"] for a in json.loads(capsys.readouterr().out)["artifacts"] if a["kind"] == "corr"
+        a["name"]: a["summary"]
+        for a in json.loads(capsys.readouterr().out)["artifacts"]
+        if a["kind"] == "corr"
     }
     assert (summaries["c"]["mean_return"], summaries["c-last"]["mean_return"]) == (best, returns[2])
     assert run_in_process("status", "-p", fragile) == 0
@@ -136,17 +157,24 @@ def test_the_closing_line_without_reuse_is_as_it_was() -> None:
         "best_gradient_steps": 10,
         "angle_degrees": None,
     }
-    assert lines_of(result)[0] == "correspondence c: 20 gradient steps; the best play test, 7.00, came after 10"
+    assert (
+        lines_of(result)[0]
+        == "correspondence c: 20 gradient steps; the best play test, 7.00, came after 10"
+    )
 
 
 @pytest.mark.parametrize(
     ("gan_loss", "source", "target", "won"),
     [("lsgan", 0.02, 0.01, True), ("lsgan", 0.02, 0.03, False), ("log", 0.01, 0.01, False)],
 )
-def test_discriminators_that_have_won_are_named(gan_loss: str, source: float, target: float, won: bool) -> None:
+def test_discriminators_that_have_won_are_named(
+    gan_loss: str, source: float, target: float, won: bool
+) -> None:
     said: list[str] = []
     console: Any = SimpleNamespace(say=said.append)
     settings = LearnCorrSettings(gan_loss=gan_loss)
-    _warn_of_discriminators(console, settings, {"source_discriminator": source, "target_discriminator": target})
+    _warn_of_discriminators(
+        console, settings, {"source_discriminator": source, "target_discriminator": target}
+    )
     assert bool(said) is won
     assert not won or "losses 0.0200 and 0.0100" in said[0]

@@ -20,7 +20,12 @@ def test_there_is_one_for_each_settings_class() -> None:
 
 
 def test_every_kind_is_made_by_a_stage() -> None:
-    assert MADE_BY == {"memory": "collect", "q": "train-dqn", "model": "train-model", "corr": "learn-corr"}
+    assert MADE_BY == {
+        "memory": "collect",
+        "q": "train-dqn",
+        "model": "train-model",
+        "corr": "learn-corr",
+    }
     assert MADE_BY.keys() == {*KINDS}
 
 

@@ -9,7 +9,16 @@ from safetensors.torch import load_file
 from support.commands import run_in_process
 
 INPUTS = {
-    "learn-corr": ("--eval-games", "0", "--q", "source-dqn", "--source-memory", "source-dqn", "--model", "source-dqn"),
+    "learn-corr": (
+        "--eval-games",
+        "0",
+        "--q",
+        "source-dqn",
+        "--source-memory",
+        "source-dqn",
+        "--model",
+        "source-dqn",
+    ),
     "finetune": ("--q", "source-dqn", "--corr", "resnet-cyc1-q1-m1"),
 }
 
@@ -24,11 +33,35 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def test_the_same_seed_twice_gives_the_same_artifacts(pong_copy: Path) -> None:
-    for stage, kind in (("train-dqn", "q"), ("learn-corr", "corr"), ("train-model", "model"), ("finetune", "q")):
-        length = ("--gradient-steps", "10") if stage in ("learn-corr", "train-model") else ("--env-steps", "300")
+    for stage, kind in (
+        ("train-dqn", "q"),
+        ("learn-corr", "corr"),
+        ("train-model", "model"),
+        ("finetune", "q"),
+    ):
+        length = (
+            ("--gradient-steps", "10")
+            if stage in ("learn-corr", "train-model")
+            else ("--env-steps", "300")
+        )
         for name, seed in (("one", 7), ("two", 7), ("other", 8)):
-            more = ("--seed", seed, "--name", f"{stage}-{name}", "--device", "cpu", "--quiet", "-p", pong_copy)
-            assert run_in_process(stage, "--preset", "tiny", *length, *INPUTS.get(stage, ()), *more) == 0
-        one, two, other = (weights(pong_copy, kind, f"{stage}-{name}") for name in ("one", "two", "other"))
+            more = (
+                "--seed",
+                seed,
+                "--name",
+                f"{stage}-{name}",
+                "--device",
+                "cpu",
+                "--quiet",
+                "-p",
+                pong_copy,
+            )
+            assert (
+                run_in_process(stage, "--preset", "tiny", *length, *INPUTS.get(stage, ()), *more)
+                == 0
+            )
+        one, two, other = (
+            weights(pong_copy, kind, f"{stage}-{name}") for name in ("one", "two", "other")
+        )
         assert equal(one, two)
         assert not equal(one, other)

@@ -70,7 +70,11 @@ def measure(arguments: list[str]) -> tuple[int, dict[str, Longest]]:
         for place, name, function in before:
             setattr(place, name, function)
     silent.mark()
-    return code, {"without a handler": deaf, "without a poll in a loop": unpolled, "without a line": silent}
+    return code, {
+        "without a handler": deaf,
+        "without a poll in a loop": unpolled,
+        "without a line": silent,
+    }
 
 
 if __name__ == "__main__":

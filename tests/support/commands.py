@@ -27,7 +27,9 @@ class Outcome:
         return json.loads(self.out)
 
 
-def run_corrtool(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Outcome:
+def run_corrtool(
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Outcome:
     """Runs the command line in a process of its own."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     done = subprocess.run(
@@ -56,7 +58,9 @@ def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
     record = lab / "runs" / str(arguments[0])
 
     def stop() -> None:
-        while not getattr(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "polled", False):
+        while not getattr(
+            getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "polled", False
+        ):
             time.sleep(0.05)
         while logged and not any(path.stat().st_size for path in record.glob("*/metrics.jsonl")):
             time.sleep(0.05)
@@ -72,7 +76,9 @@ def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
 
 def files_of(directory: Path) -> dict[str, bytes]:
     return {
-        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
     }
 
 
@@ -81,5 +87,7 @@ def run_example(name: str, *arguments: object) -> Outcome:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
     script = Path(__file__).parents[2] / "examples" / name
-    done = subprocess.run(["bash", str(script), *map(str, arguments)], env=clean, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", str(script), *map(str, arguments)], env=clean, capture_output=True, text=True
+    )
     return Outcome(done.returncode, done.stdout, done.stderr)

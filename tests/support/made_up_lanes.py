@@ -74,15 +74,23 @@ class MadeUpLanes:
             actions = self._random.integers(0, 5, self.count)
             valid = ~self._over
             self._steps = np.where(valid, self._steps + 1, 0)
-            ends = valid & (self._random.random(self.count) < 1 / self.longest) | (self._steps >= self.longest)
+            ends = valid & (self._random.random(self.count) < 1 / self.longest) | (
+                self._steps >= self.longest
+            )
             terminated = ends & (self._random.random(self.count) < 0.5)
-            rewards = np.where(valid, self._random.integers(-3, 4, self.count), 0).astype(np.float32)
+            rewards = np.where(valid, self._random.integers(-3, 4, self.count), 0).astype(
+                np.float32
+            )
             frames = self._frames()
-            step = LaneStep(frames, rewards, terminated, ends & ~terminated, valid, self._steps.copy())
+            step = LaneStep(
+                frames, rewards, terminated, ends & ~terminated, valid, self._steps.copy()
+            )
             now = self.history[-1]
             now.actions, now.rewards, now.valid = actions, rewards, valid
             now.terminated, now.truncated = step.terminated, step.truncated
-            self.history.append(Slot(frames, self._stacker.push(frames, step.episode_steps), step.episode_steps))
+            self.history.append(
+                Slot(frames, self._stacker.push(frames, step.episode_steps), step.episode_steps)
+            )
             self._over = ends
             for memory in memories:
                 memory.record(actions, step, **limit)
@@ -98,7 +106,9 @@ class MadeUpLanes:
         frames[:, 0] = len(self.history) * self.count + np.arange(self.count)
         return frames
 
-    def transition(self, slot: int, lane: int, n_step: int, gamma: float, clip: bool = False) -> Transition:
+    def transition(
+        self, slot: int, lane: int, n_step: int, gamma: float, clip: bool = False
+    ) -> Transition:
         """The n-step transition from ``slot``: it stops where the episode ends."""
         total, discount, at = 0.0, 1.0, slot
         for _ in range(n_step):

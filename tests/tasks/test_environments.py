@@ -24,7 +24,13 @@ PONG = "ALE/Pong-v5"
 FIELDS = [field.name for field in dataclasses.fields(LaneStep)]
 
 
-def task(identifier: str = PONG, *, views: list[str] | None = None, kwargs: dict | None = None, **given: Any) -> Task:
+def task(
+    identifier: str = PONG,
+    *,
+    views: list[str] | None = None,
+    kwargs: dict | None = None,
+    **given: Any,
+) -> Task:
     table = {"id": identifier, "preprocessing": given, "kwargs": kwargs or {}, "views": views or []}
     return parse_task("source", table, Path())
 
@@ -133,11 +139,20 @@ def test_after_an_episode_end_comes_a_row_that_is_no_transition() -> None:
     with Lanes(task(max_episode_frames=20, noop_max=0), 2) as lanes:
         first, steps = play(lanes, 12)
     assert [step.episode_steps[0] for step in steps] == [1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 0]
-    assert [bool(step.truncated[0]) for step in steps] == [False, False, False, False, True, False] * 2
+    assert [bool(step.truncated[0]) for step in steps] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+    ] * 2
     assert [bool(step.valid[0]) for step in steps] == [True, True, True, True, True, False] * 2
     for at in (5, 11):
         assert not steps[at].rewards.any()
-        assert np.array_equal(steps[at].frames, first)  # without no-ops every game of Pong begins alike
+        assert np.array_equal(
+            steps[at].frames, first
+        )  # without no-ops every game of Pong begins alike
         assert not np.array_equal(steps[at].frames, steps[at - 1].frames)
 
 
@@ -179,7 +194,10 @@ def test_a_game_mode_goes_through_gymnasium(kwargs: dict[str, int]) -> None:
         assert isinstance(lanes._env, SyncVectorEnv)
         assert lanes.spec == StateSpec("image", (1, 84, 84), 4)
         game = lanes._env.envs[0].unwrapped
-        assert {"mode": game._game_mode, "difficulty": game._game_difficulty}.items() >= kwargs.items()
+        assert {
+            "mode": game._game_mode,
+            "difficulty": game._game_difficulty,
+        }.items() >= kwargs.items()
         _, steps = play(lanes, 3)
     assert all(step.valid.all() for step in steps)
 
@@ -192,7 +210,10 @@ def test_a_mode_that_the_game_does_not_have_is_refused() -> None:
 def test_views_apply_to_the_frames_of_the_game() -> None:
     with Lanes(task(), 1) as plain, Lanes(task(views=["rotate:90", "invert"]), 1) as seen:
         (first, steps), (first_seen, steps_seen) = play(plain, 3), play(seen, 3)
-    for before, after in [(first, first_seen), *((a.frames, b.frames) for a, b in zip(steps, steps_seen, strict=True))]:
+    for before, after in [
+        (first, first_seen),
+        *((a.frames, b.frames) for a, b in zip(steps, steps_seen, strict=True)),
+    ]:
         assert np.array_equal(after, 255 - np.rot90(before, axes=(-2, -1)))
 
 
@@ -213,7 +234,9 @@ class Clock(gymnasium.Env):
         if isinstance(self.observation_space, Box):
             size = int(np.prod(self.observation_space.shape))
             return (
-                (np.arange(size) + self.at).reshape(self.observation_space.shape).astype(self.observation_space.dtype)
+                (np.arange(size) + self.at)
+                .reshape(self.observation_space.shape)
+                .astype(self.observation_space.dtype)
             )
         return self.observation_space.sample()
 
@@ -230,7 +253,9 @@ class Clock(gymnasium.Env):
 
 def register(name: str, space: gymnasium.Space, actions: gymnasium.Space | None = None) -> str:
     identifier = f"corrtool-tests/{name}-v0"
-    gymnasium.register(identifier, entry_point=lambda: Clock(space, actions), disable_env_checker=True)
+    gymnasium.register(
+        identifier, entry_point=lambda: Clock(space, actions), disable_env_checker=True
+    )
     return identifier
 
 
@@ -270,7 +295,11 @@ class TestOtherEnvironments:
                 observation, reward, terminated, truncated, _ = env.step(action)
                 step = lanes.step(np.array([action]))
                 assert np.array_equal(step.frames[0], observation)
-                assert (step.rewards[0], step.terminated[0], step.truncated[0]) == (reward, terminated, truncated)
+                assert (step.rewards[0], step.terminated[0], step.truncated[0]) == (
+                    reward,
+                    terminated,
+                    truncated,
+                )
 
     def test_a_discrete_observation_becomes_one_hot(self) -> None:
         with Lanes(task("FrozenLake-v1", kwargs={"is_slippery": False}), 1) as lanes:
@@ -283,10 +312,17 @@ class TestOtherEnvironments:
 
     @pytest.mark.parametrize(
         "shape, frame_shape",
-        [((5, 6, 3), (3, 5, 6)), ((3, 5, 6), (3, 5, 6)), ((5, 6), (1, 5, 6)), ((5, 6, 1), (1, 5, 6))],
+        [
+            ((5, 6, 3), (3, 5, 6)),
+            ((3, 5, 6), (3, 5, 6)),
+            ((5, 6), (1, 5, 6)),
+            ((5, 6, 1), (1, 5, 6)),
+        ],
         ids=["channels last", "channels first", "2-D", "one channel"],
     )
-    def test_pictures_come_channels_first(self, registered, shape: tuple, frame_shape: tuple) -> None:
+    def test_pictures_come_channels_first(
+        self, registered, shape: tuple, frame_shape: tuple
+    ) -> None:
         with Lanes(task(registered("Picture", pictures(*shape))), 2) as lanes:
             assert lanes.spec == StateSpec("image", frame_shape)
             lanes.reset([0, 1])
@@ -298,7 +334,9 @@ class TestOtherEnvironments:
         assert np.array_equal(frames, np.stack([picture.reshape(frame_shape)] * 2))
 
     def test_pictures_can_be_made_grey_resized_and_stacked(self, registered) -> None:
-        shown = task(registered("Picture", pictures(40, 60, 3)), grayscale=True, screen_size=20, stack=2)
+        shown = task(
+            registered("Picture", pictures(40, 60, 3)), grayscale=True, screen_size=20, stack=2
+        )
         with Lanes(shown, 1) as lanes:
             assert lanes.spec == StateSpec("image", (1, 20, 20), 2)
             assert lanes.reset([0]).shape == (1, 1, 20, 20)
@@ -320,8 +358,12 @@ class TestOtherEnvironments:
                 lanes.step(np.array([action]))
             assert lanes._env.envs[0].unwrapped.actions_seen == [5, 7, 6]
 
-    @pytest.mark.parametrize("space", [Box(-1, 1, (2,)), Tuple([Discrete(2), Discrete(2)])], ids=["box", "tuple"])
-    def test_actions_that_are_not_discrete_are_refused(self, registered, space: gymnasium.Space) -> None:
+    @pytest.mark.parametrize(
+        "space", [Box(-1, 1, (2,)), Tuple([Discrete(2), Discrete(2)])], ids=["box", "tuple"]
+    )
+    def test_actions_that_are_not_discrete_are_refused(
+        self, registered, space: gymnasium.Space
+    ) -> None:
         identifier = registered("Continuous", Box(-1, 1, (2,), np.float32), space)
         with pytest.raises(UsageError, match="only discrete actions"):
             probe(task(identifier))
@@ -339,7 +381,15 @@ class TestOtherEnvironments:
 
 class TestWhatIsNoEnvironment:
     @pytest.mark.parametrize(
-        "identifier", ["ALE/Pung-v5", "Nonsense-v0", "no_such_module:Thing-v0", "json:Thing-v0", "a b", "CartPole-v99"]
+        "identifier",
+        [
+            "ALE/Pung-v5",
+            "Nonsense-v0",
+            "no_such_module:Thing-v0",
+            "json:Thing-v0",
+            "a b",
+            "CartPole-v99",
+        ],
     )
     def test_an_unknown_id_is_refused(self, identifier: str) -> None:
         with pytest.raises(UsageError, match="unknown environment"):
@@ -363,13 +413,26 @@ class TestWhatIsNoEnvironment:
 class TestPreprocessing:
     def test_defaults_of_an_atari_game(self) -> None:
         given = task().preprocessing
-        assert (given.frame_skip, given.stack, given.screen_size, given.grayscale) == (4, 4, 84, True)
-        assert (given.repeat_action_probability, given.fire_reset, given.noop_max) == (0.0, False, 30)
+        assert (given.frame_skip, given.stack, given.screen_size, given.grayscale) == (
+            4,
+            4,
+            84,
+            True,
+        )
+        assert (given.repeat_action_probability, given.fire_reset, given.noop_max) == (
+            0.0,
+            False,
+            30,
+        )
 
     def test_defaults_of_any_other_environment(self) -> None:
         given = task("CartPole-v1").preprocessing
         assert (given.stack, given.screen_size, given.grayscale) == (1, None, False)
-        assert given.to_json(is_atari=False) == {"stack": 1, "screen_size": None, "grayscale": False}
+        assert given.to_json(is_atari=False) == {
+            "stack": 1,
+            "screen_size": None,
+            "grayscale": False,
+        }
 
     def test_an_unknown_name_is_refused(self) -> None:
         with pytest.raises(UsageError, match="frameskip"):
@@ -395,11 +458,30 @@ class TestPreprocessing:
             task(**{name: value})
 
     def test_every_value_decides_which_task_it_is(self) -> None:
-        given = [{}, {"frame_skip": 3}, {"max_pool": False}, {"noop_max": 0}, {"repeat_action_probability": 0.25}]
-        given += [{"fire_reset": True}, {"terminal_on_life_loss": True}, {"full_action_space": True}]
-        given += [{"max_episode_frames": 400}, {"screen_size": 42}, {"grayscale": False}, {"stack": 2}]
+        given = [
+            {},
+            {"frame_skip": 3},
+            {"max_pool": False},
+            {"noop_max": 0},
+            {"repeat_action_probability": 0.25},
+        ]
+        given += [
+            {"fire_reset": True},
+            {"terminal_on_life_loss": True},
+            {"full_action_space": True},
+        ]
+        given += [
+            {"max_episode_frames": 400},
+            {"screen_size": 42},
+            {"grayscale": False},
+            {"stack": 2},
+        ]
         given += [{"max_episode_steps": 9}]
-        assert len({task(**values).sha256 for values in given}) == len(given) == len(dataclasses.fields(Preprocessing))
+        assert (
+            len({task(**values).sha256 for values in given})
+            == len(given)
+            == len(dataclasses.fields(Preprocessing))
+        )
         assert {name for values in given for name in values} | {"channels_axis"} == {
             field.name for field in dataclasses.fields(Preprocessing)
         }

@@ -21,7 +21,11 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def task(name: str, kwargs: dict[str, Any] | None = None, **preprocessing: Any) -> Task:
-    table = {"id": f"odd_environments:{name}-v0", "kwargs": kwargs or {}, "preprocessing": preprocessing}
+    table = {
+        "id": f"odd_environments:{name}-v0",
+        "kwargs": kwargs or {},
+        "preprocessing": preprocessing,
+    }
     return parse_task("source", table, Path())
 
 
@@ -36,7 +40,9 @@ def picture(shape: tuple[int, ...], **more: Any) -> dict[str, Any]:
         ((1, 84, 84), 0), ((30, 20, 21), None), ((10, 10, 10), None), ((3, 84, 3), None), ((84, 3, 84), None),
     ],
 )  # fmt: skip
-def test_the_channels_are_the_shortest_axis_or_asked_for(shape: tuple[int, ...], channels_axis: int | None) -> None:
+def test_the_channels_are_the_shortest_axis_or_asked_for(
+    shape: tuple[int, ...], channels_axis: int | None
+) -> None:
     space = Box(0, 255, shape, np.uint8)
     if channels_axis is None:
         with pytest.raises(UsageError, match="--channels-axis"):
@@ -77,10 +83,18 @@ def test_what_is_a_picture(space: Box, is_picture: bool) -> None:
         ("float64", -1, 1, [-1.0, 0.0, 1.0], [0, 128, 255]),
         ("bool", 0, 1, [False, True, True], [0, 255, 255]),
         ("int32", 0, 10, [0, 1, 10], [0, 26, 255]),  # 25.5 is rounded to the even neighbour
-        ("float32", 0, 1, [-0.5, 1.5, 0.2], [0, 255, 51]),  # what is outside of its own range is cut off
+        (
+            "float32",
+            0,
+            1,
+            [-0.5, 1.5, 0.2],
+            [0, 255, 51],
+        ),  # what is outside of its own range is cut off
     ],
 )
-def test_values_are_spread_over_bytes(dtype: str, low: float, high: float, shown: list[Any], kept: list[int]) -> None:
+def test_values_are_spread_over_bytes(
+    dtype: str, low: float, high: float, shown: list[Any], kept: list[int]
+) -> None:
     layout = picture_layout(Box(low, high, (5, 6), np.dtype(dtype)))
     assert layout is not None
     picture = np.zeros((5, 6), np.dtype(dtype))
@@ -95,9 +109,21 @@ def test_values_are_spread_over_bytes(dtype: str, low: float, high: float, shown
         (picture((84, 84, 12)), {}, StateSpec("image", (12, 84, 84))),
         (picture((3, 96, 96)), {"screen_size": 84}, StateSpec("image", (3, 84, 84))),
         (picture((84, 84, 12)), {"screen_size": 42}, StateSpec("image", (12, 42, 42))),
-        (picture((96, 64, 3), dtype="float32", high=1), {"grayscale": True}, StateSpec("image", (1, 96, 64))),
-        (picture((10, 10, 4), dtype="bool", high=1), {"stack": 2}, StateSpec("image", (4, 10, 10), 2)),
-        (picture((10, 10, 10), dtype="bool", high=1), {"channels_axis": "last"}, StateSpec("image", (10, 10, 10))),
+        (
+            picture((96, 64, 3), dtype="float32", high=1),
+            {"grayscale": True},
+            StateSpec("image", (1, 96, 64)),
+        ),
+        (
+            picture((10, 10, 4), dtype="bool", high=1),
+            {"stack": 2},
+            StateSpec("image", (4, 10, 10), 2),
+        ),
+        (
+            picture((10, 10, 10), dtype="bool", high=1),
+            {"channels_axis": "last"},
+            StateSpec("image", (10, 10, 10)),
+        ),
         (picture((128,)), {}, StateSpec("vector", (128,))),
         (picture((9,), dtype="int16", high=99), {}, StateSpec("vector", (9,))),
         (picture((), dtype="float32", high=1), {}, StateSpec("vector", (1,))),
@@ -150,9 +176,14 @@ def test_atari_ram_is_refused() -> None:
         probe(parse_task("source", {"id": "ALE/Pong-v5", "kwargs": {"obs_type": "ram"}}, Path()))
 
 
-@pytest.mark.parametrize(("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")])
+@pytest.mark.parametrize(
+    ("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")]
+)
 def test_an_environment_that_means_to_end_the_process_is_one_error(name: str, raised: str) -> None:
-    with Lanes(task(name), 1) as lanes, pytest.raises(CorrtoolError, match=f"{raised}; fix") as caught:
+    with (
+        Lanes(task(name), 1) as lanes,
+        pytest.raises(CorrtoolError, match=f"{raised}; fix") as caught,
+    ):
         lanes.reset([0])
         for _ in range(120):
             lanes.step(np.ones(1, np.int64))
@@ -165,7 +196,9 @@ def test_what_an_environment_prints_goes_to_stderr(capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "a new episode\nof mine\n" * 2)
 
 
-def test_what_an_environment_does_when_it_is_closed_harms_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_an_environment_does_when_it_is_closed_harms_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with Lanes(task("Unnamed"), 1) as lanes:
         lanes.reset([0])
     out, err = capsys.readouterr()
@@ -187,7 +220,8 @@ def test_a_reward_that_is_too_large_is_an_error() -> None:
 def test_where_one_of_several_cannot_be_made_none_is_left_open() -> None:
     for _ in range(2):
         with pytest.raises(
-            UsageError, match="port 5005 is taken; if there can be only one of it at a time, give --lanes 1"
+            UsageError,
+            match="port 5005 is taken; if there can be only one of it at a time, give --lanes 1",
         ):
             Lanes(task("Alone"), 2)
     with Lanes(task("Alone"), 1):
@@ -210,7 +244,9 @@ def test_a_time_limit_in_steps_for_atari(through_gymnasium: bool) -> None:
     pong = parse_task("source", {"id": "ALE/Pong-v5", "preprocessing": given}, Path())
     with Lanes(pong, 2, through_gymnasium=through_gymnasium) as lanes:
         lanes.reset([0, 1])
-        assert [bool(lanes.step(np.zeros(2, np.int64)).truncated.all()) for _ in range(6)] == [False] * 5 + [True]
+        assert [bool(lanes.step(np.zeros(2, np.int64)).truncated.all()) for _ in range(6)] == [
+            False
+        ] * 5 + [True]
 
 
 def test_sticky_actions_repeat_the_last_action() -> None:
@@ -245,8 +281,12 @@ def test_tasks_that_say_nothing_new_are_still_the_same() -> None:
 def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() -> None:
     pong = {"id": "ALE/Pong-v5"}
     plain = parse_task("source", pong, Path())
-    sticky = parse_task("source", pong | {"preprocessing": {"repeat_action_probability": 0.25}}, Path())
-    by_keyword = parse_task("source", pong | {"kwargs": {"repeat_action_probability": 0.25}}, Path())
+    sticky = parse_task(
+        "source", pong | {"preprocessing": {"repeat_action_probability": 0.25}}, Path()
+    )
+    by_keyword = parse_task(
+        "source", pong | {"kwargs": {"repeat_action_probability": 0.25}}, Path()
+    )
     others = [
         {"preprocessing": {"stack": 2}},
         {"views": ["rotate:90"]},

@@ -56,7 +56,11 @@ def init(lab: Path, name: str, *more: object) -> int:
 
 
 def picture(**more: Any) -> list[str]:
-    return [part for name, value in more.items() for part in ("--source-kwarg", f"{name}={json.dumps(value)}")]
+    return [
+        part
+        for name, value in more.items()
+        for part in ("--source-kwarg", f"{name}={json.dumps(value)}")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -70,15 +74,26 @@ def picture(**more: Any) -> list[str]:
         ("Pair", ["--stack", 2]),
         ("Configured", []),
         ("Wide", ["--repeat-action-probability", 0.25]),
-        ("Picture", [*picture(shape=[10, 10, 4], dtype="bool", high=1), "--target-view", "rotate:90"]),
-        ("Picture", [*picture(shape=[3, 96, 96]), "--screen-size", 36, "--grayscale", "--stack", 2]),
-        ("Picture", [*picture(shape=[33, 47, 7], dtype="float32", high=1), "--target-view", "flip:h"]),
+        (
+            "Picture",
+            [*picture(shape=[10, 10, 4], dtype="bool", high=1), "--target-view", "rotate:90"],
+        ),
+        (
+            "Picture",
+            [*picture(shape=[3, 96, 96]), "--screen-size", 36, "--grayscale", "--stack", 2],
+        ),
+        (
+            "Picture",
+            [*picture(shape=[33, 47, 7], dtype="float32", high=1), "--target-view", "flip:h"],
+        ),
         ("Picture", [*picture(shape=[5, 5], dtype="int64", high=9), "--target-view", "invert"]),
         ("Picture", [*picture(shape=[9], dtype="uint8"), "--target-view", "scale:-1"]),
     ],
     ids=str,
 )
-def test_every_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, more: list[object]) -> None:
+def test_every_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, more: list[object]
+) -> None:
     lab = tmp_path / "lab"
     assert init(lab, name, *more) == 0
     for stage in ("train-dqn", "collect", "train-model", "learn-corr", "evaluate", "finetune"):
@@ -126,7 +141,11 @@ def test_atari_games_with_other_actions_are_told_the_way_out(
         ("Endless", [], "--max-episode-steps"),
         ("Alone", LIMIT, "--lanes 1"),
         ("Counting", ["--max-episode-steps", 1], "over after one step"),
-        ("Picture", [*LIMIT, *picture(shape=[84, 84, 12])], "--memory-capacity) takes 3.4 GB, and 1.0 GB are free"),
+        (
+            "Picture",
+            [*LIMIT, *picture(shape=[84, 84, 12])],
+            "--memory-capacity) takes 3.4 GB, and 1.0 GB are free",
+        ),
     ],
 )
 def test_init_and_doctor_warn(
@@ -147,7 +166,15 @@ def test_init_and_doctor_warn(
 
 
 def test_init_says_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert init(tmp_path / "lab", "Picture", *picture(shape=[84, 84, 12], dtype="float32", high=1), *LIMIT) == 0
+    assert (
+        init(
+            tmp_path / "lab",
+            "Picture",
+            *picture(shape=[84, 84, 12], dtype="float32", high=1),
+            *LIMIT,
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     assert "84 × 84 pixels, 12 channels" in out
     assert "from 0 to 1, are kept as bytes" in out
@@ -157,7 +184,9 @@ def test_init_says_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "flattened into 4 numbers" in tasks["source"]["notes"][0]
 
 
-@pytest.mark.parametrize(("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")])
+@pytest.mark.parametrize(
+    ("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")]
+)
 def test_an_environment_that_quits_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, raised: str
 ) -> None:
@@ -172,8 +201,13 @@ def test_an_environment_that_quits_is_no_success(
 def test_what_a_simulator_writes_past_python_is_no_result(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     assert init(lab, "Shouting") == 0
-    trusted = {"CORRTOOL_TRUST": "odd_environments", "PYTHONPATH": str(Path(odd_environments.__file__).parent)}
-    played = run_corrtool("evaluate", "--policy", "random", "-p", lab, "--json", "--quiet", env=trusted)
+    trusted = {
+        "CORRTOOL_TRUST": "odd_environments",
+        "PYTHONPATH": str(Path(odd_environments.__file__).parent),
+    }
+    played = run_corrtool(
+        "evaluate", "--policy", "random", "-p", lab, "--json", "--quiet", env=trusted
+    )
     assert (played.code, played.json["games"]) == (0, 1)
     assert "licensed to nobody" in played.err
 
@@ -182,7 +216,9 @@ def test_doctor_names_the_task_that_cannot_be_made(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     assert init(lab, "Counting") == 0
     text = (lab / "corrtool.toml").read_text()
-    (lab / "corrtool.toml").write_text(text.replace("odd_environments:Counting-v0", "odd_environments:Sequences-v0", 1))
+    (lab / "corrtool.toml").write_text(
+        text.replace("odd_environments:Counting-v0", "odd_environments:Sequences-v0", 1)
+    )
     checks = {check.subject: check for check in check_tasks(Project(lab))}
     assert not checks["source task"].works
     assert checks["target task"].works

@@ -47,24 +47,38 @@ def test_a_project_from_elsewhere_runs_nothing(
     stranger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = project(tmp_path / "lab")
-    for command in (["status"], ["train-dqn", "--dry-run"], ["collect"], ["evaluate", "--policy", "random"]):
+    for command in (
+        ["status"],
+        ["train-dqn", "--dry-run"],
+        ["collect"],
+        ["evaluate", "--policy", "random"],
+    ):
         assert run([*command, "-p", str(lab)]) == 2
         error = capsys.readouterr().err
         assert "stranger.py, outside the installed packages" in error and error.count("\n") == 1
         assert not stranger.exists()
 
 
-def test_what_its_user_trusts_runs(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_its_user_trusts_runs(
+    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab = project(tmp_path / "lab")
     monkeypatch.setenv("CORRTOOL_TRUST", "other,stranger")
     assert run_in_process("status", "-p", lab, "--quiet") == 0
     assert stranger.exists()
 
 
-def test_whoever_names_a_module_on_the_command_line_trusts_it(stranger: Path, tmp_path: Path) -> None:
-    assert run_in_process("init", tmp_path / "mine", "--source", "stranger:Stranger-v0", "--quiet") == 0
+def test_whoever_names_a_module_on_the_command_line_trusts_it(
+    stranger: Path, tmp_path: Path
+) -> None:
+    assert (
+        run_in_process("init", tmp_path / "mine", "--source", "stranger:Stranger-v0", "--quiet")
+        == 0
+    )
     assert stranger.exists()
-    assert run_in_process("status", "-p", project(tmp_path / "lab"), "--quiet") == 0  # the same code
+    assert (
+        run_in_process("status", "-p", project(tmp_path / "lab"), "--quiet") == 0
+    )  # the same code
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 2)])
@@ -90,12 +104,16 @@ def test_in_a_terminal_it_asks(
 def test_the_working_directory_is_no_installed_package(stranger: Path, tmp_path: Path) -> None:
     """``python -m corrtool`` in a directory with such a file."""
     lab = project(tmp_path / "lab")
-    outcome = run_corrtool("status", "-p", lab, cwd=stranger.parent, env={"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    outcome = run_corrtool(
+        "status", "-p", lab, cwd=stranger.parent, env={"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    )
     assert outcome.code == 2 and "outside the installed packages" in outcome.err
     assert not stranger.exists()
 
 
-def test_nothing_but_its_place_makes_a_module_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_but_its_place_makes_a_module_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Links into the standard library, metadata, a name that is installed elsewhere, a part of a namespace: none of it helps."""
     library = Path(json.__file__).parent
     hostile = tmp_path / "hostile"
@@ -118,12 +136,16 @@ def test_nothing_but_its_place_makes_a_module_installed(tmp_path: Path, monkeypa
     assert str(untrusted_origin("typer")).startswith(str(hostile))
 
 
-def test_spaces_between_trusted_names(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spaces_between_trusted_names(
+    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CORRTOOL_TRUST", "other, stranger")
     assert run_in_process("status", "-p", project(tmp_path / "lab"), "--quiet") == 0
 
 
-def test_a_module_that_ends_the_process_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_module_that_ends_the_process_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_in_process("init", tmp_path / "lab", "--source", "unittest.__main__:X-v0") == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and captured.out == ""
@@ -146,7 +168,11 @@ def test_a_module_that_is_not_found_names_where_it_is_not_searched(
     (tmp_path / "mine_alone.py").write_text("")
     assert run_in_process("init", tmp_path / "lab", "--source", "mine_alone:Ten-v0") == 2
     error = capsys.readouterr().err
-    assert "(No module named 'mine_alone')" in error and "set PYTHONPATH" in error and error.count("\n") == 1
+    assert (
+        "(No module named 'mine_alone')" in error
+        and "set PYTHONPATH" in error
+        and error.count("\n") == 1
+    )
 
 
 def test_a_package_that_must_be_told_to_register_is_told(

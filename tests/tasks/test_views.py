@@ -12,7 +12,16 @@ from hypothesis.extra.numpy import arrays
 
 from corrtool.errors import UsageError
 from corrtool.states import StateSpec
-from corrtool.tasks.views import Affine, Flip, Invert, MosaicRotate, Permute, Rotate, Scale, parse_view
+from corrtool.tasks.views import (
+    Affine,
+    Flip,
+    Invert,
+    MosaicRotate,
+    Permute,
+    Rotate,
+    Scale,
+    parse_view,
+)
 
 ABCDEF = np.array([[[[1, 2, 3], [4, 5, 6]]]], dtype=np.uint8)  # one frame, one channel, 2×3
 IMAGE = StateSpec("image", (1, 2, 3), 4)
@@ -32,7 +41,10 @@ class TestByHand:
     @pytest.mark.parametrize(
         "text, expected",
         [
-            ("rotate:90", [[3, 6], [2, 5], [1, 4]]),  # counter-clockwise: the right edge comes to the top
+            (
+                "rotate:90",
+                [[3, 6], [2, 5], [1, 4]],
+            ),  # counter-clockwise: the right edge comes to the top
             ("rotate:-90", [[4, 1], [5, 2], [6, 3]]),
             ("rotate:180", [[6, 5, 4], [3, 2, 1]]),
             ("rotate:270", [[4, 1], [5, 2], [6, 3]]),
@@ -62,7 +74,10 @@ class TestByHand:
     @pytest.mark.parametrize(
         "text, expected",
         [
-            ("permute:2,0,1", [[30.0, 10.0, 20.0]]),  # coordinate i of what is seen is coordinate order[i]
+            (
+                "permute:2,0,1",
+                [[30.0, 10.0, 20.0]],
+            ),  # coordinate i of what is seen is coordinate order[i]
             ("scale:-1,1,0.5", [[-10.0, 20.0, 15.0]]),
             ("scale:2", [[20.0, 40.0, 60.0]]),
         ],
@@ -74,7 +89,9 @@ class TestByHand:
         assert view(text).spec(VECTOR) == VECTOR
 
     def test_affine(self, tmp_path: Path) -> None:
-        (tmp_path / "view.json").write_text(json.dumps({"matrix": [[1, 0, 2], [0, -1, 0]], "offset": [100, 0.5]}))
+        (tmp_path / "view.json").write_text(
+            json.dumps({"matrix": [[1, 0, 2], [0, -1, 0]], "offset": [100, 0.5]})
+        )
         affine = parse_view("affine:view.json", tmp_path)
         # 1·10 + 2·30 + 100 = 170,   -20 + 0.5 = -19.5
         shown = affine.frames(np.array([[10, 20, 30]], np.float32))
@@ -84,14 +101,18 @@ class TestByHand:
 
     def test_affine_without_an_offset(self, tmp_path: Path) -> None:
         (tmp_path / "view.json").write_text('{"matrix": [[0, 1, 0]]}')
-        assert parse_view("affine:view.json", tmp_path).frames(np.array([[1, 2, 3]], np.float32)).tolist() == [[2.0]]
+        assert parse_view("affine:view.json", tmp_path).frames(
+            np.array([[1, 2, 3]], np.float32)
+        ).tolist() == [[2.0]]
 
 
 class TestProperties:
     @fast
     @given(batches, st.integers(-5, 5))
     def test_rotation_by_quarter_turns_is_rot90(self, frames: np.ndarray, turns: int) -> None:
-        assert np.array_equal(Rotate(90.0 * turns).frames(frames), np.rot90(frames, turns, axes=(-2, -1)))
+        assert np.array_equal(
+            Rotate(90.0 * turns).frames(frames), np.rot90(frames, turns, axes=(-2, -1))
+        )
 
     @fast
     @given(batches)
@@ -109,7 +130,9 @@ class TestProperties:
     @fast
     @given(batches)
     def test_flipping_both_ways_is_half_a_turn(self, frames: np.ndarray) -> None:
-        assert np.array_equal(Flip("h").frames(Flip("v").frames(frames)), Rotate(180.0).frames(frames))
+        assert np.array_equal(
+            Flip("h").frames(Flip("v").frames(frames)), Rotate(180.0).frames(frames)
+        )
 
     @fast
     @given(batches)
@@ -123,14 +146,19 @@ class TestProperties:
         assert np.array_equal(Permute(inverse).frames(Permute(tuple(order)).frames(frames)), frames)
 
     @fast
-    @given(vectors, st.lists(st.floats(0.01, 100).map(lambda x: x * (-1) ** int(x)), min_size=4, max_size=4))
+    @given(
+        vectors,
+        st.lists(st.floats(0.01, 100).map(lambda x: x * (-1) ** int(x)), min_size=4, max_size=4),
+    )
     def test_scaling_and_scaling_back(self, frames: np.ndarray, factors: list[float]) -> None:
         there, back = Scale(tuple(factors)), Scale(tuple(1 / factor for factor in factors))
         np.testing.assert_allclose(back.frames(there.frames(frames)), frames, rtol=1e-5, atol=1e-30)
 
     @fast
     @given(batches, st.floats(-400, 400, allow_nan=False))
-    def test_no_rotation_changes_the_shape_that_its_spec_says(self, frames: np.ndarray, degrees: float) -> None:
+    def test_no_rotation_changes_the_shape_that_its_spec_says(
+        self, frames: np.ndarray, degrees: float
+    ) -> None:
         spec = StateSpec("image", frames.shape[1:])
         assert Rotate(degrees).frames(frames).shape[1:] == Rotate(degrees).spec(spec).frame_shape
 
@@ -169,19 +197,26 @@ def test_a_quarter_turn_exchanges_height_and_width() -> None:
 class TestIdentity:
     """Two tasks are the same where their views have the same identity."""
 
-    @pytest.mark.parametrize("text", ["rotate:90", "flip:h", "flip:v", "invert", "permute:1,0", "mosaic-rotate:180"])
+    @pytest.mark.parametrize(
+        "text", ["rotate:90", "flip:h", "flip:v", "invert", "permute:1,0", "mosaic-rotate:180"]
+    )
     def test_is_the_text_for_most_views(self, text: str) -> None:
         assert view(text).identity() == text
 
     @pytest.mark.parametrize(
-        "one, other", [("rotate:33.333333", "rotate:33.333334"), ("scale:1.0000001,1", "scale:1.0000002,1")]
+        "one, other",
+        [("rotate:33.333333", "rotate:33.333334"), ("scale:1.0000001,1", "scale:1.0000002,1")],
     )
     def test_tells_close_numbers_apart(self, one: str, other: str) -> None:
         assert view(one) != view(other)
         assert view(one).identity() != view(other).identity()
 
     def test_of_an_affine_view_is_its_content(self, tmp_path: Path) -> None:
-        texts = {"a": '{"matrix": [[1]]}', "b": '{"matrix": [[1.0]], "offset": [0]}', "c": '{"matrix": [[2]]}'}
+        texts = {
+            "a": '{"matrix": [[1]]}',
+            "b": '{"matrix": [[1.0]], "offset": [0]}',
+            "c": '{"matrix": [[2]]}',
+        }
         for name, text in texts.items():
             (tmp_path / name).write_text(text)
         a, b, c = (parse_view(f"affine:{name}", tmp_path).identity() for name in "abc")
@@ -202,12 +237,16 @@ class TestErrors:
             view(text)
         assert "rotate:DEG" in raised.value.hint
 
-    @pytest.mark.parametrize("image_view", [Rotate(90.0), Rotate(10.0), Flip("h"), Invert(), MosaicRotate(90)])
+    @pytest.mark.parametrize(
+        "image_view", [Rotate(90.0), Rotate(10.0), Flip("h"), Invert(), MosaicRotate(90)]
+    )
     def test_views_of_images_refuse_vectors(self, image_view) -> None:
         with pytest.raises(UsageError, match="is for image states"):
             image_view.spec(StateSpec("vector", (3,), 4))
 
-    @pytest.mark.parametrize("vector_view", [Permute((0,)), Scale((2.0,)), Affine(((1.0,),), (0.0,))])
+    @pytest.mark.parametrize(
+        "vector_view", [Permute((0,)), Scale((2.0,)), Affine(((1.0,),), (0.0,))]
+    )
     def test_views_of_vectors_refuse_images(self, vector_view) -> None:
         with pytest.raises(UsageError, match="is for vector states"):
             vector_view.spec(StateSpec("image", (1, 84, 84), 4))

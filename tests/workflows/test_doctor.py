@@ -13,12 +13,18 @@ from support.commands import run_in_process
 from corrtool.workflows import doctor as doctor
 
 
-def test_a_machine_that_passes_these_tests_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_machine_that_passes_these_tests_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_in_process("doctor", "-p", tmp_path, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["works"] and not [check for check in result["checks"] if not check["works"]]
     says = {check["subject"]: check["says"] for check in result["checks"]}
-    assert says["torch"] == torch.__version__ and "Pong plays" in says["Atari"] and "device cpu" in says
+    assert (
+        says["torch"] == torch.__version__
+        and "Pong plays" in says["Atari"]
+        and "device cpu" in says
+    )
     assert not list(tmp_path.iterdir())
     assert run_in_process("doctor", "-p", tmp_path) == 0
     assert "atomic renames" in capsys.readouterr().out
@@ -44,7 +50,11 @@ def test_what_fails_is_named_and_the_rest_is_tried(
     monkeypatch.setitem(doctor.PACKAGES, "zarr", "no_such_module")
     assert run_in_process("doctor", "-p", tmp_path, "--json") == 1
     checks = {check["subject"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
-    assert {name for name, check in checks.items() if not check["works"]} >= {"locks", "disk", "zarr"}
+    assert {name for name, check in checks.items() if not check["works"]} >= {
+        "locks",
+        "disk",
+        "zarr",
+    }
     assert "local disk" in checks["locks"]["says"] and "make room" in checks["disk"]["says"]
     assert "no_such_module" in checks["zarr"]["says"]
     assert checks["Atari"]["works"] and not list(tmp_path.iterdir())

@@ -19,8 +19,20 @@ TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 
 def test_the_smoke_script_plays_real_pong_through_every_stage(smoke_run: SmokeRun) -> None:
     assert smoke_run.outcome.code == 0, smoke_run.outcome.err
-    evaluation = next(json.loads(line) for line in smoke_run.outcome.out.splitlines() if line.startswith("{"))
-    assert {"task", "policy", "q", "corr", "games", "returns", "mean_return", "ci95", "seed"} <= evaluation.keys()
+    evaluation = next(
+        json.loads(line) for line in smoke_run.outcome.out.splitlines() if line.startswith("{")
+    )
+    assert {
+        "task",
+        "policy",
+        "q",
+        "corr",
+        "games",
+        "returns",
+        "mean_return",
+        "ci95",
+        "seed",
+    } <= evaluation.keys()
     assert evaluation["task"] == "target" and evaluation["corr"] == "resnet-cyc1-q1-m1"
     assert len(evaluation["returns"]) == evaluation["games"] == 2
     assert all(-21 <= value <= 21 for value in evaluation["returns"])
@@ -40,14 +52,36 @@ def test_learn_corr_logs_every_term_unweighted_and_draws_pictures(pong_lab: Path
     run = pong_lab / "runs" / "learn-corr" / "resnet-cyc1-q1-m1"
     lines = read_metrics(run / "metrics.jsonl")
     progress = [line for line in lines if line["event"] == "progress"]
-    terms = {"gan", "cycle", "q", "model", "source_discriminator", "target_discriminator", "learning_rate"}
+    terms = {
+        "gan",
+        "cycle",
+        "q",
+        "model",
+        "source_discriminator",
+        "target_discriminator",
+        "learning_rate",
+    }
     assert progress and all(terms <= line.keys() for line in progress)
     assert [line["gradient_steps"] for line in lines if line["event"] == "play_test"] == [40]
-    assert {path.name for path in (run / "pictures").iterdir()} == {"step-00000000.png", "step-00000040.png"}
+    assert {path.name for path in (run / "pictures").iterdir()} == {
+        "step-00000000.png",
+        "step-00000040.png",
+    }
 
 
 def test_a_lambda_of_zero_leaves_its_term_out_of_the_log(pong_copy: Path) -> None:
-    flags = ("--lambda-cyc", 0, "--lambda-q", 0, "--lambda-m", 0, "--gradient-steps", 3, "--eval-games", 0)
+    flags = (
+        "--lambda-cyc",
+        0,
+        "--lambda-q",
+        0,
+        "--lambda-m",
+        0,
+        "--gradient-steps",
+        3,
+        "--eval-games",
+        0,
+    )
     assert run_in_process("learn-corr", "-p", pong_copy, *TINY, *flags) == 0
     run = pong_copy / "runs" / "learn-corr" / "resnet-cyc0-q0-m0"
     line = next(x for x in read_metrics(run / "metrics.jsonl") if x["event"] == "progress")
@@ -86,12 +120,18 @@ def test_finetuned_q_functions_play_through_the_correspondence_they_were_finetun
     assert json.loads(capsys.readouterr().out)["inputs"]["corr"] == "corr resnet-cyc1-q1-m1"
 
 
-def test_reuse_and_scratch_are_other_ways_to_finetune(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reuse_and_scratch_are_other_ways_to_finetune(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_in_process("finetune", "-p", pong_copy, *TINY, "--no-corr") == 0
     assert run_in_process("finetune", "-p", pong_copy, *TINY, "--from-scratch") == 0
     capsys.readouterr()
     assert run_in_process("status", "-p", pong_copy, "--json") == 0
-    parents = {a["name"]: a["parents"] for a in json.loads(capsys.readouterr().out)["artifacts"] if a["kind"] == "q"}
+    parents = {
+        a["name"]: a["parents"]
+        for a in json.loads(capsys.readouterr().out)["artifacts"]
+        if a["kind"] == "q"
+    }
     assert set(parents["target-finetune-reuse"]) == {"q"}
     assert parents["target-finetune-scratch"] == {}
 
@@ -131,4 +171,6 @@ def test_discrete_observations_go_through_every_stage_as_one_hot_vectors(tmp_pat
 def test_tensorboard_event_files_are_written_on_request(cartpole: Callable[..., Path]) -> None:
     lab = cartpole()
     assert run_in_process("train-dqn", "-p", lab, *TINY, "--tensorboard") == 0
-    assert list((lab / "runs" / "train-dqn" / "source-dqn" / "events").glob("events.out.tfevents.*"))
+    assert list(
+        (lab / "runs" / "train-dqn" / "source-dqn" / "events").glob("events.out.tfevents.*")
+    )

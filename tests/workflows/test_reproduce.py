@@ -23,19 +23,38 @@ CARTPOLE = {
     "source": {"id": "CartPole-v1"},
     "target": {"id": "CartPole-v1", "views": ["permute:1,0,3,2"]},
     "correspondence": [
-        {"name": "gan", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 0.0}},
+        {
+            "name": "gan",
+            "settings": {
+                "generator": "linear",
+                "lambda_cyc": 0.0,
+                "lambda_q": 0.0,
+                "lambda_m": 0.0,
+            },
+        },
         {"name": "model", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0}},
     ],
-    "finetune": [{"start": "model"}, {"start": "scratch", "sizes": {"tiny": {"n_step": 2}}}, {"start": "reuse"}],
+    "finetune": [
+        {"start": "model"},
+        {"start": "scratch", "sizes": {"tiny": {"n_step": 2}}},
+        {"start": "reuse"},
+    ],
 }
 
 
 def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], dict[str, Any]]:
     """Runs the experiment; the stages that ended, in order, and the report's result."""
     ended: list[str] = []
-    context = StageContext(open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu"))
+    context = StageContext(
+        open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu")
+    )
     report = reproduce(
-        context, CARTPOLE, preset=preset, seeds=seeds, from_scratch=True, on_result=lambda stage, _: ended.append(stage)
+        context,
+        CARTPOLE,
+        preset=preset,
+        seeds=seeds,
+        from_scratch=True,
+        on_result=lambda stage, _: ended.append(stage),
     )
     return ended, report
 
@@ -44,18 +63,24 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     ended, report = run(tmp_path / "lab", seeds=1)
     assert torch.get_num_threads() == threads  # the stages on vectors took one
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "weights").rglob("*.safetensors")}
+    made = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "lab" / "weights").rglob("*.safetensors")
+    }
     assert (
         ended[:3] == ["train-dqn", "train-model", "evaluate"]
         and ended.count("learn-corr") == 2
         and ended.count("finetune") == 3
         and ended.count("evaluate")
-        == 2 * (3 + 2 + 3)  # before any correspondence, of each, of each finetuned agent; and sticky
+        == 2
+        * (3 + 2 + 3)  # before any correspondence, of each, of each finetuned agent; and sticky
     )
 
     again, second = run(tmp_path / "lab", seeds=2)  # one more seed; what is there stays as it is
     assert made == {path: path.stat().st_mtime_ns for path in made}
-    assert again.count("train-dqn") == 1 and again.count("learn-corr") == 4  # what is done is named, and that is all
+    assert (
+        again.count("train-dqn") == 1 and again.count("learn-corr") == 4
+    )  # what is done is named, and that is all
     with pytest.raises(UsageError, match="train-dqn 'source-dqn' exists with other settings"):
         run(tmp_path / "lab", seeds=1, preset="default")
 
@@ -112,7 +137,12 @@ def test_no_two_cells_are_one_training(tmp_path: Path, name: str, preset: str) -
     experiment = load_experiment(name)
     project = open_or_create(tmp_path / "lab", experiment)
     resolved = [
-        resolve_settings(project, LearnCorrSettings, preset, cell["settings"] | cell.get("sizes", {}).get(preset, {}))
+        resolve_settings(
+            project,
+            LearnCorrSettings,
+            preset,
+            cell["settings"] | cell.get("sizes", {}).get(preset, {}),
+        )
         for cell in experiment["correspondence"]
     ]
     assert len(set(resolved)) == len(resolved)
