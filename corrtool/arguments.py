@@ -71,6 +71,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     epsilon_start: float
     epsilon_end: float
     epsilon_env_steps: int
+    held_exploration: float
     max_gradient_norm: float
     eval_every: int
     eval_games: int
@@ -196,6 +197,7 @@ class FinetuneArguments(LearningArguments, total=False):
     epsilon_start: float
     epsilon_end: float
     epsilon_env_steps: int
+    held_exploration: float
     max_gradient_norm: float
     eval_every: int
     eval_games: int

@@ -110,7 +110,7 @@ def choose_actions(
     q_values: Tensor | None,
     lanes: int,
     actions: int,
-    epsilon: float,
+    epsilon: float | NDArray[np.float64],
     random: np.random.Generator,
     which: Rows | slice = slice(None),
 ) -> NDArray[np.int64]:
@@ -121,6 +121,7 @@ def choose_actions(
     Args:
         q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
         lanes, actions: N and A.
+        epsilon: of all lanes, or of each (N,).
     """
     chosen = random.integers(0, actions, lanes)
     explore = random.random(lanes) < epsilon

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory, StateStacker
 from corrtool.memory.rows import ring_bytes
-from corrtool.play.games import LanePool, choose_actions, direct_q_values
+from corrtool.play.games import LanePool, direct_q_values
+from corrtool.q_learning.exploration import Exploration
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.memory_checkpoint import CheckpointedPriorities, JournalledRows
 from corrtool.q_learning.play_tests import PlayTests
@@ -153,6 +154,9 @@ class DqnTraining:
         # A longer run draws other numbers than the finished one of the same seed that it goes on from.
         self._extended_at = () if starting_point is None else (starting_point.progress.env_steps,)
         self._random = numpy_generator(seed, "dqn", *self._extended_at)
+        self._exploration = Exploration(
+            lanes.count, lanes.actions, settings.held_exploration, self._random
+        )
         self._rows = JournalledRows(self.memory, run, console)
         self.parts = Parts(
             learner=self.learner,
@@ -160,6 +164,7 @@ class DqnTraining:
             progress=self.progress,
             journal=self._rows,
             priorities=CheckpointedPriorities(self.memory),
+            **({"exploration": self._exploration} if settings.held_exploration > 0 else {}),
         )
         self._stacker = StateStacker(lanes.spec, lanes.count, device)
         self._loss = torch.zeros((), device=device)  # of the newest update
@@ -212,14 +217,10 @@ class DqnTraining:
 
     def _choose_actions(self, epsilon: float) -> NDArray[np.int64]:
         """Line 4: random actions with probability ε, else the best ones."""
-        lanes, q_values = (
-            self._lanes,
-            direct_q_values(self.learner.acting_network(self.progress.env_steps), self._lanes.spec),
-        )
+        network = self.learner.acting_network(self.progress.env_steps)
         with torch.inference_mode():
-            return choose_actions(
-                q_values(self._states), lanes.count, lanes.actions, epsilon, self._random
-            )
+            q_values = direct_q_values(network, self._lanes.spec)(self._states)
+            return self._exploration.choose(q_values, epsilon)
 
     def _store(self, actions: NDArray[np.int64], step: LaneStep) -> None:
         """Lines 5–7: put the transitions into the memory, a ring whose oldest make room for the newest."""

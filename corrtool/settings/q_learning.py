@@ -106,6 +106,14 @@ class DqnSettings(Settings):
     epsilon_env_steps: int = setting(
         40_000, "environment steps over which ε falls linearly", minimum=1
     )
+    held_exploration: float = setting(
+        0.0,
+        "share of the lanes, rounded up, in which a random action is repeated for a number of steps "
+        "drawn from a zeta distribution, which finds what takes many steps in one direction; "
+        "0 for none",
+        minimum=0,
+        maximum=1,
+    )
     max_gradient_norm: float = setting(
         10.0, "gradients are scaled down to this norm; 0 leaves them alone", minimum=0
     )
