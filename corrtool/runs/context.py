@@ -138,7 +138,7 @@ class StageContext:
                     return self._already_done(request, result)
             for use, artifact in request.inputs.items():
                 self.console.say(f"{request.settings.stage}: {use.replace('_', ' ')} is {artifact}")
-            with StopSignals() as stop:
+            with StopSignals() as stop, self.console.used():
                 result = work(run, stop, run.start(self.console.say))
             run.finish(result)
         return result

@@ -7,6 +7,9 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +41,20 @@ class Console:
         """One line for the person who waits."""
         if not self.quiet:
             _print_on_stderr(message)
+
+    def say_if_silent(self, message: str) -> None:
+        """The same where nothing was written for ten seconds and no bar moves."""
+        if time.monotonic() - _last_line_at >= PLAIN_LINE_SECONDS and not sys.stderr.isatty():
+            self.say(message)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """While a stage runs: what waits far from any stage speaks through this console."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
 
     def say_all(self, messages: list[str]) -> None:
         """Several lines for the person who waits."""
@@ -87,6 +104,14 @@ class Console:
     def transient_progress(self, title: str, total: int, unit: str) -> ProgressBar:
         """The same for something that is often done at once, of which nothing stays to be seen then."""
         return ProgressBar(self, title, total, unit, 0, steady=True, transient=True)
+
+
+_current: ContextVar[Console | None] = ContextVar("current_console", default=None)
+
+
+def current_console() -> Console:
+    """The console of the stage that runs, else a quiet one."""
+    return _current.get() or Console(quiet=True)
 
 
 def discard_stdout() -> None:

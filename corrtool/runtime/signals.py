@@ -94,15 +94,22 @@ def exit_on_signals() -> None:
 def default_signal_handling() -> Iterator[None]:
     """Around what waits outside of Python, where no handler would run, and loses nothing.
 
-    A signal ends the process as any other.
+    A signal ends the process as any other. In a loop that polls it is remembered as before, since
+    there is something to save.
     """
     of_this_thread = stop_signals() if threading.current_thread() is threading.main_thread() else []
+    of_this_thread = [n for n in of_this_thread if not _is_polled(signal.getsignal(n))]
     before = {number: signal.signal(number, signal.SIG_DFL) for number in of_this_thread}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_polled(handler: object) -> bool:
+    """True for a handler of :class:`corrtool.runs.loop.StopSignals` that only remembers."""
+    return bool(getattr(getattr(handler, "__self__", None), "polled", False))
 
 
 def _handle(number: int, _: FrameType | None) -> None:

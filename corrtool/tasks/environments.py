@@ -22,6 +22,8 @@ from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
 from corrtool.errors import CorrtoolError, UsageError
+from corrtool.runtime.signals import default_signal_handling
+from corrtool.runtime.waiting import in_thread
 from corrtool.states import IMAGE, VECTOR, StateSpec
 from corrtool.tasks.making import (
     atari_steps,
@@ -80,7 +82,8 @@ class Lanes:
         try:
             with redirect_stdout(sys.stderr):
                 if task.is_atari and not task.kwargs and not through_gymnasium:
-                    self._env: Any = atari_vector_env(task, count)
+                    with default_signal_handling():  # it holds Python's lock while it loads
+                        self._env: Any = atari_vector_env(task, count)
                 else:
                     self._env, self.notes = make_vector_env(task, count)
         except CorrtoolError:
@@ -136,15 +139,18 @@ class Lanes:
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
         """Start every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
-        vector_seeds = (
-            np.asarray(seeds, dtype=np.int64)
-            if isinstance(self._env, AtariVectorEnv)
-            else list(seeds)
-        )
-        observations, _ = self._call(lambda: self._env.reset(seed=vector_seeds))
+        observations, _ = self._call(lambda: self._reset(seeds))
         self._over[:] = self._timed_out[:] = False
         self._episode_steps[:] = 0
         return self._frames(observations)
+
+    def _reset(self, seeds: list[int]) -> Any:
+        """Reset the environment; Gymnasium's in this thread, as simulators may ask for."""
+        if not isinstance(self._env, AtariVectorEnv):
+            return self._env.reset(seed=list(seeds))
+        vector_seeds = np.asarray(seeds, dtype=np.int64)
+        doing = f"starting {self.count} games of {self.task}"
+        return in_thread(lambda: self._env.reset(seed=vector_seeds), doing)
 
     def send(self, actions: NDArray[np.int64]) -> None:
         """Begin one step with ``actions`` (N,), counted from 0."""
