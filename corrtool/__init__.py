@@ -1,10 +1,10 @@
 """Learn the state correspondence between two RL tasks and move an agent's knowledge across it.
 
-The method is that of Ruman & Guy, "Learning State Correspondence of Reinforcement Learning Tasks for
-Knowledge Transfer" (arXiv 2209.06604). ``docs/paper_map.md`` says which function holds which equation.
+The method is that of Ruman & Guy, "Learning State Correspondence of Reinforcement Learning Tasks
+for Knowledge Transfer" (arXiv 2209.06604). ``docs/paper_map.md`` maps its equations to functions.
 
-From Python: :func:`init_project` and :func:`open_project` (docs/api.md). What needs torch is imported when it is first asked for, so that
-``import corrtool`` and ``corrtool --help`` stay fast.
+From Python: :func:`init_project` and :func:`open_project` (docs/api.md). What needs torch is
+imported when it is first asked for, so that ``import corrtool`` and ``corrtool --help`` stay fast.
 """
 
 from importlib import import_module

@@ -1,6 +1,7 @@
 """The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
 
-Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
+Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails
+when it drifts.
 """
 
 from __future__ import annotations

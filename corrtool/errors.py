@@ -78,7 +78,7 @@ class MissingInputError(ArtifactError):
 
 
 class ForeignFileError(ArtifactError):
-    """A whole safetensors file stands in the place of weights, and something else than corrtool made it."""
+    """A whole safetensors file in the place of weights, made by something else than corrtool."""
 
 
 class DeviceError(CorrtoolError):
@@ -105,7 +105,8 @@ class InterruptedRunError(CorrtoolError):
 
     def __init__(self, signal_number: int, run_directory: str) -> None:
         super().__init__(
-            f"interrupted by signal {signal_number}, resumable: everything is saved in {run_directory}",
+            f"interrupted by signal {signal_number}, resumable: everything is saved in "
+            f"{run_directory}",
             "run the same command again to resume",
         )
         self.exit_code = exit_code(signal_number)

@@ -69,12 +69,10 @@ class ResidualBlock(nn.Module):
 
 
 class FullResolutionResnet(nn.Module):
-    """A resnet for small pictures.
+    """A resnet for small pictures: 3×3 convolutions of all pixels, residual ``blocks``, tanh.
 
-    3×3 convolutions that keep every pixel, ``blocks`` residual blocks and tanh.
-
-    Without normalisation: an instance norm over a hundred pixels, most of them empty, would turn nothing into noise.
-    (B, in_channels, H, W) → (B, out_channels, H, W) in [-1, 1].
+    Without normalisation: an instance norm over a hundred pixels, most of them empty, would turn
+    nothing into noise. (B, in_channels, H, W) → (B, out_channels, H, W) in [-1, 1].
     """
 
     def __init__(self, in_channels: int, out_channels: int, width: int, blocks: int) -> None:
@@ -134,10 +132,11 @@ class Encoder(nn.Module):
 
 
 class ConvToOneChannel(nn.Conv2d):
-    """A k × k convolution to a single channel, no padding: (B, C, H, W) → (B, 1, H - k + 1, W - k + 1).
+    """A k × k convolution to one channel: (B, C, H, W) → (B, 1, H - k + 1, W - k + 1).
 
-    On a CPU by rows of its kernel: a row each to k channels, which are then shifted against each other and summed, the same sum in
-    another order. Two to five times as fast as torch's kernels there, which are made for eight channels or more.
+    On a CPU by rows of its kernel: a row each to k channels, which are then shifted against each
+    other and summed, the same sum in another order. Two to five times as fast as torch's kernels
+    there, which are made for eight channels or more.
     """
 
     def __init__(self, in_channels: int, kernel: int) -> None:
@@ -159,9 +158,9 @@ class ConvToOneChannel(nn.Conv2d):
 
 
 class ConvFromOneChannel(nn.Conv2d):
-    """A k × k convolution of a single channel, no padding: (B, 1, H, W) → (B, C, H - k + 1, W - k + 1).
+    """A k × k convolution of one channel: (B, 1, H, W) → (B, C, H - k + 1, W - k + 1).
 
-    On a CPU by rows of its kernel, as :class:`ConvToOneChannel`: k shifted copies of the picture are the channels.
+    On a CPU by rows, as :class:`ConvToOneChannel`: k shifted copies of the picture are channels.
     """
 
     def __init__(self, out_channels: int, kernel: int) -> None:
@@ -179,8 +178,8 @@ class ConvFromOneChannel(nn.Conv2d):
 class Decoder(nn.Module):
     """``u2f, uf, c7s1-C`` and tanh: (B, in_channels, h, w) → (B, C, *size) in [-1, 1].
 
-    ``in_channels`` is 4f for a generator and 4f + A for the environment model. With ``skips`` the second and the third layer
-    also see what the encoder knew at their resolution (U-Net, Ronneberger et al. 2015).
+    ``in_channels`` is 4f for a generator and 4f + A for F. With ``skips`` layers two and three also
+    see what the encoder knew at their resolution (U-Net, Ronneberger et al. 2015).
     """
 
     def __init__(
@@ -218,9 +217,9 @@ class RotationLayer(nn.Module):
 
     ``angle`` radians counter-clockwise about the centre.
 
-    (B, C, H, W) in [-1, 1] → the same shape. Bilinear sampling with ``align_corners=False``; what comes from outside
-    the picture is black (-1). Quarter turns of square pictures agree with :func:`torch.rot90`. The shape does not
-    change, so a quarter turn of an oblong picture cuts it off.
+    (B, C, H, W) in [-1, 1] → the same shape. Bilinear sampling with ``align_corners=False``; what
+    comes from outside the picture is black (-1). Quarter turns of square pictures agree with
+    :func:`torch.rot90`. The shape stays, so a quarter turn of an oblong picture cuts it off.
     """
 
     def __init__(self, degrees: float = 0.0) -> None:
@@ -230,8 +229,8 @@ class RotationLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         cos, sin, zero = torch.cos(self.angle), torch.sin(self.angle), torch.zeros_like(self.angle)
-        # For each output pixel, where in the input it comes from: the inverse rotation, with the aspect ratio because
-        # coordinates run from -1 to 1 along either side.
+        # For each output pixel, where in the input it comes from: the inverse rotation, with the
+        # aspect ratio because coordinates run from -1 to 1 along either side.
         inverse = torch.stack(
             [
                 torch.stack([cos, -sin * height / width, zero]),
@@ -242,12 +241,12 @@ class RotationLayer(nn.Module):
 
 
 class AffineLayer(nn.Module):
-    """A spatial transformer [16] with six parameters: any linear map of the picture's plane, and a shift.
+    """A spatial transformer [16] with six parameters: a linear map of the picture's plane, a shift.
 
-    ``matrix`` (2, 3) says for each output pixel, in coordinates from -1 to 1, where in the input it comes from. Starts as
-    a rotation by ``degrees`` counter-clockwise, of the mirror image (left and right exchanged) if ``mirrored``, of pictures
-    whose height is ``aspect`` times their width. (B, C, H, W) in [-1, 1] → the same shape; bilinear,
-    ``align_corners=False``, black (-1) outside.
+    ``matrix`` (2, 3) says for each output pixel, in coordinates from -1 to 1, where in the input it
+    comes from. Starts as a rotation by ``degrees`` counter-clockwise, of the mirror image (left and
+    right exchanged) if ``mirrored``, of pictures whose height is ``aspect`` times their width.
+    (B, C, H, W) in [-1, 1] → the same shape; bilinear, ``align_corners=False``, black outside.
     """
 
     def __init__(self, degrees: float = 0.0, mirrored: bool = False, aspect: float = 1.0) -> None:
@@ -264,8 +263,8 @@ def _warp(x: Tensor, matrix: Tensor) -> Tensor:
 
     One grid serves all of them.
 
-    As :func:`torch.nn.functional.affine_grid` with ``align_corners=False``, but without its matrix product: with
-    ``--precision bf16`` that would put a pixel of 84 up to a quarter of one off.
+    As :func:`torch.nn.functional.affine_grid` with ``align_corners=False``, but without its matrix
+    product: with ``--precision bf16`` that would put a pixel of 84 up to a quarter of one off.
     """
     height, width = x.shape[-2:]
     rows, columns = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in (height, width))
@@ -288,7 +287,7 @@ def clamp_straight_through(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def affine_matrix(degrees: float, mirrored: bool, aspect: float) -> Tensor:
-    """The (2, 3) matrix of an :class:`AffineLayer` that mirrors, if asked to, and then rotates a picture.
+    """The (2, 3) matrix of an :class:`AffineLayer` that rotates a picture, ``mirrored`` or not.
 
     ``aspect`` is the picture's height by its width: coordinates run from -1 to 1 along either side.
     """
@@ -339,8 +338,8 @@ def copy_of_weights(network: nn.Module) -> dict[str, Tensor]:
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Put an optimizer's saved state back, each tensor in the memory layout of its parameter.
 
-    Files hold contiguous tensors. torch's fused Adam reads a channels_last parameter and a contiguous moment as if
-    their elements were in the same order, and so ruins the network without a word (seen in torch 2.13, CPU).
+    Files hold contiguous tensors. torch's fused Adam reads them as if their elements were in the
+    order of a channels_last parameter, and silently ruins the network (seen in torch 2.13, CPU).
     """
     optimizer.load_state_dict(state)
     for parameter, values in optimizer.state.items():

@@ -2,16 +2,16 @@
 
 Three ranges exist, and every tensor of states is in exactly one of them:
 
-========  =========================  ============================  ==================================
-range     image                      vector                        who works in it
-========  =========================  ============================  ==================================
-raw       uint8 in [0, 255]          float32, the task's units     memories, environments
-model     float32 in [-1, 1]         standardised: (x - μ) / σ     generators, discriminators, F
-q         float32 in [0, 1]          float32, the task's units     Q-functions
-========  =========================  ============================  ==================================
+=====  ==================  =========================  =============================
+range  image               vector                     who works in it
+=====  ==================  =========================  =============================
+raw    uint8 in [0, 255]   float32, the task's units  memories, environments
+model  float32 in [-1, 1]  standardised: (x - μ) / σ  generators, discriminators, F
+q      float32 in [0, 1]   float32, the task's units  Q-functions
+=====  ==================  =========================  =============================
 
-The paper's authors train F on [-1, 1] and feed it [0, 1] inside the model loss, which no test could see.
-Here a stage never scales anything itself: it asks the :class:`StateScaling` of the task.
+The paper's authors train F on [-1, 1] and feed it [0, 1] inside the model loss, which no test could
+see. Here a stage never scales anything itself: it asks the :class:`StateScaling` of the task.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile f
 class StateSpec:
     """The form of a task's states.
 
-    A *frame* is what the environment shows at one time step; a *state* is the last ``stack`` frames.
+    A *frame* is what the environment shows in one time step, a *state* the last ``stack`` frames.
 
     Attributes:
         kind: ``"image"`` or ``"vector"``.
@@ -133,15 +133,16 @@ class StateSpec:
         if self.kind == VECTOR:
             return f"{self.frame_shape[0]} numbers, {self.stack} stacked"
         channels, height, width = self.frame_shape
-        return f"{height} × {width} pixels, {channels} channel{'s' * (channels > 1)}, {self.stack} stacked"
+        plural = "s" * (channels > 1)
+        return f"{height} × {width} pixels, {channels} channel{plural}, {self.stack} stacked"
 
 
 class StateScaling(nn.Module):
     """Convert states of one task between the three ranges (see the module's table).
 
     For images the conversion is fixed. For vectors it standardises with the mean and the standard
-    deviation of the task's own memory, because a coordinate's unit says nothing about its importance;
-    both are buffers, so they travel with the weights of F and of the correspondence.
+    deviation of the task's own memory, because a coordinate's unit says nothing about its
+    importance; both are buffers, so they travel with the weights of F and of the correspondence.
     """
 
     mean: Tensor

@@ -18,9 +18,9 @@ MOVING_MEAN_GAMES = 20  # the paper's Figures 5 and 8
 def bootstrap_interval(returns: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of ``returns``.
 
-    The percentile method, because the bias-corrected one is undefined on constant samples and a solved Pong is
-    constant. Resampling is seeded: the same returns give the same interval. A single return gives a
-    degenerate interval, since one game says nothing about spread.
+    The percentile method, because the bias-corrected one is undefined on constant samples and a
+    solved Pong is constant. Resampling is seeded: the same returns give the same interval. A single
+    return gives a degenerate interval, since one game says nothing about spread.
 
     Raises:
         ValueError: no returns.
@@ -47,7 +47,10 @@ def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
 
 
 def _student_t_within(angle: float, degrees_of_freedom: int) -> float:
-    """P(|t| < √ν tan(angle)), exactly, for ν degrees of freedom: Abramowitz & Stegun, 26.7.3 and 26.7.4."""
+    """P(|t| < √ν tan(angle)) for ν degrees of freedom, exactly.
+
+    Abramowitz & Stegun, 26.7.3 and 26.7.4.
+    """
     sine, cosine, odd = math.sin(angle), math.cos(angle), degrees_of_freedom % 2
     term, total = cosine if odd else 1.0, 0.0
     for power in range(odd, degrees_of_freedom - 1, 2):
@@ -91,8 +94,8 @@ class Interval:
 def interval_over_games(returns: Sequence[float], distinct: int | None = None) -> Interval:
     """Mean and bootstrap interval of the returns of one player's games.
 
-    The interval needs :data:`MIN_DISTINCT_GAMES` games that differ, for the same game again is no news; where nobody counted them,
-    so many different returns.
+    The interval needs :data:`MIN_DISTINCT_GAMES` games that differ, for the same game again is no
+    news; where nobody counted them, so many different returns.
     """
     enough = (len(set(returns)) if distinct is None else distinct) >= MIN_DISTINCT_GAMES
     return Interval(
@@ -114,9 +117,9 @@ def interval_over_seeds(returns: Sequence[Sequence[float]]) -> Interval:
 
 
 def moving_mean(returns: Sequence[float], window: int = MOVING_MEAN_GAMES) -> float | None:
-    """Mean of the last ``window`` returns (fewer while there are fewer), the paper's Figures 5 and 8.
+    """Mean of the last ``window`` returns, as in the paper's Figures 5 and 8.
 
-    None without any.
+    Of all while there are fewer; None without any.
     """
     recent = returns[-window:]
     return float(np.mean(recent)) if len(recent) else None
@@ -133,9 +136,9 @@ def moving_means(returns: Sequence[float], window: int = MOVING_MEAN_GAMES) -> l
 def first_at_least(
     curve: Sequence[float], threshold: float, window: int = MOVING_MEAN_GAMES
 ) -> int | None:
-    """Index of the first game, not before a whole ``window``, whose moving mean reaches ``threshold``.
+    """Index of the first game whose moving mean reaches ``threshold``; None if none does.
 
-    None if none does.
+    Only from the first whole ``window`` on.
     """
     return next(
         (index for index in range(window - 1, len(curve)) if curve[index] >= threshold), None
@@ -149,7 +152,8 @@ class TransferMetrics:
     Attributes:
         jumpstart: mean return of the first 20 games.
         asymptote: mean return of the last 20 games.
-        games_to, env_steps_to: by threshold, games and environment steps until the 20-game mean reached it; None if never.
+        games_to, env_steps_to: by threshold, games and environment steps until the 20-game mean
+            reached it; None if never.
     """
 
     jumpstart: float

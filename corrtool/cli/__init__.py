@@ -49,12 +49,13 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
 
     Of the others it only knows that they are there.
 
-    Hundreds of options take longer to describe than everything else that ``--help`` and completion do.
+    Hundreds of options take longer to describe than all else that ``--help`` and completion do.
     """
     app = typer.Typer(
         name="corrtool",
         help=(
-            "Learn the state correspondence between two reinforcement-learning tasks, and move an agent's knowledge across it.\n\n"
+            "Learn the state correspondence between two reinforcement-learning tasks, and move "
+            "an agent's knowledge across it.\n\n"
             f"The usual order: {', '.join(['init', *STAGES])}."
         ),
         no_args_is_help=True,
@@ -154,7 +155,8 @@ def run(arguments: Sequence[str]) -> int:
         )
         if code == 130:
             print(
-                "corrtool: interrupted; what had finished is kept, run the same command again to resume",
+                "corrtool: interrupted; what had finished is kept, run the same command again to "
+                "resume",
                 file=sys.stderr,
             )
         return code if isinstance(code, int) else 0
@@ -181,7 +183,8 @@ def run(arguments: Sequence[str]) -> int:
         if known is not None:
             return _fail(str(known), known.exit_code, error)
         return _fail(
-            f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and report it",
+            f"unexpected {type(error).__name__}: {error}; run with 'corrtool --debug …' and "
+            "report it",
             1,
             error,
         )

@@ -2,7 +2,8 @@
 
 ``python -m corrtool.cli.arguments``.
 
-Made from the settings, as ``--help`` and docs/cli.md are, so that editors complete them and type checkers check them.
+Made from the settings, as ``--help`` and docs/cli.md are, so that editors complete them and type
+checkers check them.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from corrtool.stages.registry import STAGES, Stage
 
 LINE_LENGTH = 100
 
-_HEAD = '''"""The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
+_HEAD = '''\
+"""The keyword arguments of each stage as types; see docs/cli.md or ``corrtool STAGE --help``.
 
-Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails when it drifts.
+Made from the settings by `python -m corrtool.cli.arguments > corrtool/arguments.py`; a test fails
+when it drifts.
 """
 
 from __future__ import annotations

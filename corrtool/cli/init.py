@@ -45,13 +45,15 @@ def init(
     target_view: Annotated[
         list[str] | None,
         typer.Option(
-            help="View of the target task: rotate:DEG, flip:h, flip:v, invert, mosaic-rotate:DEG, permute:1,0,…, scale:-1,…, affine:FILE."
+            help="View of the target task: rotate:DEG, flip:h, flip:v, invert, mosaic-rotate:DEG, "
+            "permute:1,0,…, scale:-1,…, affine:FILE."
         ),
     ] = None,
     source_kwarg: Annotated[
         list[str] | None,
         typer.Option(
-            help="Keyword argument of the source environment, name=value; the value as in JSON or Python, else a text.",
+            help="Keyword argument of the source environment, name=value; the value as in JSON or "
+            "Python, else a text.",
             metavar="NAME=VALUE",
         ),
     ] = None,
@@ -117,7 +119,7 @@ def _lines(made: NewProject, directory: Path) -> list[str]:
 def _keyword(text: str) -> tuple[str, Any]:
     """``mode=1`` → ("mode", 1).
 
-    JSON where it is JSON, then what Python writes otherwise (True, None, tables, lists), else a text.
+    The value is JSON, or as Python writes it (True, None, tables, lists), else a text.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
@@ -129,13 +131,14 @@ def _keyword(text: str) -> tuple[str, Any]:
     if not _fits_toml(parsed):
         raise UsageError(
             f"{text!r} cannot be written into corrtool.toml",
-            "give a number, a text, true, false, a list or a table with texts as names; nothing in it may be null or None",
+            "give a number, a text, true, false, a list or a table with texts as names; nothing "
+            "in it may be null or None",
         )
     return name, parsed
 
 
 def _python_literal(text: str) -> Any:
-    """``True``, ``None``, ``{'lanes': 2}`` or ``(1, 2)`` as Python means them; any other text as it is."""
+    """``True``, ``None``, ``{'lanes': 2}`` or ``(1, 2)`` as Python means them; else the text."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):

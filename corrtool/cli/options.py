@@ -1,4 +1,4 @@
-"""Command-line options made from the settings classes: flags, help and validation have one source."""
+"""Command-line options made from the settings classes: one source for flags, help and checks."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _choices(kind: Any) -> str:
 
 
 def _metavar(kind: Any) -> str | None:
-    """A short word for an option with choices, which would widen their column at the cost of the help's."""
+    """A short word for an option with choices, whose own would leave the help's column no room."""
     return "<choice>" if get_origin(kind) is Literal else None
 
 
@@ -110,9 +110,9 @@ def setting_option(
 
 
 def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter]:
-    """One option per setting; not given means None, so that the other sources of settings can speak.
+    """One option per setting, and hidden ones for former names.
 
-    Former names have hidden ones.
+    Not given means None, so that the other sources of settings can speak.
     """
     return [
         _parameter(
@@ -158,7 +158,7 @@ def preprocessing_parameters(panel: str) -> list[inspect.Parameter]:
 
 
 def input_parameters(stage: Stage) -> list[inspect.Parameter]:
-    """One option per artifact that the stage reads; like a setting's, its value may come from elsewhere."""
+    """One option per artifact that the stage reads; as with settings, other sources may name it."""
     return [
         _parameter(
             name,
@@ -188,7 +188,7 @@ def option_parameters(stage: Stage) -> list[inspect.Parameter]:
 
 
 def common_option(name: str, **more: Any) -> Any:
-    """The option of a field of :class:`CommonOptions`; ``more`` replaces what differs in one place."""
+    """The option of a field of :class:`CommonOptions`; ``more`` replaces what differs."""
     field, kind = next(
         (field, kind) for field, kind in _fields(CommonOptions) if field.name == name
     )
@@ -203,7 +203,8 @@ def common_option(name: str, **more: Any) -> Any:
     return typer.Option(flag_name(name), **(of_field | more))
 
 
-# As the commands that run several stages have them: in short, and any text for a preset, which is looked up before anything is made.
+# As the commands that run several stages have them: in short, and any text for a preset, which is
+# looked up before anything is made.
 DeviceOption = Annotated[
     str | None, common_option("device", help="auto, cpu, cuda, cuda:N or mps.", show_envvar=False)
 ]
@@ -300,7 +301,7 @@ def with_parameters(
 def with_more_parameters(
     function: Callable[..., None], more: list[inspect.Parameter], before: str
 ) -> Callable[..., None]:
-    """``function``, which takes any keywords, as Typer reads it with ``more`` of them put ``before`` one."""
+    """``function``, which takes any keywords, for Typer: with ``more`` of them ``before`` one."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())
     place = next(index for index, parameter in enumerate(own) if parameter.name == before)
     keywords = [

@@ -36,7 +36,8 @@ def report(
         list[float] | None,
         typer.Option(
             help="A mean return whose reaching the tables tell; may be repeated.",
-            show_default="0, 10, 18 for Pong; else 25, 50, 90 % of the way from random play to the source agent, once both are evaluated",
+            show_default="0, 10, 18 for Pong; else 25, 50, 90 % of the way from random play to the "
+            "source agent, once both are evaluated",
         ),
     ] = None,
     json: JsonFlag = False,

@@ -27,31 +27,46 @@ def add(app: typer.Typer) -> None:
 
 
 def reproduce(
-    experiment: Annotated[Literal["experiment-1", "experiment-2"], typer.Argument(
-            help="experiment-1 (source and target are the same) or experiment-2 (Pong rotated by 90°).", metavar="EXPERIMENT"
-        )],
+    experiment: Annotated[
+        Literal["experiment-1", "experiment-2"],
+        typer.Argument(
+            help="experiment-1 (source and target are the same) or experiment-2 (Pong rotated by "
+            "90°).",
+            metavar="EXPERIMENT",
+        ),
+    ],
     project: Annotated[
         Path | None,
         project_option(
             "Project directory; made if it is not there.",
-            show_default="a directory named like the experiment", show_envvar=False,
+            show_default="a directory named like the experiment",
+            show_envvar=False,
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each cell.", min=1)] = 1,
     cell: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be repeated.", show_default="every cell",
+            help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be "
+            "repeated.",
+            show_default="every cell",
         ),
     ] = None,
     device: DeviceOption = None,
-    preset: Annotated[str | None, common_option("preset", help="Sizes and settings to start from.", **ANY_TEXT)] = None,
+    preset: Annotated[
+        str | None,
+        common_option("preset", help="Sizes and settings to start from.", **ANY_TEXT),
+    ] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Learn Q_S and F here, instead of taking those that come with corrtool.")
+        bool,
+        typer.Option(
+            "--from-scratch",
+            help="Learn Q_S and F here, instead of taking those that come with corrtool.",
+        ),
     ] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run the cells, and draw the report."""
     from corrtool.experiments import load_experiment
     from corrtool.project.defaults import project_device, project_preset

@@ -46,7 +46,7 @@ def add_stage(app: typer.Typer, stage: Stage) -> None:
 
 
 def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> None:
-    """Carry out a subcommand with the ``values`` of its parameters, some of them ``from_environment``."""
+    """Carry out a subcommand with the ``values`` of its parameters, some ``from_environment``."""
     from corrtool.project.directory import find_project
     from corrtool.runtime.console import Console
     from corrtool.workflows.call import StageCall

@@ -76,7 +76,8 @@ def status(
         else:
             what = "resumes it" if run["resumable"] else "starts it again"
             console.say(
-                f"unfinished: {run['stage']} {run['name']}; the same command {what}: {run['command']}"
+                f"unfinished: {run['stage']} {run['name']}; the same command {what}: "
+                f"{run['command']}"
             )
 
 
@@ -93,7 +94,8 @@ def _table(result: dict[str, Any]) -> Table:
     table = Table(
         title=Text(
             printable(
-                f"{result['project']}\nsource: {result['tasks']['source']}   target: {result['tasks']['target']}"
+                f"{result['project']}\n"
+                f"source: {result['tasks']['source']}   target: {result['tasks']['target']}"
             )
         ),
         title_justify="left",
@@ -149,7 +151,8 @@ def _size(artifact: dict[str, Any]) -> str:
     on_disk = f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
     for counted in ("records", "parameters"):
         if artifact[counted] is not None:
-            return f"{artifact[counted]:,} {counted if artifact[counted] != 1 else counted[:-1]}\n{on_disk}"
+            noun = counted if artifact[counted] != 1 else counted[:-1]
+            return f"{artifact[counted]:,} {noun}\n{on_disk}"
     return on_disk
 
 

@@ -9,11 +9,28 @@ from corrtool.stages.registry import STAGES
 
 SUMMARIES = {
     "init": "Make a project directory with a source and a target task.",
-    "quickstart": "Learn how Pong rotated by 90° corresponds to Pong, and let an agent of Pong play it: within ten minutes on two cores.",
+    "quickstart": (
+        "Learn how Pong rotated by 90° corresponds to Pong, and let an agent of Pong play it: "
+        "within ten minutes on two cores."
+    ),
     **{stage.name: stage.summary for stage in STAGES.values()},
-    "report": "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG and one HTML page.",
-    "reproduce": "Run one of the paper's experiments: every cell of it that is not finished yet, then draw the report.",
-    "status": "List every artifact of the project: kind, name, size, parents, settings, and whether it is whole.",
-    "verify": "Check every byte of every artifact; exit 3 and name each damaged file if there is one.",
-    "doctor": "Try what the stages rely on: packages, devices, Atari games, videos, disk, locks and renames; exit 1 if something fails.",
+    "report": (
+        "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG "
+        "and one HTML page."
+    ),
+    "reproduce": (
+        "Run one of the paper's experiments: every cell of it that is not finished yet, then draw "
+        "the report."
+    ),
+    "status": (
+        "List every artifact of the project: kind, name, size, parents, settings, and whether it "
+        "is whole."
+    ),
+    "verify": (
+        "Check every byte of every artifact; exit 3 and name each damaged file if there is one."
+    ),
+    "doctor": (
+        "Try what the stages rely on: packages, devices, Atari games, videos, disk, locks and "
+        "renames; exit 1 if something fails."
+    ),
 }

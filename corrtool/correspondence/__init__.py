@@ -1,1 +1,1 @@
-"""The correspondence function, eq. (7)–(13): networks, losses, and how it is learnt and played by."""
+"""The correspondence function, eq. (7)–(13): networks, losses, learning, and play through it."""

@@ -1,6 +1,7 @@
 """Kinds of generators, how they are built, and what a manifest says of the two of a correspondence.
 
-A new kind is a class in generators.py, its line in ``GENERATORS``, and its name in the setting ``generator``.
+A new kind is a class in generators.py, a line in ``GENERATORS`` and a name in the setting
+``generator``.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from corrtool.states import IMAGE, VECTOR, StateSpec
 
 @dataclass(frozen=True)
 class GeneratorDescription:
-    """The architecture of both generators of a correspondence; the ``generator`` table of its manifest.
+    """The architecture of both generators of a correspondence.
 
-    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind; ``skips`` and ``framewise`` only
-    matter to those with a resnet, which for small pictures keeps every pixel, without ``norm`` and ``skips``; ``angle_init`` is in
-    degrees counter-clockwise and only matters to those with a rotation or affine layer. Image weights start from N(0, 0.02).
+    It is the ``generator`` table of the manifest.
+
+    ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind;
+    ``skips`` and ``framewise`` only matter to those with a resnet, which for small pictures keeps
+    every pixel, without ``norm`` and ``skips``; ``angle_init`` is in degrees counter-clockwise and
+    only matters to those with a rotation or affine layer. Image weights start from N(0, 0.02).
     """
 
     kind: str
@@ -77,14 +81,15 @@ class GeneratorDescription:
         """A new generator from states of ``from_spec`` to states of ``to_spec``.
 
         Raises:
-            ValueError: the kind does not go with the states, or the two tasks' pictures differ in size.
+            ValueError: the kind does not go with the states, or the tasks' pictures differ in size.
         """
         if from_spec.kind != to_spec.kind:
             raise ValueError(f"no generator maps {from_spec.kind} states to {to_spec.kind} states")
         fitting = [name for name, kind in GENERATORS.items() if kind.states == from_spec.kind]
         if self.kind not in fitting:
             raise ValueError(
-                f"generator {self.kind!r} does not take {from_spec.kind} states; choose {', '.join(fitting)}"
+                f"generator {self.kind!r} does not take {from_spec.kind} states; choose "
+                f"{', '.join(fitting)}"
             )
         kind = GENERATORS[self.kind]
         if from_spec.kind == IMAGE:
@@ -99,11 +104,12 @@ class GeneratorDescription:
     def _check_pictures(
         self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec
     ) -> None:
-        """Raise ValueError where such a generator cannot turn the one's pictures into the other's."""
+        """Raise ValueError where it cannot turn one task's pictures into the other's."""
         in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
         if in_shape[1:] != out_shape[1:]:
             raise ValueError(
-                f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both tasks one size"
+                f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both "
+                "tasks one size"
             )
         if kind.keeps_channels and in_shape != out_shape:
             raise ValueError(
@@ -111,7 +117,8 @@ class GeneratorDescription:
             )
         if kind.has_resnet and self.framewise and from_spec.stack != to_spec.stack:
             raise ValueError(
-                f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; use --no-framewise"
+                f"{from_spec.stack} frames cannot be translated one by one to {to_spec.stack}; "
+                "use --no-framewise"
             )
 
 

@@ -1,4 +1,4 @@
-"""Discriminators: states in the model range → scores (logits); high means "a real state of the task"."""
+"""Discriminators: states in the model range → scores (logits), high for real states of the task."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from corrtool.states import GRID, IMAGE, VECTOR, StateSpec
 
 
 class PatchDiscriminator(nn.Module):
-    """70×70 PatchGAN [15]: ``C64, C128, C256, C512`` and a convolution to one channel; LeakyReLU 0.2.
+    """70×70 PatchGAN [15]: ``C64, C128, C256, C512``, a convolution to one channel, LeakyReLU 0.2.
 
-    (B, C, H, W) in [-1, 1] → (B, 1, h, w), one score per 70×70 patch. The appendix prints stride 2 throughout; the
-    70×70 of [15] needs stride 1 in C512 and in the last convolution, and no normalisation in C64, which is what [33]
-    and the authors' code have. With 64 filters and 4 channels: 2,765,761 parameters.
+    (B, C, H, W) in [-1, 1] → (B, 1, h, w), one score per 70×70 patch. The appendix prints stride 2
+    throughout; the 70×70 of [15] needs stride 1 in C512 and in the last convolution, and no
+    normalisation in C64, which is what [33] and the authors' code have. With 64 filters and 4
+    channels: 2,765,761 parameters.
     """
 
     def __init__(self, in_channels: int, filters: int = 64, norm: Norm = "instance") -> None:
@@ -41,8 +42,8 @@ class PatchDiscriminator(nn.Module):
 class GridDiscriminator(nn.Module):
     """``C64, C128`` and a convolution to one channel, all 3×3 with stride 1.
 
-    One score per 7×7 patch of a small picture. Without normalisation: on an almost empty grid it would amplify nothing into
-    noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
+    One score per 7×7 patch of a small picture. Without normalisation: on an almost empty grid it
+    would amplify nothing into noise. (B, C, H, W) in [-1, 1] → (B, 1, H, W).
     """
 
     def __init__(self, in_channels: int, filters: int = 64) -> None:

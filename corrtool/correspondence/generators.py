@@ -21,11 +21,12 @@ from corrtool.states import StateSpec
 class ResnetGenerator(nn.Module):
     """``c7s1-f, d2f, d4f, blocks × R4f, u2f, uf, c7s1-C`` and tanh: the generator of [33].
 
-    (B, C, H, W) in [-1, 1] → the same. The printed "c7s1-3" would give colour pictures; here the output has as many channels as the state.
-    At f = 64, nine blocks and C = 4: 11,384,452 parameters.
+    (B, C, H, W) in [-1, 1] → the same. The printed "c7s1-3" would give colour pictures; here the
+    output has as many channels as the state. 11,384,452 parameters at f = 64, C = 4 and
+    nine blocks.
 
-    With ``skips`` the decoder also sees what the encoder knew at its resolution, as in the U-Net generators of pix2pix (Isola et
-    al. 2017); the printed network has none.
+    With ``skips`` the decoder also sees what the encoder knew at its resolution, as in the U-Net
+    generators of pix2pix (Isola et al. 2017); the printed network has none.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class ResnetGenerator(nn.Module):
 class FramewiseGenerator(nn.Module):
     """One ``frame_generator`` that translates each of the K frames of a state by itself.
 
-    (B, C, H, W) in [-1, 1] → the same. It cannot mix what was with what is, and learns from K pictures where the printed
-    generator, which takes the frames as channels of one picture, learns from one.
+    (B, C, H, W) in [-1, 1] → the same. It cannot mix what was with what is, and learns from K
+    pictures where the printed generator, which takes the frames as channels of one picture, learns
+    from one.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class FramewiseGenerator(nn.Module):
         return self.to_spec.stack_frames(translated)
 
     def sequences(self, frames: list[Tensor]) -> list[Tensor]:
-        """Translations, in one pass, of frames (B, n, *frame_shape) with any B and n in each of the list."""
+        """Translate frames (B, n, *frame_shape) in one pass; each of the list has any B and n."""
         translated = self.frame_generator(
             torch.cat([sequence.flatten(0, 1) for sequence in frames])
         )
@@ -90,9 +92,10 @@ def translate_together(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """G(s_t), G(s_{t+1}) and G of other states in one pass through the network.
 
-    (B, C, H, W) each, None where not given. ``next_states`` follow ``states``: all their frames but the newest are in ``states``
-    too, so that a framewise generator has K + 1 pictures to translate, not 2K. Equal to separate passes but for the order of
-    sums, except where a BatchNorm looks at all of a batch.
+    (B, C, H, W) each, None where not given. ``next_states`` follow ``states``: all their frames but
+    the newest are in ``states`` too, so that a framewise generator has K + 1 pictures to translate,
+    not 2K. Equal to separate passes but for the order of sums, except where a BatchNorm looks at
+    all of a batch.
     """
     batches = [states] + [batch for batch in (next_states, others) if batch is not None]
     if isinstance(generator, FramewiseGenerator):
@@ -134,8 +137,8 @@ class AffineResnetGenerator(nn.Module):
 
     warp(s) + 2 resnet(warp(s)), cut off at -1 and 1; (B, C, H, W) in [-1, 1] → the same.
 
-    The resnet's last convolution starts at zero, so that the generator starts as its affine layer. Twice, because black to
-    white is a change of 2.
+    The resnet's last convolution starts at zero, so that the generator starts as its affine layer.
+    Twice, because black to white is a change of 2.
     """
 
     def __init__(self, resnet: ResnetGenerator | FullResolutionResnet, warp: AffineLayer) -> None:
@@ -155,7 +158,7 @@ class AffineResnetGenerator(nn.Module):
 
 
 class LinearGenerator(nn.Module):
-    """s ↦ W s + b: the vector twin of the rotation generator; (B, n) → (B, m) in the model range."""
+    """s ↦ W s + b, a rotation generator for vectors: (B, n) → (B, m) in the model range."""
 
     def __init__(self, in_size: int, out_size: int) -> None:
         super().__init__()
@@ -184,8 +187,8 @@ class MlpGenerator(nn.Module):
 def rotation_angle_degrees(generator: nn.Module) -> float | None:
     """The angle of a rotation or affine layer inside ``generator``; None without one.
 
-    In degrees counter-clockwise, in (-180, 180]. For an affine layer, the angle of the rotation nearest to its matrix, after
-    undoing a mirror image.
+    In degrees counter-clockwise, in (-180, 180]. For an affine layer, the angle of the rotation
+    nearest to its matrix, after undoing a mirror image.
     """
     for module in generator.modules():
         if isinstance(module, RotationLayer):

@@ -21,7 +21,7 @@ from corrtool.settings.stages import LearnCorrSettings
 
 
 def learning_rate_share(step: int, total: int, constant_share: float) -> float:
-    """Linear decay to zero over ``total`` steps, constant for the first ``constant_share`` of them."""
+    """Linear decay to zero over ``total`` steps, constant for the first ``constant_share``."""
     constant = constant_share * total
     return 1.0 if step < constant else max(0.0, (total - step) / max(1.0, total - constant))
 
@@ -36,7 +36,8 @@ class CorrespondenceLearner:
         environment_model: F; may be None when λ_M is 0.
         total_steps: gradient steps over which the learning rate falls.
         random: what the pools draw from, and nobody else.
-        statistics: of the elements of source and of target states, for the cycle loss by surprise; None for the printed one.
+        statistics: of the elements of source and of target states, for the cycle loss by surprise;
+            None for the printed one.
         ranks: the processes that share each mini-batch.
 
     Attributes:
@@ -106,8 +107,9 @@ class CorrespondenceLearner:
 
         Args:
             raw_source: s_S, (B, *state_shape) from M_S.
-            raw_target, target_actions, raw_next_target: s_{T,t}, a_{T,t} and s_{T,t+1} from M_T; the last is only read
-                where ``translated_next`` is among the needs, and all its frames but the newest are those of s_{T,t}.
+            raw_target, target_actions, raw_next_target: s_{T,t}, a_{T,t} and s_{T,t+1} from M_T;
+                the last is only read where ``translated_next`` is among the needs, and all its
+                frames but the newest are those of s_{T,t}.
 
         Returns:
             Each loss term that was computed, unweighted, detached, still on the device.
@@ -196,7 +198,10 @@ class CorrespondenceLearner:
 
 
 class RunningMeans:
-    """Means of loss terms since the last log line, summed on the device: no step waits for the host."""
+    """Means of loss terms since the last log line.
+
+    They are summed on the device, so that no step waits for the host.
+    """
 
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks

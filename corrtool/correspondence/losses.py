@@ -1,8 +1,8 @@
 r"""The paper's losses, equations (4) and (8)–(12), as pure functions.
 
 Names follow ``docs/paper_map.md``: the printed :math:`G_T` is ``target_to_source``, :math:`G_S` is
-``source_to_target``. Every norm is a mean over elements, so that a λ means the same at any state size.
-Shapes: B batch, A actions.
+``source_to_target``. Every norm is a mean over elements, so that a λ means the same at any state
+size. Shapes: B batch, A actions.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def discriminator_loss(
 ) -> Tensor:
     r"""Eq. (8) for one discriminator, to be minimised.
 
-    ``log``: :math:`-\tfrac12(\mathbb{E}\log D(s) + \mathbb{E}\log(1 - D(G(s))))`, scores are logits.
-    ``lsgan``: :math:`\tfrac12(\mathbb{E}(D(s)-1)^2 + \mathbb{E} D(G(s))^2)`, what CycleGAN [33] uses.
-    The half slows the discriminator relative to the generators, as in [33].
+    ``log``: :math:`-\tfrac12(\mathbb{E}\log D(s) + \mathbb{E}\log(1 - D(G(s))))`, scores are
+    logits. ``lsgan``: :math:`\tfrac12(\mathbb{E}(D(s)-1)^2 + \mathbb{E} D(G(s))^2)`, what CycleGAN
+    [33] uses. The half slows the discriminator relative to the generators, as in [33].
 
     Args:
         real_scores: scores of real states, any shape.
-        generated_scores: scores of generated states, any shape; must be detached from the generator.
+        generated_scores: scores of generated states, any shape, detached from the generator.
     """
     if kind == "lsgan":
         real, generated = (real_scores - 1.0).square().mean(), generated_scores.square().mean()
@@ -51,7 +51,8 @@ def adversarial_loss(generated_scores: Tensor, kind: GanLoss = "lsgan") -> Tenso
 def cycle_loss(reconstructed: Tensor, states: Tensor, weights: Tensor | float = 1.0) -> Tensor:
     r"""One direction of eq. (9): :math:`\mathbb{E}\,\|G_T(G_S(s_S)) - s_S\|_1`.
 
-    Both are (B, ...) in the model range. ``weights``, of the states' shape and 1 in the mean, say how much each element counts.
+    Both are (B, ...) in the model range. ``weights``, of the states' shape and 1 in the mean, say
+    how much each element counts.
     """
     return ((reconstructed - states).abs() * weights).mean()
 
@@ -59,10 +60,11 @@ def cycle_loss(reconstructed: Tensor, states: Tensor, weights: Tensor | float = 
 def surprise_weights(states: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     r"""Weights for :func:`cycle_loss` that give half of it to what is unusual in a state.
 
-    :math:`\tfrac12 + \tfrac12 z / \bar z` with :math:`z = |s - \mu| / \sigma` and its mean over the state, :math:`\bar z`.
+    :math:`\tfrac12 + \tfrac12 z / \bar z` with :math:`z = |s - \mu| / \sigma` and its mean over the
+    state, :math:`\bar z`.
 
-    In Pong the bright pixels of the ball, one or two of 7,056, have 0.014 % of the weight in (9), and by this 1.4 %: measured on play
-    by a trained agent. The other half keeps what is usual in place.
+    In Pong the bright pixels of the ball, one or two of 7,056, have 0.014 % of the weight in (9),
+    and by this 1.4 %: measured on play by a trained agent. The other half keeps the usual in place.
 
     Args:
         states: (B, ...) in the model range.
@@ -77,7 +79,10 @@ def surprise_weights(states: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
 
 
 def q_loss(reconstructed_q_values: Tensor, q_values: Tensor) -> Tensor:
-    r"""Eq. (10): :math:`\mathbb{E}\,\|Q_S(G_T(G_S(s_S))) - Q_S(s_S)\|_1` over all A actions; both (B, A)."""
+    r"""Eq. (10) over all A actions: :math:`\mathbb{E}\,\|Q_S(G_T(G_S(s_S))) - Q_S(s_S)\|_1`.
+
+    Both are (B, A).
+    """
     return F.l1_loss(reconstructed_q_values, q_values)
 
 
@@ -94,12 +99,14 @@ def relative_model_loss(
 ) -> Tensor:
     r"""Eq. (11) over what changes, as a share of what persistence (s_{t+1} = s_t) gets wrong there:
 
-    :math:`\sum_{i \in C} |F(G_T(s_t), a_t) - G_T(s_{t+1})|_i \,/\, \sum_{i \in C} |G_T(s_t) - G_T(s_{t+1})|_i`.
+    :math:`\sum_{i \in C} |F(G_T(s_t), a_t) - G_T(s_{t+1})|_i \,/\,
+    \sum_{i \in C} |G_T(s_t) - G_T(s_{t+1})|_i`.
 
-    0 where F explains every change, 1 where it predicts none or where there is none. All (B, ...) in the model range: the newest
-    frame of each state, the only one that is news. C are the elements that change by more than 0.02, a hundredth of the range of
-    pictures. Hardly any does, so that in (11) itself the noise of F on all the others can outweigh what happens; and unlike (11)
-    this is no smaller for a generator that dims what moves.
+    0 where F explains every change, 1 where it predicts none or where there is none. All (B, ...)
+    in the model range: the newest frame of each state, the only one that is news. C are the
+    elements that change by more than 0.02, a hundredth of the range of pictures. Hardly any does,
+    so that in (11) itself the noise of F on all the others can outweigh what happens; and unlike
+    (11) this is no smaller for a generator that dims what moves.
     """
     change = (translated_next - translated).abs()
     changing = (change > 0.02).detach()

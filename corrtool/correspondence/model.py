@@ -14,7 +14,7 @@ class Correspondence(nn.Module):
     """Both generators of eq. (7), with the scalings of both tasks' states.
 
     Attributes:
-        target_to_source: the printed :math:`G_T`, which is the correspondence function at play time.
+        target_to_source: the printed :math:`G_T`, the correspondence function at play time.
         source_to_target: the printed :math:`G_S`.
     """
 

@@ -36,16 +36,17 @@ N = TypeVar("N", bound=nn.Module)
 class GeneratorObjective(nn.Module):
     """Eq. (12) for both generators.
 
-    Discriminators, Q_S and F are frozen, gradients only flow through them. A term whose λ is 0 is not in the list, so neither it
-    nor a forward pass that only it needs is computed.
+    Discriminators, Q_S and F are frozen, gradients only flow through them. A term whose λ is 0 is
+    not in the list, so neither it nor a forward pass that only it needs is computed.
 
     Args:
         source_q: Q_S; may be None when λ_Q is 0.
         environment_model: F; may be None when λ_M is 0.
-        statistics: of the elements of source and of target states, for the cycle loss by surprise; None for the printed one.
+        statistics: of the elements of source and of target states, for the cycle loss by surprise;
+            None for the printed one.
 
     Attributes:
-        terms: those with a weight. Their order is that of the passes, and so of the sums of gradients.
+        terms: those with a weight, in the order of the passes and so of the sums of gradients.
         needs: what at least one of them needs to have translated.
     """
 
@@ -99,7 +100,8 @@ class GeneratorObjective(nn.Module):
         """See :meth:`CorrespondenceLearner.update`.
 
         Returns:
-            The loss (12), each of its terms, unweighted, and both batches of generated states, source and target.
+            The loss (12), each of its terms, unweighted, and both batches of generated states,
+            source and target.
         """
         translations = self._translate(raw_source, raw_target, actions, raw_next_target)
         values: dict[str, Tensor] = {}
@@ -116,7 +118,7 @@ class GeneratorObjective(nn.Module):
         actions: Tensor,
         raw_next_target: Tensor | None,
     ) -> Translations:
-        """G_S of the source states, and all that G_T has to translate for any of the terms, in one pass."""
+        """G_S of the source states, and in one pass G_T of all that any of the terms needs."""
         c = self.correspondence
         source, target = (
             c.source_scaling.raw_to_model(raw_source),
@@ -172,7 +174,7 @@ class GeneratorObjective(nn.Module):
 
 
 class DiscriminatorObjective(nn.Module):
-    """Eq. (8) for both discriminators, on real states and on generated ones without their history."""
+    """Eq. (8) for both discriminators, on real states and on detached generated ones."""
 
     def __init__(
         self,

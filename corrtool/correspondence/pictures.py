@@ -15,7 +15,7 @@ from corrtool.files.pictures import newest_frames, write_sheet
 def write_example_pictures(
     path: Path, correspondence: Correspondence, raw_target_states: Tensor
 ) -> None:
-    """Write a PNG with three rows: the newest frame of each state (N, …), its translation, and back."""
+    """Write a PNG of three rows: the newest frames of states (N, …), translated, and back."""
     was_training = correspondence.training
     correspondence.eval()
     source, target = correspondence.source_scaling, correspondence.target_scaling

@@ -23,8 +23,9 @@ from corrtool.tasks.environments import LanesLike
 class PlayTranslator:
     """A translator of the states of games as they go on.
 
-    It says what :meth:`Correspondence.translate` says, with less work. Of the K frames of a state K - 1 were in the state before.
-    A generator that translates each frame by itself only has the newest left to do, but for a game that has just begun.
+    It says what :meth:`Correspondence.translate` says, with less work. All frames of a state but
+    the newest were in the state before. A generator that translates each frame by itself only has
+    the newest left to do, but for a game that has just begun.
     """
 
     def __init__(self, correspondence: Correspondence) -> None:
@@ -38,7 +39,7 @@ class PlayTranslator:
         """Raw target states (n, …), one of each game, → source states in the model range.
 
         Args:
-            games: (n,) whose states these are, ascending, of those of the first call; None for all of them.
+            games: (n,) which of the first call's games these are, ascending; None for all of them.
         """
         c = self._correspondence
         generator, target, source = c.target_to_source, c.target_scaling, c.source_scaling
@@ -75,8 +76,8 @@ class PlayTranslator:
 class TranslatedLanes:
     """The target task as the source agent sees it: each frame is the translated state G_T(s_T).
 
-    The correspondence is fixed, so each state is translated once, when it is seen, and learning from the memory
-    needs no generator. Images are rounded to 256 levels, as frames are.
+    The correspondence is fixed, so each state is translated once, when it is seen, and learning
+    from the memory needs no generator. Images are rounded to 256 levels, as frames are.
     """
 
     def __init__(

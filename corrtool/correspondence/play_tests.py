@@ -37,7 +37,8 @@ class PlayTestResults:
     """Results of a run's play tests so far; part of its checkpoints.
 
     Attributes:
-        best_mean_return, best_gradient_steps, best_weights, best_angle_degrees: the play test that went best, when, of what.
+        best_mean_return, best_gradient_steps, best_weights, best_angle_degrees: the play test that
+            went best, when, of what.
         tested_at, last_mean_return: the last play test, in gradient steps.
         reuse_mean_return: of Q_S without a correspondence; None where it has not played, or cannot.
     """
@@ -79,7 +80,7 @@ class PlayTests:
         loop.note(results.numbers())
 
     def play(self, results: PlayTestResults, loop: Loop, lane_pool: LanePool, step: int) -> None:
-        """One play test after ``step`` gradient steps. The weights are kept if they are the best so far."""
+        """Play a test after ``step`` gradient steps; keep the weights if they are best so far."""
         correspondence = self.correspondence
         correspondence.eval()
         q_values = transferred_q_values(self.source_q, correspondence)

@@ -10,10 +10,12 @@ from torch import Tensor
 
 
 class StatePool:
-    """The last generated states, so that a discriminator does not forget (CycleGAN's image pool of 50).
+    """The last generated states, so that a discriminator does not forget.
 
-    While the pool fills, states pass through. Afterwards each is, with probability one half, swapped for a random one
-    of the pool. Size 0 lets everything through.
+    CycleGAN's image pool of 50.
+
+    While the pool fills, states pass through. Afterwards each is, with probability one half,
+    swapped for a random one of the pool. Size 0 lets everything through.
     """
 
     def __init__(self, size: int) -> None:

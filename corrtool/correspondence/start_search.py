@@ -1,12 +1,14 @@
 """The start of a generator's spatial layer: the best of many angles.
 
-The model loss is flat but near the right angle, so the search looks all around. The printed loss (11) has a basin some ten
-degrees wide, 0° is a ridge of it, and descent goes either way; the paper needed 39,000 steps. Starts are compared by the relative
-model loss: on Pong turned by 37°, whose corners are black, F is so noisy that the printed one is least 70° from the answer. The
-relative one is sharper: on Pong turned by 94° it is 0.58 within a degree of the answer, and 0.66 to 0.72 three degrees from it.
-Where F sees the game upside down it is 0.60: less than at the answer missed by two degrees. So an affine layer's best start of
-either hand is first turned to where it fits best, and the two are compared then, on more transitions: on Pong turned by 85° they
-differ by 0.013, with a standard deviation of 0.006 over samples of 128.
+The model loss is flat but near the right angle, so the search looks all around. The printed loss
+(11) has a basin some ten degrees wide, 0° is a ridge of it, and descent goes either way; the paper
+needed 39,000 steps. Starts are compared by the relative model loss: on Pong turned by 37°, whose
+corners are black, F is so noisy that the printed one is least 70° from the answer. The relative one
+is sharper: on Pong turned by 94° it is 0.58 within a degree of the answer, and 0.66 to 0.72 three
+degrees from it. Where F sees the game upside down it is 0.60: less than at the answer missed by two
+degrees. So an affine layer's best start of either hand is first turned to where it fits best, and
+the two are compared then, on more transitions: on Pong turned by 85° they differ by 0.013, with a
+standard deviation of 0.006 over samples of 128.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ BATCH = 128  # transitions at a time, which bounds the memory
 
 @dataclass(frozen=True)
 class Start:
-    """A rotation by ``degrees`` counter-clockwise; affine layers: of the mirror image if ``mirrored``."""
+    """A rotation by ``degrees`` counter-clockwise.
+
+    For affine layers: of the mirror image, if ``mirrored``.
+    """
 
     degrees: float
     mirrored: bool = False
@@ -79,7 +84,8 @@ def model_loss_by_start(
 ) -> list[float]:
     """The relative model loss of each start on transitions (B, …) of the target task, raw.
 
-    It is that of the spatial layer alone, as if the rest of a generator did nothing. The states of both tasks must have one shape.
+    It is that of the spatial layer alone, as if the rest of a generator did nothing. The states of
+    both tasks must have one shape.
     """
     scaling, spec = correspondence.target_scaling, correspondence.source_scaling.spec
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
@@ -130,7 +136,7 @@ class _Comparison:
 
 
 def search_length(target: ReplayMemory, starts: list[Start]) -> int:
-    """Number of transitions that :func:`search_start` looks at, at most, counted once for each start."""
+    """The most transitions that :func:`search_start` looks at, counted once for each start."""
     available, orientations = len(target.dynamics_rows()), len({start.mirrored for start in starts})
     first, final = (
         len(starts) * min(FIRST_TRANSITIONS, available),
@@ -202,7 +208,7 @@ def search_start(
 
 @torch.no_grad()
 def set_start(correspondence: Correspondence, start: Start) -> None:
-    """Set the spatial layer for the target's states to a start, and that for the source's to its inverse."""
+    """Set the spatial layer of G_T to a start, and that of G_S to its inverse."""
     forward, backward = (
         spatial_layer(correspondence.target_to_source),
         spatial_layer(correspondence.source_to_target),

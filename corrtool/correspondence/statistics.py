@@ -27,7 +27,8 @@ def element_statistics(
 ) -> ElementStatistics:
     """The statistics of (at most 2,000 of) the states at ``rows``, on the memory's device.
 
-    A deviation is at least a hundredth of the range of pictures, so that what never changed is not infinitely surprising.
+    A deviation is at least a hundredth of the range of pictures, so that what never changed is not
+    infinitely surprising.
     """
     chosen = np.linspace(0, len(rows) - 1, min(2_000, len(rows))).round().astype(int)
     states = memory.states(rows[chosen])

@@ -38,8 +38,10 @@ class Translations:
     Attributes:
         source, raw_source: s_S, twice.
         target, actions: s_{T,t} and a_{T,t}.
-        generated_source, generated_target: G_T(s_{T,t}) and G_S(s_S), which both discriminators look at.
-        on_demand: by name what the terms need besides: G_T(G_S(s_S)), G_S(G_T(s_{T,t})) and G_T(s_{T,t+1}).
+        generated_source, generated_target: G_T(s_{T,t}) and G_S(s_S), which both discriminators
+            look at.
+        on_demand: by name what the terms need besides: G_T(G_S(s_S)), G_S(G_T(s_{T,t})) and
+            G_T(s_{T,t+1}).
     """
 
     source: Tensor
@@ -52,7 +54,7 @@ class Translations:
 
 
 class Term(Protocol):
-    """A term of eq. (12): its name in the metrics, what it needs to have translated, and its value."""
+    """A term of eq. (12): its name in the metrics, the translations it needs, and its value."""
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[Translation]]
@@ -98,7 +100,7 @@ class CycleTerm:
 
 @dataclass(frozen=True)
 class SurpriseCycleTerm:
-    """Eq. (9) in both directions, with half of the weight on what is unusual: :func:`surprise_weights`."""
+    """Eq. (9) in both directions, weighted by :func:`surprise_weights`: half on what is unusual."""
 
     name: ClassVar[str] = "cycle"
     needs: ClassVar[frozenset[Translation]] = CycleTerm.needs

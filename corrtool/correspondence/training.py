@@ -54,12 +54,12 @@ class Knowledge:
 
     @property
     def same_shape(self) -> bool:
-        """True if states of both tasks have one shape, so that one task's networks take the other's states."""
+        """True if both tasks' states have one shape, so that each's networks take the other's."""
         return self.source.spec.state_shape == self.target.spec.state_shape
 
 
 class CorrespondenceTraining:
-    """Learner and mini-batches of one run, and where it stands; a part of its loop that can be resumed.
+    """Learner and mini-batches of one run, and where it stands: a resumable part of its loop.
 
     Attributes:
         total: gradient steps in all.

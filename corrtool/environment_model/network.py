@@ -1,4 +1,4 @@
-"""The environment model F: a state and an action → the next state, in the model range (appendix 6.1)."""
+"""The environment model F (appendix 6.1): state and action → next state, in the model range."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ class ResnetModel(nn.Module):
 
     ``c7s1-64, d128, d256, 4 × R256, 5 × R262, u128, u64, c7s1-C``.
 
-    The one-hot action is spread over the picture and appended to the input of residual block ``action_block``
-    (counted from 1), so that this block and those after it have 4f + A channels. (B, C, H, W) and (B,) int64 →
-    (B, C, H, W) in [-1, 1].
+    The one-hot action is spread over the picture and appended to the input of residual block
+    ``action_block`` (counted from 1), so that this block and those after it have 4f + A channels.
+    (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1].
 
-    BatchNorm as printed: an action plane is constant over the picture, and InstanceNorm subtracts exactly that from
-    every residual branch, so that with it the action only reaches the output past the blocks.
+    BatchNorm as printed: an action plane is constant over the picture, and InstanceNorm subtracts
+    exactly that from every residual branch, so that with it the action only reaches the output past
+    the blocks.
 
     Args:
-        prediction: ``"state"`` as printed: all K frames of s_{t+1} come out of the network. ``"residual"``: K - 1 of them are
-            frames of s_t, so they are taken from there, and the network says by how much the newest frame changes.
-        skips: the decoder also sees what the encoder knew at its resolution; the printed network has none.
+        prediction: ``"state"`` as printed: all K frames of s_{t+1} come out of the network.
+            ``"residual"``: K - 1 of them are frames of s_t, so they are taken from there, and the
+            network says by how much the newest frame changes.
+        skips: the decoder also sees what the encoder knew at its resolution; not as printed.
     """
 
     def __init__(
@@ -89,7 +91,8 @@ class GridModel(nn.Module):
 
     The one-hot action is planes beside the state's channels.
 
-    (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in :class:`ResnetModel`.
+    (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in
+    :class:`ResnetModel`.
     """
 
     def __init__(
@@ -111,8 +114,9 @@ class GridModel(nn.Module):
 def _with_newest_changed(spec: StateSpec, states: Tensor, change: Tensor) -> Tensor:
     """s_{t+1} from s_t and the change of its newest frame.
 
-    The older frames are those of s_t; the newest is that of s_t plus twice ``change``, in [-1, 1]. On a black background
-    every negative change is cut off; a gradient that ended there could not teach that something appears.
+    The older frames are those of s_t; the newest is that of s_t plus twice ``change``, in [-1, 1].
+    On a black background every negative change is cut off; a gradient that ended there could not
+    teach that something appears.
     """
     frames = spec.frames_of(states)
     changed = frames[:, -1] + 2.0 * change  # tanh is in [-1, 1]; black to white is a change of 2
@@ -153,11 +157,12 @@ def build_environment_model(
 
     The resnet of small pictures keeps every pixel.
 
-    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes, ``prediction`` and ``skips``, but ``filters``
-    and ``blocks``, are for images; the model of vectors always predicts the change.
+    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes,
+    ``prediction`` and ``skips``, but ``filters`` and ``blocks``, are for images; the model of
+    vectors always predicts the change.
 
     Raises:
-        ValueError: the architecture does not go with the kind of state, or the action block does not exist.
+        ValueError: the architecture does not go with the states, or there is no such action block.
     """
     fitting = "resnet" if spec.kind == IMAGE else "mlp"
     if architecture not in ("auto", fitting):

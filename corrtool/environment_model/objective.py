@@ -51,7 +51,7 @@ class ModelObjective(nn.Module):
 def build_objective(
     model: ScaledModel, settings: TrainModelSettings, device: torch.device, ranks: Ranks
 ) -> nn.Module:
-    """The objective as training calls it: compiled where the settings say so, shared by the ranks."""
+    """The objective as training calls it: compiled if the settings say so, shared by the ranks."""
     objective = ModelObjective(
         model, settings, Precision(compute_dtype(settings.precision, device), device)
     )

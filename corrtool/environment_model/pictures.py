@@ -18,7 +18,8 @@ def write_prediction_pictures(
 ) -> None:
     """Write a PNG with four rows, from states (N, …), actions (N,) and next states.
 
-    The rows are the newest frame of each s_t, of F(s_t, a_t), of s_{t+1}, and how far the two are apart.
+    The rows are the newest frame of each s_t, of F(s_t, a_t), of s_{t+1}, and how far the latter
+    two are apart.
     """
     was_training = model.training
     model.eval()

@@ -72,7 +72,11 @@ class ModelDescription:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ModelDescription:
-        """The inverse of :meth:`to_json`. Raises KeyError, TypeError or ValueError where it has other fields."""
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: the table has other fields.
+        """
         return cls(**{**value, "states": StateSpec.from_json(value["states"])})
 
 

@@ -21,8 +21,9 @@ _VALIDATION_BATCH = 64
 def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]:
     """Rows for training, and the ``share`` of all that is held out for validation.
 
-    They are chosen at random, and always the same for a seed. What came before and after a held-out transition trains
-    F. On Pong that does not flatter it: docs/results.md has its error on games of which it saw nothing.
+    They are chosen at random, and always the same for a seed. What came before and after a held-out
+    transition trains F. On Pong that does not flatter it: docs/results.md has its error on games of
+    which it saw nothing.
 
     Raises:
         ArtifactError: the memory is too small.
@@ -37,7 +38,7 @@ def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]
 
 
 def most_changed_rows(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
-    """From each of ``count`` equal stretches of ``rows``, the one from which the state changes most.
+    """The rows at which the state changes most, one from each of ``count`` equal stretches.
 
     There F has work to do.
     """
@@ -70,10 +71,11 @@ def prediction_errors(
 ) -> dict[str, Any]:
     """Mean absolute error of F and of persistence (s_{t+1} = s_t) in the model range.
 
-    ``l1`` is over all elements of a state, ``l1_changing`` over those that change from s_t to s_{t+1}: hardly any pixel of
-    Pong changes, so that an F that predicts nothing looks good over all of them. ``l1_newest`` is over the elements of the
-    newest frame that change; the older frames are not predictions, since s_t shows them. ``by_action`` has the same, for each
-    action. ``advance`` is called with how many more records are done.
+    ``l1`` is over all elements of a state, ``l1_changing`` over those that change from s_t to
+    s_{t+1}: hardly any pixel of Pong changes, so that an F that predicts nothing looks good over
+    all of them. ``l1_newest`` is over the elements of the newest frame that change; the older
+    frames are not predictions, since s_t shows them. ``by_action`` has the same, for each action.
+    ``advance`` is called with how many more records are done.
     """
     model.eval()
     everything, changes, newest = _Errors(), _Errors(), _Errors()

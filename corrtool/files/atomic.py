@@ -20,7 +20,10 @@ REPLACED_SUFFIX = ".replaced"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``: a temporary file beside it, fsync, rename, fsync of the directory."""
+    """Write ``content`` to ``path`` so that a crash leaves the old file or the new one.
+
+    A temporary file beside it, fsync, rename, fsync of the directory.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
@@ -36,7 +39,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def copy_atomic(path: Path, copy: Path) -> None:
-    """A second name for the file ``path``, or a copy of it where the file system knows no second names."""
+    """Give the file ``path`` a second name, or copy it where the file system knows none."""
     partial = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
         try:
@@ -85,7 +88,7 @@ def regular_file(path: Path) -> Path:
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames inside ``path`` survive a power cut; POSIX only, others cannot open directories."""
+    """Make renames inside ``path`` survive a power cut; only POSIX can open directories."""
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -146,7 +149,7 @@ def replaced_path(final: Path) -> Path:
 
 
 def set_aside(final: Path) -> None:
-    """Make room for a successor of the directory ``final``; :func:`recover_directory` can undo it."""
+    """Make room for a successor of the directory ``final``; :func:`recover_directory` undoes it."""
     shutil.rmtree(replaced_path(final), ignore_errors=True)
     final.rename(replaced_path(final))
     sync_directory(final.parent)

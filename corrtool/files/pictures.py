@@ -1,4 +1,4 @@
-"""Example pictures of a correspondence (target states, translated, and back) and of F's predictions."""
+"""Example pictures of a correspondence (target states, translated, and back) and of F."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from corrtool.files.atomic import write_atomic
 from corrtool.states import StateSpec
 
 EXAMPLES = 6  # states on a sheet of learn-corr
-_SHOWN_SIDE = 160  # pixels of the longer side of a picture, at least; a whole number for each pixel of it, two or more
+# Pixels of a picture's longer side, at least; each of its own is a whole number of them, over one.
+_SHOWN_SIDE = 160
 _GAP = 4
 _LABEL = 16
 _GREY = 128  # sheets without labels, of earlier versions, begin with grey
@@ -22,7 +23,7 @@ _PAPER = 255
 
 
 def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDArray[Any]:
-    """The first two rows of :func:`write_example_pictures`, side by side, for one of its ``examples``.
+    """One of the ``examples`` of :func:`write_example_pictures`: its first two rows, side by side.
 
     It is one of the middle: the first is from the start of a game.
     """
@@ -54,7 +55,7 @@ def write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) ->
 
 
 def newest_frames(raw_states: Tensor, spec: StateSpec) -> NDArray[np.uint8]:
-    """The newest frame of raw image states (N, *state_shape) as pictures (N, height, width, 3), RGB."""
+    """The newest frames of raw image states (N, *state_shape) as RGB (N, height, width, 3)."""
     channels = spec.frame_shape[0]
     place = spec.stack_order.index(spec.stack - 1)
     frames = (

@@ -1,8 +1,8 @@
 """Sealed files: each carries its own checksum, so that one atomic write is one whole artifact.
 
-safetensors has no checksum, and a checksum in a second file could be torn from its first by a crash. So the JSON
-inside a file has a field ``"seal"``; it holds the SHA-256 of the whole file with the field's 64 digits set to zero.
-Every bit of the file is covered.
+safetensors has no checksum, and a checksum in a second file could be torn from its first by a
+crash. So the JSON inside a file has a field ``"seal"``; it holds the SHA-256 of the whole file with
+the field's 64 digits set to zero. Every bit of the file is covered.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def seal_json(value: dict[str, Any]) -> bytes:
 
 
 def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
-    """``tensors`` and ``value`` as bytes of a sealed safetensors file, readable with plain safetensors."""
+    """``tensors`` and ``value`` as the bytes of a sealed file that plain safetensors can read."""
     ready: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -70,7 +70,7 @@ def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
 
 
 def content_sha256(tensors: dict[str, Tensor]) -> str:
-    """Identify what was learnt: SHA-256 over names, types, shapes and values, whatever the manifest says."""
+    """SHA-256 over names, types, shapes and values: what was learnt, whatever the manifest says."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu").contiguous()
@@ -118,7 +118,7 @@ def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_tensor_metadata(path: Path) -> dict[str, Any]:
-    """Only the JSON of a sealed safetensors file, without checking the seal: quick, for listings."""
+    """Read only the JSON of a sealed safetensors file, seal unchecked: quick, for listings."""
     try:
         with regular_file(path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -164,7 +164,8 @@ def _checked_version(value: Any, path: Path) -> dict[str, Any]:
         raise damaged(path)
     if value["format_version"] > FORMAT_VERSION:
         raise ArtifactError(
-            f"{path} was written by a newer corrtool (format {value['format_version']}, this one reads {FORMAT_VERSION})",
+            f"{path} was written by a newer corrtool (format {value['format_version']}, this one "
+            f"reads {FORMAT_VERSION})",
             "update corrtool",
         )
     return {key: item for key, item in value.items() if key != "seal"}

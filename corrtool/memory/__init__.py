@@ -1,4 +1,4 @@
-"""Replay memories: on disk (Zarr), on the device, and the journal that makes a growing one resumable."""
+"""Replay memories: on disk (Zarr), on the device, and the journal that makes one resumable."""
 
 from corrtool.memory.journal import MemoryJournal
 from corrtool.memory.replay import ReplayMemory, TransitionBatch

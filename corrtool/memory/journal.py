@@ -1,8 +1,8 @@
 """The journal: a growing replay memory on disk, with which a killed run resumes.
 
-A DQN resumed without its memory falls from 20 to -21. Writing the whole ring at every checkpoint would cost up to
-gigabytes; the journal writes only the slots that are new since the last one, each block a small Zarr memory, and drops
-blocks that the ring has overwritten.
+A DQN resumed without its memory falls from 20 to -21. Writing the whole ring at every checkpoint
+would cost up to gigabytes; the journal writes only the slots that are new since the last one, each
+block a small Zarr memory, and drops blocks that the ring has overwritten.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from corrtool.project.artifacts import check_memory, seal_memory
 
 
 class MemoryJournal:
-    """Blocks of one run's replay memory in ``directory``. ``state`` is what the last checkpoint said.
+    """Blocks of one run's replay memory.
 
     Args:
+        directory: where they are.
+        state: what the last checkpoint said of them.
         checkpoints: how many of the newest checkpoints must find the blocks that they name.
     """
 
@@ -42,8 +44,8 @@ class MemoryJournal:
     def save(self, memory: ReplayMemory) -> dict[str, Any]:
         """Write the slots since the last block; returns what the checkpoint must hold.
 
-        Nothing is deleted here: the checkpoint on disk still needs the old blocks. Call :meth:`prune` after the new
-        checkpoint is there.
+        Nothing is deleted here: the checkpoint on disk still needs the old blocks. Call
+        :meth:`prune` after the new checkpoint is there.
         """
         saved = self._blocks[-1][1] if self._blocks else 0
         first, last = (
@@ -79,12 +81,16 @@ class MemoryJournal:
     def load(
         self, memory: ReplayMemory, advance: Callable[[int], None] = lambda slots: None
     ) -> None:
-        """Fill ``memory`` with the blocks. Raises :class:`ArtifactError` when one is damaged or missing.
+        """Fill ``memory`` with the blocks.
 
         ``advance`` is called with how many more :attr:`slots` are read.
 
-        The emulators start new episodes after a resumption, so the transitions before it end in a truncation: they
-        bootstrap from what was seen last, and no n-step return reaches into the next episode.
+        The emulators start new episodes after a resumption, so the transitions before it end in a
+        truncation: they bootstrap from what was seen last, and no n-step return reaches into the
+        next episode.
+
+        Raises:
+            ArtifactError: a block is damaged or missing.
         """
         blocks = []
         for first, last in self._blocks:

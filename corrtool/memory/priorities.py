@@ -15,11 +15,12 @@ MIN_ERROR = 1e-3  # so that no transition is forgotten
 class Priorities:
     r"""Proportional prioritization (Schaul et al. 2016, section 3.3).
 
-    Transition i is chosen with probability :math:`P(i) = p_i^\alpha / \sum_k p_k^\alpha`, where :math:`p_i = |\delta_i| +
-    \epsilon` is how far its target was missed last.
+    Transition i is chosen with probability :math:`P(i) = p_i^\alpha / \sum_k p_k^\alpha`, where
+    :math:`p_i = |\delta_i| + \epsilon` is how far its target was missed last.
 
-    New transitions get the largest priority so far. Choosing takes a sum over all candidates instead of the paper's tree of
-    sums: half a millisecond for 40,000 of them, where an update takes twenty.
+    New transitions get the largest priority so far. Choosing takes a sum over all candidates
+    instead of the paper's tree of sums: half a millisecond for 40,000 of them, where an update
+    takes twenty.
 
     Args:
         rows: of the memory.
@@ -38,7 +39,7 @@ class Priorities:
     def choose(
         self, candidates: Rows, count: int, random: np.random.Generator, importance_exponent: float
     ) -> tuple[Rows, NDArray[np.float32]]:
-        r"""Stratified sample: ``count`` of the ``candidates`` (N,), one from each equal part of the sum.
+        r"""Stratified: one of ``candidates`` (N,) from each of ``count`` equal parts of the sum.
 
         Also their importance weights :math:`(N P(i))^{-\beta}`, as a share of the largest of them.
         """

@@ -1,9 +1,10 @@
 """The rows of a replay memory, in the same layout on disk, host and device.
 
-A *row* is one time step of one lane: the frame seen, then the action taken, its reward, and how it ended. Rows are laid
-out slot by slot, ``row = slot · lanes + lane``, so that the next row of the same lane is ``lanes`` further on. A frame is
-stored once; a state is a gather of the last K rows, zero where they lie before the episode's start (as
-``AtariVectorEnv`` pads), and s_t and s_{t+1} share K - 1 of them.
+A *row* is one time step of one lane: the frame seen, then the action taken, its reward, and how it
+ended. Rows are laid out slot by slot, ``row = slot · lanes + lane``, so that the next row of the
+same lane is ``lanes`` further on. A frame is stored once; a state is a gather of the last K rows,
+zero where they lie before the episode's start (as ``AtariVectorEnv`` pads), and s_t and s_{t+1}
+share K - 1 of them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class MemoryRows:
 
     Attributes:
         frames: (R, *frame_shape) uint8 or float32.
-        fields: each of :data:`FIELDS`, (R,). ``valid`` marks rows from which a whole transition starts.
+        fields: each of :data:`FIELDS`, (R,). ``valid`` marks rows that start a whole transition.
         lanes: rows per slot; R is a multiple of it.
     """
 

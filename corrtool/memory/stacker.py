@@ -14,7 +14,7 @@ from corrtool.states import StateSpec
 
 
 class StateStacker:
-    """The states of N lanes while they are played: keeps the last K frames of each on the device."""
+    """The states of N lanes while they are played: the last K frames of each, on the device."""
 
     def __init__(self, spec: StateSpec, lanes: int, device: torch.device) -> None:
         self.spec, self.device = spec, device
@@ -23,7 +23,10 @@ class StateStacker:
         )
 
     def push(self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None) -> Tensor:
-        """Add what is seen now; returns the raw states (N, *state_shape). Lanes at step 0 start anew."""
+        """Add what is seen now; returns the raw states (N, *state_shape).
+
+        Lanes at step 0 start anew.
+        """
         newest = to_device(frames, self.device)[:, None]
         if self.spec.stack > 1:
             older = self._frames[:, 1:]

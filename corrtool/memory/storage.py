@@ -1,8 +1,9 @@
 """Replay memories on disk: a Zarr group that plain zarr can read.
 
-Arrays ``frames``, ``actions``, ``rewards``, ``terminated``, ``truncated``, ``valid`` and ``episode_steps``, one entry per
-row (see :mod:`corrtool.memory.rows` for what a row is). Frames are compressed with zstd in chunks of about 1 MB that
-hold whole slots. A chunk that is missing would read as zeros, so the manifest lists every file with its SHA-256.
+Arrays ``frames``, ``actions``, ``rewards``, ``terminated``, ``truncated``, ``valid`` and
+``episode_steps``, one entry per row (see :mod:`corrtool.memory.rows` for what a row is). Frames are
+compressed with zstd in chunks of about 1 MB that hold whole slots. A chunk that is missing would
+read as zeros, so the manifest lists every file with its SHA-256.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _MAX_COMPRESSION = 100_000  # zeros take a 30,000th
 class MemoryWriter:
     """Stream rows into a Zarr group, holding a few chunks of frames in memory.
 
-    Whole chunks go to disk with :meth:`write_chunks`; :meth:`state` holds the rest, so that a checkpoint and the chunks before it
-    are always a whole. Small fields are written by :meth:`finish`.
+    Whole chunks go to disk with :meth:`write_chunks`; :meth:`state` holds the rest, so that a
+    checkpoint and the chunks before it are always a whole. :meth:`finish` writes the small fields.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class MemoryWriter:
     def open_slot(
         self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None = None
     ) -> None:
-        """Add a slot with what is seen now, (lanes, *frame_shape); see :meth:`ReplayMemory.open_slot`."""
+        """Add a slot with new frames (lanes, *frame_shape); see :meth:`ReplayMemory.open_slot`."""
         steps = np.zeros(self.lanes, np.int64) if episode_steps is None else episode_steps
         self._pending.append(frames)
         for name, dtype in FIELDS.items():
@@ -306,7 +307,8 @@ def _read(array: Any, at_once: int, advance: Callable[[int], None]) -> NDArray[A
 
 
 _UNREADABLE = (  # what zarr raises on metadata that it did not write
-    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, RecursionError,
+    OSError, ValueError, KeyError, TypeError, AttributeError,
+    RuntimeError, OverflowError, RecursionError,
 )  # fmt: skip
 
 
@@ -327,7 +329,8 @@ def _checked_arrays(path: Path, spec: StateSpec, lanes: int, rows: int) -> dict[
 def _check_array(path: Path, array: Any, written: Any) -> None:
     """Check that an array is as :class:`MemoryWriter` makes it: shape, type, codecs, every chunk.
 
-    A chunk that is missing would be read as zeros, and metadata from elsewhere may name any codec and any size.
+    A chunk that is missing would be read as zeros, and metadata from elsewhere may name any codec
+    and any size.
     """
     if not isinstance(array, zarr.Array) or array.metadata != written.metadata:
         raise ArtifactError(

@@ -44,10 +44,11 @@ def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
 class LanePool:
     """A pool of lanes that are opened once for each number of them, and stay open for later games.
 
-    Opening an Atari game takes a tenth of a second for each lane. They are to be reset with seeds, which is as good as new. Use as a
-    context manager.
+    Opening an Atari game takes a tenth of a second for each lane. They are to be reset with seeds,
+    which is as good as new. Use as a context manager.
 
-    Of some simulators there can be only one at a time: where several cannot be opened one is, and games are played one by one.
+    Of some simulators there can be only one at a time: where several cannot be opened one is, and
+    games are played one by one.
 
     Args:
         make_lanes: opens so many lanes.
@@ -138,8 +139,10 @@ class Game:
     Attributes:
         game_return: the sum of its rewards, unclipped.
         env_steps: how long it was.
-        ended: ``"over"`` by itself, ``"idle"`` where nothing was scored for too long, ``"limit"`` where it took too long.
-        digest: identifies what was done and what came of it: equal for two games with the same actions and rewards.
+        ended: ``"over"`` by itself, ``"idle"`` where nothing was scored for too long, ``"limit"``
+            where it took too long.
+        digest: identifies what was done and what came of it: equal for two games with the same
+            actions and rewards.
     """
 
     game_return: float
@@ -157,8 +160,9 @@ class GameLimits:
     """When a game that does not end is ended, and counts with the return that it has.
 
     Attributes:
-        idle_frames: frames of the game, of which an Atari step has four, in which no reward came; 0 for any number. By default five
-            minutes of game time, as in SABER (Toromanoff et al. 2019): an agent that never presses FIRE waits for ever.
+        idle_frames: frames of the game, of which an Atari step has four, in which no reward came; 0
+            for any number. By default five minutes of game time, as in SABER (Toromanoff et al.
+            2019): an agent that never presses FIRE waits for ever.
         env_steps: for games without a time limit of their own; that of Atari games, 108,000 frames.
     """
 
@@ -233,15 +237,17 @@ def play_games(
 ) -> list[Game]:
     """Play one game per seed, and return them all, in the order of the seeds.
 
-    Each game has its own lane and seed, and a lane's further games are not looked at: which games count is fixed before
-    they begin, so that short games cannot be over-represented. ``q_values`` sees only the games that still go on.
+    Each game has its own lane and seed, and a lane's further games are not looked at: which games
+    count is fixed before they begin, so that short games cannot be over-represented. ``q_values``
+    sees only the games that still go on.
 
     Args:
         make_lanes: opens so many lanes, or fewer: then what is left is played after them.
         q_values: who plays; None for random actions.
         limits: when a game that does not end is ended.
         on_game: called with each game as it ends.
-        watch: called at every step with the raw states (n, …) of the games that go on and the actions (n,) chosen in them.
+        watch: called at every step with the raw states (n, …) of the games that go on and the
+            actions (n,) chosen in them.
         poll: called at every step.
         show: called once a second or so with where the games stand.
     """
@@ -282,7 +288,7 @@ def returns_of(games: list[Game]) -> list[float]:
 
 
 def game_counts(games: list[Game]) -> dict[str, int]:
-    """Number of games that are distinct, ended idle (nothing scored for long), or cut off at the limit."""
+    """Number of games that are distinct, ended idle (no score for long), or hit the limit."""
     ended = [game.ended for game in games]
     return {
         "distinct_games": count_distinct(games),

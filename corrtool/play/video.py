@@ -153,7 +153,7 @@ def numbers_panel(columns: list[tuple[str, list[float]]]) -> NDArray[np.uint8]:
 
 
 def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Enlarge by a whole factor: four for Atari's 84 pixels, more for grids, whose pixels are objects."""
+    """Enlarge by a whole factor: four for Atari's 84 pixels, more for the few of grids."""
     side = max(picture.shape[:2])
     scale = 1 if side > _SMALL else max(_SCALE, _ENLARGED // side)
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)

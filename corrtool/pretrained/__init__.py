@@ -2,8 +2,8 @@
 
 ``weights/KIND/NAME.safetensors``.
 
-Each file's manifest says which command made it, with which settings and seed; ``corrtool status`` shows it once it is in a
-project.
+Each file's manifest says which command made it, with which settings and seed; ``corrtool status``
+shows it once it is in a project.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from corrtool.project.directory import Project
 from corrtool.tasks import Task
 
 PRETRAINED = Path(__file__).parent
-PONG = "pong"  # Q-function and environment model of ALE/Pong-v5, and the correspondence of Pong rotated by 90° with it
+# Q-function and environment model of ALE/Pong-v5, and its correspondence with Pong rotated by 90°.
+PONG = "pong"
 
 
 def adopt(project: Project, kind: str, name: str) -> Artifact:

@@ -48,7 +48,7 @@ class TemporalDifferenceObjective(nn.Module):
         terminated: Tensor,
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Fields of a :class:`TransitionBatch` → the loss, and the temporal differences (B,), detached."""
+        """Fields of a :class:`TransitionBatch` → loss, and temporal differences (B,), detached."""
         settings, compute = self._settings, self._precision
         with torch.no_grad():
             raw_next = raw_to_q(self._spec, next_states)
@@ -72,8 +72,9 @@ class DqnLearner:
     """The learning network, its target network, the average of its weights and the optimizer.
 
     Attributes:
-        ema: the network that is tested and kept: an exponential average of the weights on the way, which plays more
-            steadily than the weights of any one moment; the learning network itself where ``weight_ema`` is 0.
+        ema: the network that is tested and kept: an exponential average of the weights on the way,
+            which plays more steadily than the weights of any one moment; the learning network
+            itself where ``weight_ema`` is 0.
     """
 
     def __init__(
@@ -107,15 +108,21 @@ class DqnLearner:
         """Lines 9–17 of Algorithm 2 on one mini-batch.
 
         Returns:
-            The loss, and the temporal difference of each transition (B,); detached, still on the device.
+            The loss, and the temporal differences (B,); detached, still on the device.
         """
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, env_steps)
         begin_step(settings.compile, self._device)
         loss, errors = self._objective(
-            batch.states, batch.actions, batch.returns, batch.next_states, batch.discounts, batch.terminated, batch.weights
-        )  # fmt: skip
+            batch.states,
+            batch.actions,
+            batch.returns,
+            batch.next_states,
+            batch.discounts,
+            batch.terminated,
+            batch.weights,
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if settings.max_gradient_norm > 0:

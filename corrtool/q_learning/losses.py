@@ -17,7 +17,7 @@ def temporal_difference_target(
 
     Args:
         rewards: (B,) the reward, or the discounted sum of n rewards for n-step returns.
-        terminated: (B,) bool; a terminal next state has no value. Truncation does not belong here: it bootstraps.
+        terminated: (B,) bool; a terminal next state has no value. Truncation bootstraps instead.
         next_q_values: (B,) the value of the best action in the next state.
         discounts: γ, or (B,) γⁿ for n-step returns.
 
@@ -33,10 +33,10 @@ def temporal_difference_loss(
     kind: TemporalDifferenceLoss = "huber",
     weights: Tensor | float = 1.0,
 ) -> Tensor:
-    r"""Line 16 of Algorithm 2: Huber loss of ``targets - q_values``, both (B,); a mean over the batch.
+    r"""Line 16 of Algorithm 2: the mean Huber loss of ``targets - q_values``, both (B,).
 
-    ``squared`` is ½(target - q)², whose plain gradient step is exactly eq. (4) with α the learning rate. ``weights`` (B,) say how
-    much each transition counts.
+    ``squared`` is ½(target - q)², whose plain gradient step is exactly eq. (4) with α the learning
+    rate. ``weights`` (B,) say how much each transition counts.
     """
     if kind == "huber":
         errors = F.smooth_l1_loss(q_values, targets, reduction="none")

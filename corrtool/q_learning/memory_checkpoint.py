@@ -10,7 +10,7 @@ from corrtool.runtime.console import Console
 
 
 class JournalledRows:
-    """The rows of a growing memory. They stay in the run's journal, of which a checkpoint only tells."""
+    """The rows of a growing memory, in the run's journal: a checkpoint only says where."""
 
     def __init__(self, memory: ReplayMemory, run: Run, console: Console) -> None:
         self._memory, self._run, self._console = memory, run, console

@@ -31,7 +31,7 @@ class Convolutions:
     halve: bool = False
 
     def output_side(self, side: int) -> int:
-        """Height or width after all layers; not positive when a picture of this side is too small."""
+        """Height or width after all layers; not positive where the picture is too small."""
         side = side // 2 if self.halve else side
         for kernel, stride, _ in self.layers:
             side = (side - kernel) // stride + 1
@@ -43,7 +43,8 @@ CONVOLUTIONS = {
         ((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512
     ),  # Mnih et al. 2015, and the authors' code
     "paper": Convolutions(((8, 1, 32), (4, 2, 64), (3, 1, 64)), 512),  # as printed in appendix 6.1
-    # On pictures of half the size, normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third of nature's work per update.
+    # On pictures of half the size, normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third
+    # of nature's work per update.
     "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
     "grid": Convolutions(
         ((3, 1, 16),), 128
@@ -81,7 +82,8 @@ class ConvOfPictures(nn.Conv2d):
 class ConvolutionalQ(nn.Module):
     """Convolutions and two fully connected layers; (B, C, H, W) in [0, 1] → (B, A).
 
-    The last layer is linear although the printed f-6 is called Fully connected-ReLU: Q-values in Pong are negative.
+    The last layer is linear although the printed f-6 is called Fully connected-ReLU: Q-values in
+    Pong are negative.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class LinearQ(nn.Module):
 
 
 def resolve_architecture(spec: StateSpec, architecture: str) -> str:
-    """The architecture that 'auto' stands for with states of ``spec``; every other name is unchanged."""
+    """``architecture``, or what 'auto' stands for with states of ``spec``."""
     if architecture != "auto":
         return architecture
     if spec.kind != IMAGE:
@@ -159,13 +161,14 @@ def build_q_function(
     Images take 'nature', 'paper', 'small' or 'grid', vectors 'mlp' or 'linear'.
 
     Raises:
-        ValueError: the architecture does not go with the kind of state, or the picture is too small for it.
+        ValueError: the architecture does not go with the states, or is too deep for the picture.
     """
     architecture = resolve_architecture(spec, architecture)
     fitting = CONVOLUTIONS if spec.kind == IMAGE else _VECTOR_ARCHITECTURES
     if architecture not in fitting:
         raise ValueError(
-            f"Q-function {architecture!r} does not take {spec.kind} states; choose {', '.join(fitting)}"
+            f"Q-function {architecture!r} does not take {spec.kind} states; choose "
+            f"{', '.join(fitting)}"
         )
     network: nn.Module
     if spec.kind == IMAGE:
@@ -173,7 +176,8 @@ def build_q_function(
         if convolutions.output_side(min(spec.state_shape[1:])) < 1:
             height, width = spec.state_shape[1:]
             raise ValueError(
-                f"pictures of {height} × {width} pixels are too small for Q-function {architecture!r}; choose grid"
+                f"pictures of {height} × {width} pixels are too small for Q-function "
+                f"{architecture!r}; choose grid"
             )
         network = ConvolutionalQ(spec.state_shape, actions, convolutions)
     elif architecture == "mlp":

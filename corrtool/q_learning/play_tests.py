@@ -57,8 +57,8 @@ class PlayTests:
     def play(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
         """One play test of the average network, whose weights are kept if they are the best so far.
 
-        One that looks better than the best so far plays as many games again, and all of them count: the best of twenty means of ten
-        games is mostly luck.
+        One that looks better than the best so far plays as many games again, and all of them count:
+        the best of twenty means of ten games is mostly luck.
         """
         loop.save()  # an environment that fails costs no learning
         games: list[Game] = []

@@ -15,7 +15,7 @@ from corrtool.statistics import moving_mean
 
 @dataclass
 class Progress:
-    """Progress of the training: the part of a checkpoint besides memory, learner and random numbers.
+    """Progress of the training: a checkpoint without memory, learner and random numbers.
 
     Attributes:
         recent_returns: of the last training games, at most 20.
@@ -61,7 +61,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """The starting point of a run that extends a finished one; see :mod:`corrtool.stages.extending`.
+    """The start of a run that extends a finished one; see :mod:`corrtool.stages.extending`.
 
     Attributes:
         rows: the newest of the finished run's memory.

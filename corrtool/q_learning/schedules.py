@@ -36,7 +36,7 @@ def learning_rate(settings: DqnSettings, env_steps: int) -> float:
 
 
 def importance_exponent(settings: DqnSettings, env_steps: int) -> float:
-    """β of prioritized replay after ``env_steps``: from 0.4 to 1 (Schaul et al. 2016, section 3.4)."""
+    """β of prioritized replay after ``env_steps``: 0.4 to 1 (Schaul et al. 2016, section 3.4)."""
     return 0.4 + 0.6 * min(1.0, env_steps / settings.env_steps)
 
 

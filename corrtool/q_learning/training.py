@@ -1,6 +1,7 @@
 """Algorithm 2 (DQN) as ``train-dqn`` and ``finetune`` run it: play, store, sample, update.
 
-:meth:`DqnTraining._step` is one round of its loop. Around it are the logs, the play tests and what makes a run resumable.
+:meth:`DqnTraining._step` is one round of its loop. Around it are the logs, the play tests and what
+makes a run resumable.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class OngoingGames:
         self._returns, self._lengths = np.zeros(lanes), np.zeros(lanes, np.int64)
 
     def add(self, step: LaneStep) -> list[tuple[float, int]]:
-        """One step of every lane; returns the return and the length of each game that ended with it."""
+        """Add one step of every lane; returns return and length of each game that ended with it."""
         self._returns += np.where(step.valid, step.rewards, 0.0)
         self._lengths += step.valid
         ended = np.flatnonzero(step.valid & (step.terminated | step.truncated))
@@ -118,8 +119,8 @@ class OngoingGames:
 class DqnTraining:
     """Algorithm 2 on lanes that are open: what it changes, and what it does in each step.
 
-    The emulators step while the network learns. Their state cannot be saved, so after a resumption they start new games from seeds
-    that depend on the number of resumptions; everything else continues.
+    The emulators step while the network learns. Their state cannot be saved, so after a resumption
+    they start new games from seeds that depend on the number of resumptions; all else continues.
 
     Attributes:
         parts: what a checkpoint holds.
@@ -146,12 +147,13 @@ class DqnTraining:
         self._borrows = settings.eval_every > 0 and test_lanes.open_or_borrow(lanes)
         if self._borrows:
             console.say(
-                "no further environment can be opened beside those that train: they play the play tests too"
+                "no further environment can be opened beside those that train: they play the play "
+                "tests too"
             )
         self.memory = _new_memory(settings, lanes, device)
         self.learner = DqnLearner(q_function, lanes.spec, settings, device)
         self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed)
-        # A longer run draws other numbers than the finished one of the same seed that it goes on from.
+        # A longer run draws other numbers than the finished one, of the same seed, that it extends.
         self._extended_at = () if starting_point is None else (starting_point.progress.env_steps,)
         self._random = numpy_generator(seed, "dqn", *self._extended_at)
         self._exploration = Exploration(
@@ -175,9 +177,15 @@ class DqnTraining:
         self._rows.prune()
         self.memory.open_slot(self._start_games(*self._extended_at))
         with Loop(
-            self._run, self._console, stop, total=settings.env_steps, unit="env steps", start=progress.env_steps,
-            resumable=self.parts, after_checkpoint=self._rows.prune,
-        ) as loop:  # fmt: skip
+            self._run,
+            self._console,
+            stop,
+            total=settings.env_steps,
+            unit="env steps",
+            start=progress.env_steps,
+            resumable=self.parts,
+            after_checkpoint=self._rows.prune,
+        ) as loop:
             while progress.env_steps < settings.env_steps and not progress.solved:
                 self._step(loop)
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
@@ -207,7 +215,7 @@ class DqnTraining:
         loop.advance(self.progress.env_steps - loop.done, numbers)
 
     def _start_games(self, *position: int) -> NDArray[Any]:
-        """A new game in every lane, from seeds that depend on ``position``; returns what is seen first."""
+        """Start games in all lanes, from seeds by ``position``; returns the first frames."""
         lanes = self._lanes
         frames = lanes.reset(
             derive_seeds(self._seed, "train", lanes.count, self._run.resumptions, *position)
@@ -223,13 +231,13 @@ class DqnTraining:
             return self._exploration.choose(q_values, epsilon)
 
     def _store(self, actions: NDArray[np.int64], step: LaneStep) -> None:
-        """Lines 5–7: put the transitions into the memory, a ring whose oldest make room for the newest."""
+        """Lines 5–7: put the transitions into the memory, in place of the oldest."""
         self.memory.record(actions, step)
         self._states = self._stacker.push(step.frames, step.episode_steps)
         self.progress.env_steps += int(step.valid.sum())
 
     def _learn_from_memory(self) -> None:
-        """Lines 8–17, as often as they are due: an update for every ``env_steps_per_update`` steps."""
+        """Lines 8–17, as often as they are due: once for every ``env_steps_per_update`` steps."""
         settings, learner, env_steps = self.settings, self.learner, self.progress.env_steps
         due = max(0, env_steps - settings.learning_starts) // settings.env_steps_per_update
         n_step = return_length(settings, env_steps)
@@ -293,7 +301,7 @@ class DqnTraining:
         )
 
     def _play_test(self, loop: Loop) -> None:
-        """Play a test where one is due; if it took the lanes, the games under way there end by truncation."""
+        """Play a test where one is due; if it takes the lanes, their games end by truncation."""
         if not self._tests.due(self.progress):
             return
         self._tests.play(self.learner, self.progress, loop)
@@ -319,16 +327,18 @@ def _new_memory(settings: DqnSettings, lanes: LanesLike, device: torch.device) -
     """Line 1 of Algorithm 2. Raises :class:`CorrtoolError` where there is no room for it."""
     slots = _ring_slots(settings, lanes.spec, lanes.count)
     check_memory_is_free(
-        ring_bytes(lanes.spec, slots * lanes.count), device, f"a memory of {settings.memory_capacity:,} records",
+        ring_bytes(lanes.spec, slots * lanes.count),
+        device,
+        f"a memory of {settings.memory_capacity:,} records",
         "use a smaller --memory-capacity",
-    )  # fmt: skip
+    )
     return ReplayMemory(lanes.spec, lanes.count, slots, device, settings.priority_exponent)
 
 
 def _ring_slots(settings: DqnSettings, spec: StateSpec, lanes: int) -> int:
     """Slots of a ring that holds ``memory_capacity`` records.
 
-    Besides them it has the open slot, the frames that its oldest states need, and a row for each reset (one in a hundred leaves
-    room for the games of Atari).
+    Besides them it has the open slot, the frames that its oldest states need, and a row for each
+    reset (one in a hundred leaves room for the games of Atari).
     """
     return spec.stack + settings.n_step + 2 - (-settings.memory_capacity * 101 // (100 * lanes))

@@ -62,10 +62,11 @@ class Console:
             self.say(message)
 
     def result(self, result: dict[str, Any], lines: list[str] | Table) -> None:
-        """The outcome of a command: ``result`` as one JSON object, or ``lines`` or a table for people.
+        """Print the outcome of a command: ``result`` as one JSON object, or ``lines`` for people.
 
         Raises:
-            CorrtoolError: stdout cannot be written, such as a file on a full disk; a pipe whose reader went away is none.
+            CorrtoolError: stdout cannot be written, such as a file on a full disk; a pipe whose
+                reader went away is none.
         """
         try:
             self._print(result, lines)
@@ -94,15 +95,16 @@ class Console:
     def progress(
         self, title: str, total: int, unit: str, start: int = 0, *, steady: bool = True
     ) -> ProgressBar:
-        """A progress display over ``total`` ``unit``, such as environment steps. Use as a context manager.
+        """A progress display over ``total`` ``unit``, such as environment steps; a context manager.
 
         Args:
-            steady: whether what is done so far tells the time left; games that are played side by side end together.
+            steady: whether what is done so far tells the time left; games that are played side by
+                side end together.
         """
         return ProgressBar(self, title, total, unit, start, steady=steady)
 
     def transient_progress(self, title: str, total: int, unit: str) -> ProgressBar:
-        """The same for something that is often done at once, of which nothing stays to be seen then."""
+        """A progress display of which nothing stays: for what is often done at once."""
         return ProgressBar(self, title, total, unit, 0, steady=True, transient=True)
 
 
@@ -168,7 +170,8 @@ class ProgressBar:
             not (self._quiet or self._transient)
             and self._began - _last_line_at >= PLAIN_LINE_SECONDS / 2
         ):
-            self._print_line()  # what came before was silent, and the first step may take long as well
+            # What came before was silent, and the first step may take long as well.
+            self._print_line()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,7 +234,8 @@ class ProgressBar:
     def _time_shown(self) -> str:
         if not self._steady or self._done >= self._total:
             return f"{_clock(time.monotonic() - self._began)} taken"
-        return f"{_clock((self._total - self._done) / self.rate if self.rate > 0 else float('inf'))} left"
+        seconds = (self._total - self._done) / self.rate if self.rate > 0 else float("inf")
+        return f"{_clock(seconds)} left"
 
     def _print_line(self) -> None:
         self._last_line, self._printed_count = time.monotonic(), self._done
@@ -240,7 +244,7 @@ class ProgressBar:
         _print_on_stderr(", ".join(p for p in parts if p))
 
     def _line(self) -> Text:
-        """The parts that fit side by side into the terminal's width; the least important are left out first."""
+        """The parts that fit into the terminal's width; the least important are left out first."""
         numbers = [Text(number, "cyan") for number in self._numbers_shown()]
         count, unit = Text(f"{self._done:,}/{self._total:,}", "green"), Text(self._unit, "green")
         rate, left = Text(self._rate_shown()), Text(self._time_shown(), "yellow")

@@ -15,8 +15,8 @@ from corrtool.errors import DeviceError, UsageError
 def resolve_device(name: str, called: str = "--device") -> torch.device:
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` to a device that exists.
 
-    ``auto`` takes CUDA, then MPS, then the CPU; everything else exists or fails. The index is always explicit,
-    because a bare "cuda" means different GPUs to different libraries.
+    ``auto`` takes CUDA, then MPS, then the CPU; everything else exists or fails. The index is
+    always explicit, because a bare "cuda" means different GPUs to different libraries.
 
     Args:
         called: where the name was given, for the error message.

@@ -28,7 +28,7 @@ def _available_memory() -> int | None:
 
 
 def _cgroup_headroom() -> int | None:
-    """Bytes left below the limit of a container or batch job, not counting files in its page cache."""
+    """Bytes left below the limit of a container or batch job; its page cache counts as free."""
     folder = Path("/sys/fs/cgroup")
     try:
         limit, used = (

@@ -19,20 +19,21 @@ _TOP_PAD = -2
 
 
 def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
-    """Make a run repeatable on the CPU, and keep glibc from returning memory to the kernel every step.
+    """Make a run repeatable on the CPU, and keep glibc from returning memory in every step.
 
-    Networks on vectors and on small pictures are so small that a second thread only waits: they get one.
+    Networks on vectors and small pictures get one thread: they are so small that a second waits.
 
-    On CUDA the backward passes of reflection padding and of grid sampling have no deterministic kernel
-    (docs/deviations.md), so determinism is only promised on the CPU.
+    On CUDA the backward passes of reflection padding and of grid sampling have no deterministic
+    kernel (docs/deviations.md), so determinism is only promised on the CPU.
     """
     torch.manual_seed(seed)
     if state_kind in (VECTOR, GRID):
         torch.set_num_threads(1)
     if device.type == "cpu":
-        # As use_deterministic_algorithms, which also imports torch's compiler: seconds at every start.
+        # As use_deterministic_algorithms, but without torch's compiler: seconds at every start.
         torch.set_deterministic_debug_mode("error")
-        # Deterministic mode also fills every new tensor, against reading what was never written: a quarter of an update.
+        # Deterministic mode also fills every new tensor, against reading what was never written: a
+        # quarter of an update.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     else:
         torch.set_float32_matmul_precision("high")
@@ -59,7 +60,7 @@ def preserving_torch_state() -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to reuse large freed blocks: without it, training spends its time in page faults."""
+    """Tell glibc to reuse large freed blocks: training would spend its time in page faults."""
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -101,7 +101,8 @@ class Ranks:
             return objective
         from torch.nn.parallel import DistributedDataParallel
 
-        # ConvToOneChannel's gradient is a transposed view, which is copied once more; not worth a warning from each process.
+        # ConvToOneChannel's gradient is a transposed view, which is copied once more; not worth a
+        # warning from each process.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return DistributedDataParallel(objective)
 
@@ -138,7 +139,7 @@ class Ranks:
 
     @contextmanager
     def connected(self, device: torch.device) -> Iterator[None]:
-        """The process group of the ranks, where there are several: NCCL between GPUs, gloo between CPUs."""
+        """The process group of several ranks: NCCL between GPUs, gloo between CPUs."""
         if self.count == 1:
             yield
             return

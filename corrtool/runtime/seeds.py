@@ -11,13 +11,15 @@ import numpy as np
 def derive_seeds(seed: int, purpose: str, count: int, *position: int) -> list[int]:
     """``count`` independent environment seeds below 2³¹ for one purpose of one run.
 
-    Streams of different purposes never meet: the games that choose a checkpoint are not the games reported. What tells them
-    apart is hashed as a whole: numpy would join the numbers of a list and fill up with zeros, so that a position of 0 were none.
+    Streams of different purposes never meet: the games that choose a checkpoint are not the games
+    reported. What tells them apart is hashed as a whole: numpy would join the numbers of a list and
+    fill up with zeros, so that a position of 0 were none.
 
     Args:
         seed: the run's ``--seed``.
         purpose: for example ``"collect"``, ``"select"`` or ``"evaluate"``.
-        position: what else tells the streams apart, such as the number of resumptions or the gradient step.
+        position: what else tells the streams apart, such as the number of resumptions or the
+            gradient step.
     """
     key = json.dumps([seed, purpose, *position]).encode()
     entropy = int.from_bytes(hashlib.sha256(key).digest(), "little")

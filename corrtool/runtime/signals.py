@@ -61,7 +61,8 @@ def exit_now(number: int) -> NoReturn:
     try:
         os.write(
             2,
-            f"{cursor}corrtool: interrupted by signal {number}; run the same command again\n".encode(),
+            f"{cursor}corrtool: interrupted by signal {number}; "
+            "run the same command again\n".encode(),
         )
     finally:
         os._exit(exit_code(number))

@@ -1,8 +1,9 @@
 """The common part of every stage's settings: declaration, checks, and sources of values.
 
-The command line (flags, environment variables), ``corrtool.toml``, the presets and Python all fill the classes of ``settings/``;
-``--help`` and ``docs/cli.md`` are made from them. Order of precedence: flag > environment variable >
-``corrtool.toml`` > preset > default. Neither imports torch or numpy, so ``--help`` stays fast.
+The command line (flags, environment variables), ``corrtool.toml``, the presets and Python all fill
+the classes of ``settings/``; ``--help`` and ``docs/cli.md`` are made from them. Order of
+precedence: flag > environment variable > ``corrtool.toml`` > preset > default. Neither imports
+torch or numpy, so ``--help`` stays fast.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def setting(
     Args:
         minimum, maximum: inclusive; ``above`` is exclusive.
         shown: what help shows as the default, where that is decided elsewhere.
-        formerly: its name in older versions, which still works everywhere but in Python's settings classes.
+        formerly: its name in older versions, which works everywhere but in the settings classes.
     """
     limits = {"minimum": minimum, "above": above, "maximum": maximum}
     return dataclasses.field(
@@ -53,8 +54,8 @@ class Settings:
 
     Attributes:
         stage: whose settings these are.
-        inputs: the artifacts that the stage reads and that can be named as a setting can (flag, environment variable, corrtool.toml),
-            each with its help.
+        inputs: the artifacts that the stage reads and that can be named as a setting can (flag,
+            environment variable, corrtool.toml), each with its help.
         makes: the kinds of artifacts that the stage writes, the one it is there for first.
     """
 

@@ -36,7 +36,8 @@ class CommonOptions:
     )
     keep_checkpoints: int = setting(
         1,
-        "Newest checkpoints to keep until the run is finished; it goes on from an older one where a newer is damaged.",
+        "Newest checkpoints to keep until the run is finished; it goes on from an older one where "
+        "a newer is damaged.",
         minimum=1,
         maximum=1_000,
     )

@@ -11,8 +11,8 @@ def precision_setting() -> Any:
     """``--precision``."""
     return setting(
         "float32",
-        "numbers that the networks compute with while they learn; weights and losses are float32 all the same. 'auto' is bf16 where the "
-        "device has instructions for it",
+        "numbers that the networks compute with while they learn; weights and losses are float32 "
+        "all the same. 'auto' is bf16 where the device has instructions for it",
     )
 
 
@@ -20,6 +20,6 @@ def compile_setting() -> Any:
     """``--compile/--no-compile``."""
     return setting(
         False,
-        "compile the networks and their losses with torch.compile: half a minute or more at each start, for shorter steps; CUDA graphs "
-        "on a GPU",
+        "compile the networks and their losses with torch.compile: half a minute or more at each "
+        "start, for shorter steps; CUDA graphs on a GPU",
     )

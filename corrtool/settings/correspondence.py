@@ -35,15 +35,16 @@ class LearnCorrSettings(Settings):
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
     lambda_m: float = setting(
         1.0,
-        "weight of the model loss (11), a mean over all frames of a state, of which only the newest is news: with K frames it acts on that "
-        "as a K-th of it, 10 as 2.5 for Pong's four",
+        "weight of the model loss (11), a mean over all frames of a state, of which only the "
+        "newest is news: with K frames it acts on that as a K-th of it, 10 as 2.5 for Pong's four",
         minimum=0,
     )
     generator: Literal[
         "auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"
     ] = setting(
         "auto",
-        "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is resnet or linear",
+        "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is "
+        "resnet or linear",
     )
     angle_init: float = setting(
         0.0,
@@ -53,20 +54,23 @@ class LearnCorrSettings(Settings):
     )
     angle_starts: int | None = setting(
         None,
-        "angles, evenly spaced from --angle-init, of which the one with the least relative model loss becomes the start of a "
-        "rotation or affine layer (affine: also of the mirror image, and the best of either turned by a degree); 1 for none but "
-        "--angle-init; by default 120 where there is a model loss and both tasks' states have one shape",
+        "angles, evenly spaced from --angle-init, of which the one with the least relative model "
+        "loss becomes the start of a rotation or affine layer (affine: also of the mirror image, "
+        "and the best of either turned by a degree); 1 for none but --angle-init; by default 120 "
+        "where there is a model loss and both tasks' states have one shape",
         minimum=1,
         maximum=3_600,
     )
     spatial_learning_rate: float = setting(
         1e-3,
-        "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an affine one",
+        "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an "
+        "affine one",
         above=0,
     )
     filters: int = setting(
         8,
-        "filters of a resnet generator's first convolution, units of an mlp's layers; the paper has 64",
+        "filters of a resnet generator's first convolution, units of an mlp's layers; the paper "
+        "has 64",
         minimum=1,
         maximum=16_384,
     )
@@ -78,12 +82,13 @@ class LearnCorrSettings(Settings):
     )
     skips: bool = setting(
         True,
-        "resnet generators: the last layers also see the first ones' features, which keep small things sharp; the paper has none",
+        "resnet generators: the last layers also see the first ones' features, which keep small "
+        "things sharp; the paper has none",
     )
     framewise: bool = setting(
         True,
-        "resnet generators: translate each frame of a state by itself, all with the same weights; the paper takes the frames as "
-        "channels of one picture",
+        "resnet generators: translate each frame of a state by itself, all with the same weights; "
+        "the paper takes the frames as channels of one picture",
     )
     discriminator_filters: int = setting(
         16,
@@ -99,12 +104,14 @@ class LearnCorrSettings(Settings):
     )
     cycle_loss: Literal["printed", "surprise"] = setting(
         "surprise",
-        "the cycle loss as in (9), or with half of its weight on what is unusual in a state, by its distance from the memory's mean "
-        "in standard deviations: for small things on which everything depends",
+        "the cycle loss as in (9), or with half of its weight on what is unusual in a state, by "
+        "its distance from the memory's mean in standard deviations: for small things on which "
+        "everything depends",
     )
     model_loss: Literal["printed", "relative"] = setting(
         "printed",
-        "the model loss as in (11), or over what changes only, as a share of that change: for targets on which F is noisy",
+        "the model loss as in (11), or over what changes only, as a share of that change: for "
+        "targets on which F is noisy",
     )
     learning_rate: float = setting(
         5e-4, "step size of Adam, for generators and discriminators", above=0
@@ -178,7 +185,7 @@ class LearnCorrSettings(Settings):
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """The weight of each term of eq. (12) that is to be computed; one whose λ is 0 is not among them."""
+        """The weight of each term of eq. (12) that is to be computed: those whose λ is not 0."""
         lambdas = {"cycle": self.lambda_cyc, "q": self.lambda_q, "model": self.lambda_m}
         return {"gan": 1.0} | {term: weight for term, weight in lambdas.items() if weight > 0}
 

@@ -34,20 +34,24 @@ class TrainModelSettings(Settings):
     )
     action_block: int = setting(
         0,
-        "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth of nine)",
+        "residual block that gets the action, from 1; 0 takes the middle one (the paper's fifth "
+        "of nine)",
         minimum=0,
     )
     norm: Literal["batch", "instance"] = setting(
         "batch",
-        "normalisation of the convolutions; 'instance' removes the action from every block that gets it",
+        "normalisation of the convolutions; 'instance' removes the action from every block that "
+        "gets it",
     )
     prediction: Literal["residual", "state"] = setting(
         "residual",
-        "what F puts out for images: the change of the newest frame, the others being known, or the whole next state as printed",
+        "what F puts out for images: the change of the newest frame, the others being known, or "
+        "the whole next state as printed",
     )
     skips: bool = setting(
         False,
-        "for images: the last layers of F also see the first ones' features, which keep small things sharp; the paper has none",
+        "for images: the last layers of F also see the first ones' features, which keep small "
+        "things sharp; the paper has none",
     )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)

@@ -13,8 +13,8 @@ def max_idle_frames_setting() -> Any:
     """``--max-idle-frames``, of every stage that plays whole games."""
     return setting(
         18_000,
-        "frames without a reward after which a game that is played to its end, as in play tests, is ended and counts as it stands; by "
-        "default five minutes of Atari, 0 for any number",
+        "frames without a reward after which a game that is played to its end, as in play tests, "
+        "is ended and counts as it stands; by default five minutes of Atari, 0 for any number",
         minimum=0,
     )
 
@@ -22,7 +22,8 @@ def max_idle_frames_setting() -> Any:
 def player_inputs() -> dict[str, str]:
     """The player, for every stage that plays through a correspondence."""
     return {
-        "q": "Q-function that plays; otherwise the one the correspondence was learnt with, or the newest",
+        "q": "Q-function that plays; otherwise the one the correspondence was learnt with, or the "
+        "newest",
         "corr": "correspondence to play through; otherwise the newest",
     }
 
@@ -70,8 +71,9 @@ class EvaluateSettings(Settings):
     )
     repeat_action_probability: float | None = setting(
         None,
-        "sticky actions: how often the last action is repeated instead of the chosen one (Machado et al. 2018: 0.25), of any "
-        "environment; by default what the task says. Without them a good agent plays few games that differ",
+        "sticky actions: how often the last action is repeated instead of the chosen one (Machado "
+        "et al. 2018: 0.25), of any environment; by default what the task says. Without them a "
+        "good agent plays few games that differ",
         minimum=0,
         maximum=1,
     )

@@ -1,4 +1,4 @@
-"""Preprocessing of observations: the flags of ``init`` and the table ``preprocessing`` of a task."""
+"""Preprocessing of observations: flags of ``init``, and the table ``preprocessing`` of a task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Preprocessing:
 
     Every value is recorded with the task.
 
-    The Atari values are those of the DQN papers, Mnih et al. 2013 [23] and 2015; other environments do not know all of them.
+    The Atari values are those of the DQN papers, Mnih et al. 2013 [23] and 2015; other environments
+    do not know all of them.
     """
 
     frame_skip: int = setting(4, "frames that each action lasts", minimum=1, maximum=1_000)
@@ -64,7 +65,8 @@ class Preprocessing:
         """The defaults for an Atari game or for any other environment, with what is given.
 
         Raises:
-            UsageError: an unknown name, a value that makes no sense, or an Atari setting for another environment.
+            UsageError: an unknown name, a value that makes no sense, or an Atari setting for
+                another environment.
         """
         fields, hints = {f.name: f for f in dataclasses.fields(cls)}, get_type_hints(cls)
         for name, value in given.items():

@@ -13,7 +13,7 @@ from corrtool.settings.play import max_idle_frames_setting, player_inputs
 
 @dataclass(frozen=True)
 class DqnSettings(Settings):
-    """Algorithm 2, and Algorithm 1 as its special case; shared by ``train-dqn`` and ``finetune``."""
+    """Algorithm 2, and its special case Algorithm 1, for ``train-dqn`` and ``finetune``."""
 
     env_steps: int = setting(300_000, "environment steps to learn for, over all lanes", minimum=1)
     stop_at_mean_return: float | None = setting(
@@ -33,8 +33,8 @@ class DqnSettings(Settings):
     optimizer: Literal["adam", "rmsprop", "sgd"] = setting("adam", "optimizer of the Q-function")
     optimizer_epsilon: float = setting(
         1e-8,
-        "added to the denominator of Adam and RMSprop; 'nature' and 'paper' need some 1.5e-4 with Adam, or may die before "
-        "the first useful reward",
+        "added to the denominator of Adam and RMSprop; 'nature' and 'paper' need some 1.5e-4 with "
+        "Adam, or may die before the first useful reward",
         above=0,
     )
     loss: Literal["huber", "squared"] = setting(
@@ -46,7 +46,8 @@ class DqnSettings(Settings):
     gamma: float = setting(0.99, "discount factor of one environment step", minimum=0, maximum=1)
     n_step: int = setting(
         10,
-        "rewards summed before bootstrapping when learning begins: many carry the first rewards far; 1 is the paper's",
+        "rewards summed before bootstrapping when learning begins: many carry the first rewards "
+        "far; 1 is the paper's",
         minimum=1,
         maximum=100,
     )
@@ -71,7 +72,8 @@ class DqnSettings(Settings):
     )
     priority_exponent: float = setting(
         0.0,
-        "exponent α of prioritized replay: how much more often transitions are learnt from whose targets were missed; 0 for all alike",
+        "exponent α of prioritized replay: how much more often transitions are learnt from whose "
+        "targets were missed; 0 for all alike",
         minimum=0,
         maximum=1,
     )
@@ -86,16 +88,17 @@ class DqnSettings(Settings):
     )
     weight_ema: float = setting(
         0.999,
-        "share of the average of the weights that each gradient step leaves as it was; the average is what is tested and saved, "
-        "0 for the weights themselves",
+        "share of the average of the weights that each gradient step leaves as it was; the "
+        "average is what is tested and saved, 0 for the weights themselves",
         minimum=0,
         maximum=0.999_999,
         formerly="weight_average",
     )
     greedy_from: float = setting(
         0.5,
-        "share of --env-steps after which the training games are played as they are tested: by the average of the weights, which early "
-        "on lags behind, and with --eval-epsilon; 1 for never",
+        "share of --env-steps after which the training games are played as they are tested: by "
+        "the average of the weights, which early on lags behind, and with --eval-epsilon; 1 for "
+        "never",
         minimum=0,
         maximum=1,
     )
@@ -142,7 +145,8 @@ class DqnSettings(Settings):
         if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
             raise UsageError(
                 f"--memory-capacity is {self.memory_capacity}",
-                f"{self.lanes} lanes with {self.n_step}-step returns need at least {self.lanes * (self.n_step + 2)}",
+                f"{self.lanes} lanes with {self.n_step}-step returns need at least "
+                f"{self.lanes * (self.n_step + 2)}",
             )
         if not self.replay and self.n_step != 1:
             raise UsageError(
@@ -191,15 +195,16 @@ class TrainDqnSettings(DqnSettings):
     )
     greedy_from: float = setting(
         0.6,
-        "share of --env-steps after which the training games are played as they are tested: by the average of the weights, which early "
-        "on lags behind, and with --eval-epsilon; 1 for never",
+        "share of --env-steps after which the training games are played as they are tested: by "
+        "the average of the weights, which early on lags behind, and with --eval-epsilon; 1 for "
+        "never",
         minimum=0,
         maximum=1,
     )
     architecture: Literal["auto", "nature", "paper", "small", "grid", "mlp", "linear"] = setting(
         "auto",
-        "Q-function: 'nature', 'paper', 'small' or, for pictures of few pixels, 'grid'; 'mlp' or 'linear' for vectors; 'auto' is small, "
-        "grid or mlp",
+        "Q-function: 'nature', 'paper', 'small' or, for pictures of few pixels, 'grid'; 'mlp' or "
+        "'linear' for vectors; 'auto' is small, grid or mlp",
     )
     width: int = setting(
         256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384
@@ -212,7 +217,8 @@ class TrainDqnSettings(DqnSettings):
     )
     eval_every: int = setting(
         20_000,
-        "environment steps between play tests, of which the best Q is kept, from --greedy-from on if that is below 1; 0 for none",
+        "environment steps between play tests, of which the best Q is kept, from --greedy-from on "
+        "if that is below 1; 0 for none",
         minimum=0,
     )
 
@@ -248,8 +254,8 @@ class FinetuneSettings(DqnSettings):
     learning_rate: float = setting(1e-4, "step size of the optimizer", above=0)
     greedy_from: float = setting(
         1.0,
-        "share of --env-steps after which the training games are played as they are tested: by the average of the weights and with "
-        "--eval-epsilon; 1 for never",
+        "share of --env-steps after which the training games are played as they are tested: by "
+        "the average of the weights and with --eval-epsilon; 1 for never",
         minimum=0,
         maximum=1,
     )

@@ -51,16 +51,17 @@ def resolve(
     ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
 
     Args:
-        state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``; a preset's section may hold a sub-table for each of them.
+        state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``; a preset's section
+            may hold a sub-table for each of them.
         project_values: the stage's table in ``corrtool.toml``.
         given: what the flags say; ``None`` means not given.
         environment: what the environment variables say, likewise.
-        options: the command's options that are not settings; they may make some of the settings meaningless.
+        options: the command's options that are not settings; they may make some of these void.
         say: is told where a setting was given by a former name.
 
     Raises:
-        UsageError: an unknown name, a wrong type, a value out of its range, or one that was given and would have no effect; the
-            message names the flag, or where else the value was said.
+        UsageError: an unknown name, a wrong type, a value out of its range, or one that was given
+            and would have no effect; the message names the flag, or where else the value was said.
     """
     stage = settings_class.stage
     fields, hints = (
@@ -103,7 +104,7 @@ def resolve(
 def _keys_by_name(
     settings_class: type[Settings], layer: dict[str, Any], called: Callable[[str], str]
 ) -> dict[str, str]:
-    """The settings that a layer gives, each with the key it has there: with dashes, or a former name.
+    """The settings that a layer gives, each with its key there: with dashes, or a former name.
 
     Raises:
         UsageError: one is given under two keys.

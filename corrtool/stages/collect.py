@@ -40,7 +40,8 @@ def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
     """Write exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
 
     Raises:
-        ArtifactError: the Q-function that should play is missing, damaged or does not fit, or needs a correspondence that is.
+        ArtifactError: the Q-function that should play is missing, damaged or does not fit, or needs
+            a correspondence that is.
     """
     job = plan(context, settings)
     return context.execute(job.request, functools.partial(run, job))

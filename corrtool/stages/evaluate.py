@@ -54,7 +54,7 @@ class Job:
 
 
 class GamesPlayed:
-    """The games that are over, in the order of their seeds; those of a checkpoint are not played again."""
+    """The games that are over, in the order of their seeds; a checkpoint's are not played again."""
 
     def __init__(self) -> None:
         self.games: list[Game] = []
@@ -85,8 +85,9 @@ def evaluate(
         video: a file for a video of one more game, which is not among those that count.
 
     Returns:
-        task, policy, q, corr, games, returns, mean_return, seed; ci95: percentile bootstrap over games, which says something where
-        ``distinct_games`` are 20 or more; how many games ended idle or were cut; what share of actions was random or repeated.
+        task, policy, q, corr, games, returns, mean_return, seed; ci95: percentile bootstrap over
+        games, which says something where ``distinct_games`` are 20 or more; how many games ended
+        idle or were cut; what share of actions was random or repeated.
 
     Raises:
         ArtifactError: a Q-function or a correspondence is missing, damaged or does not fit.
@@ -191,11 +192,20 @@ def _play(
     """Play what is left of the games in waves, each with seeds and random numbers of its own."""
     context, settings, began = job.context, job.settings, len(played.games)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
-    with LanePool(functools.partial(Lanes, job.played), settings.lanes) as lane_pool, lane_pool.preopened(
-        settings.games - began
-    ), Loop(
-        opened, context.console, stop, total=settings.games, unit="games", start=began, resumable=played, steady=False
-    ) as loop:  # fmt: skip
+    with (
+        LanePool(functools.partial(Lanes, job.played), settings.lanes) as lane_pool,
+        lane_pool.preopened(settings.games - began),
+        Loop(
+            opened,
+            context.console,
+            stop,
+            total=settings.games,
+            unit="games",
+            start=began,
+            resumable=played,
+            steady=False,
+        ) as loop,
+    ):
         for start in range(began, settings.games, settings.lanes):
             played.games += play_games(
                 lane_pool,

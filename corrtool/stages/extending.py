@@ -1,8 +1,8 @@
 """A training that ended, made longer: ``train-dqn --extend`` goes on from what a finished run left.
 
-A finished run keeps no checkpoint. So the longer one begins with the weights that were kept, the memory M_S, the counters and the
-metrics of the finished one; its optimizer and what M_S does not hold of the memory begin anew. It takes the finished run's place and
-name once it is finished itself.
+A finished run keeps no checkpoint. So the longer one begins with the weights that were kept, the
+memory M_S, the counters and the metrics of the finished one; its optimizer and what M_S does not
+hold of the memory begin anew. Once finished it takes the shorter run's place and name.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ OPTION = "extended_from"
 def plan_extension(
     context: StageContext, settings: TrainDqnSettings, name: str, tasks: dict[str, Any]
 ) -> tuple[StageContext, dict[str, Any]]:
-    """The context and the options of a request that makes the run ``name`` as long as ``settings`` say.
+    """Context and options of a request that makes the run ``name`` as long as ``settings`` say.
 
-    The options tell what it goes on from: the ``env_steps``, and the Q-function and memory by their SHA-256.
+    The options tell what it goes on from: ``env_steps``, Q-function and memory by their SHA-256.
 
     Raises:
-        UsageError: there is no finished run of this name, or it differs in more than its length, or is longer.
+        UsageError: no finished run has this name, or it is longer, or differs in more than that.
         ArtifactError: its record is damaged.
     """
     if context.overwrite:
@@ -65,7 +65,8 @@ def plan_extension(
     )
     if shorter != longer:
         raise UsageError(
-            f"{settings.stage} {name!r} was made with other settings or inputs ({difference(shorter, longer)})",
+            f"{settings.stage} {name!r} was made with other settings or inputs "
+            f"({difference(shorter, longer)})",
             "--extend changes nothing but --env-steps",
         )
     if settings.env_steps <= env_steps:

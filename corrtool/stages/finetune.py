@@ -1,4 +1,4 @@
-"""Step 5 of the experiments: go on learning on the target task, with the correspondence held fixed."""
+"""Step 5 of the experiments: learn on, on the target task, with the correspondence held fixed."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def plan(
         inputs=player.inputs(),
         produces=[("q", name)],
         state_kind=spec.settings_kind,
-        # From scratch the architecture is that of the newest Q_S, which is no input: it must be part of the identity.
+        # From scratch the architecture is that of the newest Q_S, which is no input: it must be
+        # part of the identity.
         options={
             "from_scratch": description.to_json() if from_scratch else False,
             "no_corr": player.corr is None,
@@ -161,6 +162,6 @@ def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -
 def _lanes(
     correspondence: Correspondence | None, device: torch.device, task: Task, count: int
 ) -> LanesLike:
-    """``count`` lanes of ``task``, as the source agent sees them where there is a correspondence."""
+    """``count`` lanes of ``task``, through a correspondence if there is one."""
     lanes = Lanes(task, count)
     return lanes if correspondence is None else TranslatedLanes(lanes, correspondence, device)

@@ -57,7 +57,11 @@ def record_game(
     device: torch.device,
     console: Console,
 ) -> float:
-    """Play one game, and write it as a video; returns its return. Raises :class:`InterruptedRunError`."""
+    """Play one game, and write it as a video; returns its return.
+
+    Raises:
+        InterruptedRunError: a signal came.
+    """
 
     def poll() -> None:
         if stop.received is not None:

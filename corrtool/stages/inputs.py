@@ -27,7 +27,7 @@ def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
 
 
 def require_same_actions(source_actions: int, target_actions: int) -> None:
-    """Eq. (13) maps actions by the identity. Raises :class:`ArtifactError` where that is impossible."""
+    """Raise :class:`ArtifactError` where eq. (13) cannot map actions by the identity."""
     if source_actions != target_actions:
         raise ArtifactError(
             f"the source has {source_actions} actions and the target {target_actions}",

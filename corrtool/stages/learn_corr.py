@@ -1,4 +1,4 @@
-"""Steps 3 and 4 of the experiments: learn the correspondence function, with play tests along the way."""
+"""Steps 3 and 4 of the experiments: learn the correspondence function, with play tests."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def learn_corr(
 ) -> dict[str, Any]:
     """Learn both generators from Q_S, F, M_S and M_T.
 
-    Writes the correspondences ``name``, the best of its play tests, and ``name-last``. Q_S is needed for λ_Q > 0 and for play
-    tests, F for λ_M > 0. What is not named is the newest that fits.
+    Writes the correspondences ``name``, the best of its play tests, and ``name-last``. Q_S is
+    needed for λ_Q > 0 and for play tests, F for λ_M > 0. What is not named is the newest that fits.
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
@@ -154,10 +154,19 @@ def _learn(
         _draw(job, opened, training)
     make_lanes = partial(Lanes, context.project.task("target").with_full_games())
     games = 0 if tests is None else settings.eval_games
-    with LanePool(make_lanes) as lane_pool, lane_pool.preopened(games), Loop(
-        opened, context.console, stop, total=total, unit="gradient steps", start=training.gradient_steps,
-        resumable=training,
-    ) as loop:  # fmt: skip
+    with (
+        LanePool(make_lanes) as lane_pool,
+        lane_pool.preopened(games),
+        Loop(
+            opened,
+            context.console,
+            stop,
+            total=total,
+            unit="gradient steps",
+            start=training.gradient_steps,
+            resumable=training,
+        ) as loop,
+    ):
         loop.note(results.numbers())
         if tests is not None and results.reuse_mean_return is None and knowledge.same_shape:
             tests.play_reuse(results, loop, lane_pool)
@@ -222,13 +231,14 @@ def _warn_of_discriminators(
     losses = [terms[f"{role}_discriminator"] for role in ("source", "target")]
     if settings.gan_loss == "lsgan" and max(losses) <= WON_DISCRIMINATOR_LOSS:
         console.say(
-            f"learn-corr: both discriminators have won (losses {losses[0]:.4f} and {losses[1]:.4f}, undecided is 0.25): they tell "
-            "every generated state, and show the generators no way; use fewer --discriminator-filters or more records"
+            f"learn-corr: both discriminators have won (losses {losses[0]:.4f} and "
+            f"{losses[1]:.4f}, undecided is 0.25): they tell every generated state, and show the "
+            "generators no way; use fewer --discriminator-filters or more records"
         )
 
 
 def _check_fit(inputs: dict[str, Artifact]) -> None:
-    """Check that memories, Q_S and F speak of the same states and actions. Raises :class:`ArtifactError`."""
+    """Raise :class:`ArtifactError` unless memories, Q_S and F have the same states and actions."""
     states, actions = (
         inputs["source_memory"].manifest["states"],
         inputs["source_memory"].manifest["actions"],
@@ -256,7 +266,8 @@ def _check_networks(
     specs = _state_specs(inputs)
     if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
         raise UsageError(
-            f"--angle-starts is {settings.angle_starts}, but the tasks' states have different shapes",
+            f"--angle-starts is {settings.angle_starts}, but the tasks' states have different "
+            "shapes",
             "use --angle-starts 1, or give both tasks one stack of frames",
         )
     try:
@@ -271,7 +282,7 @@ def _check_networks(
 def _check_ranks(
     context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
 ) -> None:
-    """Check that the processes of torchrun can share the mini-batches. Raises :class:`UsageError`."""
+    """Raise :class:`UsageError` unless torchrun's processes can share the mini-batches."""
     if context.ranks.count == 1:
         return
     context.ranks.check_batch(settings.batch_size)

@@ -46,11 +46,11 @@ class Player:
 def choose_player(
     context: StageContext, task: Task, *, q: str | None, corr: str | None, no_corr: bool
 ) -> Player:
-    """The Q-function and correspondence that play ``task``; what is not named is the newest that fits.
+    """The Q-function and correspondence that play ``task``; if not named, the newest that fit.
 
-    On the target task a Q-function of the source plays through the correspondence, unless ``no_corr``. One that was
-    finetuned or trained on the target plays the way it was trained. A correspondence brings the Q-function it was
-    learnt with.
+    On the target task a Q-function of the source plays through the correspondence, unless
+    ``no_corr``. One that was finetuned or trained on the target plays the way it was trained. A
+    correspondence brings the Q-function it was learnt with.
 
     Raises:
         ArtifactError: something is missing or does not fit.

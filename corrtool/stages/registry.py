@@ -1,6 +1,6 @@
 """The stages, one record each, read by the command line, its reference, the workflows and the API.
 
-Imports neither torch nor the settings until they are asked for: ``corrtool --help`` only lists the summaries.
+Imports neither torch nor the settings until asked for: ``corrtool --help`` lists only summaries.
 """
 
 from __future__ import annotations
@@ -68,7 +68,11 @@ class Stage:
         return self.settings.makes
 
     def run(self, context: StageContext, settings: Settings, **arguments: Any) -> dict[str, Any]:
-        """Run it, unless it is done; returns its result. ``arguments`` are inputs and options, by name."""
+        """Run it, unless it is done; returns its result.
+
+        Args:
+            arguments: inputs and options, by name.
+        """
         module, _, name = self.function.partition(":")
         function: Callable[..., dict[str, Any]] = getattr(import_module(module), name)
         return function(context, settings, **arguments)
@@ -81,7 +85,8 @@ STAGES = {
     for stage in (
         Stage(
             name="train-dqn",
-            summary="Learn a Q-function by DQN (Algorithm 2), by default of the source task; keep the newest records as its memory.",
+            summary="Learn a Q-function by DQN (Algorithm 2), by default of the source task; "
+            "keep the newest records as its memory.",
             function="corrtool.stages.train_dqn:train_dqn",
             result_lines=result_lines.train_dqn,
             options=(
@@ -89,7 +94,8 @@ STAGES = {
                     "extend",
                     bool,
                     False,
-                    "go on from the finished run of this name to a larger --env-steps; nothing else may differ",
+                    "go on from the finished run of this name to a larger --env-steps; nothing "
+                    "else may differ",
                 ),
             ),
         ),
@@ -102,7 +108,8 @@ STAGES = {
         ),
         Stage(
             name="train-model",
-            summary="Learn the environment model F of the source task from a memory (appendix 6.1).",
+            summary="Learn the environment model F of the source task from a memory "
+            "(appendix 6.1).",
             function="corrtool.stages.train_model:train_model",
             result_lines=result_lines.train_model,
             splits=True,
@@ -110,8 +117,9 @@ STAGES = {
         Stage(
             name="learn-corr",
             summary=(
-                "Learn the correspondence function (eq. 8-13), with play tests along the way. GAN is --lambda-cyc 0 --lambda-q 0 "
-                "--lambda-m 0; CycleGAN is --lambda-cyc 10 --lambda-q 0 --lambda-m 0 --cycle-loss printed."
+                "Learn the correspondence function (eq. 8-13), with play tests along the way. GAN "
+                "is --lambda-cyc 0 --lambda-q 0 --lambda-m 0; CycleGAN is --lambda-cyc 10 "
+                "--lambda-q 0 --lambda-m 0 --cycle-loss printed."
             ),
             function="corrtool.stages.learn_corr:learn_corr",
             result_lines=result_lines.learn_corr,
@@ -119,7 +127,8 @@ STAGES = {
         ),
         Stage(
             name="evaluate",
-            summary="Play fresh games, by default of the target with the newest correspondence, and report every return.",
+            summary="Play fresh games, by default of the target with the newest correspondence, "
+            "and report every return.",
             function="corrtool.stages.evaluate:evaluate",
             result_lines=result_lines.evaluate,
             options=(
@@ -128,8 +137,8 @@ STAGES = {
                     "video",
                     Path | None,
                     None,
-                    "file for a video of one more game, .mp4 or .gif; replaced if it is there. Vectors are shown as numbers, beside the "
-                    "environment's own picture",
+                    "file for a video of one more game, .mp4 or .gif; replaced if it is there. "
+                    "Vectors are shown as numbers, beside the environment's own picture",
                 ),
             ),
             learns=False,

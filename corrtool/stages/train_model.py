@@ -90,7 +90,7 @@ def plan(context: StageContext, settings: TrainModelSettings, *, memory: str | N
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
-    """Train F, validate it and publish it; returns the run's result, of several ranks on the first."""
+    """Train F, validate it and publish it; the first rank returns the run's result."""
     context, settings = job.context, job.settings
     memory = load_memory(context, job.source_memory)
     training_rows, validation_rows = hold_out(memory, settings.validation_share, context.seed)
@@ -125,7 +125,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
 def _validate(
     job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows
 ) -> dict[str, Any]:
-    """The error of F on the held-out ``rows``; draws some of its predictions if states are pictures."""
+    """The error of F on the held-out ``rows``; draws some predictions if states are pictures."""
     title = f"train-model {job.request.name}: validation"
     with job.context.console.transient_progress(title, len(rows), "records") as progress:
         errors = prediction_errors(model, memory, rows, job.description.actions, progress.advance)
@@ -146,7 +146,7 @@ def _warn(context: StageContext, errors: dict[str, Any]) -> None:
     error, persistence = errors["l1_newest"], errors["l1_newest_persistence"]
     if error >= persistence:
         context.console.say(
-            f"train-model: of what changes, F predicts no more than if nothing moved (error {error:.5f}, persistence "
-            f"{persistence:.5f}); a model loss by it would mislead: use more --gradient-steps, or a --memory with more records or of "
-            "better play"
+            "train-model: of what changes, F predicts no more than if nothing moved (error "
+            f"{error:.5f}, persistence {persistence:.5f}); a model loss by it would mislead: use "
+            "more --gradient-steps, or a --memory with more records or of better play"
         )

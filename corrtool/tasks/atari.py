@@ -9,10 +9,11 @@ import numpy as np
 
 
 class NoopReset(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Up to ``noop_max`` no-ops at an episode's start, as ``AtariVectorEnv`` plays from the same seed.
+    """Up to ``noop_max`` no-ops at an episode's start, as in ``AtariVectorEnv`` with the same seed.
 
-    ale-py draws the count with C++'s ``std::mt19937`` and ``uniform_int_distribution``: the top bits of a 32-bit draw,
-    scaled to the range. NumPy's legacy MT19937 seeding gives the same stream. A test pins that both paths agree.
+    ale-py draws the count with C++'s ``std::mt19937`` and ``uniform_int_distribution``: the top
+    bits of a 32-bit draw, scaled to the range. NumPy's legacy MT19937 seeding gives the same
+    stream. A test pins that both paths agree.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], noop_max: int, fire_reset: bool) -> None:

@@ -1,11 +1,12 @@
-"""Lanes: a task's environments played side by side, with one meaning of a transition for every kind.
+"""Lanes: a task's environments side by side, with one meaning of a transition for every kind.
 
-Atari games run in ``ale_py``'s vector environment (C++ threads); with a game mode or difficulty, and for any other
-environment, in Gymnasium's. Both reset a finished lane on the *next* step (NEXT_STEP autoreset): that step ignores
-its action, so it is not a transition, and the lane's terminal observation is an ordinary row before it.
+Atari games run in ``ale_py``'s vector environment (C++ threads); with a game mode or difficulty,
+and for any other environment, in Gymnasium's. Both reset a finished lane on the *next* step
+(NEXT_STEP autoreset): that step ignores its action, so it is not a transition, and the lane's
+terminal observation is an ordinary row before it.
 
-Environments run other people's code: whatever it raises becomes one line, also where it means to end the process, and what it prints
-goes to stderr.
+Environments run other people's code: whatever it raises becomes one line, also where it means to
+end the process, and what it prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class LaneStep:
         rewards: (N,) float32, unclipped.
         terminated, truncated: (N,) bool; truncation bootstraps, termination does not.
         valid: (N,) bool; False where the lane was over and this step only reset it.
-        episode_steps: (N,) int64; how many steps into its episode each lane is now, 0 at the first frame.
+        episode_steps: (N,) int64; steps of each lane's episode so far, 0 at the first frame.
     """
 
     frames: NDArray[Any]
@@ -69,10 +70,12 @@ class Lanes:
     Args:
         task: what to play.
         count: N.
-        through_gymnasium: take Gymnasium's vector environment even where the faster one would do (for tests).
+        through_gymnasium: take Gymnasium's vector environment where the faster one would do, too
+            (for tests).
 
     Raises:
-        UsageError: the environment cannot be made, has no discrete actions, or a view does not fit its states.
+        UsageError: the environment cannot be made or has no discrete actions, or a view does not
+            fit its states.
     """
 
     def __init__(self, task: Task, count: int, *, through_gymnasium: bool = False) -> None:
@@ -90,7 +93,8 @@ class Lanes:
             raise
         except ENVIRONMENT_ERRORS as error:  # whatever an environment's constructor raises
             raise UsageError(
-                f"cannot make {'' if count == 1 else f'{count} of '}the {task.role} task's environment {task.id!r}: {_reason(error)}",
+                f"cannot make {'' if count == 1 else f'{count} of '}the {task.role} task's "
+                f"environment {task.id!r}: {_reason(error)}",
                 "" if count == 1 else "if there can be only one of it at a time, give --lanes 1",
             ) from error
         actions = self._env.single_action_space
@@ -127,18 +131,19 @@ class Lanes:
         self._close()
 
     def _close(self) -> None:
-        """Close the environment; a failure now harms nothing that was learnt, so it is only reported."""
+        """Close the environment; a failure now harms nothing learnt, so it is only reported."""
         try:
             with redirect_stdout(sys.stderr):
                 self._env.close()
         except ENVIRONMENT_ERRORS as error:
             print(
-                f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was closed",
+                f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was "
+                "closed",
                 file=sys.stderr,
             )
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
-        """Start every lane anew, lane i from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
+        """Start each lane i anew from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
         observations, _ = self._call(lambda: self._reset(seeds))
         self._over[:] = self._timed_out[:] = False
         self._episode_steps[:] = 0
@@ -168,7 +173,8 @@ class Lanes:
             rewards = np.asarray(rewards).astype(np.float32)
         if not np.isfinite(rewards).all():
             raise CorrtoolError(
-                f"the {self.task.role} task's environment {self.task.id} gave a reward that is not a number, or too large"
+                f"the {self.task.role} task's environment {self.task.id} gave a reward that is "
+                "not a number, or too large"
             )
         valid = ~self._over
         terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
@@ -212,9 +218,10 @@ class Lanes:
         rewards: NDArray[np.float32],
         terminated: NDArray[np.bool_],
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
-        """Reset the lanes that the time limit ended one step ago, as ale-py does with those that terminated.
+        """Reset lanes that the time limit ended one step ago, as ale-py does with terminated ones.
 
-        ale-py's own limit stops in the middle of a frame skip and shows a stale frame, from which a value would be bootstrapped.
+        ale-py's own limit stops in the middle of a frame skip and shows a stale frame, from which a
+        value would be bootstrapped.
         """
         if not self._timed_out.any():
             return observations, rewards, terminated
@@ -248,7 +255,8 @@ class Lanes:
             frames = np.ascontiguousarray(np.moveaxis(pictures, -1, 1))
         if self.spec.kind == VECTOR and not np.isfinite(frames).all():
             raise CorrtoolError(
-                f"the {self.task.role} task's environment {self.task.id} gave an observation that is not a number"
+                f"the {self.task.role} task's environment {self.task.id} gave an observation that "
+                "is not a number"
             )
         for view in self.task.views:
             frames = view.frames(frames)
@@ -256,7 +264,7 @@ class Lanes:
 
 
 def probe(task: Task) -> tuple[StateSpec, int]:
-    """The states and the number of actions of a task, by making it once. Raises :class:`UsageError`."""
+    """The states and the number of actions of a task, by making it once, or :class:`UsageError`."""
     with Lanes(task, 1) as lanes:
         return lanes.spec, lanes.actions
 
@@ -282,8 +290,8 @@ def _reason(error: BaseException) -> str:
 def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:
     """The states of what one lane shows.
 
-    (1, height, width) or (1, height, width, 3) from ale-py's vector environment, else pictures (height, width, channels), or
-    numbers.
+    (1, height, width) or (1, height, width, 3) from ale-py's vector environment, else pictures
+    (height, width, channels), or numbers.
     """
     stack = task.preprocessing.stack
     if task.is_atari and shape[0] == 1:
@@ -295,7 +303,7 @@ def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:
 
 
 class LanesLike(Protocol):
-    """The interface of :class:`corrtool.tasks.Lanes`, also of those seen through a correspondence."""
+    """The interface of :class:`corrtool.tasks.Lanes` and of those seen through a correspondence."""
 
     spec: StateSpec
     actions: int

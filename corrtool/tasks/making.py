@@ -43,7 +43,8 @@ def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
     except ModuleNotFoundError as error:
         raise UsageError(
             f"unknown environment {identifier!r} ({error.__cause__ or error})",
-            "install its package, or set PYTHONPATH to its directory: the project's and the current one are not searched",
+            "install its package, or set PYTHONPATH to its directory: the project's and the "
+            "current one are not searched",
         ) from None
     except (Exception, SystemExit) as error:  # importing the module of module:Id runs anything
         reason = " ".join(str(error).split())
@@ -146,7 +147,8 @@ def make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
     if task.is_atari:
         if task.kwargs.get("obs_type") == "ram":
             raise UsageError(
-                f"{task.id} with obs_type=ram shows no pictures, which corrtool takes of Atari games",
+                f"{task.id} with obs_type=ram shows no pictures, which corrtool takes of Atari "
+                "games",
                 "leave obs_type out",
             )
         if not p.max_pool:
@@ -162,7 +164,8 @@ def make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
                     "frameskip": 1,
                     "repeat_action_probability": p.repeat_action_probability,
                     "full_action_space": p.full_action_space,
-                    "max_num_frames_per_episode": 0,  # the time limit below does not count no-ops, as in the fast path
+                    # The time limit below does not count no-ops, as in the fast path.
+                    "max_num_frames_per_episode": 0,
                 }
                 | task.kwargs
             ),

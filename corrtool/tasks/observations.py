@@ -1,7 +1,8 @@
 """Observations as frames: pictures, uint8 with the channels last, or vectors of numbers.
 
-A picture is a box of two or three axes with one finite range of values for all of it: bytes, numbers from 0 to 1, booleans such as
-the grids of MinAtar. Its values are spread over 0 to 255, so that memories hold a byte for each. Everything else becomes a vector.
+A picture is a box of two or three axes with one finite range of values for all of it: bytes,
+numbers from 0 to 1, booleans such as the grids of MinAtar. Its values are spread over 0 to 255, so
+that memories hold a byte for each. Everything else becomes a vector.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def picture_layout(space: spaces.Box, channels_axis: str | None = None) -> Pictu
     """The layout of pictures in ``space``; None if it holds none.
 
     Args:
-        channels_axis: ``"first"`` or ``"last"``; by default the shortest axis, if that is the first or the last.
+        channels_axis: ``"first"`` or ``"last"``; by default the shortest axis, if that is the first
+            or the last.
 
     Raises:
         UsageError: which axis the channels are cannot be told.
@@ -103,7 +105,7 @@ def _channels_axis(shape: tuple[int, ...], said: str | None) -> int:
 def as_frames(
     env: gymnasium.Env[Any, Any], identifier: str, wanted: Preprocessing
 ) -> tuple[gymnasium.Env[Any, Any], list[str]]:
-    """``env`` wrapped so that it shows uint8 pictures (height, width, channels) or a vector, with notes.
+    """``env`` wrapped to show uint8 pictures (height, width, channels) or a vector, with notes.
 
     Raises:
         UsageError: it shows neither, or what is asked of its pictures cannot be done.
@@ -121,7 +123,8 @@ def as_frames(
         layout, notes = picture_layout(space, wanted.channels_axis), []
         if len(space.shape) > 3:
             raise UsageError(
-                f"{identifier} shows a box of the shape {space.shape}, which is neither a picture nor a vector",
+                f"{identifier} shows a box of the shape {space.shape}, which is neither a picture "
+                "nor a vector",
                 "leave out the wrapper that stacks its frames, and give --stack instead",
             )
     if layout is None:
@@ -158,7 +161,8 @@ def _flattened(
         flat = None
     if flat is None:
         raise UsageError(
-            f"{identifier} has the observation space {_short(space)}, of which there is no fixed number of numbers",
+            f"{identifier} has the observation space {_short(space)}, of which there is no fixed "
+            "number of numbers",
             "wrap the environment so that it shows a Box",
         )
     size = int(np.prod(flat.observation_space.shape or (1,)))
@@ -181,7 +185,7 @@ def _refuse_picture_options(identifier: str, wanted: Preprocessing) -> None:
 class StickyActions(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Sticky actions (Machado et al. 2018) for any environment: the last one is sometimes repeated.
 
-    Gymnasium's own wrapper draws from the environment's generator, which not every environment seeds.
+    Gymnasium's own wrapper draws from the environment's generator, which not all of them seed.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], probability: float) -> None:

@@ -1,4 +1,4 @@
-"""A task: a Gymnasium environment, its preprocessing, and the views through which the agent sees it."""
+"""A task: a Gymnasium environment, its preprocessing, and the views through which it is seen."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Task:
         States and actions are the same then, and an agent that was trained with them plays without.
 
         Args:
-            sha256, description: the :attr:`sha256` and :meth:`to_json` of the artifact's task, as its manifest has them.
+            sha256, description: the :attr:`sha256` and :meth:`to_json` of the artifact's task, as
+                its manifest has them.
         """
         if sha256 == self.sha256:
             return True

@@ -2,8 +2,9 @@
 
 That of installed packages is trusted, any other only once its user has said so.
 
-A project is a directory that people pass on to each other, and its ``corrtool.toml`` names environments. Without this, opening a
-project in a directory with a Python file of the right name would run that file.
+A project is a directory that people pass on to each other, and its ``corrtool.toml`` names
+environments. Without this, opening a project in a directory with a Python file of the right name
+would run that file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def check_import(identifier: str) -> None:
     """Check that the module of the environment ``module:Id`` may be imported.
 
     Raises:
-        UntrustedImportError: it lies outside the installed packages, and nobody has said yet that it may.
+        UntrustedImportError: it lies outside the installed packages, and nobody has allowed it.
     """
     module = module_of(identifier)
     origin = untrusted_origin(module) if module else None
@@ -46,7 +47,8 @@ def trust(identifier: str) -> None:
 
     Nothing for any other environment.
 
-    Where nothing can be written at home, this process alone remembers; others ask again, or are told by ``CORRTOOL_TRUST``.
+    Where nothing can be written at home, this process alone remembers; others ask again, or are
+    told by ``CORRTOOL_TRUST``.
     """
     module = module_of(identifier)
     origin = untrusted_origin(module) if module else None
@@ -71,8 +73,9 @@ def untrusted_origin(module: str) -> Path | None:
 
     Imports nothing.
 
-    Only places count: any directory on the path can hold a name, or metadata, that looks installed. A file must lie there by the name
-    it is imported by, and also where links lead. Packages that are installed as editable are elsewhere, and so not among them.
+    Only places count: any directory on the path can hold a name, or metadata, that looks installed.
+    A file must lie there by the name it is imported by, and also where links lead. Packages that
+    are installed as editable are elsewhere, and so not among them.
     """
     try:
         spec = importlib.util.find_spec(module)

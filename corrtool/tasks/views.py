@@ -1,7 +1,8 @@
 """Views: transforms of what the agent sees, which make a target task out of a known environment.
 
 A view works on a batch of frames, before they are stacked, so that a memory holds each frame once.
-Images are ``(N, C, H, W)`` uint8, vectors ``(N, n)`` float32. Each view is written as ``name:argument``.
+Images are ``(N, C, H, W)`` uint8, vectors ``(N, n)`` float32. Each view is written as
+``name:argument``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class View(Protocol):
     """One transform of a task's observations."""
 
     def spec(self, spec: StateSpec) -> StateSpec:
-        """The states after the view. Raises :class:`UsageError` when the view cannot show such states."""
+        """The states after the view, or :class:`UsageError` where it cannot show such states."""
 
     def frames(self, frames: Frames) -> Frames:
         """A batch of frames as the agent sees it."""
@@ -117,9 +118,10 @@ class Invert:
 class MosaicRotate:
     """``mosaic-rotate:DEG``: the authors' variant, in quarter turns.
 
-    Their code tiles the K frames into one mosaic (2×2 for four) and rotates the mosaic. That turns every frame and
-    also moves the frames about, so that the state no longer runs from old to new. Here each frame is turned as it
-    comes, and the state's ``stack_order`` does the rest: the result is the same, pixel for pixel.
+    Their code tiles the K frames into one mosaic (2×2 for four) and rotates the mosaic. That turns
+    every frame and also moves the frames about, so that the state no longer runs from old to new.
+    Here each frame is turned as it comes, and the state's ``stack_order`` does the rest: the result
+    is the same, pixel for pixel.
     """
 
     degrees: int
@@ -145,7 +147,7 @@ class MosaicRotate:
 
 @dataclass(frozen=True)
 class Permute:
-    """``permute:2,0,1``: coordinate i of the agent's view is coordinate ``order[i]`` of the observation."""
+    """``permute:2,0,1``: coordinate i of the view is coordinate ``order[i]`` of the observation."""
 
     order: tuple[int, ...]
 
@@ -175,7 +177,8 @@ class Scale:
         _require(VECTOR, spec, self.identity())
         if len(self.factors) not in (1, spec.frame_shape[0]):
             raise UsageError(
-                f"{self.identity()} has {len(self.factors)} factors for {spec.frame_shape[0]} coordinates"
+                f"{self.identity()} has {len(self.factors)} factors for {spec.frame_shape[0]} "
+                "coordinates"
             )
         return spec
 
@@ -201,7 +204,8 @@ class Affine:
         _require(VECTOR, spec, "affine")
         if len(self.matrix[0]) != spec.frame_shape[0]:
             raise UsageError(
-                f"the affine view's matrix has {len(self.matrix[0])} columns for {spec.frame_shape[0]} coordinates"
+                f"the affine view's matrix has {len(self.matrix[0])} columns for "
+                f"{spec.frame_shape[0]} coordinates"
             )
         return replace(spec, frame_shape=(len(self.matrix),))
 
@@ -280,5 +284,6 @@ def parse_view(text: str, directory: Path) -> View:
         pass
     raise UsageError(
         f"unknown view {text!r}",
-        "write rotate:DEG, flip:h, flip:v, invert, mosaic-rotate:DEG (quarter turns), permute:1,0,…, scale:-1,… or affine:FILE",
+        "write rotate:DEG, flip:h, flip:v, invert, mosaic-rotate:DEG (quarter turns), "
+        "permute:1,0,…, scale:-1,… or affine:FILE",
     )

@@ -56,41 +56,6 @@ def assert_transitions(
         assert batch.discounts[index].item() == pytest.approx(expected.discount, rel=1e-5)
 
 
-class TestStates:
-    @fast
-    @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12))
-    def test_are_those_seen_while_playing(self, seed, stack, count, steps, longest, slots) -> None:
-        spec = StateSpec(
-            "image",
-            (2, 2, 3),
-            stack,
-            tuple(np.random.default_rng(seed).permutation(stack).tolist()),
-        )
-        memory = ReplayMemory(spec, count, slots, CPU)
-        lanes = MadeUpLanes(spec, count, seed, longest).play(steps, memory)
-        for slot in range(oldest_whole_slot(lanes, memory), len(lanes.history)):
-            rows = np.arange(count) + slot % slots * count
-            states = memory.states(rows)
-            assert states.dtype == torch.uint8
-            assert torch.equal(states, lanes.history[slot].states)
-
-    def test_an_episode_starts_with_nothing_before_it(self) -> None:
-        memory = ReplayMemory(vectors(3), 1, 10, CPU)
-        lanes = MadeUpLanes(vectors(3), 1, longest=2).play(9, memory)
-        for slot, seen in enumerate(lanes.history):
-            frames = memory.states(np.array([slot])).reshape(3, 2)
-            unseen = max(0, 2 - int(seen.episode_steps[0]))
-            assert not frames[:unseen].any()
-            assert (frames[unseen:] != 0).any(dim=1).all()
-
-    def test_of_one_time_and_the_next_share_frames(self) -> None:
-        memory = ReplayMemory(vectors(4), 2, 20, CPU)
-        MadeUpLanes(vectors(4), 2, longest=100).play(12, memory)
-        rows = np.array([16, 17, 10])
-        states, following = memory.states(rows), memory.states(memory.next_rows(rows))
-        assert torch.equal(states[:, 2:], following[:, :-2])
-
-
 class TestStateStacker:
     def test_by_hand(self) -> None:
         stacker = StateStacker(StateSpec("vector", (1,), 3), 2, CPU)
@@ -308,18 +273,6 @@ class TestRowsOfAMemory:
         }
         assert len(ends) > 10
         assert dynamics == transitions - ends
-
-    def test_what_was_truncated_afterwards_ends_an_episode(self) -> None:
-        memory = ReplayMemory(vectors(1), 3, 10, CPU)
-        lanes = MadeUpLanes(vectors(1), 3, seed=3, longest=3).play(5, memory)
-        memory.slots_written -= 1  # the open slot is not part of what a journal restores
-        memory.truncate_before(memory.slots_written)
-        newest = lanes.history[4]
-        assert np.array_equal(memory.fields["truncated"][12:15], newest.valid & ~newest.terminated)
-        assert np.array_equal(
-            memory.fields["truncated"][:12],
-            np.concatenate([s.truncated for s in lanes.history[:4]]),
-        )
 
     def test_lanes_that_were_reset_in_the_middle_begin_anew(self) -> None:
         """Nothing is learnt across the reset: what was seen last is bootstrapped from, and the new games start from nothing."""
