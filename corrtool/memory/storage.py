@@ -22,7 +22,7 @@ from zarr.storage import MemoryStore
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import sha256_of_file, sync_file
 from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
-from corrtool.project.artifacts import check_files, is_zarr_file
+from corrtool.project.memory_files import check_files, is_zarr_file
 from corrtool.runtime.free_memory import check_memory_is_free
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep

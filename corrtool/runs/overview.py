@@ -12,11 +12,11 @@ from corrtool.project.artifacts import (
     artifact_problems,
     is_foreign,
     read_artifact,
-    stray_files,
     unchecked_artifact_path,
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_holder
+from corrtool.project.memory_files import stray_files
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.commands import resume_command
 from corrtool.runs.records import finished_run, read_record, run_directories, run_problems

@@ -11,14 +11,8 @@ from typing import Any
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import inside, replaced_path
 from corrtool.files.sealed import damaged, read_sealed_json
-from corrtool.project.artifacts import (
-    check_files,
-    check_memory,
-    check_name,
-    check_readable,
-    is_name,
-    is_reference,
-)
+from corrtool.project.artifacts import check_name, check_readable, is_name, is_reference
+from corrtool.project.memory_files import check_files, check_memory
 from corrtool.runs.checkpoints import checkpoint_paths, load_checkpoint
 from corrtool.runs.metrics import digest_of_saved, metrics_path
 from corrtool.settings.stages import STAGE_SETTINGS

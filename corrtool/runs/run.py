@@ -25,9 +25,10 @@ from corrtool.files.atomic import (
     write_atomic,
 )
 from corrtool.files.sealed import damaged, seal_json
-from corrtool.project.artifacts import Artifact, artifact_path, save_weights, seal_memory
+from corrtool.project.artifacts import Artifact, artifact_path, save_weights
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_artifacts
+from corrtool.project.memory_files import seal_memory
 from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpoint
 from corrtool.runs.commands import this_command
 from corrtool.runs.metrics import MetricsLog, NoMetrics

@@ -13,7 +13,8 @@ from typing import Any
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.sealed import damaged
 from corrtool.memory import read_rows
-from corrtool.project.artifacts import check_memory, load_weights, read_artifact
+from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.project.memory_files import check_memory
 from corrtool.q_learning.progress import Progress, StartingPoint
 from corrtool.runs.context import StageContext
 from corrtool.runs.metrics import metrics_path, read_metrics
