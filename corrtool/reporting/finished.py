@@ -56,6 +56,11 @@ class FinishedRun:
         reference = self.record["parents"].get(use)
         return None if reference is None else str(reference["sha256"])
 
+    def parent_name(self, use: str) -> str | None:
+        """Name of the artifact it read for ``use``."""
+        reference = self.record["parents"].get(use)
+        return None if reference is None else str(reference["name"])
+
     def output_sha256(self, kind: str, name: str) -> str | None:
         """SHA-256 of the artifact it wrote under this kind and name."""
         for reference in self.record["artifacts"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.files.sealed import damaged
@@ -201,27 +200,39 @@ def _is_whole(run: FinishedRun) -> bool:
     return bool(returns) and all(isinstance(value, _NUMBER) for value in returns)
 
 
-def _cells(runs: list[FinishedRun], label: Any) -> list[Cell]:
-    """Group runs by label and settings; where two cells would have one label, what differs is appended."""
-    groups: dict[tuple[str, str], Cell] = {}
+def _cells(runs: list[FinishedRun], label: Callable[[FinishedRun], str]) -> list[Cell]:
+    """Group runs by label, settings and agent; where two would have one label, it says what differs.
+
+    Means and intervals over seeds are of one agent: agents differ more than what is made with one.
+    """
+    groups: dict[tuple[str, str, str | None], Cell] = {}
     for run in runs:
-        key = (label(run), json.dumps(run.settings, sort_keys=True))
+        key = (label(run), json.dumps(run.settings, sort_keys=True), run.parent("q"))
         groups.setdefault(key, Cell(key[0])).runs.append(run)
     cells = list(groups.values())
     for name in {cell.label for cell in cells}:
         alike = [cell for cell in cells if cell.label == name]
-        for cell in alike if len(alike) > 1 else []:
-            settings = [other.runs[0].settings for other in alike]
-            mine = cell.runs[0].settings
-            differing = [
-                key for key in mine if any(other.get(key) != mine[key] for other in settings)
-            ]
-            cell.label += ", " + ", ".join(
-                f"{key.replace('_', '-')} {mine[key]}" for key in differing
-            )
+        differences = [_differences(cell.runs[0], [a.runs[0] for a in alike]) for cell in alike]
+        for cell, differing in zip(alike, differences, strict=True):
+            cell.label = ", ".join([name, *differing])
     for cell in cells:
         cell.runs.sort(key=lambda run: run.seed)
     return sorted(cells, key=lambda cell: str(cell.runs[0].record["created"]))
+
+
+def _differences(run: FinishedRun, alike: list[FinishedRun]) -> list[str]:
+    """The settings and the agent of ``run`` where not all of ``alike`` have the same, in words."""
+    mine, others = run.settings, [other.settings for other in alike]
+    differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
+    words = [f"{key.replace('_', '-')} {mine[key]}" for key in differing]
+    agents = {other.parent("q"): other.parent_name("q") for other in alike}
+    own = run.parent("q")
+    if len(agents) == 1:
+        return words
+    if own is None:
+        return [*words, "without Q"]
+    namesakes = [name for name in agents.values() if name == agents[own]]
+    return [*words, f"with Q {agents[own]}" + (f" {own[:8]}" if len(namesakes) > 1 else "")]
 
 
 def _correspondence_label(run: FinishedRun) -> str:

@@ -20,7 +20,7 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory
 from corrtool.play.games import LanePool
-from corrtool.project.artifacts import Artifact, select_all
+from corrtool.project.artifacts import Artifact, find_artifacts, select_all
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
@@ -29,6 +29,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages.inputs import load_memory, require_same_actions
+from corrtool.stages.source_agents import different_agents
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
 
@@ -116,6 +117,9 @@ def plan(
 
 def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
     """Build what learns, go on from a checkpoint or look for a start, learn, and publish."""
+    line = different_agents(job.request.inputs, find_artifacts(opened.project.root, "memory"))
+    if line is not None:
+        job.context.console.say(f"learn-corr: {line}")
     knowledge = _load(job)
     training = CorrespondenceTraining(job.context, job.settings, knowledge, job.generator)
     if state is None:
