@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from corrtool.experiments import experiment_of
+from corrtool.experiments import Experiment, experiment_of
 from corrtool.reporting.evaluations import STICKY, format_interval
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.lineage import lineage, models, models_by_action
@@ -25,7 +25,7 @@ READ_OFF = "The paper's numbers are read off its figures: play tests of one trai
 def title(results: Results) -> str:
     """The paper's experiment whose tasks the project has, or the project's name."""
     experiment = experiment_of(results.project)
-    return results.project.root.name if experiment is None else str(experiment["title"])
+    return results.project.root.name if experiment is None else experiment.title
 
 
 def tables(results: Results) -> list[Table]:
@@ -147,32 +147,30 @@ def angles(run: FinishedRun) -> str:
     return f"{start:.0f}° → {run.result['angle_degrees'] if end is None else end:.2f}°"
 
 
-def paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
-    """The paper's number for the same generator and loss weights; its sizes and lengths may differ."""
-    for known in [] if experiment is None else experiment["correspondence"]:
-        if all(
-            cell.runs[0].settings.get(name) == value for name, value in known["settings"].items()
-        ):
-            return str(known.get("paper", "–"))
+def paper_value(experiment: Experiment | None, cell: Cell) -> str:
+    """The paper's number for the same generator and loss weights.
+
+    Its sizes and lengths may differ.
+    """
+    mine = cell.runs[0].settings
+    for known in () if experiment is None else experiment.correspondence:
+        if all(mine.get(name) == value for name, value in known.settings.items()):
+            return known.paper or "–"
     return "–"
 
 
-def finetuning_paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
+def finetuning_paper_value(experiment: Experiment | None, cell: Cell) -> str:
     """The paper's number in Figures 5 and 8 for the same start.
 
     That is the same generator, none, or no Q-function either.
     """
     if experiment is None:
         return "–"
-    generators = {
-        known["name"]: known["settings"]["generator"] for known in experiment["correspondence"]
-    }
-    for known in experiment["finetune"]:
-        start = {"scratch": SCRATCH, "reuse": REUSE}.get(known["start"]) or generators[
-            known["start"]
-        ]
-        if cell.label.split(",")[0] == start:
-            return str(known.get("paper", "–"))
+    starts = {known.name: known.settings["generator"] for known in experiment.correspondence}
+    starts |= {"scratch": SCRATCH, "reuse": REUSE}
+    for known in experiment.finetune:
+        if cell.label.split(",")[0] == starts[known.start]:
+            return known.paper or "–"
     return "–"
 
 
