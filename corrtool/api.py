@@ -38,7 +38,7 @@ from corrtool.project.directory import Project, find_project
 from corrtool.q_learning import saved as q_functions
 from corrtool.runs.commands import recording_command
 from corrtool.runs.context import StageContext
-from corrtool.runs.overview import describe_artifacts
+from corrtool.runs.overview import ArtifactStatus, describe_artifacts
 from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.process import preserving_torch_state
@@ -177,7 +177,7 @@ class OpenedProject:
         """Go on learning on the target task by DQN, with the correspondence held fixed."""
         return self._run(STAGES["finetune"], arguments)
 
-    def artifacts(self) -> list[dict[str, Any]]:
+    def artifacts(self) -> list[ArtifactStatus]:
         """Every memory and network, as ``status --json`` lists them, after checking every byte."""
         with _as_library():
             return describe_artifacts(self._project())

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from corrtool.files.sealed import (
     read_tensor_metadata,
     seal_tensors,
 )
+from corrtool.project.manifests import Manifest, Reference
 from corrtool.project.memory_files import MEMORY_MANIFEST, memory_problems
 from corrtool.settings.stages import MADE_BY
 from corrtool.states import StateSpec
@@ -64,7 +65,7 @@ class Artifact:
     kind: str
     name: str
     path: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     @property
     def sha256(self) -> str:
@@ -81,7 +82,7 @@ class Artifact:
                 f"{self.path} cannot be read: {' '.join(str(error).split())}"
             ) from None
 
-    def reference(self) -> dict[str, str]:
+    def reference(self) -> Reference:
         """The reference to this artifact in a child's manifest."""
         return {"kind": self.kind, "name": self.name, "sha256": self.sha256}
 
@@ -146,7 +147,7 @@ def artifact_at(path: Path, kind: str, name: str) -> Artifact:
         )
     if not _well_formed(kind, manifest):
         raise damaged(path / MEMORY_MANIFEST if kind == "memory" else path)
-    return Artifact(kind, name, path, manifest)
+    return Artifact(kind, name, path, cast(Manifest, manifest))
 
 
 def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
@@ -202,7 +203,7 @@ def select_artifact(
     root: Path,
     kind: str,
     name: str | None,
-    mismatch: Callable[[dict[str, Any]], str | None],
+    mismatch: Callable[[Manifest], str | None],
     wanted: str,
     made_by: str,
 ) -> Artifact:
@@ -249,7 +250,7 @@ def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]
 
 
 def save_weights(
-    root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]
+    root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: Manifest
 ) -> Artifact:
     """Write weights with their manifest as one sealed safetensors file.
 
@@ -262,7 +263,7 @@ def save_weights(
                 f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was not written",
                 "use a smaller --learning-rate",
             )
-    full = {
+    full: Manifest = {
         "kind": kind,
         "name": name,
         "sha256": content_sha256(tensors),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import sha256_of_file, write_atomic
 from corrtool.files.sealed import damaged, read_sealed_json, seal_json
+from corrtool.project.manifests import Manifest
 
 MEMORY_MANIFEST = "corrtool.json"
 # What Zarr could take for metadata, of either of its formats, or for a chunk.
@@ -19,7 +21,7 @@ _ZARR_FILE = re.compile(
 )
 
 
-def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def seal_memory(directory: Path, manifest: Mapping[str, object]) -> Manifest:
     """Write the manifest of a finished memory into its directory.
 
     It gets the SHA-256 of each of its files.
@@ -32,7 +34,7 @@ def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     full = {"kind": "memory", "sha256": sha256, **manifest, "files": files}
     write_atomic(directory / MEMORY_MANIFEST, seal_json(full))
-    return full
+    return cast(Manifest, full)
 
 
 def is_zarr_file(directory: Path, path: Path) -> bool:
@@ -50,21 +52,21 @@ def stray_files(directory: Path) -> list[Path]:
     ]
 
 
-def check_memory(directory: Path) -> dict[str, Any]:
+def check_memory(directory: Path) -> Manifest:
     """The manifest of a memory after checking that each of its files is there and whole.
 
     Raises:
         ArtifactError: a file is missing or damaged, or one too many could be read as data; the
             message names it.
     """
-    manifest = read_sealed_json(directory / MEMORY_MANIFEST)
+    manifest = cast(Manifest, read_sealed_json(directory / MEMORY_MANIFEST))
     problems = memory_problems(directory, manifest)
     if problems:
         raise problems[0]
     return manifest
 
 
-def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactError]:
+def memory_problems(directory: Path, manifest: Manifest) -> list[ArtifactError]:
     """One error for each file that is missing or damaged, or an extra that could be data."""
     problems = []
     files = manifest.get("files")

@@ -7,6 +7,7 @@ from typing import Any
 
 from corrtool.settings.stages import EvaluateSettings
 from corrtool.statistics import Interval, interval_over_games
+from corrtool.tasks.task import TaskDescription
 
 STICKY = 0.25  # Machado et al. 2018: the noise under which every table shows the players once more
 _USUAL = EvaluateSettings()
@@ -28,13 +29,11 @@ class Protocol:
     sticky: float
 
     @classmethod
-    def of(cls, settings: dict[str, Any], task: dict[str, Any]) -> Protocol:
+    def of(cls, settings: dict[str, Any], task: TaskDescription) -> Protocol:
         """Of an evaluation with these settings and this task, as JSON; older ones lack some of the settings."""
         sticky = settings.get("repeat_action_probability")
-        for part in ("kwargs", "preprocessing"):
-            sticky = (
-                task.get(part, {}).get("repeat_action_probability") if sticky is None else sticky
-            )
+        for part in (task.get("kwargs", {}), task.get("preprocessing", {})):
+            sticky = part.get("repeat_action_probability") if sticky is None else sticky
         return cls(
             None if settings["policy"] == "random" else float(settings["epsilon"]),
             int(settings["games"]),

@@ -5,6 +5,7 @@ Nothing is pickled: tensors go into safetensors, everything else into its JSON.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from corrtool.errors import TrainingDivergedError
 from corrtool.files.atomic import copy_atomic, write_atomic
 from corrtool.files.sealed import damaged, read_sealed_tensors, seal_tensors
+from corrtool.runs.resumable import State
 
 CHECKPOINT = "checkpoint.safetensors"  # the newest one, in a run's directory
 
@@ -23,7 +25,7 @@ _ARRAY = "$array"
 _INTEGER_KEYS = "$integer_keys"
 
 
-def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
+def save_checkpoint(path: Path, state: Mapping[str, object], keep: int = 1) -> None:
     """Write ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
 
     Args:
@@ -78,7 +80,7 @@ def _rotate(path: Path, keep: int) -> None:
         copy_atomic(path, path.with_name("checkpoint-1.safetensors"))
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> State:
     """The state that :func:`save_checkpoint` wrote.
 
     Raises :class:`ArtifactError` when the file is damaged.

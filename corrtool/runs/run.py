@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -28,13 +28,23 @@ from corrtool.files.sealed import damaged, seal_json
 from corrtool.project.artifacts import Artifact, artifact_path, save_weights
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_artifacts
+from corrtool.project.manifests import About, Manifest, Origin
 from corrtool.project.memory_files import seal_memory
 from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpoint
 from corrtool.runs.commands import this_command
 from corrtool.runs.metrics import MetricsLog, NoMetrics
-from corrtool.runs.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
+from corrtool.runs.records import (
+    STAGED_MEMORY,
+    Checkpoint,
+    RunRecord,
+    newest_checkpoint,
+    read_record,
+    run_directory,
+)
 from corrtool.runs.requests import RunRequest, can_resume
-from corrtool.runs.resumable import Resumable
+from corrtool.runs.results import StageResult
+from corrtool.runs.resumable import Resumable, State
+from corrtool.runtime.machine import Machine
 
 
 class Run:
@@ -44,7 +54,7 @@ class Run:
         self,
         project: Project,
         request: RunRequest,
-        machine: dict[str, Any],
+        machine: Machine,
         *,
         overwrites: bool,
         tensorboard: bool,
@@ -63,7 +73,7 @@ class Run:
         self._published: list[Artifact] = []
         self.metrics: MetricsLog
 
-    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    def start(self, say: Callable[[str], None]) -> State | None:
         """The state of the last checkpoint that is whole, or None.
 
         Opens the metrics where that state left them.
@@ -78,13 +88,13 @@ class Run:
                 self.resumptions = int(state["resumptions"]) + 1
                 self.overwrites |= bool(state["overwrites"])
                 self._earlier_seconds = float(state["seconds"])
-        self._write_record("running")  # before all else that is in its directory
+        self._write_record("running", {})  # before all else that is in its directory
         self.metrics = MetricsLog(
             self.directory, None if state is None else state["metrics"], self._tensorboard
         )
         return None if state is None else state["stage"]
 
-    def _check_fingerprint(self, state: dict[str, Any]) -> None:
+    def _check_fingerprint(self, state: Checkpoint) -> None:
         """Check that a checkpoint is of this run; one with older settings is rewritten with the present ones.
 
         Raises:
@@ -102,7 +112,7 @@ class Run:
             self.checkpoint_path, state
         )  # before the record: else a kill between them would part the two
 
-    def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    def _last_checkpoint(self, say: Callable[[str], None]) -> Checkpoint | None:
         """The newest whole checkpoint's state; it becomes the only one, as the journal continues from it."""
         newest = newest_checkpoint(self.directory)
         if newest is None:
@@ -154,10 +164,10 @@ class Run:
         """Wall time spent on this run, without what a killed process did after its last checkpoint."""
         return self._earlier_seconds + time.monotonic() - self._began
 
-    def save(self, stage_state: dict[str, Any]) -> None:
+    def save(self, stage_state: State) -> None:
         """Write a checkpoint: ``stage_state`` and where the metrics stand."""
         self._check_exists()
-        state = {
+        state: Checkpoint = {
             "fingerprint": self.request.fingerprint,
             "resumptions": self.resumptions,
             "overwrites": self.overwrites,
@@ -167,8 +177,8 @@ class Run:
         }
         save_checkpoint(self.checkpoint_path, state, self.keep_checkpoints)
 
-    def manifest(self, **more: Any) -> dict[str, Any]:
-        """The manifest fields of every artifact of this run, and ``more``."""
+    def origin(self) -> Origin:
+        """What the record of this run and the manifests of all its artifacts say."""
         request = self.request
         return {
             "created": datetime.now(UTC).isoformat(),
@@ -183,33 +193,33 @@ class Run:
             "resumptions": self.resumptions,
             "machine": self.machine,
             "command": this_command(request.settings.stage),
-            **more,
         }
 
     def publish_weights(
-        self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any
+        self, kind: str, name: str, tensors: dict[str, Tensor], about: About
     ) -> Artifact:
         """Write weights of this run as an artifact."""
         self._check_exists()
-        artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
+        manifest = cast(Manifest, {**self.origin(), **about})
+        artifact = save_weights(self.project.root, kind, name, tensors, manifest)
         self._published.append(artifact)
         return artifact
 
-    def publish_memory(self, name: str, staged: Path, **more: Any) -> Artifact:
+    def publish_memory(self, name: str, staged: Path, about: About) -> Artifact:
         """Seal the finished memory in the directory ``staged``, and move it to its place."""
         self._check_exists()
-        manifest = seal_memory(staged, {"name": name, **self.manifest(**more)})
+        manifest = seal_memory(staged, {"name": name, **self.origin(), **about})
         final = artifact_path(self.project.root, "memory", name)
         publish_directory(staged, final)
         artifact = Artifact("memory", name, final, manifest)
         self._published.append(artifact)
         return artifact
 
-    def finish(self, result: dict[str, Any]) -> None:
+    def finish(self, result: StageResult) -> None:
         """Records the result and drops what only a resumption would need."""
         metrics = self.metrics.sync()
         self.metrics.close()
-        self._write_record("finished", result=result, metrics_sha256=metrics["sha256"])
+        self._write_record("finished", {"result": result, "metrics_sha256": metrics["sha256"]})
         recover_directory(self.directory)  # what this run replaces has waited until now
         for path in reversed(checkpoint_paths(self.directory)):
             path.unlink()
@@ -223,10 +233,14 @@ class Run:
                 f"{self.directory} was removed while the run was under way", "begin it again"
             )
 
-    def _write_record(self, state: str, **more: Any) -> None:
-        record = self.manifest(
-            state=state, name=self.request.name, identity=self.request.identity(), **more
-        )
+    def _write_record(self, state: str, outcome: RunRecord) -> None:
+        record: RunRecord = {
+            **self.origin(),
+            "state": state,
+            "name": self.request.name,
+            "identity": self.request.identity(),
+            **outcome,
+        }
         record["seconds"] = self.seconds
         record["locks"] = self.request.locks
         record["overwrites"] = self.overwrites
@@ -243,12 +257,12 @@ class FollowerRun(Run):
         )
         self.metrics = NoMetrics()
 
-    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    def start(self, say: Callable[[str], None]) -> State | None:
         """The state from which the first rank goes on."""
         newest = newest_checkpoint(self.directory)
         return None if newest is None else newest[1]["stage"]
 
-    def save(self, stage_state: dict[str, Any]) -> None:
+    def save(self, stage_state: State) -> None:
         """The first rank does."""
 
 
@@ -257,7 +271,7 @@ def open_run(
     project: Project,
     request: RunRequest,
     *,
-    machine: dict[str, Any],
+    machine: Machine,
     overwrite: bool,
     tensorboard: bool,
     keep_checkpoints: int = 1,

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ class Console:
         for message in messages:
             self.say(message)
 
-    def result(self, result: dict[str, Any], lines: list[str] | Table) -> None:
+    def result(self, result: Mapping[str, object], lines: list[str] | Table) -> None:
         """The outcome of a command: ``result`` as one JSON object, or ``lines`` or a table for people.
 
         Raises:
@@ -60,7 +61,7 @@ class Console:
                 f"standard output cannot be written: {error.strerror}", "redirect it elsewhere"
             ) from None
 
-    def _print(self, result: dict[str, Any], lines: list[str] | Table) -> None:
+    def _print(self, result: Mapping[str, object], lines: list[str] | Table) -> None:
         out = RichConsole(highlight=False, emoji=False, soft_wrap=not isinstance(lines, Table))
         if self.json:
             print(json.dumps(result), flush=True)

@@ -70,5 +70,8 @@ def _agents(inputs: dict[str, Artifact], memories: Iterable[Artifact]) -> dict[s
 
 
 def _agent_of_model(model: Artifact, memories: Iterable[Artifact]) -> Agent | None:
-    learnt_from = model.manifest.get("parents", {}).get("source_memory", {}).get("sha256")
-    return next((agent_of_memory(m) for m in memories if m.sha256 == learnt_from), None)
+    """Who played what F learnt from, where that memory is still there."""
+    learnt_from = model.manifest.get("parents", {}).get("source_memory")
+    if learnt_from is None:
+        return None
+    return next((agent_of_memory(m) for m in memories if m.sha256 == learnt_from["sha256"]), None)
