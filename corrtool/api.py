@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from torch import nn
 
@@ -39,6 +39,15 @@ from corrtool.q_learning import saved as q_functions
 from corrtool.runs.commands import recording_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.overview import ArtifactStatus, describe_artifacts
+from corrtool.runs.results import (
+    CollectResult,
+    EvaluateResult,
+    FinetuneResult,
+    LearnCorrResult,
+    StageResult,
+    TrainDqnResult,
+    TrainModelResult,
+)
 from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.process import preserving_torch_state
@@ -153,29 +162,29 @@ class OpenedProject:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r})"
 
-    def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> dict[str, Any]:
+    def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> TrainDqnResult:
         """Learn a Q-function by DQN, by default of the source task; its newest records become a memory."""
-        return self._run(STAGES["train-dqn"], arguments)
+        return cast(TrainDqnResult, self._run(STAGES["train-dqn"], arguments))
 
-    def collect(self, **arguments: Unpack[CollectArguments]) -> dict[str, Any]:
+    def collect(self, **arguments: Unpack[CollectArguments]) -> CollectResult:
         """Play a task, by default the target at random, and write a replay memory."""
-        return self._run(STAGES["collect"], arguments)
+        return cast(CollectResult, self._run(STAGES["collect"], arguments))
 
-    def train_model(self, **arguments: Unpack[TrainModelArguments]) -> dict[str, Any]:
+    def train_model(self, **arguments: Unpack[TrainModelArguments]) -> TrainModelResult:
         """Learn the environment model F of the source task from a memory."""
-        return self._run(STAGES["train-model"], arguments)
+        return cast(TrainModelResult, self._run(STAGES["train-model"], arguments))
 
-    def learn_corr(self, **arguments: Unpack[LearnCorrArguments]) -> dict[str, Any]:
+    def learn_corr(self, **arguments: Unpack[LearnCorrArguments]) -> LearnCorrResult:
         """Learn the correspondence function, with play tests along the way."""
-        return self._run(STAGES["learn-corr"], arguments)
+        return cast(LearnCorrResult, self._run(STAGES["learn-corr"], arguments))
 
-    def evaluate(self, **arguments: Unpack[EvaluateArguments]) -> dict[str, Any]:
+    def evaluate(self, **arguments: Unpack[EvaluateArguments]) -> EvaluateResult:
         """Play fresh games, by default of the target with the newest correspondence, and report every return."""
-        return self._run(STAGES["evaluate"], arguments)
+        return cast(EvaluateResult, self._run(STAGES["evaluate"], arguments))
 
-    def finetune(self, **arguments: Unpack[FinetuneArguments]) -> dict[str, Any]:
+    def finetune(self, **arguments: Unpack[FinetuneArguments]) -> FinetuneResult:
         """Go on learning on the target task by DQN, with the correspondence held fixed."""
-        return self._run(STAGES["finetune"], arguments)
+        return cast(FinetuneResult, self._run(STAGES["finetune"], arguments))
 
     def artifacts(self) -> list[ArtifactStatus]:
         """Every memory and network, as ``status --json`` lists them, after checking every byte."""
@@ -240,7 +249,7 @@ class OpenedProject:
     def _context(self, device: str) -> StageContext:
         return StageContext(self._project(), self._console, resolve_device(device, "device"))
 
-    def _run(self, stage: Stage, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _run(self, stage: Stage, arguments: Mapping[str, Any]) -> StageResult:
         with _stage_lock, _as_library(), preserving_torch_state():
             call, project = call_with(stage, arguments), self._project()
             with recording_command(command_of(call, project)):

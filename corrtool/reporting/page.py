@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from typing import Any
 
 from corrtool.reporting.results import Cell, Results
 from corrtool.reporting.tables import lineage_tables, result_tables, title
@@ -34,7 +35,7 @@ def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) 
     return _PAGE.format(title=escape(title(results)), body="\n".join(parts))
 
 
-def _settings(cell: Cell) -> str:
+def _settings(cell: Cell[Any]) -> str:
     run = cell.runs[0]
     settings = " ".join(f"{name.replace('_', '-')}={value}" for name, value in run.settings.items())
     return f"<details><summary>Settings: {escape(run.stage)} {escape(cell.label)}</summary><code>{escape(settings)}</code></details>"

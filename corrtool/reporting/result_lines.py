@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from corrtool.runs.results import (
+    CollectResult,
+    EvaluateResult,
+    FinetuneResult,
+    LearnCorrResult,
+    TrainDqnResult,
+    TrainModelResult,
+)
 
 
-def train_dqn(result: dict[str, Any]) -> list[str]:
+def train_dqn(result: TrainDqnResult) -> list[str]:
     """The end of the training, and what was kept."""
     return [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
 
 
-def _learning_line(result: dict[str, Any]) -> str:
+def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
     """One line on how a DQN ended."""
     mean = result["mean_return_20"]
     line = f"Q-function {result['q']}: {result['env_steps']:,} env steps, {result['games']:,} games"
@@ -21,7 +28,7 @@ def _learning_line(result: dict[str, Any]) -> str:
     return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")
 
 
-def collect(result: dict[str, Any]) -> list[str]:
+def collect(result: CollectResult) -> list[str]:
     """The memory, and its size."""
     per_record = result["bytes"] / result["records"]
     return [
@@ -29,7 +36,7 @@ def collect(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def train_model(result: dict[str, Any]) -> list[str]:
+def train_model(result: TrainModelResult) -> list[str]:
     """The error on held-out records, beside that of nothing moving."""
     errors = result["validation"]
     lines = [
@@ -48,7 +55,7 @@ def train_model(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def learn_corr(result: dict[str, Any]) -> list[str]:
+def learn_corr(result: LearnCorrResult) -> list[str]:
     """The play test that chose the correspondence, compared with reuse."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
@@ -72,18 +79,18 @@ def learn_corr(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def evaluate(result: dict[str, Any]) -> list[str]:
+def evaluate(result: EvaluateResult) -> list[str]:
     """The mean return with its interval, and every game."""
     from corrtool.reporting.evaluations import format_bounds, format_counts, interval_of
     from corrtool.statistics import MIN_DISTINCT_GAMES
 
     interval, sticky = interval_of(result), result["repeat_action_probability"]
-    who = "random play" if result["policy"] == "random" else result["q"]
+    who = result["q"] or "random play"
     who += "" if result["corr"] is None else f" through {result['corr']}"
     where = result["environment"] + (f" with sticky actions {sticky:g}" if sticky else "")
     ends = {
-        "idle_games": "ended idle, with no reward for too long",
-        "cut_games": "cut off, after too many steps",
+        "ended idle, with no reward for too long": result["idle_games"],
+        "cut off, after too many steps": result["cut_games"],
     }
     return [
         f"{who} on {where}: mean return {result['mean_return']:.2f}, "
@@ -93,7 +100,7 @@ def evaluate(result: dict[str, Any]) -> list[str]:
             if interval.bounds
             else f" (too few for an interval: it takes {MIN_DISTINCT_GAMES} distinct ones)"
         ),
-        *(f"{result[key]} of them {how}" for key, how in ends.items() if result[key]),
+        *(f"{count} of them {how}" for how, count in ends.items() if count),
         "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
         *(
             [f"video of a game that ended {result['video_return']:g}: {result['video']}"]
@@ -103,7 +110,7 @@ def evaluate(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def finetune(result: dict[str, Any]) -> list[str]:
+def finetune(result: FinetuneResult) -> list[str]:
     """The end of the training, and the next step."""
     return [
         _learning_line(result),

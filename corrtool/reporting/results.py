@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Generic
 
 from corrtool.errors import ArtifactError
 from corrtool.files.sealed import damaged
 from corrtool.project.directory import Project
 from corrtool.reporting.evaluations import Protocol
-from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.finished import Evaluation, FinishedRun, R
 from corrtool.reporting.rows import Row, evaluation_rows
 from corrtool.runs.records import finished_run, run_directories, run_problems
+from corrtool.runs.results import (
+    FinetuneResult,
+    LearnCorrResult,
+    TrainDqnResult,
+    TrainModelResult,
+)
 
 PONG = "ALE/Pong-v5"
 PONG_THRESHOLDS = (0.0, 10.0, 18.0)
@@ -23,7 +30,7 @@ RANDOM_PLAY = "random play"
 
 
 @dataclass
-class Cell:
+class Cell(Generic[R]):
     """Runs of a stage that differ in their seed only.
 
     Attributes:
@@ -32,7 +39,7 @@ class Cell:
     """
 
     label: str
-    runs: list[FinishedRun] = field(default_factory=list)
+    runs: list[FinishedRun[R]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -52,11 +59,11 @@ class Results:
     """
 
     project: Project
-    runs: list[FinishedRun]
-    source_agents: list[Cell]
-    models: list[Cell]
-    correspondences: list[Cell]
-    finetunings: list[Cell]
+    runs: list[FinishedRun[Any]]
+    source_agents: list[Cell[TrainDqnResult]]
+    models: list[Cell[TrainModelResult]]
+    correspondences: list[Cell[LearnCorrResult]]
+    finetunings: list[Cell[FinetuneResult]]
     baselines: dict[str, list[Row]]
     thresholds: tuple[float, ...]
     left_out: list[str]
@@ -67,7 +74,7 @@ class Results:
         Each device and number of threads once, with the commits of corrtool in their order.
         """
         commits: dict[str, list[str]] = {}
-        for run in sorted(self.runs, key=lambda run: str(run.record["created"])):
+        for run in sorted(self.runs, key=lambda run: run.created):
             m = run.record["machine"]
             threads = m.get("threads", "?")
             text = f"{m.get('device_name') or m['device']}, {threads} {'thread' if threads == 1 else 'threads'}"
@@ -90,7 +97,9 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     by_stage = {
         stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}
     }
-    evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
+    evaluations: list[Evaluation] = sorted(
+        by_stage.get("evaluate", []), key=lambda run: run.created
+    )
     on_source, on_target = (
         [run for run in evaluations if run.settings["task"] == role]
         for role in ("source", "target")
@@ -103,7 +112,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     zero_shot = [
         e for e in on_target if not any(e.used_output_of(run, "q") for run in learnt_on_target)
     ]
-    learn_corr = by_stage.get("learn-corr", [])
+    learn_corr: list[FinishedRun[LearnCorrResult]] = by_stage.get("learn-corr", [])
     own_q = _default_q(learn_corr, zero_shot)
     correspondences = _cells(learn_corr, _correspondence_label)
     for cell in correspondences:
@@ -137,7 +146,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     )
 
 
-def _readable_runs(project: Project) -> tuple[list[FinishedRun], list[str]]:
+def _readable_runs(project: Project) -> tuple[list[FinishedRun[Any]], list[str]]:
     """The finished runs that are whole, and what is wrong with the others."""
     runs, left_out = [], []
     for directory in run_directories(project.root):
@@ -145,8 +154,8 @@ def _readable_runs(project: Project) -> tuple[list[FinishedRun], list[str]]:
             finished = finished_run(directory)
             if finished is not None:
                 place, record = finished
-                run = FinishedRun(str(record["stage"]), str(record["name"]), place, record)
-                run.metrics("")  # reads the file
+                run: FinishedRun[Any] = FinishedRun(record["stage"], record["name"], place, record)
+                run.check_metrics()
                 for problem in run_problems(place):
                     raise problem
                 if not _is_whole(run):
@@ -184,7 +193,7 @@ _SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
-def _is_whole(run: FinishedRun) -> bool:
+def _is_whole(run: FinishedRun[Any]) -> bool:
     """True if a run's settings and its result hold everything the report shows of them."""
     for table, known in ((run.result, _RESULTS), (run.settings, _SETTINGS)):
         if not all(
@@ -200,12 +209,12 @@ def _is_whole(run: FinishedRun) -> bool:
     return bool(returns) and all(isinstance(value, _NUMBER) for value in returns)
 
 
-def _cells(runs: list[FinishedRun], label: Callable[[FinishedRun], str]) -> list[Cell]:
+def _cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str]) -> list[Cell[R]]:
     """Group runs by label, settings and agent; where two would have one label, it says what differs.
 
     Means and intervals over seeds are of one agent: agents differ more than what is made with one.
     """
-    groups: dict[tuple[str, str, str | None], Cell] = {}
+    groups: dict[tuple[str, str, str | None], Cell[R]] = {}
     for run in runs:
         key = (label(run), json.dumps(run.settings, sort_keys=True), run.parent("q"))
         groups.setdefault(key, Cell(key[0])).runs.append(run)
@@ -217,10 +226,10 @@ def _cells(runs: list[FinishedRun], label: Callable[[FinishedRun], str]) -> list
             cell.label = ", ".join([name, *differing])
     for cell in cells:
         cell.runs.sort(key=lambda run: run.seed)
-    return sorted(cells, key=lambda cell: str(cell.runs[0].record["created"]))
+    return sorted(cells, key=lambda cell: cell.runs[0].created)
 
 
-def _differences(run: FinishedRun, alike: list[FinishedRun]) -> list[str]:
+def _differences(run: FinishedRun[Any], alike: list[FinishedRun[R]]) -> list[str]:
     """The settings and the agent of ``run`` where not all of ``alike`` have the same, in words."""
     mine, others = run.settings, [other.settings for other in alike]
     differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
@@ -235,7 +244,7 @@ def _differences(run: FinishedRun, alike: list[FinishedRun]) -> list[str]:
     return [*words, f"with Q {agents[own]}" + (f" {own[:8]}" if len(namesakes) > 1 else "")]
 
 
-def _correspondence_label(run: FinishedRun) -> str:
+def _correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:
     s = run.settings
     weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
     words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
@@ -254,11 +263,13 @@ def _correspondence_label(run: FinishedRun) -> str:
     return f"{kind}, {words or 'λ'} ({shown}){relative}{from_where}"
 
 
-def _agent_label(run: FinishedRun) -> str:
+def _agent_label(run: FinishedRun[TrainDqnResult]) -> str:
     return f"DQN, {run.settings['optimizer']}, {run.settings['architecture']}"
 
 
-def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
+def _finetuning_label(
+    run: FinishedRun[FinetuneResult], correspondences: list[Cell[LearnCorrResult]]
+) -> str:
     if run.record["options"].get("from_scratch"):
         return SCRATCH
     corr = run.parent("corr")
@@ -267,26 +278,27 @@ def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
     for cell in correspondences:
         if any(corr == learnt.output_sha256("corr", learnt.name) for learnt in cell.runs):
             return cell.label
-    return str(run.record["parents"]["corr"]["name"])
+    return run.record["parents"]["corr"]["name"]
 
 
-def _default_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
+def _default_q(
+    learn_corr: list[FinishedRun[LearnCorrResult]], evaluations: list[Evaluation]
+) -> str | None:
     """SHA-256 of the Q-function that is meant where none is said.
 
     That of the first correspondence, else the first that played.
     """
-    made = sorted(learn_corr, key=lambda run: str(run.record["created"]))
-    return next(
-        (sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None
-    )
+    made: list[FinishedRun[Any]] = sorted(learn_corr, key=lambda run: run.created)
+    agents = (run.parent("q") for run in [*made, *evaluations])
+    return next((sha256 for sha256 in agents if sha256 is not None), None)
 
 
 def _assign_rows(
-    cell: Cell,
-    evaluations: list[FinishedRun],
+    cell: Cell[Any],
+    evaluations: list[Evaluation],
     use: str,
     own: list[str | None],
-    deviation_of: Callable[[FinishedRun, str | None], str],
+    deviation_of: Callable[[Evaluation, str | None], str],
 ) -> None:
     """The rows of a cell whose runs made the artifacts that ``evaluations`` read for ``use``.
 
@@ -300,22 +312,22 @@ def _assign_rows(
     )
 
 
-def _other_q(evaluation: FinishedRun, own: str | None) -> str:
+def _other_q(evaluation: Evaluation, own: str | None) -> str:
     """The Q-function that played, if it was not the ``own`` one."""
     if evaluation.parent("q") == own:
         return ""
-    return f"with Q {evaluation.record['parents'].get('q', {}).get('name', 'unknown')}"
+    return f"with Q {evaluation.parent_name('q') or 'unknown'}"
 
 
-def _other_correspondence(evaluation: FinishedRun, own: str | None) -> str:
+def _other_correspondence(evaluation: Evaluation, own: str | None) -> str:
     """Through which correspondence was played, where it was not the ``own`` one."""
     if evaluation.parent("corr") == own:
         return ""
-    corr = evaluation.record["parents"].get("corr")
-    return "without correspondence" if corr is None else f"through {corr['name']}"
+    corr = evaluation.parent_name("corr")
+    return "without correspondence" if corr is None else f"through {corr}"
 
 
-def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, list[Row]]:
+def _baselines(zero_shot: list[Evaluation], own_q: str | None) -> dict[str, list[Row]]:
     """Rows of random play and of direct reuse on the target, where they were played."""
     random = [run for run in zero_shot if run.settings["policy"] == "random"]
     reuse = [
@@ -329,7 +341,7 @@ def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, lis
 
 
 def _thresholds(
-    project: Project, on_source: list[FinishedRun], baselines: dict[str, list[Row]]
+    project: Project, on_source: list[Evaluation], baselines: dict[str, list[Row]]
 ) -> tuple[float, ...]:
     """The paper's for Pong.
 

@@ -8,9 +8,11 @@ from corrtool.experiments import Experiment, experiment_of
 from corrtool.reporting.evaluations import STICKY, format_interval
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.lineage import lineage, models, models_by_action
+from corrtool.reporting.logged import TrainingGame
 from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
 from corrtool.reporting.rows import Row, interval_of_all
 from corrtool.reporting.table import Table, duration
+from corrtool.runs.results import FinetuneResult, LearnCorrResult
 from corrtool.statistics import MIN_DISTINCT_GAMES, TransferMetrics, transfer_metrics
 
 PLAYED = ["fresh games", f"sticky actions {STICKY:g}", "protocol"]
@@ -53,7 +55,7 @@ def _source_agents(results: Results) -> Table:
             own = [row for row in cell.rows if row.plain[index] or row.sticky[index]] or cell.rows[
                 :1
             ]
-            games = run.metrics("game")
+            games = run.games
             steps = (
                 None
                 if solved is None or not games
@@ -131,23 +133,22 @@ def _zero_shot(results: Results) -> Table:
     return table.with_column("in the paper", READ_OFF)
 
 
-def play_tests(run: FinishedRun) -> str:
+def play_tests(run: FinishedRun[LearnCorrResult]) -> str:
     """The mean returns of the best play test and of the last one."""
-    means = [test["mean_return"] for test in run.metrics("play_test")]
+    means = [test.mean_return for test in run.play_tests]
     return f"{max(means):.1f}, {means[-1]:.1f}" if means else "–"
 
 
-def angles(run: FinishedRun) -> str:
+def angles(run: FinishedRun[LearnCorrResult]) -> str:
     """The angle at which the generator's rotation began, and the one at which it played best."""
     if run.result["angle_degrees"] is None:
         return "–"
-    searches = run.metrics("spatial_search")
-    start = searches[-1]["start_degrees"] if searches else run.settings["angle_init"]
+    start = run.settings["angle_init"] if run.start_degrees is None else run.start_degrees
     end = run.result["best_angle_degrees"]
     return f"{start:.0f}° → {run.result['angle_degrees'] if end is None else end:.2f}°"
 
 
-def paper_value(experiment: Experiment | None, cell: Cell) -> str:
+def paper_value(experiment: Experiment | None, cell: Cell[LearnCorrResult]) -> str:
     """The paper's number for the same generator and loss weights.
 
     Its sizes and lengths may differ.
@@ -159,7 +160,7 @@ def paper_value(experiment: Experiment | None, cell: Cell) -> str:
     return "–"
 
 
-def finetuning_paper_value(experiment: Experiment | None, cell: Cell) -> str:
+def finetuning_paper_value(experiment: Experiment | None, cell: Cell[FinetuneResult]) -> str:
     """The paper's number in Figures 5 and 8 for the same start.
 
     That is the same generator, none, or no Q-function either.
@@ -177,11 +178,7 @@ def finetuning_paper_value(experiment: Experiment | None, cell: Cell) -> str:
 def _transfer(results: Results) -> Table:
     thresholds = results.thresholds
     metrics = {
-        cell.label: [
-            _curve_metrics(run.metrics("game"), thresholds)
-            for run in cell.runs
-            if run.metrics("game")
-        ]
+        cell.label: [_curve_metrics(run.games, thresholds) for run in cell.runs if run.games]
         for cell in results.finetunings
     }
     shown = [
@@ -232,9 +229,9 @@ def _transfer(results: Results) -> Table:
     ).with_column("in the paper", READ_OFF)
 
 
-def _curve_metrics(games: list[dict[str, Any]], thresholds: tuple[float, ...]) -> TransferMetrics:
+def _curve_metrics(games: list[TrainingGame], thresholds: tuple[float, ...]) -> TransferMetrics:
     return transfer_metrics(
-        [g["return"] for g in games], [g["env_steps"] for g in games], thresholds
+        [game.game_return for game in games], [game.env_steps for game in games], thresholds
     )
 
 
@@ -262,7 +259,7 @@ def _named(label: str, row: Row) -> str:
     return f"{label}, {row.deviation}" if row.deviation else label
 
 
-def _seeds(cell: Cell, row: Row) -> str:
+def _seeds(cell: Cell[Any], row: Row) -> str:
     """The seeds of a cell, and of which of them the row has games where those are not all."""
     every = ", ".join(map(str, cell.seeds))
     has = [

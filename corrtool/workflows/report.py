@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import inside, write_atomic
@@ -24,13 +24,30 @@ CAPTIONS = {
 }
 
 
+class ReportedTable(TypedDict):
+    """A table of the report, as JSON."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+class ReportResult(TypedDict):
+    """What ``report`` wrote; ``left_out`` has a line for each run that cannot be read."""
+
+    report: str
+    figures: list[str]
+    left_out: list[str]
+    tables: list[ReportedTable]
+
+
 def report(
     project: Project,
     markdown: Path | None = None,
     *,
     append: bool = False,
     thresholds: tuple[float, ...] = (),
-) -> dict[str, Any]:
+) -> ReportResult:
     """Write ``report/``: each figure as PNG and SVG, and ``report.html``.
 
     The tables also as Markdown on request.

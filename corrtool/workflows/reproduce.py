@@ -5,7 +5,6 @@ What is finished is not done again, what was interrupted goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from corrtool.experiments import Experiment, different_task
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
 from corrtool.runs.context import StageContext
-from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline
-from corrtool.workflows.report import report
+from corrtool.workflows.pipeline import TARGET_PLAY, OnResult, Pipeline
+from corrtool.workflows.report import ReportResult, report
 
 
 def open_or_create(directory: Path, experiment: Experiment) -> Project:
@@ -66,8 +65,8 @@ def reproduce(
     preset: str,
     seeds: int,
     from_scratch: bool,
-    on_result: Callable[[str, dict[str, Any]], None],
-) -> dict[str, Any]:
+    on_result: OnResult,
+) -> ReportResult:
     """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, evaluate each, and draw the report.
 
     The fresh games are played twice, without sticky actions and with them.
