@@ -2,8 +2,8 @@
 
 A project whose stages are methods, and what was learnt, to play with (docs/api.md).
 
-The methods do what the subcommands do, by the same functions. Nothing is printed, no signal handler is installed, and torch is left as it
-was found.
+The methods do what the subcommands do, by the same functions. Nothing is printed, no signal handler
+is installed, and torch is left as it was found.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def init_project(
     """Make a project directory as ``corrtool init`` does, whose help says what each argument is.
 
     Raises:
-        UsageError: a task cannot be made, the two do not fit each other, or the directory is a project already.
+        UsageError: a task cannot be made, the two do not fit each other, or the directory is a
+            project already.
     """
     if target is None:
         target, target_kwargs = source, target_kwargs or source_kwargs
@@ -144,12 +145,14 @@ def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
 class OpenedProject:
     """A project directory, of which each stage is a method.
 
-    A method does what its subcommand does, and returns what that prints with ``--json``. Arguments are the subcommand's options with ``_``
-    for ``-``; what is not given comes from ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
+    A method does what its subcommand does, and returns what that prints with ``--json``. Arguments
+    are the subcommand's options with ``_`` for ``-``; what is not given comes from
+    ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
     alone, but for ``CORRTOOL_TRUST``.
 
-    Every method raises :class:`CorrtoolError`; ``corrtool.errors`` lists its kinds. A stage that was interrupted goes on when it is
-    called again with the same arguments. Stages of one process wait for each other.
+    Every method raises :class:`CorrtoolError`; ``corrtool.errors`` lists its kinds. A stage that
+    was interrupted goes on when it is called again with the same arguments. Stages of one process
+    wait for each other.
 
     Attributes:
         root: the directory.
@@ -163,7 +166,7 @@ class OpenedProject:
         return f"{type(self).__name__}({str(self.root)!r})"
 
     def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> TrainDqnResult:
-        """Learn a Q-function by DQN, by default of the source task; its newest records become a memory."""
+        """Learn a Q-function by DQN, by default of the source task, and keep its newest records."""
         return cast(TrainDqnResult, self._run(STAGES["train-dqn"], arguments))
 
     def collect(self, **arguments: Unpack[CollectArguments]) -> CollectResult:
@@ -179,7 +182,7 @@ class OpenedProject:
         return cast(LearnCorrResult, self._run(STAGES["learn-corr"], arguments))
 
     def evaluate(self, **arguments: Unpack[EvaluateArguments]) -> EvaluateResult:
-        """Play fresh games, by default of the target with the newest correspondence, and report every return."""
+        """Play fresh games, by default of the target with the newest correspondence."""
         return cast(EvaluateResult, self._run(STAGES["evaluate"], arguments))
 
     def finetune(self, **arguments: Unpack[FinetuneArguments]) -> FinetuneResult:
@@ -229,7 +232,10 @@ class OpenedProject:
             return Agent(q_values, context.device)
 
     def load_q_function(self, name: str | None = None, *, device: str = "cpu") -> nn.Module:
-        """The named Q-function, or the newest of the source task, as :func:`load_q_function` loads it."""
+        """The named Q-function, or the newest of the source task.
+
+        As :func:`load_q_function` loads it.
+        """
         with _as_library():
             context = self._context(device)
             return q_functions.load_q_function(context.source_q(name), context.device)

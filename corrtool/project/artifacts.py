@@ -74,7 +74,10 @@ class Artifact:
 
     @property
     def states(self) -> StateSpec:
-        """The states of a memory. Raises :class:`ArtifactError` if the manifest does not describe them."""
+        """The states of a memory.
+
+        Raises :class:`ArtifactError` if the manifest does not describe them.
+        """
         try:
             return StateSpec.from_json(self.manifest["states"])
         except (KeyError, ValueError) as error:
@@ -137,7 +140,10 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
 
 
 def artifact_at(path: Path, kind: str, name: str) -> Artifact:
-    """The artifact that a file or directory holds, wherever it lies. Raises :class:`ArtifactError`."""
+    """The artifact that a file or directory holds, wherever it lies.
+
+    Raises :class:`ArtifactError`.
+    """
     manifest = (
         read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     )
@@ -151,7 +157,10 @@ def artifact_at(path: Path, kind: str, name: str) -> Artifact:
 
 
 def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
-    """True if a manifest's fields exist with the right types: they are read before every byte is checked."""
+    """True if a manifest's fields exist with the right types.
+
+    They are read before every byte is checked.
+    """
     if kind == "memory" and any(
         manifest.get(name) is None for name in ("records", "actions", "states")
     ):
@@ -211,7 +220,8 @@ def select_artifact(
 
     Args:
         mismatch: given a manifest, why the artifact does not fit, or None if it does.
-        wanted, made_by: what is looked for and the command that makes it, in words, for the error message.
+        wanted, made_by: what is looked for and the command that makes it, in words, for the error
+            message.
 
     Raises:
         ArtifactError: there is none, or the named one does not fit.
@@ -237,7 +247,10 @@ def select_artifact(
 
 
 def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
-    """The artifacts that ``wanted`` select. Raises :class:`MissingInputError` with all missing ones."""
+    """The artifacts that ``wanted`` select.
+
+    Raises :class:`MissingInputError` with all missing ones.
+    """
     found, missing = {}, []
     for use, select in wanted.items():
         try:
@@ -260,7 +273,8 @@ def save_weights(
     for tensor_name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingDivergedError(
-                f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was not written",
+                f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was "
+                "not written",
                 "use a smaller --learning-rate",
             )
     full: Manifest = {
@@ -279,7 +293,8 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
     """The tensors of a weights file, on the CPU, after checking every byte.
 
     Raises:
-        ArtifactError: the file is damaged, or a weight is NaN or infinite: corrtool never writes such a file.
+        ArtifactError: the file is damaged, or a weight is NaN or infinite: corrtool never writes
+            such a file.
     """
     tensors, _ = read_sealed_tensors(artifact.path)
     for name, tensor in tensors.items():

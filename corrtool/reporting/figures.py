@@ -37,7 +37,10 @@ _STRIP_STEPS = 4  # the paper shows the correspondence at four moments
 
 
 def draw_figures(results: Results) -> dict[str, Figure]:
-    """Every figure for which the project holds runs, by name; see each function for what it shows."""
+    """Every figure for which the project holds runs, by name.
+
+    See each function for what it shows.
+    """
     drawn: dict[str, Callable[[Results], Figure | None]] = {
         "source-agent": source_agent,
         "play-tests": play_tests,
@@ -144,7 +147,10 @@ def losses(results: Results) -> Figure | None:
 
 
 def translations(results: Results) -> Figure | None:
-    """Figures 4 and 7: target states and their translations, at four moments of each cell's first seed."""
+    """Figures 4 and 7: target states and their translations.
+
+    At four moments of each cell's first seed.
+    """
     strips = [(cell, _strip(cell)) for cell in results.correspondences]
     shown = [(cell, strip) for cell, strip in strips if strip]
     if not shown:
@@ -204,7 +210,10 @@ def finetuning(results: Results) -> Figure | None:
 
 
 def _baseline(results: Results, name: str) -> float | None:
-    """Mean return of a baseline in the table's first rows, without sticky actions if it was played so."""
+    """Mean return of a baseline in the table's first rows.
+
+    Without sticky actions if it was played so.
+    """
     for row in (row for row in results.baselines.get(name, []) if not row.deviation):
         for run in (*row.plain, *row.sticky):
             if run is not None:

@@ -32,7 +32,8 @@ def collect(result: CollectResult) -> list[str]:
     """The memory, and its size."""
     per_record = result["bytes"] / result["records"]
     return [
-        f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on disk"
+        f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on "
+        "disk"
     ]
 
 
@@ -43,14 +44,16 @@ def train_model(result: TrainModelResult) -> list[str]:
         f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
         f"mean absolute error on {errors['records']:,} held-out records:",
         f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
-        f"  over what changes     {errors['l1_changing']:.5f}   persistence {errors['l1_changing_persistence']:.5f}"
+        f"  over what changes     {errors['l1_changing']:.5f}   persistence "
+        f"{errors['l1_changing_persistence']:.5f}"
         f"   ({errors['changing_share']:.2%} of the state)",
     ]
     if (
         errors["l1_newest"] != errors["l1_changing"]
     ):  # states of several frames, of which only the newest is news
         lines.append(
-            f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}"
+            f"  what changes, newest  {errors['l1_newest']:.5f}   persistence "
+            f"{errors['l1_newest_persistence']:.5f}"
         )
     return lines
 
@@ -68,14 +71,16 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
     if reuse is not None and best <= reuse:
         return [
             line,
-            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a correspondence: try more "
+            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a "
+            "correspondence: try more "
             "--gradient-steps, another --generator, a better environment model, or another --seed",
         ]
     if reuse is not None:
         line += f"; reuse, without a correspondence, has {reuse:.2f}"
     return [
         line,
-        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones",
+        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh "
+        "ones",
     ]
 
 

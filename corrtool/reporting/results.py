@@ -77,7 +77,8 @@ class Results:
         for run in sorted(self.runs, key=lambda run: run.created):
             m = run.record["machine"]
             threads = m.get("threads", "?")
-            text = f"{m.get('device_name') or m['device']}, {threads} {'thread' if threads == 1 else 'threads'}"
+            counted = f"{threads} {'thread' if threads == 1 else 'threads'}"
+            text = f"{m.get('device_name') or m['device']}, {counted}"
             commits.setdefault(text, []).append(run.corrtool)
         return [
             f"{machine}, corrtool {', '.join(dict.fromkeys(made))}"
@@ -91,7 +92,8 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     Unfinished ones and those that are damaged are left out.
 
     Args:
-        thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
+        thresholds: returns whose reaching is told, instead of those that the tasks and the
+            evaluations suggest.
     """
     runs, left_out = _readable_runs(project)
     by_stage = {
@@ -210,7 +212,7 @@ def _is_whole(run: FinishedRun[Any]) -> bool:
 
 
 def _cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str]) -> list[Cell[R]]:
-    """Group runs by label, settings and agent; where two would have one label, it says what differs.
+    """Group runs by label, settings and agent; labels that would be equal say what differs.
 
     Means and intervals over seeds are of one agent: agents differ more than what is made with one.
     """
@@ -345,7 +347,8 @@ def _thresholds(
 ) -> tuple[float, ...]:
     """The paper's for Pong.
 
-    Else shares of what the source agent has above random play, in two digits, where both were played.
+    Else shares of what the source agent has above random play, in two digits, where both were
+    played.
     """
     if all(project.task(role).id == PONG for role in ("source", "target")):
         return PONG_THRESHOLDS

@@ -21,7 +21,8 @@ class Row:
 
     Attributes:
         protocol: None where there are none. Those with sticky actions differ in nothing else.
-        deviation: how they were played other than the table's first column says, such as with another Q-function; ``""`` for not.
+        deviation: how they were played other than the table's first column says, such as with
+            another Q-function; ``""`` for not.
         seeds: of the games, where they are not those of the runs.
         plain, sticky: by run, its evaluation or None: as it is, and with sticky actions.
     """
@@ -42,7 +43,10 @@ class Row:
 
 
 def interval_of_all(evaluations: Iterable[Evaluation | None]) -> Interval | None:
-    """Mean return: over seeds where several were evaluated, else over games; None without evaluations."""
+    """Mean return: over seeds where several were evaluated, else over games.
+
+    None without evaluations.
+    """
     evaluated = [run.result for run in evaluations if run is not None]
     if not evaluated:
         return None
@@ -62,8 +66,8 @@ def evaluation_rows(
 
     First the usual protocol, or the first that was played.
 
-    Of several evaluations of a run with one protocol the one with the run's own seed comes first, then the older one; the rest are
-    in further rows.
+    Of several evaluations of a run with one protocol the one with the run's own seed comes first,
+    then the older one; the rest are in further rows.
 
     Args:
         by_run: evaluations of what each run made, the oldest first.

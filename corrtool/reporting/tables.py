@@ -17,8 +17,10 @@ from corrtool.statistics import MIN_DISTINCT_GAMES, TransferMetrics, transfer_me
 
 PLAYED = ["fresh games", f"sticky actions {STICKY:g}", "protocol"]
 HOW_PLAYED = (
-    "A row has one protocol: the usual one of 'evaluate', or else the first that was played; other games have rows of their own. "
-    "Intervals are 95 %: over seeds by Student's t, over the games of a single one by bootstrap, where at least "
+    "A row has one protocol: the usual one of 'evaluate', or else the first that was played; other "
+    "games have rows of their own. "
+    "Intervals are 95 %: over seeds by Student's t, over the games of a single one by bootstrap, "
+    "where at least "
     f"{MIN_DISTINCT_GAMES} differ."
 )
 READ_OFF = "The paper's numbers are read off its figures: play tests of one training."
@@ -36,7 +38,10 @@ def tables(results: Results) -> list[Table]:
 
 
 def result_tables(results: Results) -> list[Table]:
-    """Tables of zero-shot transfer and of learning on the target; the latter may hold only its note."""
+    """Tables of zero-shot transfer and of learning on the target.
+
+    The latter may hold only its note.
+    """
     made = ((_zero_shot(results), False), (_transfer(results), bool(results.finetunings)))
     return [table for table, always in made if table.rows or always]
 
@@ -128,7 +133,8 @@ def _zero_shot(results: Results) -> Table:
     )
     table = table.with_column(
         "angle: start → best",
-        "The angle is where the search began to learn, or 0° where there is none, and that of this checkpoint.",
+        "The angle is where the search began to learn, or 0° where there is none, and that of this "
+        "checkpoint.",
     )
     return table.with_column("in the paper", READ_OFF)
 
@@ -205,13 +211,16 @@ def _transfer(results: Results) -> Table:
     note = "Means over seeds. "
     if thresholds:
         note += (
-            f"'To {thresholds[-1]:g}': until the mean of 20 games reached {thresholds[-1]:g}, counting at least 20 games; in brackets "
-            "the environment steps, and how many fewer or more of them that is than learning from scratch needs. A dash: not reached "
+            f"'To {thresholds[-1]:g}': until the mean of 20 games reached {thresholds[-1]:g}, "
+            "counting at least 20 games; in brackets "
+            "the environment steps, and how many fewer or more of them that is than learning from "
+            "scratch needs. A dash: not reached "
             "by all seeds. "
         )
     note += (
         f"Fresh games: those of 'corrtool evaluate --q NAME' afterwards. {HOW_PLAYED} Not "
-        "counted: the random play on the target, and the play tests there, from which a correspondence was learnt and chosen."
+        "counted: the random play on the target, and the play tests there, from which a "
+        "correspondence was learnt and chosen."
     )
     without = [cell.label for cell in results.finetunings if not metrics[cell.label]]
     if without:
@@ -268,7 +277,8 @@ def _seeds(cell: Cell[Any], row: Row) -> str:
     ]
     if all(has) or not any(has):
         return every
-    return f"{', '.join(str(seed) for seed, there in zip(cell.seeds, has, strict=True) if there)} of {every}"
+    some = ", ".join(str(seed) for seed, there in zip(cell.seeds, has, strict=True) if there)
+    return f"{some} of {every}"
 
 
 def _played(row: Row, runs: slice = slice(None)) -> list[str]:

@@ -1,4 +1,4 @@
-"""Checkpoints: the states of networks, optimizers, random generators and counters in one sealed file.
+"""Checkpoints: states of networks, optimizers, random generators and counters in one sealed file.
 
 Nothing is pickled: tensors go into safetensors, everything else into its JSON.
 """
@@ -29,8 +29,8 @@ def save_checkpoint(path: Path, state: Mapping[str, object], keep: int = 1) -> N
     """Write ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
 
     Args:
-        keep: how many checkpoints there are to be at most, this one among them; the others step back to ``checkpoint-1``,
-            ``checkpoint-2``, …
+        keep: how many checkpoints there are to be at most, this one among them; the others step
+            back to ``checkpoint-1``, ``checkpoint-2``, …
 
     Raises:
         TrainingDivergedError: a tensor holds NaN or infinity; the file that was there stays.
@@ -69,7 +69,10 @@ def _age(path: Path) -> int | None:
 
 
 def _rotate(path: Path, keep: int) -> None:
-    """Make room for a new checkpoint at ``path``, which stays until it is replaced: there always is one."""
+    """Make room for a new checkpoint at ``path``.
+
+    That one stays until it is replaced: there always is one.
+    """
     for older in reversed(checkpoint_paths(path.parent)[1:]):
         age = _age(older) or 0
         if age + 1 >= keep:

@@ -41,7 +41,7 @@ def recording_command(words: list[str]) -> Iterator[None]:
 
 
 def this_command(stage: str) -> str:
-    """This process's command for a shell, preceded by the environment variables that affect ``stage``."""
+    """This process's command for a shell, after the environment variables that affect ``stage``."""
     recorded = _recorded_command.get()
     if recorded is not None:
         return shlex.join(recorded)
@@ -127,5 +127,8 @@ def _is_found_from_here(root: Path) -> bool:
 
 
 def _flag_of_input(stage: str, use: str) -> str:
-    """``learn-corr``, ``source_memory`` → ``--source-memory``. ``train-model`` reads only one memory."""
+    """``learn-corr``, ``source_memory`` → ``--source-memory``.
+
+    ``train-model`` reads only one memory.
+    """
     return "--memory" if stage == "train-model" else flag_name(use)

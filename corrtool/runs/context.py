@@ -64,8 +64,8 @@ class StageContext:
     def run_name(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
         """``--name``; without it ``text`` and the seed, so that a loop over seeds needs no names.
 
-        The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may come to one name. Runs from
-        before the seed was in the name keep theirs.
+        The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may
+        come to one name. Runs from before the seed was in the name keep theirs.
         """
         if self.name is not None:
             return self.name
@@ -88,8 +88,9 @@ class StageContext:
 
         A dry run returns its :class:`Plan` in the result's place.
 
-        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
-        has a result. To what ``work`` returns comes what every stage tells: see :meth:`_with_common_fields`.
+        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is
+        one. Of several ranks only the first has a result. To what ``work`` returns comes what every
+        stage tells: see :meth:`_with_common_fields`.
         """
         with self.ranks.connected(self.device):
             if not self.ranks.first:
@@ -103,7 +104,10 @@ class StageContext:
                     self.ranks.broadcast(0, self.device)
 
     def _follow(self, request: RunRequest, work: Work[R]) -> R:
-        """Do the first rank's work on another rank, once that one begins it, without a trace on disk."""
+        """Do the first rank's work on another rank, once that one begins it.
+
+        It leaves no trace on disk.
+        """
         if not self.ranks.broadcast(0, self.device):
             return cast(R, {})
         configure_process(self.device, self.seed, request.state_kind)
@@ -165,17 +169,20 @@ class StageContext:
                 self.console.say(f"computing in {machine['precision']}")
             if reduced and not has_bf16_instructions(self.device):
                 self.console.say(
-                    f"{self.device} has no instructions for bf16: it is emulated, and slower than float32"
+                    f"{self.device} has no instructions for bf16: it is emulated, and slower than "
+                    "float32"
                 )
         if getattr(settings, "compile", False):
             self.console.say(
-                "the first steps compile the networks, which takes a minute or more; a cache keeps what they made"
+                "the first steps compile the networks, which takes a minute or more; a cache keeps "
+                "what they made"
             )
         return machine
 
     def _already_done(self, request: RunRequest, result: R) -> R:
         self.console.say(
-            f"{request.settings.stage} {request.name} is done already; the same command with --overwrite does it again"
+            f"{request.settings.stage} {request.name} is done already; the same command with "
+            "--overwrite does it again"
         )
         return result
 

@@ -26,9 +26,10 @@ MAX_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails 
 class StopSignals:
     """The response to a signal that asks to stop.
 
-    The process ends at once, but while somebody polls the signal is only remembered. A loop polls: it saves at its next step,
-    since saving inside a handler would cut into whatever is being written; a second signal ends at once all the same. Before and
-    after a loop there is nothing to save, and every write is atomic.
+    The process ends at once, but while somebody polls the signal is only remembered. A loop polls:
+    it saves at its next step, since saving inside a handler would cut into whatever is being
+    written; a second signal ends at once all the same. Before and after a loop there is nothing to
+    save, and every write is atomic.
 
     Args:
         polled: whether somebody looks at ``received`` every second or so.
@@ -148,7 +149,8 @@ class Loop:
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise TrainingDivergedError(
-                    f"{name} became {value} by {self.done:,} {self.unit}; the last good state is kept",
+                    f"{name} became {value} by {self.done:,} {self.unit}; the last good state is "
+                    "kept",
                     "use a smaller --learning-rate (or --lambda-…) under another --name",
                 )
         return numbers

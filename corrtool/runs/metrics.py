@@ -29,8 +29,8 @@ class Position(TypedDict):
 class MetricsLog:
     """Append one JSON object per line to ``metrics.jsonl`` in a run's directory.
 
-    On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines of an unbroken one; TensorBoard
-    is told to forget what it was shown from there on.
+    On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines
+    of an unbroken one; TensorBoard is told to forget what it was shown from there on.
 
     Args:
         saved: what :meth:`sync` said for the checkpoint from which a run goes on.
@@ -99,7 +99,7 @@ def metrics_path(directory: Path) -> Path:
 
 
 def digest_of_saved(path: Path, saved: Position) -> Any:
-    """The SHA-256 object of a file's first bytes, which are those that :meth:`MetricsLog.sync` told of.
+    """The SHA-256 object of a file's first bytes, those that :meth:`MetricsLog.sync` told of.
 
     Raises:
         ArtifactError: the file is missing, shorter or another one.

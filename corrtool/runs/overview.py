@@ -132,7 +132,10 @@ def evaluations(project: Project) -> list[EvaluateResult]:
 
 
 def damaged_runs(project: Project) -> list[str]:
-    """Problems of the records, metrics and checkpoints of all runs that are not running, a line each."""
+    """Problems of the records, metrics and checkpoints of all runs, a line each.
+
+    Not of those that are running.
+    """
     problems = []
     for directory in run_directories(project.root):
         found = run_problems(directory)

@@ -1,6 +1,7 @@
-"""Records of runs on disk, read and checked: ``run.json``, the metrics, the checkpoint and its files.
+"""Records of runs on disk, read and checked: ``run.json``, metrics, checkpoint and its files.
 
-Written by :mod:`corrtool.runs.run`. Anybody can seal a file, so every field is checked before it is used.
+Written by :mod:`corrtool.runs.run`. Anybody can seal a file, so every field is checked before it is
+used.
 """
 
 from __future__ import annotations
@@ -78,9 +79,10 @@ STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being co
 
 
 def run_directories(root: Path, stage: str = "*") -> list[Path]:
-    """The directories of all runs, of one stage or of all; not of those that an ``--overwrite`` replaces.
+    """The directories of all runs, of one stage or of all.
 
-    Whatever else people and desktops leave there is no run.
+    Not of those that an ``--overwrite`` replaces; and whatever else people and desktops leave there
+    is no run.
 
     Raises:
         ArtifactError: a directory cannot be looked into: its runs would be missing without a word.
@@ -111,9 +113,11 @@ def run_directory(root: Path, stage: str, name: str) -> Path:
 
 
 _RECORD = {
-    "stage": str, "name": str, "state": str, "fingerprint": str, "command": str, "seed": int, "settings": dict, "tasks": dict,
-    "parents": dict, "machine": dict, "identity": dict, "locks": list, "artifacts": list, "created": str,
-}  # fmt: skip
+    **dict.fromkeys(("stage", "name", "state", "fingerprint", "command", "created"), str),
+    "seed": int,
+    **dict.fromkeys(("settings", "tasks", "parents", "machine", "identity"), dict),
+    **dict.fromkeys(("locks", "artifacts"), list),
+}
 
 
 def read_record(directory: Path) -> RunRecord:
@@ -201,7 +205,7 @@ def newest_checkpoint(directory: Path) -> tuple[Path, Checkpoint, list[ArtifactE
 
 
 def run_problems(directory: Path) -> list[ArtifactError]:
-    """Problems of a run: its record, its metrics, and the checkpoint of one that is not finished."""
+    """Problems of a run: its record, its metrics, and the checkpoint of an unfinished one."""
     try:
         record = read_record(directory)
         if record.get("metrics_sha256") is not None:

@@ -1,7 +1,9 @@
 """The request of a run, and what an equal one has left already: a result, or a run to resume.
 
-A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same command again therefore
-finds what it had begun and goes on, or finds its result and says so; another command under the same name is refused.
+A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same
+command again therefore finds what it had begun and goes on, or finds its result and says so;
+another command under the same
+name is refused.
 """
 
 from __future__ import annotations
@@ -81,9 +83,10 @@ class RunRequest:
         }
 
     def matches(self, made: Origin) -> bool:
-        """True if ``made``, the record of a run or the manifest of its artifact, is of an equal request.
+        """True if ``made``, the record of a run or a manifest of its, is of an equal request.
 
-        It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
+        It may have been written before the stage had one of its settings: then it counts as made
+            with that setting's default, which
         is chosen so that it says what was done before. Settings count by their present names.
         """
         return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
@@ -157,7 +160,8 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
     """True if there is an equal run to resume.
 
     Raises:
-        ArtifactError: there is one, and its record or all its checkpoints, with what they need, are damaged.
+        ArtifactError: there is one, and its record or all its checkpoints, with what they need, are
+            damaged.
     """
     directory = run_directory(project.root, request.settings.stage, request.name)
     if not checkpoint_paths(directory):
@@ -169,7 +173,10 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
 
 
 def can_resume(project: Project, request: RunRequest) -> bool:
-    """True if ``--overwrite`` finds an equal run to resume; a damaged one is there to be overwritten."""
+    """True if ``--overwrite`` finds an equal run to resume.
+
+    A damaged one is there to be overwritten.
+    """
     try:
         return is_interrupted(project, request)
     except ArtifactError:
@@ -183,7 +190,8 @@ def _another_run(directory: Path, record: RunRecord, request: RunRequest) -> Usa
     with contextlib.suppress(ArtifactError):
         if request.matches(read_record(replaced_path(directory))):
             return UsageError(
-                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
+                f"{run} was finished, but is being replaced by an interrupted run with other "
+                f"settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",
             )
     return UsageError(
@@ -207,7 +215,8 @@ def difference(old: Identity, new: Identity) -> str:
         for key in sorted({*a, *b}):
             if a.get(key) != b.get(key):
                 if part in ("tasks", "inputs"):
-                    return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
+                    noun = "task" if part == "tasks" else "input"
+                    return f"its {key.replace('_', ' ')} {noun} was another one"
                 if key == "extended_from":
                     return (
                         "it was made longer by --extend" if a.get(key) else "--extend was not given"

@@ -14,10 +14,10 @@ class Resumable(Protocol):
     """A part of a loop that a checkpoint holds: a learner, batches, a random generator, counts."""
 
     def state(self) -> Any:
-        """The state for a checkpoint: tensors, arrays, numbers, text, and tables and lists of them."""
+        """The state for a checkpoint, often a :data:`State`."""
 
     def load_state(self, state: Any) -> None:
-        """The inverse of :meth:`state`; one of Python's usual errors where the state does not fit."""
+        """The inverse of :meth:`state`; one of Python's usual errors where it does not fit."""
 
 
 class Parts:

@@ -95,7 +95,9 @@ class Run:
         return None if state is None else state["stage"]
 
     def _check_fingerprint(self, state: Checkpoint) -> None:
-        """Check that a checkpoint is of this run; one with older settings is rewritten with the present ones.
+        """Check that a checkpoint is of this run.
+
+        One with older settings is rewritten with the present ones.
 
         Raises:
             ArtifactError: it is of another run.
@@ -113,7 +115,10 @@ class Run:
         )  # before the record: else a kill between them would part the two
 
     def _last_checkpoint(self, say: Callable[[str], None]) -> Checkpoint | None:
-        """The newest whole checkpoint's state; it becomes the only one, as the journal continues from it."""
+        """The newest whole checkpoint's state.
+
+        It becomes the only one, as the journal continues from it.
+        """
         newest = newest_checkpoint(self.directory)
         if newest is None:
             return None
@@ -161,7 +166,10 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall time spent on this run, without what a killed process did after its last checkpoint."""
+        """Wall time spent on this run.
+
+        Without what a killed process did after its last checkpoint.
+        """
         return self._earlier_seconds + time.monotonic() - self._began
 
     def save(self, stage_state: State) -> None:
@@ -227,7 +235,10 @@ class Run:
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
 
     def _check_exists(self) -> None:
-        """Raise :class:`ArtifactError` where the run was removed; writing would create the directories again."""
+        """Raise :class:`ArtifactError` where the run was removed.
+
+        Writing would create the directories again.
+        """
         if not (self.directory / "run.json").exists():
             raise ArtifactError(
                 f"{self.directory} was removed while the run was under way", "begin it again"
@@ -249,7 +260,10 @@ class Run:
 
 
 class FollowerRun(Run):
-    """The :class:`Run` of the ranks after the first: it reads what that one left, and writes nothing."""
+    """The :class:`Run` of the ranks after the first.
+
+    It reads what that one left, and writes nothing.
+    """
 
     def __init__(self, project: Project, request: RunRequest) -> None:
         super().__init__(
@@ -278,9 +292,9 @@ def open_run(
 ) -> Iterator[Run]:
     """Take the locks of the request's artifacts, and open its run, new or interrupted.
 
-    ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes on all the same,
-    so that a script with ``--overwrite`` can be preempted. What is replaced steps aside until its successor is whole,
-    and comes back where that fails before it has a checkpoint.
+    ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes
+    on all the same, so that a script with ``--overwrite`` can be preempted. What is replaced steps
+    aside until its successor is whole, and comes back where that fails before it has a checkpoint.
 
     Raises:
         LockedError: another process is writing one of the artifacts.

@@ -1,4 +1,4 @@
-"""Running several stages one after another in one project, as ``quickstart`` and ``reproduce`` do."""
+"""Several stages one after another in one project, as ``quickstart`` and ``reproduce`` run them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class Pipeline:
 
         ``from_scratch``, all three learnt here.
 
-        What the project holds already of this is used if it was made with the same settings. Raises :class:`UsageError` otherwise.
+        What the project holds already of this is used if it was made with the same settings. Raises
+        :class:`UsageError` otherwise.
         """
         project = self.context.project
         if not from_scratch:

@@ -15,11 +15,15 @@ from corrtool.reporting.table import Table
 from corrtool.reporting.tables import tables, title
 
 CAPTIONS = {
-    "source-agent": "Learning the source task: mean return of the last 20 training games (ε-greedy).",
-    "play-tests": "Zero-shot play on the target while the correspondence was learnt (the paper's Figures 3 and 6).",
+    "source-agent": "Learning the source task: mean return of the last 20 training games "
+    "(ε-greedy).",
+    "play-tests": "Zero-shot play on the target while the correspondence was learnt (the paper's "
+    "Figures 3 and 6).",
     "losses": "The terms of the loss, eq. (8)–(11), unweighted.",
-    "translations": "States of the target task (left) and their translations (right) while learning (the paper's Figures 4 and 7).",
-    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and 8); "
+    "translations": "States of the target task (left) and their translations (right) while "
+    "learning (the paper's Figures 4 and 7).",
+    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and "
+    "8); "
     "bands are 95 % intervals over seeds, by Student's t, cut off where they leave the curves.",
 }
 
@@ -57,7 +61,8 @@ def report(
     Args:
         markdown: file for the tables; figures stay in ``report/``.
         append: keep what the file holds, and write the tables after it.
-        thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
+        thresholds: returns whose reaching is told, instead of those that the tasks and the
+            evaluations suggest.
 
     Raises:
         ArtifactError: there is no finished run to report on.

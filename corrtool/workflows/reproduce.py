@@ -67,9 +67,9 @@ def reproduce(
     from_scratch: bool,
     on_result: OnResult,
 ) -> ReportResult:
-    """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, evaluate each, and draw the report.
+    """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, and draw the report.
 
-    The fresh games are played twice, without sticky actions and with them.
+    Each is evaluated. The fresh games are played twice, without sticky actions and with them.
 
     Args:
         from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
