@@ -13,7 +13,7 @@ from typing import Any
 from corrtool.errors import InterruptedRunError, TrainingDivergedError
 from corrtool.runs.resumable import Resumable
 from corrtool.runs.run import Run
-from corrtool.runtime.console import Console
+from corrtool.runtime.console import Console, Numbers
 from corrtool.runtime.signals import exit_now, stop_signals
 
 CHECKPOINT_SECONDS = 60.0
@@ -119,7 +119,7 @@ class Loop:
         """Units per second since this process began."""
         return self._progress.rate
 
-    def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+    def advance(self, count: int, numbers: Numbers | None = None) -> None:
         """``count`` more are done. Shows ``numbers``, saves when it is time, stops when asked to.
 
         Raises:
@@ -130,13 +130,13 @@ class Loop:
         self._progress.advance(count, numbers)
         self.poll()
 
-    def advance_to(self, done: int, numbers: dict[str, Any] | None = None) -> None:
+    def advance_to(self, done: int, numbers: Numbers | None = None) -> None:
         """As :meth:`advance`, but the display was moved by :meth:`show` already."""
         self.done = done
         self._progress.advance(0, numbers)
         self.poll()
 
-    def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+    def show(self, count: int, numbers: Numbers | None = None) -> None:
         """Move the display alone: work under way, that is not done in the sense of a checkpoint."""
         self._progress.show(count, numbers)
 
@@ -155,7 +155,7 @@ class Loop:
                 )
         return numbers
 
-    def note(self, numbers: dict[str, Any]) -> None:
+    def note(self, numbers: Numbers) -> None:
         """Show ``numbers`` before the others from now on."""
         self._progress.note(numbers)
 
