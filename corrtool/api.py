@@ -232,10 +232,7 @@ class OpenedProject:
             return Agent(q_values, context.device)
 
     def load_q_function(self, name: str | None = None, *, device: str = "cpu") -> nn.Module:
-        """The named Q-function, or the newest of the source task.
-
-        As :func:`load_q_function` loads it.
-        """
+        """The named Q-function, or the newest of the source task: see :func:`load_q_function`."""
         with _as_library():
             context = self._context(device)
             return q_functions.load_q_function(context.source_q(name), context.device)

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from corrtool.files.pictures import target_and_translation
+from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.logged import TERMS
-from corrtool.reporting.results import RANDOM_PLAY, REUSE, SCRATCH, Cell, Results
+from corrtool.reporting.results import RANDOM_PLAY, Results
 from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
 
 matplotlib.rcdefaults()  # not what a matplotlibrc in the working directory says

@@ -6,7 +6,8 @@ import base64
 from html import escape
 from typing import Any
 
-from corrtool.reporting.results import Cell, Results
+from corrtool.reporting.cells import Cell
+from corrtool.reporting.results import Results
 from corrtool.reporting.tables import lineage_tables, result_tables, title
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Generic
+from dataclasses import dataclass
+from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.files.sealed import damaged
 from corrtool.project.directory import Project
+from corrtool.reporting.cells import (
+    REUSE,
+    Cell,
+    agent_label,
+    correspondence_label,
+    finetuning_label,
+    make_cells,
+)
 from corrtool.reporting.evaluations import Protocol
-from corrtool.reporting.finished import Evaluation, FinishedRun, R
+from corrtool.reporting.finished import Evaluation, FinishedRun
 from corrtool.reporting.rows import Row, evaluation_rows
 from corrtool.runs.records import finished_run, run_directories, run_problems
 from corrtool.runs.results import (
@@ -24,28 +31,7 @@ from corrtool.runs.results import (
 PONG = "ALE/Pong-v5"
 PONG_THRESHOLDS = (0.0, 10.0, 18.0)
 THRESHOLD_SHARES = (0.25, 0.5, 0.9)  # of what the source agent has above random play
-SCRATCH = "from scratch"
-REUSE = "Q reused without correspondence"
 RANDOM_PLAY = "random play"
-
-
-@dataclass
-class Cell(Generic[R]):
-    """Runs of a stage that differ in their seed only.
-
-    Attributes:
-        label: what tells it from the other cells.
-        rows: evaluations of what they made; the first row is the cell's.
-    """
-
-    label: str
-    runs: list[FinishedRun[R]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-
-    @property
-    def seeds(self) -> list[int]:
-        """One seed per run."""
-        return [run.seed for run in self.runs]
 
 
 @dataclass(frozen=True)
@@ -116,19 +102,19 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     ]
     learn_corr: list[FinishedRun[LearnCorrResult]] = by_stage.get("learn-corr", [])
     own_q = _default_q(learn_corr, zero_shot)
-    correspondences = _cells(learn_corr, _correspondence_label)
+    correspondences = make_cells(learn_corr, correspondence_label)
     for cell in correspondences:
         _assign_rows(
             cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q
         )
-    agents = _cells(
-        [r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label
+    agents = make_cells(
+        [r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], agent_label
     )
     for cell in agents:
         _assign_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
-    finetunings = _cells(
+    finetunings = make_cells(
         [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
-        lambda run: _finetuning_label(run, correspondences),
+        lambda run: finetuning_label(run, correspondences),
     )
     for cell in finetunings:
         _assign_rows(
@@ -139,7 +125,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         project=project,
         runs=runs,
         source_agents=agents,
-        models=_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
+        models=make_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
         correspondences=correspondences,
         finetunings=finetunings,
         baselines=baselines,
@@ -209,78 +195,6 @@ def _is_whole(run: FinishedRun[Any]) -> bool:
             return False
     returns = run.result.get("returns", [0.0])
     return bool(returns) and all(isinstance(value, _NUMBER) for value in returns)
-
-
-def _cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str]) -> list[Cell[R]]:
-    """Group runs by label, settings and agent; labels that would be equal say what differs.
-
-    Means and intervals over seeds are of one agent: agents differ more than what is made with one.
-    """
-    groups: dict[tuple[str, str, str | None], Cell[R]] = {}
-    for run in runs:
-        key = (label(run), json.dumps(run.settings, sort_keys=True), run.parent("q"))
-        groups.setdefault(key, Cell(key[0])).runs.append(run)
-    cells = list(groups.values())
-    for name in {cell.label for cell in cells}:
-        alike = [cell for cell in cells if cell.label == name]
-        differences = [_differences(cell.runs[0], [a.runs[0] for a in alike]) for cell in alike]
-        for cell, differing in zip(alike, differences, strict=True):
-            cell.label = ", ".join([name, *differing])
-    for cell in cells:
-        cell.runs.sort(key=lambda run: run.seed)
-    return sorted(cells, key=lambda cell: cell.runs[0].created)
-
-
-def _differences(run: FinishedRun[Any], alike: list[FinishedRun[R]]) -> list[str]:
-    """The settings and the agent of ``run`` where not all of ``alike`` have the same, in words."""
-    mine, others = run.settings, [other.settings for other in alike]
-    differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
-    words = [f"{key.replace('_', '-')} {mine[key]}" for key in differing]
-    agents = {other.parent("q"): other.parent_name("q") for other in alike}
-    own = run.parent("q")
-    if len(agents) == 1:
-        return words
-    if own is None:
-        return [*words, "without Q"]
-    namesakes = [name for name in agents.values() if name == agents[own]]
-    return [*words, f"with Q {agents[own]}" + (f" {own[:8]}" if len(namesakes) > 1 else "")]
-
-
-def _correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:
-    s = run.settings
-    weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
-    words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
-    if words == "CycleGAN" and s["cycle_loss"] != "printed":
-        words = None
-    shown = ", ".join(f"{weight:g}" for weight in weights)
-    kind = run.result.get("generator") or s["generator"]
-    relative = (
-        ", relative model loss" if s["model_loss"] == "relative" and s["lambda_m"] > 0 else ""
-    )
-    from_where = (
-        f", from {s['angle_init']:g}°"
-        if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None
-        else ""
-    )
-    return f"{kind}, {words or 'λ'} ({shown}){relative}{from_where}"
-
-
-def _agent_label(run: FinishedRun[TrainDqnResult]) -> str:
-    return f"DQN, {run.settings['optimizer']}, {run.settings['architecture']}"
-
-
-def _finetuning_label(
-    run: FinishedRun[FinetuneResult], correspondences: list[Cell[LearnCorrResult]]
-) -> str:
-    if run.record["options"].get("from_scratch"):
-        return SCRATCH
-    corr = run.parent("corr")
-    if corr is None:
-        return REUSE
-    for cell in correspondences:
-        if any(corr == learnt.output_sha256("corr", learnt.name) for learnt in cell.runs):
-            return cell.label
-    return run.record["parents"]["corr"]["name"]
 
 
 def _default_q(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from corrtool.experiments import Experiment, experiment_of
+from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.evaluations import STICKY, format_interval
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.lineage import lineage, models, models_by_action
 from corrtool.reporting.logged import TrainingGame
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
+from corrtool.reporting.results import Results
 from corrtool.reporting.rows import Row, interval_of_all
 from corrtool.reporting.table import Table, duration
 from corrtool.runs.results import FinetuneResult, LearnCorrResult

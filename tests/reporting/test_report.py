@@ -13,8 +13,9 @@ from support.commands import run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
+from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, read_results
+from corrtool.reporting.results import read_results
 from corrtool.reporting.tables import angles, finetuning_paper_value, paper_value, play_tests
 
 

@@ -17,7 +17,8 @@ from corrtool.experiments import (
     load_experiment,
 )
 from corrtool.project.defaults import resolve_settings
-from corrtool.reporting.results import REUSE, SCRATCH, read_results
+from corrtool.reporting.cells import REUSE, SCRATCH
+from corrtool.reporting.results import read_results
 from corrtool.reporting.rows import interval_of_all
 from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console

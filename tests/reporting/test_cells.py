@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from corrtool.reporting.cells import make_cells
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.results import _cells
 
 
 def learnt(seed: int, q: str | None, sha256: str = "", **settings: Any) -> FinishedRun:
@@ -16,7 +16,7 @@ def learnt(seed: int, q: str | None, sha256: str = "", **settings: Any) -> Finis
 
 
 def cells(*runs: FinishedRun) -> list[tuple[str, list[int]]]:
-    return [(cell.label, cell.seeds) for cell in _cells([*runs], lambda run: "resnet")]
+    return [(cell.label, cell.seeds) for cell in make_cells([*runs], lambda run: "resnet")]
 
 
 def test_seeds_with_one_agent_share_a_cell() -> None:
