@@ -63,7 +63,8 @@ class FinishedRun(Generic[R]):
     def corrtool(self) -> str:
         """The commit of corrtool that ran it, or its version where it was installed without one."""
         machine = self.record["machine"]
-        return machine.get("commit") or machine.get("packages", {}).get("corrtool", "unknown")
+        # As text: a record that was sealed by somebody else may hold anything there.
+        return str(machine.get("commit") or machine.get("packages", {}).get("corrtool", "unknown"))
 
     def parent(self, use: str) -> str | None:
         """SHA-256 of the artifact it read for ``use``."""
