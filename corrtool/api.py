@@ -2,8 +2,8 @@
 
 A project whose stages are methods, and what was learnt, to play with (docs/api.md).
 
-The methods do what the subcommands do, by the same functions. Nothing is printed, no signal handler is installed, and torch is left as it
-was found.
+The methods do what the subcommands do, by the same functions. Nothing is printed, no signal handler
+is installed, and torch is left as it was found.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from torch import nn
 
@@ -38,7 +38,16 @@ from corrtool.project.directory import Project, find_project
 from corrtool.q_learning import saved as q_functions
 from corrtool.runs.commands import recording_command
 from corrtool.runs.context import StageContext
-from corrtool.runs.overview import describe_artifacts
+from corrtool.runs.overview import ArtifactStatus, describe_artifacts
+from corrtool.runs.results import (
+    CollectResult,
+    EvaluateResult,
+    FinetuneResult,
+    LearnCorrResult,
+    StageResult,
+    TrainDqnResult,
+    TrainModelResult,
+)
 from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.process import preserving_torch_state
@@ -87,7 +96,8 @@ def init_project(
     """Make a project directory as ``corrtool init`` does, whose help says what each argument is.
 
     Raises:
-        UsageError: a task cannot be made, the two do not fit each other, or the directory is a project already.
+        UsageError: a task cannot be made, the two do not fit each other, or the directory is a
+            project already.
     """
     if target is None:
         target, target_kwargs = source, target_kwargs or source_kwargs
@@ -135,12 +145,14 @@ def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
 class OpenedProject:
     """A project directory, of which each stage is a method.
 
-    A method does what its subcommand does, and returns what that prints with ``--json``. Arguments are the subcommand's options with ``_``
-    for ``-``; what is not given comes from ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
+    A method does what its subcommand does, and returns what that prints with ``--json``. Arguments
+    are the subcommand's options with ``_`` for ``-``; what is not given comes from
+    ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
     alone, but for ``CORRTOOL_TRUST``.
 
-    Every method raises :class:`CorrtoolError`; ``corrtool.errors`` lists its kinds. A stage that was interrupted goes on when it is
-    called again with the same arguments. Stages of one process wait for each other.
+    Every method raises :class:`CorrtoolError`; ``corrtool.errors`` lists its kinds. A stage that
+    was interrupted goes on when it is called again with the same arguments. Stages of one process
+    wait for each other.
 
     Attributes:
         root: the directory.
@@ -153,31 +165,31 @@ class OpenedProject:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r})"
 
-    def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> dict[str, Any]:
-        """Learn a Q-function by DQN, by default of the source task; its newest records become a memory."""
-        return self._run(STAGES["train-dqn"], arguments)
+    def train_dqn(self, **arguments: Unpack[TrainDqnArguments]) -> TrainDqnResult:
+        """Learn a Q-function by DQN, by default of the source task, and keep its newest records."""
+        return cast(TrainDqnResult, self._run(STAGES["train-dqn"], arguments))
 
-    def collect(self, **arguments: Unpack[CollectArguments]) -> dict[str, Any]:
+    def collect(self, **arguments: Unpack[CollectArguments]) -> CollectResult:
         """Play a task, by default the target at random, and write a replay memory."""
-        return self._run(STAGES["collect"], arguments)
+        return cast(CollectResult, self._run(STAGES["collect"], arguments))
 
-    def train_model(self, **arguments: Unpack[TrainModelArguments]) -> dict[str, Any]:
+    def train_model(self, **arguments: Unpack[TrainModelArguments]) -> TrainModelResult:
         """Learn the environment model F of the source task from a memory."""
-        return self._run(STAGES["train-model"], arguments)
+        return cast(TrainModelResult, self._run(STAGES["train-model"], arguments))
 
-    def learn_corr(self, **arguments: Unpack[LearnCorrArguments]) -> dict[str, Any]:
+    def learn_corr(self, **arguments: Unpack[LearnCorrArguments]) -> LearnCorrResult:
         """Learn the correspondence function, with play tests along the way."""
-        return self._run(STAGES["learn-corr"], arguments)
+        return cast(LearnCorrResult, self._run(STAGES["learn-corr"], arguments))
 
-    def evaluate(self, **arguments: Unpack[EvaluateArguments]) -> dict[str, Any]:
-        """Play fresh games, by default of the target with the newest correspondence, and report every return."""
-        return self._run(STAGES["evaluate"], arguments)
+    def evaluate(self, **arguments: Unpack[EvaluateArguments]) -> EvaluateResult:
+        """Play fresh games, by default of the target with the newest correspondence."""
+        return cast(EvaluateResult, self._run(STAGES["evaluate"], arguments))
 
-    def finetune(self, **arguments: Unpack[FinetuneArguments]) -> dict[str, Any]:
+    def finetune(self, **arguments: Unpack[FinetuneArguments]) -> FinetuneResult:
         """Go on learning on the target task by DQN, with the correspondence held fixed."""
-        return self._run(STAGES["finetune"], arguments)
+        return cast(FinetuneResult, self._run(STAGES["finetune"], arguments))
 
-    def artifacts(self) -> list[dict[str, Any]]:
+    def artifacts(self) -> list[ArtifactStatus]:
         """Every memory and network, as ``status --json`` lists them, after checking every byte."""
         with _as_library():
             return describe_artifacts(self._project())
@@ -220,7 +232,7 @@ class OpenedProject:
             return Agent(q_values, context.device)
 
     def load_q_function(self, name: str | None = None, *, device: str = "cpu") -> nn.Module:
-        """The named Q-function, or the newest of the source task, as :func:`load_q_function` loads it."""
+        """The named Q-function, or the newest of the source task: see :func:`load_q_function`."""
         with _as_library():
             context = self._context(device)
             return q_functions.load_q_function(context.source_q(name), context.device)
@@ -240,7 +252,7 @@ class OpenedProject:
     def _context(self, device: str) -> StageContext:
         return StageContext(self._project(), self._console, resolve_device(device, "device"))
 
-    def _run(self, stage: Stage, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _run(self, stage: Stage, arguments: Mapping[str, Any]) -> StageResult:
         with _stage_lock, _as_library(), preserving_torch_state():
             call, project = call_with(stage, arguments), self._project()
             with recording_command(command_of(call, project)):

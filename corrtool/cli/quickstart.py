@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,8 @@ from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from corrtool.workflows.quickstart import QuickstartResult
 
 
 def add(app: typer.Typer) -> None:
@@ -90,7 +92,7 @@ def quickstart(
             console.say(line)
 
 
-def _table(result: dict[str, Any]) -> Table:
+def _table(result: QuickstartResult) -> Table:
     from rich.table import Table
 
     from corrtool.reporting.evaluations import STICKY, format_bounds, format_counts, interval_of

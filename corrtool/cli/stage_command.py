@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -29,6 +29,7 @@ from corrtool.stages.registry import Stage
 
 if TYPE_CHECKING:
     from corrtool.project.directory import Project
+    from corrtool.runs.results import Plan
 
 
 def add_stage(app: typer.Typer, stage: Stage) -> None:
@@ -70,9 +71,8 @@ def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> No
     result = call.execute(opened, console)
     if not result:  # the first of several processes has it
         return
-    console.result(
-        result, _plan_lines(result) if result.get("dry_run") else stage.result_lines(result)
-    )
+    lines = _plan_lines(cast("Plan", result)) if common.dry_run else stage.result_lines(result)
+    console.result(result, lines)
     if not common.dry_run and _is_tiny(opened, common.preset):
         console.say("the preset tiny is for trying things out: nothing learns at this size")
 
@@ -106,7 +106,7 @@ def _is_tiny(project: Project, preset: str | None) -> bool:
     return project_preset(project, preset) == "tiny"
 
 
-def _plan_lines(plan: dict[str, Any]) -> list[str]:
+def _plan_lines(plan: Plan) -> list[str]:
     if plan["done"]:
         return [
             f"{plan['stage']} {plan['name']} is done already; with --overwrite it would run again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -12,6 +12,21 @@ from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from corrtool.runs.overview import ArtifactStatus, UnfinishedRun
+    from corrtool.runs.results import EvaluateResult
+
+
+class Status(TypedDict):
+    """What ``status --json`` prints."""
+
+    project: str
+    tasks: dict[str, str]
+    artifacts: list[ArtifactStatus]
+    evaluations: list[EvaluateResult]
+    unfinished_runs: list[UnfinishedRun]
+    damaged_runs: list[str]
+    not_ours: list[str]
 
 
 def add(app: typer.Typer) -> None:
@@ -40,7 +55,7 @@ def status(
 
     opened = find_project(project)
     artifacts, runs = describe_artifacts(opened), unfinished_runs(opened)
-    result = {
+    result: Status = {
         "project": str(opened.root),
         "tasks": {role: str(opened.task(role)) for role in ("source", "target")},
         "artifacts": artifacts,
@@ -84,7 +99,7 @@ def status(
 _MIN_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
 
 
-def _table(result: dict[str, Any]) -> Table:
+def _table(result: Status) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -126,7 +141,7 @@ def _table(result: dict[str, Any]) -> Table:
     return table
 
 
-def _mean_with_interval(evaluation: dict[str, Any]) -> str:
+def _mean_with_interval(evaluation: EvaluateResult) -> str:
     from corrtool.reporting.evaluations import format_bounds, interval_of
 
     try:
@@ -139,24 +154,26 @@ def _mean_with_interval(evaluation: dict[str, Any]) -> str:
         return "–"
 
 
-def _games(evaluation: dict[str, Any]) -> str:
+def _games(evaluation: EvaluateResult) -> str:
     distinct = evaluation.get("distinct_games")
     return f"{evaluation.get('games')} games" + (
         "" if distinct is None else f"\n{distinct} distinct"
     )
 
 
-def _size(artifact: dict[str, Any]) -> str:
+def _size(artifact: ArtifactStatus) -> str:
     size = artifact["bytes"]
     on_disk = f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
-    for counted in ("records", "parameters"):
-        if artifact[counted] is not None:
-            noun = counted if artifact[counted] != 1 else counted[:-1]
-            return f"{artifact[counted]:,} {noun}\n{on_disk}"
+    for counted, count in (
+        ("records", artifact["records"]),
+        ("parameters", artifact["parameters"]),
+    ):
+        if count is not None:
+            return f"{count:,} {counted if count != 1 else counted[:-1]}\n{on_disk}"
     return on_disk
 
 
-def _outcome(artifact: dict[str, Any]) -> str:
+def _outcome(artifact: ArtifactStatus) -> str:
     """The outcome of an artifact's training; empty for a memory."""
     summary = artifact["summary"] if isinstance(artifact["summary"], dict) else {}
     summary = {

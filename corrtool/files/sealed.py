@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,16 @@ _TENSOR_MARKER = json.dumps(_JSON_MARKER.decode())[
 ].encode()  # the same, escaped inside safetensors' header
 
 
-def _sealable(value: dict[str, Any]) -> str:
+def _sealable(value: Mapping[str, object]) -> str:
     return json.dumps({"seal": _BLANK, "format_version": FORMAT_VERSION, **value}, sort_keys=False)
 
 
-def seal_json(value: dict[str, Any]) -> bytes:
+def seal_json(value: Mapping[str, object]) -> bytes:
     """``value`` as the bytes of a sealed JSON file."""
     return _seal(_sealable(value).encode(), _JSON_MARKER)
 
 
-def seal_tensors(tensors: dict[str, Tensor], value: dict[str, Any]) -> bytes:
+def seal_tensors(tensors: dict[str, Tensor], value: Mapping[str, object]) -> bytes:
     """``tensors`` and ``value`` as the bytes of a sealed file that plain safetensors can read."""
     ready: dict[str, Tensor] = {}
     seen: set[int] = set()

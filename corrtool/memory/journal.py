@@ -18,7 +18,7 @@ import numpy as np
 from corrtool.files.atomic import publish_directory
 from corrtool.memory.replay import ReplayMemory
 from corrtool.memory.storage import read_rows, write_rows
-from corrtool.project.artifacts import check_memory, seal_memory
+from corrtool.project.memory_files import check_memory, seal_memory
 
 
 class MemoryJournal:

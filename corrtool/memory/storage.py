@@ -23,7 +23,8 @@ from zarr.storage import MemoryStore
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import sha256_of_file, sync_file
 from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
-from corrtool.project.artifacts import check_files, is_zarr_file
+from corrtool.project.manifests import Manifest, MemoryContents
+from corrtool.project.memory_files import check_files, is_zarr_file
 from corrtool.runtime.free_memory import check_memory_is_free
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
@@ -163,7 +164,7 @@ class MemoryWriter:
         self._fields = {name: [values] for name, values in fields.items()}
         self.records = int(state["fields"]["valid"].sum())
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> MemoryContents:
         """Write what is left; returns what the memory's manifest says of it.
 
         Raises:
@@ -242,13 +243,13 @@ def _write_fields(group: Any, fields: dict[str, NDArray[Any]]) -> None:
         _create_field(group, name, len(values))[:] = values
 
 
-def _description(spec: StateSpec, lanes: int, records: int, rows: int) -> dict[str, Any]:
+def _description(spec: StateSpec, lanes: int, records: int, rows: int) -> MemoryContents:
     return {"records": records, "rows": rows, "lanes": lanes, "states": spec.to_json()}
 
 
 def write_rows(
     path: Path, rows: MemoryRows, advance: Callable[[int], None] = lambda rows: None
-) -> dict[str, Any]:
+) -> MemoryContents:
     """Write ``rows`` to a new Zarr group at ``path``; returns what its manifest says of it.
 
     ``advance`` is called with how many more rows are written.
@@ -264,7 +265,7 @@ def write_rows(
 
 
 def read_rows(
-    path: Path, manifest: dict[str, Any], advance: Callable[[int], None] = lambda rows: None
+    path: Path, manifest: Manifest, advance: Callable[[int], None] = lambda rows: None
 ) -> MemoryRows:
     """The rows of a memory whose files were checked against ``manifest``.
 

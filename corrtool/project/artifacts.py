@@ -1,15 +1,13 @@
-"""Artifacts: memories and weights with their manifests, and how they are found, checked and loaded."""
+"""Artifacts: memories and weights with manifests; how they are found, checked and loaded."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,16 +19,17 @@ from corrtool.errors import (
     TrainingDivergedError,
     UsageError,
 )
-from corrtool.files.atomic import inside, sha256_of_file, write_atomic
+from corrtool.files.atomic import inside, write_atomic
 from corrtool.files.sealed import (
     content_sha256,
     damaged,
     read_sealed_json,
     read_sealed_tensors,
     read_tensor_metadata,
-    seal_json,
     seal_tensors,
 )
+from corrtool.project.manifests import Manifest, Reference
+from corrtool.project.memory_files import MEMORY_MANIFEST, memory_problems
 from corrtool.settings.stages import MADE_BY
 from corrtool.states import StateSpec
 
@@ -41,12 +40,7 @@ KIND_LABELS = {
     "model": "environment model",
     "corr": "correspondence",
 }
-MEMORY_MANIFEST = "corrtool.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# What Zarr could take for metadata, of either of its formats, or for a chunk.
-_ZARR_FILE = re.compile(
-    r"(.*/)?(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata|c/[0-9]+(/[0-9]+)*|[0-9]+(\.[0-9]+)*)"
-)
 
 
 def check_name(name: str) -> str:
@@ -71,7 +65,7 @@ class Artifact:
     kind: str
     name: str
     path: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     @property
     def sha256(self) -> str:
@@ -80,7 +74,10 @@ class Artifact:
 
     @property
     def states(self) -> StateSpec:
-        """The states of a memory. Raises :class:`ArtifactError` if the manifest does not describe them."""
+        """The states of a memory.
+
+        Raises :class:`ArtifactError` if the manifest does not describe them.
+        """
         try:
             return StateSpec.from_json(self.manifest["states"])
         except (KeyError, ValueError) as error:
@@ -88,7 +85,7 @@ class Artifact:
                 f"{self.path} cannot be read: {' '.join(str(error).split())}"
             ) from None
 
-    def reference(self) -> dict[str, str]:
+    def reference(self) -> Reference:
         """The reference to this artifact in a child's manifest."""
         return {"kind": self.kind, "name": self.name, "sha256": self.sha256}
 
@@ -143,7 +140,10 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
 
 
 def artifact_at(path: Path, kind: str, name: str) -> Artifact:
-    """The artifact that a file or directory holds, wherever it lies. Raises :class:`ArtifactError`."""
+    """The artifact that a file or directory holds, wherever it lies.
+
+    Raises :class:`ArtifactError`.
+    """
     manifest = (
         read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     )
@@ -153,11 +153,14 @@ def artifact_at(path: Path, kind: str, name: str) -> Artifact:
         )
     if not _well_formed(kind, manifest):
         raise damaged(path / MEMORY_MANIFEST if kind == "memory" else path)
-    return Artifact(kind, name, path, manifest)
+    return Artifact(kind, name, path, cast(Manifest, manifest))
 
 
 def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
-    """True if a manifest's fields exist with the right types: they are read before every byte is checked."""
+    """True if a manifest's fields exist with the right types.
+
+    They are read before every byte is checked.
+    """
     if kind == "memory" and any(
         manifest.get(name) is None for name in ("records", "actions", "states")
     ):
@@ -209,7 +212,7 @@ def select_artifact(
     root: Path,
     kind: str,
     name: str | None,
-    mismatch: Callable[[dict[str, Any]], str | None],
+    mismatch: Callable[[Manifest], str | None],
     wanted: str,
     made_by: str,
 ) -> Artifact:
@@ -217,7 +220,8 @@ def select_artifact(
 
     Args:
         mismatch: given a manifest, why the artifact does not fit, or None if it does.
-        wanted, made_by: what is looked for and the command that makes it, in words, for the error message.
+        wanted, made_by: what is looked for and the command that makes it, in words, for the error
+            message.
 
     Raises:
         ArtifactError: there is none, or the named one does not fit.
@@ -243,7 +247,10 @@ def select_artifact(
 
 
 def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:
-    """The artifacts that ``wanted`` select. Raises :class:`MissingInputError` with all missing ones."""
+    """The artifacts that ``wanted`` select.
+
+    Raises :class:`MissingInputError` with all missing ones.
+    """
     found, missing = {}, []
     for use, select in wanted.items():
         try:
@@ -256,7 +263,7 @@ def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]
 
 
 def save_weights(
-    root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: dict[str, Any]
+    root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: Manifest
 ) -> Artifact:
     """Write weights with their manifest as one sealed safetensors file.
 
@@ -266,10 +273,11 @@ def save_weights(
     for tensor_name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingDivergedError(
-                f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was not written",
+                f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was "
+                "not written",
                 "use a smaller --learning-rate",
             )
-    full = {
+    full: Manifest = {
         "kind": kind,
         "name": name,
         "sha256": content_sha256(tensors),
@@ -285,7 +293,8 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
     """The tensors of a weights file, on the CPU, after checking every byte.
 
     Raises:
-        ArtifactError: the file is damaged, or a weight is NaN or infinite: corrtool never writes such a file.
+        ArtifactError: the file is damaged, or a weight is NaN or infinite: corrtool never writes
+            such a file.
     """
     tensors, _ = read_sealed_tensors(artifact.path)
     for name, tensor in tensors.items():
@@ -294,92 +303,6 @@ def load_weights(artifact: Artifact) -> dict[str, Tensor]:
                 f"{artifact.path} holds NaN or infinity in {name}", "make it again with --overwrite"
             )
     return tensors
-
-
-def seal_memory(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Write the manifest of a finished memory into its directory, with the SHA-256 of each of its files."""
-    files = {
-        path.relative_to(directory).as_posix(): sha256_of_file(path)
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and is_zarr_file(directory, path)
-    }
-    sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-    full = {"kind": "memory", "sha256": sha256, **manifest, "files": files}
-    write_atomic(directory / MEMORY_MANIFEST, seal_json(full))
-    return full
-
-
-def is_zarr_file(directory: Path, path: Path) -> bool:
-    """True if Zarr could read a file of the memory in ``directory``: no other file is part of it."""
-    return _ZARR_FILE.fullmatch(path.relative_to(directory).as_posix()) is not None
-
-
-def stray_files(directory: Path) -> list[Path]:
-    """Files in a memory that are none of its, and that nothing reads: ``.DS_Store``, ``.nfs…``, notes."""
-    paths = sorted(
-        path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()
-    )
-    return [
-        path for path in paths if path.name != MEMORY_MANIFEST and not is_zarr_file(directory, path)
-    ]
-
-
-def check_memory(directory: Path) -> dict[str, Any]:
-    """The manifest of a memory after checking that each of its files is there and whole.
-
-    Raises:
-        ArtifactError: a file is missing or damaged, or one too many could be read as data; the message names it.
-    """
-    manifest = read_sealed_json(directory / MEMORY_MANIFEST)
-    problems = memory_problems(directory, manifest)
-    if problems:
-        raise problems[0]
-    return manifest
-
-
-def memory_problems(directory: Path, manifest: dict[str, Any]) -> list[ArtifactError]:
-    """One error for each file of a memory that is missing or damaged, or an extra that could be data."""
-    problems = []
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        return [damaged(directory / MEMORY_MANIFEST)]
-    there = {
-        path.relative_to(directory).as_posix(): path
-        for path in directory.rglob("*")
-        if path.name != MEMORY_MANIFEST and (path.is_file() or path.is_symlink())
-    }
-    for name, digest in files.items():
-        path = directory / name
-        if name not in there or path.is_symlink():
-            problems.append(
-                ArtifactError(
-                    f"{path} is missing",
-                    "collect the memory again with --overwrite, or restore it from a copy",
-                )
-            )
-        elif (problem := file_problem(path, digest)) is not None:
-            problems.append(problem)
-    others = (path for name, path in there.items() if name not in files)
-    extra = (path for path in others if path.is_symlink() or is_zarr_file(directory, path))
-    return problems + [
-        ArtifactError(f"{path} does not belong to the memory", "remove it") for path in extra
-    ]
-
-
-def check_files(directory: Path, files: dict[str, str]) -> None:
-    """Check files, given by name with their SHA-256. Raises :class:`ArtifactError`."""
-    for name, digest in files.items():
-        problem = file_problem(directory / name, digest)
-        if problem is not None:
-            raise problem
-
-
-def file_problem(path: Path, digest: str) -> ArtifactError | None:
-    """The error of a file that should have this SHA-256; None if it has."""
-    try:
-        return None if path.is_file() and sha256_of_file(path) == digest else damaged(path)
-    except OSError as error:
-        return ArtifactError(f"cannot read {path}: {error.strerror}")
 
 
 def artifact_problems(root: Path, kind: str, name: str) -> list[ArtifactError]:

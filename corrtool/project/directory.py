@@ -117,7 +117,8 @@ def check_output(path: Path, flag: str, project: Project) -> None:
     A regular file that is there will be replaced.
 
     Raises:
-        UsageError: the path cannot be a file, cannot be written, or belongs to the project's own files.
+        UsageError: the path cannot be a file, cannot be written, or belongs to the project's own
+            files.
     """
     parent = path.parent
     if not path.name or path.is_dir():
@@ -139,7 +140,7 @@ def check_output(path: Path, flag: str, project: Project) -> None:
 
 
 def find_project(given: Path | None) -> Project:
-    """The project of ``--project``, ``$CORRTOOL_PROJECT``, or the nearest parent with ``corrtool.toml``.
+    """The project of ``--project``, ``$CORRTOOL_PROJECT``, or the nearest parent that is one.
 
     Raises:
         ArtifactError: there is none.
@@ -199,7 +200,10 @@ def create_project(
             write_atomic(copy, content)
     for role, table in tables.items():
         parse_task(role, table, root)
-    text = "# Tasks of this project; edit freely. Defaults for a stage go into a section of its name, such as [learn-corr].\n"
+    text = (
+        "# Tasks of this project; edit freely. Defaults for a stage go into a section of its name, "
+        "such as [learn-corr].\n"
+    )
     for role, table in tables.items():
         text += f"\n[{role}]\n"
         nested = {}

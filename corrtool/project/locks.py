@@ -1,4 +1,7 @@
-"""One lock per artifact being written. The kernel releases it when its holder dies, however it dies."""
+"""One lock per artifact being written.
+
+The kernel releases it when its holder dies, however it dies.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ def kernel_lock(path: Path, timeout: float = 0) -> Iterator[None]:
                 raise
             raise CorrtoolError(
                 f"the file system of {path.parent} cannot lock files ({error.strerror})",
-                "move the project to a local disk, or have the file system mounted with locks (Lustre: flock)",
+                "move the project to a local disk, or have the file system mounted with locks "
+                "(Lustre: flock)",
             ) from None
         yield
 
@@ -65,7 +69,7 @@ def lock_artifacts(root: Path, artifacts: list[tuple[str, str]]) -> Iterator[Non
 
 
 def check_unlocked(root: Path, artifacts: list[tuple[str, str]]) -> None:
-    """Raise :class:`LockedError` where a process of this machine is writing one of ``artifacts``."""
+    """Raise :class:`LockedError` where a process of this machine writes one of ``artifacts``."""
     for kind, name in artifacts:
         holder = lock_holder(root, kind, name)
         if holder is not None:
@@ -83,7 +87,8 @@ def lock_holder(root: Path, kind: str, name: str) -> str | None:
 
     None when nobody is, or when it lives elsewhere.
 
-    Tries the lock only while a process of the holder's number lives, since trying could get in a new writer's way.
+    Tries the lock only while a process of the holder's number lives, since trying could get in a
+    new writer's way.
     """
     path = _lock_path(root, kind, name).with_suffix(".holder")
     holder = _read_holder(path)

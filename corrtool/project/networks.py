@@ -1,4 +1,4 @@
-"""Networks as artifacts: a manifest's ``network`` table says how to build what its weights belong to."""
+"""Networks as artifacts: a manifest's ``network`` table says how to build one for its weights."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from corrtool.q_learning.play_tests import PlayTests
 from corrtool.q_learning.progress import Progress, StartingPoint
 from corrtool.q_learning.schedules import exploration_rate, importance_exponent, return_length
 from corrtool.runs.loop import Loop, StopSignals
+from corrtool.runs.results import DqnSummary
 from corrtool.runs.resumable import Parts, RandomState
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
@@ -38,17 +39,6 @@ from corrtool.tasks import LaneStep, Task
 from corrtool.tasks.environments import LanesLike
 
 LOG_EVERY_ENV_STEPS = 1_000
-
-
-class DqnSummary(TypedDict):
-    """Summary of the training, in the run's result and in the manifests of its artifacts."""
-
-    env_steps: int
-    games: int
-    gradient_steps: int
-    mean_return_20: float | None
-    best_mean_return: float | None
-    stopped_early: bool
 
 
 @dataclass(frozen=True)

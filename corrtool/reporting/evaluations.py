@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from corrtool.runs.results import Returns
 from corrtool.settings.stages import EvaluateSettings
 from corrtool.statistics import Interval, interval_over_games
+from corrtool.tasks.task import TaskDescription
 
 STICKY = 0.25  # Machado et al. 2018: the noise under which every table shows the players once more
 _USUAL = EvaluateSettings()
@@ -28,13 +30,14 @@ class Protocol:
     sticky: float
 
     @classmethod
-    def of(cls, settings: dict[str, Any], task: dict[str, Any]) -> Protocol:
-        """Of an evaluation with these settings and this task, as JSON; older ones lack some of the settings."""
+    def of(cls, settings: dict[str, Any], task: TaskDescription) -> Protocol:
+        """Of an evaluation with these settings and this task, as JSON.
+
+        Older ones lack some of the settings.
+        """
         sticky = settings.get("repeat_action_probability")
-        for part in ("kwargs", "preprocessing"):
-            sticky = (
-                task.get(part, {}).get("repeat_action_probability") if sticky is None else sticky
-            )
+        for part in (task.get("kwargs", {}), task.get("preprocessing", {})):
+            sticky = part.get("repeat_action_probability") if sticky is None else sticky
         return cls(
             None if settings["policy"] == "random" else float(settings["epsilon"]),
             int(settings["games"]),
@@ -49,7 +52,7 @@ class Protocol:
         return usual and self.epsilon in (None, _USUAL.epsilon)
 
     def __str__(self) -> str:
-        """Without what the tables have columns for: no sticky actions, or those of :data:`STICKY`."""
+        """Without what the tables have columns for: sticky actions of none or :data:`STICKY`."""
         parts = [f"{self.games} {'game' if self.games == 1 else 'games'}"]
         parts += [] if self.epsilon is None else [f"ε {self.epsilon:g}"]
         parts += [] if self.sticky in (0.0, STICKY) else [f"sticky actions {self.sticky:g}"]
@@ -60,8 +63,11 @@ class Protocol:
         return ", ".join(parts)
 
 
-def interval_of(result: dict[str, Any]) -> Interval:
-    """Mean and interval of an evaluation's result; older results do not say how many games differ."""
+def interval_of(result: Returns) -> Interval:
+    """Mean and interval of an evaluation's result.
+
+    Older results do not say how many games differ.
+    """
     return interval_over_games(result["returns"], result.get("distinct_games"))
 
 

@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from corrtool.files.pictures import target_and_translation
-from corrtool.reporting.results import RANDOM_PLAY, REUSE, SCRATCH, Cell, Results
+from corrtool.reporting.cells import REUSE, SCRATCH, Cell
+from corrtool.reporting.logged import TERMS
+from corrtool.reporting.results import RANDOM_PLAY, Results
 from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
 
 matplotlib.rcdefaults()  # not what a matplotlibrc in the working directory says
@@ -36,7 +38,10 @@ _STRIP_STEPS = 4  # the paper shows the correspondence at four moments
 
 
 def draw_figures(results: Results) -> dict[str, Figure]:
-    """Every figure for which the project holds runs, by name; see each function for what it shows."""
+    """Every figure for which the project holds runs, by name.
+
+    See each function for what it shows.
+    """
     drawn: dict[str, Callable[[Results], Figure | None]] = {
         "source-agent": source_agent,
         "play-tests": play_tests,
@@ -64,15 +69,15 @@ def encode(figure: Figure, kind: str) -> bytes:
 def source_agent(results: Results) -> Figure | None:
     """20-game mean of the training games of each source agent, by environment steps."""
     cells = results.source_agents
-    if not any(run.metrics("game") for cell in cells for run in cell.runs):
+    if not any(run.games for cell in cells for run in cell.runs):
         return None
     figure, (axes,) = _panels(1, width=2.0)
     for colour, cell in zip(_cycle(cells), cells, strict=True):
         for index, run in enumerate(cell.runs):
-            games = run.metrics("game")
-            curve = moving_means([game["return"] for game in games])
+            games = run.games
+            curve = moving_means([game.game_return for game in games])
             axes.plot(
-                [game["env_steps"] for game in games],
+                [game.env_steps for game in games],
                 curve,
                 color=colour,
                 label=cell.label if index == 0 else None,
@@ -91,20 +96,16 @@ def play_tests(results: Results) -> Figure | None:
 
     One line a seed, reuse and random play dotted.
     """
-    cells = [
-        cell
-        for cell in results.correspondences
-        if any(run.metrics("play_test") for run in cell.runs)
-    ]
+    cells = [cell for cell in results.correspondences if any(run.play_tests for run in cell.runs)]
     if not cells:
         return None
     figure, panels = _panels(len(cells))
     for axes, cell in zip(panels, cells, strict=True):
         for index, run in enumerate(cell.runs):
-            tests = run.metrics("play_test")
+            tests = run.play_tests
             axes.plot(
-                [test["gradient_steps"] for test in tests],
-                [test["mean_return"] for test in tests],
+                [test.gradient_steps for test in tests],
+                [test.mean_return for test in tests],
                 color=_COLOURS[index % len(_COLOURS)],
                 marker=".",
                 label=f"seed {run.seed}",
@@ -122,19 +123,18 @@ def play_tests(results: Results) -> Figure | None:
 
 def losses(results: Results) -> Figure | None:
     """Each loss term of each cell's first seed, unweighted, by gradient steps."""
-    cells = [cell for cell in results.correspondences if cell.runs[0].metrics("progress")]
+    cells = [cell for cell in results.correspondences if cell.runs[0].losses]
     if not cells:
         return None
     figure, panels = _panels(len(cells))
-    terms = ("gan", "cycle", "q", "model", "source_discriminator", "target_discriminator")
     for axes, cell in zip(panels, cells, strict=True):
-        lines = cell.runs[0].metrics("progress")
-        for colour, term in zip(_COLOURS, terms, strict=False):
-            if term in lines[-1]:
-                steps = [line["gradient_steps"] for line in lines]
+        lines = cell.runs[0].losses
+        for colour, term in zip(_COLOURS, TERMS, strict=False):
+            if all(term in line.terms for line in lines):
+                steps = [line.gradient_steps for line in lines]
                 axes.plot(
                     steps,
-                    [line[term] for line in lines],
+                    [line.terms[term] for line in lines],
                     marker="." if len(lines) == 1 else None,
                     color=colour,
                     label=term.replace("_", " "),
@@ -148,7 +148,10 @@ def losses(results: Results) -> Figure | None:
 
 
 def translations(results: Results) -> Figure | None:
-    """Figures 4 and 7: target states and their translations, at four moments of each cell's first seed."""
+    """Figures 4 and 7: target states and their translations.
+
+    At four moments of each cell's first seed.
+    """
     strips = [(cell, _strip(cell)) for cell in results.correspondences]
     shown = [(cell, strip) for cell, strip in strips if strip]
     if not shown:
@@ -178,7 +181,7 @@ def finetuning(results: Results) -> Figure | None:
     """
     cells = results.finetunings
     curves = [
-        [moving_means([game["return"] for game in run.metrics("game")]) for run in cell.runs]
+        [moving_means([game.game_return for game in run.games]) for run in cell.runs]
         for cell in cells
     ]
     if not any(curve for cell in curves for curve in cell):
@@ -208,7 +211,10 @@ def finetuning(results: Results) -> Figure | None:
 
 
 def _baseline(results: Results, name: str) -> float | None:
-    """Mean return of a baseline in the table's first rows, without sticky actions if it was played so."""
+    """Mean return of a baseline in the table's first rows.
+
+    Without sticky actions if it was played so.
+    """
     for row in (row for row in results.baselines.get(name, []) if not row.deviation):
         for run in (*row.plain, *row.sticky):
             if run is not None:
@@ -225,7 +231,7 @@ def _range_of_lines(axes: Axes) -> tuple[float, float]:
     return float(values.min()) - margin, float(values.max()) + margin
 
 
-def _strip(cell: Cell) -> list[tuple[int, NDArray[np.uint8]]]:
+def _strip(cell: Cell[Any]) -> list[tuple[int, NDArray[np.uint8]]]:
     """Four moments of the first run.
 
     The target state beside its translation, cut out of its example pictures.

@@ -9,8 +9,7 @@ from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.results import Results
 from corrtool.reporting.table import Table, duration
 from corrtool.runs.commands import without_project
-
-NEWEST = ("l1_newest", "l1_newest_persistence")
+from corrtool.runs.results import NewestFrameErrors, TrainModelResult
 
 
 def models(results: Results) -> Table:
@@ -24,10 +23,7 @@ def models(results: Results) -> Table:
                     run.name,
                     str(run.seed),
                     f"{run.result['gradient_steps']:,}",
-                    *(
-                        _four_digits(errors.get(name)) if _has_older_frames(run) else "–"
-                        for name in NEWEST
-                    ),
+                    *(_newest(errors) if _has_older_frames(run) else ["–", "–"]),
                     f"{errors['l1_changing']:.4f}",
                     f"{errors['l1_changing_persistence']:.4f}",
                     f"{errors['l1']:.5f}",
@@ -51,7 +47,8 @@ def models(results: Results) -> Table:
         "Environment models",
         columns,
         rows,
-        "Mean absolute error on held-out records, pictures in [-1, 1], vectors in standard deviations; persistence predicts that "
+        "Mean absolute error on held-out records, pictures in [-1, 1], vectors in standard "
+        "deviations; persistence predicts that "
         "nothing changes.",
     )
     table = table.with_column(
@@ -68,13 +65,7 @@ def models_by_action(results: Results) -> Table:
     for cell in results.models:
         for run in cell.runs:
             for errors in run.result["validation"].get("by_action", []):
-                rows.append(
-                    [
-                        run.name,
-                        str(errors["action"]),
-                        *(_four_digits(errors[name]) for name in NEWEST),
-                    ]
-                )
+                rows.append([run.name, str(errors["action"]), *_newest(errors)])
     return Table(
         "Environment models, by action",
         [
@@ -88,10 +79,16 @@ def models_by_action(results: Results) -> Table:
     )
 
 
-def _has_older_frames(run: FinishedRun) -> bool:
-    """True if F's states are of several frames, so that the newest one alone differs from the state."""
+def _has_older_frames(run: FinishedRun[TrainModelResult]) -> bool:
+    """True if F's states are of several frames: then the newest one differs from the state."""
     errors = run.result["validation"]
-    return bool(errors.get("l1_newest") != errors["l1_changing"])
+    return errors.get("l1_newest") != errors["l1_changing"]
+
+
+def _newest(errors: NewestFrameErrors) -> list[str]:
+    """Errors over what changes in the newest frame, of F and of persistence."""
+    of_f, persistence = errors.get("l1_newest"), errors.get("l1_newest_persistence")
+    return [_four_digits(of_f), _four_digits(persistence)]
 
 
 def lineage(results: Results) -> Table:

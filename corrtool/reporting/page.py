@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from typing import Any
 
-from corrtool.reporting.results import Cell, Results
+from corrtool.reporting.cells import Cell
+from corrtool.reporting.results import Results
 from corrtool.reporting.tables import lineage_tables, result_tables, title
 
 
@@ -23,7 +25,8 @@ def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) 
         encoded = base64.b64encode(picture).decode()
         caption = escape(captions[name])
         parts.append(
-            f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}"><figcaption>{caption}</figcaption></figure>'
+            f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}">'
+            f"<figcaption>{caption}</figcaption></figure>"
         )
     parts += [table.to_html() for table in lineage_tables(results)]
     parts += [
@@ -34,18 +37,22 @@ def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) 
     return _PAGE.format(title=escape(title(results)), body="\n".join(parts))
 
 
-def _settings(cell: Cell) -> str:
+def _settings(cell: Cell[Any]) -> str:
     run = cell.runs[0]
     settings = " ".join(f"{name.replace('_', '-')}={value}" for name, value in run.settings.items())
-    return f"<details><summary>Settings: {escape(run.stage)} {escape(cell.label)}</summary><code>{escape(settings)}</code></details>"
+    summary = f"Settings: {escape(run.stage)} {escape(cell.label)}"
+    return f"<details><summary>{summary}</summary><code>{escape(settings)}</code></details>"
 
 
 _PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}: corrtool report</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}: corrtool report</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; }}
+body {{ max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; font-size: .85rem; }}
-th, td {{ text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd; }}
+th, td {{ text-align: left; vertical-align: top; }}
+th, td {{ padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd; }}
 .wide {{ overflow-x: auto; }}
 figure {{ margin: 2rem 0; }}
 img {{ max-width: 100%; }}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from corrtool.runs.results import (
+    CollectResult,
+    EvaluateResult,
+    FinetuneResult,
+    LearnCorrResult,
+    TrainDqnResult,
+    TrainModelResult,
+)
 
 
-def train_dqn(result: dict[str, Any]) -> list[str]:
+def train_dqn(result: TrainDqnResult) -> list[str]:
     """The end of the training, and what was kept."""
     return [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
 
 
-def _learning_line(result: dict[str, Any]) -> str:
+def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
     """One line on how a DQN ended."""
     mean = result["mean_return_20"]
     line = f"Q-function {result['q']}: {result['env_steps']:,} env steps, {result['games']:,} games"
@@ -21,34 +28,37 @@ def _learning_line(result: dict[str, Any]) -> str:
     return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")
 
 
-def collect(result: dict[str, Any]) -> list[str]:
+def collect(result: CollectResult) -> list[str]:
     """The memory, and its size."""
     per_record = result["bytes"] / result["records"]
     return [
-        f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on disk"
+        f"memory {result['memory']}: {result['records']:,} records, {per_record:.0f} bytes each on "
+        "disk"
     ]
 
 
-def train_model(result: dict[str, Any]) -> list[str]:
+def train_model(result: TrainModelResult) -> list[str]:
     """The error on held-out records, beside that of nothing moving."""
     errors = result["validation"]
     lines = [
         f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
         f"mean absolute error on {errors['records']:,} held-out records:",
         f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
-        f"  over what changes     {errors['l1_changing']:.5f}   persistence {errors['l1_changing_persistence']:.5f}"
+        f"  over what changes     {errors['l1_changing']:.5f}   persistence "
+        f"{errors['l1_changing_persistence']:.5f}"
         f"   ({errors['changing_share']:.2%} of the state)",
     ]
     if (
         errors["l1_newest"] != errors["l1_changing"]
     ):  # states of several frames, of which only the newest is news
         lines.append(
-            f"  what changes, newest  {errors['l1_newest']:.5f}   persistence {errors['l1_newest_persistence']:.5f}"
+            f"  what changes, newest  {errors['l1_newest']:.5f}   persistence "
+            f"{errors['l1_newest_persistence']:.5f}"
         )
     return lines
 
 
-def learn_corr(result: dict[str, Any]) -> list[str]:
+def learn_corr(result: LearnCorrResult) -> list[str]:
     """The play test that chose the correspondence, compared with reuse."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
@@ -61,29 +71,31 @@ def learn_corr(result: dict[str, Any]) -> list[str]:
     if reuse is not None and best <= reuse:
         return [
             line,
-            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a correspondence: try more "
+            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a "
+            "correspondence: try more "
             "--gradient-steps, another --generator, a better environment model, or another --seed",
         ]
     if reuse is not None:
         line += f"; reuse, without a correspondence, has {reuse:.2f}"
     return [
         line,
-        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh ones",
+        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh "
+        "ones",
     ]
 
 
-def evaluate(result: dict[str, Any]) -> list[str]:
+def evaluate(result: EvaluateResult) -> list[str]:
     """The mean return with its interval, and every game."""
     from corrtool.reporting.evaluations import format_bounds, format_counts, interval_of
     from corrtool.statistics import MIN_DISTINCT_GAMES
 
     interval, sticky = interval_of(result), result["repeat_action_probability"]
-    who = "random play" if result["policy"] == "random" else result["q"]
+    who = result["q"] or "random play"
     who += "" if result["corr"] is None else f" through {result['corr']}"
     where = result["environment"] + (f" with sticky actions {sticky:g}" if sticky else "")
     ends = {
-        "idle_games": "ended idle, with no reward for too long",
-        "cut_games": "cut off, after too many steps",
+        "ended idle, with no reward for too long": result["idle_games"],
+        "cut off, after too many steps": result["cut_games"],
     }
     return [
         f"{who} on {where}: mean return {result['mean_return']:.2f}, "
@@ -93,7 +105,7 @@ def evaluate(result: dict[str, Any]) -> list[str]:
             if interval.bounds
             else f" (too few for an interval: it takes {MIN_DISTINCT_GAMES} distinct ones)"
         ),
-        *(f"{result[key]} of them {how}" for key, how in ends.items() if result[key]),
+        *(f"{count} of them {how}" for how, count in ends.items() if count),
         "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
         *(
             [f"video of a game that ended {result['video_return']:g}: {result['video']}"]
@@ -103,7 +115,7 @@ def evaluate(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def finetune(result: dict[str, Any]) -> list[str]:
+def finetune(result: FinetuneResult) -> list[str]:
     """The end of the training, and the next step."""
     return [
         _learning_line(result),

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.files.sealed import damaged
 from corrtool.project.directory import Project
+from corrtool.reporting.cells import (
+    REUSE,
+    Cell,
+    agent_label,
+    correspondence_label,
+    finetuning_label,
+    make_cells,
+)
 from corrtool.reporting.evaluations import Protocol
-from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.finished import Evaluation, FinishedRun
 from corrtool.reporting.rows import Row, evaluation_rows
 from corrtool.runs.records import finished_run, run_directories, run_problems
+from corrtool.runs.results import (
+    FinetuneResult,
+    LearnCorrResult,
+    TrainDqnResult,
+    TrainModelResult,
+)
 
 PONG = "ALE/Pong-v5"
 PONG_THRESHOLDS = (0.0, 10.0, 18.0)
 THRESHOLD_SHARES = (0.25, 0.5, 0.9)  # of what the source agent has above random play
-SCRATCH = "from scratch"
-REUSE = "Q reused without correspondence"
 RANDOM_PLAY = "random play"
-
-
-@dataclass
-class Cell:
-    """Runs of a stage that differ in their seed only.
-
-    Attributes:
-        label: what tells it from the other cells.
-        rows: evaluations of what they made; the first row is the cell's.
-    """
-
-    label: str
-    runs: list[FinishedRun] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-
-    @property
-    def seeds(self) -> list[int]:
-        """One seed per run."""
-        return [run.seed for run in self.runs]
 
 
 @dataclass(frozen=True)
@@ -53,11 +45,11 @@ class Results:
     """
 
     project: Project
-    runs: list[FinishedRun]
-    source_agents: list[Cell]
-    models: list[Cell]
-    correspondences: list[Cell]
-    finetunings: list[Cell]
+    runs: list[FinishedRun[Any]]
+    source_agents: list[Cell[TrainDqnResult]]
+    models: list[Cell[TrainModelResult]]
+    correspondences: list[Cell[LearnCorrResult]]
+    finetunings: list[Cell[FinetuneResult]]
     baselines: dict[str, list[Row]]
     thresholds: tuple[float, ...]
     left_out: list[str]
@@ -68,10 +60,11 @@ class Results:
         Each device and number of threads once, with the commits of corrtool in their order.
         """
         commits: dict[str, list[str]] = {}
-        for run in sorted(self.runs, key=lambda run: str(run.record["created"])):
+        for run in sorted(self.runs, key=lambda run: run.created):
             m = run.record["machine"]
             threads = m.get("threads", "?")
-            text = f"{m.get('device_name') or m['device']}, {threads} {'thread' if threads == 1 else 'threads'}"
+            counted = f"{threads} {'thread' if threads == 1 else 'threads'}"
+            text = f"{m.get('device_name') or m['device']}, {counted}"
             commits.setdefault(text, []).append(run.corrtool)
         return [
             f"{machine}, corrtool {', '.join(dict.fromkeys(made))}"
@@ -85,13 +78,16 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     Unfinished ones and those that are damaged are left out.
 
     Args:
-        thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
+        thresholds: returns whose reaching is told, instead of those that the tasks and the
+            evaluations suggest.
     """
     runs, left_out = _readable_runs(project)
     by_stage = {
         stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}
     }
-    evaluations = sorted(by_stage.get("evaluate", []), key=lambda run: str(run.record["created"]))
+    evaluations: list[Evaluation] = sorted(
+        by_stage.get("evaluate", []), key=lambda run: run.created
+    )
     on_source, on_target = (
         [run for run in evaluations if run.settings["task"] == role]
         for role in ("source", "target")
@@ -104,21 +100,21 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     zero_shot = [
         e for e in on_target if not any(e.used_output_of(run, "q") for run in learnt_on_target)
     ]
-    learn_corr = by_stage.get("learn-corr", [])
+    learn_corr: list[FinishedRun[LearnCorrResult]] = by_stage.get("learn-corr", [])
     own_q = _default_q(learn_corr, zero_shot)
-    correspondences = _cells(learn_corr, _correspondence_label)
+    correspondences = make_cells(learn_corr, correspondence_label)
     for cell in correspondences:
         _assign_rows(
             cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q
         )
-    agents = _cells(
-        [r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], _agent_label
+    agents = make_cells(
+        [r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], agent_label
     )
     for cell in agents:
         _assign_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
-    finetunings = _cells(
+    finetunings = make_cells(
         [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
-        lambda run: _finetuning_label(run, correspondences),
+        lambda run: finetuning_label(run, correspondences),
     )
     for cell in finetunings:
         _assign_rows(
@@ -129,7 +125,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         project=project,
         runs=runs,
         source_agents=agents,
-        models=_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
+        models=make_cells(by_stage.get("train-model", []), lambda run: run.result["model"]),
         correspondences=correspondences,
         finetunings=finetunings,
         baselines=baselines,
@@ -138,7 +134,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     )
 
 
-def _readable_runs(project: Project) -> tuple[list[FinishedRun], list[str]]:
+def _readable_runs(project: Project) -> tuple[list[FinishedRun[Any]], list[str]]:
     """The finished runs that are whole, and what is wrong with the others."""
     runs, left_out = [], []
     for directory in run_directories(project.root):
@@ -146,8 +142,8 @@ def _readable_runs(project: Project) -> tuple[list[FinishedRun], list[str]]:
             finished = finished_run(directory)
             if finished is not None:
                 place, record = finished
-                run = FinishedRun(str(record["stage"]), str(record["name"]), place, record)
-                run.metrics("")  # reads the file
+                run: FinishedRun[Any] = FinishedRun(record["stage"], record["name"], place, record)
+                run.check_metrics()
                 for problem in run_problems(place):
                     raise problem
                 if not _is_whole(run):
@@ -185,7 +181,7 @@ _SETTINGS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
-def _is_whole(run: FinishedRun) -> bool:
+def _is_whole(run: FinishedRun[Any]) -> bool:
     """True if a run's settings and its result hold everything the report shows of them."""
     for table, known in ((run.result, _RESULTS), (run.settings, _SETTINGS)):
         if not all(
@@ -201,81 +197,24 @@ def _is_whole(run: FinishedRun) -> bool:
     return bool(returns) and all(isinstance(value, _NUMBER) for value in returns)
 
 
-def _cells(runs: list[FinishedRun], label: Any) -> list[Cell]:
-    """Group runs by label and settings; where two cells would have one label, what differs is appended."""
-    groups: dict[tuple[str, str], Cell] = {}
-    for run in runs:
-        key = (label(run), json.dumps(run.settings, sort_keys=True))
-        groups.setdefault(key, Cell(key[0])).runs.append(run)
-    cells = list(groups.values())
-    for name in {cell.label for cell in cells}:
-        alike = [cell for cell in cells if cell.label == name]
-        for cell in alike if len(alike) > 1 else []:
-            settings = [other.runs[0].settings for other in alike]
-            mine = cell.runs[0].settings
-            differing = [
-                key for key in mine if any(other.get(key) != mine[key] for other in settings)
-            ]
-            cell.label += ", " + ", ".join(
-                f"{key.replace('_', '-')} {mine[key]}" for key in differing
-            )
-    for cell in cells:
-        cell.runs.sort(key=lambda run: run.seed)
-    return sorted(cells, key=lambda cell: str(cell.runs[0].record["created"]))
-
-
-def _correspondence_label(run: FinishedRun) -> str:
-    s = run.settings
-    weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
-    words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
-    if words == "CycleGAN" and s["cycle_loss"] != "printed":
-        words = None
-    shown = ", ".join(f"{weight:g}" for weight in weights)
-    kind = run.result.get("generator") or s["generator"]
-    relative = (
-        ", relative model loss" if s["model_loss"] == "relative" and s["lambda_m"] > 0 else ""
-    )
-    from_where = (
-        f", from {s['angle_init']:g}°"
-        if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None
-        else ""
-    )
-    return f"{kind}, {words or 'λ'} ({shown}){relative}{from_where}"
-
-
-def _agent_label(run: FinishedRun) -> str:
-    return f"DQN, {run.settings['optimizer']}, {run.settings['architecture']}"
-
-
-def _finetuning_label(run: FinishedRun, correspondences: list[Cell]) -> str:
-    if run.record["options"].get("from_scratch"):
-        return SCRATCH
-    corr = run.parent("corr")
-    if corr is None:
-        return REUSE
-    for cell in correspondences:
-        if any(corr == learnt.output_sha256("corr", learnt.name) for learnt in cell.runs):
-            return cell.label
-    return str(run.record["parents"]["corr"]["name"])
-
-
-def _default_q(learn_corr: list[FinishedRun], evaluations: list[FinishedRun]) -> str | None:
+def _default_q(
+    learn_corr: list[FinishedRun[LearnCorrResult]], evaluations: list[Evaluation]
+) -> str | None:
     """SHA-256 of the Q-function that is meant where none is said.
 
     That of the first correspondence, else the first that played.
     """
-    made = sorted(learn_corr, key=lambda run: str(run.record["created"]))
-    return next(
-        (sha256 for run in [*made, *evaluations] if (sha256 := run.parent("q")) is not None), None
-    )
+    made: list[FinishedRun[Any]] = sorted(learn_corr, key=lambda run: run.created)
+    agents = (run.parent("q") for run in [*made, *evaluations])
+    return next((sha256 for sha256 in agents if sha256 is not None), None)
 
 
 def _assign_rows(
-    cell: Cell,
-    evaluations: list[FinishedRun],
+    cell: Cell[Any],
+    evaluations: list[Evaluation],
     use: str,
     own: list[str | None],
-    deviation_of: Callable[[FinishedRun, str | None], str],
+    deviation_of: Callable[[Evaluation, str | None], str],
 ) -> None:
     """The rows of a cell whose runs made the artifacts that ``evaluations`` read for ``use``.
 
@@ -289,22 +228,22 @@ def _assign_rows(
     )
 
 
-def _other_q(evaluation: FinishedRun, own: str | None) -> str:
+def _other_q(evaluation: Evaluation, own: str | None) -> str:
     """The Q-function that played, if it was not the ``own`` one."""
     if evaluation.parent("q") == own:
         return ""
-    return f"with Q {evaluation.record['parents'].get('q', {}).get('name', 'unknown')}"
+    return f"with Q {evaluation.parent_name('q') or 'unknown'}"
 
 
-def _other_correspondence(evaluation: FinishedRun, own: str | None) -> str:
+def _other_correspondence(evaluation: Evaluation, own: str | None) -> str:
     """Through which correspondence was played, where it was not the ``own`` one."""
     if evaluation.parent("corr") == own:
         return ""
-    corr = evaluation.record["parents"].get("corr")
-    return "without correspondence" if corr is None else f"through {corr['name']}"
+    corr = evaluation.parent_name("corr")
+    return "without correspondence" if corr is None else f"through {corr}"
 
 
-def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, list[Row]]:
+def _baselines(zero_shot: list[Evaluation], own_q: str | None) -> dict[str, list[Row]]:
     """Rows of random play and of direct reuse on the target, where they were played."""
     random = [run for run in zero_shot if run.settings["policy"] == "random"]
     reuse = [
@@ -318,11 +257,12 @@ def _baselines(zero_shot: list[FinishedRun], own_q: str | None) -> dict[str, lis
 
 
 def _thresholds(
-    project: Project, on_source: list[FinishedRun], baselines: dict[str, list[Row]]
+    project: Project, on_source: list[Evaluation], baselines: dict[str, list[Row]]
 ) -> tuple[float, ...]:
     """The paper's for Pong.
 
-    Else shares of what the source agent has above random play, in two digits, where both were played.
+    Else shares of what the source agent has above random play, in two digits, where both were
+    played.
     """
     if all(project.task(role).id == PONG for role in ("source", "target")):
         return PONG_THRESHOLDS

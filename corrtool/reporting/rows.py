@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from corrtool.reporting.evaluations import STICKY, Protocol, interval_of
-from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.finished import Evaluation
 from corrtool.statistics import Interval, interval_over_seeds
 
 
@@ -21,7 +21,8 @@ class Row:
 
     Attributes:
         protocol: None where there are none. Those with sticky actions differ in nothing else.
-        deviation: how they were played other than the table's first column says, such as with another Q-function; ``""`` for not.
+        deviation: how they were played other than the table's first column says, such as with
+            another Q-function; ``""`` for not.
         seeds: of the games, where they are not those of the runs.
         plain, sticky: by run, its evaluation or None: as it is, and with sticky actions.
     """
@@ -29,8 +30,8 @@ class Row:
     protocol: Protocol | None
     deviation: str
     seeds: list[int]
-    plain: list[FinishedRun | None]
-    sticky: list[FinishedRun | None]
+    plain: list[Evaluation | None]
+    sticky: list[Evaluation | None]
 
     def described(self) -> str:
         """The protocol in words."""
@@ -41,8 +42,11 @@ class Row:
         return f"{self.protocol}{named}"
 
 
-def interval_of_all(evaluations: Iterable[FinishedRun | None]) -> Interval | None:
-    """Mean return: over seeds where several were evaluated, else over games; None without evaluations."""
+def interval_of_all(evaluations: Iterable[Evaluation | None]) -> Interval | None:
+    """Mean return: over seeds where several were evaluated, else over games.
+
+    None without evaluations.
+    """
     evaluated = [run.result for run in evaluations if run is not None]
     if not evaluated:
         return None
@@ -54,23 +58,23 @@ def interval_of_all(evaluations: Iterable[FinishedRun | None]) -> Interval | Non
 
 
 def evaluation_rows(
-    by_run: list[list[FinishedRun]],
+    by_run: list[list[Evaluation]],
     seeds: list[int | None],
-    deviation_of: Callable[[int, FinishedRun], str],
+    deviation_of: Callable[[int, Evaluation], str],
 ) -> list[Row]:
     """Rows of the evaluations of each run, at least one.
 
     First the usual protocol, or the first that was played.
 
-    Of several evaluations of a run with one protocol the one with the run's own seed comes first, then the older one; the rest are
-    in further rows.
+    Of several evaluations of a run with one protocol the one with the run's own seed comes first,
+    then the older one; the rest are in further rows.
 
     Args:
         by_run: evaluations of what each run made, the oldest first.
         seeds: of the runs, where they have some.
         deviation_of: how an evaluation of the run with this index was played other than the rest.
     """
-    groups: dict[tuple[str, Protocol], tuple[list[list[FinishedRun]], list[list[FinishedRun]]]] = {}
+    groups: dict[tuple[str, Protocol], tuple[list[list[Evaluation]], list[list[Evaluation]]]] = {}
     for index, (evaluations, seed) in enumerate(zip(by_run, seeds, strict=True)):
         for run in _in_order(evaluations, seed):
             protocol = Protocol.of(run.settings, run.task)
@@ -88,24 +92,24 @@ def evaluation_rows(
                 [own[depth] if depth < len(own) else None for own in column] for column in columns
             )
             rows.append(Row(protocol, how, _seeds(plain, sticky, seeds), plain, sticky))
-    nothing: list[FinishedRun | None] = [None] * len(by_run)
+    nothing: list[Evaluation | None] = [None] * len(by_run)
     return rows if rows and not rows[0].deviation else [Row(None, "", [], nothing, nothing), *rows]
 
 
-def _in_order(evaluations: list[FinishedRun], seed: int | None) -> list[FinishedRun]:
+def _in_order(evaluations: list[Evaluation], seed: int | None) -> list[Evaluation]:
     """Those with this seed first, and without those that were played again under another name."""
-    once: dict[str, FinishedRun] = {}
+    once: dict[str, Evaluation] = {}
     for run in evaluations:
-        once.setdefault(str(run.record["fingerprint"]), run)
+        once.setdefault(run.record["fingerprint"], run)
     return sorted(once.values(), key=lambda run: run.seed != seed)
 
 
-def _earliest(columns: tuple[list[list[FinishedRun]], list[list[FinishedRun]]]) -> str:
-    return min(str(run.record["created"]) for column in columns for own in column for run in own)
+def _earliest(columns: tuple[list[list[Evaluation]], list[list[Evaluation]]]) -> str:
+    return min(run.created for column in columns for own in column for run in own)
 
 
 def _seeds(
-    plain: list[FinishedRun | None], sticky: list[FinishedRun | None], seeds: list[int | None]
+    plain: list[Evaluation | None], sticky: list[Evaluation | None], seeds: list[int | None]
 ) -> list[int]:
     """The seeds of the games; nothing where each run was played with its own."""
     played = [

@@ -16,7 +16,7 @@ class Table:
     note: str = ""
 
     def with_column(self, name: str, note: str) -> Table:
-        """With this on a column in the note; or without the column, where it has nothing but dashes."""
+        """With this on a column in the note; or without the column, where it has only dashes."""
         place = self.columns.index(name)
         if any(row[place] != "–" for row in self.rows):
             return replace(self, note=f"{self.note} {note}".strip())
@@ -46,7 +46,8 @@ class Table:
         note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
         if not self.rows:
             return f"<h2>{escape(self.title)}</h2>{note}"
-        return f"<h2>{escape(self.title)}</h2><div class=wide><table><tr>{head}</tr>{body}</table></div>{note}"
+        table = f"<table><tr>{head}</tr>{body}</table>"
+        return f"<h2>{escape(self.title)}</h2><div class=wide>{table}</div>{note}"
 
 
 def duration(seconds: float) -> str:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from corrtool.experiments import experiment_of
+from corrtool.experiments import Experiment, experiment_of
+from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.evaluations import STICKY, format_interval
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.lineage import lineage, models, models_by_action
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, Results
+from corrtool.reporting.logged import TrainingGame
+from corrtool.reporting.results import Results
 from corrtool.reporting.rows import Row, interval_of_all
 from corrtool.reporting.table import Table, duration
+from corrtool.runs.results import FinetuneResult, LearnCorrResult
 from corrtool.statistics import MIN_DISTINCT_GAMES, TransferMetrics, transfer_metrics
 
 PLAYED = ["fresh games", f"sticky actions {STICKY:g}", "protocol"]
 HOW_PLAYED = (
-    "A row has one protocol: the usual one of 'evaluate', or else the first that was played; other games have rows of their own. "
-    "Intervals are 95 %: over seeds by Student's t, over the games of a single one by bootstrap, where at least "
+    "A row has one protocol: the usual one of 'evaluate', or else the first that was played; other "
+    "games have rows of their own. "
+    "Intervals are 95 %: over seeds by Student's t, over the games of a single one by bootstrap, "
+    "where at least "
     f"{MIN_DISTINCT_GAMES} differ."
 )
 READ_OFF = "The paper's numbers are read off its figures: play tests of one training."
@@ -25,7 +30,7 @@ READ_OFF = "The paper's numbers are read off its figures: play tests of one trai
 def title(results: Results) -> str:
     """The paper's experiment whose tasks the project has, or the project's name."""
     experiment = experiment_of(results.project)
-    return results.project.root.name if experiment is None else str(experiment["title"])
+    return results.project.root.name if experiment is None else experiment.title
 
 
 def tables(results: Results) -> list[Table]:
@@ -34,7 +39,10 @@ def tables(results: Results) -> list[Table]:
 
 
 def result_tables(results: Results) -> list[Table]:
-    """Tables of zero-shot transfer and of learning on the target; the latter may hold only its note."""
+    """Tables of zero-shot transfer and of learning on the target.
+
+    The latter may hold only its note.
+    """
     made = ((_zero_shot(results), False), (_transfer(results), bool(results.finetunings)))
     return [table for table, always in made if table.rows or always]
 
@@ -53,7 +61,7 @@ def _source_agents(results: Results) -> Table:
             own = [row for row in cell.rows if row.plain[index] or row.sticky[index]] or cell.rows[
                 :1
             ]
-            games = run.metrics("game")
+            games = run.games
             steps = (
                 None
                 if solved is None or not games
@@ -126,64 +134,58 @@ def _zero_shot(results: Results) -> Table:
     )
     table = table.with_column(
         "angle: start → best",
-        "The angle is where the search began to learn, or 0° where there is none, and that of this checkpoint.",
+        "The angle is where the search began to learn, or 0° where there is none, and that of this "
+        "checkpoint.",
     )
     return table.with_column("in the paper", READ_OFF)
 
 
-def play_tests(run: FinishedRun) -> str:
+def play_tests(run: FinishedRun[LearnCorrResult]) -> str:
     """The mean returns of the best play test and of the last one."""
-    means = [test["mean_return"] for test in run.metrics("play_test")]
+    means = [test.mean_return for test in run.play_tests]
     return f"{max(means):.1f}, {means[-1]:.1f}" if means else "–"
 
 
-def angles(run: FinishedRun) -> str:
+def angles(run: FinishedRun[LearnCorrResult]) -> str:
     """The angle at which the generator's rotation began, and the one at which it played best."""
     if run.result["angle_degrees"] is None:
         return "–"
-    searches = run.metrics("spatial_search")
-    start = searches[-1]["start_degrees"] if searches else run.settings["angle_init"]
+    start = run.settings["angle_init"] if run.start_degrees is None else run.start_degrees
     end = run.result["best_angle_degrees"]
     return f"{start:.0f}° → {run.result['angle_degrees'] if end is None else end:.2f}°"
 
 
-def paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
-    """The paper's number for the same generator and loss weights; its sizes and lengths may differ."""
-    for known in [] if experiment is None else experiment["correspondence"]:
-        if all(
-            cell.runs[0].settings.get(name) == value for name, value in known["settings"].items()
-        ):
-            return str(known.get("paper", "–"))
+def paper_value(experiment: Experiment | None, cell: Cell[LearnCorrResult]) -> str:
+    """The paper's number for the same generator and loss weights.
+
+    Its sizes and lengths may differ.
+    """
+    mine = cell.runs[0].settings
+    for known in () if experiment is None else experiment.correspondence:
+        if all(mine.get(name) == value for name, value in known.settings.items()):
+            return known.paper or "–"
     return "–"
 
 
-def finetuning_paper_value(experiment: dict[str, Any] | None, cell: Cell) -> str:
+def finetuning_paper_value(experiment: Experiment | None, cell: Cell[FinetuneResult]) -> str:
     """The paper's number in Figures 5 and 8 for the same start.
 
     That is the same generator, none, or no Q-function either.
     """
     if experiment is None:
         return "–"
-    generators = {
-        known["name"]: known["settings"]["generator"] for known in experiment["correspondence"]
-    }
-    for known in experiment["finetune"]:
-        start = {"scratch": SCRATCH, "reuse": REUSE}.get(known["start"]) or generators[
-            known["start"]
-        ]
-        if cell.label.split(",")[0] == start:
-            return str(known.get("paper", "–"))
+    starts = {known.name: known.settings["generator"] for known in experiment.correspondence}
+    starts |= {"scratch": SCRATCH, "reuse": REUSE}
+    for known in experiment.finetune:
+        if cell.label.split(",")[0] == starts[known.start]:
+            return known.paper or "–"
     return "–"
 
 
 def _transfer(results: Results) -> Table:
     thresholds = results.thresholds
     metrics = {
-        cell.label: [
-            _curve_metrics(run.metrics("game"), thresholds)
-            for run in cell.runs
-            if run.metrics("game")
-        ]
+        cell.label: [_curve_metrics(run.games, thresholds) for run in cell.runs if run.games]
         for cell in results.finetunings
     }
     shown = [
@@ -210,13 +212,16 @@ def _transfer(results: Results) -> Table:
     note = "Means over seeds. "
     if thresholds:
         note += (
-            f"'To {thresholds[-1]:g}': until the mean of 20 games reached {thresholds[-1]:g}, counting at least 20 games; in brackets "
-            "the environment steps, and how many fewer or more of them that is than learning from scratch needs. A dash: not reached "
+            f"'To {thresholds[-1]:g}': until the mean of 20 games reached {thresholds[-1]:g}, "
+            "counting at least 20 games; in brackets "
+            "the environment steps, and how many fewer or more of them that is than learning from "
+            "scratch needs. A dash: not reached "
             "by all seeds. "
         )
     note += (
         f"Fresh games: those of 'corrtool evaluate --q NAME' afterwards. {HOW_PLAYED} Not "
-        "counted: the random play on the target, and the play tests there, from which a correspondence was learnt and chosen."
+        "counted: the random play on the target, and the play tests there, from which a "
+        "correspondence was learnt and chosen."
     )
     without = [cell.label for cell in results.finetunings if not metrics[cell.label]]
     if without:
@@ -234,9 +239,9 @@ def _transfer(results: Results) -> Table:
     ).with_column("in the paper", READ_OFF)
 
 
-def _curve_metrics(games: list[dict[str, Any]], thresholds: tuple[float, ...]) -> TransferMetrics:
+def _curve_metrics(games: list[TrainingGame], thresholds: tuple[float, ...]) -> TransferMetrics:
     return transfer_metrics(
-        [g["return"] for g in games], [g["env_steps"] for g in games], thresholds
+        [game.game_return for game in games], [game.env_steps for game in games], thresholds
     )
 
 
@@ -264,7 +269,7 @@ def _named(label: str, row: Row) -> str:
     return f"{label}, {row.deviation}" if row.deviation else label
 
 
-def _seeds(cell: Cell, row: Row) -> str:
+def _seeds(cell: Cell[Any], row: Row) -> str:
     """The seeds of a cell, and of which of them the row has games where those are not all."""
     every = ", ".join(map(str, cell.seeds))
     has = [
@@ -273,7 +278,8 @@ def _seeds(cell: Cell, row: Row) -> str:
     ]
     if all(has) or not any(has):
         return every
-    return f"{', '.join(str(seed) for seed, there in zip(cell.seeds, has, strict=True) if there)} of {every}"
+    some = ", ".join(str(seed) for seed, there in zip(cell.seeds, has, strict=True) if there)
+    return f"{some} of {every}"
 
 
 def _played(row: Row, runs: slice = slice(None)) -> list[str]:

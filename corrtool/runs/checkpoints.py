@@ -1,10 +1,11 @@
-"""Checkpoints: the states of networks, optimizers, random generators and counters in one sealed file.
+"""Checkpoints: states of networks, optimizers, random generators and counters in one sealed file.
 
 Nothing is pickled: tensors go into safetensors, everything else into its JSON.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from corrtool.errors import TrainingDivergedError
 from corrtool.files.atomic import copy_atomic, write_atomic
 from corrtool.files.sealed import damaged, read_sealed_tensors, seal_tensors
+from corrtool.runs.resumable import State
 
 CHECKPOINT = "checkpoint.safetensors"  # the newest one, in a run's directory
 
@@ -23,12 +25,12 @@ _ARRAY = "$array"
 _INTEGER_KEYS = "$integer_keys"
 
 
-def save_checkpoint(path: Path, state: dict[str, Any], keep: int = 1) -> None:
+def save_checkpoint(path: Path, state: Mapping[str, object], keep: int = 1) -> None:
     """Write ``state``, any nesting of dicts, lists, tensors, arrays and JSON values, to ``path``.
 
     Args:
-        keep: how many checkpoints there are to be at most, this one among them; the others step back to ``checkpoint-1``,
-            ``checkpoint-2``, …
+        keep: how many checkpoints there are to be at most, this one among them; the others step
+            back to ``checkpoint-1``, ``checkpoint-2``, …
 
     Raises:
         TrainingDivergedError: a tensor holds NaN or infinity; the file that was there stays.
@@ -67,7 +69,10 @@ def _age(path: Path) -> int | None:
 
 
 def _rotate(path: Path, keep: int) -> None:
-    """Make room for a new checkpoint at ``path``, which stays until it is replaced: there always is one."""
+    """Make room for a new checkpoint at ``path``.
+
+    That one stays until it is replaced: there always is one.
+    """
     for older in reversed(checkpoint_paths(path.parent)[1:]):
         age = _age(older) or 0
         if age + 1 >= keep:
@@ -78,7 +83,7 @@ def _rotate(path: Path, keep: int) -> None:
         copy_atomic(path, path.with_name("checkpoint-1.safetensors"))
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> State:
     """The state that :func:`save_checkpoint` wrote.
 
     Raises :class:`ArtifactError` when the file is damaged.

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import find_project
 from corrtool.settings.base import flag_name, variable_name
+
+if TYPE_CHECKING:
+    from corrtool.runs.records import RunRecord
 
 _COMMON_VARIABLES = ("CORRTOOL_PRESET", "CORRTOOL_SEED", "CORRTOOL_DEVICE")
 
@@ -38,7 +41,7 @@ def recording_command(words: list[str]) -> Iterator[None]:
 
 
 def this_command(stage: str) -> str:
-    """This process's command for a shell, preceded by the environment variables that affect ``stage``."""
+    """This process's command for a shell, after the environment variables that affect ``stage``."""
     recorded = _recorded_command.get()
     if recorded is not None:
         return shlex.join(recorded)
@@ -60,7 +63,7 @@ def without_project(command: str) -> str:
     return _joined(variables, _without_project(words))
 
 
-def resume_command(root: Path, record: dict[str, Any]) -> str:
+def resume_command(root: Path, record: RunRecord) -> str:
     """The command that resumes, from here, the run of the project ``root`` with this ``record``.
 
     Its name and inputs are spelt out: newer ones may have been made since.
@@ -124,5 +127,8 @@ def _is_found_from_here(root: Path) -> bool:
 
 
 def _flag_of_input(stage: str, use: str) -> str:
-    """``learn-corr``, ``source_memory`` → ``--source-memory``. ``train-model`` reads only one memory."""
+    """``learn-corr``, ``source_memory`` → ``--source-memory``.
+
+    ``train-model`` reads only one memory.
+    """
     return "--memory" if stage == "train-model" else flag_name(use)

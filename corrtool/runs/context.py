@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 import torch
 
@@ -18,6 +18,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
+from corrtool.project.manifests import Manifest
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.records import read_record, run_directory
 from corrtool.runs.requests import (
@@ -28,9 +29,11 @@ from corrtool.runs.requests import (
     inputs_of,
     is_interrupted,
 )
+from corrtool.runs.results import Plan, StageResult
+from corrtool.runs.resumable import State
 from corrtool.runs.run import FollowerRun, Run, open_run
 from corrtool.runtime.console import Console
-from corrtool.runtime.machine import describe_machine
+from corrtool.runtime.machine import Machine, describe_machine
 from corrtool.runtime.precision import compute_dtype, has_bf16_instructions
 from corrtool.runtime.process import configure_process
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
@@ -38,7 +41,8 @@ from corrtool.settings.base import Settings
 from corrtool.settings.stages import MADE_BY
 from corrtool.tasks import Task
 
-Work = Callable[[Run, StopSignals, dict[str, Any] | None], dict[str, Any]]
+R = TypeVar("R", bound=StageResult)
+Work = Callable[[Run, StopSignals, State | None], R]
 _LONGEST_NAME = 95  # learn-corr appends "-last", and no name has more than 100
 
 
@@ -60,8 +64,8 @@ class StageContext:
     def run_name(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
         """``--name``; without it ``text`` and the seed, so that a loop over seeds needs no names.
 
-        The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may come to one name. Runs from
-        before the seed was in the name keep theirs.
+        The seed 0 is left out, unless ``text`` has another one from what is read: no two runs may
+        come to one name. Runs from before the seed was in the name keep theirs.
         """
         if self.name is not None:
             return self.name
@@ -79,11 +83,14 @@ class StageContext:
         wanted = {"seed": self.seed, "settings": settings.to_json(), "inputs": inputs_of(inputs)}
         return wanted.items() <= identity_of(record).items()
 
-    def execute(self, request: RunRequest, work: Work) -> dict[str, Any]:
+    def execute(self, request: RunRequest, work: Work[R]) -> R:
         """Do ``work`` for ``request``, unless it is done already; returns its result.
 
-        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is one. Of several ranks only the first
-        has a result. To what ``work`` returns comes what every stage tells: see :meth:`_with_common_fields`.
+        A dry run returns its :class:`Plan` in the result's place.
+
+        ``work`` gets the run, the stop signals and the state of the last checkpoint, if there is
+        one. Of several ranks only the first has a result. To what ``work`` returns comes what every
+        stage tells: see :meth:`_with_common_fields`.
         """
         with self.ranks.connected(self.device):
             if not self.ranks.first:
@@ -96,10 +103,13 @@ class StageContext:
                 if not announced.begun:
                     self.ranks.broadcast(0, self.device)
 
-    def _follow(self, request: RunRequest, work: Work) -> dict[str, Any]:
-        """Do the first rank's work on another rank, once that one begins it, without a trace on disk."""
+    def _follow(self, request: RunRequest, work: Work[R]) -> R:
+        """Do the first rank's work on another rank, once that one begins it.
+
+        It leaves no trace on disk.
+        """
         if not self.ranks.broadcast(0, self.device):
-            return {}
+            return cast(R, {})
         configure_process(self.device, self.seed, request.state_kind)
         run = FollowerRun(self.project, request)
         with (
@@ -108,10 +118,12 @@ class StageContext:
         ):  # asked to stop, they go on until the first has saved and left
             return work(run, StopSignals(), run.start(self.console.say))
 
-    def _begin(self, request: RunRequest, work: Work) -> dict[str, Any]:
-        result = None if self.overwrite else finished_result(self.project, request)
+    def _begin(self, request: RunRequest, work: Work[R]) -> R:
+        result = (
+            None if self.overwrite else cast("R | None", finished_result(self.project, request))
+        )
         if self.dry_run:
-            return self._plan(request, done=result is not None)
+            return cast(R, self._plan(request, done=result is not None))
         if result is not None:
             return self._with_common_fields(request, self._already_done(request, result))
         threads = torch.get_num_threads()
@@ -121,7 +133,7 @@ class StageContext:
         finally:
             torch.set_num_threads(threads)  # the next stage in this process may be on pictures
 
-    def _execute(self, request: RunRequest, work: Work) -> dict[str, Any]:
+    def _execute(self, request: RunRequest, work: Work[R]) -> R:
         with open_run(
             self.project,
             request,
@@ -133,9 +145,9 @@ class StageContext:
             if (
                 not self.overwrite
             ):  # somebody else may have finished it while this process waited for nothing
-                result = finished_result(self.project, request)
-                if result is not None:
-                    return self._already_done(request, result)
+                done = cast("R | None", finished_result(self.project, request))
+                if done is not None:
+                    return self._already_done(request, done)
             for use, artifact in request.inputs.items():
                 self.console.say(f"{request.settings.stage}: {use.replace('_', ' ')} is {artifact}")
             with StopSignals() as stop, self.console.used():
@@ -143,12 +155,12 @@ class StageContext:
             run.finish(result)
         return result
 
-    def _machine(self, settings: Settings) -> dict[str, Any]:
+    def _machine(self, settings: Settings) -> Machine:
         """Machine and precision, for the run's record.
 
         Says what a person should know of that.
         """
-        machine = describe_machine(self.device) | {"processes": self.ranks.count}
+        machine: Machine = {**describe_machine(self.device), "processes": self.ranks.count}
         precision = getattr(settings, "precision", None)
         if precision is not None:
             reduced = compute_dtype(precision, self.device) == torch.bfloat16
@@ -157,34 +169,37 @@ class StageContext:
                 self.console.say(f"computing in {machine['precision']}")
             if reduced and not has_bf16_instructions(self.device):
                 self.console.say(
-                    f"{self.device} has no instructions for bf16: it is emulated, and slower than float32"
+                    f"{self.device} has no instructions for bf16: it is emulated, and slower than "
+                    "float32"
                 )
         if getattr(settings, "compile", False):
             self.console.say(
-                "the first steps compile the networks, which takes a minute or more; a cache keeps what they made"
+                "the first steps compile the networks, which takes a minute or more; a cache keeps "
+                "what they made"
             )
         return machine
 
-    def _already_done(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
+    def _already_done(self, request: RunRequest, result: R) -> R:
         self.console.say(
-            f"{request.settings.stage} {request.name} is done already; the same command with --overwrite does it again"
+            f"{request.settings.stage} {request.name} is done already; the same command with "
+            "--overwrite does it again"
         )
         return result
 
-    def _with_common_fields(self, request: RunRequest, result: dict[str, Any]) -> dict[str, Any]:
+    def _with_common_fields(self, request: RunRequest, result: R) -> R:
         """A stage's result with what the results of all stages have in common (docs/cli.md)."""
         made = [read_artifact(self.project.root, kind, name) for kind, name in request.produces]
-        return {
+        common: StageResult = {
             "stage": request.settings.stage,
             "name": request.name,
             "artifacts": [artifact.reference() for artifact in made],
             "seed": request.seed,
             "settings": request.settings.to_json(),
             "metrics": _numbers(result),
-            **result,
         }
+        return cast(R, {**common, **result})
 
-    def _plan(self, request: RunRequest, *, done: bool) -> dict[str, Any]:
+    def _plan(self, request: RunRequest, *, done: bool) -> Plan:
         """The plan of a dry run.
 
         Raises what would prevent it: a damaged input, a name that is being written.
@@ -206,8 +221,12 @@ class StageContext:
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],
             "missing": [],
-            **request.identity(),
+            "stage": request.settings.stage,
+            "settings": request.settings.to_json(),
+            "seed": request.seed,
+            "tasks": request.tasks,
             "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
+            "options": request.options,
         }
 
     def source_q(self, name: str | None = None) -> Artifact:
@@ -225,8 +244,8 @@ class StageContext:
         )
 
     def _select(self, kind: str, name: str | None, task: Task, wanted: str) -> Artifact:
-        def mismatch(manifest: dict[str, Any]) -> str | None:
-            described = manifest.get("tasks", {}).get(manifest.get("role"))
+        def mismatch(manifest: Manifest) -> str | None:
+            described = manifest.get("tasks", {}).get(manifest.get("role", ""))
             if not task.is_compatible_with(manifest.get("task_sha256"), described):
                 return f"it was made on another task than {task}"
             if manifest.get("role") != task.role and name is None:
@@ -250,7 +269,7 @@ class StageContext:
         """
         source, target = self.project.task("source"), self.project.task("target")
 
-        def mismatch(manifest: dict[str, Any]) -> str | None:
+        def mismatch(manifest: Manifest) -> str | None:
             described = manifest.get("tasks", {})
             if not all(
                 task.is_compatible_with(
@@ -274,29 +293,29 @@ class StageContext:
 
 
 @dataclass
-class _AnnouncedWork:
+class _AnnouncedWork(Generic[R]):
     """The work of the first rank, which tells the others as it begins.
 
     They wait to know whether there is any.
     """
 
-    work: Work
+    work: Work[R]
     ranks: Ranks
     device: torch.device
     begun: bool = False
 
-    def __call__(self, run: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+    def __call__(self, run: Run, stop: StopSignals, state: State | None) -> R:
         self.ranks.broadcast(1, self.device)
         self.begun = True
         return self.work(run, stop, state)
 
 
-def _numbers(result: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def _numbers(result: Mapping[str, object], prefix: str = "") -> dict[str, float]:
     """The numbers of a result; those of a table in it with its name before theirs."""
     found: dict[str, float] = {}
     for name, value in result.items():
         if isinstance(value, dict):
             found |= _numbers(value, f"{prefix}{name}_")
-        elif type(value) in (int, float) and name != "seed":
+        elif type(value) in (int, float) and isinstance(value, int | float) and name != "seed":
             found[f"{prefix}{name}"] = value
     return found

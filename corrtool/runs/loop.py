@@ -13,7 +13,7 @@ from typing import Any
 from corrtool.errors import InterruptedRunError, TrainingDivergedError
 from corrtool.runs.resumable import Resumable
 from corrtool.runs.run import Run
-from corrtool.runtime.console import Console
+from corrtool.runtime.console import Console, Numbers
 from corrtool.runtime.signals import exit_now, stop_signals
 
 CHECKPOINT_SECONDS = 60.0
@@ -26,9 +26,10 @@ MAX_LOST_SECONDS = 10.0  # of what a loop has done, where what follows it fails 
 class StopSignals:
     """The response to a signal that asks to stop.
 
-    The process ends at once, but while somebody polls the signal is only remembered. A loop polls: it saves at its next step,
-    since saving inside a handler would cut into whatever is being written; a second signal ends at once all the same. Before and
-    after a loop there is nothing to save, and every write is atomic.
+    The process ends at once, but while somebody polls the signal is only remembered. A loop polls:
+    it saves at its next step, since saving inside a handler would cut into whatever is being
+    written; a second signal ends at once all the same. Before and after a loop there is nothing to
+    save, and every write is atomic.
 
     Args:
         polled: whether somebody looks at ``received`` every second or so.
@@ -118,7 +119,7 @@ class Loop:
         """Units per second since this process began."""
         return self._progress.rate
 
-    def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+    def advance(self, count: int, numbers: Numbers | None = None) -> None:
         """``count`` more are done. Shows ``numbers``, saves when it is time, stops when asked to.
 
         Raises:
@@ -129,13 +130,13 @@ class Loop:
         self._progress.advance(count, numbers)
         self.poll()
 
-    def advance_to(self, done: int, numbers: dict[str, Any] | None = None) -> None:
+    def advance_to(self, done: int, numbers: Numbers | None = None) -> None:
         """As :meth:`advance`, but the display was moved by :meth:`show` already."""
         self.done = done
         self._progress.advance(0, numbers)
         self.poll()
 
-    def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+    def show(self, count: int, numbers: Numbers | None = None) -> None:
         """Move the display alone: work under way, that is not done in the sense of a checkpoint."""
         self._progress.show(count, numbers)
 
@@ -148,12 +149,13 @@ class Loop:
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise TrainingDivergedError(
-                    f"{name} became {value} by {self.done:,} {self.unit}; the last good state is kept",
+                    f"{name} became {value} by {self.done:,} {self.unit}; the last good state is "
+                    "kept",
                     "use a smaller --learning-rate (or --lambda-…) under another --name",
                 )
         return numbers
 
-    def note(self, numbers: dict[str, Any]) -> None:
+    def note(self, numbers: Numbers) -> None:
         """Show ``numbers`` before the others from now on."""
         self._progress.note(numbers)
 

@@ -5,19 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import regular_file
 from corrtool.files.sealed import damaged
 
 
+class Position(TypedDict):
+    """How far a file of metrics reaches, as a checkpoint holds it.
+
+    Attributes:
+        step: on TensorBoard's axis, of the last line; older checkpoints do not tell.
+    """
+
+    bytes: int
+    sha256: str
+    step: NotRequired[int | None]
+
+
 class MetricsLog:
     """Append one JSON object per line to ``metrics.jsonl`` in a run's directory.
 
-    On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines of an unbroken one; TensorBoard
-    is told to forget what it was shown from there on.
+    On resumption the file is cut to where the checkpoint stood, so that a resumed run has the lines
+    of an unbroken one; TensorBoard is told to forget what it was shown from there on.
 
     Args:
         saved: what :meth:`sync` said for the checkpoint from which a run goes on.
@@ -27,7 +40,7 @@ class MetricsLog:
     """
 
     def __init__(
-        self, directory: Path, saved: dict[str, Any] | None = None, tensorboard: bool = False
+        self, directory: Path, saved: Position | None = None, tensorboard: bool = False
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = metrics_path(directory)
@@ -41,7 +54,7 @@ class MetricsLog:
         )  # older checkpoints do not tell
         self._events = _event_writer(directory / "events", first) if tensorboard else None
 
-    def write(self, step: int, values: dict[str, Any]) -> None:
+    def write(self, step: int, values: Mapping[str, object]) -> None:
         """Log ``values``; ``step`` is the position on TensorBoard's axis."""
         line = json.dumps(values).encode() + b"\n"
         self._file.write(line)
@@ -53,7 +66,7 @@ class MetricsLog:
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     self._events.add_scalar(name, value, step)
 
-    def sync(self) -> dict[str, Any]:
+    def sync(self) -> Position:
         """Make what was logged durable.
 
         Returns its length in ``bytes``, its ``sha256``, and the last ``step``.
@@ -76,7 +89,7 @@ class NoMetrics(MetricsLog):
     def __init__(self) -> None:
         pass
 
-    def write(self, step: int, values: dict[str, Any]) -> None:
+    def write(self, step: int, values: Mapping[str, object]) -> None:
         """Nothing."""
 
 
@@ -85,8 +98,8 @@ def metrics_path(directory: Path) -> Path:
     return directory / "metrics.jsonl"
 
 
-def digest_of_saved(path: Path, saved: dict[str, Any]) -> Any:
-    """The SHA-256 object of a file's first bytes, which are those that :meth:`MetricsLog.sync` told of.
+def digest_of_saved(path: Path, saved: Position) -> Any:
+    """The SHA-256 object of a file's first bytes, those that :meth:`MetricsLog.sync` told of.
 
     Raises:
         ArtifactError: the file is missing, shorter or another one.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import (
@@ -12,31 +13,64 @@ from corrtool.project.artifacts import (
     artifact_problems,
     is_foreign,
     read_artifact,
-    stray_files,
     unchecked_artifact_path,
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_holder
+from corrtool.project.manifests import Manifest, Reference
+from corrtool.project.memory_files import stray_files
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.commands import resume_command
 from corrtool.runs.records import finished_run, read_record, run_directories, run_problems
+from corrtool.runs.results import EvaluateResult
 
 
-def describe_artifacts(project: Project) -> list[dict[str, Any]]:
-    """Every artifact with kind, name, path, size, parents, settings and state, checked byte by byte.
+class ArtifactStatus(TypedDict):
+    """An artifact as ``status`` lists it.
 
-    Weights that something else made are ``foreign``, and ``strangers`` are files in a memory that do not belong to it: neither is damage.
+    Attributes:
+        state: ``"whole"``, ``"damaged"``, or ``"foreign"`` for weights that something else made.
+        strangers: files in a memory that do not belong to it, which is no damage either.
     """
-    described = []
+
+    kind: str
+    name: str
+    path: str
+    sha256: str | None
+    bytes: int
+    records: int | None
+    parameters: int | None
+    parents: dict[str, Reference]
+    settings: dict[str, Any]
+    seed: int | None
+    created: str | None
+    summary: Any
+    state: str
+    problems: list[str]
+    strangers: list[str]
+
+
+class UnfinishedRun(TypedDict):
+    """A run that goes on right now, in ``process``, or was interrupted, where that is None."""
+
+    stage: str
+    name: str
+    command: str
+    resumable: bool
+    process: str | None
+
+
+def describe_artifacts(project: Project) -> list[ArtifactStatus]:
+    """Every artifact of a project, checked byte by byte."""
+    described: list[ArtifactStatus] = []
     for kind in KINDS:
         for name in artifact_names(project.root, kind):
             path = unchecked_artifact_path(project.root, kind, name)
             foreign = is_foreign(project.root, kind, name)
             problems = [] if foreign else artifact_problems(project.root, kind, name)
-            try:
+            manifest: Manifest = {}
+            with contextlib.suppress(ArtifactError):
                 manifest = read_artifact(project.root, kind, name).manifest
-            except ArtifactError:
-                manifest = {}
             described.append(
                 {
                     "kind": kind,
@@ -63,7 +97,7 @@ def describe_artifacts(project: Project) -> list[dict[str, Any]]:
     return described
 
 
-def foreign_file_lines(artifacts: list[dict[str, Any]]) -> list[str]:
+def foreign_file_lines(artifacts: list[ArtifactStatus]) -> list[str]:
     """A line for each artifact that is foreign, or holds files that do not belong to it."""
     lines = [
         f"{a['path']} was not made by corrtool, and is left alone"
@@ -79,7 +113,7 @@ def foreign_file_lines(artifacts: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def evaluations(project: Project) -> list[dict[str, Any]]:
+def evaluations(project: Project) -> list[EvaluateResult]:
     """The results of all finished evaluations, the oldest first.
 
     Those that cannot be read are left to :func:`damaged_runs`.
@@ -91,13 +125,17 @@ def evaluations(project: Project) -> list[dict[str, Any]]:
         except ArtifactError:
             continue
         if finished is not None:
-            record = finished[1]
-            found.append((record["created"], record["result"] | {"name": record["name"]}))
+            record, result = finished[1], cast(EvaluateResult, finished[1]["result"])
+            named: EvaluateResult = {**result, "name": record["name"]}
+            found.append((record["created"], named))
     return [result for _, result in sorted(found, key=lambda one: one[0])]
 
 
 def damaged_runs(project: Project) -> list[str]:
-    """Problems of the records, metrics and checkpoints of all runs that are not running, a line each."""
+    """Problems of the records, metrics and checkpoints of all runs, a line each.
+
+    Not of those that are running.
+    """
     problems = []
     for directory in run_directories(project.root):
         found = run_problems(directory)
@@ -106,9 +144,9 @@ def damaged_runs(project: Project) -> list[str]:
     return [str(problem).replace(f"{project.root}/", "") for problem in problems]
 
 
-def unfinished_runs(project: Project) -> list[dict[str, Any]]:
-    """Runs that go on right now, in ``process``, or were interrupted, where ``process`` is None."""
-    runs = []
+def unfinished_runs(project: Project) -> list[UnfinishedRun]:
+    """Runs that go on right now or were interrupted."""
+    runs: list[UnfinishedRun] = []
     for directory in run_directories(project.root):
         try:
             record = read_record(directory)

@@ -1,35 +1,88 @@
-"""Records of runs on disk, read and checked: ``run.json``, the metrics, the checkpoint and its files.
+"""Records of runs on disk, read and checked: ``run.json``, metrics, checkpoint and its files.
 
-Written by :mod:`corrtool.runs.run`. Anybody can seal a file, so every field is checked before it is used.
+Written by :mod:`corrtool.runs.run`. Anybody can seal a file, so every field is checked before it is
+used.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import inside, replaced_path
 from corrtool.files.sealed import damaged, read_sealed_json
-from corrtool.project.artifacts import (
-    check_files,
-    check_memory,
-    check_name,
-    check_readable,
-    is_name,
-    is_reference,
-)
+from corrtool.project.artifacts import check_name, check_readable, is_name, is_reference
+from corrtool.project.manifests import Origin, Reference
+from corrtool.project.memory_files import check_files, check_memory
 from corrtool.runs.checkpoints import checkpoint_paths, load_checkpoint
-from corrtool.runs.metrics import digest_of_saved, metrics_path
+from corrtool.runs.metrics import Position, digest_of_saved, metrics_path
+from corrtool.runs.results import StageResult
+from corrtool.runs.resumable import State
 from corrtool.settings.stages import STAGE_SETTINGS
+from corrtool.tasks.task import TaskDescription
+
+
+class Identity(TypedDict):
+    """What identifies a run: see :class:`corrtool.runs.requests.RunRequest`.
+
+    Made from a record or a manifest that lacks a part, it has None there, which no request has.
+    """
+
+    stage: str | None
+    settings: dict[str, Any]
+    seed: int | None
+    tasks: dict[str, TaskDescription] | None
+    inputs: dict[str, list[str]]
+    options: dict[str, Any]
+
+
+class RunRecord(Origin, total=False):
+    """The record of a run, ``run.json``; older versions wrote fewer fields.
+
+    Attributes:
+        state: ``"running"``, also where it was interrupted, or ``"finished"``.
+        identity: for people who wonder what differs; nothing reads it.
+        result, metrics_sha256: of a finished run.
+        overwrites: whether it replaces another run.
+        artifacts: those that it has published.
+    """
+
+    state: str
+    name: str
+    identity: Identity
+    result: StageResult
+    metrics_sha256: str
+    seconds: float
+    locks: list[tuple[str, str]]
+    overwrites: bool
+    artifacts: list[Reference]
+
+
+class Checkpoint(TypedDict):
+    """A checkpoint of a run.
+
+    Attributes:
+        metrics: how far the metrics reached.
+        stage: what the stage's own parts hold.
+    """
+
+    fingerprint: str
+    resumptions: int
+    overwrites: bool
+    seconds: float
+    metrics: Position
+    stage: State
+
 
 STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being collected
 
 
 def run_directories(root: Path, stage: str = "*") -> list[Path]:
-    """The directories of all runs, of one stage or of all; not of those that an ``--overwrite`` replaces.
+    """The directories of all runs, of one stage or of all.
 
-    Whatever else people and desktops leave there is no run.
+    Not of those that an ``--overwrite`` replaces; and whatever else people and desktops leave there
+    is no run.
 
     Raises:
         ArtifactError: a directory cannot be looked into: its runs would be missing without a word.
@@ -60,13 +113,15 @@ def run_directory(root: Path, stage: str, name: str) -> Path:
 
 
 _RECORD = {
-    "stage": str, "name": str, "state": str, "fingerprint": str, "command": str, "seed": int, "settings": dict, "tasks": dict,
-    "parents": dict, "machine": dict, "identity": dict, "locks": list, "artifacts": list, "created": str,
-}  # fmt: skip
+    **dict.fromkeys(("stage", "name", "state", "fingerprint", "command", "created"), str),
+    "seed": int,
+    **dict.fromkeys(("settings", "tasks", "parents", "machine", "identity"), dict),
+    **dict.fromkeys(("locks", "artifacts"), list),
+}
 
 
-def read_record(directory: Path) -> dict[str, Any]:
-    """The record ``run.json`` of the run in ``directory``, every field checked: anybody can seal a file.
+def read_record(directory: Path) -> RunRecord:
+    """The record of the run in ``directory``, every field checked: anybody can seal a file.
 
     Raises:
         ArtifactError: it is missing or damaged.
@@ -90,10 +145,10 @@ def read_record(directory: Path) -> dict[str, Any]:
             check_name(lock[1])
         except UsageError:
             raise damaged(path) from None
-    return record
+    return cast(RunRecord, record)
 
 
-def finished_run(directory: Path) -> tuple[Path, dict[str, Any]] | None:
+def finished_run(directory: Path) -> tuple[Path, RunRecord] | None:
     """Place and record of a finished run.
 
     It is set aside while an ``--overwrite`` of it is unfinished.
@@ -109,7 +164,7 @@ def finished_run(directory: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint, after checking what it needs beside it.
 
     The metrics, and the unfinished memory or the journal.
@@ -117,7 +172,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: one of them is missing or damaged.
     """
-    state, directory = load_checkpoint(path), path.parent
+    state, directory = cast(Checkpoint, load_checkpoint(path)), path.parent
     try:
         digest_of_saved(metrics_path(directory), state["metrics"])
         check_files(directory / STAGED_MEMORY, state["stage"].get("files", {}))
@@ -128,7 +183,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest_checkpoint(directory: Path) -> tuple[Path, dict[str, Any], list[ArtifactError]] | None:
+def newest_checkpoint(directory: Path) -> tuple[Path, Checkpoint, list[ArtifactError]] | None:
     """The newest checkpoint that is whole with all it needs.
 
     Its path, its state, and what is wrong with newer ones.
@@ -150,7 +205,7 @@ def newest_checkpoint(directory: Path) -> tuple[Path, dict[str, Any], list[Artif
 
 
 def run_problems(directory: Path) -> list[ArtifactError]:
-    """Problems of a run: its record, its metrics, and the checkpoint of one that is not finished."""
+    """Problems of a run: its record, its metrics, and the checkpoint of an unfinished one."""
     try:
         record = read_record(directory)
         if record.get("metrics_sha256") is not None:

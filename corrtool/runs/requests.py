@@ -1,7 +1,9 @@
 """The request of a run, and what an equal one has left already: a result, or a run to resume.
 
-A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same command again therefore
-finds what it had begun and goes on, or finds its result and says so; another command under the same name is refused.
+A run is identified by a fingerprint of its stage, settings, seed, tasks and inputs. The same
+command again therefore finds what it had begun and goes on, or finds its result and says so;
+another command under the same
+name is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import replaced_path
@@ -23,10 +25,13 @@ from corrtool.project.artifacts import (
     read_artifact,
 )
 from corrtool.project.directory import Project
+from corrtool.project.manifests import Origin
 from corrtool.runs.checkpoints import checkpoint_paths
-from corrtool.runs.records import newest_checkpoint, read_record, run_directory
+from corrtool.runs.records import Identity, RunRecord, newest_checkpoint, read_record, run_directory
+from corrtool.runs.results import StageResult
 from corrtool.settings.base import Settings
 from corrtool.settings.stages import STAGE_SETTINGS, with_present_names
+from corrtool.tasks.task import TaskDescription
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class RunRequest:
     settings: Settings
     name: str
     seed: int
-    tasks: dict[str, Any]
+    tasks: dict[str, TaskDescription]
     inputs: dict[str, Artifact]
     produces: list[tuple[str, str]]
     state_kind: str
@@ -66,7 +71,7 @@ class RunRequest:
         """SHA-256 of everything that determines the outcome, except the device and the versions."""
         return _digest(self.identity())
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """The fields of the fingerprint."""
         return {
             "stage": self.settings.stage,
@@ -77,10 +82,11 @@ class RunRequest:
             "options": self.options,
         }
 
-    def matches(self, made: dict[str, Any]) -> bool:
-        """True if ``made``, the record of a run or the manifest of its artifact, is of an equal request.
+    def matches(self, made: Origin) -> bool:
+        """True if ``made``, the record of a run or a manifest of its, is of an equal request.
 
-        It may have been written before the stage had one of its settings: then it counts as made with that setting's default, which
+        It may have been written before the stage had one of its settings: then it counts as made
+            with that setting's default, which
         is chosen so that it says what was done before. Settings count by their present names.
         """
         return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
@@ -91,7 +97,7 @@ def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
     return {use: [artifact.kind, artifact.sha256] for use, artifact in sorted(inputs.items())}
 
 
-def identity_of(made: dict[str, Any]) -> dict[str, Any]:
+def identity_of(made: Origin) -> Identity:
     """As :meth:`RunRequest.identity`, from a record or manifest.
 
     Settings have their present names, and those newer than it their defaults.
@@ -111,11 +117,11 @@ def identity_of(made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _digest(identity: dict[str, Any]) -> str:
+def _digest(identity: Identity) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | None:
+def finished_result(project: Project, request: RunRequest) -> StageResult | None:
     """The result of an equal request that finished and whose artifacts are still whole, else None.
 
     Raises:
@@ -147,15 +153,15 @@ def finished_result(project: Project, request: RunRequest) -> dict[str, Any] | N
     for kind, name in request.produces:
         for problem in artifact_problems(project.root, kind, name):
             raise problem
-    result: dict[str, Any] = record["result"]
-    return result
+    return record["result"]
 
 
 def is_interrupted(project: Project, request: RunRequest) -> bool:
     """True if there is an equal run to resume.
 
     Raises:
-        ArtifactError: there is one, and its record or all its checkpoints, with what they need, are damaged.
+        ArtifactError: there is one, and its record or all its checkpoints, with what they need, are
+            damaged.
     """
     directory = run_directory(project.root, request.settings.stage, request.name)
     if not checkpoint_paths(directory):
@@ -167,21 +173,25 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
 
 
 def can_resume(project: Project, request: RunRequest) -> bool:
-    """True if ``--overwrite`` finds an equal run to resume; a damaged one is there to be overwritten."""
+    """True if ``--overwrite`` finds an equal run to resume.
+
+    A damaged one is there to be overwritten.
+    """
     try:
         return is_interrupted(project, request)
     except ArtifactError:
         return False
 
 
-def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -> UsageError:
+def _another_run(directory: Path, record: RunRecord, request: RunRequest) -> UsageError:
     """The error about another run in ``directory`` than the requested one, and what can be done."""
     run = f"{request.settings.stage} {request.name!r}"
     how = difference(identity_of(record), request.identity())
     with contextlib.suppress(ArtifactError):
         if request.matches(read_record(replaced_path(directory))):
             return UsageError(
-                f"{run} was finished, but is being replaced by an interrupted run with other settings or inputs ({how})",
+                f"{run} was finished, but is being replaced by an interrupted run with other "
+                f"settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",
             )
     return UsageError(
@@ -190,14 +200,23 @@ def _another_run(directory: Path, record: dict[str, Any], request: RunRequest) -
     )
 
 
-def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+_PARTS: tuple[Literal["settings", "options", "tasks", "inputs"], ...] = (
+    "settings",
+    "options",
+    "tasks",
+    "inputs",
+)
+
+
+def difference(old: Identity, new: Identity) -> str:
     """The first thing in which two runs' identities differ, in words."""
-    for part in ("settings", "options", "tasks", "inputs"):
-        a, b = old.get(part) or {}, new.get(part) or {}
+    for part in _PARTS:
+        a, b = dict(old[part] or {}), dict(new[part] or {})
         for key in sorted({*a, *b}):
             if a.get(key) != b.get(key):
                 if part in ("tasks", "inputs"):
-                    return f"its {key.replace('_', ' ')} {'task' if part == 'tasks' else 'input'} was another one"
+                    noun = "task" if part == "tasks" else "input"
+                    return f"its {key.replace('_', ' ')} {noun} was another one"
                 if key == "extended_from":
                     return (
                         "it was made longer by --extend" if a.get(key) else "--extend was not given"
@@ -205,4 +224,4 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
                 if isinstance(a.get(key), dict) and isinstance(b.get(key), dict):
                     return f"{key.replace('_', '-')} meant another network"
                 return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"
-    return f"seed was {old.get('seed')}, now {new.get('seed')}"
+    return f"seed was {old['seed']}, now {new['seed']}"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+
+# What a checkpoint holds of a part: tensors, arrays, numbers, text, and tables and lists of them.
+State: TypeAlias = dict[str, Any]
 
 
 class Resumable(Protocol):
     """A part of a loop that a checkpoint holds: a learner, batches, a random generator, counts."""
 
     def state(self) -> Any:
-        """The state for a checkpoint: tensors, arrays, numbers, text, and tables and lists of them."""
+        """The state for a checkpoint, often a :data:`State`."""
 
     def load_state(self, state: Any) -> None:
-        """The inverse of :meth:`state`; one of Python's usual errors where the state does not fit."""
+        """The inverse of :meth:`state`; one of Python's usual errors where it does not fit."""
 
 
 class Parts:
@@ -23,11 +26,11 @@ class Parts:
     def __init__(self, **parts: Resumable) -> None:
         self._parts = parts
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """The state of each part."""
         return {name: part.state() for name, part in self._parts.items()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """The inverse of :meth:`state`."""
         for name, part in self._parts.items():
             part.load_state(state[name])
@@ -39,10 +42,10 @@ class RandomState:
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """The state of its bit generator."""
         return dict(self._random.bit_generator.state)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """The inverse of :meth:`state`."""
         self._random.bit_generator.state = state

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,15 +25,26 @@ from corrtool.files.atomic import (
     write_atomic,
 )
 from corrtool.files.sealed import damaged, seal_json
-from corrtool.project.artifacts import Artifact, artifact_path, save_weights, seal_memory
+from corrtool.project.artifacts import Artifact, artifact_path, save_weights
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_artifacts
+from corrtool.project.manifests import About, Manifest, Origin
+from corrtool.project.memory_files import seal_memory
 from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpoint
 from corrtool.runs.commands import this_command
 from corrtool.runs.metrics import MetricsLog, NoMetrics
-from corrtool.runs.records import STAGED_MEMORY, newest_checkpoint, read_record, run_directory
+from corrtool.runs.records import (
+    STAGED_MEMORY,
+    Checkpoint,
+    RunRecord,
+    newest_checkpoint,
+    read_record,
+    run_directory,
+)
 from corrtool.runs.requests import RunRequest, can_resume
-from corrtool.runs.resumable import Resumable
+from corrtool.runs.results import StageResult
+from corrtool.runs.resumable import Resumable, State
+from corrtool.runtime.machine import Machine
 
 
 class Run:
@@ -43,7 +54,7 @@ class Run:
         self,
         project: Project,
         request: RunRequest,
-        machine: dict[str, Any],
+        machine: Machine,
         *,
         overwrites: bool,
         tensorboard: bool,
@@ -62,7 +73,7 @@ class Run:
         self._published: list[Artifact] = []
         self.metrics: MetricsLog
 
-    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    def start(self, say: Callable[[str], None]) -> State | None:
         """The state of the last checkpoint that is whole, or None.
 
         Opens the metrics where that state left them.
@@ -77,14 +88,16 @@ class Run:
                 self.resumptions = int(state["resumptions"]) + 1
                 self.overwrites |= bool(state["overwrites"])
                 self._earlier_seconds = float(state["seconds"])
-        self._write_record("running")  # before all else that is in its directory
+        self._write_record("running", {})  # before all else that is in its directory
         self.metrics = MetricsLog(
             self.directory, None if state is None else state["metrics"], self._tensorboard
         )
         return None if state is None else state["stage"]
 
-    def _check_fingerprint(self, state: dict[str, Any]) -> None:
-        """Check that a checkpoint is of this run; one with older settings is rewritten with the present ones.
+    def _check_fingerprint(self, state: Checkpoint) -> None:
+        """Check that a checkpoint is of this run.
+
+        One with older settings is rewritten with the present ones.
 
         Raises:
             ArtifactError: it is of another run.
@@ -101,8 +114,11 @@ class Run:
             self.checkpoint_path, state
         )  # before the record: else a kill between them would part the two
 
-    def _last_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """The newest whole checkpoint's state; it becomes the only one, as the journal continues from it."""
+    def _last_checkpoint(self, say: Callable[[str], None]) -> Checkpoint | None:
+        """The newest whole checkpoint's state.
+
+        It becomes the only one, as the journal continues from it.
+        """
         newest = newest_checkpoint(self.directory)
         if newest is None:
             return None
@@ -150,13 +166,16 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall time spent on this run, without what a killed process did after its last checkpoint."""
+        """Wall time spent on this run.
+
+        Without what a killed process did after its last checkpoint.
+        """
         return self._earlier_seconds + time.monotonic() - self._began
 
-    def save(self, stage_state: dict[str, Any]) -> None:
+    def save(self, stage_state: State) -> None:
         """Write a checkpoint: ``stage_state`` and where the metrics stand."""
         self._check_exists()
-        state = {
+        state: Checkpoint = {
             "fingerprint": self.request.fingerprint,
             "resumptions": self.resumptions,
             "overwrites": self.overwrites,
@@ -166,8 +185,8 @@ class Run:
         }
         save_checkpoint(self.checkpoint_path, state, self.keep_checkpoints)
 
-    def manifest(self, **more: Any) -> dict[str, Any]:
-        """The manifest fields of every artifact of this run, and ``more``."""
+    def origin(self) -> Origin:
+        """What the record of this run and the manifests of all its artifacts say."""
         request = self.request
         return {
             "created": datetime.now(UTC).isoformat(),
@@ -182,33 +201,33 @@ class Run:
             "resumptions": self.resumptions,
             "machine": self.machine,
             "command": this_command(request.settings.stage),
-            **more,
         }
 
     def publish_weights(
-        self, kind: str, name: str, tensors: dict[str, Tensor], **more: Any
+        self, kind: str, name: str, tensors: dict[str, Tensor], about: About
     ) -> Artifact:
         """Write weights of this run as an artifact."""
         self._check_exists()
-        artifact = save_weights(self.project.root, kind, name, tensors, self.manifest(**more))
+        manifest = cast(Manifest, {**self.origin(), **about})
+        artifact = save_weights(self.project.root, kind, name, tensors, manifest)
         self._published.append(artifact)
         return artifact
 
-    def publish_memory(self, name: str, staged: Path, **more: Any) -> Artifact:
+    def publish_memory(self, name: str, staged: Path, about: About) -> Artifact:
         """Seal the finished memory in the directory ``staged``, and move it to its place."""
         self._check_exists()
-        manifest = seal_memory(staged, {"name": name, **self.manifest(**more)})
+        manifest = seal_memory(staged, {"name": name, **self.origin(), **about})
         final = artifact_path(self.project.root, "memory", name)
         publish_directory(staged, final)
         artifact = Artifact("memory", name, final, manifest)
         self._published.append(artifact)
         return artifact
 
-    def finish(self, result: dict[str, Any]) -> None:
+    def finish(self, result: StageResult) -> None:
         """Records the result and drops what only a resumption would need."""
         metrics = self.metrics.sync()
         self.metrics.close()
-        self._write_record("finished", result=result, metrics_sha256=metrics["sha256"])
+        self._write_record("finished", {"result": result, "metrics_sha256": metrics["sha256"]})
         recover_directory(self.directory)  # what this run replaces has waited until now
         for path in reversed(checkpoint_paths(self.directory)):
             path.unlink()
@@ -216,16 +235,23 @@ class Run:
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
 
     def _check_exists(self) -> None:
-        """Raise :class:`ArtifactError` where the run was removed; writing would create the directories again."""
+        """Raise :class:`ArtifactError` where the run was removed.
+
+        Writing would create the directories again.
+        """
         if not (self.directory / "run.json").exists():
             raise ArtifactError(
                 f"{self.directory} was removed while the run was under way", "begin it again"
             )
 
-    def _write_record(self, state: str, **more: Any) -> None:
-        record = self.manifest(
-            state=state, name=self.request.name, identity=self.request.identity(), **more
-        )
+    def _write_record(self, state: str, outcome: RunRecord) -> None:
+        record: RunRecord = {
+            **self.origin(),
+            "state": state,
+            "name": self.request.name,
+            "identity": self.request.identity(),
+            **outcome,
+        }
         record["seconds"] = self.seconds
         record["locks"] = self.request.locks
         record["overwrites"] = self.overwrites
@@ -234,7 +260,10 @@ class Run:
 
 
 class FollowerRun(Run):
-    """The :class:`Run` of the ranks after the first: it reads what that one left, and writes nothing."""
+    """The :class:`Run` of the ranks after the first.
+
+    It reads what that one left, and writes nothing.
+    """
 
     def __init__(self, project: Project, request: RunRequest) -> None:
         super().__init__(
@@ -242,12 +271,12 @@ class FollowerRun(Run):
         )
         self.metrics = NoMetrics()
 
-    def start(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    def start(self, say: Callable[[str], None]) -> State | None:
         """The state from which the first rank goes on."""
         newest = newest_checkpoint(self.directory)
         return None if newest is None else newest[1]["stage"]
 
-    def save(self, stage_state: dict[str, Any]) -> None:
+    def save(self, stage_state: State) -> None:
         """The first rank does."""
 
 
@@ -256,16 +285,16 @@ def open_run(
     project: Project,
     request: RunRequest,
     *,
-    machine: dict[str, Any],
+    machine: Machine,
     overwrite: bool,
     tensorboard: bool,
     keep_checkpoints: int = 1,
 ) -> Iterator[Run]:
     """Take the locks of the request's artifacts, and open its run, new or interrupted.
 
-    ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes on all the same,
-    so that a script with ``--overwrite`` can be preempted. What is replaced steps aside until its successor is whole,
-    and comes back where that fails before it has a checkpoint.
+    ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes
+    on all the same, so that a script with ``--overwrite`` can be preempted. What is replaced steps
+    aside until its successor is whole, and comes back where that fails before it has a checkpoint.
 
     Raises:
         LockedError: another process is writing one of the artifacts.

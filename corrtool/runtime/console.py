@@ -7,11 +7,11 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from rich.console import Console as RichConsole
 from rich.live import Live
@@ -25,6 +25,9 @@ from corrtool.errors import CorrtoolError
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
 _last_line_at = time.monotonic()
+
+# Numbers to show while something runs, each under its name; None where there is none yet.
+Numbers: TypeAlias = Mapping[str, int | float | str | None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Console:
         for message in messages:
             self.say(message)
 
-    def result(self, result: dict[str, Any], lines: list[str] | Table) -> None:
+    def result(self, result: Mapping[str, object], lines: list[str] | Table) -> None:
         """Print the outcome of a command: ``result`` as one JSON object, or ``lines`` for people.
 
         Raises:
@@ -78,7 +81,7 @@ class Console:
                 f"standard output cannot be written: {error.strerror}", "redirect it elsewhere"
             ) from None
 
-    def _print(self, result: dict[str, Any], lines: list[str] | Table) -> None:
+    def _print(self, result: Mapping[str, object], lines: list[str] | Table) -> None:
         out = RichConsole(highlight=False, emoji=False, soft_wrap=not isinstance(lines, Table))
         if self.json:
             print(json.dumps(result), flush=True)
@@ -149,9 +152,9 @@ class ProgressBar:
         )  # the silence before counts as well
         self._printed_count: int | None = None  # how many were done at the last plain line
         self._recent = deque([(self._began, start)])
-        self._pinned: dict[str, Any] = {}
-        self._numbers: dict[str, Any] = {}
-        self._temporary: dict[str, Any] = {}
+        self._pinned: dict[str, int | float | str | None] = {}
+        self._numbers: Numbers = {}
+        self._temporary: Numbers = {}
         self._quiet, self._transient = console.quiet, transient
         self._terminal, self._spinner = RichConsole(stderr=True), Spinner("dots")
         self._live: Live | None = None
@@ -182,7 +185,7 @@ class ProgressBar:
         ):
             self._print_line()
 
-    def advance(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+    def advance(self, count: int, numbers: Numbers | None = None) -> None:
         """``count`` more are done.
 
         ``numbers``, the most important first, are shown from now on in place of those before.
@@ -191,7 +194,7 @@ class ProgressBar:
             self._numbers = numbers
         self.show(count, {})
 
-    def show(self, count: int, numbers: dict[str, Any] | None = None) -> None:
+    def show(self, count: int, numbers: Numbers | None = None) -> None:
         """``count`` more are done.
 
         ``numbers`` take the place of the others until :meth:`advance` or :meth:`note` is called.
@@ -212,9 +215,9 @@ class ProgressBar:
                 self._print_line()
         self._last_call = now
 
-    def note(self, numbers: dict[str, Any]) -> None:
+    def note(self, numbers: Numbers) -> None:
         """Show ``numbers`` from now on, before those of :meth:`advance`."""
-        self._pinned, self._temporary = numbers | self._pinned | numbers, {}
+        self._pinned, self._temporary = {**numbers, **self._pinned, **numbers}, {}
 
     @property
     def rate(self) -> float:
@@ -226,7 +229,7 @@ class ProgressBar:
         return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
     def _numbers_shown(self) -> list[str]:
-        return _shown(self._pinned | (self._temporary or self._numbers))
+        return _shown({**self._pinned, **(self._temporary or self._numbers)})
 
     def _rate_shown(self) -> str:
         return _rate(self.rate) if self._steady else ""
@@ -304,8 +307,8 @@ def _print_on_stderr(line: str) -> None:
         os.close(nowhere)
 
 
-def _shown(numbers: dict[str, Any]) -> list[str]:
-    def one(value: Any) -> str:
+def _shown(numbers: Numbers) -> list[str]:
+    def one(value: int | float | str | None) -> str:
         if value is None:
             return "–"
         return (

@@ -6,12 +6,33 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
+class Machine(TypedDict, total=False):
+    """The machine of a run and the versions on it; older records lack some of it.
+
+    Attributes:
+        commit: of corrtool's own source tree, where it runs from one.
+        processes: of torchrun.
+        precision: what the networks computed in.
+    """
+
+    python: str
+    platform: str
+    packages: dict[str, str]
+    commit: str | None
+    device: str
+    device_name: str
+    threads: int
+    cpu_count: int | None
+    processes: int
+    precision: str
+
+
+def describe_machine(device: torch.device) -> Machine:
     """Versions and hardware for manifests: results are only bitwise equal where these are."""
     packages = ("corrtool", "torch", "numpy", "gymnasium", "ale-py", "zarr", "safetensors")
     return {

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from corrtool.memory import MemoryWriter, StateStacker
 from corrtool.play.games import QValues, choose_actions
 from corrtool.project.artifacts import Artifact
+from corrtool.project.manifests import About
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.records import STAGED_MEMORY
 from corrtool.runs.requests import RunRequest
+from corrtool.runs.results import CollectResult
+from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.runtime.signals import default_signal_handling
@@ -36,7 +38,7 @@ class Job:
     request: RunRequest
 
 
-def collect(context: StageContext, settings: CollectSettings) -> dict[str, Any]:
+def collect(context: StageContext, settings: CollectSettings) -> CollectResult:
     """Write exactly ``settings.records`` valid transitions of a task to the replay memory ``name``.
 
     Raises:
@@ -74,7 +76,7 @@ def plan(context: StageContext, settings: CollectSettings) -> Job:
     return Job(context, settings, task, spec, player, request)
 
 
-def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> CollectResult:
     """Play, and publish the records; returns the run's result."""
     context, settings, task = job.context, job.settings, job.task
     q_values = job.player.q_values(job.spec, context.device)
@@ -86,15 +88,12 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         with opened.restoring():
             writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
         _play(job, opened, stop, lanes, q_values, writer)
-        description = writer.finish()
-        artifact = opened.publish_memory(
-            job.request.name,
-            staged,
-            role=task.role,
-            task_sha256=task.sha256,
-            actions=lanes.actions,
-            **description,
-        )
+        about: About = {
+            "role": task.role,
+            "task_sha256": task.sha256,
+            "actions": lanes.actions,
+        }
+        artifact = opened.publish_memory(job.request.name, staged, {**about, **writer.finish()})
     return {
         "memory": job.request.name,
         "records": writer.records,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,8 @@ from corrtool.reporting.evaluations import Protocol
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.requests import RunRequest
+from corrtool.runs.results import EvaluateResult
+from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.settings.stages import EvaluateSettings
@@ -59,11 +60,11 @@ class GamesPlayed:
     def __init__(self) -> None:
         self.games: list[Game] = []
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """For a checkpoint."""
         return {"games": [game.to_json() for game in self.games]}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """The inverse of :meth:`state`."""
         self.games = [Game(**game) for game in state["games"]]
 
@@ -76,7 +77,7 @@ def evaluate(
     corr: str | None = None,
     no_corr: bool = False,
     video: Path | None = None,
-) -> dict[str, Any]:
+) -> EvaluateResult:
     """Play ``settings.games`` games with seeds that no training and no selection ever used.
 
     Every game counts. They are whole games, also where learning ends them at a lost life.
@@ -99,7 +100,7 @@ def evaluate(
         check_game_video(video, job.played)
     result = context.execute(job.request, functools.partial(run, job))
     if video is not None and not context.dry_run:
-        result = result | {"video": str(video), "video_return": _record(job, video)}
+        result = {**result, "video": str(video), "video_return": _record(job, video)}
     return result
 
 
@@ -156,7 +157,7 @@ def _request(
     return replace(request, name=name)
 
 
-def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> EvaluateResult:
     """Play the games, and log each; returns the run's result."""
     player, played = job.player, GamesPlayed()
     q_values = player.q_values(job.spec, job.context.device)
@@ -174,16 +175,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
                 "ended": game.ended,
             },
         )
-    return {
-        "task": job.task.role,
-        "environment": str(job.task),
-        "policy": job.settings.policy,
-        "q": None if player.q is None else player.q.name,
-        "corr": None if player.corr is None else player.corr.name,
-        **_numbers(job.settings, job.task, played.games),
-        "seed": job.context.seed,
-        "name": job.request.name,
-    }
+    return _result(job, played.games)
 
 
 def _play(
@@ -240,15 +232,30 @@ def _record(job: Job, video: Path) -> float:
     )
 
 
-def _numbers(settings: EvaluateSettings, task: Task, games: list[Game]) -> dict[str, Any]:
-    """The protocol of the games, and their returns."""
-    protocol, returns = Protocol.of(settings.to_json(), task.to_json()), returns_of(games)
+def _result(job: Job, games: list[Game]) -> EvaluateResult:
+    """Who played, the protocol of the games, and their returns."""
+    player, settings, returns, counts = (
+        job.player,
+        job.settings,
+        returns_of(games),
+        game_counts(games),
+    )
+    protocol = Protocol.of(settings.to_json(), job.task.to_json())
     return {
+        "task": job.task.role,
+        "environment": str(job.task),
+        "policy": settings.policy,
+        "q": None if player.q is None else player.q.name,
+        "corr": None if player.corr is None else player.corr.name,
         "epsilon": protocol.epsilon,
         "repeat_action_probability": protocol.sticky,
         "games": settings.games,
-        **game_counts(games),
+        "distinct_games": counts["distinct_games"],
+        "idle_games": counts["idle_games"],
+        "cut_games": counts["cut_games"],
         "returns": returns,
         "mean_return": float(np.mean(returns)),
         "ci95": list(bootstrap_interval(returns)),
+        "seed": job.context.seed,
+        "name": job.request.name,
     }

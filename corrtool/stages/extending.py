@@ -8,24 +8,27 @@ hold of the memory begin anew. Once finished it takes the shorter run's place an
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.sealed import damaged
 from corrtool.memory import read_rows
-from corrtool.project.artifacts import check_memory, load_weights, read_artifact
+from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.project.memory_files import check_memory
 from corrtool.q_learning.progress import Progress, StartingPoint
 from corrtool.runs.context import StageContext
 from corrtool.runs.metrics import metrics_path, read_metrics
-from corrtool.runs.records import finished_run, read_record, run_directory
+from corrtool.runs.records import Identity, finished_run, read_record, run_directory
 from corrtool.runs.requests import difference, identity_of
+from corrtool.runs.results import TrainDqnResult
 from corrtool.settings.stages import TrainDqnSettings
+from corrtool.tasks.task import TaskDescription
 
 OPTION = "extended_from"
 
 
 def plan_extension(
-    context: StageContext, settings: TrainDqnSettings, name: str, tasks: dict[str, Any]
+    context: StageContext, settings: TrainDqnSettings, name: str, tasks: dict[str, TaskDescription]
 ) -> tuple[StageContext, dict[str, Any]]:
     """Context and options of a request that makes the run ``name`` as long as ``settings`` say.
 
@@ -54,15 +57,17 @@ def plan_extension(
             "leave --extend out, or name one with --name",
         )
     record = finished[1]
-    env_steps = record["result"].get("env_steps")
+    env_steps = cast(TrainDqnResult, record["result"]).get("env_steps")
     if type(env_steps) is not int:
         raise damaged(finished[0] / "run.json")
     shorter = identity_of(record)
-    longer = (
-        shorter
-        | asked
-        | {"settings": settings.to_json() | {"env_steps": shorter["settings"]["env_steps"]}}
-    )
+    same_length = {"env_steps": shorter["settings"]["env_steps"]}
+    longer: Identity = {
+        **shorter,
+        "settings": settings.to_json() | same_length,
+        "seed": context.seed,
+        "tasks": tasks,
+    }
     if shorter != longer:
         raise UsageError(
             f"{settings.stage} {name!r} was made with other settings or inputs "
@@ -96,7 +101,7 @@ def load_starting_point(
         )
     place, record = finished
     rows, weights = read_rows(memory.path, check_memory(memory.path)), load_weights(q)
-    metrics, result = read_metrics(metrics_path(place)), record["result"]
+    metrics, result = read_metrics(metrics_path(place)), cast(TrainDqnResult, record["result"])
     try:
         progress = Progress(
             env_steps=int(extended["env_steps"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import torch
 
@@ -17,6 +17,8 @@ from corrtool.q_learning.training import learn_by_playing
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
+from corrtool.runs.results import FinetuneResult
+from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.settings.stages import FinetuneSettings
 from corrtool.stages.players import Player, check_player, choose_player
@@ -45,7 +47,7 @@ def finetune(
     corr: str | None = None,
     no_corr: bool = False,
     from_scratch: bool = False,
-) -> dict[str, Any]:
+) -> FinetuneResult:
     """DQN on the target task; writes a Q-function.
 
     It begins from Q_S through the correspondence, from Q_S alone, or from nothing.
@@ -111,7 +113,7 @@ def plan(
     return Job(context, settings, task, player, description, request)
 
 
-def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> FinetuneResult:
     """Learn, and publish what was learnt; returns the run's result."""
     device, q, corr = job.context.device, job.player.q, job.player.corr
     q_function = (
@@ -134,17 +136,20 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         "q",
         job.request.name,
         outcome.weights,
-        network=job.description.to_json(),
-        role=job.task.role,
-        task_sha256=job.task.sha256,
-        summary=outcome.summary,
+        {
+            "network": job.description.to_json(),
+            "role": job.task.role,
+            "task_sha256": job.task.sha256,
+            "summary": outcome.summary,
+        },
     )
-    return {
+    result = {
         "q": job.request.name,
         "corr": None if corr is None else corr.name,
         **outcome.summary,
         "sha256": artifact.sha256,
     }
+    return cast(FinetuneResult, result)
 
 
 def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:

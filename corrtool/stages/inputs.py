@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from corrtool.errors import ArtifactError
 from corrtool.memory import ReplayMemory, read_rows
-from corrtool.project.artifacts import (
-    Artifact,
-    check_memory,
-)
+from corrtool.project.artifacts import Artifact
+from corrtool.project.memory_files import check_memory
 from corrtool.runs.context import StageContext
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import cast
 
 import torch
 
@@ -20,15 +20,19 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory
 from corrtool.play.games import LanePool
-from corrtool.project.artifacts import Artifact, select_all
+from corrtool.project.artifacts import Artifact, find_artifacts, select_all
+from corrtool.project.manifests import About
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.requests import RunRequest
+from corrtool.runs.results import CorrespondenceSummary, LearnCorrResult
+from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages.inputs import load_memory, require_same_actions
+from corrtool.stages.source_agents import different_agents
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
 
@@ -53,7 +57,7 @@ def learn_corr(
     model: str | None = None,
     source_memory: str | None = None,
     target_memory: str | None = None,
-) -> dict[str, Any]:
+) -> LearnCorrResult:
     """Learn both generators from Q_S, F, M_S and M_T.
 
     Writes the correspondences ``name``, the best of its play tests, and ``name-last``. Q_S is
@@ -114,8 +118,11 @@ def plan(
     return Job(context, settings, generator, request)
 
 
-def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnCorrResult:
     """Build what learns, go on from a checkpoint or look for a start, learn, and publish."""
+    line = different_agents(job.request.inputs, find_artifacts(opened.project.root, "memory"))
+    if line is not None:
+        job.context.console.say(f"learn-corr: {line}")
     knowledge = _load(job)
     training = CorrespondenceTraining(job.context, job.settings, knowledge, job.generator)
     if state is None:
@@ -123,7 +130,9 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
     else:
         opened.restore(training, state)
     _learn(job, opened, stop, training, knowledge)
-    return _publish(job, opened, training) if job.context.ranks.first else {}
+    if not job.context.ranks.first:
+        return cast(LearnCorrResult, {})
+    return _publish(job, opened, training)
 
 
 def _load(job: Job) -> Knowledge:
@@ -194,12 +203,12 @@ def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
         write_example_pictures(path, training.correspondence, training.examples)
 
 
-def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[str, Any]:
+def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCorrResult:
     """Write both correspondences; returns the run's result."""
     project, name, results = job.context.project, job.request.name, training.test_results
     _warn_of_discriminators(job.context.console, job.settings, training.terms)
     last = copy_of_weights(training.correspondence)
-    summary = {
+    summary: CorrespondenceSummary = {
         "generator": job.generator.kind,
         "gradient_steps": training.total,
         "best_gradient_steps": results.best_gradient_steps or training.total,
@@ -209,19 +218,18 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> dict[st
         "best_angle_degrees": results.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
     }
-    about: dict[str, Any] = {
+    about: About = {
         "network": training.correspondence.describe(),
         "source_task_sha256": project.task("source").sha256,
         "target_task_sha256": project.task("target").sha256,
     }
-    about["summary"] = summary | {
-        "mean_return": results.last_mean_return
-    }  # each one's own play test
-    opened.publish_weights("corr", f"{name}-last", last, selection="last", **about)
-    about["summary"] = summary | {"mean_return": results.best_mean_return}
+    # Each one's own play test.
+    about["summary"] = {**summary, "mean_return": results.last_mean_return}
+    opened.publish_weights("corr", f"{name}-last", last, {"selection": "last", **about})
+    about["summary"] = {**summary, "mean_return": results.best_mean_return}
     best = last if results.best_weights is None else results.best_weights
-    artifact = opened.publish_weights("corr", name, best, selection="best", **about)
-    return {"corr": name, **summary, "sha256": artifact.sha256}
+    artifact = opened.publish_weights("corr", name, best, {"selection": "best", **about})
+    return cast(LearnCorrResult, {"corr": name, **summary, "sha256": artifact.sha256})
 
 
 def _warn_of_discriminators(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -86,13 +87,11 @@ def choose_player(
         raise
     if q is None and correspondence is not None:
         parent = correspondence.manifest.get("parents", {}).get("q")
-        for candidate in [] if parent is None else [parent["name"]]:
-            try:
-                own = context.source_q(candidate)
-            except ArtifactError:
-                break
-            if own.sha256 == parent["sha256"]:
-                return Player(own, correspondence)
+        if parent is not None:
+            with contextlib.suppress(ArtifactError):
+                own = context.source_q(parent["name"])
+                if own.sha256 == parent["sha256"]:
+                    return Player(own, correspondence)
     return Player(context.source_q(q), correspondence)
 
 

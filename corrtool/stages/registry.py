@@ -15,6 +15,7 @@ from corrtool.reporting import result_lines
 
 if TYPE_CHECKING:
     from corrtool.runs.context import StageContext
+    from corrtool.runs.results import StageResult
     from corrtool.settings.base import Settings
 
 
@@ -45,7 +46,7 @@ class Stage:
     name: str
     summary: str
     function: str
-    result_lines: Callable[[dict[str, Any]], list[str]]
+    result_lines: Callable[[Any], list[str]]
     options: tuple[Option, ...] = ()
     learns: bool = True
     splits: bool = False
@@ -67,14 +68,14 @@ class Stage:
         """The kinds of artifacts it writes."""
         return self.settings.makes
 
-    def run(self, context: StageContext, settings: Settings, **arguments: Any) -> dict[str, Any]:
+    def run(self, context: StageContext, settings: Settings, **arguments: Any) -> StageResult:
         """Run it, unless it is done; returns its result.
 
         Args:
             arguments: inputs and options, by name.
         """
         module, _, name = self.function.partition(":")
-        function: Callable[..., dict[str, Any]] = getattr(import_module(module), name)
+        function: Callable[..., StageResult] = getattr(import_module(module), name)
         return function(context, settings, **arguments)
 
 

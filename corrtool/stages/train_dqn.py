@@ -6,17 +6,20 @@ import functools
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from corrtool.errors import UsageError
 from corrtool.memory import write_rows
+from corrtool.project.manifests import About, MemoryContents
 from corrtool.q_learning.saved import QDescription
 from corrtool.q_learning.training import DqnOutcome, learn_by_playing
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
+from corrtool.runs.results import TrainDqnResult
+from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages.extending import load_starting_point, plan_extension
@@ -36,7 +39,7 @@ class Job:
 
 def train_dqn(
     context: StageContext, settings: TrainDqnSettings, *, extend: bool = False
-) -> dict[str, Any]:
+) -> TrainDqnResult:
     """Algorithm 2 on a task: writes the Q-function ``name`` and the memory ``name``.
 
     Args:
@@ -80,7 +83,7 @@ def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> 
     return Job(context, settings, task, description, request)
 
 
-def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainDqnResult:
     """Learn, and publish what was learnt; returns the run's result."""
     context, request = job.context, job.request
     outcome = learn_by_playing(
@@ -98,16 +101,20 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         if state is None
         else None,
     )
-    about = {"role": job.task.role, "task_sha256": job.task.sha256, "summary": outcome.summary}
+    about: About = {
+        "role": job.task.role,
+        "task_sha256": job.task.sha256,
+        "summary": outcome.summary,
+    }
     staged = opened.directory / "staged.zarr"
     stored = _write_memory(job, outcome, staged)
     memory = opened.publish_memory(
-        request.name, staged, actions=job.description.actions, **about, **stored
+        request.name, staged, {"actions": job.description.actions, **about, **stored}
     )
     q = opened.publish_weights(
-        "q", request.name, outcome.weights, network=job.description.to_json(), **about
+        "q", request.name, outcome.weights, {"network": job.description.to_json(), **about}
     )
-    return {
+    result = {
         "q": request.name,
         "memory": request.name,
         **outcome.summary,
@@ -115,9 +122,10 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         "sha256": q.sha256,
         "memory_sha256": memory.sha256,
     }
+    return cast(TrainDqnResult, result)
 
 
-def _write_memory(job: Job, outcome: DqnOutcome, staged: Path) -> dict[str, Any]:
+def _write_memory(job: Job, outcome: DqnOutcome, staged: Path) -> MemoryContents:
     """Write the newest records to ``staged``; returns what the memory's manifest says of them."""
     shutil.rmtree(staged, ignore_errors=True)
     rows = outcome.memory.newest_records(job.settings.memory_records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 
@@ -21,6 +21,8 @@ from corrtool.project.artifacts import Artifact
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
+from corrtool.runs.results import PredictionErrors, TrainModelResult
+from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import TrainModelSettings
@@ -45,7 +47,7 @@ class Job:
 
 def train_model(
     context: StageContext, settings: TrainModelSettings, *, memory: str | None = None
-) -> dict[str, Any]:
+) -> TrainModelResult:
     """Train F on the memory ``memory``, by default the newest of the source task.
 
     Writes the model ``name``.
@@ -89,7 +91,7 @@ def plan(context: StageContext, settings: TrainModelSettings, *, memory: str | N
     return Job(context, settings, task, source_memory, description, request)
 
 
-def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) -> dict[str, Any]:
+def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainModelResult:
     """Train F, validate it and publish it; the first rank returns the run's result."""
     context, settings = job.context, job.settings
     memory = load_memory(context, job.source_memory)
@@ -101,7 +103,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         opened.restore(training, state)
     training.learn(opened, context.console, stop)
     if not context.ranks.first:
-        return {}
+        return cast(TrainModelResult, {})
     errors = _validate(job, opened, model, memory, validation_rows)
     opened.metrics.write(training.total, {"event": "validation", **errors})
     _warn(context, errors)
@@ -109,10 +111,12 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
         "model",
         job.request.name,
         copy_of_weights(model),
-        network=job.description.to_json(),
-        role="source",
-        task_sha256=job.task.sha256,
-        summary=errors,
+        {
+            "network": job.description.to_json(),
+            "role": "source",
+            "task_sha256": job.task.sha256,
+            "summary": errors,
+        },
     )
     return {
         "model": job.request.name,
@@ -124,11 +128,14 @@ def run(job: Job, opened: Run, stop: StopSignals, state: dict[str, Any] | None) 
 
 def _validate(
     job: Job, opened: Run, model: ScaledModel, memory: ReplayMemory, rows: Rows
-) -> dict[str, Any]:
+) -> PredictionErrors:
     """The error of F on the held-out ``rows``; draws some predictions if states are pictures."""
     title = f"train-model {job.request.name}: validation"
     with job.context.console.transient_progress(title, len(rows), "records") as progress:
-        errors = prediction_errors(model, memory, rows, job.description.actions, progress.advance)
+        errors = cast(
+            PredictionErrors,
+            prediction_errors(model, memory, rows, job.description.actions, progress.advance),
+        )
     if memory.spec.kind == IMAGE:
         shown = most_changed_rows(memory, rows, EXAMPLE_PREDICTIONS)
         write_prediction_pictures(
@@ -141,7 +148,7 @@ def _validate(
     return errors
 
 
-def _warn(context: StageContext, errors: dict[str, Any]) -> None:
+def _warn(context: StageContext, errors: PredictionErrors) -> None:
     """Say so where F predicts worse than that nothing moves."""
     error, persistence = errors["l1_newest"], errors["l1_newest_persistence"]
     if error >= persistence:

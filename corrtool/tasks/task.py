@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from corrtool.errors import UsageError
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.tasks.views import View, parse_view
+
+
+class TaskDescription(TypedDict):
+    """A task in manifests and records of runs, where its role is the key."""
+
+    id: str
+    kwargs: dict[str, Any]
+    preprocessing: dict[str, Any]
+    views: list[str]
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Task:
     view_texts: tuple[str, ...] = ()
     views: tuple[View, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TaskDescription:
         """The task without its role: two tasks are the same if this is equal."""
         return {
             "id": self.id,
@@ -91,10 +101,10 @@ class Task:
         return " ".join([self.id, *self.view_texts])
 
 
-def _without_sticky_actions(description: dict[str, Any]) -> dict[str, Any]:
+def _without_sticky_actions(description: Mapping[str, Any]) -> dict[str, Any]:
     """:meth:`Task.to_json` without sticky actions."""
     tables = {name: description.get(name) for name in ("kwargs", "preprocessing")}
-    return description | {
+    return dict(description) | {
         name: {key: value for key, value in table.items() if key != "repeat_action_probability"}
         for name, table in tables.items()
         if isinstance(table, dict)

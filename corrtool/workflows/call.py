@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from corrtool.errors import MissingInputError, UsageError
 from corrtool.project.artifacts import check_name
 from corrtool.project.defaults import project_device, project_seed, resolve_settings
 from corrtool.project.directory import Project
 from corrtool.runs.context import StageContext
+from corrtool.runs.results import Plan, StageResult
 from corrtool.runtime.console import Console
 from corrtool.runtime.ranks import Ranks
 from corrtool.settings.base import Settings
@@ -35,7 +36,7 @@ class StageCall:
     environment: dict[str, Any] = field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()
 
-    def execute(self, project: Project, console: Console) -> dict[str, Any]:
+    def execute(self, project: Project, console: Console) -> StageResult:
         """Run the stage, or plan it in a dry run; of several ranks only the first has a result.
 
         What is wrong with the settings comes first, then the device, then the inputs.
@@ -58,7 +59,7 @@ class StageCall:
         except MissingInputError as error:
             if not self.common.dry_run:
                 raise
-            return _plan_without_inputs(context, settings, error)
+            return cast(StageResult, _plan_without_inputs(context, settings, error))
 
     def _context(self, project: Project, console: Console) -> StageContext:
         common, ranks = self.common, Ranks.from_environment()
@@ -117,7 +118,7 @@ class StageCall:
 
 def _plan_without_inputs(
     context: StageContext, settings: Settings, error: MissingInputError
-) -> dict[str, Any]:
+) -> Plan:
     """The plan of a dry run without its inputs; the name of the run may depend on them."""
     return {
         "dry_run": True,

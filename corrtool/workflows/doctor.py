@@ -56,7 +56,10 @@ class Check:
 
 
 def check_machine(directory: Path) -> Iterator[Check]:
-    """Every check, one after the other; files are tried in ``directory``, and nothing is left there."""
+    """Every check, one after the other.
+
+    Files are tried in ``directory``, and nothing is left there.
+    """
     yield _try("python", lambda: f"{sys.version.split()[0]} on {sys.platform}")
     for distribution, module in PACKAGES.items():
         yield _try(distribution, lambda d=distribution, m=module: f"{_imported(m)}{version(d)}")  # type: ignore[misc]
@@ -149,7 +152,8 @@ def _disk(directory: Path) -> str:
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE_BYTES:
         raise RuntimeError(
-            f"{free / 1e9:.1f} GB are free in {directory}, and a long training may need 2 GB; make room"
+            f"{free / 1e9:.1f} GB are free in {directory}, and a long training may need 2 GB; make "
+            "room"
         )
     return f"{free / 1e9:,.0f} GB free in {directory}"
 
@@ -202,7 +206,7 @@ def _locks(directory: Path) -> str:
 
 
 def _renames(directory: Path) -> str:
-    """A file replaces another in one step, and both survive what the operating system calls a sync."""
+    """A file replaces another in one step, and both survive what the system calls a sync."""
     from corrtool.files.atomic import write_atomic
 
     with tempfile.TemporaryDirectory(dir=directory, prefix=".corrtool-doctor-") as folder:

@@ -1,6 +1,7 @@
 """Making a project.
 
-Both tasks are played and every network is built, so that what a later stage would refuse is refused here.
+Both tasks are played and every network is built, so that what a later stage would refuse is refused
+here.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def init(
         overwrite: replace the ``corrtool.toml`` of a project that exists.
 
     Raises:
-        UsageError: a task cannot be made, the two do not fit each other, or the directory is a project already.
+        UsageError: a task cannot be made, the two do not fit each other, or the directory is a
+            project already.
     """
     tables: dict[str, dict[str, Any]] = {}
     copies: dict[str, Path] = {}

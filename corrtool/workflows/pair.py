@@ -67,11 +67,13 @@ def try_task(task: Task) -> TriedTask:
         tried = TriedTask(task, lanes.spec, lanes.actions, lanes.notes)
         if all((step.terminated | step.truncated | ~step.valid).all() for step in steps):
             tried.warnings.append(
-                f"every game of {task.id} is over after one step, so that a model of it has nothing to learn from"
+                f"every game of {task.id} is over after one step, so that a model of it has "
+                "nothing to learn from"
             )
         if not lanes.has_time_limit:
             tried.warnings.append(
-                f"{task.id} has no time limit; if its games can go on for ever, give --max-episode-steps (play tests and evaluations end "
+                f"{task.id} has no time limit; if its games can go on for ever, give "
+                "--max-episode-steps (play tests and evaluations end "
                 "a game after 27,000 steps, or 18,000 frames without a reward: --max-idle-frames)"
             )
         if not task.is_atari and not _opens_second(task):
@@ -111,20 +113,23 @@ def _check_spaces(source: TriedTask, target: TriedTask) -> None:
             "pictures" if tried.states.kind == IMAGE else "numbers" for tried in (source, target)
         ]
         raise UsageError(
-            f"the source shows {kinds[0]} and the target {kinds[1]}, and no generator maps one to the other",
+            f"the source shows {kinds[0]} and the target {kinds[1]}, and no generator maps one to "
+            "the other",
             "give both tasks pictures, or both numbers",
         )
     sizes = [tried.states.frame_shape[1:] for tried in (source, target)]
     if sizes[0] != sizes[1]:
         of_source, of_target = (f"{height} × {width} pixels" for height, width in sizes)
         raise UsageError(
-            f"the source's pictures are {of_source}, the target's {of_target}, and only pictures of one size can be translated",
+            f"the source's pictures are {of_source}, the target's {of_target}, and only pictures "
+            "of one size can be translated",
             f"give --screen-size {max(16, min(sizes[0]))}, which makes both square",
         )
     if source.actions != target.actions:
         atari = source.task.is_atari and target.task.is_atari
         raise UsageError(
-            f"the source has {source.actions} actions and the target {target.actions}, and actions map by the identity",
+            f"the source has {source.actions} actions and the target {target.actions}, and actions "
+            "map by the identity",
             "give --full-action-space" if atari else "give both tasks the same actions",
         )
 

@@ -1,20 +1,24 @@
-"""Running several stages one after another in one project, as ``quickstart`` and ``reproduce`` do."""
+"""Several stages one after another in one project, as ``quickstart`` and ``reproduce`` run them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from corrtool.pretrained import PONG, adopt
 from corrtool.project.defaults import resolve_settings
 from corrtool.reporting.evaluations import STICKY
 from corrtool.runs.context import StageContext
+from corrtool.runs.results import EvaluateResult, StageResult
 from corrtool.stages.registry import STAGES
 
 SOURCE_DQN = "source-dqn"
 SOURCE_PLAY = "source-play"
 TARGET_PLAY = "target-random"
+
+
+OnResult: TypeAlias = Callable[[str, StageResult], None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Pipeline:
 
     context: StageContext
     preset: str
-    on_result: Callable[[str, dict[str, Any]], None]
+    on_result: OnResult
 
     def run(
         self,
@@ -45,7 +49,7 @@ class Pipeline:
         name: str | None = None,
         seed: int | None = None,
         **inputs: Any,
-    ) -> dict[str, Any]:
+    ) -> StageResult:
         """Run one stage, unless it is done already.
 
         Args:
@@ -68,20 +72,24 @@ class Pipeline:
 
     def evaluate(
         self, given: dict[str, Any] | None = None, **more: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Evaluate without sticky actions and with those of the reports' tables, whatever the task has."""
+    ) -> tuple[EvaluateResult, EvaluateResult]:
+        """Evaluate without sticky actions and with those of the reports' tables.
+
+        Whatever the task has.
+        """
         plain, sticky = (
             self.run("evaluate", (given or {}) | {"repeat_action_probability": probability}, **more)
             for probability in (0.0, STICKY)
         )
-        return plain, sticky
+        return cast(EvaluateResult, plain), cast(EvaluateResult, sticky)
 
     def source_agent(self, *, from_scratch: bool) -> SourceAgent:
         """Q_S and F of Pong that come with corrtool, and M_S played with that Q_S.
 
         ``from_scratch``, all three learnt here.
 
-        What the project holds already of this is used if it was made with the same settings. Raises :class:`UsageError` otherwise.
+        What the project holds already of this is used if it was made with the same settings. Raises
+        :class:`UsageError` otherwise.
         """
         project = self.context.project
         if not from_scratch:

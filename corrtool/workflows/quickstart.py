@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from corrtool.errors import UsageError
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
 from corrtool.runs.context import StageContext
-from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline
+from corrtool.runs.results import EvaluateResult, FinetuneResult, LearnCorrResult, Returns
+from corrtool.workflows.pipeline import TARGET_PLAY, OnResult, Pipeline
 
 SOURCE = {"id": "ALE/Pong-v5"}
 TARGET = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
+
+
+class QuickstartRow(Returns):
+    """Fresh games of one player.
+
+    Attributes:
+        policy: ``random``, ``reuse`` or ``transfer``.
+        sticky: the same with sticky actions.
+    """
+
+    policy: str
+    sticky: Returns
+
+
+class QuickstartResult(TypedDict):
+    """What ``quickstart --json`` prints; ``games`` are those of each row."""
+
+    project: str
+    rows: list[QuickstartRow]
+    games: int
+    preset: str
+    source_agent: str
+    learn_corr: LearnCorrResult
+    finetune: FinetuneResult
+    notes: list[str]
 
 
 def quickstart(
@@ -21,34 +46,31 @@ def quickstart(
     *,
     preset: str,
     from_scratch: bool,
-    on_result: Callable[[str, dict[str, Any]], None],
-) -> dict[str, Any]:
+    on_result: OnResult,
+) -> QuickstartResult:
     """Run the stages in a project of :func:`open_or_create`.
 
     What an earlier quickstart finished there is not done again.
 
-    Q_S and F are those that come with corrtool, or are learnt here; the correspondence is learnt here in any case.
+    Q_S and F are those that come with corrtool, or are learnt here; the correspondence is learnt
+    here in any case.
 
     Args:
         from_scratch: learn Q_S and F here.
         on_result: is called with the name and the result of each stage that ends.
-
-    Returns:
-        ``rows``, one each for ``random``, ``reuse`` and ``transfer``, with returns, mean_return, ci95 and distinct_games; under
-        ``sticky`` the same with sticky actions.
     """
     project = context.project
     pipeline = Pipeline(context, preset, on_result)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     run("collect", name=TARGET_PLAY)
-    learnt = run("learn-corr", **vars(agent), target_memory=TARGET_PLAY)
+    learnt = cast(LearnCorrResult, run("learn-corr", **vars(agent), target_memory=TARGET_PLAY))
     results = {
         "random": pipeline.evaluate({"policy": "random"}),
         "reuse": pipeline.evaluate(q=agent.q, no_corr=True),
         "transfer": pipeline.evaluate(corr=learnt["corr"]),
     }
-    finetuned = run("finetune", corr=learnt["corr"])
-    rows = [
+    finetuned = cast(FinetuneResult, run("finetune", corr=learnt["corr"]))
+    rows: list[QuickstartRow] = [
         {"policy": policy, **_numbers(plain), "sticky": _numbers(sticky)}
         for policy, (plain, sticky) in results.items()
     ]
@@ -68,8 +90,13 @@ def quickstart(
     }
 
 
-def _numbers(evaluation: dict[str, Any]) -> dict[str, Any]:
-    return {key: evaluation[key] for key in ("returns", "mean_return", "ci95", "distinct_games")}
+def _numbers(evaluation: EvaluateResult) -> Returns:
+    return {
+        "returns": evaluation["returns"],
+        "mean_return": evaluation["mean_return"],
+        "ci95": evaluation["ci95"],
+        "distinct_games": evaluation["distinct_games"],
+    }
 
 
 def open_or_create(directory: Path) -> Project:

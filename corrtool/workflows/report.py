@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.atomic import inside, write_atomic
@@ -15,13 +15,34 @@ from corrtool.reporting.table import Table
 from corrtool.reporting.tables import tables, title
 
 CAPTIONS = {
-    "source-agent": "Learning the source task: mean return of the last 20 training games (ε-greedy).",
-    "play-tests": "Zero-shot play on the target while the correspondence was learnt (the paper's Figures 3 and 6).",
+    "source-agent": "Learning the source task: mean return of the last 20 training games "
+    "(ε-greedy).",
+    "play-tests": "Zero-shot play on the target while the correspondence was learnt (the paper's "
+    "Figures 3 and 6).",
     "losses": "The terms of the loss, eq. (8)–(11), unweighted.",
-    "translations": "States of the target task (left) and their translations (right) while learning (the paper's Figures 4 and 7).",
-    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and 8); "
+    "translations": "States of the target task (left) and their translations (right) while "
+    "learning (the paper's Figures 4 and 7).",
+    "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and "
+    "8); "
     "bands are 95 % intervals over seeds, by Student's t, cut off where they leave the curves.",
 }
+
+
+class ReportedTable(TypedDict):
+    """A table of the report, as JSON."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+class ReportResult(TypedDict):
+    """What ``report`` wrote; ``left_out`` has a line for each run that cannot be read."""
+
+    report: str
+    figures: list[str]
+    left_out: list[str]
+    tables: list[ReportedTable]
 
 
 def report(
@@ -30,7 +51,7 @@ def report(
     *,
     append: bool = False,
     thresholds: tuple[float, ...] = (),
-) -> dict[str, Any]:
+) -> ReportResult:
     """Write ``report/``: each figure as PNG and SVG, and ``report.html``.
 
     The tables also as Markdown on request.
@@ -40,7 +61,8 @@ def report(
     Args:
         markdown: file for the tables; figures stay in ``report/``.
         append: keep what the file holds, and write the tables after it.
-        thresholds: returns whose reaching is told, instead of those that the tasks and the evaluations suggest.
+        thresholds: returns whose reaching is told, instead of those that the tasks and the
+            evaluations suggest.
 
     Raises:
         ArtifactError: there is no finished run to report on.

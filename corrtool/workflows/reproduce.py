@@ -5,28 +5,26 @@ What is finished is not done again, what was interrupted goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from corrtool.errors import UsageError
-from corrtool.experiments import different_task
+from corrtool.experiments import Experiment, different_task
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
 from corrtool.runs.context import StageContext
-from corrtool.settings.base import SYNONYMS
-from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline
-from corrtool.workflows.report import report
+from corrtool.workflows.pipeline import TARGET_PLAY, OnResult, Pipeline
+from corrtool.workflows.report import ReportResult, report
 
 
-def open_or_create(directory: Path, experiment: dict[str, Any]) -> Project:
+def open_or_create(directory: Path, experiment: Experiment) -> Project:
     """The project for an experiment, made where there is none.
 
     Raises :class:`UsageError` if it has other tasks.
     """
-    tables = {role: experiment[role] for role in ("source", "target")}
     if not (directory / PROJECT_FILE).exists():
-        return create_project(directory, tables, {})
+        return create_project(directory, experiment.tasks, {})
     project = Project(directory)
     role = different_task(project, experiment)
     if role is not None:
@@ -36,7 +34,7 @@ def open_or_create(directory: Path, experiment: dict[str, Any]) -> Project:
     return project
 
 
-def only_cells(experiment: dict[str, Any], names: list[str]) -> dict[str, Any]:
+def only_cells(experiment: Experiment, names: list[str]) -> Experiment:
     """An experiment with nothing but the cells ``names`` and what is finetuned from them.
 
     All of it if there are no names.
@@ -44,8 +42,8 @@ def only_cells(experiment: dict[str, Any], names: list[str]) -> dict[str, Any]:
     Raises:
         UsageError: it has no such cell.
     """
-    known = [cell["name"] for cell in experiment["correspondence"]]
-    starts = [cell["start"] for cell in experiment["finetune"] if cell["start"] not in known]
+    known = [cell.name for cell in experiment.correspondence]
+    starts = [cell.start for cell in experiment.finetune if cell.start not in known]
     for name in names:
         if name not in known + starts:
             raise UsageError(
@@ -53,24 +51,25 @@ def only_cells(experiment: dict[str, Any], names: list[str]) -> dict[str, Any]:
             )
     if not names:
         return experiment
-    return experiment | {
-        "correspondence": [cell for cell in experiment["correspondence"] if cell["name"] in names],
-        "finetune": [cell for cell in experiment["finetune"] if cell["start"] in names],
-    }
+    return replace(
+        experiment,
+        correspondence=tuple(cell for cell in experiment.correspondence if cell.name in names),
+        finetune=tuple(cell for cell in experiment.finetune if cell.start in names),
+    )
 
 
 def reproduce(
     context: StageContext,
-    experiment: dict[str, Any],
+    experiment: Experiment,
     *,
     preset: str,
     seeds: int,
     from_scratch: bool,
-    on_result: Callable[[str, dict[str, Any]], None],
-) -> dict[str, Any]:
-    """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, evaluate each, and draw the report.
+    on_result: OnResult,
+) -> ReportResult:
+    """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, and draw the report.
 
-    The fresh games are played twice, without sticky actions and with them.
+    Each is evaluated. The fresh games are played twice, without sticky actions and with them.
 
     Args:
         from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
@@ -84,34 +83,27 @@ def reproduce(
         run("collect", name=TARGET_PLAY)
     evaluate({"policy": "random"})
     evaluate(q=agent.q, no_corr=True)
-    for cell in experiment["correspondence"]:
+    for cell in experiment.correspondence:
         for seed in range(seeds):
-            name = f"{cell['name']}-seed{seed}"
+            name = f"{cell.name}-seed{seed}"
             run(
                 "learn-corr",
-                _settings(cell, preset),
+                cell.settings_at(preset),
                 name=name,
                 seed=seed,
                 **vars(agent),
                 target_memory=TARGET_PLAY,
             )
             evaluate(seed=seed, corr=name)
-    for cell in experiment["finetune"]:
+    for finetuning in experiment.finetune:
         for seed in range(seeds):
-            start = cell["start"]
+            start = finetuning.start
             inputs: dict[str, Any] = {"corr": f"{start}-seed{seed}"}
             if start == "scratch":
                 inputs = {"from_scratch": True}
             elif start == "reuse":
                 inputs = {"q": agent.q, "no_corr": True}
             name = f"finetune-{start}-seed{seed}"
-            run("finetune", _settings(cell, preset), name=name, seed=seed, **inputs)
+            run("finetune", finetuning.settings_at(preset), name=name, seed=seed, **inputs)
             evaluate(seed=seed, q=name)
     return report(context.project)
-
-
-def _settings(cell: dict[str, Any], preset: str) -> dict[str, Any]:
-    settings: dict[str, Any] = cell.get("settings", {}) | cell.get("sizes", {}).get(
-        SYNONYMS.get(preset, preset), {}
-    )
-    return settings

@@ -18,7 +18,8 @@ from faults.forgery import sealed_anew, with_header
 from support.commands import run_in_process
 
 from corrtool.files import sealed
-from corrtool.project.artifacts import KINDS, MEMORY_MANIFEST, artifact_names, artifact_path
+from corrtool.project.artifacts import KINDS, artifact_names, artifact_path
+from corrtool.project.memory_files import MEMORY_MANIFEST
 
 Change = Callable[
     [bytes], bytes | None

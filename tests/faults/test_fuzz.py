@@ -19,8 +19,8 @@ from corrtool.errors import ArtifactError, CorrtoolError, UsageError
 from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
 from corrtool.memory import MemoryRows, read_rows, write_rows
 from corrtool.memory.rows import FIELDS
-from corrtool.project.artifacts import MEMORY_MANIFEST, seal_memory
 from corrtool.project.directory import PROJECT_FILE, Project
+from corrtool.project.memory_files import MEMORY_MANIFEST, seal_memory
 from corrtool.runs.checkpoints import load_checkpoint
 from corrtool.runs.metrics import read_metrics
 from corrtool.runs.records import read_checkpoint, read_record

@@ -24,14 +24,8 @@ from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, CorrtoolError
 from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
 from corrtool.memory import read_rows
-from corrtool.project.artifacts import (
-    MEMORY_MANIFEST,
-    check_memory,
-    find_artifacts,
-    load_weights,
-    read_artifact,
-    seal_memory,
-)
+from corrtool.project.artifacts import find_artifacts, load_weights, read_artifact
+from corrtool.project.memory_files import MEMORY_MANIFEST, check_memory, seal_memory
 from corrtool.q_learning.saved import load_q_function
 
 CPU = torch.device("cpu")

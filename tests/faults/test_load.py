@@ -79,7 +79,7 @@ import json, resource, sys
 import numpy as np, torch
 from corrtool.cli import run
 from corrtool.memory import ReplayMemory, read_rows
-from corrtool.project.artifacts import check_memory
+from corrtool.project.memory_files import check_memory
 from pathlib import Path
 lab = sys.argv[1]
 command = ["collect", "-p", lab, "--records", "1000000", "--lanes", "8", "--device", "cpu", "--name", "million"]

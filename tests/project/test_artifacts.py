@@ -11,19 +11,21 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.sealed import content_sha256
 from corrtool.project.artifacts import (
     KINDS,
-    MEMORY_MANIFEST,
     artifact_names,
     artifact_path,
     artifact_problems,
-    check_memory,
     check_name,
     find_artifacts,
     load_weights,
-    memory_problems,
     read_artifact,
     save_weights,
-    seal_memory,
     select_artifact,
+)
+from corrtool.project.memory_files import (
+    MEMORY_MANIFEST,
+    check_memory,
+    memory_problems,
+    seal_memory,
     stray_files,
 )
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from corrtool.memory import ReplayMemory, read_rows
-from corrtool.project.artifacts import check_memory, load_weights, read_artifact
+from corrtool.project.artifacts import load_weights, read_artifact
 from corrtool.project.directory import create_project
+from corrtool.project.memory_files import check_memory
 from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import TrainDqnSettings

@@ -13,8 +13,9 @@ from support.commands import run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
+from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.results import REUSE, SCRATCH, Cell, read_results
+from corrtool.reporting.results import read_results
 from corrtool.reporting.tables import angles, finetuning_paper_value, paper_value, play_tests
 
 
@@ -99,9 +100,9 @@ def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
 def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) -> None:
     lines = [
         {"event": "spatial_search", "start_degrees": 87.0},
-        {"event": "play_test", "mean_return": -3.0},
-        {"event": "play_test", "mean_return": 20.0},
-        {"event": "play_test", "mean_return": -21.0},
+        {"event": "play_test", "gradient_steps": 1, "mean_return": -3.0},
+        {"event": "play_test", "gradient_steps": 1, "mean_return": 20.0},
+        {"event": "play_test", "gradient_steps": 1, "mean_return": -21.0},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = {"angle_degrees": 45.0, "best_angle_degrees": 90.0}

@@ -12,7 +12,7 @@ import pytest
 from support.commands import files_of, run_in_process, run_interrupted
 
 from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
-from corrtool.project.artifacts import MEMORY_MANIFEST
+from corrtool.project.memory_files import MEMORY_MANIFEST
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,15 @@ import pytest
 import torch
 
 from corrtool.errors import UsageError
-from corrtool.experiments import load_experiment
+from corrtool.experiments import (
+    CorrespondenceCell,
+    Experiment,
+    FinetuningCell,
+    load_experiment,
+)
 from corrtool.project.defaults import resolve_settings
-from corrtool.reporting.results import REUSE, SCRATCH, read_results
+from corrtool.reporting.cells import REUSE, SCRATCH
+from corrtool.reporting.results import read_results
 from corrtool.reporting.rows import interval_of_all
 from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console
@@ -19,27 +26,25 @@ from corrtool.settings.base import PRESETS
 from corrtool.settings.stages import FinetuneSettings, LearnCorrSettings
 from corrtool.workflows.reproduce import only_cells, open_or_create, reproduce
 
-CARTPOLE = {
-    "source": {"id": "CartPole-v1"},
-    "target": {"id": "CartPole-v1", "views": ["permute:1,0,3,2"]},
-    "correspondence": [
-        {
-            "name": "gan",
-            "settings": {
-                "generator": "linear",
-                "lambda_cyc": 0.0,
-                "lambda_q": 0.0,
-                "lambda_m": 0.0,
-            },
-        },
-        {"name": "model", "settings": {"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0}},
-    ],
-    "finetune": [
-        {"start": "model"},
-        {"start": "scratch", "sizes": {"tiny": {"n_step": 2}}},
-        {"start": "reuse"},
-    ],
-}
+CARTPOLE = Experiment(
+    title="CartPole with its numbers in another order",
+    source={"id": "CartPole-v1"},
+    target={"id": "CartPole-v1", "views": ["permute:1,0,3,2"]},
+    correspondence=(
+        CorrespondenceCell(
+            "gan",
+            settings={"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 0.0},
+        ),
+        CorrespondenceCell(
+            "model", settings={"generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0}
+        ),
+    ),
+    finetune=(
+        FinetuningCell("model"),
+        FinetuningCell("scratch", sizes={"tiny": {"n_step": 2}}),
+        FinetuningCell("reuse"),
+    ),
+)
 
 
 def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], dict[str, Any]]:
@@ -97,13 +102,32 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
     assert len(second["tables"]) >= len(report["tables"]) > 3
 
 
+def test_an_experiment_of_other_fields_is_refused() -> None:
+    table = {"title": "t", "source": {}, "target": {}, "correspondence": [], "finetune": []}
+    assert Experiment.from_toml(table).tasks == {"source": {}, "target": {}}
+    for wrong in ({"extra": 1}, {"finetune": [{"strat": "scratch"}]}, {"correspondence": [{}]}):
+        with pytest.raises(TypeError):
+            Experiment.from_toml(table | wrong)
+    with pytest.raises(KeyError):
+        Experiment.from_toml({"title": "t"})
+
+
+def test_sizes_are_those_of_a_preset_under_any_of_its_names() -> None:
+    cell = FinetuningCell("scratch", settings={"n_step": 1}, sizes={"default": {"n_step": 2}})
+    assert [cell.settings_at(preset)["n_step"] for preset in ("tiny", "small", "default")] == [
+        1,
+        2,
+        2,
+    ]
+
+
 def test_some_cells_of_an_experiment() -> None:
     experiment = load_experiment("experiment-2")
     assert only_cells(experiment, []) == experiment
     some = only_cells(experiment, ["rotation-model", "reuse"])
-    assert [cell["name"] for cell in some["correspondence"]] == ["rotation-model"]
-    assert [cell["start"] for cell in some["finetune"]] == ["rotation-model", "reuse"]
-    assert some["target"] == experiment["target"]
+    assert [cell.name for cell in some.correspondence] == ["rotation-model"]
+    assert [cell.start for cell in some.finetune] == ["rotation-model", "reuse"]
+    assert some.target == experiment.target
     with pytest.raises(UsageError, match="no cell 'rotation'") as raised:
         only_cells(experiment, ["rotation"])
     assert "rotation-model" in str(raised.value.hint) and "scratch" in str(raised.value.hint)
@@ -112,22 +136,22 @@ def test_some_cells_of_an_experiment() -> None:
 def test_a_project_of_other_tasks_is_left_alone(tmp_path: Path) -> None:
     open_or_create(tmp_path / "lab", CARTPOLE)
     with pytest.raises(UsageError, match="target task"):
-        open_or_create(tmp_path / "lab", CARTPOLE | {"target": {"id": "CartPole-v1"}})
+        open_or_create(tmp_path / "lab", replace(CARTPOLE, target={"id": "CartPole-v1"}))
 
 
 @pytest.mark.parametrize("name", ["experiment-1", "experiment-2"])
 def test_the_packaged_experiments_make_sense(tmp_path: Path, name: str) -> None:
     experiment = load_experiment(name)
     open_or_create(tmp_path / "lab", experiment)
-    cells = experiment["correspondence"]
-    assert len({cell["name"] for cell in cells}) == len(cells) >= 5
+    cells = experiment.correspondence
+    assert len({cell.name for cell in cells}) == len(cells) >= 5
     for cell in cells:
-        for sizes in ({}, *cell.get("sizes", {}).values()):
-            LearnCorrSettings(**(cell["settings"] | sizes))
-        assert set(cell.get("sizes", {})) <= set(PRESETS)
-    for cell in experiment["finetune"]:
-        assert cell["start"] in {"scratch", "reuse", *(known["name"] for known in cells)}
-        for settings in cell.get("sizes", {}).values():
+        for sizes in ({}, *cell.sizes.values()):
+            LearnCorrSettings(**(cell.settings | sizes))
+        assert set(cell.sizes) <= set(PRESETS)
+    for cell in experiment.finetune:
+        assert cell.start in {"scratch", "reuse", *(known.name for known in cells)}
+        for settings in cell.sizes.values():
             FinetuneSettings(**settings)
 
 
@@ -141,8 +165,8 @@ def test_no_two_cells_are_one_training(tmp_path: Path, name: str, preset: str) -
             project,
             LearnCorrSettings,
             preset,
-            cell["settings"] | cell.get("sizes", {}).get(preset, {}),
+            cell.settings_at(preset),
         )
-        for cell in experiment["correspondence"]
+        for cell in experiment.correspondence
     ]
     assert len(set(resolved)) == len(resolved)

@@ -1,0 +1,165 @@
+"""The results of the stages, as types: what ``--json`` prints and the methods of the API return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+from corrtool.project.manifests import Reference
+
+if TYPE_CHECKING:  # the command line knows results before it imports torch
+    from corrtool.tasks.task import TaskDescription
+
+
+class StageResult(TypedDict, total=False):
+    """What the results of all stages have in common.
+
+    :class:`corrtool.runs.context.StageContext` adds it; the record of a run does without it.
+    """
+
+    stage: str
+    name: str
+    artifacts: list[Reference]
+    seed: int
+    settings: dict[str, Any]
+    metrics: dict[str, float]
+
+
+class DqnSummary(TypedDict):
+    """Summary of a DQN, in the run's result and in the manifests of its artifacts."""
+
+    env_steps: int
+    games: int
+    gradient_steps: int
+    mean_return_20: float | None
+    best_mean_return: float | None
+    stopped_early: bool
+
+
+class TrainDqnResult(StageResult, DqnSummary):
+    """The result of ``train-dqn``."""
+
+    q: str
+    memory: str
+    records: int
+    sha256: str
+    memory_sha256: str
+
+
+class FinetuneResult(StageResult, DqnSummary):
+    """The result of ``finetune``."""
+
+    q: str
+    corr: str | None
+    sha256: str
+
+
+class CollectResult(StageResult):
+    """The result of ``collect``."""
+
+    memory: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+class NewestFrameErrors(TypedDict):
+    """Errors of F over what changes in the newest frame; older results lack them."""
+
+    l1_newest: NotRequired[float]
+    l1_newest_persistence: NotRequired[float]
+
+
+class ActionErrors(NewestFrameErrors):
+    """The same for the records of one action."""
+
+    action: int
+
+
+class PredictionErrors(NewestFrameErrors):
+    """Errors of F: :func:`corrtool.environment_model.validation.prediction_errors`."""
+
+    records: int
+    l1: float
+    l1_persistence: float
+    l1_changing: float
+    l1_changing_persistence: float
+    changing_share: float
+    by_action: NotRequired[list[ActionErrors]]
+
+
+class TrainModelResult(StageResult):
+    """The result of ``train-model``."""
+
+    model: str
+    gradient_steps: int
+    validation: PredictionErrors
+    sha256: str
+
+
+class CorrespondenceSummary(TypedDict):
+    """How the training of a correspondence ended; older results lack some of it."""
+
+    generator: NotRequired[str]
+    gradient_steps: int
+    best_gradient_steps: int
+    best_mean_return: float | None
+    last_mean_return: NotRequired[float | None]
+    reuse_mean_return: NotRequired[float | None]
+    best_angle_degrees: float | None
+    angle_degrees: float | None
+
+
+class LearnCorrResult(StageResult, CorrespondenceSummary):
+    """The result of ``learn-corr``."""
+
+    corr: str
+    sha256: str
+
+
+class Returns(TypedDict):
+    """The returns of fresh games; ``ci95`` is a percentile bootstrap over them."""
+
+    returns: list[float]
+    mean_return: float
+    ci95: list[float]
+    distinct_games: NotRequired[int]  # older results do not say
+
+
+class EvaluateResult(StageResult, Returns):
+    """The result of ``evaluate``; with ``--video`` also which, and the return of its game."""
+
+    task: str
+    environment: str
+    policy: str
+    q: str | None
+    corr: str | None
+    epsilon: float | None
+    repeat_action_probability: float
+    games: int
+    idle_games: int
+    cut_games: int
+    video: NotRequired[str]
+    video_return: NotRequired[float]
+
+
+class Plan(TypedDict):
+    """What a dry run tells instead of a result.
+
+    Attributes:
+        done, begun: whether there is an equal run, finished or interrupted.
+        missing: lines on inputs that are not there yet.
+    """
+
+    dry_run: bool
+    done: bool
+    begun: bool
+    stage: str
+    name: str | None
+    device: str
+    seed: int
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    produces: list[str]
+    missing: list[str]
+    tasks: NotRequired[dict[str, TaskDescription]]
+    options: NotRequired[dict[str, Any]]

@@ -1,0 +1,54 @@
+"""Which runs share a cell of the report: those that differ in their seed only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from corrtool.reporting.cells import make_cells
+from corrtool.reporting.finished import FinishedRun
+
+
+def learnt(seed: int, q: str | None, sha256: str = "", **settings: Any) -> FinishedRun:
+    parents = {} if q is None else {"q": {"kind": "q", "name": q, "sha256": sha256 or q}}
+    record = {"settings": settings, "seed": seed, "created": str(seed), "parents": parents}
+    return FinishedRun("learn-corr", f"c{seed}", Path(), record)
+
+
+def cells(*runs: FinishedRun) -> list[tuple[str, list[int]]]:
+    return [(cell.label, cell.seeds) for cell in make_cells([*runs], lambda run: "resnet")]
+
+
+def test_seeds_with_one_agent_share_a_cell() -> None:
+    assert cells(learnt(1, "a"), learnt(0, "a")) == [("resnet", [0, 1])]
+    assert cells(learnt(0, None), learnt(1, None)) == [("resnet", [0, 1])]
+    assert cells(learnt(0, "a", "1"), learnt(1, "renamed", "1")) == [("resnet", [0, 1])]
+
+
+def test_seeds_with_different_agents_are_cells_of_their_own() -> None:
+    assert cells(learnt(0, "a"), learnt(1, "b"), learnt(2, "a")) == [
+        ("resnet, with Q a", [0, 2]),
+        ("resnet, with Q b", [1]),
+    ]
+    assert cells(learnt(0, "a"), learnt(1, None)) == [
+        ("resnet, with Q a", [0]),
+        ("resnet, without Q", [1]),
+    ]
+
+
+def test_agents_of_one_name_are_told_by_what_they_are() -> None:
+    assert cells(learnt(0, "a", "0123456789"), learnt(1, "a", "abcdefghij")) == [
+        ("resnet, with Q a 01234567", [0]),
+        ("resnet, with Q a abcdefgh", [1]),
+    ]
+
+
+def test_settings_and_agents_can_both_differ() -> None:
+    assert cells(learnt(0, "a", norm="batch"), learnt(1, "b", norm="instance")) == [
+        ("resnet, norm batch, with Q a", [0]),
+        ("resnet, norm instance, with Q b", [1]),
+    ]
+    assert cells(learnt(0, "a", norm="batch"), learnt(1, "a", norm="instance")) == [
+        ("resnet, norm batch", [0]),
+        ("resnet, norm instance", [1]),
+    ]
