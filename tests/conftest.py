@@ -73,6 +73,14 @@ def cartpole(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def seeded() -> None:
+    """Lets torch's random numbers begin anew."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True)
 def _threads_as_before() -> Iterator[None]:
     """A stage on vectors leaves its process with one thread; a later run in it must equal one in a process of its own."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from corrtool.files import sealed
 
+SIZES = [10**9, -1, 0, 2**70, 1.5, "64", None, [1], {"a": 1}, True]
+
 
 def sealed_anew(content: bytes, marker: bytes) -> bytes:
     """Bytes with the seal that fits them: anybody can make one."""

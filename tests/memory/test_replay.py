@@ -5,24 +5,31 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.made_up_lanes import CPU, MadeUpLanes
+from support.made_up_lanes import CPU, MadeUpLanes, vectors
 
-from corrtool.memory import ReplayMemory, ShuffledRows, StateStacker, TransitionBatch
+from corrtool.memory import ReplayMemory, TransitionBatch
 from corrtool.memory.priorities import MIN_ERROR
 from corrtool.states import StateSpec
 
 GAMMA = 0.9
 
+
 fast = settings(deadline=None, max_examples=60)
+
+
 seeds = st.integers(0, 2**32 - 1)
+
+
 stacks = st.integers(1, 4)
+
+
 lane_counts = st.integers(1, 3)
+
+
 step_counts = st.integers(0, 40)
+
+
 longest_episodes = st.integers(1, 9)
-
-
-def vectors(stack: int) -> StateSpec:
-    return StateSpec("vector", (2,), stack)
 
 
 def oldest_whole_slot(lanes: MadeUpLanes, memory: ReplayMemory) -> int:
@@ -89,29 +96,6 @@ class TestStates:
         rows = np.array([16, 17, 10])
         states, following = memory.states(rows), memory.states(memory.next_rows(rows))
         assert torch.equal(states[:, 2:], following[:, :-2])
-
-
-class TestStateStacker:
-    def test_by_hand(self) -> None:
-        stacker = StateStacker(StateSpec("vector", (1,), 3), 2, CPU)
-
-        def push(*frame: float, steps: list[int] | None = None) -> list:
-            steps = None if steps is None else np.array(steps)
-            return stacker.push(np.array(frame, np.float32)[:, None], steps).tolist()
-
-        assert push(1, 10) == [[0, 0, 1], [0, 0, 10]]
-        assert push(2, 20, steps=[1, 1]) == [[0, 1, 2], [0, 10, 20]]
-        assert push(3, 30, steps=[2, 2]) == [[1, 2, 3], [10, 20, 30]]
-        assert push(4, 40, steps=[3, 0]) == [[2, 3, 4], [0, 0, 40]]  # the second lane begins anew
-        assert push(5, 50, steps=[4, 1]) == [[3, 4, 5], [0, 40, 50]]
-        assert push(6, 60) == [[0, 0, 6], [0, 0, 60]]
-
-    def test_earlier_states_stay_as_they_were(self) -> None:
-        lanes = MadeUpLanes(vectors(3), 2, longest=3)
-        lanes.reset()
-        kept = lanes.history[0].states.clone()
-        lanes.play(10)
-        assert torch.equal(lanes.history[0].states, kept)
 
 
 class TestSampling:
@@ -334,36 +318,3 @@ class TestRowsOfAMemory:
         assert batch.discounts.tolist() == [0.5, 0.5]
         assert torch.equal(batch.next_states, lanes.history[5].states)
         assert memory.states(np.array([12, 13])).tolist() == [[0.0, 0.0, 77.0, 77.0]] * 2
-
-
-class TestShuffledRows:
-    @fast
-    @given(st.integers(1, 40), st.integers(1, 15), seeds)
-    def test_every_row_comes_once_per_epoch(self, count: int, batch_size: int, seed: int) -> None:
-        rows = np.arange(100, 100 + count)
-        batches = ShuffledRows(rows, batch_size, np.random.default_rng(seed))
-        drawn = np.concatenate(
-            [batches.next() for _ in range(3 * count)]
-        )  # whole epochs: 3·batch_size of them
-        assert len(drawn) == 3 * count * batch_size
-        for epoch in drawn.reshape(-1, count):
-            assert sorted(epoch) == rows.tolist()
-
-    def test_every_epoch_has_an_order_of_its_own(self) -> None:
-        batches = ShuffledRows(np.arange(50), 50, np.random.default_rng(0))
-        first, second = batches.next(), batches.next()
-        assert first.tolist() != second.tolist()
-        assert first.tolist() != list(range(50))
-
-    @pytest.mark.parametrize("drawn", [0, 1, 5, 9])
-    def test_goes_on_exactly_where_it_was(self, drawn: int) -> None:
-        rows = np.arange(17)
-        unbroken = ShuffledRows(rows, 4, np.random.default_rng(3))
-        for _ in range(drawn):
-            unbroken.next()
-        state = unbroken.state()
-        state = {"order": state["order"].copy(), "random": state["random"]}
-        expected = [unbroken.next().tolist() for _ in range(12)]
-        resumed = ShuffledRows(rows, 4, np.random.default_rng(99))
-        resumed.load_state(state)
-        assert [resumed.next().tolist() for _ in range(12)] == expected

@@ -17,7 +17,7 @@ TINY = ("--preset", "tiny", "--device", "cpu")
 
 
 def stretches(*arguments: object) -> dict[str, float]:
-    """What ``tests/attention.py`` measured, in seconds."""
+    """What ``tests/support/attention.py`` measured, in seconds."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(TOOL), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)

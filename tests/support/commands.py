@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -48,6 +52,22 @@ def run_in_process(*arguments: object) -> int:
     from corrtool.cli import run
 
     return run([str(argument) for argument in arguments])
+
+
+def run_python(code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a process of its own, which finds this checkout's corrtool."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    env["PYTHONPATH"] = str(ROOT)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=280
+    )
+
+
+def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """The error that was printed, which is one line and no traceback."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1 and lines[0].startswith("corrtool: "), lines
+    return lines[0]
 
 
 def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
@@ -86,7 +106,7 @@ def run_example(name: str, *arguments: object) -> Outcome:
     """Runs a script of `examples/` with this interpreter's `corrtool` on the path."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
-    script = Path(__file__).parents[2] / "examples" / name
+    script = ROOT / "examples" / name
     done = subprocess.run(
         ["bash", str(script), *map(str, arguments)], env=clean, capture_output=True, text=True
     )

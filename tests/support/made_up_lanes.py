@@ -12,6 +12,11 @@ from corrtool.tasks import LaneStep
 CPU = torch.device("cpu")
 
 
+def vectors(stack: int) -> StateSpec:
+    """Vectors of two numbers."""
+    return StateSpec("vector", (2,), stack)
+
+
 @dataclass
 class Slot:
     """What was seen in every lane at one time, and, but for the newest slot, what was done and came of it."""
