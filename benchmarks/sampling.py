@@ -1,4 +1,7 @@
-"""Sampling mini-batches of 32 transitions of 4×84×84 from a full replay memory, beside other replay buffers."""
+"""Sampling mini-batches from a full replay memory, beside other replay buffers.
+
+A mini-batch has 32 transitions of 4×84×84.
+"""
 
 from __future__ import annotations
 

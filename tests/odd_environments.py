@@ -1,4 +1,7 @@
-"""Environments as other people have them: registered as ``odd_environments:Name-v0``, each odd in one way."""
+"""Environments as other people have them.
+
+They are registered as ``odd_environments:Name-v0``, each odd in one way.
+"""
 
 from __future__ import annotations
 

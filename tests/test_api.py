@@ -1,4 +1,7 @@
-"""corrtool from Python: what the subcommands do, without printing, without handlers, in any thread."""
+"""corrtool from Python: what the subcommands do.
+
+They do it without printing, without handlers, in any thread.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,8 @@ class TestStages:
     def test_are_recorded_as_the_command_that_goes_on_with_them(self, lab: Path) -> None:
         command = read_record(run_directory(lab, "learn-corr", "half"))["command"]
         assert command == (
-            "corrtool learn-corr --seed 0 --preset tiny --lambda-cyc 0.5 --name half --keep-checkpoints 1"
+            "corrtool learn-corr --seed 0 --preset tiny --lambda-cyc 0.5 --name half "
+            "--keep-checkpoints 1"
         )
 
     def test_say_every_argument_in_the_command(self, lab: Path) -> None:

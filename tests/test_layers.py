@@ -1,4 +1,4 @@
-"""Layers that several networks share: first weights, one channel, and what the rotation layer does."""
+"""Layers that several networks share: first weights, and what the rotation layer does."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,10 @@ class TestFirstWeights:
 
 
 def smooth_picture(size: int = 84) -> np.ndarray:
-    """A uint8 picture (1, 1, size, size) without symmetry, whose neighbouring pixels differ little."""
+    """A uint8 picture (1, 1, size, size) without symmetry.
+
+    Neighbouring pixels differ little.
+    """
     y, x = np.mgrid[:size, :size] / size
     picture = 128 + 60 * np.sin(7 * x + 2 * y) + 50 * np.cos(5 * y * y - 3 * x)
     return picture.clip(0, 255).astype(np.uint8)[None, None]

@@ -46,14 +46,11 @@ class TestVectors:
     def test_vector_networks(self) -> None:
         states, other = pictures(VECTOR), StateSpec("vector", (4,), 1)
         assert GeneratorDescription("linear").build(VECTOR, other)(states).shape == (2, 4)
-        assert GeneratorDescription("mlp", filters=8, blocks=2).build(VECTOR, other)(
-            states
-        ).shape == (2, 4)
+        perceptron = GeneratorDescription("mlp", filters=8, blocks=2).build(VECTOR, other)
+        assert perceptron(states).shape == (2, 4)
         assert build_discriminator(VECTOR, 8)(states).shape == (2, 1)
-        assert build_environment_model(VECTOR, 3, filters=8, blocks=2)(
-            states, torch.tensor([0, 2])
-        ).shape == (2, 6)
+        model = build_environment_model(VECTOR, 3, filters=8, blocks=2)
+        assert model(states, torch.tensor([0, 2])).shape == (2, 6)
         assert build_q_function(VECTOR, 3, "mlp", width=8)(states).shape == (2, 3)
-        assert (
-            build_q_function(VECTOR, 3, "linear")(states).tolist() == [[0.0] * 3] * 2
-        )  # Algorithm 1 starts at zero
+        # Algorithm 1 starts at zero.
+        assert build_q_function(VECTOR, 3, "linear")(states).tolist() == [[0.0] * 3] * 2

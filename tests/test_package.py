@@ -15,7 +15,12 @@ from corrtool.stages.registry import STAGES
 
 class TestImporting:
     def test_takes_no_torch(self) -> None:
-        code = "import corrtool, sys; corrtool.CorrtoolError; dir(corrtool); assert not {'torch', 'numpy'} & set(sys.modules)"
+        code = (
+            "import corrtool, sys\n"
+            "corrtool.CorrtoolError\n"
+            "dir(corrtool)\n"
+            "assert not {'torch', 'numpy'} & set(sys.modules)"
+        )
         done = run_python(code)
         assert done.returncode == 0, done.stderr
 

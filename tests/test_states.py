@@ -182,7 +182,10 @@ class TestStateSpec:
 
 
 class RecordingNetwork(nn.Module):
-    """An environment model that predicts "nothing changes" and remembers the range of what it is given."""
+    """An environment model that predicts "nothing changes".
+
+    It remembers the range of what it is given.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,7 +17,10 @@ COMMANDS = ("init", *STAGES, "status", "verify", "doctor", "quickstart")
 
 
 def test_help_imports_neither_torch_nor_gymnasium() -> None:
-    code = "import sys, corrtool.cli; print([m for m in ('torch', 'gymnasium', 'zarr') if m in sys.modules])"
+    code = (
+        "import sys, corrtool.cli\n"
+        "print([m for m in ('torch', 'gymnasium', 'zarr') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,4 +1,4 @@
-"""What went wrong once, and must not again: divergence, environments that misbehave, damaged runs."""
+"""What went wrong once: divergence, environments that misbehave, damaged runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 
 
 class Misbehaving(gymnasium.Env[Any, Any]):
-    """A two-dimensional environment that does one thing wrong in its fifteenth step, after those that ``init`` plays."""
+    """A two-dimensional environment that does one thing wrong in its fifteenth step.
+
+    That is after those that ``init`` plays.
+    """
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)

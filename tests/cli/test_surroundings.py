@@ -24,10 +24,14 @@ def test_a_signal_before_the_stage_listens_ends_with_the_documented_code(
 ) -> None:
     begin = (
         "import os, signal, sys, threading, time\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # pytest may run under nohup, or in the background
+        # pytest may run under nohup, or in the background
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         "from corrtool.cli import main\n"
-        f"threading.Thread(target=lambda: (time.sleep(0.1), os.kill(os.getpid(), {int(number)})), daemon=True).start()\n"
+        "def send():\n"
+        "    time.sleep(0.1)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "threading.Thread(target=send, daemon=True).start()\n"
         f"main(['verify', '-p', {str(pong_lab)!r}])\n"
     )
     done = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, timeout=60)
@@ -136,7 +140,10 @@ def test_a_directory_that_was_removed_under_the_shell(tmp_path: Path) -> None:
 def test_without_a_home_nothing_crashes_and_nothing_is_said(
     tmp_path: Path, home: str | None
 ) -> None:
-    """Matplotlib's cache and the memory of what is trusted have no place then. ``CORRTOOL_TRUST`` still speaks."""
+    """Matplotlib's cache and the memory of what is trusted have no place then.
+
+    ``CORRTOOL_TRUST`` still speaks.
+    """
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "homeless.py").write_text(
         "import gymnasium\n"
@@ -154,7 +161,8 @@ def test_without_a_home_nothing_crashes_and_nothing_is_said(
         clean.pop("HOME", None)
         nameless = (
             "import os\n"
-            "os.path.expanduser = lambda path: str(path).replace('~', os.environ.get('HOME', '~'))\n"
+            "home = os.environ.get('HOME', '~')\n"
+            "os.path.expanduser = lambda path: str(path).replace('~', home)\n"
             "from corrtool.cli import main\n"
             "main()\n"
         )

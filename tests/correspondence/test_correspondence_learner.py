@@ -41,7 +41,10 @@ class TestLearningRateShare:
 
 
 class Setup:
-    """A correspondence between vectors of two sizes, or between small pictures, with everything around it."""
+    """A correspondence with everything around it.
+
+    It is between vectors of two sizes, or between small pictures.
+    """
 
     def __init__(self, kind: str = "vector", steps: int = 10, **given: Any) -> None:
         if kind == "vector":

@@ -85,7 +85,8 @@ class TestAdversarialLosses:
     """Eq. (8), as least squares and as printed."""
 
     def test_least_squares_discriminator(self) -> None:
-        # Real: ((1-1)² + (0.5-1)²)/2 = 0.125. Generated: (0² + 1²)/2 = 0.5. Half of the sum: 0.3125.
+        # Real: ((1-1)² + (0.5-1)²)/2 = 0.125. Generated: (0² + 1²)/2 = 0.5.
+        # Half of the sum: 0.3125.
         loss = discriminator_loss(tensor(1, 0.5), tensor(0, 1), "lsgan")
         torch.testing.assert_close(loss, torch.tensor(0.3125, dtype=torch.float64))
 
@@ -145,7 +146,8 @@ class TestMeanAbsoluteErrors:
 
 def test_elements_may_count_differently_in_the_cycle_loss() -> None:
     first, second = torch.tensor([[1.0, 2.0], [0.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
-    # |differences| 1, 2, 0, 3; the second element counts three times as much as the first: (½·1 + ³⁄₂·2 + ½·0 + ³⁄₂·3) / 4
+    # |differences| 1, 2, 0, 3; the second element counts three times as much as the first:
+    # (½·1 + ³⁄₂·2 + ½·0 + ³⁄₂·3) / 4
     assert cycle_loss(first, second, torch.tensor([0.5, 1.5])).item() == 2.0
 
 
@@ -162,8 +164,8 @@ def test_half_of_the_weight_lies_on_what_is_unusual() -> None:
 
 def test_relative_model_loss_is_the_share_of_the_change_that_is_not_explained() -> None:
     now, following = torch.tensor([[0.0, 0.5, -1.0, 0.3]]), torch.tensor([[1.0, 0.5, -0.5, 0.29]])
-    # Changes: 1, 0, 0.5 and one of 0.01, too little to count. Of the 1.5, 0.25 and 0.5 are predicted wrongly; what is
-    # predicted where nothing changes does not count.
+    # Changes: 1, 0, 0.5 and one of 0.01, too little to count. Of the 1.5, 0.25 and 0.5 are
+    # predicted wrongly; what is predicted where nothing changes does not count.
     predicted = torch.tensor([[0.75, -0.9, -1.0, 1.0]])
     assert relative_model_loss(predicted, now, following).item() == pytest.approx(0.5)
     assert relative_model_loss(following, now, following).item() == pytest.approx(0.0, abs=1e-5)

@@ -1,4 +1,7 @@
-"""Eq. (8)–(12) from raw states to their sum, against a plain reference: one network call per symbol of the paper, no sharing."""
+"""Eq. (8)–(12) from raw states to their sum, against a plain reference.
+
+The reference makes one network call per symbol of the paper, no sharing.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,8 @@ class Setting:
         q = self.q if settings.lambda_q > 0 else None
         model = self.model if settings.lambda_m > 0 else None
         objective = GeneratorObjective(
-            self.correspondence, self.source_discriminator, self.target_discriminator, q, model, settings, FLOAT32, statistics
+            self.correspondence, self.source_discriminator, self.target_discriminator, q, model,
+            settings, FLOAT32, statistics
         )  # fmt: skip
         following = self.raw_next if settings.lambda_m > 0 else None
         return objective(self.raw_source, self.raw_target, self.actions, following)

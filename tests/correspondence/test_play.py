@@ -53,7 +53,8 @@ def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
             )
         first_of_others = PlayTranslator(correspondence)(states[0][:1])  # another number of games
     torch.testing.assert_close(first_of_others, played[0][:1], atol=1e-5, rtol=1e-5)
-    # whole states (3 frames of 2 games) at first, and of the game that begins; otherwise the newest frame of each
+    # whole states (3 frames of 2 games) at first, and of the game that begins; otherwise the newest
+    # frame of each
     assert pictures in (None, 2 * 3 + 6 * 2 + 1 * (1 + 3))
 
 

@@ -171,7 +171,10 @@ def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> 
 
 
 def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pong upside down is nearly Pong: a mirrored start that lies nearer to its best angle has less loss than the right one."""
+    """Pong upside down is nearly Pong.
+
+    A mirrored start that lies nearer to its best angle has less loss than the right one.
+    """
 
     def loss(start: Start) -> float:
         best, least = (-95.5, 0.60) if start.mirrored else (-85.0, 0.58)

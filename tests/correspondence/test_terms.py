@@ -1,4 +1,7 @@
-"""Which terms the settings make of eq. (12), and that a term reads no translation but those that it names."""
+"""Which terms the settings make of eq. (12).
+
+A term reads no translation but those that it names.
+"""
 
 from __future__ import annotations
 

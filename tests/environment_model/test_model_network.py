@@ -62,7 +62,10 @@ class TestTheAction:
         assert distances.min() > 0.005 * predicted.norm(dim=1).mean()
 
     def test_reaches_the_residual_branches(self) -> None:
-        """A constant plane is just what InstanceNorm subtracts; the model's own normalisation must let it through."""
+        """A constant plane is just what InstanceNorm subtracts.
+
+        The model's own normalisation must let it through.
+        """
         model = build_environment_model(SMALL, ACTIONS, filters=4, blocks=3)
         branches = []
         model.blocks_with_action[0].layers.register_forward_hook(

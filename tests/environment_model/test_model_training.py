@@ -1,4 +1,7 @@
-"""Training of F: what it makes of a mini-batch, and that a resumed one ends where an unbroken one does."""
+"""Training of F: what it makes of a mini-batch.
+
+A resumed one ends where an unbroken one does.
+"""
 
 from __future__ import annotations
 

@@ -205,7 +205,10 @@ def hook(event, arguments):
     if event == "pickle.find_class":
         seen.append([event, str(arguments)])
     elif event in ("exec", "compile", "import", "ctypes.dlopen"):
-        name = arguments[1] if event in ("compile", "import") else getattr(arguments[0], "co_filename", arguments[0])
+        if event in ("compile", "import"):
+            name = arguments[1]
+        else:
+            name = getattr(arguments[0], "co_filename", arguments[0])
         if isinstance(name, bytes):
             name = name.decode(errors="replace")
         if lab in str(name):
@@ -219,7 +222,10 @@ print(json.dumps(seen))
 
 
 def test_nothing_of_a_project_is_unpickled_or_executed(pong_copy: Path) -> None:
-    """CPython's audit hooks see every unpickled class, and every file that is compiled, executed or loaded as a library."""
+    """CPython's audit hooks see every unpickled class.
+
+    They also see every file that is compiled, executed or loaded as a library.
+    """
     (pong_copy / "memories" / "__init__.py").write_text("raise SystemExit('executed')")
     shutil.rmtree(pong_copy / "runs")
     tiny = ["--preset", "tiny", "--device", "cpu", "--overwrite"]

@@ -1,4 +1,7 @@
-"""``--keep-checkpoints``: how many there are, and that a run goes on from an older one where a newer is damaged."""
+"""``--keep-checkpoints``: how many there are, and which one a run goes on from.
+
+That is an older one where a newer is damaged.
+"""
 
 from __future__ import annotations
 

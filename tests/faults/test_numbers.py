@@ -1,4 +1,7 @@
-"""Numbers that go wrong: settings beyond reason, and environments that fail late. What is kept is finite, and a line says what happened."""
+"""Numbers that go wrong: settings beyond reason, and environments that fail late.
+
+What is kept is finite, and a line says what happened.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""corrtool as a process to be killed: it saves often, and can die by its own hand at a place that another process dies at too.
+"""corrtool as a process to be killed.
 
-Its process is forked from one that has imported torch already: some hundreds of them would spend most of their life on that.
+It saves often, and can die by its own hand at a place that another process dies at too. It is
+forked from a process that has imported torch already: some hundreds of them would spend most of
+their life on that.
 """
 
 from __future__ import annotations
@@ -51,7 +53,10 @@ def live(
 
 
 def _die_at(count: int) -> None:
-    """SIGKILL right after a checkpoint at the first step that reaches ``count``; a run that is beyond it goes on."""
+    """SIGKILL right after a checkpoint at the first step that reaches ``count``.
+
+    A run that is beyond it goes on.
+    """
     poll, begun = loop.Loop.poll, []
 
     def poll_or_die(self: loop.Loop) -> None:

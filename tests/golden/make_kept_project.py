@@ -1,6 +1,9 @@
-"""How `kept-COMMIT.tar.gz` came about: `python tests/golden/make_kept_project.py CHECKOUT` with the old checkout on the path.
+"""How `kept-COMMIT.tar.gz` came about.
 
-Two projects with all six stages at `--preset tiny`, and in the one on CartPole each learning stage once more, interrupted.
+`python tests/golden/make_kept_project.py CHECKOUT` with the old checkout on the path.
+
+Two projects with all six stages at `--preset tiny`, and in the one on CartPole each learning stage
+once more, interrupted.
 """
 
 from __future__ import annotations

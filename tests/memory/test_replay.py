@@ -114,7 +114,10 @@ class TestSampling:
     def test_gives_whole_transitions_only(
         self, priority_exponent, seed, stack, count, steps, longest, slots, n_step, clip
     ) -> None:
-        """Never a row that is none, never one whose frames or n steps cross the position of writing."""
+        """Never a row that is none, nor one that crosses the position of writing.
+
+        Neither its frames nor its n steps do.
+        """
         memory = ReplayMemory(vectors(stack), count, slots, CPU, priority_exponent)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         allowed = candidates(lanes, memory, n_step)
@@ -156,7 +159,8 @@ class TestSampling:
             }
             return memory.sample(2_300, np.random.default_rng(0), **numbers)
 
-        # Priorities √4 = 2 once and √¼ = ½ nineteen times: 4 of 23 parts. N P is 80/23 against 20/23.
+        # Priorities √4 = 2 once and √¼ = ½ nineteen times: 4 of 23 parts.
+        # N P is 80/23 against 20/23.
         batch = sample(0.5)
         assert abs((batch.rows == 7).sum() - 400) <= 1
         assert torch.equal(
@@ -306,7 +310,10 @@ class TestRowsOfAMemory:
         )
 
     def test_lanes_that_were_reset_in_the_middle_begin_anew(self) -> None:
-        """Nothing is learnt across the reset: what was seen last is bootstrapped from, and the new games start from nothing."""
+        """Nothing is learnt across the reset.
+
+        What was seen last is bootstrapped from, and the new games start from nothing.
+        """
         memory = ReplayMemory(vectors(2), 2, 20, CPU)
         lanes = MadeUpLanes(vectors(2), 2, longest=10**9).play(5, memory)
         fresh = np.full((2, 2), 77.0, np.float32)

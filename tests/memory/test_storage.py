@@ -102,7 +102,8 @@ class TestMemoryWriter:
         )
 
     def test_frames_go_to_disk_in_chunks_of_whole_slots(self, tmp_path: Path) -> None:
-        # 6 bytes a frame, 4 lanes: 24 bytes a slot, so that two slots, 8 rows, fill a chunk of at most 60 bytes.
+        # 6 bytes a frame, 4 lanes: 24 bytes a slot, so that two slots, 8 rows, fill a chunk of at
+        # most 60 bytes.
         writer = MemoryWriter(tmp_path, IMAGES, 4)
         lanes = MadeUpLanes(IMAGES, 4).play(18, writer, limit=NO_LIMIT)  # 19 slots
         # Eight chunks are written at once, and a checkpoint writes every chunk that is full.
@@ -137,7 +138,9 @@ class TestResumption:
     def interrupted(
         self, path: Path, before: int, lost: int, after: int
     ) -> tuple[MemoryWriter, MadeUpLanes, int]:
-        """A writer whose process died ``lost`` steps after its checkpoint, and its successor's play.
+        """A writer whose process died ``lost`` steps after its checkpoint.
+
+        Gives its successor's play as well.
 
         Also gives back how many rows there were at the checkpoint.
         """
@@ -168,7 +171,8 @@ class TestResumption:
         rows = read_rows(tmp_path, description)
         assert description["records"] == rows.records == writer.records
 
-        # The open slot of the checkpoint stays, as what the last transitions led to; nothing was done in it.
+        # The open slot of the checkpoint stays, as what the last transitions led to; nothing was
+        # done in it.
         open_slot = lanes.history[before]
         for name in ("actions", "rewards", "terminated", "truncated", "valid"):
             setattr(open_slot, name, np.zeros(2, FIELDS[name]))

@@ -68,7 +68,8 @@ noise = np.random.default_rng(0)
 try:
     with GameVideo(Path(sys.argv[1])) as video:
         for _ in range(40):
-            video.add([("target", noise.integers(0, 256, (84, 84, 3), dtype=np.uint8))], "action: NOOP")
+            picture = noise.integers(0, 256, (84, 84, 3), dtype=np.uint8)
+            video.add([("target", picture)], "action: NOOP")
 except (CorrtoolError, OSError) as error:
     print("refused", error)
 """

@@ -89,8 +89,9 @@ class TestNames:
     @pytest.mark.parametrize(
         "name",
         [
-            "", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", "-flag", "_a", "a b", "a\n", "\na", "a\nb", "a\0", "ä",
-            "x" * 101, "m.partial", "m.replaced", "a:b", "~", "$HOME", "*",
+            "", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", "-flag", "_a", "a b", "a\n",
+            "\na", "a\nb", "a\0", "ä", "x" * 101, "m.partial", "m.replaced", "a:b", "~", "$HOME",
+            "*",
         ],
     )  # fmt: skip
     def test_that_are_refused(self, tmp_path: Path, name: str) -> None:

@@ -95,7 +95,10 @@ def test_an_error_under_a_lock_frees_it(tmp_path: Path) -> None:
 
 
 def test_a_run_leaves_a_memory_alone_that_another_process_is_replacing(tmp_path: Path) -> None:
-    """Between the two renames of ``publish_directory`` the old memory stands aside; only its lock's holder may act."""
+    """Between the two renames of ``publish_directory`` the old memory stands aside.
+
+    Only its lock's holder may act.
+    """
     project = create_project(
         tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {}
     )
@@ -137,7 +140,10 @@ def test_a_run_sweeps_what_a_killed_writer_of_its_artifact_left(tmp_path: Path) 
 def test_where_the_kernel_has_no_locks_nothing_stands_in_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lustre without ``flock``: a marker file would outlive a holder that was killed on another machine."""
+    """Lustre without ``flock``.
+
+    A marker file would outlive a holder that was killed on another machine.
+    """
 
     def missing(*_: object) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")

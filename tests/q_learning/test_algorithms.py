@@ -22,8 +22,9 @@ CPU = torch.device("cpu")
 
 LAKE = {"id": "FrozenLake-v1", "kwargs": {"desc": ["SFF", "FHF", "GFF"]}}
 ALGORITHM_1 = TrainDqnSettings(
-    architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared", lanes=1,
-    env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False, max_gradient_norm=0.0,
+    architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared",
+    lanes=1, env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False,
+    max_gradient_norm=0.0,
     learning_rate=0.25, learning_rate_end=0.25, weight_ema=0.0, greedy_from=1.0, eval_every=0,
     gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
 )  # fmt: skip
@@ -64,7 +65,10 @@ class RecordingLanes(Lanes):
 
 
 class TestAlgorithm1:
-    """A linear Q-function over one-hot states, without replay memory and target network, is tabular Q-learning."""
+    """A linear Q-function over one-hot states is tabular Q-learning.
+
+    It is so without replay memory and target network.
+    """
 
     def test_is_tabular_q_learning(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(train_dqn_stage, "Lanes", RecordingLanes)
@@ -98,7 +102,8 @@ class TestAlgorithm1:
 
 class TestAlgorithm2:
     settings = TrainDqnSettings(
-        architecture="mlp", width=8, lanes=2, env_steps=200, learning_starts=20, env_steps_per_update=4,
+        architecture="mlp", width=8, lanes=2, env_steps=200, learning_starts=20,
+        env_steps_per_update=4,
         batch_size=8, memory_capacity=100, memory_records=60,
     )  # fmt: skip
 

@@ -28,7 +28,10 @@ def _seeded():
 
 
 def learner(weights: Sequence, target: Sequence | None = None, **given: Any) -> DqnLearner:
-    """A linear Q-function of two coordinates and two actions, learnt with plain SGD; row a holds the weights of action a."""
+    """A linear Q-function of two coordinates and two actions, learnt with plain SGD.
+
+    Row a holds the weights of action a.
+    """
     values = {
         "optimizer": "sgd",
         "loss": "squared",
@@ -68,7 +71,10 @@ def batch(
 def pictures(
     states: torch.Tensor, numbers: torch.Tensor, next_states: torch.Tensor, terminated: torch.Tensor
 ) -> TransitionBatch:
-    """Two transitions of pictures, with actions 0 and 1; ``numbers`` are both returns and discounts."""
+    """Two transitions of pictures, with actions 0 and 1.
+
+    ``numbers`` are both returns and discounts.
+    """
     actions, rows = torch.tensor([0, 1]), np.arange(2)
     return TransitionBatch(
         states, actions, numbers, next_states, numbers, terminated, torch.ones(2), rows
@@ -76,7 +82,10 @@ def pictures(
 
 
 class TestUpdate:
-    """Q(s, ·) = W s with W = [[1, 0], [0, 2]]: s = (1, 0) has the values (1, 0), s' = (0, 1) has (0, 2)."""
+    """Q(s, ·) = W s with W = [[1, 0], [0, 2]].
+
+    So s = (1, 0) has the values (1, 0), s' = (0, 1) has (0, 2).
+    """
 
     W = ((1.0, 0.0), (0.0, 2.0))
 
@@ -123,7 +132,8 @@ class TestUpdate:
     def test_double_q_takes_the_learning_networks_best_action(self) -> None:
         made = learner(self.W, target=[[0.0, 6.0], [0.0, -4.0]], double_q=True)
         made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
-        # Action 1 is best in s' for the learning network; the target network gives it -4: 1 - 2 = -1, error -2.
+        # Action 1 is best in s' for the learning network; the target network gives it -4:
+        # 1 - 2 = -1, error -2.
         assert weights(made) == [[0.75, 0.0], [0.0, 2.0]]
 
     def test_no_gradient_flows_through_the_target(self) -> None:
@@ -162,7 +172,8 @@ class TestUpdate:
             ([0.0, 1.0], 1, 0.0, [1.0, 0.0], 0.5, False),
         )
         loss, errors = made.update(replace(transitions, weights=torch.tensor([1.0, 0.5])))
-        # Targets 1.5 and ½ max(1, 0) = 0.5 where Q has 1 and 2: ½ 0.5² and ½ 1.5², of which the second counts half.
+        # Targets 1.5 and ½ max(1, 0) = 0.5 where Q has 1 and 2: ½ 0.5² and ½ 1.5², of which the
+        # second counts half.
         assert errors.tolist() == [0.5, -1.5]
         assert loss.item() == (0.125 + 1.125 / 2) / 2
 
@@ -216,7 +227,10 @@ class TestCheckpoint:
         assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
     def test_a_convolutional_one_too(self, tmp_path: Path) -> None:
-        """Its weights lie in memory channels last, those in a file do not; Adam's moments have to follow."""
+        """Its weights lie in memory channels last, those in a file do not.
+
+        Adam's moments have to follow.
+        """
         spec = StateSpec("image", (2, 36, 36))
         random = np.random.default_rng(0)
         states = torch.from_numpy(random.integers(0, 256, (2, *spec.state_shape), dtype=np.uint8))
@@ -243,8 +257,8 @@ class TestAverage:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.75)
         for _ in range(2):
             made.update(batch(([1.0, 0.0], 0, 2.0, [0.0, 1.0], 0.5, True)))
-        # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375. Its average goes along by 9/10 at first, then by 9/11, …, until
-        # that would be less than a quarter.
+        # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375. Its average goes along by 9/10 at
+        # first, then by 9/11, …, until that would be less than a quarter.
         assert weights(made)[0][0] == 1.234375
         assert made.ema.table.weight[0, 0].item() == pytest.approx(
             1.1125 + 9 / 11 * (1.234375 - 1.1125)

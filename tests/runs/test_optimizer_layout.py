@@ -1,4 +1,7 @@
-"""A resumed optimizer must not mix up memory layouts: files are contiguous, channels_last parameters are not."""
+"""A resumed optimizer must not mix up memory layouts.
+
+Files are contiguous, channels_last parameters are not.
+"""
 
 import copy
 

@@ -96,7 +96,10 @@ class TestSeeds:
         assert derive_seeds(0, "evaluate", 2) == [1753397446, 1631933137]
 
     def test_what_differs_at_all_differs_in_its_stream(self) -> None:
-        """Also by a zero at the end, or by where a purpose ends and a position begins, or a seed of two words."""
+        """Also by a zero at the end, or a seed of two words.
+
+        Or by where a purpose ends and a position begins.
+        """
         purposes = ["eval", "evaluate", "evaluate again", "select", "", "uate"]
         ends = [
             (),

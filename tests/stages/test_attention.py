@@ -1,4 +1,7 @@
-"""No stage leaves a person without an answer: a signal has one within two seconds, and stderr says something every ten."""
+"""No stage leaves a person without an answer.
+
+A signal has one within two seconds, and stderr says something every ten.
+"""
 
 from __future__ import annotations
 

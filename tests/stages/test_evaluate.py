@@ -1,4 +1,7 @@
-"""What `evaluate` plays and says: whole games, their ends, how many differ, noise, and a film of vectors."""
+"""What `evaluate` plays and says.
+
+Whole games, their ends, how many differ, noise, and a film of vectors.
+"""
 
 from __future__ import annotations
 

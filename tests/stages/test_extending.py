@@ -1,4 +1,7 @@
-"""``train-dqn --extend``: a finished training goes on, and is what it was until the longer one is whole."""
+"""``train-dqn --extend``: a finished training goes on.
+
+It is what it was until the longer one is whole.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ LEARN = ("learn-corr", *TINY, "--gradient-steps", "20", "--eval-every", "10", "-
 
 
 class Fragile(gymnasium.Env[Any, Any]):
-    """Games of five steps, a point a step. ``fails_at`` says at which reset, of all together, it raises."""
+    """Games of five steps, a point a step.
+
+    ``fails_at`` says at which reset, of all together, it raises.
+    """
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)

@@ -48,7 +48,10 @@ def run_corrtool(
 
 
 def run_in_process(*arguments: object) -> int:
-    """Runs the command line in this process: the same code without the seconds that importing torch takes."""
+    """Run the command line in this process.
+
+    It is the same code without the seconds that importing torch takes.
+    """
     from corrtool.cli import run
 
     return run([str(argument) for argument in arguments])
@@ -71,9 +74,10 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
-    """Runs a stage in this process and sends it SIGTERM once its loop has worked for a while, or has ``logged`` something.
+    """Run a stage in this process and interrupt it.
 
-    Before its loop works a signal would end this process.
+    SIGTERM comes once its loop has worked for a while, or has ``logged`` something. Before its loop
+    works a signal would end this process.
     """
     record = lab / "runs" / str(arguments[0])
 

@@ -1,4 +1,7 @@
-"""Play without a game, for the tests of the memories: random episodes that end and reset as those of ``Lanes`` do."""
+"""Play without a game, for the tests of the memories.
+
+Random episodes that end and reset as those of ``Lanes`` do.
+"""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +22,10 @@ def vectors(stack: int) -> StateSpec:
 
 @dataclass
 class Slot:
-    """What was seen in every lane at one time, and, but for the newest slot, what was done and came of it."""
+    """What was seen in every lane at one time.
+
+    But for the newest slot, also what was done and came of it.
+    """
 
     frames: np.ndarray
     states: torch.Tensor
@@ -33,7 +39,10 @@ class Slot:
 
 @dataclass
 class Transition:
-    """What a memory should give for n steps from one slot of one lane, worked out one reward at a time."""
+    """What a memory should give for n steps from one slot of one lane.
+
+    It is worked out one reward at a time.
+    """
 
     state: torch.Tensor
     action: int
@@ -47,8 +56,8 @@ class Transition:
 class MadeUpLanes:
     """Episodes of 1 to ``longest`` steps; ``history`` keeps every slot there ever was.
 
-    Frames of vectors are ``(number of the row, random)``, so that a state tells which row it is of; those of images
-    are random and nowhere zero.
+    Frames of vectors are ``(number of the row, random)``, so that a state tells which row it is of;
+    those of images are random and nowhere zero.
     """
 
     spec: StateSpec

@@ -15,6 +15,9 @@ def resolved(
     kind: str = "image",
     **values: Any,
 ) -> Any:
-    """What holds where ``values`` are given, and those of ``project`` stand in ``corrtool.toml``."""
+    """What holds where ``values`` are given.
+
+    Those of ``project`` stand in ``corrtool.toml``.
+    """
     project = values.pop("project", {})
     return resolve(stage, preset=preset, state_kind=kind, project_values=project, given=values)

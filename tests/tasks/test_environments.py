@@ -75,7 +75,10 @@ class TestBothAtariPathsAgree:
 
 
 def test_states_of_pong_are_those_of_ales_own_stacking() -> None:
-    """Zero padded at an episode's start: byte for byte the observation of ``AtariVectorEnv(stack_num=4)``."""
+    """Zero padded at an episode's start.
+
+    They are byte for byte the observation of ``AtariVectorEnv(stack_num=4)``.
+    """
     ale = AtariVectorEnv(
         "pong", 2, stack_num=4, reward_clipping=False, use_fire_reset=False, noop_max=31,
         autoreset_mode=AutoresetMode.NEXT_STEP,

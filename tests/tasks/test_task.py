@@ -48,11 +48,12 @@ class TestPreprocessing:
     @pytest.mark.parametrize(
         "name, value",
         [
-            ("frame_skip", 0), ("frame_skip", 4.0), ("frame_skip", True), ("frame_skip", "4"), ("frame_skip", None),
-            ("noop_max", -1), ("stack", 0), ("stack", 2.5), ("screen_size", 8), ("max_episode_frames", 0),
-            ("max_episode_frames", 10**9), ("repeat_action_probability", 1.5), ("repeat_action_probability", -0.1),
-            ("repeat_action_probability", float("nan")), ("repeat_action_probability", True), ("grayscale", 1),
-            ("max_pool", "yes"), ("fire_reset", None),
+            ("frame_skip", 0), ("frame_skip", 4.0), ("frame_skip", True), ("frame_skip", "4"),
+            ("frame_skip", None), ("noop_max", -1), ("stack", 0), ("stack", 2.5),
+            ("screen_size", 8), ("max_episode_frames", 0), ("max_episode_frames", 10**9),
+            ("repeat_action_probability", 1.5), ("repeat_action_probability", -0.1),
+            ("repeat_action_probability", float("nan")), ("repeat_action_probability", True),
+            ("grayscale", 1), ("max_pool", "yes"), ("fire_reset", None),
         ],
     )  # fmt: skip
     def test_values_that_make_no_sense_are_refused(self, name: str, value: object) -> None:
@@ -95,7 +96,8 @@ class TestTaskTable:
         "table",
         [
             {}, {"id": ""}, {"id": 3}, {"id": PONG, "view": []}, {"id": PONG, "views": "rotate:90"},
-            {"id": PONG, "views": [90]}, {"id": PONG, "kwargs": []}, {"id": PONG, "preprocessing": 4},
+            {"id": PONG, "views": [90]}, {"id": PONG, "kwargs": []},
+            {"id": PONG, "preprocessing": 4},
         ],
     )  # fmt: skip
     def test_that_cannot_be_understood_is_refused(self, table: dict[str, Any]) -> None:

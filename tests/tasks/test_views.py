@@ -66,7 +66,8 @@ class TestByHand:
         dot = np.zeros((1, 1, 5, 5), np.uint8)
         dot[0, 0, 2, 4] = 200  # two to the right of the centre
         shown = view("rotate:45").frames(dot)[0, 0]
-        # It moves to (√2 right, √2 up): between columns 3 and 4, rows 0 and 1; the most of it falls on (1, 3).
+        # It moves to (√2 right, √2 up): between columns 3 and 4, rows 0 and 1; the most of it falls
+        # on (1, 3).
         assert shown.argmax() == 1 * 5 + 3
         assert shown[2:].max() == 0
         assert view("rotate:45").spec(IMAGE).frame_shape == (1, 2, 3)
@@ -227,9 +228,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         "text",
         [
-            "", "mirror", "rotate", "rotate:", "rotate:up", "rotate:nan", "rotate:inf", "flip", "flip:x", "invert:1",
-            "mosaic-rotate:45", "mosaic-rotate:90.5", "mosaic-rotate:", "permute:", "permute:a,b", "permute:0,1.5",
-            "scale:", "scale:0", "scale:1,0", "scale:nan", "scale:inf", "scale:a", "affine", "affine:",
+            "", "mirror", "rotate", "rotate:", "rotate:up", "rotate:nan", "rotate:inf", "flip",
+            "flip:x", "invert:1", "mosaic-rotate:45", "mosaic-rotate:90.5", "mosaic-rotate:",
+            "permute:", "permute:a,b", "permute:0,1.5", "scale:", "scale:0", "scale:1,0",
+            "scale:nan", "scale:inf", "scale:a", "affine", "affine:",
         ],
     )  # fmt: skip
     def test_unknown_views(self, text: str) -> None:
@@ -281,10 +283,12 @@ class TestErrors:
     @pytest.mark.parametrize(
         "content",
         [
-            "", "{", "[]", "3", "null", "{}", '{"matrix": 3}', '{"matrix": [1, 2]}', '{"matrix": [["a"]]}',
-            '{"matrix": [[1, 2], [3]]}', '{"matrix": []}', '{"matrix": [[]]}', '{"matrix": [[1]], "offset": [1, 2]}',
-            '{"matrix": [[1]], "offset": 1}', '{"matrix": [[NaN]]}', '{"matrix": [[Infinity]]}', '{"matrix": [[1e999]]}',
-            '{"matrix": [[1]], "offset": [NaN]}', '{"matrix": [[null]]}', "\xff\xfe",
+            "", "{", "[]", "3", "null", "{}", '{"matrix": 3}', '{"matrix": [1, 2]}',
+            '{"matrix": [["a"]]}', '{"matrix": [[1, 2], [3]]}', '{"matrix": []}',
+            '{"matrix": [[]]}', '{"matrix": [[1]], "offset": [1, 2]}',
+            '{"matrix": [[1]], "offset": 1}', '{"matrix": [[NaN]]}', '{"matrix": [[Infinity]]}',
+            '{"matrix": [[1e999]]}', '{"matrix": [[1]], "offset": [NaN]}', '{"matrix": [[null]]}',
+            "\xff\xfe",
         ],
     )  # fmt: skip
     def test_an_affine_file_that_makes_no_sense(self, tmp_path: Path, content: str) -> None:

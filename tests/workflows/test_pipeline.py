@@ -1,4 +1,7 @@
-"""Whole pipelines on real environments: Pong by the example script, vectors and one-hot states stage by stage."""
+"""Whole pipelines on real environments.
+
+They are Pong by the example script, and vectors and one-hot states stage by stage.
+"""
 
 from __future__ import annotations
 
