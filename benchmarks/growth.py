@@ -73,7 +73,9 @@ def learning_step(size: int = 84, **given: Any) -> Callable[[], Any]:
 def sampling(records: int) -> Callable[[], Any]:
     """A mini-batch of 32 transitions from a memory of so many records."""
     spec, random = StateSpec("image", (1, 84, 84), 4), np.random.default_rng(0)
-    fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {
+        name: np.zeros(records, dtype) for name, dtype in FIELDS.items()
+    }
     fields["valid"][:] = True
     fields["episode_steps"][:] = 100
     frames = random.integers(0, 255, (records, 1, 84, 84), np.uint8)

@@ -55,13 +55,14 @@ def measure(rounds: int) -> list[Row]:
     def ours() -> float:
         return STEPS / (seconds(STARTS + STEPS) - seconds(STARTS))
 
-    values = alternate(ours, lambda: alone(stable_baselines3), rounds=rounds)
+    mine, theirs = alternate(ours, lambda: alone(stable_baselines3), rounds=rounds)
     return [
         Row(
             "train-dqn, Nature net, batch 32, one update per 4 steps",
             "stable-baselines3 DQN",
             "env steps/s",
-            *values,
+            mine,
+            theirs,
             3.0,
         )
     ]

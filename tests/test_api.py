@@ -250,7 +250,7 @@ class TestErrors:
     )
     def test_of_usage(self, fresh: OpenedProject, given: dict[str, Any], message: str) -> None:
         with pytest.raises(UsageError, match=re.escape(message)):
-            fresh.train_dqn(**given)  # type: ignore[typeddict-item]
+            fresh.train_dqn(**given)
 
     def test_only_stages_that_learn_have_checkpoints(self, fresh: OpenedProject) -> None:
         with pytest.raises(UsageError, match="evaluate has no argument 'keep_checkpoints'"):

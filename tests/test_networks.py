@@ -1,5 +1,7 @@
 """What holds of all networks: their first weights, and that there is one of each for vectors."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from support.networks import ACTIONS, PONG, VECTOR, pictures
@@ -28,7 +30,7 @@ class TestFirstWeights:
         ],
         ids=["resnet", "resnet-rotation", "model", "discriminator", "q"],
     )
-    def test_are_normal_with_deviation_0_02(self, build) -> None:
+    def test_are_normal_with_deviation_0_02(self, build: Callable[[], nn.Module]) -> None:
         layers = [
             m
             for m in build().modules()
@@ -39,7 +41,7 @@ class TestFirstWeights:
         assert weights.std().item() == pytest.approx(0.02, rel=0.01)
         for layer in layers:
             assert layer.weight.std().item() == pytest.approx(0.02, rel=0.15)
-            assert not layer.bias.any()
+            assert layer.bias is not None and not layer.bias.any()
 
 
 class TestVectors:

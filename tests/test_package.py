@@ -28,7 +28,7 @@ class TestImporting:
         assert all(getattr(corrtool, name) for name in corrtool.__all__)
         assert {*corrtool.__all__} <= {*dir(corrtool)}
         with pytest.raises(AttributeError, match="no attribute 'train'"):
-            _ = corrtool.train  # type: ignore[attr-defined]
+            _ = corrtool.train
 
     def test_types_have_not_drifted_from_the_settings(self) -> None:
         path = ROOT / "corrtool" / "arguments.py"

@@ -35,7 +35,7 @@ def test_the_same_returns_give_the_same_interval() -> None:
 def test_many_returns_agree_with_the_normal_approximation() -> None:
     returns = np.random.default_rng(3).normal(5.0, 2.0, 400)
     half_width = 1.96 * returns.std() / np.sqrt(len(returns))
-    low, high = bootstrap_interval(returns)
+    low, high = bootstrap_interval(returns.tolist())
     assert low == pytest.approx(returns.mean() - half_width, abs=0.02)
     assert high == pytest.approx(returns.mean() + half_width, abs=0.02)
 

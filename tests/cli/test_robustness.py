@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 from support.commands import files_of, run_in_process
+from support.environments import register
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 
@@ -52,7 +53,7 @@ class Misbehaving(gymnasium.Env[Any, Any]):
 
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> None:
-    gymnasium.register("Misbehaving-v0", Misbehaving)
+    register("Misbehaving-v0", Misbehaving)
 
 
 @pytest.mark.parametrize(

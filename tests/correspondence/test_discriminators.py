@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.networks import ODD, PONG, SMALL, parameters, pictures
+from support.networks import ODD, PONG, SMALL, gradient_of, parameters, pictures
 
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.states import StateSpec
@@ -37,7 +37,7 @@ def test_a_score_of_the_patch_discriminator_sees_70_by_70_pixels() -> None:
     state = torch.rand(1, 1, 160, 160, dtype=torch.float64, requires_grad=True)
     scores = discriminator(state)
     scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
-    seen = state.grad[0, 0] != 0
+    seen = gradient_of(state)[0, 0] != 0
     rows, columns = seen.any(dim=1).nonzero().flatten(), seen.any(dim=0).nonzero().flatten()
-    assert (len(rows), rows[-1] - rows[0] + 1) == (70, 70)
-    assert (len(columns), columns[-1] - columns[0] + 1) == (70, 70)
+    assert (len(rows), int(rows[-1] - rows[0]) + 1) == (70, 70)
+    assert (len(columns), int(columns[-1] - columns[0]) + 1) == (70, 70)

@@ -14,7 +14,7 @@ from corrtool.correspondence.generators import (
     rotation_angle_degrees,
     translate_together,
 )
-from corrtool.layers import AffineLayer, RotationLayer
+from corrtool.layers import AffineLayer, Norm, RotationLayer
 from corrtool.states import StateSpec
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -47,7 +47,7 @@ class TestShapesAndRanges:
     @pytest.mark.parametrize("norm", ["instance", "batch"])
     @pytest.mark.parametrize("skips", [False, True])
     def test_image_generators_keep_the_picture_and_the_range(
-        self, spec: StateSpec, kind: str, norm: str, skips: bool
+        self, spec: StateSpec, kind: str, norm: Norm, skips: bool
     ) -> None:
         generator = GeneratorDescription(
             kind, filters=4, blocks=1, norm=norm, skips=skips, angle_init=20.0
@@ -73,7 +73,9 @@ class TestShapesAndRanges:
                 SMALL, SMALL
             )
             with torch.no_grad():
-                generator.decoder.up_1.weight.zero_()  # all that comes from the blocks
+                generator.get_parameter(
+                    "decoder.up_1.weight"
+                ).zero_()  # all that comes from the blocks
                 changed = (generator(dotted) != generator(states)).any()
             assert bool(changed) == skips
 
@@ -106,13 +108,11 @@ class TestShapesAndRanges:
 
 class TestFirstWeights:
     def test_a_linear_generator_as_well(self) -> None:
-        layer = (
-            GeneratorDescription("linear")
-            .build(StateSpec("vector", (100,)), StateSpec("vector", (100,)))
-            .layer
-        )
-        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
-        assert not layer.bias.any()
+        spec = StateSpec("vector", (100,))
+        generator = GeneratorDescription("linear").build(spec, spec)
+        weight, bias = (generator.get_parameter(f"layer.{name}") for name in ("weight", "bias"))
+        assert weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert not bias.any()
 
     def test_the_seed_decides_them(self) -> None:
         def weights() -> torch.Tensor:
@@ -167,6 +167,7 @@ class TestRotationAngle:
         layer = RotationLayer()
         layer.angle.data.fill_(radians)
         degrees = rotation_angle_degrees(layer)
+        assert degrees is not None
         assert -180.0 < degrees <= 180.0
         assert math.cos(math.radians(degrees)) == pytest.approx(math.cos(radians), abs=1e-4)
         assert math.sin(math.radians(degrees)) == pytest.approx(math.sin(radians), abs=1e-4)
@@ -210,7 +211,7 @@ def test_at_once_is_one_after_another(
     frames = torch.rand(2, 5, 1, 20, 20) * 2 - 1  # of two transitions
     states, following = from_spec.stack_frames(frames[:, :4]), from_spec.stack_frames(frames[:, 1:])
     others = torch.rand(3, 4, 20, 20) * 2 - 1
-    given = [states, following if with_next else None, others if with_others else None]
+    more = following if with_next else None, others if with_others else None
     pictures = 0
 
     def count(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
@@ -219,19 +220,19 @@ def test_at_once_is_one_after_another(
 
     network = generator.frame_generator if isinstance(generator, FramewiseGenerator) else generator
     hook = network.register_forward_pre_hook(count)
-    at_once = translate_together(generator, *given)
+    at_once = translate_together(generator, states, *more)
     hook.remove()
     whole = 2 + 3 * with_others
     assert pictures == (whole * 4 + 2 * with_next if framewise else whole + 2 * with_next)
-    one_by_one = [None if batch is None else generator(batch) for batch in given]
+    one_by_one = [None if batch is None else generator(batch) for batch in (states, *more)]
     assert [batch is None for batch in at_once] == [batch is None for batch in one_by_one]
     for ours, theirs in zip(at_once, one_by_one, strict=True):
         if ours is not None:
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    weights = list(generator.parameters())
     gradients = [
         torch.autograd.grad(
-            sum(batch.square().sum() for batch in batches if batch is not None),
-            generator.parameters(),
+            [batch.square().sum() for batch in batches if batch is not None], weights
         )
         for batches in (at_once, one_by_one)
     ]

@@ -58,7 +58,8 @@ def objective(
 def test_a_lambda_of_zero_leaves_its_term_out(
     lambdas: tuple[float, ...], terms: list[str], needs: set[str]
 ) -> None:
-    composed = objective(**dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True)))
+    cyc, q, m = lambdas
+    composed = objective(lambda_cyc=cyc, lambda_q=q, lambda_m=m)
     assert [term.name for term in composed.terms] == terms
     assert composed.needs == needs
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.networks import ACTIONS, ODD, PONG, SMALL, VECTOR, pictures
+from support.networks import ACTIONS, ODD, PONG, SMALL, VECTOR, gradient_of, pictures
 from torch import nn
 
 from corrtool.environment_model.network import build_environment_model
@@ -21,13 +21,18 @@ class TestFullSize:
         )
         widths = [
             [layer.in_channels for layer in block.modules() if isinstance(layer, nn.Conv2d)]
-            for block in [*model.blocks_before_action, *model.blocks_with_action]
+            for half in ("blocks_before_action", "blocks_with_action")
+            for block in model.get_submodule(half).children()
         ]
         assert widths == [[256, 256]] * 4 + [[262, 262]] * 5
 
     def test_environment_model_can_have_the_action_elsewhere(self) -> None:
         model = build_environment_model(PONG, ACTIONS, filters=64, blocks=9, action_block=1)
-        assert (len(model.blocks_before_action), len(model.blocks_with_action)) == (0, 9)
+        before, with_action = (
+            list(model.get_submodule(half).children())
+            for half in ("blocks_before_action", "blocks_with_action")
+        )
+        assert (len(before), len(with_action)) == (0, 9)
 
 
 class TestShapesAndRanges:
@@ -67,8 +72,8 @@ class TestTheAction:
         The model's own normalisation must let it through.
         """
         model = build_environment_model(SMALL, ACTIONS, filters=4, blocks=3)
-        branches = []
-        model.blocks_with_action[0].layers.register_forward_hook(
+        branches: list[torch.Tensor] = []
+        model.get_submodule("blocks_with_action.0.layers").register_forward_hook(
             lambda _, __, output: branches.append(output)
         )
         model(pictures(SMALL, 1).expand(ACTIONS, *SMALL.state_shape), torch.arange(ACTIONS))
@@ -97,20 +102,20 @@ class TestResidualEnvironmentModel:
     def test_can_learn_that_something_appears_on_black(self) -> None:
         spec = StateSpec("image", (1, 32, 36), 2)
         model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual")
-        last = model.decoder.out[1]
-        torch.nn.init.zeros_(last.weight)
-        torch.nn.init.constant_(last.bias, -1.0)  # a change below black everywhere
+        weight, bias = (model.get_parameter(f"decoder.out.1.{name}") for name in ("weight", "bias"))
+        torch.nn.init.zeros_(weight)
+        torch.nn.init.constant_(bias, -1.0)  # a change below black everywhere
         black = torch.full((2, *spec.state_shape), -1.0)
         predicted = model(black, torch.tensor([0, 5]))
         assert torch.equal(predicted, black)
         (predicted - 1.0).square().mean().backward()
-        assert last.bias.grad.item() < 0  # descent makes it brighter
+        assert gradient_of(bias).item() < 0  # descent makes it brighter
 
     def test_a_single_frame_is_predicted_as_a_change(self) -> None:
         spec = StateSpec("image", (1, 32, 36), 1)
         model = build_environment_model(
             spec, ACTIONS, filters=2, blocks=1, prediction="residual"
         ).eval()
-        torch.nn.init.zeros_(model.decoder.out[1].weight)
+        torch.nn.init.zeros_(model.get_parameter("decoder.out.1.weight"))
         states = pictures(spec)
         assert torch.equal(model(states, torch.tensor([0, 5])), states)

@@ -36,7 +36,7 @@ def lie(header: dict[str, Any], **fields: Any) -> None:
     next(value for name, value in header.items() if name != "__metadata__").update(fields)
 
 
-def resealed(path: Path, change: Callable[[dict[str, Any]], None]) -> bytes:
+def resealed(path: Path, change: Callable[[dict[str, Any]], object]) -> bytes:
     """The file with its manifest changed and sealed anew.
 
     It is what somebody would write who wants to be believed.

@@ -10,40 +10,40 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from faults.harness import READERS, artifact_files
 from support.commands import run_in_process
 
-Change = Callable[
-    [bytes], bytes | None
-]  # what a file holds after the damage; None where it is deleted
+# What a file holds after the damage; None where it is deleted.
+Change = Callable[[bytes], bytes | None]
 
 
 REGIONS = 24
+
+
+def cut(length: int, content: bytes) -> bytes:
+    return content[:length]
+
+
+def flipped(at: int, bit: int, content: bytes) -> bytes:
+    return content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
 
 
 def damages(path: Path, size: int) -> Iterator[tuple[str, Change]]:
     """Ways to damage a file of this size, with their names."""
     yield "deleted", lambda content: None
     for length in sorted({0, 1, min(8, size - 1), size // 2, size - 1}):
-        yield f"cut to {length}", lambda content, n=length: content[:n]
+        yield f"cut to {length}", partial(cut, length)
     yield "one byte more", lambda content: content + b"\0"
     dice = random.Random(path.name)
     for region in range(min(REGIONS, size)):
-        at, bit = (
-            dice.randrange(
-                region * size // REGIONS,
-                max(region * size // REGIONS + 1, (region + 1) * size // REGIONS),
-            ),
-            0,
-        )
+        first, after = region * size // REGIONS, (region + 1) * size // REGIONS
+        at = dice.randrange(first, max(first + 1, after))
         bit = 1 << dice.randrange(8)
-        yield (
-            f"bit {bit} of byte {at}",
-            lambda content, i=at, b=bit: content[:i] + bytes([content[i] ^ b]) + content[i + 1 :],
-        )
+        yield f"bit {bit} of byte {at}", partial(flipped, at, bit)
     yield "zeros", lambda content: bytes(len(content))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,38 @@ from support.commands import run_in_process
 from corrtool.files import sealed
 from corrtool.project.artifacts import MEMORY_MANIFEST
 
+Change = Callable[[dict[str, Any]], object]  # of a manifest, or of a part of it
 WRONG: tuple[Any, ...] = (None, True, -1, 1e300, "x", [], {"a": {}}, 1 << 70)
+
+
+def without(field: str, table: dict[str, Any]) -> None:
+    del table[field]
+
+
+def replaced(field: str, value: Any, table: dict[str, Any]) -> None:
+    table[field] = value
+
+
+def within(field: str, change: Change, table: dict[str, Any]) -> None:
+    change(table[field])
 
 
 def manifest_changes(
     manifest: dict[str, Any], wrong: tuple[Any, ...] = WRONG
-) -> Iterator[tuple[str, Callable[[dict[str, Any]], None]]]:
+) -> Iterator[tuple[str, Change]]:
     """Ways to change a manifest and seal it anew, with their names.
 
     The reader must refuse it, or not care.
     """
     for field, content in manifest.items():
-        yield f"without {field}", lambda m, f=field: m.pop(f)
+        yield f"without {field}", partial(without, field)
         for value in wrong:
-            yield f"{field} is {value!r}", lambda m, f=field, v=value: m.update({f: v})
+            yield f"{field} is {value!r}", partial(replaced, field, value)
         if (
             isinstance(content, dict) and field != "files"
         ):  # each of a memory's files is a damage of its own
             for name, change in manifest_changes(content, (None, "x", {"a": {}})):
-                yield f"{field}: {name}", lambda m, f=field, c=change: c(m[f])
+                yield f"{field}: {name}", partial(within, field, change)
     yield "one more field", lambda m: m.update(surprise=1)
 
 
@@ -96,12 +110,10 @@ def test_a_checkpoint_that_lacks_a_field_is_refused(
     fields = list(sealed.read_tensor_metadata(path)["state"]["stage"])
     assert fields
     changes = [
-        change
-        for f in fields
-        for change in (lambda s, f=f: s.pop(f), lambda s, f=f: s.update({f: [None]}))
+        change for f in fields for change in (partial(without, f), partial(replaced, f, [None]))
     ]
     for change in changes if samples is None else random.Random(stage).sample(changes, samples):
-        path.write_bytes(resealed(path, lambda manifest, c=change: c(manifest["state"]["stage"])))
+        path.write_bytes(resealed(path, partial(within, "state", partial(within, "stage", change))))
         capsys.readouterr()
         code, error = run_in_process(*command, "--quiet"), capsys.readouterr().err
         assert (

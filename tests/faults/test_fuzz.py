@@ -61,11 +61,15 @@ def changed(value: Any) -> st.SearchStrategy[Any]:
 
 
 def fuzz(content: st.SearchStrategy[Any], examples: int, attack: Callable[[Any], None]) -> None:
-    """Calls ``attack`` with that many contents. Each must end in a value or in an error of ours."""
+    """Call ``attack`` with that many contents. Each must end in a value or in an error of ours."""
 
-    quiet = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-
-    @settings(max_examples=examples, phases=[Phase.generate], **quiet)
+    @settings(
+        max_examples=examples,
+        phases=[Phase.generate],
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     @given(content)
     def check(drawn: Any) -> None:
         attack(drawn)
@@ -131,7 +135,7 @@ def sealed_files(directory: Path, examples: int) -> None:
 
 def small_memory(path: Path) -> dict[str, Any]:
     """A memory of six rows of two lanes; gives its manifest."""
-    fields = {name: np.zeros(6, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {name: np.zeros(6, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:4] = True
     rows = MemoryRows(StateSpec("vector", (2,), 1), 2, np.ones((6, 2), np.float32), fields)
     return seal_memory(path, {**write_rows(path, rows), "actions": 2})

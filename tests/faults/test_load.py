@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.commands import run_in_process
 
 CYCLES = """
 import json, os, sys
@@ -111,8 +112,6 @@ def test_a_million_records_are_collected_resumed_and_sampled_within_bounds(tmp_p
     """Collecting holds some chunks; sampling holds the frames, 84 × 84 bytes a record, once."""
     import signal
     import time
-
-    from conftest import run_in_process
 
     lab = tmp_path / "lab"
     assert run_in_process("init", lab, "--source", "ALE/Pong-v5", "--quiet") == 0

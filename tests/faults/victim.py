@@ -32,11 +32,9 @@ def live(
         die_at: in what the stage's loop counts; 0 is never.
         before: is called first, such as to limit what may be written.
     """
-    for number in (
-        signal.SIGHUP,
-        signal.SIGINT,
-    ):  # the tests may run under nohup, or in the background of a script
-        signal.signal(number, signal.SIG_DFL)
+    # The tests may run under nohup, or in the background of a script.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number, stream in ((1, out), (2, err)):
         os.dup2(stream.fileno(), number)
         stream.close()

@@ -114,7 +114,8 @@ class TestPublishDirectory:
         """
         memories, staged = tmp_path / "memories", directory(tmp_path / "staged", "new")
         directory(memories / "m.zarr", "old")
-        rename, done = Path.rename, []
+        rename = Path.rename
+        done: list[Path] = []
 
         class Died(BaseException):
             pass

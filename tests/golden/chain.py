@@ -76,7 +76,7 @@ def artifacts_of(lab: Path) -> dict[str, Any]:
     for path in sorted(lab.glob("memories/*.zarr")):
         group = zarr.open_group(path, mode="r")
         found[path.relative_to(lab).as_posix()] = {
-            name: described(array[:]) for name, array in sorted(group.arrays())
+            name: described(np.asarray(array[:])) for name, array in sorted(group.arrays())
         }
     return found
 

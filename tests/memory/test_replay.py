@@ -1,5 +1,7 @@
 """The replay memory gives back what was seen, and learns nothing from what was not a transition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -66,7 +68,9 @@ def assert_transitions(
 class TestStates:
     @fast
     @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12))
-    def test_are_those_seen_while_playing(self, seed, stack, count, steps, longest, slots) -> None:
+    def test_are_those_seen_while_playing(
+        self, seed: int, stack: int, count: int, steps: int, longest: int, slots: int
+    ) -> None:
         spec = StateSpec(
             "image",
             (2, 2, 3),
@@ -112,7 +116,16 @@ class TestSampling:
         st.booleans(),
     )
     def test_gives_whole_transitions_only(
-        self, priority_exponent, seed, stack, count, steps, longest, slots, n_step, clip
+        self,
+        priority_exponent: float,
+        seed: int,
+        stack: int,
+        count: int,
+        steps: int,
+        longest: int,
+        slots: int,
+        n_step: int,
+        clip: bool,
     ) -> None:
         """Never a row that is none, nor one that crosses the position of writing.
 
@@ -151,7 +164,7 @@ class TestSampling:
         memory.set_errors(np.array([7]), np.array([-4.0 + MIN_ERROR], np.float32))
 
         def sample(exponent: float) -> TransitionBatch:
-            numbers = {
+            numbers: dict[str, Any] = {
                 "n_step": 1,
                 "gamma": GAMMA,
                 "clip_rewards": False,
@@ -193,7 +206,7 @@ class TestSampling:
     )
     @example(seed=0, stack=4, count=1, steps=7, longest=1, slots=6, n_step=2)
     def test_can_be_asked_for_beforehand(
-        self, seed, stack, count, steps, longest, slots, n_step
+        self, seed: int, stack: int, count: int, steps: int, longest: int, slots: int, n_step: int
     ) -> None:
         """Where ``can_sample`` is wrong, ``sample`` looks for a transition for ever."""
         memory = ReplayMemory(vectors(stack), count, slots, CPU)
@@ -234,7 +247,9 @@ class TestSampling:
 class TestNewest:
     @fast
     @given(seeds, stacks, lane_counts, st.integers(1, 30), longest_episodes)
-    def test_is_the_step_just_recorded(self, seed, stack, count, steps, longest) -> None:
+    def test_is_the_step_just_recorded(
+        self, seed: int, stack: int, count: int, steps: int, longest: int
+    ) -> None:
         memory = ReplayMemory(vectors(stack), count, stack + 2, CPU)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         batch = memory.newest(gamma=GAMMA, clip_rewards=False)
@@ -242,6 +257,7 @@ class TestNewest:
         if not expected:
             assert batch is None
         else:
+            assert batch is not None
             assert pairs_of(batch, lanes) == expected
             assert_transitions(batch, lanes, 1)
 
@@ -258,7 +274,7 @@ class TestNewestRecords:
         st.integers(1, 30),
     )
     def test_are_exactly_so_many_and_the_newest(
-        self, seed, stack, count, steps, longest, slots, records
+        self, seed: int, stack: int, count: int, steps: int, longest: int, slots: int, records: int
     ) -> None:
         memory = ReplayMemory(vectors(stack), count, slots, CPU)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)

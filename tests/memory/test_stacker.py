@@ -1,5 +1,7 @@
 """The states of games under way: their last frames, and nothing before an episode."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from support.made_up_lanes import CPU, MadeUpLanes, vectors
@@ -12,9 +14,9 @@ class TestStateStacker:
     def test_by_hand(self) -> None:
         stacker = StateStacker(StateSpec("vector", (1,), 3), 2, CPU)
 
-        def push(*frame: float, steps: list[int] | None = None) -> list:
-            steps = None if steps is None else np.array(steps)
-            return stacker.push(np.array(frame, np.float32)[:, None], steps).tolist()
+        def push(*frame: float, steps: list[int] | None = None) -> Any:
+            episode_steps = None if steps is None else np.array(steps)
+            return stacker.push(np.array(frame, np.float32)[:, None], episode_steps).tolist()
 
         assert push(1, 10) == [[0, 0, 1], [0, 0, 10]]
         assert push(2, 20, steps=[1, 1]) == [[0, 1, 2], [0, 10, 20]]

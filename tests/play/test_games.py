@@ -73,14 +73,14 @@ class Countdown:
 
 
 def test_the_networks_see_only_games_that_go_on() -> None:
-    lanes, seen = Countdown(3), []
+    lanes = Countdown(3)
+    seen: list[list[int]] = []
 
-    def q_values(raw: torch.Tensor, which: NDArray[np.int64]) -> torch.Tensor:
-        assert raw[:, 0].tolist() == which.tolist()
-        seen.append(which.tolist())
-        return torch.nn.functional.one_hot(
-            torch.from_numpy(which), 3
-        ).float()  # lane i takes action i
+    def q_values(raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
+        assert lanes is not None and raw[:, 0].tolist() == lanes.tolist()
+        seen.append(lanes.tolist())
+        # Lane i takes action i.
+        return torch.nn.functional.one_hot(torch.from_numpy(lanes), 3).float()
 
     watched: list[tuple[list[float], list[int]]] = []
     games = play_games(
@@ -190,7 +190,7 @@ def test_distinct_games_are_those_in_which_something_else_was_done_or_came_of_it
         lanes = Scripted(dict(enumerate(rewards)))
         first = torch.tensor([0.0, 0.0, 1.0])
         games = play_games(
-            lambda count: lanes, lambda raw, which: first.expand(len(raw), 3),
+            lambda count: lanes, lambda raw, lanes=None: first.expand(len(raw), 3),
             seeds=seeds, epsilon=0.0, random=np.random.default_rng(0), device=CPU,
             limits=GameLimits(idle_frames=9),
         )  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from corrtool.files.sealed import content_sha256
 from corrtool.project.artifacts import (
     KINDS,
     MEMORY_MANIFEST,
+    Artifact,
     artifact_names,
     artifact_path,
     artifact_problems,
@@ -39,7 +41,9 @@ STRAYS = [
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
 
 
-def save(root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **more: object):
+def save(
+    root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **more: object
+) -> Artifact:
     return save_weights(root, kind, name, WEIGHTS, {"created": created, **more})
 
 
@@ -55,7 +59,9 @@ def save(root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **
         {"settings": "none"},
     ],
 )
-def test_a_manifest_whose_parts_are_of_another_kind_is_damaged(tmp_path: Path, more: dict) -> None:
+def test_a_manifest_whose_parts_are_of_another_kind_is_damaged(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
     save(tmp_path, "odd", **more)
     with pytest.raises(ArtifactError, match="is damaged"):
         read_artifact(tmp_path, "q", "odd")
@@ -177,7 +183,7 @@ class TestSelection:
         ):
             save(tmp_path, name, f"2026-01-0{created}T00:00:00+00:00", role=role)
 
-        def fits(manifest: dict) -> str | None:
+        def fits(manifest: dict[str, Any]) -> str | None:
             return None if manifest["role"] == "source" else "it belongs to the target task"
 
         assert [artifact.name for artifact in find_artifacts(tmp_path, "q")] == [

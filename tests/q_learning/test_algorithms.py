@@ -1,7 +1,8 @@
 """Algorithms 1 and 2 as train-dqn runs them."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from corrtool.runtime.console import Console
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages import train_dqn as train_dqn_stage
 from corrtool.stages.train_dqn import train_dqn
-from corrtool.tasks import Lanes
+from corrtool.tasks import Lanes, LaneStep
 
 CPU = torch.device("cpu")
 
@@ -31,7 +32,7 @@ ALGORITHM_1 = TrainDqnSettings(
 
 
 @pytest.fixture(autouse=True)
-def _process_as_before():
+def _process_as_before() -> Iterator[None]:
     """Stages make the whole process deterministic; other tests should not notice."""
     torch.manual_seed(0)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
@@ -48,17 +49,18 @@ def context_of(root: Path, task: dict[str, Any], seed: int = 0) -> StageContext:
 class RecordingLanes(Lanes):
     """The real lanes; what was done and what came of it stays in ``steps``."""
 
-    steps: list[tuple[int, Any]]
+    first: ClassVar[np.ndarray]
+    steps: ClassVar[list[tuple[int, LaneStep]]]
 
     def reset(self, seeds: list[int]) -> np.ndarray:
-        type(self).first, type(self).steps = super().reset(seeds), []
+        RecordingLanes.first, RecordingLanes.steps = super().reset(seeds), []
         return self.first
 
     def send(self, actions: np.ndarray) -> None:
         self.actions_sent = actions.copy()
         super().send(actions)
 
-    def receive(self):
+    def receive(self) -> LaneStep:
         step = super().receive()
         self.steps.append((int(self.actions_sent[0]), step))
         return step

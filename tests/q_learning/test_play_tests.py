@@ -54,13 +54,13 @@ def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPat
     run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
     shown: list[float] = []
     saved: list[int] = []
+    progress, settings = Progress(), TrainDqnSettings(eval_games=2)
     loop: Any = SimpleNamespace(
         poll=lambda: None,
         note=lambda numbers: shown.append(numbers["best play test"]),
         save=lambda: saved.append(progress.evaluated_at),
     )
     learner: Any = SimpleNamespace(ema=nn.Linear(1, 1))
-    progress, settings = Progress(), TrainDqnSettings(eval_games=2)
     kept: list[float | None] = []
     for weight in range(4):
         nn.init.constant_(learner.ema.weight, weight)

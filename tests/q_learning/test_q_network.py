@@ -1,5 +1,7 @@
 """The Q-function: sizes, shapes, first weights, and the states that it refuses."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from support.networks import ACTIONS, PONG, VECTOR, parameters, pictures
@@ -41,19 +43,16 @@ class TestShapesAndRanges:
 
 class TestFirstWeights:
     def test_a_q_function_starts_from_torchs_own_weights_by_default(self) -> None:
-        assert build_q_function(PONG, ACTIONS, "nature").convolutions[0].bias.any()
+        network = build_q_function(PONG, ACTIONS, "nature")
+        assert network.get_parameter("convolutions.0.bias").any()
 
 
 class TestWhatDoesNotFit:
     def test_pictures_that_are_too_small(self) -> None:
         tiny = StateSpec("image", (1, 12, 40))
-        for build in (
-            lambda: build_q_function(tiny, ACTIONS, "small"),
-            lambda: build_q_function(tiny, ACTIONS, "nature"),
-            lambda: build_q_function(tiny, ACTIONS, "paper"),
-        ):
+        for architecture in ("small", "nature", "paper"):
             with pytest.raises(ValueError, match="too small"):
-                build()
+                build_q_function(tiny, ACTIONS, architecture)
 
     @pytest.mark.parametrize(
         "side, build",
@@ -65,7 +64,9 @@ class TestWhatDoesNotFit:
         ],
         ids=["nature", "paper", "small", "grid"],
     )
-    def test_the_smallest_pictures_are_not_too_small(self, side: int, build) -> None:
+    def test_the_smallest_pictures_are_not_too_small(
+        self, side: int, build: Callable[[StateSpec], nn.Module]
+    ) -> None:
         smallest, smaller = (StateSpec("image", (1, n, n)) for n in (side, side - 1))
         assert build(smallest)(pictures(smallest)).isfinite().all()
         with pytest.raises(ValueError, match="too small"):

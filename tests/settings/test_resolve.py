@@ -1,5 +1,7 @@
 """Where settings come from, and which names they have there."""
 
+from typing import Any
+
 import pytest
 from support.stage_settings import resolved
 
@@ -74,7 +76,9 @@ class TestUnknownNames:
             resolved(CollectSettings, kind="vector")
 
     @pytest.mark.parametrize("values", [{"vectr": {"lanes": 2}}, {"lanes": {"vector": 2}}])
-    def test_of_tables_in_the_project_are_refused_rather_than_ignored(self, values: dict) -> None:
+    def test_of_tables_in_the_project_are_refused_rather_than_ignored(
+        self, values: dict[str, Any]
+    ) -> None:
         with pytest.raises(UsageError, match=next(iter(values))):
             resolved(project=values)
 

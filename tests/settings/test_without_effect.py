@@ -87,8 +87,14 @@ class TestWithoutEffect:
         def settings(
             project: dict[str, Any], environment: dict[str, Any], given: dict[str, Any]
         ) -> None:
-            layers = {"project_values": project, "environment": environment, "given": given}
-            resolve(LearnCorrSettings, preset="default", state_kind="image", **layers)
+            resolve(
+                LearnCorrSettings,
+                preset="default",
+                state_kind="image",
+                project_values=project,
+                environment=environment,
+                given=given,
+            )
 
         for layers, where in [
             (({"batch-size": 0}, {}, {}), r"\[learn-corr\] batch-size in corrtool.toml is 0"),

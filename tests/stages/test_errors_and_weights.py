@@ -41,7 +41,7 @@ def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
         4, 1, 16, 16, dtype=torch.uint8
     )  # black, and a white pixel that appears twice
     frames[2, 0, 3, 3] = frames[3, 0, 3, 3] = frames[3, 0, 4, 4] = 255
-    fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:3], fields["episode_steps"][:], fields["actions"][:] = (
         True,
         np.arange(4),
@@ -84,7 +84,7 @@ def test_what_is_usual_comes_from_the_memory() -> None:
     frames[1::2, 0, 3, 3] = 255  # every other time black and white: mean 0, deviation 1
     frames[:, 0, 5, 5] = 255  # never changes
     spec = StateSpec("image", (1, 16, 16), 1)
-    fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     memory = ReplayMemory.from_rows(
         MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu")
     )

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 from support.commands import run_in_process
+from support.environments import register
 
 from corrtool.project.directory import Project
 from corrtool.runs.metrics import read_metrics
@@ -68,12 +69,11 @@ def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
     made: dict[str, list[bool]] = {}
 
     def spied(name: str, stage: Any) -> None:
-        real = stage.Lanes
         ends = made.setdefault(name, [])
 
         def lanes(task: Task, count: int) -> Lanes:
             ends.append(task.preprocessing.terminal_on_life_loss)
-            return real(task, count)
+            return Lanes(task, count)
 
         monkeypatch.setattr(stage, "Lanes", lanes)
 
@@ -125,10 +125,12 @@ def test_games_are_played_side_by_side_as_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[int] = []
-    real = evaluate_stage.Lanes
-    monkeypatch.setattr(
-        evaluate_stage, "Lanes", lambda task, count: opened.append(count) or real(task, count)
-    )
+
+    def counted(task: Task, count: int) -> Lanes:
+        opened.append(count)
+        return Lanes(task, count)
+
+    monkeypatch.setattr(evaluate_stage, "Lanes", counted)
     lab = cartpole()
     result = evaluated(lab, capsys, "--policy", "random", "--games", 5, "--lanes", 2)
     assert opened == [2, 1] and len(result["returns"]) == 5
@@ -153,16 +155,17 @@ def test_sticky_actions_are_played_and_told(
     assert "with sticky actions 1: mean return" in capsys.readouterr().out
 
 
-class Drawn(CartPoleEnv):  # type: ignore[misc]
+class Drawn(CartPoleEnv):
     """CartPole that draws its angle without pygame: darker to the left."""
 
     def render(self) -> Any:
+        assert self.state is not None
         return np.full((200, 300, 3), 128 + int(400 * self.state[2]), np.uint8)
 
 
 @pytest.fixture
 def drawn() -> Iterator[str]:
-    gymnasium.register("Drawn-v0", Drawn, max_episode_steps=500)
+    register("Drawn-v0", Drawn, max_episode_steps=500)
     yield "Drawn-v0"
     gymnasium.registry.pop("Drawn-v0")
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from corrtool.memory import MemoryWriter, StateStacker
+from corrtool.memory import MemoryWriter, ReplayMemory, StateStacker
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
 CPU = torch.device("cpu")
+Memory = MemoryWriter | ReplayMemory
 
 
 def vectors(stack: int) -> StateSpec:
@@ -30,11 +31,11 @@ class Slot:
     frames: np.ndarray
     states: torch.Tensor
     episode_steps: np.ndarray
-    actions: np.ndarray | None = None
-    rewards: np.ndarray | None = None
-    terminated: np.ndarray | None = None
-    truncated: np.ndarray | None = None
-    valid: np.ndarray | None = None
+    actions: np.ndarray = field(init=False)
+    rewards: np.ndarray = field(init=False)
+    terminated: np.ndarray = field(init=False)
+    truncated: np.ndarray = field(init=False)
+    valid: np.ndarray = field(init=False)
 
 
 @dataclass
@@ -71,7 +72,7 @@ class MadeUpLanes:
         self._steps = np.zeros(self.count, np.int64)
         self._over = np.zeros(self.count, bool)
 
-    def reset(self, *memories) -> None:
+    def reset(self, *memories: Memory) -> None:
         """Begins an episode in every lane, and a slot in every memory."""
         self._stacker = StateStacker(self.spec, self.count, CPU)
         self._steps[:], self._over[:] = 0, False
@@ -80,7 +81,7 @@ class MadeUpLanes:
         for memory in memories:
             memory.open_slot(frames)
 
-    def play(self, steps: int, *memories, **limit: int) -> "MadeUpLanes":
+    def play(self, steps: int, *memories: Memory, **limit: int) -> "MadeUpLanes":
         """Goes on for ``steps``; every memory records them."""
         if not self.history:
             self.reset(*memories)

@@ -1,7 +1,7 @@
 """States for the tests of networks: a game's, odd and small ones, and vectors."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from corrtool.states import StateSpec
 
@@ -17,7 +17,13 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def pictures(spec: StateSpec, batch: int = 2, seed: int = 0) -> torch.Tensor:
+def pictures(spec: StateSpec, batch: int = 2, seed: int = 0) -> Tensor:
     """Random states in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, *spec.state_shape, generator=generator) * 2 - 1
+
+
+def gradient_of(weights: Tensor) -> Tensor:
+    """What was propagated back to them; they must have got something."""
+    assert weights.grad is not None
+    return weights.grad

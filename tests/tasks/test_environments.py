@@ -12,10 +12,12 @@ from support.lanes import assert_equal_steps, ends, play, task
 from corrtool.errors import UsageError
 from corrtool.memory import StateStacker
 from corrtool.states import StateSpec
-from corrtool.tasks import Lanes, Task, probe
+from corrtool.tasks import Lanes, LaneStep, Task, probe
+
+Played = tuple[np.ndarray, list[LaneStep]]
 
 
-def both_paths(played: Task, steps: int, lanes: int = 2):
+def both_paths(played: Task, steps: int, lanes: int = 2) -> tuple[Played, Played]:
     """The same play through ``AtariVectorEnv`` and through Gymnasium."""
     with Lanes(played, lanes) as fast, Lanes(played, lanes, through_gymnasium=True) as slow:
         assert isinstance(fast._env, AtariVectorEnv)
@@ -30,7 +32,7 @@ class TestBothAtariPathsAgree:
         assert np.array_equal(first, first_slow)
         assert_equal_steps(fast, slow)
         assert ends(fast) == 2  # one in either lane
-        returns = sum(step.rewards for step in fast)
+        returns = np.sum([step.rewards for step in fast], axis=0)
         assert (returns < -15).all()  # random play loses, and rewards are what the game gives
 
     def test_with_fire_reset_and_lives(self) -> None:
@@ -158,7 +160,7 @@ def test_a_game_mode_goes_through_gymnasium(kwargs: dict[str, int]) -> None:
     with Lanes(task(kwargs=kwargs), 1) as lanes:
         assert isinstance(lanes._env, SyncVectorEnv)
         assert lanes.spec == StateSpec("image", (1, 84, 84), 4)
-        game = lanes._env.envs[0].unwrapped
+        game: Any = lanes._env.envs[0].unwrapped
         assert {
             "mode": game._game_mode,
             "difficulty": game._game_difficulty,

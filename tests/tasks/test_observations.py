@@ -57,13 +57,16 @@ def test_the_channels_are_the_shortest_axis_or_asked_for(
         assert layout is None or layout.channels_axis == axis
 
 
+BOOLEANS: Any = np.dtype(bool)  # a type that Gymnasium takes, and that its own types leave out
+
+
 @pytest.mark.parametrize(
     ("space", "is_picture"),
     [
         (Box(0, 255, (84, 84), np.uint8), True),
         (Box(0, 1, (64, 64, 3), np.float32), True),
         (Box(-1, 1, (64, 64, 3), np.float64), True),
-        (Box(0.0, 1.0, (10, 10, 4), np.dtype(bool)), True),
+        (Box(0.0, 1.0, (10, 10, 4), BOOLEANS), True),
         (Box(0, 10, (7, 7, 3), np.int64), True),
         (Box(0, 1000, (7, 7, 3), np.int64), False),  # a byte cannot tell them apart
         (Box(-np.inf, np.inf, (64, 64, 3), np.float32), False),
@@ -274,7 +277,7 @@ def test_sticky_actions_repeat_the_last_action() -> None:
 
 def test_tasks_that_say_nothing_new_are_still_the_same() -> None:
     """Artifacts of older projects name their task by this."""
-    known = {
+    known: dict[str, dict[str, Any]] = {
         "e28f79c80cade6a093e8c2339f4c5984a54fa590038f1a87be2a28e3fd42ced3": {"id": "ALE/Pong-v5"},
         "91310ff872246dc5115d4a667932c86b8ba5aef77207a4d8af4088e435c4d710": {"id": "CartPole-v1"},
         "e61383d50f9a0a46823f7f1a240c262631e1ea35f9099af596a179b07afa4484": {
@@ -286,7 +289,7 @@ def test_tasks_that_say_nothing_new_are_still_the_same() -> None:
 
 
 def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() -> None:
-    pong = {"id": "ALE/Pong-v5"}
+    pong: dict[str, Any] = {"id": "ALE/Pong-v5"}
     plain = parse_task("source", pong, Path())
     sticky = parse_task(
         "source", pong | {"preprocessing": {"repeat_action_probability": 0.25}}, Path()
@@ -294,7 +297,7 @@ def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() ->
     by_keyword = parse_task(
         "source", pong | {"kwargs": {"repeat_action_probability": 0.25}}, Path()
     )
-    others = [
+    others: list[dict[str, Any]] = [
         {"preprocessing": {"stack": 2}},
         {"views": ["rotate:90"]},
         {"kwargs": {"mode": 1}},

@@ -1,23 +1,30 @@
 """Lanes on environments that are no Atari games: every kind of observation and action."""
 
 import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
+from support.environments import register
 from support.lanes import ends, play, task
 
 from corrtool.errors import UsageError
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, probe
 
+# Registers an environment of a name, an observation space and an action space; gives its id.
+Registering = Callable[..., str]
 
-class Clock(gymnasium.Env):
+
+class Clock(gymnasium.Env[Any, Any]):
     """An environment whose observations begin with the number of the step; an episode has three."""
 
-    def __init__(self, space: gymnasium.Space, actions: gymnasium.Space | None = None) -> None:
+    def __init__(
+        self, space: gymnasium.Space[Any], actions: gymnasium.Space[Any] | None = None
+    ) -> None:
         self.observation_space = space
         self.action_space = Discrete(2) if actions is None else actions
         self.actions_seen: list[Any] = []
@@ -32,30 +39,32 @@ class Clock(gymnasium.Env):
             )
         return self.observation_space.sample()
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.at = 0
         return self._observation(), {}
 
-    def step(self, action):
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.actions_seen.append(action)
         self.at += 1
         return self._observation(), 0.25, self.at == 3, False, {}
 
 
-def register(name: str, space: gymnasium.Space, actions: gymnasium.Space | None = None) -> str:
+def register_clock(
+    name: str, space: gymnasium.Space[Any], actions: gymnasium.Space[Any] | None = None
+) -> str:
     identifier = f"corrtool-tests/{name}-v0"
-    gymnasium.register(
-        identifier, entry_point=lambda: Clock(space, actions), disable_env_checker=True
-    )
+    register(identifier, lambda: Clock(space, actions), disable_env_checker=True)
     return identifier
 
 
 @pytest.fixture
-def registered():
+def registered() -> Iterator[Registering]:
     """Registers environments, for one test."""
     before = set(gymnasium.registry)
-    yield register
+    yield register_clock
     for identifier in set(gymnasium.registry) - before:
         del gymnasium.registry[identifier]
 
@@ -113,7 +122,7 @@ class TestOtherEnvironments:
         ids=["channels last", "channels first", "2-D", "one channel"],
     )
     def test_pictures_come_channels_first(
-        self, registered, shape: tuple, frame_shape: tuple
+        self, registered: Registering, shape: tuple[int, ...], frame_shape: tuple[int, ...]
     ) -> None:
         with Lanes(task(registered("Picture", pictures(*shape))), 2) as lanes:
             assert lanes.spec == StateSpec("image", frame_shape)
@@ -125,7 +134,7 @@ class TestOtherEnvironments:
             picture = picture.transpose(2, 0, 1)
         assert np.array_equal(frames, np.stack([picture.reshape(frame_shape)] * 2))
 
-    def test_pictures_can_be_made_grey_resized_and_stacked(self, registered) -> None:
+    def test_pictures_can_be_made_grey_resized_and_stacked(self, registered: Registering) -> None:
         shown = task(
             registered("Picture", pictures(40, 60, 3)), grayscale=True, screen_size=20, stack=2
         )
@@ -133,7 +142,7 @@ class TestOtherEnvironments:
             assert lanes.spec == StateSpec("image", (1, 20, 20), 2)
             assert lanes.reset([0]).shape == (1, 1, 20, 20)
 
-    def test_a_dictionary_of_observations_becomes_one_vector(self, registered) -> None:
+    def test_a_dictionary_of_observations_becomes_one_vector(self, registered: Registering) -> None:
         space = Dict({"place": Discrete(3), "speed": Box(-1, 1, (2,), np.float64)})
         with Lanes(task(registered("Dictionary", space)), 1) as lanes:
             assert lanes.spec == StateSpec("vector", (5,))
@@ -141,7 +150,9 @@ class TestOtherEnvironments:
         assert frame.dtype == np.float32
         assert sorted(frame[0, :3]) == [0, 0, 1]
 
-    def test_actions_count_from_zero_whatever_the_environment_counts_from(self, registered) -> None:
+    def test_actions_count_from_zero_whatever_the_environment_counts_from(
+        self, registered: Registering
+    ) -> None:
         space = Box(-1, 1, (2,), np.float32)
         with Lanes(task(registered("Shifted", space, Discrete(3, start=5))), 1) as lanes:
             assert lanes.actions == 3
@@ -154,7 +165,7 @@ class TestOtherEnvironments:
         "space", [Box(-1, 1, (2,)), Tuple([Discrete(2), Discrete(2)])], ids=["box", "tuple"]
     )
     def test_actions_that_are_not_discrete_are_refused(
-        self, registered, space: gymnasium.Space
+        self, registered: Registering, space: gymnasium.Space[Any]
     ) -> None:
         identifier = registered("Continuous", Box(-1, 1, (2,), np.float32), space)
         with pytest.raises(UsageError, match="only discrete actions"):
@@ -164,7 +175,7 @@ class TestOtherEnvironments:
         with pytest.raises(UsageError, match="Pendulum-v1 has the action space"):
             probe(task("Pendulum-v1"))
 
-    def test_rewards_stay_as_they_are(self, registered) -> None:
+    def test_rewards_stay_as_they_are(self, registered: Registering) -> None:
         with Lanes(task(registered("Rewarding", Box(-1, 1, (2,), np.float32))), 1) as lanes:
             _, steps = play(lanes, 5)
         assert [step.rewards[0] for step in steps] == [0.25, 0.25, 0.25, 0.0, 0.25]

@@ -56,12 +56,12 @@ class TestPreprocessing:
             ("grayscale", 1), ("max_pool", "yes"), ("fire_reset", None),
         ],
     )  # fmt: skip
-    def test_values_that_make_no_sense_are_refused(self, name: str, value: object) -> None:
+    def test_values_that_make_no_sense_are_refused(self, name: str, value: Any) -> None:
         with pytest.raises(UsageError, match=f"preprocessing {name} (is|needs)"):
             task(**{name: value})
 
     def test_every_value_decides_which_task_it_is(self) -> None:
-        given = [
+        given: list[dict[str, Any]] = [
             {},
             {"frame_skip": 3},
             {"max_pool": False},

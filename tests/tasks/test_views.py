@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from corrtool.tasks.views import (
     Permute,
     Rotate,
     Scale,
+    View,
     parse_view,
 )
 
@@ -33,7 +35,7 @@ batches = arrays(np.uint8, st.tuples(*[st.integers(1, 3)] * 2, *[st.integers(1, 
 vectors = arrays(np.float32, (2, 4), elements=st.floats(-100, 100, width=32))
 
 
-def view(text: str):
+def view(text: str) -> View:
     return parse_view(text, HERE)
 
 
@@ -55,7 +57,7 @@ class TestByHand:
             ("mosaic-rotate:90", [[3, 6], [2, 5], [1, 4]]),
         ],
     )
-    def test_images(self, text: str, expected: list) -> None:
+    def test_images(self, text: str, expected: list[Any]) -> None:
         shown = view(text).frames(ABCDEF)
         assert shown.dtype == np.uint8
         assert shown.flags.c_contiguous
@@ -83,7 +85,7 @@ class TestByHand:
             ("scale:2", [[20.0, 40.0, 60.0]]),
         ],
     )
-    def test_vectors(self, text: str, expected: list) -> None:
+    def test_vectors(self, text: str, expected: list[Any]) -> None:
         shown = view(text).frames(np.array([[10, 20, 30]], np.float32))
         assert shown.dtype == np.float32
         assert shown.tolist() == expected
@@ -242,14 +244,14 @@ class TestErrors:
     @pytest.mark.parametrize(
         "image_view", [Rotate(90.0), Rotate(10.0), Flip("h"), Invert(), MosaicRotate(90)]
     )
-    def test_views_of_images_refuse_vectors(self, image_view) -> None:
+    def test_views_of_images_refuse_vectors(self, image_view: View) -> None:
         with pytest.raises(UsageError, match="is for image states"):
             image_view.spec(StateSpec("vector", (3,), 4))
 
     @pytest.mark.parametrize(
         "vector_view", [Permute((0,)), Scale((2.0,)), Affine(((1.0,),), (0.0,))]
     )
-    def test_views_of_vectors_refuse_images(self, vector_view) -> None:
+    def test_views_of_vectors_refuse_images(self, vector_view: View) -> None:
         with pytest.raises(UsageError, match="is for vector states"):
             vector_view.spec(StateSpec("image", (1, 84, 84), 4))
 
