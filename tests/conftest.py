@@ -68,7 +68,7 @@ def pong_copy(pong_lab: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cartpole(tmp_path: Path) -> Callable[..., Path]:
-    """Makes an empty CartPole project with the given views of the target."""
+    """What makes an empty CartPole project with the given views of the target."""
 
     def make(*views: str) -> Path:
         lab = tmp_path / "cartpole"
@@ -81,7 +81,7 @@ def cartpole(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def seeded() -> None:
-    """Lets torch's random numbers begin anew."""
+    """Torch's random numbers, begun anew."""
     import torch
 
     torch.manual_seed(0)

@@ -47,7 +47,7 @@ class Endless(Counting):
 
 
 class Quitting(Counting):
-    """Ends the process in a step, as games do whose window was closed."""
+    """An end of the process in a step, as games do whose window was closed."""
 
     steps_left = 100
     ends_with: type[BaseException] = SystemExit
@@ -75,7 +75,7 @@ class Talking(Counting):
 
 
 class Shouting(Counting):
-    """Writes to the process's standard output past Python, as simulators in C do."""
+    """A writer to the process's standard output past Python, as simulators in C do."""
 
     def reset(self, **more: Any) -> Any:
         os.write(1, b"licensed to nobody\n")

@@ -14,7 +14,7 @@ SPEC = StateSpec("image", (1, 20, 20), 3)
 
 
 class Counting(torch.nn.Module):
-    """Counts the pictures that a network gets."""
+    """A count of the pictures that a network gets."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> byt
 
 
 def lie(header: dict[str, Any], **fields: Any) -> None:
-    """Changes what the header says of its first tensor."""
+    """Change what the header says of its first tensor."""
     next(value for name, value in header.items() if name != "__metadata__").update(fields)
 
 

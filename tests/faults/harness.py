@@ -141,7 +141,7 @@ def begin(
 
 
 def end(process: Victim, timeout: float = 240) -> Outcome:
-    """Waits for a process that ends by itself, or was killed."""
+    """Wait for a process that ends by itself, or was killed."""
     return process.end(timeout)
 
 
@@ -165,7 +165,7 @@ def wait_until_it_works(process: Victim, lab: Path, stage: str, timeout: float =
 
 
 def make_undone(lab: Path, stage: str) -> None:
-    """Takes away what the stage made, and its run."""
+    """Take away what the stage made, and its run."""
     path = artifact_path(lab, MAKES[stage], run_of(lab, stage).name)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     for partner in path.parent.glob(f"{run_of(lab, stage).name}.*"):

@@ -192,7 +192,7 @@ def test_what_cannot_be_read_is_not_whole(pong_copy: Path) -> None:
 
 
 def as_others_may() -> None:
-    """Takes from root the powers to read and write where the permissions say no."""
+    """Take from root the powers to read and write where the permissions say no."""
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
 

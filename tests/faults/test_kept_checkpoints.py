@@ -17,7 +17,7 @@ def checkpoints(lab: Path, stage: str) -> list[str]:
 
 
 def stopped_with_three(lab: Path, stage: str) -> None:
-    """Ends a stage with SIGTERM when it has three checkpoints."""
+    """End a stage with SIGTERM when it has three checkpoints."""
     process = begin(lab, stage, "--keep-checkpoints", "3", save_seconds=0.1)
     while len(checkpoints(lab, stage)) < 3:
         assert process.poll() is None, end(process)

@@ -25,7 +25,7 @@ def live(
     die_at: int,
     before: Callable[[], None] | None,
 ) -> None:
-    """Runs the command line, with its streams in pipes.
+    """Run the command line, with its streams in pipes.
 
     Args:
         save_seconds: between checkpoints.

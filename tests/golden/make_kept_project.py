@@ -57,7 +57,7 @@ def main(checkout: Path) -> None:
 
 
 def interrupt(command: list[object], lab: Path, stage: str, environment: dict[str, str]) -> None:
-    """Runs a stage until it has logged something, and asks it to stop."""
+    """Run a stage until it has logged something, and ask it to stop."""
     metrics = lab / "runs" / stage / "interrupted" / "metrics.jsonl"
     process = subprocess.Popen([*map(str, command)], env=environment)
     while not metrics.exists() or len(metrics.read_text().splitlines()) < 3:

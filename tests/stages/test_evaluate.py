@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,23 +67,15 @@ def test_whole_games_are_reported_where_learning_ends_at_a_life(
 def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
     breakouts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: dict[str, list[bool]] = {}
+    stages = {"train-dqn": train_dqn, "learn-corr": learn_corr, "finetune": finetune}
+    made: dict[str, list[bool]] = {name: [] for name in stages}
 
-    def spied(name: str, stage: Any) -> None:
-        ends = made.setdefault(name, [])
+    def lanes(ends: list[bool], task: Task, count: int) -> Lanes:
+        ends.append(task.preprocessing.terminal_on_life_loss)
+        return Lanes(task, count)
 
-        def lanes(task: Task, count: int) -> Lanes:
-            ends.append(task.preprocessing.terminal_on_life_loss)
-            return Lanes(task, count)
-
-        monkeypatch.setattr(stage, "Lanes", lanes)
-
-    for name, stage in (
-        ("train-dqn", train_dqn),
-        ("learn-corr", learn_corr),
-        ("finetune", finetune),
-    ):
-        spied(name, stage)
+    for name, stage in stages.items():
+        monkeypatch.setattr(stage, "Lanes", partial(lanes, made[name]))
     lab, tests = breakouts[0], ("--eval-every", 40, "--eval-games", 1)
     dqn = ("--env-steps", 40, "--learning-starts", 30, "--eval-epsilon", 0.5, *tests)
     for command in (

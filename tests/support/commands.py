@@ -34,7 +34,7 @@ class Outcome:
 def run_corrtool(
     *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> Outcome:
-    """Runs the command line in a process of its own."""
+    """Run the command line in a process of its own."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     done = subprocess.run(
         [sys.executable, "-m", "corrtool", *map(str, arguments)],
@@ -58,7 +58,7 @@ def run_in_process(*arguments: object) -> int:
 
 
 def run_python(code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs Python in a process of its own, which finds this checkout's corrtool."""
+    """Run Python in a process of its own, which finds this checkout's corrtool."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     env["PYTHONPATH"] = str(ROOT)
     return subprocess.run(
@@ -107,7 +107,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 
 def run_example(name: str, *arguments: object) -> Outcome:
-    """Runs a script of `examples/` with this interpreter's `corrtool` on the path."""
+    """Run a script of `examples/` with this interpreter's `corrtool` on the path."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
     script = ROOT / "examples" / name

@@ -62,7 +62,7 @@ def register_clock(
 
 @pytest.fixture
 def registered() -> Iterator[Registering]:
-    """Registers environments, for one test."""
+    """What registers environments, for one test."""
     before = set(gymnasium.registry)
     yield register_clock
     for identifier in set(gymnasium.registry) - before:
