@@ -1,5 +1,7 @@
-"""Speed and size beside what people would use instead. ``python -m benchmarks`` runs every row and prints a table.
+"""Speed and size beside what people would use instead.
 
-One file per row. A row measures ours and the peer's in one process, alternating, because absolute times drift with the
-machine and ratios do not.
+``python -m benchmarks`` runs every row and prints a table.
+
+One file per row. A row measures ours and the peer's in one process, alternating, because absolute
+times drift with the machine and ratios do not.
 """

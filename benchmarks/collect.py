@@ -1,4 +1,7 @@
-"""``collect`` on Pong at random, written to disk, beside the bare emulator; and the size of a record on disk."""
+"""``collect`` on Pong at random, written to disk, beside the bare emulator.
+
+Also the size of a record on disk.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ def measure(rounds: int) -> list[Row]:
     work = f"collect Pong at random, {settings.records:,} records"
     return [
         Row(work, "bare AtariVectorEnv", "steps/s", mine, bare, 0.9),
-        *(Row(work, f"bare {name}", "steps/s", mine, speeds, None) for name, speeds in zip(others, theirs, strict=True)),
+        *(Row(work, f"bare {name}", "steps/s", mine, speeds, None)
+          for name, speeds in zip(others, theirs, strict=True)),
         Row("records in a megabyte of disk", "float32 (s, s') pairs", "records/MB",
             [1e6 / size for size in sizes[1:]], [1e6 / FLOAT32_PAIR_BYTES] * rounds, 400.0),
     ]  # fmt: skip

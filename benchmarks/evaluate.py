@@ -1,4 +1,7 @@
-"""``evaluate`` and the play tests of ``learn-corr``: games side by side, beside the same games one after another."""
+"""``evaluate`` and the play tests of ``learn-corr``: games side by side.
+
+Beside the same games one after another.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,12 @@ TASKS = [
 
 
 def measure(rounds: int) -> list[Row]:
-    """Whole games a second: of the agent that comes with corrtool, of the same behind its rotation, and of one behind a resnet that
-    has learnt nothing yet; play tests with so many games as they have by default, in lanes that stay open."""
+    """Whole games a second, of three agents.
+
+    They are the one that comes with corrtool, the same behind its rotation, and one behind a resnet
+    that has learnt nothing yet. Play tests have as many games as by default, in lanes that stay
+    open.
+    """
     trained, rotation, untrained = (
         load_q_function(read_artifact(PRETRAINED, "q", PONG), CPU),
         load_correspondence(read_artifact(PRETRAINED, "corr", PONG), CPU),
@@ -48,7 +55,8 @@ def measure(rounds: int) -> list[Row]:
     source, target = (lambda count, task=task: Lanes(task, count) for task in TASKS)
     with LanePool(target) as pool:
         return [
-            compare(f"evaluate --q, {games} games", games, lambda: direct_q_values(trained, spec), source, rounds),
+            compare(f"evaluate --q, {games} games", games,
+                    lambda: direct_q_values(trained, spec), source, rounds),
             compare(f"play test of a rotation, {test_games} games", test_games,
                     lambda: transferred_q_values(trained, rotation), pool, rounds),
             compare(f"play test of a resnet, {test_games} games", test_games,
@@ -57,10 +65,14 @@ def measure(rounds: int) -> list[Row]:
 
 
 def compare(
-    work: str, games: int, player: Callable[[], QValues], open_lanes: Callable[[int], AbstractContextManager[LanesLike]],
+    work: str, games: int, player: Callable[[], QValues],
+    open_lanes: Callable[[int], AbstractContextManager[LanesLike]],
     rounds: int,
 ) -> Row:  # fmt: skip
-    """``games`` side by side beside some of them one after another; opening the lanes counts where they are opened."""
+    """``games`` side by side beside some of them one after another.
+
+    Opening the lanes counts where they are opened.
+    """
     seeds = derive_seeds(0, "evaluate", games)
     assert games <= play.MAX_LANES
 
@@ -68,13 +80,14 @@ def compare(
         q_values, began = player(), time.perf_counter()
         for wave in waves:
             play_games(
-                open_lanes, q_values, seeds=wave, epsilon=EvaluateSettings().epsilon, random=np.random.default_rng(0), device=CPU
+                open_lanes, q_values, seeds=wave, epsilon=EvaluateSettings().epsilon,
+                random=np.random.default_rng(0), device=CPU
             )  # fmt: skip
         return len(waves[0]) * len(waves) / (time.perf_counter() - began)
 
-    values = alternate(
+    ours, theirs = alternate(
         lambda: games_per_second([seeds]),
         lambda: games_per_second([[seed] for seed in seeds[:ALONE]]),
         rounds=rounds,
     )
-    return Row(work, "one game after another", "games/s", *values, 3.0)
+    return Row(work, "one game after another", "games/s", ours, theirs, 3.0)

@@ -1,5 +1,8 @@
-"""``bash benchmarks/gpu.sh [DIRECTORY] [--device cpu --share 0.001]``: the stages on one GPU, as a user runs them, each against its
-goal; one table. ``--device`` and ``--share`` try the script itself where there is no GPU, with so small a share of all steps."""
+"""The stages on one GPU, as a user runs them, each against its goal; one table.
+
+``bash benchmarks/gpu.sh [DIRECTORY] [--device cpu --share 0.001]``. ``--device`` and ``--share``
+try the script itself where there is no GPU, with so small a share of all steps.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ PAPER_DISCRIMINATOR = ("--discriminator-filters", "64", "--batch-size", "1")
 
 
 class Lab:
-    """A project in which commands are timed; what fails is a row of the table, not the end of it."""
+    """A project in which commands are timed.
+
+    What fails is a row of the table, not the end of it.
+    """
 
     def __init__(self, directory: Path, device: str, share: float) -> None:
         self.directory, self.device, self._share = directory, device, share
@@ -46,7 +52,10 @@ class Lab:
         return str(max(1, round(count * self._share)))
 
     def run(self, *arguments: str, seconds: float = 300.0) -> tuple[float, dict[str, Any]]:
-        """Wall time of a command and its result. Raises :class:`RuntimeError` with its last words."""
+        """Wall time of a command and its result.
+
+        Raises :class:`RuntimeError` with its last words.
+        """
         common = (
             "-p",
             str(self.directory),
@@ -74,7 +83,10 @@ class Lab:
         return took, json.loads(done.stdout) if arguments[0] != "init" else {}
 
     def steps_per_second(self, stage: str, *arguments: str) -> float:
-        """Gradient steps a second, by two runs of different length: starting and compiling are in both and go out."""
+        """Gradient steps a second, by two runs of different length.
+
+        Starting and compiling are in both and go out.
+        """
         short, long = self.steps(300), self.steps(1_500)
         times = [
             self.run(stage, "--name", f"{stage}-speed", "--gradient-steps", steps, *arguments)[0]
@@ -134,14 +146,21 @@ def main() -> None:
             lab.fastest,
         )
     ):
-        row(f"learn-corr, resnet of the paper's size, {' '.join(options)}", "≥ 200 steps/s",
-            lambda options=options: f"{lab.steps_per_second('learn-corr', *paper, '--eval-games', '0', *options):.3g} steps/s")  # fmt: skip
+        row(
+            f"learn-corr, resnet of the paper's size, {' '.join(options)}",
+            "≥ 200 steps/s",
+            lambda options=options: _steps_per_second(
+                lab.steps_per_second("learn-corr", *paper, "--eval-games", "0", *options)
+            ),
+        )
     row(f"train-model, {lab.steps(50)} epochs", "< 180 s", lambda: _seconds(
-        lab.run("train-model", "--epochs", lab.steps(50), "--name", "f", *lab.fastest, seconds=240)[0]))  # fmt: skip
+        lab.run("train-model", "--epochs", lab.steps(50), "--name", "f", *lab.fastest,
+                seconds=240)[0]))  # fmt: skip
     row("train-dqn until a mean of 18", "< 300 s", lambda: _dqn(lab))
-    row(f"learn-corr, {lab.steps(6_000)} steps, play tests every {lab.steps(1_000)}", "< 60 s", lambda: _seconds(
-        lab.run("learn-corr", *paper, *lab.fastest, "--gradient-steps", lab.steps(6_000), "--eval-every", lab.steps(1_000),
-                "--name", "long", seconds=150)[0]))  # fmt: skip
+    steps, every = lab.steps(6_000), lab.steps(1_000)
+    row(f"learn-corr, {steps} steps, play tests every {every}", "< 60 s", lambda: _seconds(
+        lab.run("learn-corr", *paper, *lab.fastest, "--gradient-steps", steps,
+                "--eval-every", every, "--name", "long", seconds=150)[0]))  # fmt: skip
     Console(width=140).print(table)
 
 
@@ -149,12 +168,18 @@ def _seconds(value: float) -> str:
     return f"{value:.0f} s"
 
 
+def _steps_per_second(value: float) -> str:
+    return f"{value:.3g} steps/s"
+
+
 def _dqn(lab: Lab) -> str:
     length = () if lab.device == "cuda" else ("--env-steps", lab.steps(1_000_000))
     took, result = lab.run(
-        "train-dqn", "--lanes", "16", "--stop-at-mean-return", "18", "--name", "dqn", *length, *lab.fastest, seconds=300
+        "train-dqn", "--lanes", "16", "--stop-at-mean-return", "18", "--name", "dqn", *length,
+        *lab.fastest, seconds=300
     )  # fmt: skip
-    return f"{took:.0f} s, mean {result['mean_return_20']} of 20 games after {result['env_steps']:,} steps"
+    mean = result["mean_return_20"]
+    return f"{took:.0f} s, mean {mean} of 20 games after {result['env_steps']:,} steps"
 
 
 if __name__ == "__main__":

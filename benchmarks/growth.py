@@ -1,4 +1,7 @@
-"""``python -m benchmarks.growth [--json FILE] [--picture FILE]``: how the cost of a step grows with what it depends on, a curve each."""
+"""How the cost of a step grows with what it depends on, a curve each.
+
+``python -m benchmarks.growth [--json FILE] [--picture FILE]``
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,9 @@ def learning_step(size: int = 84, **given: Any) -> Callable[[], Any]:
 def sampling(records: int) -> Callable[[], Any]:
     """A mini-batch of 32 transitions from a memory of so many records."""
     spec, random = StateSpec("image", (1, 84, 84), 4), np.random.default_rng(0)
-    fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {
+        name: np.zeros(records, dtype) for name, dtype in FIELDS.items()
+    }
     fields["valid"][:] = True
     fields["episode_steps"][:] = 100
     frames = random.integers(0, 255, (records, 1, 84, 84), np.uint8)
@@ -94,7 +99,8 @@ CURVES: dict[str, tuple[str, list[int], Callable[[int], float]]] = {
     "lanes": ("a step of Pong, per lane, ms", [1, 2, 4, 8, 16, 32], playing),
     "batch": ("learn-corr step, per state, ms", [1, 2, 4, 8],
               lambda n: seconds_each(learning_step(batch_size=n), 6) / n),
-    "frame side": ("learn-corr step, ms", [42, 63, 84, 126, 168], lambda n: seconds_each(learning_step(n), 6)),
+    "frame side": ("learn-corr step, ms", [42, 63, 84, 126, 168],
+                   lambda n: seconds_each(learning_step(n), 6)),
     "generator filters": ("learn-corr step, ms", [4, 8, 16, 32, 64],
                           lambda n: seconds_each(learning_step(filters=n), 4)),
 }  # fmt: skip
@@ -123,7 +129,10 @@ def main() -> None:
 
 
 def draw(measured: dict[str, Any], path: Path) -> None:
-    """A panel for each curve, both axes logarithmic; the grey line is proportional growth, where that is what should be."""
+    """A panel for each curve, both axes logarithmic.
+
+    The grey line is proportional growth, where that is what should be.
+    """
     figure, panels = pyplot.subplots(
         1, len(CURVES), figsize=(3.2 * len(CURVES), 3), layout="constrained"
     )

@@ -1,4 +1,7 @@
-"""A step of ``learn-corr`` (resnet, batch 1) beside the same step written down plainly; and what zero λ's save."""
+"""A step of ``learn-corr`` (resnet, batch 1) beside the same step written down plainly.
+
+Also what zero λ's save.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ def networks() -> tuple[Correspondence, nn.Module, ScaledModel]:
 
 
 def batches() -> itertools.cycle[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Raw states of both tasks with actions and next states: (1, 4, 84, 84); s and s' share three frames."""
+    """Raw states of both tasks with actions and next states: (1, 4, 84, 84).
+
+    Here s and s' share three frames.
+    """
     random = np.random.default_rng(0)
 
     def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -84,7 +90,10 @@ def steps_per_second(step: Callable[..., Any]) -> float:
 
 
 def with_torchs_layers(network: nn.Module) -> nn.Module:
-    """The same network of torch.nn's own layers: without this project's convolutions of one channel."""
+    """The same network of torch.nn's own layers.
+
+    It has none of this project's convolutions of one channel.
+    """
     for parent in list(network.modules()):
         for name, layer in parent.named_children():
             replacement: nn.Module | None = None
@@ -100,7 +109,10 @@ def with_torchs_layers(network: nn.Module) -> nn.Module:
 
 
 def plain() -> Callable[..., Any]:
-    """Equations (8) to (12) one after another, eager, in float32, each network called once for each thing it is needed for."""
+    """Equations (8) to (12) one after another, eager, in float32.
+
+    Each network is called once for each thing it is needed for.
+    """
     c, q, f = networks()
     for network in (c, q, f):
         with_torchs_layers(network)
@@ -196,7 +208,10 @@ def measure(rounds: int) -> list[Row]:
 
 
 def seconds_of_passes() -> list[Callable[[], float]]:
-    """What one picture through a generator takes, a state through F and one through Q_S, forward and backward."""
+    """What a picture through a generator takes, and a state through F and Q_S.
+
+    Forward and backward.
+    """
     c, q, f = networks()
     source, _, actions, _ = next(batches())
     states = (source.float() / 127.5 - 1).requires_grad_(True)

@@ -51,19 +51,28 @@ def per_second(count: int, work: Callable[[], object]) -> float:
 
 
 def alternate(*sides: Callable[[], float], rounds: int) -> list[list[float]]:
-    """Measures all sides in turn, ``rounds`` times after one round that does not count; gives each side's values."""
+    """Measure all sides in turn, ``rounds`` times after one round that does not count.
+
+    Gives each side's values.
+    """
     turns = [[side() for side in sides] for _ in range(rounds + 1)][1:]
     return [list(values) for values in zip(*turns, strict=True)]
 
 
 def alone(side: Callable[[], float]) -> float:
-    """``side()`` in a process of its own: a peer as its users have it, without this project's settings of torch and of malloc."""
+    """``side()`` in a process of its own.
+
+    That is a peer as its users have it, without this project's settings of torch and of malloc.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(side).result()
 
 
 def installed(peers: dict[str, Callable[[], float]]) -> dict[str, Callable[[], float]]:
-    """Those of ``peers``, by the name of their package, that are installed: not every one is made for every system."""
+    """Those of ``peers``, by the name of their package, that are installed.
+
+    Not every one is made for every system.
+    """
     return {
         name: side for name, side in peers.items() if find_spec(name.split()[0].replace("-", "_"))
     }

@@ -1,4 +1,7 @@
-"""Resident memory of ``train-dqn`` and ``learn-corr`` at their defaults, each as a process of its own."""
+"""Resident memory of ``train-dqn`` and ``learn-corr`` at their defaults.
+
+Each is a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ BEFORE = [["collect"], ["train-model", "--gradient-steps", "20"]]
 
 
 def measure(rounds: int) -> list[Row]:
-    """The largest resident set, at the default sizes: a full replay memory, whole memories loaded, play tests."""
+    """The largest resident set, at the default sizes.
+
+    These are a full replay memory, whole memories loaded, play tests.
+    """
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         lab = str(Path(directory) / "lab")

@@ -1,4 +1,7 @@
-"""``python -m benchmarks.roofline``: what this machine could do, and what the steps that users wait for make of it."""
+"""What this machine could do, and what the steps that users wait for make of it.
+
+``python -m benchmarks.roofline``
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,9 @@ def main() -> None:
     machine = describe_machine(CPU)
     operations, copied = ceilings()
     title = (
-        f"{machine['device_name']}, {machine['threads']} threads: {operations / 1e9:.0f} · 10⁹ float32 operations/s in a "
-        f"product of {SIDE}×{SIDE} matrices, {copied / 1e9:.1f} GB/s read and written in a copy"
+        f"{machine['device_name']}, {machine['threads']} threads: {operations / 1e9:.0f} · 10⁹ "
+        f"float32 operations/s in a product of {SIDE}×{SIDE} matrices, "
+        f"{copied / 1e9:.1f} GB/s read and written in a copy"
     )
     table = Table("step", "operations", "at least", "takes", "where", title=title)
     for name, step in steps().items():
@@ -54,7 +58,10 @@ def main() -> None:
 
 
 def ceilings() -> tuple[float, float]:
-    """The most of five rounds: float32 operations a second of a product of matrices; bytes a second, read and written, of a copy."""
+    """The most of five rounds: float32 operations and bytes a second.
+
+    The operations are those of a product of matrices, the bytes are read and written by a copy.
+    """
     a, b = torch.rand(2, SIDE, SIDE)
     source, copy = torch.ones(2, COPIED, dtype=torch.uint8)
     return (
@@ -64,7 +71,10 @@ def ceilings() -> tuple[float, float]:
 
 
 def steps() -> dict[str, Callable[[], Any]]:
-    """An update of ``train-dqn`` as in its row, one at its defaults, and a step of ``learn-corr`` as in its row."""
+    """An update of ``train-dqn`` and a step of ``learn-corr``, as in their rows.
+
+    Also an update of ``train-dqn`` at its defaults.
+    """
     data, learner = learn_corr.batches(), learn_corr.learner()
     return {
         "DQN update, Nature network, batch 32": dqn_update("nature", 32),
@@ -81,7 +91,8 @@ def dqn_update(architecture: str, batch_size: int) -> Callable[[], Any]:
     pictures = torch.randint(0, 256, (batch_size, 5, 84, 84), dtype=torch.uint8)
     ones = torch.ones(batch_size)
     batch = TransitionBatch(
-        pictures[:, :4], torch.randint(0, actions, (batch_size,)), ones, pictures[:, 1:], 0.99 * ones,
+        pictures[:, :4], torch.randint(0, actions, (batch_size,)), ones, pictures[:, 1:],
+        0.99 * ones,
         torch.zeros(batch_size, dtype=torch.bool), ones, np.arange(batch_size),
     )  # fmt: skip
     return lambda: learner.update(batch)

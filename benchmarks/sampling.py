@@ -1,4 +1,7 @@
-"""Sampling mini-batches of 32 transitions of 4×84×84 from a full replay memory, beside other replay buffers."""
+"""Sampling mini-batches from a full replay memory, beside other replay buffers.
+
+A mini-batch has 32 transitions of 4×84×84.
+"""
 
 from __future__ import annotations
 
@@ -90,13 +93,14 @@ def torchrl() -> float:
     buffer: Any = TensorDictReplayBuffer(storage=LazyMemmapStorage(RECORDS), batch_size=BATCH)
     for _ in range(RECORDS // 500):
         states = torch.randint(0, 255, (500, *SHAPE), dtype=torch.uint8)
-        more = {"action": torch.zeros(500, dtype=torch.int64), ("next", "reward"): torch.zeros(500)}
-        ends = {("next", "terminated"): torch.zeros(500, dtype=torch.bool)}
-        buffer.extend(
-            TensorDict(
-                {"observation": states, ("next", "observation"): states, **more, **ends}, [500]
-            )
-        )
+        seen: dict[str | tuple[str, str], torch.Tensor] = {
+            "observation": states,
+            ("next", "observation"): states,
+            "action": torch.zeros(500, dtype=torch.int64),
+            ("next", "reward"): torch.zeros(500),
+            ("next", "terminated"): torch.zeros(500, dtype=torch.bool),
+        }
+        buffer.extend(TensorDict(seen, [500]))
 
     return _batches_per_second(buffer.sample)
 

@@ -27,7 +27,10 @@ app(prog_name="smallest")
 
 
 def measure(rounds: int) -> list[Row]:
-    """Whole processes, as a shell starts them; and beside the limit what Python and Typer take for a program that does nothing."""
+    """Whole processes, as a shell starts them.
+
+    Beside the limit stands what Python and Typer take for a program that does nothing.
+    """
 
     def start(*arguments: str, **more: str) -> Callable[[], float]:
         environment = os.environ | more

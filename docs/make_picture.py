@@ -10,6 +10,13 @@ import numpy as np
 
 from corrtool.tasks import Lanes, parse_task
 
+PAGE = 'viewBox="0 0 980 210" font-family="system-ui, sans-serif"'
+STYLE = (
+    "text{text-anchor:middle;fill:#1e293b} "
+    ".big{font-size:20px;font-weight:600} .small{font-size:14px}"
+)
+MARKER = 'viewBox="0 0 8 8" refX="4" refY="4" markerWidth="5" markerHeight="5" orient="auto"'
+
 
 def png(frame: np.ndarray) -> str:
     """A frame as a data URI."""
@@ -31,16 +38,19 @@ def main() -> None:
 
     def box(x: int, label: str, below: str) -> str:
         return (
-            f'<rect x="{x}" y="60" width="170" height="84" rx="10" fill="#eef2ff" stroke="#4f46e5" stroke-width="2"/>'
-            f'<text x="{x + 85}" y="98" class="big">{label}</text><text x="{x + 85}" y="124" class="small">{below}</text>'
+            f'<rect x="{x}" y="60" width="170" height="84" rx="10" '
+            f'fill="#eef2ff" stroke="#4f46e5" stroke-width="2"/>'
+            f'<text x="{x + 85}" y="98" class="big">{label}</text>'
+            f'<text x="{x + 85}" y="124" class="small">{below}</text>'
         )
 
     def arrow(x: int, width: int = 40) -> str:
-        return f'<path d="M{x} 102 h{width - 8}" stroke="#334155" stroke-width="3" marker-end="url(#a)"/>'
+        line = f"M{x} 102 h{width - 8}"
+        return f'<path d="{line}" stroke="#334155" stroke-width="3" marker-end="url(#a)"/>'
 
-    svg = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 980 210" font-family="system-ui, sans-serif">
-<style>text{{text-anchor:middle;fill:#1e293b}} .big{{font-size:20px;font-weight:600}} .small{{font-size:14px}}</style>
-<defs><marker id="a" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="5" markerHeight="5" orient="auto">
+    svg = f"""<svg xmlns="http://www.w3.org/2000/svg" {PAGE}>
+<style>{STYLE}</style>
+<defs><marker id="a" {MARKER}>
 <path d="M0 0 L8 4 L0 8 z" fill="#334155"/></marker></defs>
 <rect width="980" height="210" fill="#ffffff"/>
 <image href="{frames["target"]}" x="16" y="22" width="160" height="160"/>

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# CartPole → CartPole with permuted and sign-flipped observations: the method on vector states, in minutes.
+# CartPole → CartPole with permuted and sign-flipped observations: the method on vector states, in
+# minutes.
 # Usage: examples/cartpole.sh [DIR] [SEED]
 set -euo pipefail
 lab=${1:-$(mktemp -d)/cartpole}

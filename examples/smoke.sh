@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every stage on real Pong at the smallest size, as a script would run them: under two minutes on two cores.
+# Every stage on real Pong at the smallest size, as a script would run them: under two minutes on
+# two cores.
 # Usage: examples/smoke.sh [DIR]
 set -euo pipefail
 lab=${1:-$(mktemp -d)/lab}

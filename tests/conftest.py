@@ -19,7 +19,10 @@ os.environ.setdefault(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the smoke run comes first: worksteal gives each worker a half, so the other one need not wait for it."""
+    """What needs the smoke run comes first.
+
+    ``worksteal`` gives each worker a half, so the other one need not wait for it.
+    """
     items.sort(key=lambda item: "smoke_run" not in getattr(item, "fixturenames", ()))
 
 
@@ -33,7 +36,10 @@ class SmokeRun:
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
-    """`examples/smoke.sh`, run once: every stage on real Pong and rotated Pong at `--preset tiny`."""
+    """`examples/smoke.sh`, run once.
+
+    It has every stage on real Pong and rotated Pong at `--preset tiny`.
+    """
     shared = (
         tmp_path_factory.getbasetemp().parent
         if "PYTEST_XDIST_WORKER" in os.environ
@@ -62,7 +68,7 @@ def pong_copy(pong_lab: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cartpole(tmp_path: Path) -> Callable[..., Path]:
-    """Makes an empty CartPole project with the given views of the target."""
+    """What makes an empty CartPole project with the given views of the target."""
 
     def make(*views: str) -> Path:
         lab = tmp_path / "cartpole"
@@ -73,9 +79,20 @@ def cartpole(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def seeded() -> None:
+    """Torch's random numbers, begun anew."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True)
 def _threads_as_before() -> Iterator[None]:
-    """A stage on vectors leaves its process with one thread; a later run in it must equal one in a process of its own."""
+    """A stage on vectors leaves its process with one thread.
+
+    A later run in it must equal one in a process of its own.
+    """
     import torch
 
     threads = torch.get_num_threads()

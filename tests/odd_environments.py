@@ -1,4 +1,7 @@
-"""Environments as other people have them: registered as ``odd_environments:Name-v0``, each odd in one way."""
+"""Environments as other people have them.
+
+They are registered as ``odd_environments:Name-v0``, each odd in one way.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Endless(Counting):
 
 
 class Quitting(Counting):
-    """Ends the process in a step, as games do whose window was closed."""
+    """An end of the process in a step, as games do whose window was closed."""
 
     steps_left = 100
     ends_with: type[BaseException] = SystemExit
@@ -72,7 +75,7 @@ class Talking(Counting):
 
 
 class Shouting(Counting):
-    """Writes to the process's standard output past Python, as simulators in C do."""
+    """A writer to the process's standard output past Python, as simulators in C do."""
 
     def reset(self, **more: Any) -> Any:
         os.write(1, b"licensed to nobody\n")
@@ -119,11 +122,10 @@ class Picture(Counting):
     def __init__(
         self, shape: Any = (84, 84, 3), dtype: str = "uint8", low: float = 0, high: float = 255
     ) -> None:
-        self.observation_space = spaces.Box(low, high, tuple(shape), np.dtype(dtype))
+        self.observation_space = self.box = spaces.Box(low, high, tuple(shape), np.dtype(dtype))
 
     def see(self) -> Any:
-        space = self.observation_space
-        return np.array(space.high if self.time % 2 else space.low, space.dtype)
+        return np.array(self.box.high if self.time % 2 else self.box.low, self.box.dtype)
 
 
 class Own(spaces.Space[str]):
@@ -179,4 +181,5 @@ for _class in [
     Configured,
     Wide,
 ]:
-    gymnasium.register(f"{_class.__name__}-v0", _class, disable_env_checker=True)
+    _entry_point: Any = _class  # Gymnasium's own types ask for one that takes any argument
+    gymnasium.register(f"{_class.__name__}-v0", _entry_point, disable_env_checker=True)

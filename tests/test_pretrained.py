@@ -86,7 +86,10 @@ def test_init_can_copy_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On real Pong, at the smallest size: an interrupted or finished quickstart is not begun again."""
+    """On real Pong, at the smallest size.
+
+    An interrupted or finished quickstart is not begun again.
+    """
     for _ in range(2):
         assert (
             run_in_process("quickstart", str(tmp_path / "lab"), "--preset", "tiny", "--json") == 0

@@ -71,8 +71,8 @@ def test_f_knows_the_action_and_keeps_what_is_no_news() -> None:
 def test_a_blank_residual_block_changes_nothing() -> None:
     network = FullResolutionResnet(1, 1, 4, 2)
     for block in network.blocks:
-        torch.nn.init.zeros_(block[3].weight)
-        torch.nn.init.zeros_(block[3].bias)
+        torch.nn.init.zeros_(block.get_parameter("3.weight"))
+        torch.nn.init.zeros_(block.get_parameter("3.bias"))
     x = states(StateSpec("image", (1, 6, 7)))
     assert torch.equal(network(x), torch.tanh(network.last(torch.relu(network.first(x)))))
 

@@ -1,6 +1,7 @@
 """Which range a state is in, and in which order its frames stand."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ class TestImageRanges:
 
     def test_model_to_q_is_differentiable(self) -> None:
         model = torch.zeros(3, requires_grad=True)
-        self.scaling.model_to_q(model).sum().backward()
-        assert model.grad.tolist() == [0.5, 0.5, 0.5]
+        (gradient,) = torch.autograd.grad(self.scaling.model_to_q(model).sum(), model)
+        assert gradient.tolist() == [0.5, 0.5, 0.5]
 
 
 class TestVectorRanges:
@@ -163,7 +164,7 @@ class TestStateSpec:
             {"stack_order": 3},
         ],
     )
-    def test_json_that_does_not_fit_is_a_value_error(self, change: dict) -> None:
+    def test_json_that_does_not_fit_is_a_value_error(self, change: dict[str, Any]) -> None:
         value = StateSpec("image", (1, 84, 84), 4).to_json() | change
         with pytest.raises(ValueError):
             StateSpec.from_json(value)
@@ -176,13 +177,17 @@ class TestStateSpec:
             StateSpec.from_json(value)
 
     def test_json_that_is_no_table_is_a_value_error(self) -> None:
-        for value in (None, [], 3):
+        no_tables: tuple[Any, ...] = (None, [], 3)
+        for value in no_tables:
             with pytest.raises(ValueError):
                 StateSpec.from_json(value)
 
 
 class RecordingNetwork(nn.Module):
-    """An environment model that predicts "nothing changes" and remembers the range of what it is given."""
+    """An environment model that predicts "nothing changes".
+
+    It remembers the range of what it is given.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,7 +200,9 @@ class RecordingNetwork(nn.Module):
 
 def memory_of(frames: torch.Tensor, spec: StateSpec) -> ReplayMemory:
     """One lane that saw ``frames``, one after the other, in one episode."""
-    fields = {name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {
+        name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()
+    }
     fields["valid"][:-1] = True
     fields["episode_steps"][:] = np.arange(len(frames))
     return ReplayMemory.from_rows(MemoryRows(spec, 1, frames.numpy(), fields), CPU)
@@ -215,26 +222,24 @@ class TestTheEnvironmentModelGetsOneRangeAtBothCallSites:
             predicted.min().item(),
             predicted.max().item(),
         )
+        assert isinstance(model.network, RecordingNetwork)
         return model.network.ranges
 
     def range_in_the_model_loss(
         self, model: ScaledModel, frames: torch.Tensor
     ) -> list[tuple[float, float]]:
         spec = model.scaling.spec
-        generator = GeneratorDescription("rotation" if spec.kind == "image" else "linear")
-        correspondence = Correspondence(model.scaling, model.scaling, generator)
+        kind = GeneratorDescription("rotation" if spec.kind == "image" else "linear")
+        correspondence = Correspondence(model.scaling, model.scaling, kind)
         if spec.kind == "vector":  # the identity, as an unturned rotation is
-            for layer in (
-                correspondence.target_to_source.layer,
-                correspondence.source_to_target.layer,
-            ):
-                nn.init.eye_(layer.weight)
+            for generator in (correspondence.target_to_source, correspondence.source_to_target):
+                nn.init.eye_(generator.get_parameter("layer.weight"))
         settings = LearnCorrSettings(lambda_cyc=0, lambda_q=0, lambda_m=1, discriminator_filters=2)
         random = np.random.default_rng(0)
-        learner = CorrespondenceLearner(
-            correspondence, None, freeze(model), settings, 1, random, CPU
-        )
+        freeze(model)
+        learner = CorrespondenceLearner(correspondence, None, model, settings, 1, random, CPU)
         learner.update(frames, frames, torch.zeros(len(frames), dtype=torch.int64), frames)
+        assert isinstance(model.network, RecordingNetwork)
         return model.network.ranges
 
     def test_for_images(self) -> None:

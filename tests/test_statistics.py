@@ -35,7 +35,7 @@ def test_the_same_returns_give_the_same_interval() -> None:
 def test_many_returns_agree_with_the_normal_approximation() -> None:
     returns = np.random.default_rng(3).normal(5.0, 2.0, 400)
     half_width = 1.96 * returns.std() / np.sqrt(len(returns))
-    low, high = bootstrap_interval(returns)
+    low, high = bootstrap_interval(returns.tolist())
     assert low == pytest.approx(returns.mean() - half_width, abs=0.02)
     assert high == pytest.approx(returns.mean() + half_width, abs=0.02)
 
@@ -69,8 +69,9 @@ def test_moving_means_after_each_game() -> None:
 @pytest.mark.parametrize(
     ("probability", "degrees_of_freedom", "quantile"),
     [
-        (0.975, 1, 12.706), (0.975, 2, 4.303), (0.975, 3, 3.182), (0.975, 4, 2.776), (0.975, 9, 2.262),
-        (0.975, 30, 2.042), (0.975, 1000, 1.962), (0.95, 5, 2.015), (0.995, 4, 4.604), (0.5, 3, 0.0),
+        (0.975, 1, 12.706), (0.975, 2, 4.303), (0.975, 3, 3.182), (0.975, 4, 2.776),
+        (0.975, 9, 2.262), (0.975, 30, 2.042), (0.975, 1000, 1.962), (0.95, 5, 2.015),
+        (0.995, 4, 4.604), (0.5, 3, 0.0),
     ],
 )  # fmt: skip
 def test_quantiles_of_students_t_are_those_of_the_tables(

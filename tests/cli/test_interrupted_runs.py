@@ -1,4 +1,7 @@
-"""Runs that were interrupted: what goes on, what is refused, and what ``status`` and ``verify`` say of them."""
+"""Runs that were interrupted: what goes on, and what is refused.
+
+Also what ``status`` and ``verify`` say of them.
+"""
 
 from __future__ import annotations
 

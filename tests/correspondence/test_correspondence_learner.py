@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.networks import gradient_of
 from torch import nn
 
 from corrtool.correspondence.description import GeneratorDescription
@@ -40,8 +41,16 @@ class TestLearningRateShare:
         assert [learning_rate_share(step, 10, 1.0) for step in (0, 5, 9)] == [1.0] * 3
 
 
+def matrix(setup: "Setup") -> nn.Parameter:
+    """The weights of the linear generator G_T."""
+    return setup.correspondence.target_to_source.get_parameter("layer.weight")
+
+
 class Setup:
-    """A correspondence between vectors of two sizes, or between small pictures, with everything around it."""
+    """A correspondence with everything around it.
+
+    It is between vectors of two sizes, or between small pictures.
+    """
 
     def __init__(self, kind: str = "vector", steps: int = 10, **given: Any) -> None:
         if kind == "vector":
@@ -113,7 +122,7 @@ class TestCorrespondenceLearner:
         ids=["GAN", "CycleGAN", "Q", "model", "all"],
     )
     def test_a_lambda_of_zero_costs_nothing(
-        self, lambdas: tuple, forwards: tuple, terms: set[str]
+        self, lambdas: tuple[int, int, int], forwards: tuple[int, ...], terms: set[str]
     ) -> None:
         cyc, q, m = lambdas
         setup = Setup(lambda_cyc=cyc, lambda_q=q, lambda_m=m)
@@ -147,8 +156,8 @@ class TestCorrespondenceLearner:
             assert not networks[name].training
             assert all(parameter.grad is None for parameter in networks[name].parameters())
         for name in ("target_to_source", "source_to_target"):
-            gradients = [parameter.grad for parameter in networks[name].parameters()]
-            assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+            gradients = [gradient_of(parameter) for parameter in networks[name].parameters()]
+            assert all(gradient.isfinite().all() for gradient in gradients)
             assert any(gradient.any() for gradient in gradients)
 
     @pytest.mark.parametrize("name, term", [("lambda_q", "q"), ("lambda_m", "model")])
@@ -157,9 +166,10 @@ class TestCorrespondenceLearner:
     ) -> None:
         gradients = []
         for weight in (1.0, 1000.0):
-            setup = Setup(**{"lambda_cyc": 0, "lambda_q": 0, "lambda_m": 0, name: weight})
+            lambdas: dict[str, Any] = {"lambda_cyc": 0, "lambda_q": 0, "lambda_m": 0, name: weight}
+            setup = Setup(**lambdas)
             assert setup.update()[term] > 0
-            gradients.append(setup.correspondence.target_to_source.layer.weight.grad.norm().item())
+            gradients.append(gradient_of(matrix(setup)).norm().item())
         assert gradients[1] > 10 * gradients[0] > 0
 
     def test_a_generator_does_not_train_the_discriminators(self) -> None:
@@ -193,9 +203,9 @@ class TestCorrespondenceLearner:
 
     def test_adams_first_step_is_as_long_as_the_learning_rate(self) -> None:
         setup = Setup(steps=10, learning_rate=0.01)
-        before = setup.correspondence.target_to_source.layer.weight.detach().clone()
+        before = matrix(setup).detach().clone()
         setup.update()
-        step = (setup.correspondence.target_to_source.layer.weight - before).abs()
+        step = (matrix(setup) - before).abs()
         torch.testing.assert_close(step, torch.full_like(step, 0.01), rtol=1e-3, atol=0)
 
     def test_goes_on_exactly_where_it_was(self, tmp_path: Path) -> None:
@@ -221,7 +231,7 @@ class TestCorrespondenceLearner:
         generator = GeneratorDescription("rotation", angle_init=30.0)
         correspondence = Correspondence(StateScaling(spec), StateScaling(spec), generator)
         angles = [
-            g.angle.item()
+            g.get_parameter("angle").item()
             for g in (correspondence.target_to_source, correspondence.source_to_target)
         ]
         assert angles == pytest.approx([np.radians(30), -np.radians(30)])

@@ -1,12 +1,14 @@
 """Every loss of the paper against numbers worked out by hand."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
 from corrtool.correspondence.losses import (
+    GanLoss,
     adversarial_loss,
     correspondence_loss,
     cycle_loss,
@@ -23,6 +25,8 @@ LOG_2 = math.log(2.0)
 LOG_3 = math.log(3.0)
 LOG_4 = math.log(4.0)
 
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
 
 def tensor(*values: float, grad: bool = False) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=grad)
@@ -34,7 +38,7 @@ class TestTemporalDifferenceTarget:
     def test_is_reward_plus_discounted_value(self) -> None:
         # 1 + 0.9·10 = 10,   0 + 0.9·4 = 3.6,   -1 + 0.9·0.5 = -0.55
         target = temporal_difference_target(
-            tensor(1, 0, -1), torch.zeros(3, dtype=bool), tensor(10, 4, 0.5), 0.9
+            tensor(1, 0, -1), torch.zeros(3, dtype=torch.bool), tensor(10, 4, 0.5), 0.9
         )
         torch.testing.assert_close(target, tensor(10, 3.6, -0.55))
 
@@ -48,7 +52,7 @@ class TestTemporalDifferenceTarget:
     def test_n_step_returns_have_a_discount_each(self) -> None:
         # Three whole steps: 1.5 + 0.9³·10 = 8.79; cut short after one: 1.5 + 0.9·10 = 10.5.
         target = temporal_difference_target(
-            tensor(1.5, 1.5), torch.zeros(2, dtype=bool), tensor(10, 10), tensor(0.9**3, 0.9)
+            tensor(1.5, 1.5), torch.zeros(2, dtype=torch.bool), tensor(10, 10), tensor(0.9**3, 0.9)
         )
         torch.testing.assert_close(target, tensor(8.79, 10.5))
 
@@ -61,10 +65,10 @@ class TestTemporalDifferenceLoss:
 
     def test_the_gradient_of_huber_is_the_error_clipped_to_one(self) -> None:
         q_values = tensor(0, 3, grad=True)
-        temporal_difference_loss(q_values, tensor(0.5, 0), "huber").backward()
-        torch.testing.assert_close(
-            q_values.grad, tensor(-0.5 / 2, 1.0 / 2)
-        )  # errors 0.5 and -3, over a batch of two
+        loss = temporal_difference_loss(q_values, tensor(0.5, 0), "huber")
+        (gradient,) = torch.autograd.grad(loss, q_values)
+        # Errors 0.5 and -3, over a batch of two.
+        torch.testing.assert_close(gradient, tensor(-0.5 / 2, 1.0 / 2))
 
     def test_squared_is_half_the_mean_square(self) -> None:
         # ½ · (0.25 + 9) / 2 = 2.3125
@@ -76,7 +80,7 @@ class TestTemporalDifferenceLoss:
         q_value = nn.Parameter(tensor(2))
         target = temporal_difference_target(tensor(1), torch.tensor([False]), tensor(4), 0.5)
         optimizer = torch.optim.SGD([q_value], lr=0.25)
-        temporal_difference_loss(q_value, target, "squared").backward()
+        torch.autograd.backward(temporal_difference_loss(q_value, target, "squared"))
         optimizer.step()
         torch.testing.assert_close(q_value.detach(), tensor(2.25))
 
@@ -85,7 +89,8 @@ class TestAdversarialLosses:
     """Eq. (8), as least squares and as printed."""
 
     def test_least_squares_discriminator(self) -> None:
-        # Real: ((1-1)² + (0.5-1)²)/2 = 0.125. Generated: (0² + 1²)/2 = 0.5. Half of the sum: 0.3125.
+        # Real: ((1-1)² + (0.5-1)²)/2 = 0.125. Generated: (0² + 1²)/2 = 0.5.
+        # Half of the sum: 0.3125.
         loss = discriminator_loss(tensor(1, 0.5), tensor(0, 1), "lsgan")
         torch.testing.assert_close(loss, torch.tensor(0.3125, dtype=torch.float64))
 
@@ -95,12 +100,12 @@ class TestAdversarialLosses:
         torch.testing.assert_close(loss.item(), 0.5 * (LOG_2 + LOG_4))
 
     @pytest.mark.parametrize("kind", ["lsgan", "log"])
-    def test_the_discriminator_learns_to_tell_real_from_generated(self, kind: str) -> None:
+    def test_the_discriminator_learns_to_tell_real_from_generated(self, kind: GanLoss) -> None:
         real, generated = tensor(0.3, grad=True), tensor(0.3, grad=True)
-        discriminator_loss(real, generated, kind).backward()
-        assert (
-            real.grad.item() < 0 < generated.grad.item()
-        )  # a descent step raises one and lowers the other
+        loss = discriminator_loss(real, generated, kind)
+        of_real, of_generated = torch.autograd.grad(loss, (real, generated))
+        # A descent step raises one and lowers the other.
+        assert of_real.item() < 0 < of_generated.item()
 
     def test_least_squares_generator(self) -> None:
         # ((0-1)² + (3-1)²) / 2 = 2.5
@@ -112,8 +117,8 @@ class TestAdversarialLosses:
 
     def test_log_generator_has_a_gradient_while_the_discriminator_wins(self) -> None:
         scores = tensor(-20, grad=True)
-        adversarial_loss(scores, "log").backward()
-        assert scores.grad.item() == pytest.approx(-1.0, abs=1e-6)  # ln(1 - D) would have -2e-9
+        (gradient,) = torch.autograd.grad(adversarial_loss(scores, "log"), scores)
+        assert gradient.item() == pytest.approx(-1.0, abs=1e-6)  # ln(1 - D) would have -2e-9
 
     def test_log_losses_stay_finite_at_extreme_scores(self) -> None:
         scores = tensor(1000, -1000)
@@ -129,23 +134,24 @@ class TestAdversarialLosses:
 class TestMeanAbsoluteErrors:
     """Eq. (9), (10) and (11) are L1 norms, as means over elements."""
 
-    def test_by_hand(self, loss) -> None:
+    def test_by_hand(self, loss: Loss) -> None:
         # |1-0| + |-2-1| + |0-0| + |4-2| = 6, over 4 elements
         value = loss(
             torch.tensor([[1.0, -2.0], [0.0, 4.0]]), torch.tensor([[0.0, 1.0], [0.0, 2.0]])
         )
         assert value.item() == pytest.approx(1.5)
 
-    def test_gradient_is_the_sign_over_the_number_of_elements(self, loss) -> None:
+    def test_gradient_is_the_sign_over_the_number_of_elements(self, loss: Loss) -> None:
         first, second = tensor(1, -2, grad=True), tensor(0, 1, grad=True)
-        loss(first, second).backward()
-        torch.testing.assert_close(first.grad, tensor(0.5, -0.5))
-        torch.testing.assert_close(second.grad, tensor(-0.5, 0.5))
+        of_first, of_second = torch.autograd.grad(loss(first, second), (first, second))
+        torch.testing.assert_close(of_first, tensor(0.5, -0.5))
+        torch.testing.assert_close(of_second, tensor(-0.5, 0.5))
 
 
 def test_elements_may_count_differently_in_the_cycle_loss() -> None:
     first, second = torch.tensor([[1.0, 2.0], [0.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
-    # |differences| 1, 2, 0, 3; the second element counts three times as much as the first: (½·1 + ³⁄₂·2 + ½·0 + ³⁄₂·3) / 4
+    # |differences| 1, 2, 0, 3; the second element counts three times as much as the first:
+    # (½·1 + ³⁄₂·2 + ½·0 + ³⁄₂·3) / 4
     assert cycle_loss(first, second, torch.tensor([0.5, 1.5])).item() == 2.0
 
 
@@ -162,8 +168,8 @@ def test_half_of_the_weight_lies_on_what_is_unusual() -> None:
 
 def test_relative_model_loss_is_the_share_of_the_change_that_is_not_explained() -> None:
     now, following = torch.tensor([[0.0, 0.5, -1.0, 0.3]]), torch.tensor([[1.0, 0.5, -0.5, 0.29]])
-    # Changes: 1, 0, 0.5 and one of 0.01, too little to count. Of the 1.5, 0.25 and 0.5 are predicted wrongly; what is
-    # predicted where nothing changes does not count.
+    # Changes: 1, 0, 0.5 and one of 0.01, too little to count. Of the 1.5, 0.25 and 0.5 are
+    # predicted wrongly; what is predicted where nothing changes does not count.
     predicted = torch.tensor([[0.75, -0.9, -1.0, 1.0]])
     assert relative_model_loss(predicted, now, following).item() == pytest.approx(0.5)
     assert relative_model_loss(following, now, following).item() == pytest.approx(0.0, abs=1e-5)
@@ -207,6 +213,6 @@ class TestCorrespondenceLoss:
 
     def test_the_gradient_of_each_term_is_its_weight(self) -> None:
         terms = {name: tensor(1, grad=True) for name in ("gan", "cycle", "q", "model")}
-        correspondence_loss({name: term[0] for name, term in terms.items()}, WEIGHTS).backward()
-        gradients = {name: term.grad.item() for name, term in terms.items()}
-        assert gradients == WEIGHTS
+        loss = correspondence_loss({name: term[0] for name, term in terms.items()}, WEIGHTS)
+        gradients = torch.autograd.grad(loss, list(terms.values()))
+        assert dict(zip(terms, [gradient.item() for gradient in gradients], strict=True)) == WEIGHTS

@@ -14,7 +14,7 @@ SPEC = StateSpec("image", (1, 20, 20), 3)
 
 
 class Counting(torch.nn.Module):
-    """Counts the pictures that a network gets."""
+    """A count of the pictures that a network gets."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
@@ -22,7 +22,8 @@ class Counting(torch.nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         self.pictures += len(pictures)
-        return self.network(pictures)
+        translated: torch.Tensor = self.network(pictures)
+        return translated
 
 
 @pytest.mark.parametrize("framewise", [False, True])
@@ -33,7 +34,7 @@ def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
     correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
     if framewise:
         generator = correspondence.target_to_source
-        generator.frame_generator = Counting(generator.frame_generator)
+        generator.frame_generator = counting = Counting(generator.get_submodule("frame_generator"))
     translate, stacker = PlayTranslator(correspondence), StateStacker(SPEC, 2, torch.device("cpu"))
     random = torch.Generator().manual_seed(0)
     games = torch.randint(0, 256, (8, 2, 1, 20, 20), dtype=torch.uint8, generator=random).numpy()
@@ -46,14 +47,15 @@ def test_play_is_translated_as_each_state_is(framewise: bool) -> None:
     ]
     with torch.inference_mode():
         played = [translate(state) for state in states]
-        pictures = generator.frame_generator.pictures if framewise else None
+        pictures = counting.pictures if framewise else None
         for state, translated in zip(states, played, strict=True):
             torch.testing.assert_close(
                 translated, correspondence.translate(state), atol=1e-5, rtol=1e-5
             )
         first_of_others = PlayTranslator(correspondence)(states[0][:1])  # another number of games
     torch.testing.assert_close(first_of_others, played[0][:1], atol=1e-5, rtol=1e-5)
-    # whole states (3 frames of 2 games) at first, and of the game that begins; otherwise the newest frame of each
+    # whole states (3 frames of 2 games) at first, and of the game that begins; otherwise the newest
+    # frame of each
     assert pictures in (None, 2 * 3 + 6 * 2 + 1 * (1 + 3))
 
 
@@ -61,7 +63,7 @@ def test_games_that_are_over_are_not_translated() -> None:
     description = GeneratorDescription("resnet", filters=4, blocks=1, skips=True, framewise=True)
     correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
     generator = correspondence.target_to_source
-    generator.frame_generator = counting = Counting(generator.frame_generator)
+    generator.frame_generator = counting = Counting(generator.get_submodule("frame_generator"))
     translate, stacker = PlayTranslator(correspondence), StateStacker(SPEC, 3, torch.device("cpu"))
     frames = torch.randint(
         0, 256, (6, 3, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

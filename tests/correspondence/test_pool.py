@@ -32,7 +32,7 @@ class TestStatePool:
         given = list(range(10))
         older = 0
         for value in range(10, 4010):
-            out = pool.exchange(self.states(value), random).item()
+            out = int(pool.exchange(self.states(value), random).item())
             assert out in given or out == value
             if out != value:
                 older += 1

@@ -1,6 +1,7 @@
 """The search for the start of a generator's spatial layer."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,10 +59,8 @@ def test_the_model_loss_is_least_where_the_turned_task_obeys_the_model(
         torch.rot90(x, 1, (2, 3)) for x in (states, following)
     )  # counter-clockwise
     scaling = StateScaling(SPEC)
-    sizes = {"filters": 2, "blocks": 1, "framewise": framewise} if kind == "affine-resnet" else {}
-    correspondence = Correspondence(
-        scaling, StateScaling(SPEC), GeneratorDescription(kind, **sizes)
-    )
+    description = GeneratorDescription(kind, filters=2, blocks=1, framewise=framewise)
+    correspondence = Correspondence(scaling, StateScaling(SPEC), description)
     model = ScaledModel(BallFalls(), scaling)
     starts = [start for start in candidate_starts(correspondence, 0.0, 12) if not start.mirrored]
     losses = model_loss_by_start(correspondence, model, turned, NO_ACTION, turned_following, starts)
@@ -113,8 +112,8 @@ def test_a_framewise_generator_is_searched_frame_by_frame() -> None:
     turned = [torch.rot90(x, 1, (2, 3)) for x in (states, following, after)]
     source = StateSpec("image", (1, 32, 32), 2)
     scalings = StateScaling(source), StateScaling(replace(source, stack_order=(1, 0)))
-    sizes = {"filters": 2, "blocks": 1, "framewise": True}
-    correspondence = Correspondence(*scalings, GeneratorDescription("resnet-rotation", **sizes))
+    kind = GeneratorDescription("resnet-rotation", filters=2, blocks=1, framewise=True)
+    correspondence = Correspondence(*scalings, kind)
     losses = model_loss_by_start(
         correspondence,
         ScaledModel(NewestFrameFalls(), scalings[0]),
@@ -141,7 +140,9 @@ def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> Re
         upright[row, 0, 16 + 8 * time : 28 + 8 * time, 24:40] = 255
         upright[row, 0, 16 + 8 * time : 22 + 8 * time, 40:52] = 128
     frames = scaling.model_to_raw(RotationLayer(degrees)(scaling.raw_to_model(upright)))
-    fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {
+        name: np.zeros(records, dtype) for name, dtype in FIELDS.items()
+    }
     fields["valid"][:], fields["episode_steps"][:] = times < 3, times
     return ReplayMemory.from_rows(
         MemoryRows(scaling.spec, 1, frames.numpy(), fields), torch.device("cpu")
@@ -171,7 +172,10 @@ def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> 
 
 
 def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pong upside down is nearly Pong: a mirrored start that lies nearer to its best angle has less loss than the right one."""
+    """Pong upside down is nearly Pong.
+
+    A mirrored start that lies nearer to its best angle has less loss than the right one.
+    """
 
     def loss(start: Start) -> float:
         best, least = (-95.5, 0.60) if start.mirrored else (-85.0, 0.58)
@@ -185,11 +189,9 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
     correspondence = Correspondence(
         scaling, StateScaling(scaling.spec), GeneratorDescription("affine")
     )
-    starts, target, advanced = (
-        candidate_starts(correspondence, 0.0, ANGLE_STARTS),
-        ball_falls_turned(85.0, 4, scaling),
-        [],
-    )
+    starts = candidate_starts(correspondence, 0.0, ANGLE_STARTS)
+    target = ball_falls_turned(85.0, 4, scaling)
+    advanced: list[int] = []
     assert min(starts, key=loss) == Start(-96.0, mirrored=True)
     found = search_start(
         correspondence,
@@ -215,11 +217,9 @@ def test_finalists_of_one_hand_are_not_turned_but_all_is_done(
     correspondence = Correspondence(
         scaling, StateScaling(scaling.spec), GeneratorDescription("affine")
     )
-    starts, target, advanced = (
-        candidate_starts(correspondence, 0.0, 10),
-        ball_falls_turned(85.0, 4, scaling),
-        [],
-    )
+    starts = candidate_starts(correspondence, 0.0, 10)
+    target = ball_falls_turned(85.0, 4, scaling)
+    advanced: list[int] = []
     model = ScaledModel(LargeBallFalls(), scaling)
     found = search_start(
         correspondence, model, target, starts, np.random.default_rng(0), advanced.append
@@ -280,7 +280,7 @@ def test_starts_all_around() -> None:
 @pytest.mark.parametrize(
     "given", [{"generator": "resnet"}, {"generator": "rotation", "lambda_m": 0.0}]
 )
-def test_a_search_that_cannot_be_made_is_refused(given: dict) -> None:
+def test_a_search_that_cannot_be_made_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="--angle-starts"):
         LearnCorrSettings(angle_starts=ANGLE_STARTS, **given)
     LearnCorrSettings(angle_starts=1, **given)

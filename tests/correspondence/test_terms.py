@@ -1,4 +1,7 @@
-"""Which terms the settings make of eq. (12), and that a term reads no translation but those that it names."""
+"""Which terms the settings make of eq. (12).
+
+A term reads no translation but those that it names.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,8 @@ def objective(
 def test_a_lambda_of_zero_leaves_its_term_out(
     lambdas: tuple[float, ...], terms: list[str], needs: set[str]
 ) -> None:
-    composed = objective(**dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True)))
+    cyc, q, m = lambdas
+    composed = objective(lambda_cyc=cyc, lambda_q=q, lambda_m=m)
     assert [term.name for term in composed.terms] == terms
     assert composed.needs == needs
 

@@ -37,7 +37,9 @@ SETTINGS = LearnCorrSettings(
 
 
 def memory(records: int) -> ReplayMemory:
-    fields = {name: np.zeros(records, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {
+        name: np.zeros(records, dtype) for name, dtype in FIELDS.items()
+    }
     fields["valid"][:-1] = True
     fields["episode_steps"][:] = np.arange(records)
     fields["actions"][:] = np.arange(records) % ACTIONS

@@ -1,4 +1,7 @@
-"""Training of F: what it makes of a mini-batch, and that a resumed one ends where an unbroken one does."""
+"""Training of F: what it makes of a mini-batch.
+
+A resumed one ends where an unbroken one does.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def training(settings: TrainModelSettings = SETTINGS) -> tuple[ModelTraining, Sc
     """Nine transitions of one lane, whose state grows by 0.1 a step."""
     torch.manual_seed(0)
     frames = np.linspace(0, 0.9, 10, dtype=np.float32)[:, None].repeat(2, axis=1)
-    fields = {name: np.zeros(10, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {name: np.zeros(10, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:-1], fields["episode_steps"][:] = True, np.arange(10)
     memory = ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames, fields), torch.device("cpu"))
     rows = memory.dynamics_rows()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from corrtool.files import sealed
+from corrtool.project.memory_files import MEMORY_MANIFEST
+
+SIZES = [10**9, -1, 0, 2**70, 1.5, "64", None, [1], {"a": 1}, True]
 
 
 def sealed_anew(content: bytes, marker: bytes) -> bytes:
@@ -28,5 +32,24 @@ def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> byt
 
 
 def lie(header: dict[str, Any], **fields: Any) -> None:
-    """Changes what the header says of its first tensor."""
+    """Change what the header says of its first tensor."""
     next(value for name, value in header.items() if name != "__metadata__").update(fields)
+
+
+def resealed(path: Path, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The file with its manifest changed and sealed anew.
+
+    It is what somebody would write who wants to be believed.
+    """
+    content = path.read_bytes()
+    if path.name == MEMORY_MANIFEST:
+        manifest = json.loads(content)
+        change(manifest)
+        return sealed_anew(json.dumps({"seal": "0" * 64} | manifest).encode(), sealed._JSON_MARKER)
+
+    def in_header(header: dict[str, Any]) -> None:
+        manifest = json.loads(header["__metadata__"][sealed.METADATA_KEY])
+        change(manifest)
+        header["__metadata__"][sealed.METADATA_KEY] = json.dumps({"seal": "0" * 64} | manifest)
+
+    return with_header(content, in_header)

@@ -1,4 +1,7 @@
-"""Starts real subcommands on real Pong as processes, interferes with them, and looks at what they leave."""
+"""Real subcommands on real Pong as processes, which a test interferes with.
+
+It looks at what they leave.
+"""
 
 from __future__ import annotations
 
@@ -29,19 +32,24 @@ from corrtool.project.directory import Project
 from corrtool.runs.checkpoints import load_checkpoint
 from corrtool.runs.overview import damaged_runs
 
-# A few seconds each, of which several checkpoints take their part; every one makes what no other one makes.
+# A few seconds each, of which several checkpoints take their part; every one makes what no other
+# one makes.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("collect", "--records", "3000", "--name", "hit-memory"),
-    "train-dqn": ("train-dqn", "--env-steps", "2000", "--env-steps-per-update", "40", "--name", "hit-q"),
+    "train-dqn": ("train-dqn", "--env-steps", "2000", "--env-steps-per-update", "40",
+                  "--name", "hit-q"),
     "train-model": ("train-model", "--gradient-steps", "60", "--name", "hit-model"),
-    "learn-corr": ("learn-corr", "--gradient-steps", "40", "--eval-games", "0", "--lambda-q", "1", "--name", "hit-corr"),
-    "finetune": ("finetune", "--env-steps", "800", "--env-steps-per-update", "40", "--name", "hit-finetuned"),
+    "learn-corr": ("learn-corr", "--gradient-steps", "40", "--eval-games", "0", "--lambda-q", "1",
+                   "--name", "hit-corr"),
+    "finetune": ("finetune", "--env-steps", "800", "--env-steps-per-update", "40",
+                 "--name", "hit-finetuned"),
 }  # fmt: skip
 INPUTS = {  # named, or what one victim makes would be the newest input of the next
     "collect": (),
     "train-dqn": (),
     "train-model": ("--memory", "source-dqn"),
-    "learn-corr": ("--q", "source-dqn", "--model", "source-dqn", "--source-memory", "source-dqn", "--target-memory", "target-random"),
+    "learn-corr": ("--q", "source-dqn", "--model", "source-dqn",
+                   "--source-memory", "source-dqn", "--target-memory", "target-random"),
     "finetune": ("--q", "source-dqn", "--corr", "resnet-cyc1-q1-m1"),
 }  # fmt: skip
 MAKES = {
@@ -101,7 +109,10 @@ class Victim:
 
 
 def _read(stream: Connection) -> str:
-    """All that is written into a pipe, which is neither limited nor full where files and disks are."""
+    """All that is written into a pipe.
+
+    A pipe is neither limited nor full where files and disks are.
+    """
     with stream, open(stream.fileno(), encoding="utf-8", closefd=False) as text:
         return text.read()
 
@@ -130,7 +141,7 @@ def begin(
 
 
 def end(process: Victim, timeout: float = 240) -> Outcome:
-    """Waits for a process that ends by itself, or was killed."""
+    """Wait for a process that ends by itself, or was killed."""
     return process.end(timeout)
 
 
@@ -154,7 +165,7 @@ def wait_until_it_works(process: Victim, lab: Path, stage: str, timeout: float =
 
 
 def make_undone(lab: Path, stage: str) -> None:
-    """Takes away what the stage made, and its run."""
+    """Take away what the stage made, and its run."""
     path = artifact_path(lab, MAKES[stage], run_of(lab, stage).name)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     for partner in path.parent.glob(f"{run_of(lab, stage).name}.*"):
@@ -196,7 +207,10 @@ def committed(lab: Path) -> dict[str, str]:
 
 
 def saved_seconds(lab: Path, stage: str) -> float:
-    """How long a stage had worked at its last checkpoint, 0 where there is none. A half-written one raises."""
+    """How long a stage had worked at its last checkpoint, 0 where there is none.
+
+    A half-written one raises.
+    """
     path = run_of(lab, stage) / "checkpoint.safetensors"
     return float(load_checkpoint(path)["seconds"]) if path.exists() else 0.0
 
@@ -231,6 +245,42 @@ def verified(lab: Path) -> int:
 
 
 def games_recorded(lab: Path, stage: str) -> list[int]:
-    """The numbers of the games in a run's metrics, in their order: none is missing and none is there twice."""
+    """The numbers of the games in a run's metrics, in their order.
+
+    None is missing and none is there twice.
+    """
     lines = (run_of(lab, stage) / "metrics.jsonl").read_text().splitlines()
     return [event["game"] for event in map(json.loads, lines) if event.get("event") == "game"]
+
+
+# A command that reads the artifact at each place.
+READERS = {
+    "memories/source-dqn.zarr": ("train-model", "--memory", "source-dqn", "--name", "x"),
+    "memories/target-random.zarr": (
+        "learn-corr",
+        "--target-memory",
+        "target-random",
+        "--name",
+        "x",
+    ),
+    "weights/q/source-dqn": (
+        "collect",
+        "--task",
+        "source",
+        "--policy",
+        "q:source-dqn",
+        "--name",
+        "x",
+    ),
+    "weights/model": ("learn-corr", "--model", "source-dqn", "--name", "x"),
+    "weights/corr/resnet-cyc1-q1-m1.": ("evaluate", "--corr", "resnet-cyc1-q1-m1", "--name", "x"),
+}
+
+
+def artifact_files(lab: Path) -> list[Path]:
+    """Every file of every artifact."""
+    paths = [artifact_path(lab, kind, name) for kind in KINDS for name in artifact_names(lab, kind)]
+    files = [
+        file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
+    ]
+    return [file for file in files if file.is_file()]

@@ -1,4 +1,7 @@
-"""A disk that is full, read-only or taken away: one line says so, what was there stays, and the work ends once there is room."""
+"""A disk that is full, read-only or taken away.
+
+One line says so, what was there stays, and the work ends once there is room.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ def no_larger_files(limit: int) -> None:
 
 
 def fails_without_harm(lab: Path, stage: str, limit: int) -> bool:
-    """Whether a stage fails where no file may grow beyond ``limit`` bytes; if so, in one line, and nothing is lost."""
+    """Whether a stage fails where no file may grow beyond ``limit`` bytes.
+
+    It fails in one line, and nothing is lost.
+    """
     there = committed(lab)
     outcome = execute(lab, stage, "--quiet", before=functools.partial(no_larger_files, limit))
     assert there.items() <= committed(lab).items()

@@ -1,10 +1,14 @@
-"""Every file that corrtool reads, with generated content: it is read or refused by an error of ours, and nothing else happens."""
+"""Every file that corrtool reads, with generated content.
+
+It is read or refused by an error of ours, and nothing else happens.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +61,15 @@ def changed(value: Any) -> st.SearchStrategy[Any]:
 
 
 def fuzz(content: st.SearchStrategy[Any], examples: int, attack: Callable[[Any], None]) -> None:
-    """Calls ``attack`` with that many contents. Each must end in a value or in an error of ours."""
+    """Call ``attack`` with that many contents. Each must end in a value or in an error of ours."""
 
-    quiet = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-
-    @settings(max_examples=examples, phases=[Phase.generate], **quiet)
+    @settings(
+        max_examples=examples,
+        phases=[Phase.generate],
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     @given(content)
     def check(drawn: Any) -> None:
         attack(drawn)
@@ -127,7 +135,7 @@ def sealed_files(directory: Path, examples: int) -> None:
 
 def small_memory(path: Path) -> dict[str, Any]:
     """A memory of six rows of two lanes; gives its manifest."""
-    fields = {name: np.zeros(6, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {name: np.zeros(6, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:4] = True
     rows = MemoryRows(StateSpec("vector", (2,), 1), 2, np.ones((6, 2), np.float32), fields)
     return seal_memory(path, {**write_rows(path, rows), "actions": 2})
@@ -165,8 +173,9 @@ def memories(directory: Path, examples: int) -> None:
 # Project files.
 
 _WORDS = st.sampled_from(
-    ["ALE/Pong-v5", "CartPole-v1", "rotate:90", "rotate:1e400", "affine:../x", "mosaic-rotate:3", "permute:0", "cuda:99",
-     "default", "tiny", "paper", "source", "", "../x", "\x1b[2J", "q:", "q:../x", "no.such.module:Id"]
+    ["ALE/Pong-v5", "CartPole-v1", "rotate:90", "rotate:1e400", "affine:../x", "mosaic-rotate:3",
+     "permute:0", "cuda:99", "default", "tiny", "paper", "source", "", "../x", "\x1b[2J", "q:",
+     "q:../x", "no.such.module:Id"]
 )  # fmt: skip
 _VALUES = st.recursive(
     st.integers()
@@ -245,8 +254,9 @@ def project_files(directory: Path, examples: int) -> None:
 # What runs leave: records, checkpoints and metrics; and the JSON of an affine view.
 
 _RECORD = {
-    "stage": "collect", "name": "x", "state": "finished", "fingerprint": "f", "command": "c", "seed": 0, "settings": {}, "tasks": {},
-    "parents": {"memory": {"kind": "memory", "name": "x", "sha256": "0"}}, "machine": {}, "identity": {"settings": {}},
+    "stage": "collect", "name": "x", "state": "finished", "fingerprint": "f", "command": "c",
+    "seed": 0, "settings": {}, "tasks": {}, "machine": {}, "identity": {"settings": {}},
+    "parents": {"memory": {"kind": "memory", "name": "x", "sha256": "0"}},
     "locks": [["memory", "x"]], "artifacts": [], "created": "", "result": {}, "metrics_sha256": "0",
 }  # fmt: skip
 _CHECKPOINT = {
@@ -293,30 +303,26 @@ RUN_FILES: dict[str, tuple[str, st.SearchStrategy[bytes], Callable[[Path], Any]]
 }
 
 
-def run_files(name: str) -> Callable[[Path, int], None]:
+def run_files(name: str, directory: Path, examples: int) -> None:
     file, content, read = RUN_FILES[name]
+    path = directory / file
+    (directory / "metrics.jsonl").write_bytes(b"{}\n")
 
-    def attacked(directory: Path, examples: int) -> None:
-        path = directory / file
-        (directory / "metrics.jsonl").write_bytes(b"{}\n")
+    def attack(content: bytes) -> None:
+        path.write_bytes(content)
+        try:
+            read(path)
+        except CorrtoolError as error:
+            assert directory.name in str(error)
 
-        def attack(content: bytes) -> None:
-            path.write_bytes(content)
-            try:
-                read(path)
-            except CorrtoolError as error:
-                assert directory.name in str(error)
-
-        fuzz(content, examples, attack)
-
-    return attacked
+    fuzz(content, examples, attack)
 
 
 TARGETS: dict[str, Callable[[Path, int], None]] = {
     "sealed files": sealed_files,
     "memories": memories,
     "project files": project_files,
-    **{name: run_files(name) for name in RUN_FILES},
+    **{name: partial(run_files, name) for name in RUN_FILES},
 }
 FULL = {"sealed files": 40_000, "memories": 10_000} | dict.fromkeys(
     ("project files", *RUN_FILES), 10_000

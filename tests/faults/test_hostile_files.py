@@ -1,201 +1,22 @@
-"""A project that somebody else made: lying headers, hostile metadata, names and links. Nothing is unpickled, executed or believed."""
+"""A project that somebody else made: names, links, pipes and records. Nothing is executed."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import ctypes
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from faults.forgery import lie, with_header
 from support.commands import run_in_process
 
-from corrtool.correspondence.saved import load_correspondence
-from corrtool.environment_model.saved import load_model
-from corrtool.errors import ArtifactError, CorrtoolError
-from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
-from corrtool.memory import read_rows
-from corrtool.project.artifacts import find_artifacts, load_weights, read_artifact
-from corrtool.project.memory_files import MEMORY_MANIFEST, check_memory, seal_memory
-from corrtool.q_learning.saved import load_q_function
+from corrtool.files.sealed import read_sealed_json, seal_json
 
-CPU = torch.device("cpu")
 PACKAGE = Path(__file__).parents[2] / "corrtool"
-LOADERS: dict[str, Callable[..., Any]] = {
-    "q": load_q_function,
-    "model": load_model,
-    "corr": load_correspondence,
-}
-
-
-LIES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "a shape too large": lambda h: lie(h, shape=[10**15]),
-    "a negative shape": lambda h: lie(h, shape=[-1, 4]),
-    "a shape of text": lambda h: lie(h, shape=["a"]),
-    "offsets out of the file": lambda h: lie(h, data_offsets=[0, 10**12]),
-    "offsets that overlap": lambda h: lie(h, data_offsets=[8, 64]),
-    "offsets backwards": lambda h: lie(h, data_offsets=[64, 0]),
-    "an unknown type": lambda h: lie(h, dtype="O8"),
-    "no offsets": lambda h: next(v for n, v in h.items() if n != "__metadata__").pop(
-        "data_offsets"
-    ),
-    "another tensor": lambda h: h.update(
-        more={"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", LOADERS)
-@pytest.mark.parametrize("name", LIES)
-def test_a_weights_file_whose_header_lies_is_refused(pong_copy: Path, kind: str, name: str) -> None:
-    artifact = find_artifacts(pong_copy, kind)[0]
-    artifact.path.write_bytes(with_header(artifact.path.read_bytes(), LIES[name]))
-    with pytest.raises(ArtifactError, match=artifact.path.name):
-        LOADERS[kind](read_artifact(pong_copy, kind, artifact.name), CPU)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(pong_copy: Path, value: float) -> None:
-    artifact = find_artifacts(pong_copy, "q")[0]
-    tensors = load_weights(artifact)
-    tensors[next(iter(tensors))].flatten()[0] = value
-    artifact.path.write_bytes(
-        seal_tensors(tensors, {k: v for k, v in artifact.manifest.items() if k != "format_version"})
-    )
-    assert (
-        run_in_process(
-            "evaluate", "-p", pong_copy, "--task", "source", "--q", artifact.name, "--quiet"
-        )
-        == 3
-    )
-
-
-SIZES = [10**9, -1, 0, 2**70, 1.5, "64", None, [1], {"a": 1}, True]
-
-
-@pytest.mark.parametrize("kind", LOADERS)
-def test_a_manifest_that_lies_about_its_network_is_refused(pong_copy: Path, kind: str) -> None:
-    """Every number in it, at the most impertinent sizes; nothing of that size is ever allocated."""
-    artifact = find_artifacts(pong_copy, kind)[0]
-    tensors, cases = load_weights(artifact), 0
-
-    def places(table: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-        found = []
-        for key, value in table.items():
-            found += places(value, (*path, key)) if isinstance(value, dict) else [(*path, key)]
-        return found
-
-    network = artifact.manifest["network"]
-    for place in places(network):
-        for size in SIZES:
-            table = lied = json.loads(json.dumps(network))
-            for key in place[:-1]:
-                table = table[key]
-            if table[place[-1]] == size and type(table[place[-1]]) is type(size):
-                continue
-            table[place[-1]] = size
-            manifest = {
-                k: v for k, v in artifact.manifest.items() if k not in ("network", "format_version")
-            }
-            artifact.path.write_bytes(seal_tensors(tensors, {**manifest, "network": lied}))
-            cases += 1
-            with contextlib.suppress(
-                CorrtoolError
-            ):  # a value that changes nothing about the weights may be read
-                LOADERS[kind](read_artifact(pong_copy, kind, artifact.name), CPU)
-    assert cases > 50
-
-
-def hostile_memory(
-    lab: Path, change: Callable[[dict[str, Any]], None], array: str = "frames"
-) -> Path:
-    """A memory whose array has other metadata, sealed again. Gives its directory."""
-    directory = lab / "memories" / "source-dqn.zarr"
-    path = directory / array / "zarr.json"
-    metadata = json.loads(path.read_text())
-    change(metadata)
-    path.write_text(json.dumps(metadata))
-    own = ("files", "format_version", "kind", "sha256")
-    seal_memory(
-        directory,
-        {k: v for k, v in read_sealed_json(directory / MEMORY_MANIFEST).items() if k not in own},
-    )
-    return directory
-
-
-METADATA: dict[str, Callable[[dict[str, Any]], None]] = {
-    "terabytes": lambda m: m.update(shape=[10**12, *m["shape"][1:]]),
-    "one huge chunk": lambda m: m["chunk_grid"]["configuration"].update(
-        chunk_shape=[10**9, 1, 84, 84]
-    ),
-    "objects": lambda m: m.update(data_type="object"),
-    "text": lambda m: m.update(data_type="string"),
-    "doubles": lambda m: m.update(data_type="float64"),
-    "another codec": lambda m: m.update(
-        codecs=[{"name": "bytes"}, {"name": "gzip", "configuration": {"level": 1}}]
-    ),
-    "a pickle codec": lambda m: m.update(
-        codecs=[{"name": "numcodecs.pickle", "configuration": {}}]
-    ),
-    "an unknown codec": lambda m: m.update(codecs=[{"name": "evil"}]),
-    "no codec": lambda m: m.update(codecs=[]),
-    "another fill value": lambda m: m.update(fill_value=7),
-    "Zarr 2": lambda m: m.update(zarr_format=2),
-    "a negative shape": lambda m: m.update(shape=[-1, *m["shape"][1:]]),
-    "nothing": lambda m: m.clear(),
-}
-
-
-@pytest.mark.parametrize("array", ["frames", "rewards"])
-@pytest.mark.parametrize("name", METADATA)
-def test_zarr_metadata_from_elsewhere_is_refused(pong_copy: Path, name: str, array: str) -> None:
-    directory = hostile_memory(pong_copy, METADATA[name], array)
-    with pytest.raises(ArtifactError, match="source-dqn"):
-        read_rows(directory, check_memory(directory))
-    assert (
-        run_in_process(
-            "train-model", "-p", pong_copy, "--memory", "source-dqn", "--name", "x", "--quiet"
-        )
-        == 3
-    )
-
-
-@pytest.mark.parametrize("field", ["rows", "lanes", "records", "states", "files", "actions"])
-@pytest.mark.parametrize("value", [*SIZES, {}, "../x", {"../../x": "0" * 64}], ids=str)
-def test_a_memory_manifest_that_lies_is_refused_or_harmless(
-    pong_copy: Path, field: str, value: Any
-) -> None:
-    directory = pong_copy / "memories" / "source-dqn.zarr"
-    manifest = {
-        k: v
-        for k, v in read_sealed_json(directory / MEMORY_MANIFEST).items()
-        if k != "format_version"
-    }
-    (directory / MEMORY_MANIFEST).write_bytes(seal_json({**manifest, field: value}))
-    arguments = (
-        "train-model",
-        "-p",
-        pong_copy,
-        "--preset",
-        "tiny",
-        "--memory",
-        "source-dqn",
-        "--dry-run",
-        "--quiet",
-    )
-    assert run_in_process(*arguments) in (0, 3)
-    assert run_in_process("status", "-p", pong_copy, "--quiet") == 0
-    with contextlib.suppress(CorrtoolError):
-        read_rows(directory, check_memory(directory))
 
 
 @pytest.mark.parametrize(
@@ -206,25 +27,6 @@ def test_names_that_are_none_are_refused(pong_lab: Path, flag: str, name: str) -
     assert (
         run_in_process("learn-corr", "-p", pong_lab, "--dry-run", f"{flag}={name}", "--quiet") == 2
     )
-
-
-def test_names_in_a_manifest_cannot_lead_anywhere(
-    pong_copy: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    artifact = find_artifacts(pong_copy, "model")[0]
-    manifest = {k: v for k, v in artifact.manifest.items() if k != "format_version"}
-    for name in ("../../x", "/etc/passwd", "a\nb", "\x1b[2J"):
-        manifest["parents"] = {
-            "source_memory": {"kind": "memory", "name": name, "sha256": "0" * 64}
-        }
-        artifact.path.write_bytes(seal_tensors(load_weights_of(artifact.path), manifest))
-        assert run_in_process("status", "-p", pong_copy) == 0
-        shown = capsys.readouterr().out
-        assert "damaged" in shown and name not in shown
-
-
-def load_weights_of(path: Path) -> dict[str, torch.Tensor]:
-    return read_sealed_tensors(path)[0]
 
 
 PLACES = [
@@ -390,7 +192,7 @@ def test_what_cannot_be_read_is_not_whole(pong_copy: Path) -> None:
 
 
 def as_others_may() -> None:
-    """Takes from root the powers to read and write where the permissions say no."""
+    """Take from root the powers to read and write where the permissions say no."""
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
 
@@ -403,7 +205,10 @@ def hook(event, arguments):
     if event == "pickle.find_class":
         seen.append([event, str(arguments)])
     elif event in ("exec", "compile", "import", "ctypes.dlopen"):
-        name = arguments[1] if event in ("compile", "import") else getattr(arguments[0], "co_filename", arguments[0])
+        if event in ("compile", "import"):
+            name = arguments[1]
+        else:
+            name = getattr(arguments[0], "co_filename", arguments[0])
         if isinstance(name, bytes):
             name = name.decode(errors="replace")
         if lab in str(name):
@@ -417,7 +222,10 @@ print(json.dumps(seen))
 
 
 def test_nothing_of_a_project_is_unpickled_or_executed(pong_copy: Path) -> None:
-    """CPython's audit hooks see every unpickled class, and every file that is compiled, executed or loaded as a library."""
+    """CPython's audit hooks see every unpickled class.
+
+    They also see every file that is compiled, executed or loaded as a library.
+    """
     (pong_copy / "memories" / "__init__.py").write_text("raise SystemExit('executed')")
     shutil.rmtree(pong_copy / "runs")
     tiny = ["--preset", "tiny", "--device", "cpu", "--overwrite"]

@@ -1,4 +1,7 @@
-"""``--keep-checkpoints``: how many there are, and that a run goes on from an older one where a newer is damaged."""
+"""``--keep-checkpoints``: how many there are, and which one a run goes on from.
+
+That is an older one where a newer is damaged.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ def checkpoints(lab: Path, stage: str) -> list[str]:
 
 
 def stopped_with_three(lab: Path, stage: str) -> None:
-    """Ends a stage with SIGTERM when it has three checkpoints."""
+    """End a stage with SIGTERM when it has three checkpoints."""
     process = begin(lab, stage, "--keep-checkpoints", "3", save_seconds=0.1)
     while len(checkpoints(lab, stage)) < 3:
         assert process.poll() is None, end(process)

@@ -1,4 +1,7 @@
-"""SIGKILL at any moment: what was committed stays, nothing is half there, and the same command ends the work."""
+"""SIGKILL at any moment.
+
+What was committed stays, nothing is half there, and the same command ends the work.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,10 @@ DEATHS = {"collect": (700, 1900), "train-dqn": (800, 1400), "finetune": (300, 60
 
 
 def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
-    """Kills a stage ``kills`` times at random moments of its life, and lets it end. A run that is over too early begins anew.
+    """Kill a stage ``kills`` times at random moments of its life, and let it end.
 
-    Every second kill comes some time after a new checkpoint, the others some time after the start of the process.
+    A run that is over too early begins anew. Every second kill comes some time after a new
+    checkpoint, the others some time after the start of the process.
     """
     moments = random.Random(f"{stage} {seed}")
     began = time.monotonic()
@@ -70,7 +74,8 @@ def kill_and_finish(lab: Path, stage: str, kills: int, seed: int) -> None:
     assert there.items() <= committed(lab).items()
     took = time.monotonic() - began
     print(
-        f"{stage}: {killed} kills ({working} after new checkpoints), {1 + over} runs ended, {took:.0f} s"
+        f"{stage}: {killed} kills ({working} after new checkpoints), "
+        f"{1 + over} runs ended, {took:.0f} s"
     )
 
 

@@ -1,4 +1,7 @@
-"""A long run in small: memory, open files and disk stay flat, and a large memory stays within its bounds."""
+"""A long run in small: nothing grows.
+
+Memory, open files and disk stay flat, and a large memory stays within its bounds.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.commands import run_in_process
 
 CYCLES = """
 import json, os, sys
@@ -33,9 +37,10 @@ def sampled(self):
         samples.append((rss(), len(os.listdir("/proc/self/fd")), disk()))
 loop.Loop.save = sampled
 loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = 0.0, 1e9  # at every step of the loop
-code = run(["train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet", "--lanes", "4", "--memory-capacity", "100",
-            "--learning-starts", "4", "--env-steps-per-update", "4", "--keep-checkpoints", "2",
-            "--greedy-from", "0.001", "--eval-every", "4", "--eval-games", "1", "--env-steps", str(4 * cycles)])
+code = run(["train-dqn", "-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet",
+            "--lanes", "4", "--memory-capacity", "100", "--learning-starts", "4",
+            "--env-steps-per-update", "4", "--keep-checkpoints", "2", "--greedy-from", "0.001",
+            "--eval-every", "4", "--eval-games", "1", "--env-steps", str(4 * cycles)])
 print(json.dumps({"code": code, "saves": saves, "samples": samples}))
 """
 
@@ -55,7 +60,8 @@ def flat(lab: Path, cycles: int) -> None:
     half = len(memory) // 2
     ends = [f"{values[half]:,} → {values[-1]:,} B" for values in (memory, disk)]
     print(
-        f"{result['saves']} cycles: memory {ends[0]}, disk {ends[1]}, at most {max(files)} open files"
+        f"{result['saves']} cycles: memory {ends[0]}, disk {ends[1]}, "
+        f"at most {max(files)} open files"
     )
     assert max(memory[half:]) - min(memory[half:]) < 20e6
     assert max(files[half:]) <= max(files[:half])
@@ -82,7 +88,8 @@ from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.memory_files import check_memory
 from pathlib import Path
 lab = sys.argv[1]
-command = ["collect", "-p", lab, "--records", "1000000", "--lanes", "8", "--device", "cpu", "--name", "million"]
+command = ["collect", "-p", lab, "--records", "1000000", "--lanes", "8", "--device", "cpu",
+           "--name", "million"]
 code = run(command)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 result = {"code": code, "collect_peak": peak}
@@ -105,8 +112,6 @@ def test_a_million_records_are_collected_resumed_and_sampled_within_bounds(tmp_p
     """Collecting holds some chunks; sampling holds the frames, 84 × 84 bytes a record, once."""
     import signal
     import time
-
-    from conftest import run_in_process
 
     lab = tmp_path / "lab"
     assert run_in_process("init", lab, "--source", "ALE/Pong-v5", "--quiet") == 0

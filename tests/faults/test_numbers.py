@@ -1,4 +1,7 @@
-"""Numbers that go wrong: settings beyond reason, and environments that fail late. What is kept is finite, and a line says what happened."""
+"""Numbers that go wrong: settings beyond reason, and environments that fail late.
+
+What is kept is finite, and a line says what happened.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.commands import run_in_process
+from support.environments import register
 
 from corrtool.runs.checkpoints import load_checkpoint
 
@@ -60,7 +64,7 @@ class FailsLate(gymnasium.Env[Any, Any]):
 
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> None:
-    gymnasium.register("FailsLate-v0", FailsLate)
+    register("FailsLate-v0", FailsLate)
 
 
 @pytest.mark.parametrize(

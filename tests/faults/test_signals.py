@@ -1,4 +1,7 @@
-"""What batch systems and people send: saved at the next step, the documented exit code, and a second signal ends at once."""
+"""Signals, as batch systems and people send them.
+
+A run is saved at its next step and has the documented exit code; a second signal ends at once.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""corrtool as a process to be killed: it saves often, and can die by its own hand at a place that another process dies at too.
+"""corrtool as a process to be killed.
 
-Its process is forked from one that has imported torch already: some hundreds of them would spend most of their life on that.
+It saves often, and can die by its own hand at a place that another process dies at too. It is
+forked from a process that has imported torch already: some hundreds of them would spend most of
+their life on that.
 """
 
 from __future__ import annotations
@@ -23,18 +25,16 @@ def live(
     die_at: int,
     before: Callable[[], None] | None,
 ) -> None:
-    """Runs the command line, with its streams in pipes.
+    """Run the command line, with its streams in pipes.
 
     Args:
         save_seconds: between checkpoints.
         die_at: in what the stage's loop counts; 0 is never.
         before: is called first, such as to limit what may be written.
     """
-    for number in (
-        signal.SIGHUP,
-        signal.SIGINT,
-    ):  # the tests may run under nohup, or in the background of a script
-        signal.signal(number, signal.SIG_DFL)
+    # The tests may run under nohup, or in the background of a script.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number, stream in ((1, out), (2, err)):
         os.dup2(stream.fileno(), number)
         stream.close()
@@ -51,7 +51,10 @@ def live(
 
 
 def _die_at(count: int) -> None:
-    """SIGKILL right after a checkpoint at the first step that reaches ``count``; a run that is beyond it goes on."""
+    """SIGKILL right after a checkpoint at the first step that reaches ``count``.
+
+    A run that is beyond it goes on.
+    """
     poll, begun = loop.Loop.poll, []
 
     def poll_or_die(self: loop.Loop) -> None:

@@ -108,10 +108,14 @@ class TestPublishDirectory:
     def test_a_crash_leaves_the_old_or_the_new(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
     ) -> None:
-        """The process dies before the first rename, between the two, or before the old one is deleted."""
+        """The process dies before the first rename, between the two, or after them.
+
+        Then the old one is not deleted yet.
+        """
         memories, staged = tmp_path / "memories", directory(tmp_path / "staged", "new")
         directory(memories / "m.zarr", "old")
-        rename, done = Path.rename, []
+        rename = Path.rename
+        done: list[Path] = []
 
         class Died(BaseException):
             pass

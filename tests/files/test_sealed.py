@@ -1,7 +1,9 @@
 """A sealed file is read as it was written, or not at all."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -47,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["json", "tensors"])
 def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 def content_of(kind: str) -> bytes:
@@ -59,7 +61,7 @@ def content_of(kind: str) -> bytes:
     )
 
 
-def read(kind: str, path: Path):
+def read(kind: str, path: Path) -> object:
     return read_sealed_json(path) if kind == "json" else read_sealed_tensors(path)
 
 
@@ -72,7 +74,7 @@ class TestRoundTrip:
             max_size=4,
         )
     )
-    def test_of_json(self, tmp_path_factory: pytest.TempPathFactory, value: dict) -> None:
+    def test_of_json(self, tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any]) -> None:
         path = tmp_path_factory.getbasetemp() / "sealed.json"
         path.write_bytes(seal_json(value))
         assert read_sealed_json(path) == value | {"format_version": sealed.FORMAT_VERSION}
@@ -246,14 +248,15 @@ def test_a_newer_format_is_refused_with_a_message_of_its_own(
     monkeypatch.setattr(sealed, "FORMAT_VERSION", 2)
     path.write_bytes(content_of(kind))
     monkeypatch.undo()
-    readers = [lambda: read(kind, path)] + (
-        [lambda: read_tensor_metadata(path)] if kind == "tensors" else []
-    )
-    for reader in readers:
+    readers: dict[str, list[Callable[[Path], object]]] = {
+        "json": [read_sealed_json],
+        "tensors": [read_sealed_tensors, read_tensor_metadata],
+    }
+    for reader in readers[kind]:
         with pytest.raises(
             ArtifactError, match=r"newer corrtool \(format 2, this one reads 1\)"
         ) as raised:
-            reader()
+            reader(path)
         assert raised.value.hint == "update corrtool"
 
 
@@ -278,5 +281,5 @@ class TestContentSha256:
         ],
         ids=["value", "shape", "type", "name", "fewer"],
     )
-    def test_depends_on_everything_else(self, other: dict) -> None:
+    def test_depends_on_everything_else(self, other: dict[str, Any]) -> None:
         assert content_sha256(TENSORS) != content_sha256(other)

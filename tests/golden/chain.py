@@ -1,4 +1,7 @@
-"""The six stages at `--preset tiny` on Pong and CartPole, by the command line alone, so that any version of corrtool can be asked."""
+"""The six stages at `--preset tiny` on Pong and CartPole.
+
+They are called by the command line alone, so that any version of corrtool can be asked.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,17 @@ PAIRS = {
     "pong": ("--source", "ALE/Pong-v5", "--target-view", "rotate:90"),
     "cartpole": ("--source", "CartPole-v1", "--target-view", "scale:-1,1,1,1"),
 }
-VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {  # more of what a stage can do, under names of their own
+# More of what a stage can do, under names of their own.
+VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "pong": {
-        "learn-corr": ("--generator", "affine-resnet", "--gan-loss", "log", "--model-loss", "relative", "--batch-size", "2"),
-        "train-dqn": ("--double-q", "--priority-exponent", "0.5", "--optimizer", "rmsprop", "--loss", "squared"),
+        "learn-corr": ("--generator", "affine-resnet", "--gan-loss", "log",
+                       "--model-loss", "relative", "--batch-size", "2"),
+        "train-dqn": ("--double-q", "--priority-exponent", "0.5", "--optimizer", "rmsprop",
+                      "--loss", "squared"),
     },
     "cartpole": {
-        "learn-corr": ("--generator", "mlp", "--lambda-q", "0", "--batch-size", "4", "--cycle-loss", "printed"),
+        "learn-corr": ("--generator", "mlp", "--lambda-q", "0", "--batch-size", "4",
+                       "--cycle-loss", "printed"),
         "train-model": ("--batch-size", "16"),
     },
 }  # fmt: skip
@@ -38,7 +45,8 @@ def run_chain(directory: Path, run: Callable[..., str]) -> dict[str, Any]:
         run: runs one command; returns what it printed.
 
     Returns:
-        By pair and stage the object of `--json`; by pair the arrays of each artifact and the events of each `metrics.jsonl`.
+        By pair and stage the object of `--json`; by pair the arrays of each artifact and the events
+        of each `metrics.jsonl`.
     """
     record: dict[str, Any] = {}
     for pair, tasks in PAIRS.items():
@@ -68,7 +76,7 @@ def artifacts_of(lab: Path) -> dict[str, Any]:
     for path in sorted(lab.glob("memories/*.zarr")):
         group = zarr.open_group(path, mode="r")
         found[path.relative_to(lab).as_posix()] = {
-            name: described(array[:]) for name, array in sorted(group.arrays())
+            name: described(np.asarray(array[:])) for name, array in sorted(group.arrays())
         }
     return found
 
@@ -91,7 +99,10 @@ def metrics_of(lab: Path) -> dict[str, Any]:
 
 
 def shape_of(value: Any, name: str = "") -> Any:
-    """A JSON value without what depends on the processor: settings and names as they are, of numbers the type."""
+    """A JSON value without what depends on the processor.
+
+    Settings and names stay as they are, of numbers the type.
+    """
     if name == "settings":
         return value
     if isinstance(value, dict):
@@ -115,7 +126,10 @@ def without_digest(name: str) -> str:
 
 
 def shape_of_record(record: dict[str, Any]) -> dict[str, Any]:
-    """What of :func:`run_chain` is the same on every machine: arrays lose their digests, results their numbers."""
+    """What of :func:`run_chain` is the same on every machine.
+
+    Arrays lose their digests, results their numbers.
+    """
     return {
         pair: {
             "results": {stage: shape_of(result) for stage, result in found["results"].items()},

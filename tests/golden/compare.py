@@ -1,7 +1,10 @@
-"""Whether this checkout computes what another commit did, to the last bit: `python tests/golden/compare.py COMMIT`.
+"""Whether this checkout computes what another commit did, to the last bit.
 
-Both run the chains of `chain.py` on this machine with one thread. Compared are the digest of every array of every artifact, the
-objects of `--json`, the fields of every `metrics.jsonl` and the `--help` of every command. Exits with 1 where something differs.
+`python tests/golden/compare.py COMMIT`
+
+Both run the chains of `chain.py` on this machine with one thread. Compared are the digest of every
+array of every artifact, the objects of `--json`, the fields of every `metrics.jsonl` and the
+`--help` of every command. Exits with 1 where something differs.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from chain import run_chain
 
 CHECKOUT = Path(__file__).parents[2]
 COMMANDS = (
-    "init", "quickstart", "train-dqn", "collect", "train-model", "learn-corr", "evaluate", "finetune", "report",
+    "init", "quickstart", "train-dqn", "collect", "train-model", "learn-corr", "evaluate",
+    "finetune", "report",
     "reproduce", "status", "verify", "doctor",
 )  # fmt: skip
 

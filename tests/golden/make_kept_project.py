@@ -1,6 +1,9 @@
-"""How `kept-COMMIT.tar.gz` came about: `python tests/golden/make_kept_project.py CHECKOUT` with the old checkout on the path.
+"""How `kept-COMMIT.tar.gz` came about.
 
-Two projects with all six stages at `--preset tiny`, and in the one on CartPole each learning stage once more, interrupted.
+`python tests/golden/make_kept_project.py CHECKOUT` with the old checkout on the path.
+
+Two projects with all six stages at `--preset tiny`, and in the one on CartPole each learning stage
+once more, interrupted.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def main(checkout: Path) -> None:
 
 
 def interrupt(command: list[object], lab: Path, stage: str, environment: dict[str, str]) -> None:
-    """Runs a stage until it has logged something, and asks it to stop."""
+    """Run a stage until it has logged something, and ask it to stop."""
     metrics = lab / "runs" / stage / "interrupted" / "metrics.jsonl"
     process = subprocess.Popen([*map(str, command)], env=environment)
     while not metrics.exists() or len(metrics.read_text().splitlines()) < 3:

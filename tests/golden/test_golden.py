@@ -1,6 +1,7 @@
-"""What the six stages print and leave, held against what they did before; and a project that an older corrtool left.
+"""What the six stages print and leave, held against what they did before.
 
-Digests of weights hold on one processor only: `python tests/golden/compare.py COMMIT` compares them with another commit's.
+Also a project that an older corrtool left. Digests of weights hold on one processor only:
+`python tests/golden/compare.py COMMIT` compares them with another commit's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def run(*arguments: str) -> str:
 
 
 def test_results_artifacts_and_metrics_are_those_of_before(tmp_path: Path) -> None:
-    """`GOLDEN_WRITE=1 pytest tests/golden` stores what they are now: look at the difference before committing it."""
+    """`GOLDEN_WRITE=1 pytest tests/golden` stores what they are now.
+
+    Look at the difference before committing it.
+    """
     found = shape_of_record(run_chain(tmp_path, run))
     if "GOLDEN_WRITE" in os.environ:
         GOLDEN.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")

@@ -45,7 +45,10 @@ def blocks(directory: Path) -> set[str]:
 
 
 def assert_same_past(resumed: ReplayMemory, lanes: MadeUpLanes, slots: int) -> None:
-    """All that is still held is as it was played, but for the truncation of the newest transitions."""
+    """All that is still held is as it was played.
+
+    Only the newest transitions were truncated.
+    """
     written = len(lanes.history)
     assert resumed.slots_written == written
     for slot in range(0 if written <= slots else written - slots + STACK - 1, written):
@@ -69,7 +72,10 @@ def assert_same_past(resumed: ReplayMemory, lanes: MadeUpLanes, slots: int) -> N
 def test_a_memory_comes_back_however_often_it_was_saved(
     tmp_path_factory: pytest.TempPathFactory, seed: int, plays: list[int], slots: int
 ) -> None:
-    """Also where the ring has overwritten a part of a block, a whole block, or everything since the last save."""
+    """Also where the ring has overwritten a part of a block, or a whole one.
+
+    Also where it has overwritten everything since the last save.
+    """
     directory = tmp_path_factory.mktemp("run")
     memory, journal = new_memory(slots), MemoryJournal(directory / "journal")
     lanes = MadeUpLanes(SPEC, 2, seed, longest=5)
@@ -168,7 +174,10 @@ class TestEpisodesBeforeAResumption:
         return journal, memory
 
     def interrupt(self, directory: Path, times: int) -> tuple[ReplayMemory, MadeUpLanes, list[int]]:
-        """Six steps of one endless episode, then a new process, ``times`` times; and the last slots played in each."""
+        """Six steps of one endless episode, then a new process, ``times`` times.
+
+        Gives the last slots played in each.
+        """
         memory, journal = new_memory(60, 1), MemoryJournal(directory / "journal")
         lanes, last_slots = MadeUpLanes(SPEC, 1, longest=10**9), []
         for _ in range(times):

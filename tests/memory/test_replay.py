@@ -1,28 +1,36 @@
 """The replay memory gives back what was seen, and learns nothing from what was not a transition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.made_up_lanes import CPU, MadeUpLanes
+from support.made_up_lanes import CPU, MadeUpLanes, vectors
 
-from corrtool.memory import ReplayMemory, ShuffledRows, StateStacker, TransitionBatch
+from corrtool.memory import ReplayMemory, TransitionBatch
 from corrtool.memory.priorities import MIN_ERROR
-from corrtool.states import StateSpec
 
 GAMMA = 0.9
 
+
 fast = settings(deadline=None, max_examples=60)
+
+
 seeds = st.integers(0, 2**32 - 1)
+
+
 stacks = st.integers(1, 4)
+
+
 lane_counts = st.integers(1, 3)
+
+
 step_counts = st.integers(0, 40)
+
+
 longest_episodes = st.integers(1, 9)
-
-
-def vectors(stack: int) -> StateSpec:
-    return StateSpec("vector", (2,), stack)
 
 
 def oldest_whole_slot(lanes: MadeUpLanes, memory: ReplayMemory) -> int:
@@ -56,29 +64,6 @@ def assert_transitions(
         assert batch.discounts[index].item() == pytest.approx(expected.discount, rel=1e-5)
 
 
-class TestStateStacker:
-    def test_by_hand(self) -> None:
-        stacker = StateStacker(StateSpec("vector", (1,), 3), 2, CPU)
-
-        def push(*frame: float, steps: list[int] | None = None) -> list:
-            steps = None if steps is None else np.array(steps)
-            return stacker.push(np.array(frame, np.float32)[:, None], steps).tolist()
-
-        assert push(1, 10) == [[0, 0, 1], [0, 0, 10]]
-        assert push(2, 20, steps=[1, 1]) == [[0, 1, 2], [0, 10, 20]]
-        assert push(3, 30, steps=[2, 2]) == [[1, 2, 3], [10, 20, 30]]
-        assert push(4, 40, steps=[3, 0]) == [[2, 3, 4], [0, 0, 40]]  # the second lane begins anew
-        assert push(5, 50, steps=[4, 1]) == [[3, 4, 5], [0, 40, 50]]
-        assert push(6, 60) == [[0, 0, 6], [0, 0, 60]]
-
-    def test_earlier_states_stay_as_they_were(self) -> None:
-        lanes = MadeUpLanes(vectors(3), 2, longest=3)
-        lanes.reset()
-        kept = lanes.history[0].states.clone()
-        lanes.play(10)
-        assert torch.equal(lanes.history[0].states, kept)
-
-
 class TestSampling:
     @pytest.mark.parametrize("priority_exponent", [0.0, 0.5])
     @fast
@@ -93,9 +78,21 @@ class TestSampling:
         st.booleans(),
     )
     def test_gives_whole_transitions_only(
-        self, priority_exponent, seed, stack, count, steps, longest, slots, n_step, clip
+        self,
+        priority_exponent: float,
+        seed: int,
+        stack: int,
+        count: int,
+        steps: int,
+        longest: int,
+        slots: int,
+        n_step: int,
+        clip: bool,
     ) -> None:
-        """Never a row that is none, never one whose frames or n steps cross the position of writing."""
+        """Never a row that is none, nor one that crosses the position of writing.
+
+        Neither its frames nor its n steps do.
+        """
         memory = ReplayMemory(vectors(stack), count, slots, CPU, priority_exponent)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         allowed = candidates(lanes, memory, n_step)
@@ -129,7 +126,7 @@ class TestSampling:
         memory.set_errors(np.array([7]), np.array([-4.0 + MIN_ERROR], np.float32))
 
         def sample(exponent: float) -> TransitionBatch:
-            numbers = {
+            numbers: dict[str, Any] = {
                 "n_step": 1,
                 "gamma": GAMMA,
                 "clip_rewards": False,
@@ -137,7 +134,8 @@ class TestSampling:
             }
             return memory.sample(2_300, np.random.default_rng(0), **numbers)
 
-        # Priorities √4 = 2 once and √¼ = ½ nineteen times: 4 of 23 parts. N P is 80/23 against 20/23.
+        # Priorities √4 = 2 once and √¼ = ½ nineteen times: 4 of 23 parts.
+        # N P is 80/23 against 20/23.
         batch = sample(0.5)
         assert abs((batch.rows == 7).sum() - 400) <= 1
         assert torch.equal(
@@ -170,7 +168,7 @@ class TestSampling:
     )
     @example(seed=0, stack=4, count=1, steps=7, longest=1, slots=6, n_step=2)
     def test_can_be_asked_for_beforehand(
-        self, seed, stack, count, steps, longest, slots, n_step
+        self, seed: int, stack: int, count: int, steps: int, longest: int, slots: int, n_step: int
     ) -> None:
         """Where ``can_sample`` is wrong, ``sample`` looks for a transition for ever."""
         memory = ReplayMemory(vectors(stack), count, slots, CPU)
@@ -211,7 +209,9 @@ class TestSampling:
 class TestNewest:
     @fast
     @given(seeds, stacks, lane_counts, st.integers(1, 30), longest_episodes)
-    def test_is_the_step_just_recorded(self, seed, stack, count, steps, longest) -> None:
+    def test_is_the_step_just_recorded(
+        self, seed: int, stack: int, count: int, steps: int, longest: int
+    ) -> None:
         memory = ReplayMemory(vectors(stack), count, stack + 2, CPU)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         batch = memory.newest(gamma=GAMMA, clip_rewards=False)
@@ -219,6 +219,7 @@ class TestNewest:
         if not expected:
             assert batch is None
         else:
+            assert batch is not None
             assert pairs_of(batch, lanes) == expected
             assert_transitions(batch, lanes, 1)
 
@@ -235,7 +236,7 @@ class TestNewestRecords:
         st.integers(1, 30),
     )
     def test_are_exactly_so_many_and_the_newest(
-        self, seed, stack, count, steps, longest, slots, records
+        self, seed: int, stack: int, count: int, steps: int, longest: int, slots: int, records: int
     ) -> None:
         memory = ReplayMemory(vectors(stack), count, slots, CPU)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
@@ -275,7 +276,10 @@ class TestRowsOfAMemory:
         assert dynamics == transitions - ends
 
     def test_lanes_that_were_reset_in_the_middle_begin_anew(self) -> None:
-        """Nothing is learnt across the reset: what was seen last is bootstrapped from, and the new games start from nothing."""
+        """Nothing is learnt across the reset.
+
+        What was seen last is bootstrapped from, and the new games start from nothing.
+        """
         memory = ReplayMemory(vectors(2), 2, 20, CPU)
         lanes = MadeUpLanes(vectors(2), 2, longest=10**9).play(5, memory)
         fresh = np.full((2, 2), 77.0, np.float32)
@@ -287,36 +291,3 @@ class TestRowsOfAMemory:
         assert batch.discounts.tolist() == [0.5, 0.5]
         assert torch.equal(batch.next_states, lanes.history[5].states)
         assert memory.states(np.array([12, 13])).tolist() == [[0.0, 0.0, 77.0, 77.0]] * 2
-
-
-class TestShuffledRows:
-    @fast
-    @given(st.integers(1, 40), st.integers(1, 15), seeds)
-    def test_every_row_comes_once_per_epoch(self, count: int, batch_size: int, seed: int) -> None:
-        rows = np.arange(100, 100 + count)
-        batches = ShuffledRows(rows, batch_size, np.random.default_rng(seed))
-        drawn = np.concatenate(
-            [batches.next() for _ in range(3 * count)]
-        )  # whole epochs: 3·batch_size of them
-        assert len(drawn) == 3 * count * batch_size
-        for epoch in drawn.reshape(-1, count):
-            assert sorted(epoch) == rows.tolist()
-
-    def test_every_epoch_has_an_order_of_its_own(self) -> None:
-        batches = ShuffledRows(np.arange(50), 50, np.random.default_rng(0))
-        first, second = batches.next(), batches.next()
-        assert first.tolist() != second.tolist()
-        assert first.tolist() != list(range(50))
-
-    @pytest.mark.parametrize("drawn", [0, 1, 5, 9])
-    def test_goes_on_exactly_where_it_was(self, drawn: int) -> None:
-        rows = np.arange(17)
-        unbroken = ShuffledRows(rows, 4, np.random.default_rng(3))
-        for _ in range(drawn):
-            unbroken.next()
-        state = unbroken.state()
-        state = {"order": state["order"].copy(), "random": state["random"]}
-        expected = [unbroken.next().tolist() for _ in range(12)]
-        resumed = ShuffledRows(rows, 4, np.random.default_rng(99))
-        resumed.load_state(state)
-        assert [resumed.next().tolist() for _ in range(12)] == expected

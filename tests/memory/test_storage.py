@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,8 @@ class TestMemoryWriter:
         )
 
     def test_frames_go_to_disk_in_chunks_of_whole_slots(self, tmp_path: Path) -> None:
-        # 6 bytes a frame, 4 lanes: 24 bytes a slot, so that two slots, 8 rows, fill a chunk of at most 60 bytes.
+        # 6 bytes a frame, 4 lanes: 24 bytes a slot, so that two slots, 8 rows, fill a chunk of at
+        # most 60 bytes.
         writer = MemoryWriter(tmp_path, IMAGES, 4)
         lanes = MadeUpLanes(IMAGES, 4).play(18, writer, limit=NO_LIMIT)  # 19 slots
         # Eight chunks are written at once, and a checkpoint writes every chunk that is full.
@@ -114,7 +116,7 @@ class TestMemoryWriter:
             f"frames/c/{n}/0/0/0" for n in range(9)
         }
         writer.finish()
-        frames = zarr.open_group(tmp_path, mode="r")["frames"]
+        frames = zarr.open_array(tmp_path / "frames", mode="r")
         assert (frames.chunks, frames.shape) == ((8, 1, 3, 2), (76, 1, 3, 2))
         assert np.array_equal(frames[:], np.concatenate([slot.frames for slot in lanes.history]))
 
@@ -123,11 +125,11 @@ class TestMemoryWriter:
         writer = MemoryWriter(tmp_path, spec, 1)
         lanes = MadeUpLanes(spec, 1).play(2, writer, limit=NO_LIMIT)
         assert_rows_are_the_play(read_rows(tmp_path, writer.finish()), lanes)
-        assert zarr.open_group(tmp_path, mode="r")["frames"].chunks == (1, 1, 10, 10)
+        assert zarr.open_array(tmp_path / "frames", mode="r").chunks == (1, 1, 10, 10)
 
     def test_chunks_of_zeros_are_written_as_well(self, tmp_path: Path) -> None:
         """A chunk that is not there would read as zeros, so a lost one could not be told."""
-        zeros = {name: np.zeros(24, dtype) for name, dtype in FIELDS.items()}
+        zeros: dict[str, np.ndarray] = {name: np.zeros(24, dtype) for name, dtype in FIELDS.items()}
         write_rows(tmp_path, MemoryRows(IMAGES, 4, np.zeros((24, 1, 3, 2), np.uint8), zeros))
         chunks = {f"frames/c/{n}/0/0/0" for n in range(3)} | {f"{name}/c/0" for name in FIELDS}
         assert {name for name in files(tmp_path) if "/c/" in name} == chunks
@@ -137,7 +139,9 @@ class TestResumption:
     def interrupted(
         self, path: Path, before: int, lost: int, after: int
     ) -> tuple[MemoryWriter, MadeUpLanes, int]:
-        """A writer whose process died ``lost`` steps after its checkpoint, and its successor's play.
+        """A writer whose process died ``lost`` steps after its checkpoint.
+
+        Gives its successor's play as well.
 
         Also gives back how many rows there were at the checkpoint.
         """
@@ -168,7 +172,8 @@ class TestResumption:
         rows = read_rows(tmp_path, description)
         assert description["records"] == rows.records == writer.records
 
-        # The open slot of the checkpoint stays, as what the last transitions led to; nothing was done in it.
+        # The open slot of the checkpoint stays, as what the last transitions led to; nothing was
+        # done in it.
         open_slot = lanes.history[before]
         for name in ("actions", "rewards", "terminated", "truncated", "valid"):
             setattr(open_slot, name, np.zeros(2, FIELDS[name]))
@@ -228,7 +233,9 @@ class TestWriteAndReadRows:
     ) -> None:
         monkeypatch.setattr(storage, "CHUNK_BYTES", 1)  # a slot each
         monkeypatch.setattr(storage, "_READ_CHUNKS", 2)
-        memory, written, read = ReplayMemory(VECTORS, 2, 12, CPU), [], []
+        memory = ReplayMemory(VECTORS, 2, 12, CPU)
+        written: list[int] = []
+        read: list[int] = []
         MadeUpLanes(VECTORS, 2).play(6, memory)
         rows = memory.slot_range(0, 7)
         description = write_rows(tmp_path, rows, written.append)
@@ -240,10 +247,10 @@ class TestWriteAndReadRows:
         MadeUpLanes(VECTORS, 1).play(8, memory)
         rows = memory.newest_records(5)
         write_rows(tmp_path, rows)
-        group = zarr.open(tmp_path, mode="r")
-        assert set(group) == {"frames", *FIELDS}
-        assert np.array_equal(group["frames"][:], rows.frames)
-        assert np.array_equal(group["rewards"][:], rows.fields["rewards"])
+        arrays = {name: array[:] for name, array in zarr.open_group(tmp_path, mode="r").arrays()}
+        assert arrays.keys() == {"frames", *FIELDS}
+        assert np.array_equal(np.asarray(arrays["frames"]), rows.frames)
+        assert np.array_equal(np.asarray(arrays["rewards"]), rows.fields["rewards"])
 
     def test_replace_what_was_at_their_place(self, tmp_path: Path) -> None:
         for steps in (30, 5):
@@ -262,7 +269,9 @@ class TestWriteAndReadRows:
             {"states": {"kind": "sound"}},
         ],
     )
-    def test_a_manifest_that_does_not_fit_is_refused(self, tmp_path: Path, change: dict) -> None:
+    def test_a_manifest_that_does_not_fit_is_refused(
+        self, tmp_path: Path, change: dict[str, Any]
+    ) -> None:
         memory = ReplayMemory(VECTORS, 1, 20, CPU)
         MadeUpLanes(VECTORS, 1, longest=10**9).play(9, memory)
         description = write_rows(tmp_path, memory.newest_records(100))

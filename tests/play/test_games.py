@@ -30,7 +30,10 @@ CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
 
 
 class Countdown:
-    """Lanes whose games last as many steps as their seed says, with a reward of 1 a step; a state tells lane and time."""
+    """Lanes whose games last as many steps as their seed says, with a reward of 1 a step.
+
+    A state tells lane and time.
+    """
 
     spec, actions, frames_per_step, has_time_limit = StateSpec("vector", (2,)), 3, 1, True
 
@@ -70,18 +73,19 @@ class Countdown:
 
 
 def test_the_networks_see_only_games_that_go_on() -> None:
-    lanes, seen = Countdown(3), []
+    lanes = Countdown(3)
+    seen: list[list[int]] = []
 
-    def q_values(raw: torch.Tensor, which: NDArray[np.int64]) -> torch.Tensor:
-        assert raw[:, 0].tolist() == which.tolist()
-        seen.append(which.tolist())
-        return torch.nn.functional.one_hot(
-            torch.from_numpy(which), 3
-        ).float()  # lane i takes action i
+    def q_values(raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
+        assert lanes is not None and raw[:, 0].tolist() == lanes.tolist()
+        seen.append(lanes.tolist())
+        # Lane i takes action i.
+        return torch.nn.functional.one_hot(torch.from_numpy(lanes), 3).float()
 
     watched: list[tuple[list[float], list[int]]] = []
     games = play_games(
-        lambda count: lanes, q_values, seeds=[2, 4, 1], epsilon=0.0, random=np.random.default_rng(0), device=CPU,
+        lambda count: lanes, q_values, seeds=[2, 4, 1], epsilon=0.0,
+        random=np.random.default_rng(0), device=CPU,
         watch=lambda states, actions: watched.append((states[:, 0].tolist(), actions.tolist())),
     )  # fmt: skip
     assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
@@ -128,7 +132,10 @@ def test_lanes_are_kept_for_each_number_of_them_and_closed_in_the_end() -> None:
 
 @pytest.mark.parametrize("task", [PONG, CARTPOLE], ids=str)
 def test_kept_lanes_are_as_good_as_new(task: Any) -> None:
-    """On the real emulator and on one of Gymnasium's environments: every frame and reward of a game played in used lanes."""
+    """On the real emulator and on one of Gymnasium's environments.
+
+    It is every frame and reward of a game played in used lanes.
+    """
 
     def play(opened: Any, seeds: list[int]) -> tuple[list[float], list[torch.Tensor]]:
         states: list[torch.Tensor] = []
@@ -169,7 +176,8 @@ def test_games_that_do_not_end_are_ended_and_count_with_their_return() -> None:
     lanes = Scripted({0: {}, 1: {3: 2.0, 6: -1.0}, 2: dict.fromkeys(range(100), 1.0)})
     lanes.frames_per_step = 4
     games = play_games(
-        lambda count: lanes, None, seeds=[100] * 3, epsilon=1.0, random=np.random.default_rng(0), device=CPU,
+        lambda count: lanes, None, seeds=[100] * 3, epsilon=1.0,
+        random=np.random.default_rng(0), device=CPU,
         limits=GameLimits(idle_frames=20, env_steps=30),
     )  # fmt: skip
     assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
@@ -182,8 +190,9 @@ def test_distinct_games_are_those_in_which_something_else_was_done_or_came_of_it
         lanes = Scripted(dict(enumerate(rewards)))
         first = torch.tensor([0.0, 0.0, 1.0])
         games = play_games(
-            lambda count: lanes, lambda raw, which: first.expand(len(raw), 3), seeds=seeds, epsilon=0.0,
-            random=np.random.default_rng(0), device=CPU, limits=GameLimits(idle_frames=9),
+            lambda count: lanes, lambda raw, lanes=None: first.expand(len(raw), 3),
+            seeds=seeds, epsilon=0.0, random=np.random.default_rng(0), device=CPU,
+            limits=GameLimits(idle_frames=9),
         )  # fmt: skip
         return count_distinct(games)
 

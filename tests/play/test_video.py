@@ -50,9 +50,9 @@ def test_an_mp4_plays_in_a_browser_where_opencv_can_write_one(
 def test_gif(tmp_path: Path) -> None:
     write(tmp_path / "game.gif")
     with Image.open(tmp_path / "game.gif") as film:
-        assert film.n_frames == 6
+        assert getattr(film, "n_frames", 1) == 6
         film.seek(1)
-        assert film.convert("L").getpixel((20, 30)) > 200
+        assert np.asarray(film.convert("L"))[30, 20] > 200
 
 
 FULL_DISK = """
@@ -68,7 +68,8 @@ noise = np.random.default_rng(0)
 try:
     with GameVideo(Path(sys.argv[1])) as video:
         for _ in range(40):
-            video.add([("target", noise.integers(0, 256, (84, 84, 3), dtype=np.uint8))], "action: NOOP")
+            picture = noise.integers(0, 256, (84, 84, 3), dtype=np.uint8)
+            video.add([("target", picture)], "action: NOOP")
 except (CorrtoolError, OSError) as error:
     print("refused", error)
 """

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.sealed import content_sha256
 from corrtool.project.artifacts import (
     KINDS,
+    Artifact,
     artifact_names,
     artifact_path,
     artifact_problems,
@@ -20,13 +22,13 @@ from corrtool.project.artifacts import (
     read_artifact,
     save_weights,
     select_artifact,
+    stray_files,
 )
 from corrtool.project.memory_files import (
     MEMORY_MANIFEST,
     check_memory,
     memory_problems,
     seal_memory,
-    stray_files,
 )
 
 STRAYS = [
@@ -41,7 +43,9 @@ STRAYS = [
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
 
 
-def save(root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **more: object):
+def save(
+    root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **more: object
+) -> Artifact:
     return save_weights(root, kind, name, WEIGHTS, {"created": created, **more})
 
 
@@ -57,7 +61,9 @@ def save(root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **
         {"settings": "none"},
     ],
 )
-def test_a_manifest_whose_parts_are_of_another_kind_is_damaged(tmp_path: Path, more: dict) -> None:
+def test_a_manifest_whose_parts_are_of_another_kind_is_damaged(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
     save(tmp_path, "odd", **more)
     with pytest.raises(ArtifactError, match="is damaged"):
         read_artifact(tmp_path, "q", "odd")
@@ -91,8 +97,9 @@ class TestNames:
     @pytest.mark.parametrize(
         "name",
         [
-            "", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", "-flag", "_a", "a b", "a\n", "\na", "a\nb", "a\0", "ä",
-            "x" * 101, "m.partial", "m.replaced", "a:b", "~", "$HOME", "*",
+            "", ".", "..", "../x", "a/b", "/a", "a\\b", ".hidden", "-flag", "_a", "a b", "a\n",
+            "\na", "a\nb", "a\0", "ä", "x" * 101, "m.partial", "m.replaced", "a:b", "~", "$HOME",
+            "*",
         ],
     )  # fmt: skip
     def test_that_are_refused(self, tmp_path: Path, name: str) -> None:
@@ -178,7 +185,7 @@ class TestSelection:
         ):
             save(tmp_path, name, f"2026-01-0{created}T00:00:00+00:00", role=role)
 
-        def fits(manifest: dict) -> str | None:
+        def fits(manifest: dict[str, Any]) -> str | None:
             return None if manifest["role"] == "source" else "it belongs to the target task"
 
         assert [artifact.name for artifact in find_artifacts(tmp_path, "q")] == [

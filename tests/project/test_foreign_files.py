@@ -1,4 +1,7 @@
-"""What people, desktops and network file systems leave in a project harms nothing, and is not called damage."""
+"""What people, desktops and network file systems leave in a project.
+
+It harms nothing, and is not called damage.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ with lock_artifacts(Path(sys.argv[1]), [("memory", "m")]):
 
 
 @contextmanager
-def holder(root: Path) -> Iterator[subprocess.Popen]:
+def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of memory m until its input closes."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(root)],
@@ -40,7 +40,7 @@ def holder(root: Path) -> Iterator[subprocess.Popen]:
         text=True,
     )
     try:
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
         yield process
     finally:
         process.communicate()
@@ -95,7 +95,10 @@ def test_an_error_under_a_lock_frees_it(tmp_path: Path) -> None:
 
 
 def test_a_run_leaves_a_memory_alone_that_another_process_is_replacing(tmp_path: Path) -> None:
-    """Between the two renames of ``publish_directory`` the old memory stands aside; only its lock's holder may act."""
+    """Between the two renames of ``publish_directory`` the old memory stands aside.
+
+    Only its lock's holder may act.
+    """
     project = create_project(
         tmp_path, {"source": {"id": "CartPole-v1"}, "target": {"id": "CartPole-v1"}}, {}
     )
@@ -137,7 +140,10 @@ def test_a_run_sweeps_what_a_killed_writer_of_its_artifact_left(tmp_path: Path) 
 def test_where_the_kernel_has_no_locks_nothing_stands_in_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lustre without ``flock``: a marker file would outlive a holder that was killed on another machine."""
+    """Lustre without ``flock``.
+
+    A marker file would outlive a holder that was killed on another machine.
+    """
 
     def missing(*_: object) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
@@ -160,12 +166,14 @@ def test_where_the_kernel_has_no_locks_nothing_stands_in_for_them(
 def test_who_is_writing_right_now(tmp_path: Path) -> None:
     assert lock_holder(tmp_path, "memory", "m") is None
     with holder(tmp_path) as process:
-        assert lock_holder(tmp_path, "memory", "m").startswith(f"process {process.pid} on ")
+        held_by = lock_holder(tmp_path, "memory", "m")
+        assert held_by is not None and held_by.startswith(f"process {process.pid} on ")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert (
             lock_holder(tmp_path, "memory", "m") is None
         )  # it left its name behind, but lives no more
     with lock_artifacts(tmp_path, [("memory", "m")]):
-        assert str(os.getpid()) in lock_holder(tmp_path, "memory", "m")
+        held_by = lock_holder(tmp_path, "memory", "m")
+        assert held_by is not None and str(os.getpid()) in held_by
     assert lock_holder(tmp_path, "memory", "m") is None

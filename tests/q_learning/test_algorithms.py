@@ -1,7 +1,8 @@
 """Algorithms 1 and 2 as train-dqn runs them."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,22 +17,23 @@ from corrtool.runtime.console import Console
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages import train_dqn as train_dqn_stage
 from corrtool.stages.train_dqn import train_dqn
-from corrtool.tasks import Lanes
+from corrtool.tasks import Lanes, LaneStep
 
 CPU = torch.device("cpu")
 
 
 LAKE = {"id": "FrozenLake-v1", "kwargs": {"desc": ["SFF", "FHF", "GFF"]}}
 ALGORITHM_1 = TrainDqnSettings(
-    architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared", lanes=1,
-    env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False, max_gradient_norm=0.0,
+    architecture="linear", replay=False, target_network=False, optimizer="sgd", loss="squared",
+    lanes=1, env_steps_per_update=1, batch_size=1, n_step=1, double_q=False, clip_rewards=False,
+    max_gradient_norm=0.0,
     learning_rate=0.25, learning_rate_end=0.25, weight_ema=0.0, greedy_from=1.0, eval_every=0,
     gamma=0.9, epsilon_start=0.3, epsilon_end=0.3, learning_starts=0, env_steps=300,
 )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def _process_as_before():
+def _process_as_before() -> Iterator[None]:
     """Stages make the whole process deterministic; other tests should not notice."""
     torch.manual_seed(0)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
@@ -48,24 +50,28 @@ def context_of(root: Path, task: dict[str, Any], seed: int = 0) -> StageContext:
 class RecordingLanes(Lanes):
     """The real lanes; what was done and what came of it stays in ``steps``."""
 
-    steps: list[tuple[int, Any]]
+    first: ClassVar[np.ndarray]
+    steps: ClassVar[list[tuple[int, LaneStep]]]
 
     def reset(self, seeds: list[int]) -> np.ndarray:
-        type(self).first, type(self).steps = super().reset(seeds), []
+        RecordingLanes.first, RecordingLanes.steps = super().reset(seeds), []
         return self.first
 
     def send(self, actions: np.ndarray) -> None:
         self.actions_sent = actions.copy()
         super().send(actions)
 
-    def receive(self):
+    def receive(self) -> LaneStep:
         step = super().receive()
         self.steps.append((int(self.actions_sent[0]), step))
         return step
 
 
 class TestAlgorithm1:
-    """A linear Q-function over one-hot states, without replay memory and target network, is tabular Q-learning."""
+    """A linear Q-function over one-hot states is tabular Q-learning.
+
+    It is so without replay memory and target network.
+    """
 
     def test_is_tabular_q_learning(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(train_dqn_stage, "Lanes", RecordingLanes)
@@ -99,7 +105,8 @@ class TestAlgorithm1:
 
 class TestAlgorithm2:
     settings = TrainDqnSettings(
-        architecture="mlp", width=8, lanes=2, env_steps=200, learning_starts=20, env_steps_per_update=4,
+        architecture="mlp", width=8, lanes=2, env_steps=200, learning_starts=20,
+        env_steps_per_update=4,
         batch_size=8, memory_capacity=100, memory_records=60,
     )  # fmt: skip
 

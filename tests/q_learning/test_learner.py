@@ -1,13 +1,13 @@
 """One update of a Q-function, its target network and the average of its weights."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from corrtool.layers import copy_of_weights
 from corrtool.memory import TransitionBatch
@@ -23,13 +23,23 @@ STEP = 0.125  # learning rate
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def learner(weights: Sequence, target: Sequence | None = None, **given: Any) -> DqnLearner:
-    """A linear Q-function of two coordinates and two actions, learnt with plain SGD; row a holds the weights of action a."""
-    values = {
+def table(q_function: nn.Module) -> nn.Parameter:
+    """The weights of a linear Q-function."""
+    return q_function.get_parameter("table.weight")
+
+
+def learner(
+    weights: list[list[float]], target: list[list[float]] | None = None, **given: Any
+) -> DqnLearner:
+    """A linear Q-function of two coordinates and two actions, learnt with plain SGD.
+
+    Row a holds the weights of action a.
+    """
+    values: dict[str, Any] = {
         "optimizer": "sgd",
         "loss": "squared",
         "learning_rate": STEP,
@@ -37,15 +47,16 @@ def learner(weights: Sequence, target: Sequence | None = None, **given: Any) -> 
         "double_q": False,
     }
     q_function = build_q_function(TWO, 2, "linear")
-    q_function.table.weight.data = torch.tensor(weights)
+    table(q_function).data = torch.tensor(weights)
     made = DqnLearner(q_function, TWO, TrainDqnSettings(**(values | given)), CPU)
     if target is not None:
-        made.target.table.weight.data = torch.tensor(target)
+        table(made.target).data = torch.tensor(target)
     return made
 
 
 def weights(made: DqnLearner) -> list[list[float]]:
-    return made.q_function.table.weight.tolist()
+    rows: list[list[float]] = table(made.q_function).tolist()
+    return rows
 
 
 def batch(
@@ -68,7 +79,10 @@ def batch(
 def pictures(
     states: torch.Tensor, numbers: torch.Tensor, next_states: torch.Tensor, terminated: torch.Tensor
 ) -> TransitionBatch:
-    """Two transitions of pictures, with actions 0 and 1; ``numbers`` are both returns and discounts."""
+    """Two transitions of pictures, with actions 0 and 1.
+
+    ``numbers`` are both returns and discounts.
+    """
     actions, rows = torch.tensor([0, 1]), np.arange(2)
     return TransitionBatch(
         states, actions, numbers, next_states, numbers, terminated, torch.ones(2), rows
@@ -76,9 +90,12 @@ def pictures(
 
 
 class TestUpdate:
-    """Q(s, ·) = W s with W = [[1, 0], [0, 2]]: s = (1, 0) has the values (1, 0), s' = (0, 1) has (0, 2)."""
+    """Q(s, ·) = W s with W = [[1, 0], [0, 2]].
 
-    W = ((1.0, 0.0), (0.0, 2.0))
+    So s = (1, 0) has the values (1, 0), s' = (0, 1) has (0, 2).
+    """
+
+    W: ClassVar[list[list[float]]] = [[1.0, 0.0], [0.0, 2.0]]
 
     def test_one_transition(self) -> None:
         made = learner(self.W)
@@ -118,12 +135,13 @@ class TestUpdate:
         made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
         # Target 1 + 0.5·6 = 4, error 3.
         assert weights(made) == [[1.375, 0.0], [0.0, 2.0]]
-        assert made.target.table.weight.tolist() == [[0.0, 6.0], [0.0, -4.0]]
+        assert table(made.target).tolist() == [[0.0, 6.0], [0.0, -4.0]]
 
     def test_double_q_takes_the_learning_networks_best_action(self) -> None:
         made = learner(self.W, target=[[0.0, 6.0], [0.0, -4.0]], double_q=True)
         made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
-        # Action 1 is best in s' for the learning network; the target network gives it -4: 1 - 2 = -1, error -2.
+        # Action 1 is best in s' for the learning network; the target network gives it -4:
+        # 1 - 2 = -1, error -2.
         assert weights(made) == [[0.75, 0.0], [0.0, 2.0]]
 
     def test_no_gradient_flows_through_the_target(self) -> None:
@@ -140,7 +158,7 @@ class TestUpdate:
         made.update(batch(([1.0, 0.0], 0, 101.0, [0.0, 1.0], 0.0, True)))
         # The gradient is -100·(1, 0), scaled to length 2.
         torch.testing.assert_close(
-            made.q_function.table.weight.data, torch.tensor([[1.25, 0.0], [0.0, 2.0]])
+            table(made.q_function).data, torch.tensor([[1.25, 0.0], [0.0, 2.0]])
         )
 
     def test_images_come_to_the_q_function_between_zero_and_one(self) -> None:
@@ -162,7 +180,8 @@ class TestUpdate:
             ([0.0, 1.0], 1, 0.0, [1.0, 0.0], 0.5, False),
         )
         loss, errors = made.update(replace(transitions, weights=torch.tensor([1.0, 0.5])))
-        # Targets 1.5 and ½ max(1, 0) = 0.5 where Q has 1 and 2: ½ 0.5² and ½ 1.5², of which the second counts half.
+        # Targets 1.5 and ½ max(1, 0) = 0.5 where Q has 1 and 2: ½ 0.5² and ½ 1.5², of which the
+        # second counts half.
         assert errors.tolist() == [0.5, -1.5]
         assert loss.item() == (0.125 + 1.125 / 2) / 2
 
@@ -170,13 +189,13 @@ class TestUpdate:
 class TestTargetNetwork:
     def test_is_copied_every_so_many_gradient_steps(self) -> None:
         made = learner([[1.0, 0.0], [0.0, 2.0]], target_sync_every=3)
-        first = made.target.table.weight.clone()
+        first = table(made.target).clone()
         for step in range(1, 8):
             made.update(batch(([1.0, 0.5], 0, 1.0, [0.0, 1.0], 0.5, False)))
             if step % 3 == 0:
-                first = made.q_function.table.weight.detach().clone()
-            assert torch.equal(made.target.table.weight, first)
-            assert torch.equal(made.q_function.table.weight, first) == (step % 3 == 0)
+                first = table(made.q_function).detach().clone()
+            assert torch.equal(table(made.target), first)
+            assert torch.equal(table(made.q_function), first) == (step % 3 == 0)
         assert made.gradient_steps == 7
 
     def test_is_never_learnt(self) -> None:
@@ -192,7 +211,7 @@ class TestCheckpoint:
     @pytest.mark.parametrize("target_network", [True, False])
     @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
     def test_a_learner_goes_on_exactly_where_it_was(
-        self, tmp_path: Path, optimizer: str, target_network: bool
+        self, tmp_path: Path, optimizer: Literal["adam", "rmsprop", "sgd"], target_network: bool
     ) -> None:
         def new() -> DqnLearner:
             settings = TrainDqnSettings(
@@ -216,7 +235,10 @@ class TestCheckpoint:
         assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
     def test_a_convolutional_one_too(self, tmp_path: Path) -> None:
-        """Its weights lie in memory channels last, those in a file do not; Adam's moments have to follow."""
+        """Its weights lie in memory channels last, those in a file do not.
+
+        Adam's moments have to follow.
+        """
         spec = StateSpec("image", (2, 36, 36))
         random = np.random.default_rng(0)
         states = torch.from_numpy(random.integers(0, 256, (2, *spec.state_shape), dtype=np.uint8))
@@ -243,15 +265,13 @@ class TestAverage:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.75)
         for _ in range(2):
             made.update(batch(([1.0, 0.0], 0, 2.0, [0.0, 1.0], 0.5, True)))
-        # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375. Its average goes along by 9/10 at first, then by 9/11, …, until
-        # that would be less than a quarter.
+        # Errors 1 and ⅞: the weight goes 1, 1.125, 1.234375. Its average goes along by 9/10 at
+        # first, then by 9/11, …, until that would be less than a quarter.
         assert weights(made)[0][0] == 1.234375
-        assert made.ema.table.weight[0, 0].item() == pytest.approx(
-            1.1125 + 9 / 11 * (1.234375 - 1.1125)
-        )
+        assert table(made.ema)[0, 0].item() == pytest.approx(1.1125 + 9 / 11 * (1.234375 - 1.1125))
         made.gradient_steps = 1_000
         assert made._ema_decay() == 0.75
-        assert not made.ema.table.weight.requires_grad
+        assert not table(made.ema).requires_grad
 
     def test_is_the_network_itself_without_a_setting(self) -> None:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.0)

@@ -45,7 +45,8 @@ def test_a_memory_comes_back_with_its_rows_and_priorities(
 
     resumed = new_memory(priority_exponent)
     parts_of(resumed, tmp_path).load_state(state)
-    # The open slot is put back as well, and what came before it ends there: emulators begin new games.
+    # The open slot is put back as well, and what came before it ends there: emulators begin new
+    # games.
     assert resumed.slots_written == memory.slots_written
     assert (resumed.slot_range(0, 7).frames == memory.slot_range(0, 7).frames).all()
     assert resumed.fields["truncated"][10:12].all() and not resumed.fields["truncated"][:10].any()

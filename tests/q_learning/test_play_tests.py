@@ -40,7 +40,10 @@ def test_play_tests_begin_where_the_average_begins_to_play() -> None:
 
 
 def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Games are played in pairs here, whose returns are written down; real ones are in test_pipeline.py."""
+    """Games are played in pairs here, whose returns are written down.
+
+    Real ones are in test_pipeline.py.
+    """
     played = iter(
         [[3.0, 5.0], [1.0, 3.0], [0.0, 2.0], [9.0, 9.0], [-9.0, 1.0], [4.0, 4.0], [2.0, 6.0]]
     )
@@ -51,20 +54,21 @@ def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPat
     run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
     shown: list[float] = []
     saved: list[int] = []
+    progress, settings = Progress(), TrainDqnSettings(eval_games=2)
     loop: Any = SimpleNamespace(
         poll=lambda: None,
         note=lambda numbers: shown.append(numbers["best play test"]),
         save=lambda: saved.append(progress.evaluated_at),
     )
     learner: Any = SimpleNamespace(ema=nn.Linear(1, 1))
-    progress, settings = Progress(), TrainDqnSettings(eval_games=2)
     kept: list[float | None] = []
     for weight in range(4):
         nn.init.constant_(learner.ema.weight, weight)
         progress.env_steps += 10
         choosing(settings, run).play(learner, progress, loop)
         kept.append(progress.best_mean_return)
-    # The first has 3 over four games; the second, with 1, is no better; the third looks better, but has 2.5; the last has 4.
+    # The first has 3 over four games; the second, with 1, is no better; the third looks better, but
+    # has 2.5; the last has 4.
     assert kept == shown == [3.0, 3.0, 3.0, 4.0]
     assert [line["mean_return"] for line in lines] == [3.0, 1.0, 2.5, 4.0]
     assert saved == [0, 10, 20, 30]  # before each: an environment that fails costs no learning

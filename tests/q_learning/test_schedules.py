@@ -1,4 +1,7 @@
-"""What changes while a Q-function learns: ε, learning rate, importance weights, length of returns."""
+"""What changes while a Q-function learns.
+
+That is ε, learning rate, importance weights and length of returns.
+"""
 
 import pytest
 

@@ -19,7 +19,7 @@ from corrtool.reporting.results import read_results
 from corrtool.reporting.tables import angles, finetuning_paper_value, paper_value, play_tests
 
 
-def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
+def test_report_of_a_finished_project(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         run_in_process("report", "-p", pong_copy, "--json", "--markdown", pong_copy / "results.md")
         == 0
@@ -29,13 +29,16 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys) -> None:
     assert {"report/play-tests.png", "report/translations.svg"} <= set(result["figures"])
     for name in result["figures"]:
         assert (pong_copy / name).stat().st_size > 1000
-    assert cv2.imread(str(folder / "play-tests.png")).std() > 0
+    picture = cv2.imread(str(folder / "play-tests.png"))
+    assert picture is not None and picture.std() > 0
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == len(result["figures"]) // 2
     assert 'src="http' not in page and 'href="http' not in page  # it needs nothing else
     zero_shot = next(t for t in result["tables"] if t["title"].startswith("Zero-shot"))
     row = next(row for row in zero_shot["rows"] if row[0].startswith("resnet"))
-    evaluation = read_results(Project(pong_copy)).correspondences[0].rows[0].plain[0].result
+    played = read_results(Project(pong_copy)).correspondences[0].rows[0].plain[0]
+    assert played is not None
+    evaluation = played.result
     distinct = evaluation["distinct_games"]
     assert row[3] == f"{evaluation['mean_return']:.1f} –, 2 games, {distinct} distinct"
     written = (pong_copy / "results.md").read_text(encoding="utf-8")
@@ -105,7 +108,7 @@ def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) ->
         {"event": "play_test", "gradient_steps": 1, "mean_return": -21.0},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result = {"angle_degrees": 45.0, "best_angle_degrees": 90.0}
+    result: dict[str, float | None] = {"angle_degrees": 45.0, "best_angle_degrees": 90.0}
     record = {"result": result, "settings": {"angle_init": 5.0}}
     run = FinishedRun("learn-corr", "mine", tmp_path, record)
     assert (play_tests(run), angles(run)) == ("20.0, -21.0", "87° → 90.00°")
@@ -125,7 +128,9 @@ def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:
     assert drawn() == drawn()
 
 
-def test_a_project_without_runs_has_nothing_to_report(tmp_path: Path, capsys) -> None:
+def test_a_project_without_runs_has_nothing_to_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_in_process("init", tmp_path / "lab", "--source", "CartPole-v1", "--quiet") == 0
     assert run_in_process("report", "-p", tmp_path / "lab") == 3
     assert "no finished run" in capsys.readouterr().err
@@ -173,7 +178,7 @@ def test_a_video_of_the_transferred_agent(pong_copy: Path) -> None:
     ids=["missing", "not UTF-8", "no objects", "cut off"],
 )
 def test_a_damaged_run_is_left_out_and_named(
-    pong_copy: Path, capsys, damage: Callable[[Path], None]
+    pong_copy: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
     damage(pong_copy / "runs" / "learn-corr" / "resnet-cyc1-q1-m1")
     assert run_in_process("report", "-p", pong_copy) == 0
@@ -192,7 +197,7 @@ def test_damaged_pictures_do_not_stop_the_report(pong_copy: Path) -> None:
     "place", ["corrtool.toml", "runs/tables.md", "", "nowhere/tables.md", "link.md", "report"]
 )
 def test_output_that_must_not_be_written_is_refused_before_anything_is_done(
-    pong_copy: Path, capsys, place: str
+    pong_copy: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     (pong_copy / "report").mkdir(exist_ok=True)
     (pong_copy / "real.md").write_text("mine")
@@ -213,7 +218,7 @@ def test_output_that_must_not_be_written_is_refused_before_anything_is_done(
 
 @pytest.mark.parametrize("film", ["game.avi", "nowhere/game.mp4", "weights/game.mp4"])
 def test_a_video_that_cannot_be_written_is_refused_before_the_first_game(
-    pong_copy: Path, capsys, film: str
+    pong_copy: Path, capsys: pytest.CaptureFixture[str], film: str
 ) -> None:
     flags = ("--preset", "tiny", "--games", 1, "--name", "filmed", "--video", pong_copy / film)
     assert run_in_process("evaluate", "-p", pong_copy, *flags) == 2

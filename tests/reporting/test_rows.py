@@ -1,4 +1,7 @@
-"""Which evaluations share a row of the report's tables, on records made up by hand and on one real project."""
+"""Which evaluations share a row of the report's tables.
+
+The records are made up by hand, or of one real project.
+"""
 
 from __future__ import annotations
 
@@ -197,8 +200,10 @@ def test_the_report_of_a_real_project_of_vectors(
     lab = cartpole("permute:2,3,0,1")
     tiny = ("-p", lab, "--preset", "tiny", "--quiet")
     for command in (
-        ("train-dqn", "--env-steps", 1_500), ("collect",), ("train-model",), ("learn-corr", "--name", "c"),
-        ("train-dqn", "--name", "q2", "--seed", 1), ("finetune", "--env-steps", 5, "--q", "source-dqn"),
+        ("train-dqn", "--env-steps", 1_500), ("collect",), ("train-model",),
+        ("learn-corr", "--name", "c"),
+        ("train-dqn", "--name", "q2", "--seed", 1),
+        ("finetune", "--env-steps", 5, "--q", "source-dqn"),
         ("finetune", "--from-scratch", "--env-steps", 1_500),
     ):  # fmt: skip
         assert run_in_process(*command, *tiny) == 0, command

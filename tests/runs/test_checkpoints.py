@@ -1,6 +1,7 @@
 """Checkpoints give back the state of a run exactly, and never replace a good one by a bad one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.safetensors"
 
 
-def round_trip(path: Path, state: dict) -> dict:
+def round_trip(path: Path, state: dict[str, Any]) -> dict[str, Any]:
     save_checkpoint(path, state)
     return load_checkpoint(path)
 
@@ -73,7 +74,9 @@ nested = st.recursive(
 class TestRoundTrip:
     @settings(deadline=None, max_examples=30)
     @given(st.dictionaries(keys, nested, max_size=4))
-    def test_of_any_nesting(self, tmp_path_factory: pytest.TempPathFactory, state: dict) -> None:
+    def test_of_any_nesting(
+        self, tmp_path_factory: pytest.TempPathFactory, state: dict[str, Any]
+    ) -> None:
         assert_same(state, round_trip(tmp_path_factory.getbasetemp() / "nested", state))
 
     def test_of_an_optimizer_whose_keys_are_integers(self, path: Path) -> None:
@@ -115,7 +118,7 @@ class TestRoundTrip:
         "dtype", [np.uint8, np.int32, np.int64, np.float32, np.float64, np.bool_]
     )
     def test_of_numpy_arrays(self, path: Path, dtype: type) -> None:
-        whole = np.arange(6).reshape(2, 3).astype(dtype)
+        whole: np.ndarray = np.arange(6).reshape(2, 3).astype(dtype)
         state = {"whole": whole, "part": whole[:, ::2].T, "empty": np.zeros((0, 4), dtype)}
         assert_same(state, round_trip(path, state))
 
@@ -125,7 +128,11 @@ class TestRoundTrip:
         assert [type(value) for value in loaded.values()] == [int, float, bool]
 
     def test_of_nothing_and_of_empty_parts(self, path: Path) -> None:
-        for state in ({}, {"a": None, "b": {}, "c": [], "d": {"e": {}}, "f": [None, [], {}]}):
+        states: list[dict[str, Any]] = [
+            {},
+            {"a": None, "b": {}, "c": [], "d": {"e": {}}, "f": [None, [], {}]},
+        ]
+        for state in states:
             assert_same(state, round_trip(path, state))
 
     def test_of_tensors_that_share_their_memory(self, path: Path) -> None:

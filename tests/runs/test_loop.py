@@ -1,4 +1,7 @@
-"""When a signal ends the process at once, when a loop answers it, and what a loop saves when it ends."""
+"""When a signal ends the process at once, and when a loop answers it.
+
+Also what a loop saves when it ends.
+"""
 
 from __future__ import annotations
 

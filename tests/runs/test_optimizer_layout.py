@@ -1,6 +1,10 @@
-"""A resumed optimizer must not mix up memory layouts: files are contiguous, channels_last parameters are not."""
+"""A resumed optimizer must not mix up memory layouts.
+
+Files are contiguous, channels_last parameters are not.
+"""
 
 import copy
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -9,12 +13,13 @@ from corrtool.layers import load_optimizer_state
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
 
 
-def test_a_fused_adam_resumed_from_a_file_steps_as_if_it_had_never_stopped(tmp_path) -> None:
+def test_a_fused_adam_resumed_from_a_file_steps_as_if_it_had_never_stopped(
+    tmp_path: Path,
+) -> None:
     def network() -> nn.Module:
         torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)).to(
-            memory_format=torch.channels_last
-        )
+        layers = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def step(net: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
         torch.manual_seed(number)

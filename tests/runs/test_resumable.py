@@ -48,7 +48,7 @@ def test_parts_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 def run_in(directory: Path) -> Run:
-    run: Any = object.__new__(Run)
+    run = object.__new__(Run)
     run.checkpoint_path = directory / "checkpoint.safetensors"
     return run
 

@@ -129,12 +129,13 @@ NUMBERS = {"games": 155, "ε": 0.3274, "gradient steps": 2802}
         (80, "20,000/40,000  0:50 left  best play test 254.2  mean return 119.8  games 155"),
         (
             100,
-            "train-dqn d  20,000/40,000  400.0/s  0:50 left  best play test 254.2  mean return 119.8  games 155",
+            "train-dqn d  20,000/40,000  400.0/s  0:50 left  best play test 254.2  "
+            "mean return 119.8  games 155",
         ),
         (
             160,
-            "train-dqn d  ━━━━━━━━━━━━  20,000/40,000  env steps  400.0/s  0:50 left  best play test 254.2  mean return 119.8  "
-            "games 155  ε 0.3274  gradient steps 2,802",
+            "train-dqn d  ━━━━━━━━━━━━  20,000/40,000  env steps  400.0/s  0:50 left  "
+            "best play test 254.2  mean return 119.8  games 155  ε 0.3274  gradient steps 2,802",
         ),
     ],
 )

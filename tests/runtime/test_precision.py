@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -60,7 +60,12 @@ class TestPrecision:
         assert rounded.dtype == torch.float32
 
 
-def learner(precision: str = "float32", compiled: bool = False) -> Callable[[], dict[str, float]]:
+Choice = Literal["float32", "bf16", "auto"]
+
+
+def learner(
+    precision: Choice = "float32", compiled: bool = False
+) -> Callable[[], dict[str, float]]:
     """A step of learn-corr on pictures, GAN and cycle loss."""
     torch.manual_seed(0)
     kind = GeneratorDescription("resnet", filters=2, blocks=1, framewise=True)
@@ -85,7 +90,7 @@ def learner(precision: str = "float32", compiled: bool = False) -> Callable[[], 
     }
 
 
-def dqn(precision: str = "float32", compiled: bool = False) -> Callable[[], dict[str, float]]:
+def dqn(precision: Choice = "float32", compiled: bool = False) -> Callable[[], dict[str, float]]:
     """An update of the small network."""
     torch.manual_seed(0)
     settings = TrainDqnSettings(precision=precision, compile=compiled)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,10 @@ class TestSeeds:
         assert derive_seeds(0, "evaluate", 2) == [1753397446, 1631933137]
 
     def test_what_differs_at_all_differs_in_its_stream(self) -> None:
-        """Also by a zero at the end, or by where a purpose ends and a position begins, or a seed of two words."""
+        """Also by a zero at the end, or a seed of two words.
+
+        Or by where a purpose ends and a position begins.
+        """
         purposes = ["eval", "evaluate", "evaluate again", "select", "", "uate"]
         ends = [
             (),
@@ -161,8 +165,9 @@ class TestSeeds:
         assert derive_seeds(2**63, "train", 3) != derive_seeds(2**63 + 1, "train", 3)
 
     def test_generators_follow_the_same_rules(self) -> None:
-        def draws(*key) -> list[float]:
-            return numpy_generator(*key).random(5).tolist()
+        def draws(seed: int, purpose: str, *position: int) -> list[float]:
+            drawn: list[float] = numpy_generator(seed, purpose, *position).random(5).tolist()
+            return drawn
 
         assert draws(0, "dqn") == draws(0, "dqn")
         assert len({tuple(draws(0, purpose)) for purpose in PURPOSES}) == len(PURPOSES)
@@ -171,7 +176,7 @@ class TestSeeds:
 
 class TestProcess:
     @pytest.fixture(autouse=True)
-    def _as_before(self):
+    def _as_before(self) -> Iterator[None]:
         threads, deterministic = (
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),

@@ -63,8 +63,11 @@ def greatest_difference(lab: Path, kind: str, one: str, two: str) -> float:
 
 
 def save_gradients(ranks: Ranks, path: Path) -> None:
-    """The gradients of one step of learn-corr on four pictures of each task, all losses, as the optimizers get them; and the mean
-    over the ranks of weights that are to be those of the first."""
+    """The gradients of one step of learn-corr on four pictures of each task, with all losses.
+
+    They are as the optimizers get them. Also the mean over the ranks of weights that are to be
+    those of the first.
+    """
     torch.manual_seed(0)
     spec = StateSpec("image", (1, 36, 36), 2)
     kind = GeneratorDescription("resnet", filters=2, blocks=1, framewise=True)
@@ -163,12 +166,15 @@ class TestRanks:
             listening.listen()
             variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1])}
             code = (
-                "import sys, torch; from corrtool.runtime.ranks import Ranks; from corrtool.runtime.signals import exit_on_signals\n"
+                "import torch\n"
+                "from corrtool.runtime.ranks import Ranks\n"
+                "from corrtool.runtime.signals import exit_on_signals\n"
                 "exit_on_signals(); print('waiting', flush=True)\n"
                 "with Ranks(1, 2).connected(torch.device('cpu')): pass"
             )
             process = subprocess.Popen(
-                [sys.executable, "-c", code], env=os.environ | LOOPBACK | variables | {"RANK": "1", "WORLD_SIZE": "2"},
+                [sys.executable, "-c", code],
+                env=os.environ | LOOPBACK | variables | {"RANK": "1", "WORLD_SIZE": "2"},
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
             assert process.stdout is not None and process.stdout.readline() == "waiting\n"
@@ -192,14 +198,18 @@ class TestTwoProcesses:
     def test_learn_what_one_process_learns_from_the_whole_batch(
         self, cartpole: Callable[..., Path]
     ) -> None:
-        """To 1e-5, over two hundred steps of networks on vectors, with reconstructions, F, Q_S and pools of generated states."""
+        """To 1e-5, over two hundred steps of networks on vectors.
+
+        They have reconstructions, F, Q_S and pools of generated states.
+        """
         lab = cartpole("scale:-1,1,1,1")
         tiny = ("-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet")
         assert run_in_process("train-dqn", *tiny) == 0
         assert run_in_process("collect", *tiny) == 0
         for stage, kind, more in (
             ("train-model", "model", ("--batch-size", "16", "--gradient-steps", "200")),
-            ("learn-corr", "corr", ("--model", "one", "--batch-size", "8", "--gradient-steps", "200", "--eval-every", "100")),
+            ("learn-corr", "corr", ("--model", "one", "--batch-size", "8",
+                                    "--gradient-steps", "200", "--eval-every", "100")),
         ):  # fmt: skip
             assert run_in_process(stage, *tiny, *more, "--name", "one") == 0
             outcome = run_torchrun(stage, *tiny, *more, "--name", "two")
@@ -214,8 +224,8 @@ class TestTwoProcesses:
 
     def test_share_pictures_too_and_go_on_after_a_signal(self, pong_copy: Path) -> None:
         more = (
-            "-p", pong_copy, "--preset", "tiny", "--device", "cpu", "--batch-size", "2", "--eval-games", "0", "--name", "two",
-            "--gradient-steps",
+            "-p", pong_copy, "--preset", "tiny", "--device", "cpu", "--batch-size", "2",
+            "--eval-games", "0", "--name", "two", "--gradient-steps",
         )  # fmt: skip
         process = subprocess.Popen(
             [*TORCHRUN, "learn-corr", *map(str, more), "40"],
@@ -238,12 +248,16 @@ class TestTwoProcesses:
         assert "resuming at" in outcome.err
 
     def test_have_the_gradients_of_the_whole_batch_on_pictures(self, tmp_path: Path) -> None:
-        """To 1e-5 of the largest. Not the weights: a bias in front of an InstanceNorm has no gradient but rounding, and Adam takes a
-        whole step by that."""
+        """To 1e-5 of the largest.
+
+        Not the weights: a bias in front of an InstanceNorm has no gradient but rounding, and Adam
+        takes a whole step by that.
+        """
         save_gradients(Ranks(), tmp_path / "one.safetensors")
         outcome = subprocess.run(
             [*TORCHRUN[:-2], __file__, tmp_path / "two.safetensors"],
-            env=os.environ | LOOPBACK | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, timeout=120,
+            env=os.environ | LOOPBACK | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert outcome.returncode == 0, outcome.stderr
         one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))

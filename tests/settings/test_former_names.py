@@ -43,7 +43,8 @@ def test_no_present_name_is_a_former_one() -> None:
         (
             "project_values",
             "weight-average",
-            "[train-dqn] weight-average in corrtool.toml is now called [train-dqn] weight_ema in corrtool.toml",
+            "[train-dqn] weight-average in corrtool.toml is now called "
+            "[train-dqn] weight_ema in corrtool.toml",
         ),
     ],
 )

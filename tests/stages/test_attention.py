@@ -1,4 +1,7 @@
-"""No stage leaves a person without an answer: a signal has one within two seconds, and stderr says something every ten."""
+"""No stage leaves a person without an answer.
+
+A signal has one within two seconds, and stderr says something every ten.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ TINY = ("--preset", "tiny", "--device", "cpu")
 
 
 def stretches(*arguments: object) -> dict[str, float]:
-    """What ``tests/attention.py`` measured, in seconds."""
+    """What ``tests/support/attention.py`` measured, in seconds."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(TOOL), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)

@@ -1,4 +1,7 @@
-"""What train-model says of F, and how learn-corr weighs pixels, against numbers worked out by hand."""
+"""What train-model says of F, and how learn-corr weighs pixels.
+
+The numbers beside them were worked out by hand.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +23,10 @@ SPEC = StateSpec("image", (1, 16, 16), 2)
 
 
 class HalfWay(nn.Module):
-    """Knows the older frame; of the newest it predicts nothing but action 1, by which every pixel becomes half white."""
+    """A model that knows the older frame.
+
+    Of the newest it predicts nothing but action 1, by which every pixel becomes half white.
+    """
 
     def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         frames = SPEC.frames_of(states)
@@ -35,7 +41,7 @@ def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
         4, 1, 16, 16, dtype=torch.uint8
     )  # black, and a white pixel that appears twice
     frames[2, 0, 3, 3] = frames[3, 0, 3, 3] = frames[3, 0, 4, 4] = 255
-    fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:3], fields["episode_steps"][:], fields["actions"][:] = (
         True,
         np.arange(4),
@@ -49,9 +55,10 @@ def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
     errors = prediction_errors(model, memory, np.array([1, 2]), 3, advanced.append)
     assert sum(advanced) == 2
 
-    # s_1 → s_2: the newest frame gains one white pixel, a change of 2; F with action 0 misses it. The older frame stays.
-    # s_2 → s_3: the older frame gains that pixel, which F knows; the newest gains another, where F with action 1 says 0,
-    # half of the way, as it does of 254 pixels that stay black.
+    # s_1 → s_2: the newest frame gains one white pixel, a change of 2; F with action 0 misses it.
+    # The older frame stays.
+    # s_2 → s_3: the older frame gains that pixel, which F knows; the newest gains another, where F
+    # with action 1 says 0, half of the way, as it does of 254 pixels that stay black.
     elements = 2 * 2 * 256
     assert errors["l1"] == pytest.approx((2 + 1 + 254) / elements)
     assert errors["l1_persistence"] == pytest.approx((2 + 2 + 2) / elements)
@@ -77,7 +84,7 @@ def test_what_is_usual_comes_from_the_memory() -> None:
     frames[1::2, 0, 3, 3] = 255  # every other time black and white: mean 0, deviation 1
     frames[:, 0, 5, 5] = 255  # never changes
     spec = StateSpec("image", (1, 16, 16), 1)
-    fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     memory = ReplayMemory.from_rows(
         MemoryRows(spec, 1, frames.numpy(), fields), torch.device("cpu")
     )

@@ -1,9 +1,13 @@
-"""What `evaluate` plays and says: whole games, their ends, how many differ, noise, and a film of vectors."""
+"""What `evaluate` plays and says.
+
+Whole games, their ends, how many differ, noise, and a film of vectors.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 from support.commands import run_in_process
+from support.environments import register
 
 from corrtool.project.directory import Project
 from corrtool.runs.metrics import read_metrics
@@ -62,24 +67,15 @@ def test_whole_games_are_reported_where_learning_ends_at_a_life(
 def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
     breakouts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: dict[str, list[bool]] = {}
+    stages = {"train-dqn": train_dqn, "learn-corr": learn_corr, "finetune": finetune}
+    made: dict[str, list[bool]] = {name: [] for name in stages}
 
-    def spied(name: str, stage: Any) -> None:
-        real = stage.Lanes
-        ends = made.setdefault(name, [])
+    def lanes(ends: list[bool], task: Task, count: int) -> Lanes:
+        ends.append(task.preprocessing.terminal_on_life_loss)
+        return Lanes(task, count)
 
-        def lanes(task: Task, count: int) -> Lanes:
-            ends.append(task.preprocessing.terminal_on_life_loss)
-            return real(task, count)
-
-        monkeypatch.setattr(stage, "Lanes", lanes)
-
-    for name, stage in (
-        ("train-dqn", train_dqn),
-        ("learn-corr", learn_corr),
-        ("finetune", finetune),
-    ):
-        spied(name, stage)
+    for name, stage in stages.items():
+        monkeypatch.setattr(stage, "Lanes", partial(lanes, made[name]))
     lab, tests = breakouts[0], ("--eval-every", 40, "--eval-games", 1)
     dqn = ("--env-steps", 40, "--learning-starts", 30, "--eval-epsilon", 0.5, *tests)
     for command in (
@@ -122,10 +118,12 @@ def test_games_are_played_side_by_side_as_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[int] = []
-    real = evaluate_stage.Lanes
-    monkeypatch.setattr(
-        evaluate_stage, "Lanes", lambda task, count: opened.append(count) or real(task, count)
-    )
+
+    def counted(task: Task, count: int) -> Lanes:
+        opened.append(count)
+        return Lanes(task, count)
+
+    monkeypatch.setattr(evaluate_stage, "Lanes", counted)
     lab = cartpole()
     result = evaluated(lab, capsys, "--policy", "random", "--games", 5, "--lanes", 2)
     assert opened == [2, 1] and len(result["returns"]) == 5
@@ -150,16 +148,17 @@ def test_sticky_actions_are_played_and_told(
     assert "with sticky actions 1: mean return" in capsys.readouterr().out
 
 
-class Drawn(CartPoleEnv):  # type: ignore[misc]
+class Drawn(CartPoleEnv):
     """CartPole that draws its angle without pygame: darker to the left."""
 
     def render(self) -> Any:
+        assert self.state is not None
         return np.full((200, 300, 3), 128 + int(400 * self.state[2]), np.uint8)
 
 
 @pytest.fixture
 def drawn() -> Iterator[str]:
-    gymnasium.register("Drawn-v0", Drawn, max_episode_steps=500)
+    register("Drawn-v0", Drawn, max_episode_steps=500)
     yield "Drawn-v0"
     gymnasium.registry.pop("Drawn-v0")
 

@@ -1,4 +1,7 @@
-"""``train-dqn --extend``: a finished training goes on, and is what it was until the longer one is whole."""
+"""``train-dqn --extend``: a finished training goes on.
+
+It is what it was until the longer one is whole.
+"""
 
 from __future__ import annotations
 
@@ -72,14 +75,9 @@ def test_it_goes_on_with_weights_memory_counters_and_metrics(
     longer = (*TRAIN, "-p", trained, "--env-steps", 1_500, "--extend")
     assert run_in_process(*longer) == 0
     result = before["result"]
-    assert begun == [
-        (
-            result["env_steps"],
-            result["games"],
-            result["gradient_steps"],
-            pytest.approx(result["mean_return_20"]),
-        )
-    ]
+    ((*counters, mean_return),) = begun
+    assert counters == [result[name] for name in ("env_steps", "games", "gradient_steps")]
+    assert mean_return == pytest.approx(result["mean_return_20"])
     after = record_of(trained)
     made = {artifact["kind"]: artifact["sha256"] for artifact in before["artifacts"]}
     assert after["options"] == {"extended_from": {"env_steps": result["env_steps"], **made}}

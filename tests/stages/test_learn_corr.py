@@ -11,8 +11,10 @@ import gymnasium
 import numpy as np
 import pytest
 from support.commands import run_in_process
+from support.environments import register
 
 from corrtool.correspondence import play_tests as correspondence_tests
+from corrtool.correspondence.losses import GanLoss
 from corrtool.play.games import Game
 from corrtool.project.artifacts import read_artifact
 from corrtool.reporting.result_lines import learn_corr as lines_of
@@ -26,7 +28,10 @@ LEARN = ("learn-corr", *TINY, "--gradient-steps", "20", "--eval-every", "10", "-
 
 
 class Fragile(gymnasium.Env[Any, Any]):
-    """Games of five steps, a point a step. ``fails_at`` says at which reset, of all together, it raises."""
+    """Games of five steps, a point a step.
+
+    ``fails_at`` says at which reset, of all together, it raises.
+    """
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
@@ -54,7 +59,7 @@ class Fragile(gymnasium.Env[Any, Any]):
 def fragile(tmp_path: Path) -> Path:
     """A project on :class:`Fragile`, ready for learn-corr."""
     if "Fragile-v0" not in gymnasium.registry:
-        gymnasium.register("Fragile-v0", Fragile)
+        register("Fragile-v0", Fragile)
     Fragile.fails_at = 0
     return ready(tmp_path / "lab", "Fragile-v0")
 
@@ -168,7 +173,7 @@ def test_the_closing_line_without_reuse_is_as_it_was() -> None:
     [("lsgan", 0.02, 0.01, True), ("lsgan", 0.02, 0.03, False), ("log", 0.01, 0.01, False)],
 )
 def test_discriminators_that_have_won_are_named(
-    gan_loss: str, source: float, target: float, won: bool
+    gan_loss: GanLoss, source: float, target: float, won: bool
 ) -> None:
     said: list[str] = []
     console: Any = SimpleNamespace(say=said.append)

@@ -1,1 +1,1 @@
-"""What tests share: the command line as a process and in this one, made-up lanes and odd environments."""
+"""What tests share: commands, tasks and lanes, states for networks, settings."""

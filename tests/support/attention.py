@@ -1,7 +1,9 @@
-"""How long a command leaves a person without an answer: ``python tests/attention.py learn-corr -p DIR …`` runs it and tells.
+"""How long a command leaves a person without an answer.
 
-Three figures, each the longest stretch: in which no handler of a signal could run; between two looks of a loop at the signals that it
-has received; and in which nothing was written on stderr. Not where stderr is a terminal: there a bar moves.
+``python tests/support/attention.py learn-corr -p DIR …`` runs it and tells three figures, each the
+longest stretch: in which no handler of a signal could run; between two looks of a loop at the
+signals that it has received; and in which nothing was written on stderr. Not where stderr is a
+terminal: there a bar moves.
 """
 
 from __future__ import annotations

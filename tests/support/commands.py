@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -30,7 +34,7 @@ class Outcome:
 def run_corrtool(
     *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> Outcome:
-    """Runs the command line in a process of its own."""
+    """Run the command line in a process of its own."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     done = subprocess.run(
         [sys.executable, "-m", "corrtool", *map(str, arguments)],
@@ -44,16 +48,36 @@ def run_corrtool(
 
 
 def run_in_process(*arguments: object) -> int:
-    """Runs the command line in this process: the same code without the seconds that importing torch takes."""
+    """Run the command line in this process.
+
+    It is the same code without the seconds that importing torch takes.
+    """
     from corrtool.cli import run
 
     return run([str(argument) for argument in arguments])
 
 
-def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
-    """Runs a stage in this process and sends it SIGTERM once its loop has worked for a while, or has ``logged`` something.
+def run_python(code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, which finds this checkout's corrtool."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    env["PYTHONPATH"] = str(ROOT)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=280
+    )
 
-    Before its loop works a signal would end this process.
+
+def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """The error that was printed, which is one line and no traceback."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1 and lines[0].startswith("corrtool: "), lines
+    return lines[0]
+
+
+def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
+    """Run a stage in this process and interrupt it.
+
+    SIGTERM comes once its loop has worked for a while, or has ``logged`` something. Before its loop
+    works a signal would end this process.
     """
     record = lab / "runs" / str(arguments[0])
 
@@ -83,10 +107,10 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 
 def run_example(name: str, *arguments: object) -> Outcome:
-    """Runs a script of `examples/` with this interpreter's `corrtool` on the path."""
+    """Run a script of `examples/` with this interpreter's `corrtool` on the path."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
-    script = Path(__file__).parents[2] / "examples" / name
+    script = ROOT / "examples" / name
     done = subprocess.run(
         ["bash", str(script), *map(str, arguments)], env=clean, capture_output=True, text=True
     )

@@ -1,34 +1,49 @@
-"""Play without a game, for the tests of the memories: random episodes that end and reset as those of ``Lanes`` do."""
+"""Play without a game, for the tests of the memories.
+
+Random episodes that end and reset as those of ``Lanes`` do.
+"""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from corrtool.memory import MemoryWriter, StateStacker
+from corrtool.memory import MemoryWriter, ReplayMemory, StateStacker
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
 CPU = torch.device("cpu")
+Memory = MemoryWriter | ReplayMemory
+
+
+def vectors(stack: int) -> StateSpec:
+    """Vectors of two numbers."""
+    return StateSpec("vector", (2,), stack)
 
 
 @dataclass
 class Slot:
-    """What was seen in every lane at one time, and, but for the newest slot, what was done and came of it."""
+    """What was seen in every lane at one time.
+
+    But for the newest slot, also what was done and came of it.
+    """
 
     frames: np.ndarray
     states: torch.Tensor
     episode_steps: np.ndarray
-    actions: np.ndarray | None = None
-    rewards: np.ndarray | None = None
-    terminated: np.ndarray | None = None
-    truncated: np.ndarray | None = None
-    valid: np.ndarray | None = None
+    actions: np.ndarray = field(init=False)
+    rewards: np.ndarray = field(init=False)
+    terminated: np.ndarray = field(init=False)
+    truncated: np.ndarray = field(init=False)
+    valid: np.ndarray = field(init=False)
 
 
 @dataclass
 class Transition:
-    """What a memory should give for n steps from one slot of one lane, worked out one reward at a time."""
+    """What a memory should give for n steps from one slot of one lane.
+
+    It is worked out one reward at a time.
+    """
 
     state: torch.Tensor
     action: int
@@ -42,8 +57,8 @@ class Transition:
 class MadeUpLanes:
     """Episodes of 1 to ``longest`` steps; ``history`` keeps every slot there ever was.
 
-    Frames of vectors are ``(number of the row, random)``, so that a state tells which row it is of; those of images
-    are random and nowhere zero.
+    Frames of vectors are ``(number of the row, random)``, so that a state tells which row it is of;
+    those of images are random and nowhere zero.
     """
 
     spec: StateSpec
@@ -57,7 +72,7 @@ class MadeUpLanes:
         self._steps = np.zeros(self.count, np.int64)
         self._over = np.zeros(self.count, bool)
 
-    def reset(self, *memories) -> None:
+    def reset(self, *memories: Memory) -> None:
         """Begins an episode in every lane, and a slot in every memory."""
         self._stacker = StateStacker(self.spec, self.count, CPU)
         self._steps[:], self._over[:] = 0, False
@@ -66,7 +81,7 @@ class MadeUpLanes:
         for memory in memories:
             memory.open_slot(frames)
 
-    def play(self, steps: int, *memories, **limit: int) -> "MadeUpLanes":
+    def play(self, steps: int, *memories: Memory, **limit: int) -> "MadeUpLanes":
         """Goes on for ``steps``; every memory records them."""
         if not self.history:
             self.reset(*memories)

@@ -36,8 +36,9 @@ def picture(shape: tuple[int, ...], **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("shape", "channels_axis"),
     [
-        ((84, 84, 12), 2), ((3, 96, 96), 0), ((12, 84, 84), 0), ((60, 80, 3), 2), ((10, 10, 4), 2), ((84, 84, 1), 2),
-        ((1, 84, 84), 0), ((30, 20, 21), None), ((10, 10, 10), None), ((3, 84, 3), None), ((84, 3, 84), None),
+        ((84, 84, 12), 2), ((3, 96, 96), 0), ((12, 84, 84), 0), ((60, 80, 3), 2), ((10, 10, 4), 2),
+        ((84, 84, 1), 2), ((1, 84, 84), 0), ((30, 20, 21), None), ((10, 10, 10), None),
+        ((3, 84, 3), None), ((84, 3, 84), None),
     ],
 )  # fmt: skip
 def test_the_channels_are_the_shortest_axis_or_asked_for(
@@ -56,13 +57,16 @@ def test_the_channels_are_the_shortest_axis_or_asked_for(
         assert layout is None or layout.channels_axis == axis
 
 
+BOOLEANS: Any = np.dtype(bool)  # a type that Gymnasium takes, and that its own types leave out
+
+
 @pytest.mark.parametrize(
     ("space", "is_picture"),
     [
         (Box(0, 255, (84, 84), np.uint8), True),
         (Box(0, 1, (64, 64, 3), np.float32), True),
         (Box(-1, 1, (64, 64, 3), np.float64), True),
-        (Box(0.0, 1.0, (10, 10, 4), np.dtype(bool)), True),
+        (Box(0.0, 1.0, (10, 10, 4), BOOLEANS), True),
         (Box(0, 10, (7, 7, 3), np.int64), True),
         (Box(0, 1000, (7, 7, 3), np.int64), False),  # a byte cannot tell them apart
         (Box(-np.inf, np.inf, (64, 64, 3), np.float32), False),
@@ -203,9 +207,10 @@ def test_what_an_environment_does_when_it_is_closed_harms_nothing(
         lanes.reset([0])
     out, err = capsys.readouterr()
     assert out == ""
-    assert (
-        err
-        == "closing\ncorrtool: the environment odd_environments:Unnamed-v0 raised RuntimeError: close fails when it was closed\n"
+    assert err == (
+        "closing\n"
+        "corrtool: the environment odd_environments:Unnamed-v0 raised RuntimeError: "
+        "close fails when it was closed\n"
     )
     assert action_names(task("Unnamed")) == ["0", "1"]
 
@@ -250,7 +255,10 @@ def test_a_time_limit_in_steps_for_atari(through_gymnasium: bool) -> None:
 
 
 def test_sticky_actions_repeat_the_last_action() -> None:
-    """Of two actions drawn by turns, one is repeated where an action sticks: the reward tells which was taken."""
+    """Of two actions drawn by turns, one is repeated where an action sticks.
+
+    The reward tells which was taken.
+    """
 
     def rewards(probability: float, seed: int) -> list[float]:
         with Lanes(task("Endless").with_sticky_actions(probability), 1) as lanes:
@@ -261,25 +269,27 @@ def test_sticky_actions_repeat_the_last_action() -> None:
     assert rewards(1.0, 1) == [1.0] * 4000
     some = rewards(0.25, 1)
     assert some == rewards(0.25, 1) != rewards(0.25, 2)
-    # An action is the one meant unless it stuck, with probability 1/4, to one that was the other: p = 1/4 (1 - p), so p = 1/5.
+    # An action is the one meant unless it stuck, with probability 1/4, to one that was the other:
+    # p = 1/4 (1 - p), so p = 1/5.
     missed = np.mean([reward != (step % 2 == 0) for step, reward in enumerate(some)])
     assert abs(missed - 0.2) < 0.03
 
 
 def test_tasks_that_say_nothing_new_are_still_the_same() -> None:
     """Artifacts of older projects name their task by this."""
-    known = {
+    known: dict[str, dict[str, Any]] = {
         "e28f79c80cade6a093e8c2339f4c5984a54fa590038f1a87be2a28e3fd42ced3": {"id": "ALE/Pong-v5"},
         "91310ff872246dc5115d4a667932c86b8ba5aef77207a4d8af4088e435c4d710": {"id": "CartPole-v1"},
         "e61383d50f9a0a46823f7f1a240c262631e1ea35f9099af596a179b07afa4484": {
-            "id": "ALE/Pong-v5", "views": ["rotate:90"], "preprocessing": {"repeat_action_probability": 0.25}
+            "id": "ALE/Pong-v5", "views": ["rotate:90"],
+            "preprocessing": {"repeat_action_probability": 0.25},
         },
     }  # fmt: skip
     assert {parse_task("source", table, Path()).sha256: table for table in known.values()} == known
 
 
 def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() -> None:
-    pong = {"id": "ALE/Pong-v5"}
+    pong: dict[str, Any] = {"id": "ALE/Pong-v5"}
     plain = parse_task("source", pong, Path())
     sticky = parse_task(
         "source", pong | {"preprocessing": {"repeat_action_probability": 0.25}}, Path()
@@ -287,7 +297,7 @@ def test_an_artifact_fits_a_task_that_differs_in_nothing_but_sticky_actions() ->
     by_keyword = parse_task(
         "source", pong | {"kwargs": {"repeat_action_probability": 0.25}}, Path()
     )
-    others = [
+    others: list[dict[str, Any]] = [
         {"preprocessing": {"stack": 2}},
         {"views": ["rotate:90"]},
         {"kwargs": {"mode": 1}},

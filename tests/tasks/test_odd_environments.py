@@ -1,4 +1,7 @@
-"""Other people's environments through `init` and every stage: what fails says so at once, and the rest works."""
+"""Other people's environments through `init` and every stage.
+
+What fails says so at once, and the rest works.
+"""
 
 from __future__ import annotations
 
@@ -228,7 +231,10 @@ def test_doctor_names_the_task_that_cannot_be_made(tmp_path: Path) -> None:
 def test_what_was_learnt_is_saved_before_the_last_play_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment fails in the play test after learning; once it works, the same command goes on at the test."""
+    """The environment fails in the play test after learning.
+
+    Once it works, the same command goes on at the test.
+    """
     lab, tests = tmp_path / "lab", []
 
     def fails(*_: Any, **__: Any) -> Any:

@@ -24,7 +24,10 @@ gymnasium.register("Stranger-v0", CartPoleEnv)
 
 @pytest.fixture
 def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory on the path with a module of an environment, in a home of its own. Gives the file that the module leaves."""
+    """A directory on the path with a module of an environment, in a home of its own.
+
+    Gives the file that the module leaves.
+    """
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("CORRTOOL_TRUST", raising=False)
     (tmp_path / "code").mkdir()
@@ -114,7 +117,10 @@ def test_the_working_directory_is_no_installed_package(stranger: Path, tmp_path:
 def test_nothing_but_its_place_makes_a_module_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Links into the standard library, metadata, a name that is installed elsewhere, a part of a namespace: none of it helps."""
+    """Links into the standard library and metadata do not help.
+
+    Nor does a name that is installed elsewhere, or a part of a namespace.
+    """
     library = Path(json.__file__).parent
     hostile = tmp_path / "hostile"
     (hostile / "linked").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from corrtool.tasks.views import (
     Permute,
     Rotate,
     Scale,
+    View,
     parse_view,
 )
 
@@ -33,7 +35,7 @@ batches = arrays(np.uint8, st.tuples(*[st.integers(1, 3)] * 2, *[st.integers(1, 
 vectors = arrays(np.float32, (2, 4), elements=st.floats(-100, 100, width=32))
 
 
-def view(text: str):
+def view(text: str) -> View:
     return parse_view(text, HERE)
 
 
@@ -55,7 +57,7 @@ class TestByHand:
             ("mosaic-rotate:90", [[3, 6], [2, 5], [1, 4]]),
         ],
     )
-    def test_images(self, text: str, expected: list) -> None:
+    def test_images(self, text: str, expected: list[Any]) -> None:
         shown = view(text).frames(ABCDEF)
         assert shown.dtype == np.uint8
         assert shown.flags.c_contiguous
@@ -66,7 +68,8 @@ class TestByHand:
         dot = np.zeros((1, 1, 5, 5), np.uint8)
         dot[0, 0, 2, 4] = 200  # two to the right of the centre
         shown = view("rotate:45").frames(dot)[0, 0]
-        # It moves to (√2 right, √2 up): between columns 3 and 4, rows 0 and 1; the most of it falls on (1, 3).
+        # It moves to (√2 right, √2 up): between columns 3 and 4, rows 0 and 1; the most of it falls
+        # on (1, 3).
         assert shown.argmax() == 1 * 5 + 3
         assert shown[2:].max() == 0
         assert view("rotate:45").spec(IMAGE).frame_shape == (1, 2, 3)
@@ -82,7 +85,7 @@ class TestByHand:
             ("scale:2", [[20.0, 40.0, 60.0]]),
         ],
     )
-    def test_vectors(self, text: str, expected: list) -> None:
+    def test_vectors(self, text: str, expected: list[Any]) -> None:
         shown = view(text).frames(np.array([[10, 20, 30]], np.float32))
         assert shown.dtype == np.float32
         assert shown.tolist() == expected
@@ -227,9 +230,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         "text",
         [
-            "", "mirror", "rotate", "rotate:", "rotate:up", "rotate:nan", "rotate:inf", "flip", "flip:x", "invert:1",
-            "mosaic-rotate:45", "mosaic-rotate:90.5", "mosaic-rotate:", "permute:", "permute:a,b", "permute:0,1.5",
-            "scale:", "scale:0", "scale:1,0", "scale:nan", "scale:inf", "scale:a", "affine", "affine:",
+            "", "mirror", "rotate", "rotate:", "rotate:up", "rotate:nan", "rotate:inf", "flip",
+            "flip:x", "invert:1", "mosaic-rotate:45", "mosaic-rotate:90.5", "mosaic-rotate:",
+            "permute:", "permute:a,b", "permute:0,1.5", "scale:", "scale:0", "scale:1,0",
+            "scale:nan", "scale:inf", "scale:a", "affine", "affine:",
         ],
     )  # fmt: skip
     def test_unknown_views(self, text: str) -> None:
@@ -240,14 +244,14 @@ class TestErrors:
     @pytest.mark.parametrize(
         "image_view", [Rotate(90.0), Rotate(10.0), Flip("h"), Invert(), MosaicRotate(90)]
     )
-    def test_views_of_images_refuse_vectors(self, image_view) -> None:
+    def test_views_of_images_refuse_vectors(self, image_view: View) -> None:
         with pytest.raises(UsageError, match="is for image states"):
             image_view.spec(StateSpec("vector", (3,), 4))
 
     @pytest.mark.parametrize(
         "vector_view", [Permute((0,)), Scale((2.0,)), Affine(((1.0,),), (0.0,))]
     )
-    def test_views_of_vectors_refuse_images(self, vector_view) -> None:
+    def test_views_of_vectors_refuse_images(self, vector_view: View) -> None:
         with pytest.raises(UsageError, match="is for vector states"):
             vector_view.spec(StateSpec("image", (1, 84, 84), 4))
 
@@ -281,10 +285,12 @@ class TestErrors:
     @pytest.mark.parametrize(
         "content",
         [
-            "", "{", "[]", "3", "null", "{}", '{"matrix": 3}', '{"matrix": [1, 2]}', '{"matrix": [["a"]]}',
-            '{"matrix": [[1, 2], [3]]}', '{"matrix": []}', '{"matrix": [[]]}', '{"matrix": [[1]], "offset": [1, 2]}',
-            '{"matrix": [[1]], "offset": 1}', '{"matrix": [[NaN]]}', '{"matrix": [[Infinity]]}', '{"matrix": [[1e999]]}',
-            '{"matrix": [[1]], "offset": [NaN]}', '{"matrix": [[null]]}', "\xff\xfe",
+            "", "{", "[]", "3", "null", "{}", '{"matrix": 3}', '{"matrix": [1, 2]}',
+            '{"matrix": [["a"]]}', '{"matrix": [[1, 2], [3]]}', '{"matrix": []}',
+            '{"matrix": [[]]}', '{"matrix": [[1]], "offset": [1, 2]}',
+            '{"matrix": [[1]], "offset": 1}', '{"matrix": [[NaN]]}', '{"matrix": [[Infinity]]}',
+            '{"matrix": [[1e999]]}', '{"matrix": [[1]], "offset": [NaN]}', '{"matrix": [[null]]}',
+            "\xff\xfe",
         ],
     )  # fmt: skip
     def test_an_affine_file_that_makes_no_sense(self, tmp_path: Path, content: str) -> None:

@@ -48,7 +48,7 @@ CARTPOLE = Experiment(
 
 
 def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], dict[str, Any]]:
-    """Runs the experiment; the stages that ended, in order, and the report's result."""
+    """Run the experiment; give the stages that ended, in order, and the report's result."""
     ended: list[str] = []
     context = StageContext(
         open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu")

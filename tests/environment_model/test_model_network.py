@@ -1,0 +1,121 @@
+"""F (appendix 6.1): sizes, shapes, what the action decides, and what a residual prediction is."""
+
+import pytest
+import torch
+from support.networks import ACTIONS, ODD, PONG, SMALL, VECTOR, gradient_of, pictures
+from torch import nn
+
+from corrtool.environment_model.network import build_environment_model
+from corrtool.states import StateSpec
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+class TestFullSize:
+    """The numbers of parameters at the paper's size: 84×84, four frames, six actions."""
+
+    @pytest.mark.parametrize("action_block", [5, 0])
+    def test_environment_model_gets_the_action_in_its_fifth_block(self, action_block: int) -> None:
+        model = build_environment_model(
+            PONG, ACTIONS, filters=64, blocks=9, action_block=action_block
+        )
+        widths = [
+            [layer.in_channels for layer in block.modules() if isinstance(layer, nn.Conv2d)]
+            for half in ("blocks_before_action", "blocks_with_action")
+            for block in model.get_submodule(half).children()
+        ]
+        assert widths == [[256, 256]] * 4 + [[262, 262]] * 5
+
+    def test_environment_model_can_have_the_action_elsewhere(self) -> None:
+        model = build_environment_model(PONG, ACTIONS, filters=64, blocks=9, action_block=1)
+        before, with_action = (
+            list(model.get_submodule(half).children())
+            for half in ("blocks_before_action", "blocks_with_action")
+        )
+        assert (len(before), len(with_action)) == (0, 9)
+
+
+class TestShapesAndRanges:
+    @pytest.mark.parametrize("spec", [ODD, SMALL], ids=["83x85", "32x36"])
+    @pytest.mark.parametrize("skips", [False, True])
+    def test_environment_model(self, spec: StateSpec, skips: bool) -> None:
+        model = build_environment_model(spec, ACTIONS, filters=4, blocks=3, skips=skips)
+        predicted = model(pictures(spec), torch.tensor([0, 5]))
+        assert predicted.shape == (2, *spec.state_shape)
+        assert -1.0 <= predicted.min() < predicted.max() <= 1.0
+
+
+class TestWhatDoesNotFit:
+    @pytest.mark.parametrize("spec, architecture", [(PONG, "mlp"), (VECTOR, "resnet")])
+    def test_environment_models(self, spec: StateSpec, architecture: str) -> None:
+        with pytest.raises(ValueError, match=architecture):
+            build_environment_model(spec, ACTIONS, architecture)
+
+    @pytest.mark.parametrize("action_block", [-1, 3])
+    def test_an_action_block_that_does_not_exist(self, action_block: int) -> None:
+        with pytest.raises(ValueError, match="block"):
+            build_environment_model(SMALL, ACTIONS, filters=4, blocks=2, action_block=action_block)
+
+
+class TestTheAction:
+    @pytest.mark.parametrize("spec", [SMALL, VECTOR], ids=["image", "vector"])
+    def test_decides_what_the_environment_model_predicts(self, spec: StateSpec) -> None:
+        model = build_environment_model(spec, ACTIONS, filters=4, blocks=3)
+        state = pictures(spec, 1).expand(ACTIONS, *spec.state_shape)
+        predicted = model(state, torch.arange(ACTIONS)).flatten(1)
+        distances = torch.cdist(predicted, predicted)[~torch.eye(ACTIONS, dtype=torch.bool)]
+        assert distances.min() > 0.005 * predicted.norm(dim=1).mean()
+
+    def test_reaches_the_residual_branches(self) -> None:
+        """A constant plane is just what InstanceNorm subtracts.
+
+        The model's own normalisation must let it through.
+        """
+        model = build_environment_model(SMALL, ACTIONS, filters=4, blocks=3)
+        branches: list[torch.Tensor] = []
+        model.get_submodule("blocks_with_action.0.layers").register_forward_hook(
+            lambda _, __, output: branches.append(output)
+        )
+        model(pictures(SMALL, 1).expand(ACTIONS, *SMALL.state_shape), torch.arange(ACTIONS))
+        between_actions = branches[0].std(dim=0).mean().item()
+        assert between_actions > 0.05 * branches[0].std().item()
+
+
+class TestResidualEnvironmentModel:
+    @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+    def test_known_frames_are_those_of_the_state_and_only_the_newest_is_predicted(
+        self, order: tuple[int, ...]
+    ) -> None:
+        spec = StateSpec("image", (2, 32, 36), 3, order)
+        model = build_environment_model(
+            spec, ACTIONS, filters=2, blocks=1, prediction="residual"
+        ).eval()
+        states = pictures(spec)
+        frames, predicted = (
+            spec.frames_of(states),
+            spec.frames_of(model(states, torch.tensor([0, 5]))),
+        )
+        assert torch.equal(predicted[:, :-1], frames[:, 1:])
+        change = predicted[:, -1] - frames[:, -1]
+        assert 0 < change.abs().max() <= 2.0
+
+    def test_can_learn_that_something_appears_on_black(self) -> None:
+        spec = StateSpec("image", (1, 32, 36), 2)
+        model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual")
+        weight, bias = (model.get_parameter(f"decoder.out.1.{name}") for name in ("weight", "bias"))
+        torch.nn.init.zeros_(weight)
+        torch.nn.init.constant_(bias, -1.0)  # a change below black everywhere
+        black = torch.full((2, *spec.state_shape), -1.0)
+        predicted = model(black, torch.tensor([0, 5]))
+        assert torch.equal(predicted, black)
+        (predicted - 1.0).square().mean().backward()
+        assert gradient_of(bias).item() < 0  # descent makes it brighter
+
+    def test_a_single_frame_is_predicted_as_a_change(self) -> None:
+        spec = StateSpec("image", (1, 32, 36), 1)
+        model = build_environment_model(
+            spec, ACTIONS, filters=2, blocks=1, prediction="residual"
+        ).eval()
+        torch.nn.init.zeros_(model.get_parameter("decoder.out.1.weight"))
+        states = pictures(spec)
+        assert torch.equal(model(states, torch.tensor([0, 5])), states)

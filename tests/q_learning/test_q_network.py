@@ -1,0 +1,81 @@
+"""The Q-function: sizes, shapes, first weights, and the states that it refuses."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from support.networks import ACTIONS, PONG, VECTOR, parameters, pictures
+from torch import nn
+
+from corrtool.q_learning.network import HalfSize, build_q_function
+from corrtool.states import StateSpec
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+class TestFullSize:
+    """The numbers of parameters at the paper's size: 84×84, four frames, six actions."""
+
+    def test_q_function_as_printed_and_as_in_nature(self) -> None:
+        assert parameters(build_q_function(PONG, ACTIONS, "paper")) == 40_222_374
+        assert parameters(build_q_function(PONG, ACTIONS, "nature")) == 1_687_206
+        weights, norms = 1_040 + 8_224 + 9_248 + 131_328 + 1_542, 2 * (16 + 32 + 32 + 256)
+        assert parameters(build_q_function(PONG, ACTIONS, "small")) == weights + norms
+        assert parameters(build_q_function(PONG, ACTIONS, "auto")) == weights + norms
+
+
+class TestShapesAndRanges:
+    @pytest.mark.parametrize("architecture", ["nature", "paper", "small"])
+    def test_image_q_function(self, architecture: str) -> None:
+        spec = StateSpec("image", (1, 41, 43), 2)
+        q_values = build_q_function(spec, ACTIONS, architecture)(pictures(spec))
+        assert q_values.shape == (2, ACTIONS)
+
+    def test_the_small_q_function_sees_means_of_two_by_two_pixels(self) -> None:
+        picture = torch.arange(2.0 * 5 * 6).reshape(1, 2, 5, 6)
+        torch.testing.assert_close(HalfSize()(picture), nn.functional.avg_pool2d(picture, 2))
+        assert HalfSize()(picture)[0, 0, 0, 0] == (0 + 1 + 6 + 7) / 4
+
+    def test_q_values_may_be_negative(self) -> None:
+        network = build_q_function(StateSpec("image", (1, 36, 36)), 50, "nature")
+        assert network(torch.rand(1, 1, 36, 36)).min() < 0
+
+
+class TestFirstWeights:
+    def test_a_q_function_starts_from_torchs_own_weights_by_default(self) -> None:
+        network = build_q_function(PONG, ACTIONS, "nature")
+        assert network.get_parameter("convolutions.0.bias").any()
+
+
+class TestWhatDoesNotFit:
+    def test_pictures_that_are_too_small(self) -> None:
+        tiny = StateSpec("image", (1, 12, 40))
+        for architecture in ("small", "nature", "paper"):
+            with pytest.raises(ValueError, match="too small"):
+                build_q_function(tiny, ACTIONS, architecture)
+
+    @pytest.mark.parametrize(
+        "side, build",
+        [
+            (36, lambda spec: build_q_function(spec, ACTIONS, "nature")),
+            (15, lambda spec: build_q_function(spec, ACTIONS, "paper")),
+            (36, lambda spec: build_q_function(spec, ACTIONS, "small")),
+            (3, lambda spec: build_q_function(spec, ACTIONS, "grid")),
+        ],
+        ids=["nature", "paper", "small", "grid"],
+    )
+    def test_the_smallest_pictures_are_not_too_small(
+        self, side: int, build: Callable[[StateSpec], nn.Module]
+    ) -> None:
+        smallest, smaller = (StateSpec("image", (1, n, n)) for n in (side, side - 1))
+        assert build(smallest)(pictures(smallest)).isfinite().all()
+        with pytest.raises(ValueError, match="too small"):
+            build(smaller)
+
+    @pytest.mark.parametrize(
+        "spec, architecture",
+        [(PONG, "mlp"), (PONG, "linear"), (VECTOR, "nature"), (VECTOR, "paper")],
+    )
+    def test_q_functions(self, spec: StateSpec, architecture: str) -> None:
+        with pytest.raises(ValueError, match=architecture):
+            build_q_function(spec, ACTIONS, architecture)
