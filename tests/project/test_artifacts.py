@@ -22,13 +22,13 @@ from corrtool.project.artifacts import (
     read_artifact,
     save_weights,
     select_artifact,
-    stray_files,
 )
 from corrtool.project.memory_files import (
     MEMORY_MANIFEST,
     check_memory,
     memory_problems,
     seal_memory,
+    stray_files,
 )
 
 STRAYS = [
