@@ -1,0 +1,213 @@
+"""Mutation testing: how many small mistakes in a module do its tests find?
+
+    python tests/mutation/run.py corrtool/correspondence/losses.py
+
+All is imported and collected once. Then each mutant gets a process of its own by ``fork``, in which the code of one live
+function is exchanged, and runs the tests that call this function, from the quickest on, until one fails.
+docs/testing.md says why no ready-made tool does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+
+import hypothesis
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mutants import Mutant, mutants_of
+
+FAILED, NOT_A_MUTANT = 1, 2
+
+
+@dataclass
+class Score:
+    """Of one module: how many mutants were tried and killed, of how many there are."""
+
+    tried: int = 0
+    killed: int = 0
+    mutants: int = 0
+
+
+@dataclass
+class Measurement:
+    """A plugin of pytest that runs the collected tests once for each mutant instead of once.
+
+    Attributes:
+        mutants: by file.
+        seconds: of tests for each mutant, as they take without one; what would take longer is left out.
+        scores: by file.
+    """
+
+    mutants: dict[str, list[Mutant]]
+    seconds: float
+    scores: dict[str, Score]
+    in_child: bool = False
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Stop where a file of tests cannot be imported."""
+        if report.failed:
+            pytest.exit(report.longreprtext, 1)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """End a mutant's process with its first failure."""
+        if report.failed and self.in_child:
+            os._exit(FAILED)
+        if report.failed:
+            pytest.exit(f"{report.nodeid} fails without a mutant\n{report.longreprtext}", 1)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Instead of pytest's own loop."""
+        took = self._time(session.items)
+        for file, mutants in self.mutants.items():
+            functions = _live_functions(file)
+            for mutant in mutants:
+                code = mutant.compile(file)
+                if code is not None and mutant.function in functions:
+                    items, seconds = self._choose(took[file, mutant.function])
+                    self._try(file, mutant, functions[mutant.function], code, items, seconds)
+        return True
+
+    def _try(
+        self,
+        file: str,
+        mutant: Mutant,
+        functions: list[FunctionType],
+        code: CodeType,
+        items: list[pytest.Item],
+        seconds: float,
+    ) -> None:
+        status = _in_child(lambda: self._run(functions, code, items), seconds)
+        if status == NOT_A_MUTANT:
+            return
+        self.scores[file].tried += 1
+        self.scores[file].killed += status != 0
+        if status == 0:
+            print(f"survived{'' if items else ', untested'}: {file}:{mutant}", flush=True)
+
+    def _time(self, items: list[pytest.Item]) -> dict[tuple[str, str], dict[pytest.Item, float]]:
+        """By file and function, the tests that call it, and the seconds that each takes."""
+        took: dict[tuple[str, str], dict[pytest.Item, float]] = defaultdict(dict)
+        files = {str(Path(file).resolve()): file for file in self.mutants}
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            began, called = time.process_time(), set[CodeType]()
+            with _calls(files.keys(), called):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            for code in called:
+                function = code.co_qualname.partition(".<locals>")[0]
+                took[files[code.co_filename], function][item] = time.process_time() - began
+        return took
+
+    def _choose(self, took: dict[pytest.Item, float]) -> tuple[list[pytest.Item], float]:
+        """The quickest tests that take ``seconds`` together, and how long they take."""
+        chosen, total = [], 0.0
+        for item in sorted(took, key=took.__getitem__):
+            if total + took[item] <= self.seconds or not chosen:
+                chosen.append(item)
+                total += took[item]
+        return chosen, total
+
+    def _run(self, functions: list[FunctionType], code: CodeType, items: list[pytest.Item]) -> int:
+        self.in_child = True
+        try:
+            for function in functions:
+                function.__code__ = code
+        except ValueError:  # a variable of an outer scope is no longer used
+            return NOT_A_MUTANT
+        for item, following in zip(items, [*items[1:], None], strict=False):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        return 0
+
+
+@contextmanager
+def _calls(files: Collection[str], called: set[CodeType]) -> Iterator[None]:
+    """Collect the code of all functions of ``files`` that are called meanwhile."""
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename in files:
+            called.add(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def _live_functions(file: str) -> dict[str, list[FunctionType]]:
+    functions, path = defaultdict(list), str(Path(file).resolve())
+    for thing in gc.get_objects():
+        if type(thing) is FunctionType and thing.__code__.co_filename == path:
+            functions[thing.__code__.co_qualname].append(thing)
+    return functions
+
+
+def _in_child(work: Callable[[], int], seconds: float) -> int:
+    """Exit status of ``work`` in a process of its own; not zero if it took far longer than it should."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    limit = int(5 + 5 * seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))  # fair on a busy machine
+    signal.alarm(10 * limit)  # what waits for ever takes no time
+    try:
+        os._exit(work())
+    except BaseException:
+        os._exit(FAILED)
+
+
+def tests_of(module: str) -> str:
+    """Where the tests of a module are: they mirror the tree."""
+    path = Path(module)
+    package = Path("tests", *path.parts[1:-1])
+    return str(package if len(path.parts) > 2 else package / f"test_{path.name}")
+
+
+def main() -> None:
+    """Print the survivors, and how many mutants were killed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("modules", nargs="+", help="such as corrtool/correspondence/losses.py")
+    parser.add_argument("--tests", nargs="+", default=[], help="instead of those that mirror them")
+    parser.add_argument("--sample", type=int, default=150, help="mutants of a module at most")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of tests for each mutant")
+    chosen = parser.parse_args()
+
+    hypothesis.settings.register_profile(
+        "mutants", database=None, derandomize=True, phases=[hypothesis.Phase.generate]
+    )
+    hypothesis.settings.load_profile("mutants")
+    mutants: dict[str, list[Mutant]] = {}
+    scores: dict[str, Score] = {}
+    for module in chosen.modules:
+        everything = mutants_of(Path(module).read_text(encoding="utf-8"))
+        mutants[module] = random.Random(0).sample(everything, min(chosen.sample, len(everything)))
+        scores[module] = Score(mutants=len(everything))
+    options = "-o addopts= -p no:xdist -p no:timeout -p no:cacheprovider -p no:terminal -W ignore"
+    tests = chosen.tests or sorted({tests_of(module) for module in chosen.modules})
+    status = pytest.main([*options.split(), *tests], [Measurement(mutants, chosen.seconds, scores)])
+    for module, score in scores.items():
+        share = 100 * score.killed / max(1, score.tried)
+        print(
+            f"{module}: {score.killed} of {score.tried} killed, {share:.0f} %, of {score.mutants}"
+        )
+    sys.exit(int(status))
+
+
+if __name__ == "__main__":
+    main()
