@@ -42,7 +42,7 @@ class Score:
     mutants: int = 0
 
 
-@dataclass
+@dataclass(eq=False)  # pytest needs plugins to be hashable
 class Measurement:
     """A plugin of pytest that runs the collected tests once for each mutant instead of once.
 
