@@ -114,17 +114,17 @@ class Measurement:
     def _choose(self, took: dict[pytest.Item, float]) -> tuple[list[pytest.Item], float]:
         """As many tests as take ``seconds`` together, and how long they take.
 
-        First the quickest parameters of every test function, then the second quickest, and so on: what one test function
-        does not find with one set of parameters it seldom finds with others.
+        First each test function with one set of its parameters, then each with another, and so on: what it does not find
+        with one it may find with others, but sooner another test function does. The quick functions begin each round.
         """
         turns: dict[str, int] = defaultdict(int)
-        order = []
-        for item in sorted(took, key=took.__getitem__):
+        rounds = []
+        for item in random.Random(0).sample(list(took), len(took)):
             function = item.nodeid.partition("[")[0]
-            order.append((turns[function], took[item], len(order), item))
+            rounds.append((turns[function], took[item], len(rounds), item))
             turns[function] += 1
         chosen, total = [], 0.0
-        for _, seconds, _, item in sorted(order):
+        for _, seconds, _, item in sorted(rounds):
             if total + seconds <= self.seconds or not chosen:
                 chosen.append(item)
                 total += seconds
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="+", help="such as corrtool/correspondence/losses.py")
     parser.add_argument("--tests", nargs="+", default=[], help="instead of those that mirror them")
     parser.add_argument("--sample", type=int, default=150, help="mutants of a module at most")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of tests for each mutant")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of tests for each mutant")
     chosen = parser.parse_args()
 
     hypothesis.settings.register_profile(
