@@ -113,7 +113,7 @@ def _mistakes(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant("XX" + node.value)
         case ast.If() | ast.While() | ast.IfExp():
             yield _with(node, test=ast.UnaryOp(ast.Not(), node.test))
-        case ast.Return() if node.value is not None:
+        case ast.Return(value=value) if value and ast.unparse(value) != "None":
             yield _with(node, value=None)
         case ast.Call():
             yield from _with_fewer_arguments(node)
