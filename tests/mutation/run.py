@@ -3,13 +3,14 @@
     python tests/mutation/run.py corrtool/correspondence/losses.py
 
 All is imported and collected once. Then each mutant gets a process of its own by ``fork``, in which the code of one live
-function is exchanged, and runs the tests that call this function, from the quickest on, until one fails.
+function is exchanged, and runs tests that call this function until one fails.
 docs/testing.md says why no ready-made tool does it.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import os
 import random
@@ -18,7 +19,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,20 +27,52 @@ from types import CodeType, FrameType, FunctionType
 
 import hypothesis
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from mutants import Mutant, mutants_of
 
 FAILED, NOT_A_MUTANT = 1, 2
 
 
 @dataclass
-class Score:
-    """Of one module: how many mutants were tried and killed, of how many there are."""
+class Module:
+    """A file, the mutants of it that are tried, and how many of them were killed.
 
+    Attributes:
+        mutants: of all that there are, ``count``, those that are tried.
+        tried: less than them by what is no program, or has no function that a process could exchange.
+    """
+
+    file: str
+    mutants: list[Mutant]
+    count: int
     tried: int = 0
     killed: int = 0
-    mutants: int = 0
+
+    @classmethod
+    def sample(cls, file: str, most: int) -> Module:
+        """With at most so many mutants, always the same."""
+        everything = mutants_of(Path(file).read_text(encoding="utf-8"))
+        chosen = random.Random(0).sample(range(len(everything)), min(most, len(everything)))
+        return cls(file, [everything[index] for index in sorted(chosen)], len(everything))
+
+    def __str__(self) -> str:
+        share = 100 * self.killed / max(1, self.tried)
+        return f"{self.file}: {self.killed} of {self.tried} killed, {share:.0f} %, of {self.count}"
+
+    @property
+    def path(self) -> str:
+        """The file as code objects name it."""
+        return str(Path(self.file).resolve())
+
+    def live_functions(self) -> dict[str, list[FunctionType]]:
+        """By qualified name those that the process has, also those that a decorator has wrapped."""
+        functions = defaultdict(list)
+        for thing in gc.get_objects():
+            if type(thing) is FunctionType and thing.__code__.co_filename == self.path:
+                functions[thing.__code__.co_qualname].append(thing)
+        return functions
+
+
+Took = dict[pytest.Item, float]  # seconds of each test
 
 
 @dataclass(eq=False)  # pytest needs plugins to be hashable
@@ -47,14 +80,12 @@ class Measurement:
     """A plugin of pytest that runs the collected tests once for each mutant instead of once.
 
     Attributes:
-        mutants: by file.
         seconds: of tests for each mutant, as they take without one; what would take longer is left out.
-        scores: by file.
+        in_child: whether this is the process of a mutant.
     """
 
-    mutants: dict[str, list[Mutant]]
+    modules: list[Module]
     seconds: float
-    scores: dict[str, Score]
     in_child: bool = False
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -72,46 +103,36 @@ class Measurement:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of pytest's own loop."""
         took = self._time(session.items)
-        for file, mutants in self.mutants.items():
-            functions = _live_functions(file)
-            for mutant in mutants:
-                code = mutant.compile(file)
-                if code is not None and mutant.function in functions:
-                    items, seconds = self._choose(took[file, mutant.function])
-                    self._try(file, mutant, functions[mutant.function], code, items, seconds)
+        for module in self.modules:
+            functions = module.live_functions()
+            for mutant in module.mutants:
+                code = mutant.compile(module.path)
+                if code is None or mutant.function not in functions:
+                    continue
+                items, seconds = self._choose(took[module.path, mutant.function])
+                work = functools.partial(self._run, functions[mutant.function], code, items)
+                status = _in_child(work, seconds)
+                module.tried += status != NOT_A_MUTANT
+                module.killed += status not in (0, NOT_A_MUTANT)
+                if status == 0:
+                    untested = "" if items else ", untested"
+                    print(f"survived{untested}: {module.file}:{mutant}", flush=True)
         return True
 
-    def _try(
-        self,
-        file: str,
-        mutant: Mutant,
-        functions: list[FunctionType],
-        code: CodeType,
-        items: list[pytest.Item],
-        seconds: float,
-    ) -> None:
-        status = _in_child(lambda: self._run(functions, code, items), seconds)
-        if status == NOT_A_MUTANT:
-            return
-        self.scores[file].tried += 1
-        self.scores[file].killed += status != 0
-        if status == 0:
-            print(f"survived{'' if items else ', untested'}: {file}:{mutant}", flush=True)
-
-    def _time(self, items: list[pytest.Item]) -> dict[tuple[str, str], dict[pytest.Item, float]]:
+    def _time(self, items: list[pytest.Item]) -> dict[tuple[str, str], Took]:
         """By file and function, the tests that call it, and the seconds that each takes."""
-        took: dict[tuple[str, str], dict[pytest.Item, float]] = defaultdict(dict)
-        files = {str(Path(file).resolve()): file for file in self.mutants}
+        took: dict[tuple[str, str], Took] = defaultdict(dict)
+        paths = {module.path for module in self.modules}
         for item, following in zip(items, [*items[1:], None], strict=True):
             began, called = time.process_time(), set[CodeType]()
-            with _calls(files.keys(), called):
+            with _calls(paths, called):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             for code in called:
                 function = code.co_qualname.partition(".<locals>")[0]
-                took[files[code.co_filename], function][item] = time.process_time() - began
+                took[code.co_filename, function][item] = time.process_time() - began
         return took
 
-    def _choose(self, took: dict[pytest.Item, float]) -> tuple[list[pytest.Item], float]:
+    def _choose(self, took: Took) -> tuple[list[pytest.Item], float]:
         """As many tests as take ``seconds`` together, and how long they take.
 
         First each test function with one set of its parameters, then each with another, and so on: what it does not find
@@ -143,7 +164,7 @@ class Measurement:
 
 
 @contextmanager
-def _calls(files: Collection[str], called: set[CodeType]) -> Iterator[None]:
+def _calls(files: set[str], called: set[CodeType]) -> Iterator[None]:
     """Collect the code of all functions of ``files`` that are called meanwhile."""
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -155,14 +176,6 @@ def _calls(files: Collection[str], called: set[CodeType]) -> Iterator[None]:
         yield
     finally:
         sys.setprofile(None)
-
-
-def _live_functions(file: str) -> dict[str, list[FunctionType]]:
-    functions, path = defaultdict(list), str(Path(file).resolve())
-    for thing in gc.get_objects():
-        if type(thing) is FunctionType and thing.__code__.co_filename == path:
-            functions[thing.__code__.co_qualname].append(thing)
-    return functions
 
 
 def _in_child(work: Callable[[], int], seconds: float) -> int:
@@ -202,22 +215,11 @@ def main() -> None:
         "mutants", database=None, derandomize=True, phases=[hypothesis.Phase.generate]
     )
     hypothesis.settings.load_profile("mutants")
-    mutants: dict[str, list[Mutant]] = {}
-    scores: dict[str, Score] = {}
-    for module in chosen.modules:
-        everything = mutants_of(Path(module).read_text(encoding="utf-8"))
-        count = min(chosen.sample, len(everything))
-        drawn = random.Random(0).sample(range(len(everything)), count)
-        mutants[module] = [everything[index] for index in sorted(drawn)]
-        scores[module] = Score(mutants=len(everything))
+    modules = [Module.sample(file, chosen.sample) for file in chosen.modules]
     options = "-o addopts= -p no:xdist -p no:timeout -p no:cacheprovider -p no:terminal -W ignore"
-    tests = chosen.tests or sorted({tests_of(module) for module in chosen.modules})
-    status = pytest.main([*options.split(), *tests], [Measurement(mutants, chosen.seconds, scores)])
-    for module, score in scores.items():
-        share = 100 * score.killed / max(1, score.tried)
-        print(
-            f"{module}: {score.killed} of {score.tried} killed, {share:.0f} %, of {score.mutants}"
-        )
+    tests = chosen.tests or sorted({tests_of(file) for file in chosen.modules})
+    status = pytest.main([*options.split(), *tests], [Measurement(modules, chosen.seconds)])
+    print(*modules, sep="\n")
     sys.exit(int(status))
 
 
