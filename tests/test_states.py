@@ -188,7 +188,7 @@ class TestStateSpec:
         [
             (StateSpec("vector", (3,), 2), "3 numbers, 2 stacked"),
             (StateSpec("image", (1, 84, 80), 4), "84 × 80 pixels, 1 channel, 4 stacked"),
-            (StateSpec("image", (3, 10, 9)), "10 × 9 pixels, 3 channels, 1 stacked"),
+            (StateSpec("image", (2, 10, 9)), "10 × 9 pixels, 2 channels, 1 stacked"),
         ],
     )
     def test_says_what_it_is(self, spec: StateSpec, text: str) -> None:
