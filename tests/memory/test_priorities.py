@@ -65,6 +65,7 @@ class TestPriorities:
         priorities.set_errors(np.array([0]), np.array([0.25 - MIN_ERROR], np.float32))
         priorities.add(slice(1, 2))
         assert priorities.state()["scaled"].tolist() == pytest.approx([0.5, 3.0, 0.0])
+        assert priorities.state()["scaled"].dtype == np.float32
 
     def test_go_on_from_a_checkpoint(self, tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "c", by_hand().state())

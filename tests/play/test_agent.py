@@ -112,6 +112,25 @@ def test_where_not_even_one_can_be_open_it_is_said() -> None:
         pool(3)
 
 
+def test_that_there_can_be_only_one_is_found_out_once() -> None:
+    tried: list[int] = []
+
+    def one(count: int) -> Countdown:
+        tried.append(count)
+        if count > 1:
+            raise UsageError("there can be only one")
+        return Countdown(count)
+
+    with LanePool(one) as pool:
+        for count in (3, 2, 3, 1):
+            with pool(count) as lanes:
+                assert lanes.count == 1
+    assert tried == [3, 1]
+    with LanePool(one) as pool:
+        assert not pool.open_or_borrow(Countdown(2))
+    assert tried == [3, 1, 1]
+
+
 def test_lanes_that_are_borrowed_play_whatever_number_is_asked_for() -> None:
     def none(count: int) -> Countdown:
         raise UsageError("there can be only one")
