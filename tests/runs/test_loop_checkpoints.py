@@ -30,6 +30,7 @@ class Clock:
         self.now += self.saving
 
     def loop(self, stop: StopSignals, start: int = 0, quiet: bool = True, **more: Any) -> Loop:
+        console: Any = more.pop("console", Console(quiet=quiet))
         request = SimpleNamespace(settings=SimpleNamespace(stage="learn-corr"), name="c")
         project = SimpleNamespace(relative=str)
         run: Any = SimpleNamespace(
@@ -37,7 +38,7 @@ class Clock:
         )
         part: Any = SimpleNamespace(state=lambda: {"done": True})
         return Loop(
-            run, Console(quiet=quiet), stop, total=2000, unit="gradient steps", start=start,
+            run, console, stop, total=2000, unit="gradient steps", start=start,
             resumable=part, **more,
         )  # fmt: skip
 
@@ -82,6 +83,47 @@ def test_play_tests_move_the_display_alone(clock: Clock) -> None:
         clock.now += CHECKPOINT_SECONDS
         loop.advance_to(6)
         assert clock.saved_at == [1060.0]
+
+
+class Display:
+    """In place of a progress bar: remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def progress(self, *given: Any, steady: bool) -> Display:
+        self.told.append((*given, steady))
+        return self
+
+    def say(self, message: str) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        self.told.append(("begins",))
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.told.append(("ends", kind))
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *given: self.told.append((name, *given))
+
+
+def test_the_display_is_told_everything(clock: Clock) -> None:
+    display = Display()
+    with clock.loop(StopSignals(), start=7, steady=False, console=display) as loop:
+        loop.advance(2, {"loss": 1.0})
+        loop.show(3, {"last return": 5.0})
+        loop.advance_to(20, {"mean return": 4.0})
+        loop.note({"best": 6.0})
+    assert display.told == [
+        ("learn-corr c", 2000, "gradient steps", 7, False),
+        ("begins",),
+        ("advance", 2, {"loss": 1.0}),
+        ("show", 3, {"last return": 5.0}),
+        ("advance", 0, {"mean return": 4.0}),  # the bar was moved by what was shown
+        ("note", {"best": 6.0}),
+        ("ends", None),
+    ]
 
 
 def test_a_signal_is_answered_where_the_display_was_moved(clock: Clock) -> None:
