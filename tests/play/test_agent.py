@@ -97,6 +97,13 @@ def test_a_time_limit_of_the_games_own_is_left_to_them() -> None:
     ]
 
 
+def test_states_are_the_last_frames_of_a_game() -> None:
+    lanes, seen = Countdown(1), []
+    lanes.spec = StateSpec("vector", (2,), 3)  # of which the second number is the time
+    play(lanes, [4], watch=lambda states, _: seen.append(states[0, 1::2].tolist()))
+    assert seen == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]]
+
+
 def test_no_more_lanes_than_are_allowed() -> None:
     with LanePool(Countdown, most=2) as pool, pool(5) as lanes:
         assert lanes.count == 2
