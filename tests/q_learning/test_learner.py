@@ -145,12 +145,13 @@ class TestUpdate:
             [0.0, 2.0],
         ]  # the weight of s' and its best action stays 2
 
-    def test_large_gradients_are_scaled_down(self) -> None:
-        made = learner(self.W, max_gradient_norm=2.0)
+    @pytest.mark.parametrize("longest", [2.0, 0.5])
+    def test_large_gradients_are_scaled_down(self, longest: float) -> None:
+        made = learner(self.W, max_gradient_norm=longest)
         made.update(batch(([1.0, 0.0], 0, 101.0, [0.0, 1.0], 0.0, True)))
-        # The gradient is -100·(1, 0), scaled to length 2.
+        # The gradient is -100·(1, 0), scaled to the length 2 or ½.
         torch.testing.assert_close(
-            made.q_function.table.weight.data, torch.tensor([[1.25, 0.0], [0.0, 2.0]])
+            made.q_function.table.weight.data, torch.tensor([[1 + STEP * longest, 0.0], [0.0, 2.0]])
         )
 
     @pytest.mark.parametrize("optimizer, step", [("adam", 1 / 1.5), ("rmsprop", 1 / (0.1 + 0.5))])
