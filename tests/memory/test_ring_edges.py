@@ -28,3 +28,19 @@ def test_the_episodes_before_the_oldest_slot_are_gone() -> None:
     memory.truncate_before(memory.oldest_slot + 1)
     oldest = memory.oldest_slot % 6 * 2
     assert np.flatnonzero(memory.fields["truncated"]).tolist() == [oldest, oldest + 1]
+
+
+def test_priorities_go_on_where_there_are_any() -> None:
+    memory, resumed = (ReplayMemory(SPEC, 2, 20, CPU, priority_exponent=0.5) for _ in range(2))
+    MadeUpLanes(SPEC, 2).play(5, memory)
+    memory.set_errors(np.array([3]), np.array([-4.0], np.float32))
+    expected = memory.priorities()
+    assert expected is not None
+    resumed.load_priorities(memory.priorities())
+    resumed.load_priorities(None)  # a checkpoint from before there were any
+    found = resumed.priorities()
+    assert found is not None and found["largest"] == expected["largest"] > 1
+    assert np.array_equal(found["scaled"], expected["scaled"])
+    uniform = ReplayMemory(SPEC, 2, 20, CPU)
+    uniform.load_priorities(memory.priorities())
+    assert uniform.priorities() is None
