@@ -244,7 +244,9 @@ def test_many_transitions_are_compared_in_batches(monkeypatch: pytest.MonkeyPatc
     )
     target, starts = ball_falls_turned(0.0, 32, scaling), candidate_starts(correspondence, 0.0, 2)
     model = ScaledModel(LargeBallFalls(), scaling)
-    search_start(correspondence, model, target, starts, np.random.default_rng(0))
+    found = search_start(correspondence, model, target, starts, np.random.default_rng(0))
+    assert found["angles_degrees"] == [start.degrees for start in starts]
+    assert found["mirrored"] == [False, False, True, True]
     # 24 records; the 16 of the first comparison are two batches, all of them three.
     assert sizes == 4 * [8, 8] + 4 * [8, 8, 8] + 6 * [8, 8, 8]
 
