@@ -15,6 +15,10 @@ test *ARGUMENTS:
 test-fast:
     pytest --ignore tests/faults --ignore tests/workflows --ignore tests/golden
 
+# How many small mistakes in a module its tests find: just mutants corrtool/correspondence/losses.py
+mutants *MODULES:
+    OMP_NUM_THREADS=1 python tests/mutation/run.py {{MODULES}}
+
 # Lint, format check and types, as CI runs them
 lint:
     ruff check .

@@ -17,7 +17,7 @@ from corrtool.layers import freeze
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec, raw_to_q
+from corrtool.states import MAX_FRAMES_OR_PIXELS, StateScaling, StateSpec, raw_to_q
 
 CPU = torch.device("cpu")
 PICTURES = StateSpec("image", (1, 32, 32), 1)
@@ -79,6 +79,15 @@ class TestVectorRanges:
         scaling = StateScaling.from_states(self.spec, self.raw)
         assert scaling.raw_to_model(torch.tensor([[2.0, 9.0, -1.0]])).tolist() == [[0.0, 2.0, 0.0]]
 
+    def test_what_hardly_changes_is_standardised_and_what_does_less_is_not(self) -> None:
+        raw = torch.tensor([[1e-4, 1e-7, 0.0], [-1e-4, -1e-7, 0.0]])
+        scaling = StateScaling.from_states(self.spec, raw)
+        assert scaling.deviation.tolist() == pytest.approx([1e-4, 1.0, 1.0])
+
+    def test_pictures_have_no_statistics(self) -> None:
+        scaling = StateScaling.from_states(PICTURES, ALL_BYTES)
+        assert scaling.spec == PICTURES and not scaling.state_dict()
+
     def test_round_trip(self) -> None:
         raw = torch.from_numpy(
             np.random.default_rng(0).normal([0, 50, -3], [1e-2, 0, 9], (100, 3))
@@ -136,6 +145,66 @@ class TestStateSpec:
     def test_an_order_that_is_no_permutation_is_refused(self, order: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match="permutation"):
             StateSpec("vector", (2,), 2, stack_order=order)
+
+    @pytest.mark.parametrize(
+        ("kind", "frame_shape", "stack"),
+        [
+            ("image", (1, 84), 4),
+            ("image", (84,), 1),
+            ("image", (1, 1, 84, 84), 4),
+            ("vector", (2, 3), 1),
+            ("vector", (), 1),
+            ("vector", (0,), 1),
+            ("vector", (-2,), 1),
+            ("vector", (2,), 0),
+            ("image", (1, 0, 84), 4),
+            ("vector", (MAX_FRAMES_OR_PIXELS + 1,), 1),
+            ("image", (1, 84, MAX_FRAMES_OR_PIXELS + 1), 4),
+        ],
+    )
+    def test_a_shape_that_no_state_has_is_refused(
+        self, kind: str, frame_shape: tuple[int, ...], stack: int
+    ) -> None:
+        with pytest.raises(ValueError, match="a state of"):
+            StateSpec(kind, frame_shape, stack)
+
+    def test_the_largest_shape_is_a_state(self) -> None:
+        assert StateSpec("vector", (MAX_FRAMES_OR_PIXELS,)).state_shape == (MAX_FRAMES_OR_PIXELS,)
+
+    @pytest.mark.parametrize(
+        ("spec", "kind"),
+        [
+            (StateSpec("image", (3, 31, 84)), "grid"),
+            (StateSpec("image", (3, 84, 31)), "grid"),
+            (StateSpec("image", (3, 32, 32)), "image"),
+            (StateSpec("vector", (3,)), "vector"),
+        ],
+    )
+    def test_pictures_with_a_short_side_are_grids(self, spec: StateSpec, kind: str) -> None:
+        assert spec.settings_kind == kind
+        assert spec.is_grid is (kind == "grid")
+
+    @pytest.mark.parametrize(
+        ("spec", "text"),
+        [
+            (StateSpec("vector", (3,), 2), "3 numbers, 2 stacked"),
+            (StateSpec("image", (1, 84, 80), 4), "84 × 80 pixels, 1 channel, 4 stacked"),
+            (StateSpec("image", (2, 10, 9)), "10 × 9 pixels, 2 channels, 1 stacked"),
+        ],
+    )
+    def test_says_what_it_is(self, spec: StateSpec, text: str) -> None:
+        assert str(spec) == text
+
+    def test_frames_of_a_state_are_those_it_was_made_of(self) -> None:
+        spec = StateSpec("image", (1, 1, 2), 4, stack_order=(1, 3, 0, 2))
+        frames = torch.arange(16, dtype=torch.uint8).reshape(2, 4, 1, 1, 2)
+        assert torch.equal(spec.frames_of(spec.stack_frames(frames)), frames)
+
+    def test_json_has_lists(self) -> None:
+        value = StateSpec("image", (1, 84, 80), 2).to_json()
+        assert value == {
+            "kind": "image", "frame_shape": [1, 84, 80], "stack": 2, "stack_order": [0, 1]
+        }  # fmt: skip
 
     def test_an_unknown_kind_is_refused(self) -> None:
         with pytest.raises(ValueError, match="sound"):

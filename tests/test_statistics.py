@@ -134,6 +134,15 @@ def test_transfer_metrics_of_a_curve_worked_out_by_hand() -> None:
     assert metrics.env_steps_to == {0.0: 3000, 10.0: 3500, 18.0: 3900}
 
 
+def test_the_first_and_the_last_twenty_games_make_jumpstart_and_asymptote() -> None:
+    metrics = transfer_metrics([1.0] * 20 + [5.0] * 20 + [7.0] * 20, list(range(60)))
+    assert (metrics.jumpstart, metrics.asymptote) == (1.0, 7.0)
+    few = transfer_metrics([2.0, 4.0], [10, 20])
+    assert (few.jumpstart, few.asymptote) == (3.0, 3.0)
+    with pytest.raises(ValueError, match="at least one game"):
+        transfer_metrics([], [])
+
+
 def test_a_threshold_counts_from_twenty_games_on_and_may_never_be_reached() -> None:
     metrics = transfer_metrics([20.0] * 25 + [-21.0], list(range(26)), thresholds=(18.0, 21.0))
     assert metrics.games_to == {18.0: 20, 21.0: None}

@@ -14,6 +14,7 @@ from torch import nn
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner, learning_rate_share
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.environment_model.network import ScaledModel, build_environment_model
 from corrtool.layers import copy_of_weights, freeze
 from corrtool.q_learning.network import build_q_function
@@ -37,6 +38,10 @@ class TestLearningRateShare:
     def test_may_be_constant_at_first(self, step: int, share: float) -> None:
         assert learning_rate_share(step, 100, 0.75) == pytest.approx(share)
 
+    def test_a_part_of_a_step_may_be_constant(self) -> None:
+        # Constant for 8.5 steps; of the 1.5 that are left 1 is to come.
+        assert learning_rate_share(9, 10, 0.85) == pytest.approx(1 / 1.5)
+
     def test_may_be_constant_to_the_end(self) -> None:
         assert [learning_rate_share(step, 10, 1.0) for step in (0, 5, 9)] == [1.0] * 3
 
@@ -52,7 +57,9 @@ class Setup:
     It is between vectors of two sizes, or between small pictures.
     """
 
-    def __init__(self, kind: str = "vector", steps: int = 10, **given: Any) -> None:
+    def __init__(
+        self, kind: str = "vector", steps: int = 10, statistics: Any = None, **given: Any
+    ) -> None:
         if kind == "vector":
             source, target, generator = (
                 StateSpec("vector", (3,)),
@@ -73,7 +80,7 @@ class Setup:
         model = self.model if settings.lambda_m else None
         random = np.random.default_rng(0)
         self.learner = CorrespondenceLearner(
-            self.correspondence, q, model, settings, steps, random, CPU
+            self.correspondence, q, model, settings, steps, random, CPU, statistics
         )
         draw = torch.Generator().manual_seed(1)
 
@@ -207,6 +214,38 @@ class TestCorrespondenceLearner:
         setup.update()
         step = (matrix(setup) - before).abs()
         torch.testing.assert_close(step, torch.full_like(step, 0.01), rtol=1e-3, atol=0)
+
+    def test_a_spatial_layer_has_a_learning_rate_of_its_own(self) -> None:
+        setup = Setup("image", learning_rate=0.01, spatial_learning_rate=0.04)
+        generator = setup.correspondence.target_to_source
+        before = copy_of_weights(generator)
+        setup.update()
+        moved = {
+            name: float((value - before[name]).abs().max())
+            for name, value in generator.state_dict().items()
+        }
+        (angle,) = (name for name in moved if name.endswith("angle"))
+        assert moved.pop(angle) == pytest.approx(0.04, rel=1e-2)
+        assert max(moved.values()) == pytest.approx(0.01, rel=1e-2)
+
+    @pytest.mark.parametrize("optimizer", ["generator_optimizer", "discriminator_optimizer"])
+    def test_adam_remembers_as_shortly_as_in_cyclegan(self, optimizer: str) -> None:
+        groups = Setup("image").learner.state()[optimizer]["param_groups"]
+        assert {group["betas"] for group in groups} == {(0.5, 0.999)}
+
+    @pytest.mark.parametrize("norm", ["batch", "instance"])
+    def test_the_discriminators_have_the_normalisation_of_the_settings(self, norm: str) -> None:
+        learner = Setup("image", norm=norm).learner
+        for network in (learner.source_discriminator, learner.target_discriminator):
+            found = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+            assert found == (norm == "batch")
+
+    def test_the_cycle_loss_is_weighed_by_the_statistics(self) -> None:
+        sizes = 3, 2
+        usual = tuple(ElementStatistics(torch.zeros(n), torch.arange(1.0, n + 1)) for n in sizes)
+        given = {"lambda_cyc": 1, "lambda_q": 0, "lambda_m": 0, "cycle_loss": "surprise"}
+        with_them, without = Setup(statistics=usual, **given).update(), Setup(**given).update()
+        assert with_them["gan"] == without["gan"] and with_them["cycle"] != without["cycle"]
 
     def test_goes_on_exactly_where_it_was(self, tmp_path: Path) -> None:
         unbroken = Setup(pool_size=4)

@@ -177,6 +177,8 @@ def test_relative_model_loss_is_the_share_of_the_change_that_is_not_explained() 
     assert (
         relative_model_loss(now, now, now).item() == 1.0
     )  # a generator gains nothing by showing nothing
+    least = torch.full((1, 4), 0.02)  # the largest change that does not count
+    assert relative_model_loss(least * 3, least * 0, least).item() == 1.0
     dim = 0.01
     assert relative_model_loss(predicted * dim, now * dim, following * dim).item() == 1.0
 

@@ -78,3 +78,20 @@ def test_games_that_are_over_are_not_translated() -> None:
             torch.testing.assert_close(
                 played, correspondence.translate(states), atol=1e-5, rtol=1e-5
             )
+
+
+def test_more_games_than_before_are_translated_anew() -> None:
+    description = GeneratorDescription("resnet", filters=4, blocks=1, skips=True, framewise=True)
+    correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
+    states = torch.randint(
+        0, 256, (3, 3, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    translate = PlayTranslator(correspondence)
+    with torch.inference_mode():
+        for count in (1, 3, 2, 2):
+            torch.testing.assert_close(
+                translate(states[:count]),
+                correspondence.translate(states[:count]),
+                atol=1e-5,
+                rtol=1e-5,
+            )

@@ -1,6 +1,8 @@
 """The pool of generated states."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +42,19 @@ class TestStatePool:
                 given.append(value)
         assert older / 4000 == pytest.approx(0.5, abs=0.03)
         assert sorted(pool.state()["states"].flatten().tolist()) == sorted(given)
+
+    @pytest.mark.parametrize(("drawn", "given"), [(0.4, 7.0), (0.5, 8.0), (0.6, 8.0)])
+    def test_the_smaller_half_of_the_random_numbers_swaps(self, drawn: float, given: float) -> None:
+        random: Any = SimpleNamespace(random=lambda: drawn, integers=lambda size: 0)
+        pool = StatePool(1)
+        pool.exchange(self.states(7), random)
+        assert pool.exchange(self.states(8), random).item() == given
+
+    def test_states_keep_their_shape(self) -> None:
+        pool, random = StatePool(2), np.random.default_rng(0)
+        for _ in range(5):
+            states = torch.rand(3, 2, 4)
+            assert pool.exchange(states, random).shape == states.shape
 
     def test_keeps_copies(self) -> None:
         pool, random = StatePool(1), np.random.default_rng(0)

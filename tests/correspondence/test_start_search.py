@@ -228,6 +228,49 @@ def test_finalists_of_one_hand_are_not_turned_but_all_is_done(
     assert sum(advanced) == search_length(target, starts) == 3 * (20 + 8 + 6)
 
 
+def test_many_transitions_are_compared_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def loss(*given: Any) -> list[float]:
+        sizes.append(len(given[2]))
+        return [abs(start.degrees) / 360 for start in given[-1]]
+
+    monkeypatch.setattr("corrtool.correspondence.start_search.model_loss_by_start", loss)
+    monkeypatch.setattr("corrtool.correspondence.start_search.BATCH", 10)
+    scaling = StateScaling(StateSpec("image", (1, 84, 84), 1))
+    correspondence = Correspondence(
+        scaling, StateScaling(scaling.spec), GeneratorDescription("affine")
+    )
+    target, starts = ball_falls_turned(0.0, 32, scaling), candidate_starts(correspondence, 0.0, 2)
+    model = ScaledModel(LargeBallFalls(), scaling)
+    found = search_start(correspondence, model, target, starts, np.random.default_rng(0))
+    assert found["angles_degrees"] == [start.degrees for start in starts]
+    assert found["mirrored"] == [False, False, True, True]
+    # 24 records; the 16 of the first comparison are two batches, all of them three.
+    assert sizes == 4 * [8, 8] + 4 * [8, 8, 8] + 6 * [8, 8, 8]
+
+
+def test_a_start_of_oblong_pictures_does_not_shear_them() -> None:
+    scaling = StateScaling(StateSpec("image", (1, 32, 48), 1))
+    correspondence = Correspondence(
+        scaling, StateScaling(scaling.spec), GeneratorDescription("affine")
+    )
+    set_start(correspondence, Start(37.0))
+    pictures = torch.rand(2, 1, 32, 48) * 2 - 1
+    turned = correspondence.target_to_source(pictures)
+    assert torch.allclose(turned, RotationLayer(37.0)(pictures), atol=1e-5)
+
+
+def test_generators_without_a_spatial_layer_have_no_start() -> None:
+    scaling = StateScaling(SPEC)
+    sizes = {"filters": 2, "blocks": 1}
+    correspondence = Correspondence(
+        scaling, StateScaling(SPEC), GeneratorDescription("resnet", **sizes)
+    )
+    with pytest.raises(ValueError, match="no spatial layer"):
+        set_start(correspondence, Start(0.0))
+
+
 def test_a_start_says_whether_it_is_mirrored() -> None:
     assert [str(Start(0.0)), str(Start(0.04, mirrored=True))] == ["0.0°", "0.0°, mirrored"]
 

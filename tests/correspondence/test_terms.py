@@ -16,7 +16,7 @@ from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import GeneratorObjective
 from corrtool.correspondence.statistics import ElementStatistics
-from corrtool.correspondence.terms import Translation, Translations
+from corrtool.correspondence.terms import RelativeModelTerm, Translation, Translations
 from corrtool.environment_model.network import ScaledModel, build_environment_model
 from corrtool.q_learning.network import build_q_function
 from corrtool.runtime.precision import Precision
@@ -85,6 +85,26 @@ def test_a_term_reads_what_it_names(variant: dict[str, Any]) -> None:
                         states[0], states[1], states[2], actions, states[3], states[4], others
                     )
                 )
+
+
+class ShiftsInANewFrame(nn.Module):
+    """An environment model of three frames: the new one is as bright as the action says."""
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        return torch.stack([states[:, 1], states[:, 2], actions.float()], dim=1)
+
+
+def test_the_relative_model_loss_looks_at_the_last_of_several_frames() -> None:
+    spec = StateSpec("vector", (1,), 3)
+    model: Any = ShiftsInANewFrame()
+    term = RelativeModelTerm(model, spec, Precision(torch.float32, torch.device("cpu")))
+    here = torch.tensor([[9.0, 7.0, 2.0]])
+    following = torch.tensor([[7.0, 2.0, 6.0]])  # the newest frame changes by 4, of which F
+    actions = torch.tensor([5])  # misses 1
+    translations = Translations(
+        here, here, here, actions, here, here, {"translated_next": following}
+    )
+    assert term(translations).item() == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("missing", ["q", "model"])

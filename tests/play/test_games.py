@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from support.countdown import Countdown
 
 from corrtool.errors import UsageError
 from corrtool.play.games import (
@@ -19,7 +20,6 @@ from corrtool.play.games import (
     play_games,
     returns_of,
 )
-from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, LaneStep, parse_task
 
 CPU = torch.device("cpu")
@@ -27,49 +27,6 @@ PONG = parse_task(
     "source", {"id": "ALE/Pong-v5", "preprocessing": {"max_episode_frames": 120}}, Path()
 )
 CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
-
-
-class Countdown:
-    """Lanes whose games last as many steps as their seed says, with a reward of 1 a step.
-
-    A state tells lane and time.
-    """
-
-    spec, actions, frames_per_step, has_time_limit = StateSpec("vector", (2,)), 3, 1, True
-
-    def __init__(self, count: int) -> None:
-        self.count, self.opened, self.closed = count, 1, 0
-        self.acted: list[NDArray[np.int64]] = []
-
-    def __enter__(self) -> Countdown:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closed += 1
-
-    def reset(self, seeds: list[int]) -> NDArray[Any]:
-        self._left, self._time = np.array(seeds), 0
-        return self._frames()
-
-    def send(self, actions: NDArray[np.int64]) -> None:
-        self.acted.append(actions.copy())
-
-    def receive(self) -> LaneStep:
-        self._left, self._time = self._left - 1, self._time + 1
-        no = np.zeros(self.count, bool)
-        return LaneStep(
-            self._frames(),
-            np.ones(self.count, np.float32),
-            self._left == 0,
-            no,
-            ~no,
-            np.full(self.count, self._time),
-        )
-
-    def _frames(self) -> NDArray[Any]:
-        return np.stack([np.arange(self.count), np.full(self.count, self._time)], axis=1).astype(
-            np.float32
-        )
 
 
 def test_the_networks_see_only_games_that_go_on() -> None:

@@ -144,6 +144,16 @@ class TestUpdate:
         # 1 - 2 = -1, error -2.
         assert weights(made) == [[0.75, 0.0], [0.0, 2.0]]
 
+    def test_double_q_takes_the_best_action_of_each_transition(self) -> None:
+        made = learner(self.W, target=[[0.0, 6.0], [10.0, -4.0]], double_q=True)
+        _, errors = made.update(
+            batch(
+                ([1.0, 0.0], 0, 0.0, [0.0, 1.0], 1.0, False),  # action 1, of -4
+                ([1.0, 0.0], 0, 0.0, [1.0, 0.0], 1.0, False),  # action 0, of 0, not 1, of 10
+            )
+        )
+        assert errors.tolist() == [-5.0, -1.0]
+
     def test_no_gradient_flows_through_the_target(self) -> None:
         made = learner(self.W, target_network=False)
         assert made.target is made.q_function
@@ -153,13 +163,21 @@ class TestUpdate:
             [0.0, 2.0],
         ]  # the weight of s' and its best action stays 2
 
-    def test_large_gradients_are_scaled_down(self) -> None:
-        made = learner(self.W, max_gradient_norm=2.0)
+    @pytest.mark.parametrize("longest", [2.0, 0.5])
+    def test_large_gradients_are_scaled_down(self, longest: float) -> None:
+        made = learner(self.W, max_gradient_norm=longest)
         made.update(batch(([1.0, 0.0], 0, 101.0, [0.0, 1.0], 0.0, True)))
-        # The gradient is -100·(1, 0), scaled to length 2.
+        # The gradient is -100·(1, 0), scaled to the length 2 or ½.
         torch.testing.assert_close(
-            table(made.q_function).data, torch.tensor([[1.25, 0.0], [0.0, 2.0]])
+            table(made.q_function).data, torch.tensor([[1 + STEP * longest, 0.0], [0.0, 2.0]])
         )
+
+    @pytest.mark.parametrize("optimizer, step", [("adam", 1 / 1.5), ("rmsprop", 1 / (0.1 + 0.5))])
+    def test_epsilon_shortens_the_steps(self, optimizer: str, step: float) -> None:
+        made = learner(self.W, optimizer=optimizer, optimizer_epsilon=0.5)
+        made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
+        # The gradient is 1, Adam's unbiased mean square too, and RMSprop's a hundredth of that.
+        assert weights(made)[0][0] == pytest.approx(1 + STEP * step)
 
     def test_images_come_to_the_q_function_between_zero_and_one(self) -> None:
         spec = StateSpec("image", (1, 36, 36))
@@ -172,6 +190,15 @@ class TestUpdate:
         numbers = torch.tensor([0.0, 1.0])
         made.update(pictures(states, numbers, states, numbers > 2))
         assert [(x.min().item(), x.max().item()) for x in seen] == [(0.0, 1.0)] * 3
+
+    def test_weights_count_in_the_huber_loss(self) -> None:
+        made = learner([[1.0, 0.0], [0.0, 2.0]], loss="huber")
+        transitions = batch(
+            ([1.0, 0.0], 0, 1.5, [0.0, 1.0], 0.5, True), ([0.0, 1.0], 1, 0.0, [1.0, 0.0], 0.5, True)
+        )
+        loss, _ = made.update(replace(transitions, weights=torch.tensor([1.0, 0.5])))
+        # Errors 0.5 and -2: ½ 0.5² and 2 - ½, of which the second counts half.
+        assert loss.item() == (0.125 + 1.5 / 2) / 2
 
     def test_weights_and_errors(self) -> None:
         made = learner([[1.0, 0.0], [0.0, 2.0]])
@@ -272,6 +299,15 @@ class TestAverage:
         made.gradient_steps = 1_000
         assert made._ema_decay() == 0.75
         assert not table(made.ema).requires_grad
+
+    def test_goes_on_from_a_checkpoint(self, tmp_path: Path) -> None:
+        made, resumed = (learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.75) for _ in range(2))
+        for _ in range(2):
+            made.update(batch(([1.0, 0.0], 0, 2.0, [0.0, 1.0], 0.5, True)))
+        save_checkpoint(tmp_path / "c", made.state())
+        resumed.load_state(load_checkpoint(tmp_path / "c"))
+        assert torch.equal(resumed.ema.table.weight, made.ema.table.weight)
+        assert not torch.equal(resumed.ema.table.weight, resumed.q_function.table.weight)
 
     def test_is_the_network_itself_without_a_setting(self) -> None:
         made = learner([[1.0, 0.0], [0.0, 2.0]], weight_ema=0.0)

@@ -61,6 +61,13 @@ class TestLearningRate:
         )
         assert learning_rate(settings, env_steps) == pytest.approx(rate)
 
+    def test_a_part_of_a_step_may_be_constant(self) -> None:
+        settings = TrainDqnSettings(
+            learning_rate=0.5, learning_rate_end=0.2, env_steps=10, constant_share=0.85
+        )
+        # Constant for 8.5 steps; half a step of 1.5 is a third of the way.
+        assert learning_rate(settings, 9) == pytest.approx(0.4)
+
     def test_never_rises(self) -> None:
         settings = TrainDqnSettings(learning_rate=0.1, learning_rate_end=0.5)
         assert {learning_rate(settings, step) for step in (0, 1_000, 10**6)} == {0.1}

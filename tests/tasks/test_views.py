@@ -1,6 +1,7 @@
 """Views: what the agent sees instead of what the environment shows."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ class TestByHand:
         assert shown[2:].max() == 0
         assert view("rotate:45").spec(IMAGE).frame_shape == (1, 2, 3)
 
+    @pytest.mark.parametrize(("height", "width"), [(5, 7), (7, 5), (5, 5)])
+    def test_the_centre_stays_where_it_is(self, height: int, width: int) -> None:
+        dot = np.zeros((2, 3, height, width), np.uint8)
+        dot[:, :, height // 2, width // 2] = 200
+        for degrees in (30.0, 45.0, -100.0):
+            shown = Rotate(degrees).frames(dot)
+            assert (shown[:, :, height // 2, width // 2] == 200).all()
+
     @pytest.mark.parametrize(
         "text, expected",
         [
@@ -101,6 +110,10 @@ class TestByHand:
         assert shown.tolist() == [[170.0, -19.5]]
         assert shown.dtype == np.float32
         assert affine.spec(VECTOR).frame_shape == (2,)
+
+    def test_an_affine_file_as_windows_writes_it(self, tmp_path: Path) -> None:
+        (tmp_path / "view.json").write_text('{"matrix": [[2]]}', encoding="utf-8-sig")
+        assert parse_view("affine:view.json", tmp_path) == Affine(((2.0,),), (0.0,))
 
     def test_affine_without_an_offset(self, tmp_path: Path) -> None:
         (tmp_path / "view.json").write_text('{"matrix": [[0, 1, 0]]}')
@@ -201,7 +214,16 @@ class TestIdentity:
     """Two tasks are the same where their views have the same identity."""
 
     @pytest.mark.parametrize(
-        "text", ["rotate:90", "flip:h", "flip:v", "invert", "permute:1,0", "mosaic-rotate:180"]
+        "text",
+        [
+            "rotate:90",
+            "flip:h",
+            "flip:v",
+            "invert",
+            "permute:1,0",
+            "mosaic-rotate:180",
+            "scale:-1,2.5",
+        ],
     )
     def test_is_the_text_for_most_views(self, text: str) -> None:
         assert view(text).identity() == text
@@ -224,6 +246,7 @@ class TestIdentity:
             (tmp_path / name).write_text(text)
         a, b, c = (parse_view(f"affine:{name}", tmp_path).identity() for name in "abc")
         assert a == b != c
+        assert a == "affine:[[[1.0]], [0.0]]"
 
 
 class TestErrors:
@@ -241,11 +264,20 @@ class TestErrors:
             view(text)
         assert "rotate:DEG" in raised.value.hint
 
+    def test_numbers_have_a_limit(self, tmp_path: Path) -> None:
+        assert view("scale:1e30") == Scale((1e30,))
+        with pytest.raises(UsageError, match="unknown view"):
+            view("scale:1.1e30")
+        for number, refused in (("1e30", False), ("-1.1e30", True)):
+            (tmp_path / "view.json").write_text(f'{{"matrix": [[{number}]]}}')
+            with pytest.raises(UsageError, match="at most 1e") if refused else nullcontext():
+                parse_view("affine:view.json", tmp_path)
+
     @pytest.mark.parametrize(
         "image_view", [Rotate(90.0), Rotate(10.0), Flip("h"), Invert(), MosaicRotate(90)]
     )
     def test_views_of_images_refuse_vectors(self, image_view: View) -> None:
-        with pytest.raises(UsageError, match="is for image states"):
+        with pytest.raises(UsageError, match=f"'{image_view.identity()}' is for image states"):
             image_view.spec(StateSpec("vector", (3,), 4))
 
     @pytest.mark.parametrize(
