@@ -17,6 +17,7 @@ from ale_py.vector_env import AtariVectorEnv
 from benchmarks.measuring import Row, alone, alternate, installed, per_second
 from corrtool.project.directory import create_project
 from corrtool.runs.context import StageContext
+from corrtool.runs.results import CollectResult
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import CollectSettings
 from corrtool.stages.collect import collect
@@ -37,7 +38,7 @@ def measure(rounds: int) -> list[Row]:
         try:
             project = create_project(directory / "lab", {"source": PONG, "target": PONG}, {})
             context = StageContext(project, Console(quiet=True), torch.device("cpu"))
-            results: list[dict[str, Any]] = []
+            results: list[CollectResult] = []
             speed = per_second(settings.records, lambda: results.append(collect(context, settings)))
             sizes.append(results[0]["bytes"] / settings.records)
             return speed

@@ -145,7 +145,8 @@ def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
 class OpenedProject:
     """A project directory, of which each stage is a method.
 
-    A method does what its subcommand does, and returns what that prints with ``--json``. Arguments
+    A method does what its subcommand does, and returns what that prints with ``--json``: with
+    ``dry_run`` a :class:`corrtool.runs.results.Plan` in the result's place. Arguments
     are the subcommand's options with ``_`` for ``-``; what is not given comes from
     ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
     alone, but for ``CORRTOOL_TRUST``.

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, cast
 
 import numpy as np
 import pytest
@@ -20,9 +20,11 @@ from support.commands import ROOT, run_in_process, run_python
 
 import corrtool
 from corrtool.api import OpenedProject, call_with, command_of
+from corrtool.arguments import EvaluateArguments
 from corrtool.errors import ArtifactError, DeviceError, UsageError
 from corrtool.project.directory import Project
 from corrtool.runs.records import read_record, run_directory
+from corrtool.runs.results import CollectResult, Plan
 from corrtool.stages.registry import STAGES
 
 SAMPLES = re.findall(
@@ -43,6 +45,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fresh(cartpole: Callable[..., Path]) -> OpenedProject:
     return corrtool.open_project(cartpole("permute:2,3,0,1"))
+
+
+def planned_inputs(lab: Path, **arguments: Unpack[EvaluateArguments]) -> dict[str, str]:
+    """What an evaluation would read: a dry run returns its plan in the result's place."""
+    arguments["dry_run"] = True
+    return cast(Plan, corrtool.open_project(lab).evaluate(**arguments))["inputs"]
 
 
 class TestTheSamplesOfTheDocumentation:
@@ -111,13 +119,12 @@ class TestStages:
         assert {"stage", "name", "seed", "settings", "artifacts", "metrics"} <= result.keys()
 
     def test_take_inputs_that_the_project_names(self, lab: Path) -> None:
-        project = corrtool.open_project(lab)
         table = (lab / "corrtool.toml").read_text()
         try:
             (lab / "corrtool.toml").write_text(table + '\n[evaluate]\ncorr = "half-last"\n')
-            assert project.evaluate(dry_run=True)["inputs"]["corr"] == "corr half-last"
-            assert project.evaluate(dry_run=True, no_corr=True)["inputs"].keys() == {"q"}
-            assert project.evaluate(dry_run=True, corr="half")["inputs"]["corr"] == "corr half"
+            assert planned_inputs(lab)["corr"] == "corr half-last"
+            assert planned_inputs(lab, no_corr=True).keys() == {"q"}
+            assert planned_inputs(lab, corr="half")["corr"] == "corr half"
         finally:
             (lab / "corrtool.toml").write_text(table)
 
@@ -167,7 +174,7 @@ class TestStages:
         assert command_of(call, Project(lab))[6:8] == ["--no-double-q", "--replay"]
 
     def test_work_in_a_thread(self, fresh: OpenedProject) -> None:
-        results: list[dict[str, Any]] = []
+        results: list[CollectResult] = []
         threads = [
             threading.Thread(
                 target=lambda n=n: results.append(fresh.collect(preset="tiny", records=50, name=n))

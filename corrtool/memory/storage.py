@@ -265,7 +265,9 @@ def write_rows(
 
 
 def read_rows(
-    path: Path, manifest: Manifest, advance: Callable[[int], None] = lambda rows: None
+    path: Path,
+    manifest: Manifest | MemoryContents,
+    advance: Callable[[int], None] = lambda rows: None,
 ) -> MemoryRows:
     """The rows of a memory whose files were checked against ``manifest``.
 

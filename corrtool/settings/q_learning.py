@@ -111,9 +111,9 @@ class DqnSettings(Settings):
     )
     held_exploration: float = setting(
         0.0,
-        "share of the lanes, rounded up, in which a random action is repeated for a number of steps "
-        "drawn from a zeta distribution, which finds what takes many steps in one direction; "
-        "0 for none",
+        "share of the lanes, rounded up, in which a random action is repeated for a number of "
+        "steps drawn from a zeta distribution, which finds what takes many steps in one "
+        "direction; 0 for none",
         minimum=0,
         maximum=1,
     )

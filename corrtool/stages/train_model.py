@@ -21,7 +21,7 @@ from corrtool.project.artifacts import Artifact
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
-from corrtool.runs.results import PredictionErrors, TrainModelResult
+from corrtool.runs.results import NewestFrameErrors, PredictionErrors, TrainModelResult
 from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
@@ -148,7 +148,7 @@ def _validate(
     return errors
 
 
-def _warn(context: StageContext, errors: PredictionErrors) -> None:
+def _warn(context: StageContext, errors: NewestFrameErrors) -> None:
     """Say so where F predicts worse than that nothing moves."""
     error, persistence = errors["l1_newest"], errors["l1_newest_persistence"]
     if error >= persistence:

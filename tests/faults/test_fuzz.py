@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_js
 from corrtool.memory import MemoryRows, read_rows, write_rows
 from corrtool.memory.rows import FIELDS
 from corrtool.project.directory import PROJECT_FILE, Project
+from corrtool.project.manifests import Manifest
 from corrtool.project.memory_files import MEMORY_MANIFEST, seal_memory
 from corrtool.runs.checkpoints import load_checkpoint
 from corrtool.runs.metrics import read_metrics
@@ -133,7 +134,7 @@ def sealed_files(directory: Path, examples: int) -> None:
 # Memories: the metadata and chunks of Zarr, below a list of files that fits them.
 
 
-def small_memory(path: Path) -> dict[str, Any]:
+def small_memory(path: Path) -> Manifest:
     """A memory of six rows of two lanes; gives its manifest."""
     fields: dict[str, np.ndarray] = {name: np.zeros(6, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][:4] = True
@@ -160,7 +161,7 @@ def memories(directory: Path, examples: int) -> None:
         (file, content), says = drawn
         file.write_bytes(content)
         try:
-            rows = read_rows(path, says if isinstance(says, dict) else manifest)
+            rows = read_rows(path, cast(Manifest, says) if isinstance(says, dict) else manifest)
             assert len(rows.frames) <= 6  # nothing is made up: there never were more
         except ArtifactError as error:
             assert path.name in str(error)

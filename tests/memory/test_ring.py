@@ -26,7 +26,9 @@ def vectors(stack: int) -> StateSpec:
 class TestStates:
     @fast
     @given(seeds, stacks, lane_counts, step_counts, longest_episodes, st.integers(5, 12))
-    def test_are_those_seen_while_playing(self, seed, stack, count, steps, longest, slots) -> None:
+    def test_are_those_seen_while_playing(
+        self, seed: int, stack: int, count: int, steps: int, longest: int, slots: int
+    ) -> None:
         spec = StateSpec(
             "image",
             (2, 2, 3),

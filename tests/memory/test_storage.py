@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from support.made_up_lanes import CPU, MadeUpLanes
 from corrtool.errors import ArtifactError
 from corrtool.memory import MemoryRows, MemoryWriter, ReplayMemory, read_rows, storage, write_rows
 from corrtool.memory.rows import FIELDS
+from corrtool.project.manifests import Manifest
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, parse_task
 
@@ -270,14 +270,15 @@ class TestWriteAndReadRows:
         ],
     )
     def test_a_manifest_that_does_not_fit_is_refused(
-        self, tmp_path: Path, change: dict[str, Any]
+        self, tmp_path: Path, change: Manifest
     ) -> None:
         memory = ReplayMemory(VECTORS, 1, 20, CPU)
         MadeUpLanes(VECTORS, 1, longest=10**9).play(9, memory)
         description = write_rows(tmp_path, memory.newest_records(100))
         assert description["rows"] == 10
+        other: Manifest = {**description, **change}
         with pytest.raises(ArtifactError):
-            read_rows(tmp_path, description | change)
+            read_rows(tmp_path, other)
 
     @pytest.mark.parametrize("name", ["frames", "valid", "episode_steps"])
     def test_an_array_that_is_missing_is_an_artifact_error(self, tmp_path: Path, name: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -23,6 +23,7 @@ from corrtool.project.artifacts import (
     save_weights,
     select_artifact,
 )
+from corrtool.project.manifests import Manifest
 from corrtool.project.memory_files import (
     MEMORY_MANIFEST,
     check_memory,
@@ -46,7 +47,9 @@ WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.
 def save(
     root: Path, name: str, created: str = "2026-01-01", kind: str = "q", **more: object
 ) -> Artifact:
-    return save_weights(root, kind, name, WEIGHTS, {"created": created, **more})
+    """Weights with a manifest that also says ``more``, be it of the wrong types."""
+    manifest = cast(Manifest, {"created": created, **more})
+    return save_weights(root, kind, name, WEIGHTS, manifest)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ class TestSelection:
         ):
             save(tmp_path, name, f"2026-01-0{created}T00:00:00+00:00", role=role)
 
-        def fits(manifest: dict[str, Any]) -> str | None:
+        def fits(manifest: Manifest) -> str | None:
             return None if manifest["role"] == "source" else "it belongs to the target task"
 
         assert [artifact.name for artifact in find_artifacts(tmp_path, "q")] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from math import pi
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_durations_are_drawn_from_a_zeta_distribution() -> None:
 
 def test_no_action_lasts_longer_than_the_longest_duration() -> None:
     class AlwaysHuge(np.random.Generator):
-        def zipf(self, a: float, size: object = None) -> NDArray[np.int64]:
+        def zipf(self, a: Any, size: Any = None) -> Any:  # numpy has overloads of it
             return np.full(size, 2**40, np.int64)
 
     exploration = Exploration(1, ACTIONS, 1.0, AlwaysHuge(np.random.PCG64(0)))

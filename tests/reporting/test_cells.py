@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from corrtool.project.manifests import Reference
 from corrtool.reporting.cells import make_cells
 from corrtool.reporting.finished import FinishedRun
+from corrtool.runs.records import RunRecord
+from corrtool.runs.results import LearnCorrResult
+
+Learnt: TypeAlias = FinishedRun[LearnCorrResult]
 
 
-def learnt(seed: int, q: str | None, sha256: str = "", **settings: Any) -> FinishedRun:
-    parents = {} if q is None else {"q": {"kind": "q", "name": q, "sha256": sha256 or q}}
-    record = {"settings": settings, "seed": seed, "created": str(seed), "parents": parents}
+def learnt(seed: int, q: str | None, sha256: str = "", **settings: Any) -> Learnt:
+    parents: dict[str, Reference] = {}
+    if q is not None:
+        parents["q"] = {"kind": "q", "name": q, "sha256": sha256 or q}
+    record: RunRecord = {
+        "settings": settings,
+        "seed": seed,
+        "created": str(seed),
+        "parents": parents,
+    }
     return FinishedRun("learn-corr", f"c{seed}", Path(), record)
 
 
-def cells(*runs: FinishedRun) -> list[tuple[str, list[int]]]:
+def cells(*runs: Learnt) -> list[tuple[str, list[int]]]:
     return [(cell.label, cell.seeds) for cell in make_cells([*runs], lambda run: "resnet")]
 
 

@@ -17,6 +17,8 @@ from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.results import read_results
 from corrtool.reporting.tables import angles, finetuning_paper_value, paper_value, play_tests
+from corrtool.runs.records import RunRecord
+from corrtool.runs.results import LearnCorrResult
 
 
 def test_report_of_a_finished_project(pong_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +89,8 @@ def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
         "lambda_m": 10.0,
         "filters": 32,
     }
-    cell = Cell("", [FinishedRun("learn-corr", "mine", Path(), {"settings": settings})])
+    run = FinishedRun[LearnCorrResult]("learn-corr", "mine", Path(), {"settings": settings})
+    cell = Cell("", [run])
     assert paper_value(experiment, cell).startswith("−21 until 38,000 steps")
     assert paper_value(None, cell) == "–"
     settings["lambda_q"] = 1.0
@@ -108,9 +111,17 @@ def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) ->
         {"event": "play_test", "gradient_steps": 1, "mean_return": -21.0},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result: dict[str, float | None] = {"angle_degrees": 45.0, "best_angle_degrees": 90.0}
-    record = {"result": result, "settings": {"angle_init": 5.0}}
-    run = FinishedRun("learn-corr", "mine", tmp_path, record)
+    result: LearnCorrResult = {
+        "corr": "mine",
+        "sha256": "",
+        "gradient_steps": 1,
+        "best_gradient_steps": 1,
+        "best_mean_return": 20.0,
+        "best_angle_degrees": 90.0,
+        "angle_degrees": 45.0,
+    }
+    record: RunRecord = {"result": result, "settings": {"angle_init": 5.0}}
+    run = FinishedRun[LearnCorrResult]("learn-corr", "mine", tmp_path, record)
     assert (play_tests(run), angles(run)) == ("20.0, -21.0", "87° → 90.00°")
     (tmp_path / "metrics.jsonl").write_text("")
     result["best_angle_degrees"] = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.commands import run_in_process
@@ -19,19 +20,40 @@ from corrtool.project.directory import Project
 from corrtool.reporting.cells import REUSE, Cell
 from corrtool.reporting.evaluations import Protocol, format_bounds, format_counts, format_interval
 from corrtool.reporting.figures import _baseline
-from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.finished import Evaluation, FinishedRun
 from corrtool.reporting.results import RANDOM_PLAY, _thresholds, read_results
 from corrtool.reporting.rows import Row, evaluation_rows, interval_of_all
 from corrtool.reporting.tables import _reached
+from corrtool.runs.records import RunRecord
+from corrtool.runs.results import EvaluateResult
 from corrtool.statistics import Interval, TransferMetrics
+from corrtool.tasks.task import TaskDescription
 
 NUMBERS = itertools.count()
-TASK = {"kwargs": {}, "preprocessing": {"repeat_action_probability": 0.0}}
 
 
-def played(returns: list[float], seed: int = 0, q: str = "own", **settings: Any) -> FinishedRun:
+def task_with_sticky_actions(probability: float, **kwargs: Any) -> TaskDescription:
+    return {
+        "id": "Made-up-v0",
+        "kwargs": kwargs,
+        "preprocessing": {"repeat_action_probability": probability},
+        "views": [],
+    }
+
+
+def result_of(returns: list[float]) -> EvaluateResult:
+    """The part of a result that is compared; the report has the rest from the settings."""
+    part = {
+        "returns": returns,
+        "mean_return": sum(returns) / len(returns),
+        "distinct_games": len(returns),
+    }
+    return cast(EvaluateResult, part)
+
+
+def played(returns: list[float], seed: int = 0, q: str = "own", **settings: Any) -> Evaluation:
     """An evaluation, later than those made before it."""
-    number = next(NUMBERS)
+    number, task = next(NUMBERS), task_with_sticky_actions(0.0)
     usual = {
         "task": "target",
         "policy": "q",
@@ -39,24 +61,20 @@ def played(returns: list[float], seed: int = 0, q: str = "own", **settings: Any)
         "epsilon": 0.001,
         "max_idle_frames": 18_000,
     }
-    record = {
+    record: RunRecord = {
         "settings": usual | {"repeat_action_probability": None} | settings,
-        "tasks": {"target": TASK, "source": TASK},
-        "result": {
-            "returns": returns,
-            "mean_return": sum(returns) / len(returns),
-            "distinct_games": len(returns),
-        },
+        "tasks": {"target": task, "source": task},
+        "result": result_of(returns),
         "seed": seed,
         "created": f"{number:09}",
         "fingerprint": str(number),
-        "parents": {"q": {"name": q, "sha256": q}},
+        "parents": {"q": {"kind": "q", "name": q, "sha256": q}},
     }
     return FinishedRun("evaluate", str(number), Path(), record)
 
 
-def rows(*by_run: list[FinishedRun], seeds: list[int] | None = None) -> list[Row]:
-    def otherwise(index: int, run: FinishedRun) -> str:
+def rows(*by_run: list[Evaluation], seeds: list[int] | None = None) -> list[Row]:
+    def otherwise(index: int, run: Evaluation) -> str:
         name = run.record["parents"]["q"]["name"]
         return "" if name == "own" else f"with Q {name}"
 
@@ -99,13 +117,13 @@ def test_sticky_actions_of_a_quarter_stand_beside_the_same_protocol_without() ->
 
 def test_what_the_task_says_of_sticky_actions_counts_where_the_evaluation_says_nothing() -> None:
     settings = {"policy": "q", "epsilon": 0.001, "games": 30}
-    task = {"kwargs": {}, "preprocessing": {"repeat_action_probability": 0.25}}
+    task = task_with_sticky_actions(0.25)
     assert Protocol.of(settings, task).sticky == 0.25
     assert Protocol.of(settings | {"repeat_action_probability": 0.0}, task).sticky == 0.0
-    assert (
-        Protocol.of(settings, task | {"kwargs": {"repeat_action_probability": 0.5}}).sticky == 0.5
-    )
-    assert Protocol.of(settings, {"preprocessing": {}}).sticky == 0.0
+    stickier = task_with_sticky_actions(0.25, repeat_action_probability=0.5)
+    assert Protocol.of(settings, stickier).sticky == 0.5
+    silent = cast(TaskDescription, {"preprocessing": {}})  # as a record by somebody else may be
+    assert Protocol.of(settings, silent).sticky == 0.0
     assert Protocol.of(settings | {"policy": "random"}, task).epsilon is None
 
 
@@ -130,8 +148,7 @@ def test_a_cell_of_several_seeds_has_one_evaluation_of_each() -> None:
 
 def test_an_evaluation_under_another_name_is_the_same_one() -> None:
     one = played([1.0])
-    two = FinishedRun("evaluate", "again", Path(), one.record)
-    assert len(rows([one, two])) == 1
+    assert len(rows([one, replace(one, name="again")])) == 1
 
 
 def test_what_was_played_with_another_q_leaves_the_cells_own_row_empty() -> None:

@@ -234,4 +234,5 @@ def test_the_commit_is_that_of_the_checkout() -> None:
     head = subprocess.check_output(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True
     ).strip()
-    assert head.startswith(describe_machine(torch.device("cpu"))["commit"].removesuffix("-dirty"))
+    commit = describe_machine(torch.device("cpu"))["commit"]
+    assert commit is not None and head.startswith(commit.removesuffix("-dirty"))

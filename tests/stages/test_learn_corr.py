@@ -20,6 +20,7 @@ from corrtool.project.artifacts import read_artifact
 from corrtool.reporting.result_lines import learn_corr as lines_of
 from corrtool.runs.checkpoints import load_checkpoint
 from corrtool.runs.metrics import read_metrics
+from corrtool.runs.results import LearnCorrResult
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages.learn_corr import _warn_of_discriminators
 
@@ -155,11 +156,13 @@ def test_tasks_of_different_states_have_no_reuse(fragile: Path) -> None:
 
 
 def test_the_closing_line_without_reuse_is_as_it_was() -> None:
-    result = {
+    result: LearnCorrResult = {
         "corr": "c",
+        "sha256": "",
         "gradient_steps": 20,
         "best_mean_return": 7.0,
         "best_gradient_steps": 10,
+        "best_angle_degrees": None,
         "angle_degrees": None,
     }
     assert (

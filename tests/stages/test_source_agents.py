@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Unpack, cast
 
 import pytest
 from support.commands import run_in_process
 
 from corrtool.project.artifacts import Artifact
+from corrtool.project.manifests import Manifest, Origin, Reference
 from corrtool.stages.source_agents import Agent, agent_of_memory, different_agents
 
 TINY = ("--preset", "tiny", "--device", "cpu")
 
 
-def artifact(kind: str, name: str, sha256: str = "", **manifest: Any) -> Artifact:
-    return Artifact(kind, name, Path(), {"sha256": sha256 or name, **manifest})
+def artifact(kind: str, name: str, sha256: str = "", **origin: Unpack[Origin]) -> Artifact:
+    manifest = cast(Manifest, {"sha256": sha256 or name, **origin})
+    return Artifact(kind, name, Path(), manifest)
 
 
 def trained(name: str, fingerprint: str) -> Artifact:
@@ -24,11 +26,17 @@ def trained(name: str, fingerprint: str) -> Artifact:
 
 
 def collected(name: str, q: str | None) -> Artifact:
-    parents = {} if q is None else {"q": {"kind": "q", "name": q, "sha256": f"{q}'s"}}
-    policy = "random" if q is None else f"q:{q}"
+    parents: dict[str, Reference] = {}
+    if q is not None:
+        parents["q"] = {"kind": "q", "name": q, "sha256": f"{q}'s"}
     return artifact(
-        "memory", name, stage="collect", fingerprint=name, settings={"policy": policy}, parents=parents
-    )  # fmt: skip
+        "memory",
+        name,
+        stage="collect",
+        fingerprint=name,
+        settings={"policy": "random" if q is None else f"q:{q}"},
+        parents=parents,
+    )
 
 
 def test_the_agent_of_a_memory_is_its_player_or_who_learnt_meanwhile() -> None:
@@ -73,7 +81,12 @@ def test_learn_corr_says_so(
     cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = cartpole("permute:2,3,0,1")
-    for command in (("train-dqn",), ("collect",), ("train-model",), ("train-dqn", "--name", "q2", "--seed", "1")):  # fmt: skip
+    for command in (
+        ("train-dqn",),
+        ("collect",),
+        ("train-model",),
+        ("train-dqn", "--name", "q2", "--seed", "1"),
+    ):
         assert run_in_process(*command, "-p", lab, *TINY, "--quiet") == 0
     capsys.readouterr()
     own = ("--source-memory", "source-dqn", "--gradient-steps", "2", "--eval-games", "1")

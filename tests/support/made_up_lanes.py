@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from corrtool.memory import MemoryWriter, ReplayMemory, StateStacker
+from corrtool.memory import MemoryWriter, StateStacker
+from corrtool.memory.ring import RowRing
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
 CPU = torch.device("cpu")
-Memory = MemoryWriter | ReplayMemory
+Memory = MemoryWriter | RowRing
 
 
 def vectors(stack: int) -> StateSpec:

@@ -24,6 +24,7 @@ from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console
 from corrtool.settings.base import PRESETS
 from corrtool.settings.stages import FinetuneSettings, LearnCorrSettings
+from corrtool.workflows.report import ReportResult
 from corrtool.workflows.reproduce import only_cells, open_or_create, reproduce
 
 CARTPOLE = Experiment(
@@ -47,7 +48,7 @@ CARTPOLE = Experiment(
 )
 
 
-def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], dict[str, Any]]:
+def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], ReportResult]:
     """Run the experiment; give the stages that ended, in order, and the report's result."""
     ended: list[str] = []
     context = StageContext(
@@ -104,8 +105,13 @@ def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
 
 def test_an_experiment_of_other_fields_is_refused() -> None:
     table = {"title": "t", "source": {}, "target": {}, "correspondence": [], "finetune": []}
+    changes: list[dict[str, Any]] = [
+        {"extra": 1},
+        {"finetune": [{"strat": "scratch"}]},
+        {"correspondence": [{}]},
+    ]
     assert Experiment.from_toml(table).tasks == {"source": {}, "target": {}}
-    for wrong in ({"extra": 1}, {"finetune": [{"strat": "scratch"}]}, {"correspondence": [{}]}):
+    for wrong in changes:
         with pytest.raises(TypeError):
             Experiment.from_toml(table | wrong)
     with pytest.raises(KeyError):
@@ -149,9 +155,9 @@ def test_the_packaged_experiments_make_sense(tmp_path: Path, name: str) -> None:
         for sizes in ({}, *cell.sizes.values()):
             LearnCorrSettings(**(cell.settings | sizes))
         assert set(cell.sizes) <= set(PRESETS)
-    for cell in experiment.finetune:
-        assert cell.start in {"scratch", "reuse", *(known.name for known in cells)}
-        for settings in cell.sizes.values():
+    for finetuning in experiment.finetune:
+        assert finetuning.start in {"scratch", "reuse", *(known.name for known in cells)}
+        for settings in finetuning.sizes.values():
             FinetuneSettings(**settings)
 
 
