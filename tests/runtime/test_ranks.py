@@ -172,17 +172,18 @@ class TestRanks:
                 "exit_on_signals(); print('waiting', flush=True)\n"
                 "with Ranks(1, 2).connected(torch.device('cpu')): pass"
             )
-            process = subprocess.Popen(
-                [sys.executable, "-c", code],
-                env=os.environ | LOOPBACK | variables | {"RANK": "1", "WORLD_SIZE": "2"},
+            environment = os.environ | LOOPBACK | variables | {"RANK": "1", "WORLD_SIZE": "2"}
+            with subprocess.Popen(
+                [sys.executable, "-c", code], env=environment,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            )  # fmt: skip
-            assert process.stdout is not None and process.stdout.readline() == "waiting\n"
-            listening.settimeout(60)
-            listening.accept()
-            time.sleep(0.5)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=20) == -signal.SIGTERM
+            ) as process:  # fmt: skip
+                assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+                listening.settimeout(60)
+                connection, _ = listening.accept()
+                time.sleep(0.5)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(timeout=20) == -signal.SIGTERM
+                connection.close()
 
     def test_a_lost_process_is_one_line(self) -> None:
         with (
