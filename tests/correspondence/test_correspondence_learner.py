@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,8 @@ class TestCorrespondenceLearner:
     def test_the_cycle_loss_is_weighed_by_the_statistics(self) -> None:
         sizes = 3, 2
         usual = tuple(ElementStatistics(torch.zeros(n), torch.arange(1.0, n + 1)) for n in sizes)
-        given = {"lambda_cyc": 1, "lambda_q": 0, "lambda_m": 0, "cycle_loss": "surprise"}
-        with_them, without = Setup(statistics=usual, **given).update(), Setup(**given).update()
+        setup = partial(Setup, lambda_cyc=1, lambda_q=0, lambda_m=0, cycle_loss="surprise")
+        with_them, without = setup(statistics=usual).update(), setup().update()
         assert with_them["gan"] == without["gan"] and with_them["cycle"] != without["cycle"]
 
     def test_goes_on_exactly_where_it_was(self, tmp_path: Path) -> None:

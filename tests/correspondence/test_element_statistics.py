@@ -1,17 +1,22 @@
 """Mean and deviation of what a memory holds: which states are looked at, and what never changes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from corrtool.correspondence.statistics import MIN_DEVIATION, element_statistics
 from corrtool.memory import MemoryRows, ReplayMemory
-from corrtool.memory.rows import FIELDS
+from corrtool.memory.rows import FIELDS, Rows
 from corrtool.states import StateScaling, StateSpec
 
 
 def memory_of(spec: StateSpec, frames: np.ndarray) -> ReplayMemory:
-    fields = {name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, NDArray[Any]] = {
+        name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()
+    }
     return ReplayMemory.from_rows(MemoryRows(spec, 1, frames, fields), torch.device("cpu"))
 
 
@@ -26,12 +31,18 @@ def test_what_never_changes_has_the_least_deviation_whatever_it_is() -> None:
     assert (deviation == torch.tensor(MIN_DEVIATION)).all()
 
 
-def test_states_from_all_over_a_large_memory_are_looked_at() -> None:
+def test_states_from_all_over_a_large_memory_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     spec, count = StateSpec("vector", (2,)), 5_000
     frames = np.stack([np.arange(count), np.arange(count) % 2], axis=1).astype(np.float32)
-    memory, looked_at = memory_of(spec, frames), []
+    memory = memory_of(spec, frames)
+    looked_at: list[Rows] = []
     states_of = memory.states
-    memory.states = lambda rows: looked_at.append(rows) or states_of(rows)
+
+    def states(rows: Rows) -> torch.Tensor:
+        looked_at.append(rows)
+        return states_of(rows)
+
+    monkeypatch.setattr(memory, "states", states)
     rows = np.arange(0, count, 2)  # the even ones
     mean, deviation = element_statistics(memory, rows, StateScaling(spec))
     (rows,) = looked_at

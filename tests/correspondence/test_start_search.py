@@ -263,10 +263,8 @@ def test_a_start_of_oblong_pictures_does_not_shear_them() -> None:
 
 def test_generators_without_a_spatial_layer_have_no_start() -> None:
     scaling = StateScaling(SPEC)
-    sizes = {"filters": 2, "blocks": 1}
-    correspondence = Correspondence(
-        scaling, StateScaling(SPEC), GeneratorDescription("resnet", **sizes)
-    )
+    generator = GeneratorDescription("resnet", filters=2, blocks=1)
+    correspondence = Correspondence(scaling, StateScaling(SPEC), generator)
     with pytest.raises(ValueError, match="no spatial layer"):
         set_start(correspondence, Start(0.0))
 

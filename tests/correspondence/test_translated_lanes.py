@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ from corrtool.tasks import LaneStep
 CPU = torch.device("cpu")
 IMAGES = StateSpec("image", (1, 20, 20), 3)
 SOURCE_VECTORS, TARGET_VECTORS = StateSpec("vector", (3,), 2), StateSpec("vector", (2,), 2)
-RESNET = {"kind": "resnet", "filters": 4, "blocks": 1}
+RESNET = GeneratorDescription("resnet", filters=4, blocks=1)
 
 
 def images(framewise: bool) -> Correspondence:
     torch.manual_seed(0)
-    description = GeneratorDescription(**RESNET, framewise=framewise)
+    description = replace(RESNET, framewise=framewise)
     return Correspondence(StateScaling(IMAGES), StateScaling(IMAGES), description).eval()
 
 
@@ -43,7 +44,9 @@ class Played:
 
     def __init__(self, spec: StateSpec) -> None:
         self.spec = spec
-        self.entered, self.seeds, self.sent = 0, [], []
+        self.entered = 0
+        self.seeds: list[int] = []
+        self.sent: list[list[int]] = []
         self._random = np.random.default_rng(0)
         self._steps = np.zeros(2, np.int64)
         self.frames: list[NDArray[Any]] = []
@@ -106,8 +109,11 @@ def test_each_frame_is_the_translated_state(made: Any) -> None:
         assert shown.dtype == expected.numpy().dtype
         # framewise, a picture is translated in another batch: its rounding may go the other way
         np.testing.assert_allclose(
-            shown.astype(float), expected.numpy().astype(float), rtol=1e-4, atol=1.0 if shown.dtype == np.uint8 else 1e-5
-        )  # fmt: skip
+            shown.astype(float),
+            expected.numpy().astype(float),
+            rtol=1e-4,
+            atol=1.0 if shown.dtype == np.uint8 else 1e-5,
+        )
     spec = translated.spec
     assert (spec.kind, spec.frame_shape, spec.stack) == (
         source.spec.kind,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from corrtool.environment_model.network import ScaledModel
@@ -31,7 +33,9 @@ SPEC = StateSpec("vector", (2,))
 
 def memory_of(frames: np.ndarray) -> ReplayMemory:
     """One episode that shows ``frames``, with action 1 at every other step."""
-    fields = {name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, NDArray[Any]] = {
+        name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()
+    }
     fields["valid"][:-1], fields["episode_steps"][:] = True, np.arange(len(frames))
     fields["actions"][1::2] = 1
     return ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames.astype(np.float32), fields), CPU)
@@ -87,7 +91,8 @@ def test_errors_are_means_over_all_batches() -> None:
     count = _VALIDATION_BATCH + 3
     frames = np.zeros((count + 1, 2))
     frames[:, 0] = np.arange(count + 1)  # grows by 1 a step
-    model, advanced = ScaledModel(Adds(), StateScaling(SPEC)), []
+    model = ScaledModel(Adds(), StateScaling(SPEC))
+    advanced: list[int] = []
     model.train()
     found = prediction_errors(model, memory_of(frames), np.arange(count), 2, advanced.append)
     assert model.network.seen == [(_VALIDATION_BATCH, False), (3, False)] and model.training
@@ -100,7 +105,7 @@ def test_errors_are_means_over_all_batches() -> None:
 
 
 @pytest.mark.parametrize(("loss", "expected"), [("mse", (1 + 9) / 2), ("l1", (1 + 3) / 2)])
-def test_the_objective_is_in_the_model_range(loss: str, expected: float) -> None:
+def test_the_objective_is_in_the_model_range(loss: Literal["mse", "l1"], expected: float) -> None:
     scaling = StateScaling(SPEC, torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]))
     model = ScaledModel(Adds(), scaling)
     settings = replace(TrainModelSettings(), loss=loss)

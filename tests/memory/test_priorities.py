@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.priorities import MIN_ERROR, Priorities
@@ -24,7 +26,7 @@ class Fixed(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self._value = value
 
-    def random(self, size: int) -> np.ndarray:
+    def random(self, size: Any = None, *_: Any, **__: Any) -> Any:
         return np.full(size, self._value)
 
 
@@ -76,7 +78,9 @@ class TestPriorities:
 
 
 def memory_of(spec: StateSpec, frames: np.ndarray) -> ReplayMemory:
-    fields = {name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, NDArray[Any]] = {
+        name: np.zeros(len(frames), dtype) for name, dtype in FIELDS.items()
+    }
     return ReplayMemory.from_rows(MemoryRows(spec, 1, frames, fields), CPU)
 
 
@@ -106,7 +110,7 @@ def test_the_room_that_frames_take() -> None:
 
 
 def test_records_are_the_rows_from_which_a_transition_starts() -> None:
-    fields = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, NDArray[Any]] = {name: np.zeros(4, dtype) for name, dtype in FIELDS.items()}
     fields["valid"][[0, 2, 3]] = True
     rows = MemoryRows(StateSpec("vector", (1,)), 1, np.zeros((4, 1), np.float32), fields)
     assert rows.records == 3 and isinstance(rows.records, int)

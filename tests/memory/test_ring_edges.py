@@ -1,4 +1,4 @@
-"""The edges of the ring: no more frames than are needed, and nothing changed in what is overwritten."""
+"""The edges of the ring: no more frames than needed, nothing changed in what is overwritten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def test_the_newest_records_come_with_the_frames_that_they_need_and_no_others() 
     memory = ReplayMemory(SPEC, 2, 20, CPU)
     MadeUpLanes(SPEC, 2, longest=10**9).play(15, memory)
     rows = memory.newest_records(4)
-    # Two slots of transitions, the open one after them, and one before them for the states of two frames.
+    # Two slots of transitions, the open one after them, and one before them for the states of two
+    # frames.
     assert rows.records == 4 and len(rows.frames) == 4 * 2
 
 

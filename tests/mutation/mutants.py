@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
+from typing import TypeVar
 
+Node = TypeVar("Node", bound=ast.AST)
 SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -105,12 +107,12 @@ def _mistakes(node: ast.AST) -> Iterator[ast.AST]:
             yield _with(node, op=SWAPPED[type(node.op)]())
         case ast.UnaryOp():
             yield node.operand
-        case ast.Constant(value=bool()):
-            yield ast.Constant(not node.value)
-        case ast.Constant(value=int() | float()):
-            yield ast.Constant(node.value + 1)
-        case ast.Constant(value=str()):
-            yield ast.Constant("XX" + node.value)
+        case ast.Constant(value=bool(truth)):
+            yield ast.Constant(not truth)
+        case ast.Constant(value=int() | float() as number):
+            yield ast.Constant(number + 1)
+        case ast.Constant(value=str(text)):
+            yield ast.Constant("XX" + text)
         case ast.If() | ast.While() | ast.IfExp():
             yield _with(node, test=ast.UnaryOp(ast.Not(), node.test))
         case ast.Return(value=value) if value and ast.unparse(value) != "None":
@@ -135,14 +137,14 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def _with(node: ast.AST, **fields: object) -> ast.AST:
+def _with(node: Node, **fields: object) -> Node:
     changed = copy.copy(node)
     for name, value in fields.items():
         setattr(changed, name, value)
     return changed
 
 
-def _set(items: list[ast.AST], index: int, item: ast.AST) -> list[ast.AST]:
+def _set(items: Sequence[ast.AST], index: int, item: ast.AST) -> list[ast.AST]:
     return [*items[:index], item, *items[index + 1 :]]
 
 

@@ -2,8 +2,8 @@
 
     python tests/mutation/run.py corrtool/correspondence/losses.py
 
-All is imported and collected once. Then each mutant gets a process of its own by ``fork``, in which the code of one live
-function is exchanged, and runs tests that call this function until one fails.
+All is imported and collected once. Then each mutant gets a process of its own by ``fork``, in which
+the code of one live function is exchanged, and runs tests that call this function until one fails.
 docs/testing.md says why no ready-made tool does it.
 """
 
@@ -38,7 +38,8 @@ class Module:
 
     Attributes:
         mutants: of all that there are, ``count``, those that are tried.
-        tried: less than them by what is no program, or has no function that a process could exchange.
+        tried: less than them by what is no program, or has no function that a process could
+            exchange.
     """
 
     file: str
@@ -80,7 +81,8 @@ class Measurement:
     """A plugin of pytest that runs the collected tests once for each mutant instead of once.
 
     Attributes:
-        seconds: of tests for each mutant, as they take without one; what would take longer is left out.
+        seconds: of tests for each mutant, as they take without one; what would take longer is left
+            out.
         in_child: whether this is the process of a mutant.
     """
 
@@ -135,16 +137,18 @@ class Measurement:
     def _choose(self, took: Took) -> tuple[list[pytest.Item], float]:
         """As many tests as take ``seconds`` together, and how long they take.
 
-        First each test function with one set of its parameters, then each with another, and so on: what it does not find
-        with one it may find with others, but sooner another test function does. The quick functions begin each round.
+        First each test function with one set of its parameters, then each with another, and so on:
+        what it does not find with one it may find with others, but sooner another test function
+        does. The quick functions begin each round.
         """
         turns: dict[str, int] = defaultdict(int)
-        rounds = []
+        rounds: list[tuple[int, float, int, pytest.Item]] = []
         for item in random.Random(0).sample(list(took), len(took)):
             function = item.nodeid.partition("[")[0]
             rounds.append((turns[function], took[item], len(rounds), item))
             turns[function] += 1
-        chosen, total = [], 0.0
+        chosen: list[pytest.Item] = []
+        total = 0.0
         for _, seconds, _, item in sorted(rounds):
             if total + seconds <= self.seconds or not chosen:
                 chosen.append(item)
@@ -179,7 +183,7 @@ def _calls(files: set[str], called: set[CodeType]) -> Iterator[None]:
 
 
 def _in_child(work: Callable[[], int], seconds: float) -> int:
-    """Exit status of ``work`` in a process of its own; not zero if it took far longer than it should."""
+    """Exit status of ``work`` in a process of its own; not zero if it took far too long."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -17,7 +17,8 @@ def mistakes(source: str) -> list[str]:
     [
         ("return a < b", ["return a < b  →  return", "a < b  →  a <= b"]),
         ("return 0 < a <= b", [
-            "return 0 < a <= b  →  return", "0 < a <= b  →  0 <= a <= b", "0 < a <= b  →  0 < a < b", "0  →  1",
+            "return 0 < a <= b  →  return", "0 < a <= b  →  0 <= a <= b",
+            "0 < a <= b  →  0 < a < b", "0  →  1",
         ]),
         ("a += b * 2", [
             "a += b * 2  →  a -= b * 2", "a += b * 2  →  pass", "b * 2  →  b / 2", "2  →  3",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support.countdown import Countdown
+from torch import nn
 
 from corrtool.errors import UsageError
 from corrtool.play.agent import Agent
@@ -28,12 +29,9 @@ CPU = torch.device("cpu")
 
 
 def test_an_agent_takes_the_action_of_the_greatest_value() -> None:
-    agent = Agent(
-        direct_q_values(
-            lambda states: states * torch.tensor([1.0, -2.0, 0.5]), StateSpec("vector", (3,))
-        ),
-        CPU,
-    )
+    q_function = nn.Linear(3, 3, bias=False)
+    q_function.weight.data = torch.diag(torch.tensor([1.0, -2.0, 0.5]))
+    agent = Agent(direct_q_values(q_function, StateSpec("vector", (3,))), CPU)
     state = np.array([1.0, -3.0, 4.0], np.float32)
     values = agent.values(state)
     assert values.dtype == np.float32 and values.tolist() == [1.0, 6.0, 2.0]
@@ -42,12 +40,8 @@ def test_an_agent_takes_the_action_of_the_greatest_value() -> None:
 
 def test_a_q_function_sees_pictures_between_zero_and_one() -> None:
     pictures = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
-    q_values = direct_q_values(identity, StateSpec("image", (1, 1, 3)))
+    q_values = direct_q_values(nn.Identity(), StateSpec("image", (1, 1, 3)))
     assert q_values(pictures).flatten().tolist() == pytest.approx([0.0, 0.2, 1.0])
-
-
-def identity(states: torch.Tensor) -> torch.Tensor:
-    return states
 
 
 def test_games_are_counted_by_how_they_ended() -> None:
@@ -69,7 +63,9 @@ def play(lanes: Countdown, seeds: list[int], **more: Any) -> list[Game]:
 
 
 def test_where_the_games_stand_is_shown_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, shown, polled, ended = 0.0, [], [], []
+    now, polled = 0.0, []
+    shown: list[dict[str, Any]] = []
+    ended: list[Game] = []
 
     def poll() -> None:
         nonlocal now

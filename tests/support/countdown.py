@@ -1,4 +1,4 @@
-"""Games without an environment, for the tests of play: each lasts as many steps as its seed says."""
+"""Games without an environment, for the tests of play."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from corrtool.tasks import LaneStep
 
 
 class Countdown:
-    """Lanes whose games last as many steps as their seed says, with a reward of 1 a step; a state tells lane and time."""
+    """Lanes whose games last as many steps as their seed says, with a reward of 1 a step.
+
+    A state tells lane and time.
+    """
 
     spec, actions, frames_per_step, has_time_limit = StateSpec("vector", (2,)), 3, 1, True
 
