@@ -161,8 +161,8 @@ def test_without_a_home_nothing_crashes_and_nothing_is_said(
         clean.pop("HOME", None)
         nameless = (
             "import os\n"
-            "home = os.environ.get('HOME', '~')\n"
-            "os.path.expanduser = lambda path: str(path).replace('~', home)\n"
+            "home = lambda: os.environ.get('HOME', '~')\n"
+            "os.path.expanduser = lambda path: str(path).replace('~', home())\n"
             "from corrtool.cli import main\n"
             "main()\n"
         )
