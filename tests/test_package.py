@@ -9,7 +9,7 @@ from support.commands import ROOT, run_python
 
 import corrtool
 from corrtool.api import OpenedProject
-from corrtool.cli.arguments import arguments, class_name
+from corrtool.cli.arguments import LINE_LENGTH, _annotation, arguments, class_name
 from corrtool.stages.registry import STAGES
 
 
@@ -40,3 +40,11 @@ class TestImporting:
     def test_every_stage_is_a_method_with_its_arguments(self, stage: Any) -> None:
         method = getattr(OpenedProject, stage.name.replace("-", "_"))
         assert class_name(stage) in str(method.__annotations__["arguments"])
+
+
+@pytest.mark.parametrize("kinds", [2, 7, 30])
+def test_the_types_of_arguments_are_broken_as_the_formatter_breaks_them(kinds: int) -> None:
+    written = _annotation("generator", f"Literal[{', '.join(f'{i:_>10}' for i in range(kinds))}]")
+    assert max(map(len, written.splitlines())) <= LINE_LENGTH
+    lines = {2: 1, 7: 3, 30: 32}[kinds]
+    assert written.count("\n") + 1 == lines

@@ -87,7 +87,10 @@ def _annotation(argument: str, kind: str) -> str:
     if len(line) <= LINE_LENGTH:
         return line
     head, _, rest = line.partition("[")
-    return f"{head}[\n        {rest.removesuffix(']')}\n    ]"
+    items = rest.removesuffix("]")
+    if len(f"        {items}") > LINE_LENGTH:
+        items = items.replace(", ", ",\n        ") + ","
+    return f"{head}[\n        {items}\n    ]"
 
 
 if __name__ == "__main__":
