@@ -11,8 +11,8 @@ from torch import Tensor
 
 from corrtool.play.games import choose_actions
 
-DURATION_EXPONENT = 2.0  # μ of the zeta distribution, section 4 of Dabney et al. 2021
-LONGEST_DURATION = 10_000  # there as well
+DURATION_EXPONENT = 2.0  # μ of the zeta distribution in Dabney et al. 2021
+LONGEST_DURATION = 10_000
 
 
 class Exploration:
