@@ -7,6 +7,7 @@ From Python: :func:`init_project` and :func:`open_project` (docs/api.md). What n
 imported when it is first asked for, so that ``import corrtool`` and ``corrtool --help`` stay fast.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,27 @@ __all__ = [
 _PLACES = {
     "Correspondence": "corrtool.correspondence.model",
     "CorrtoolError": "corrtool.errors",
-}  # the others: corrtool.api
+    "OpenedProject": "corrtool.api",
+}  # the others are functions of corrtool.api
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES.get(name, "corrtool.api")), name)
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    return globals().setdefault(name, _imported_when_called(name))
+
+
+def _imported_when_called(name: str) -> Callable[..., Any]:
+    """Return a function of :mod:`corrtool.api`, whose torch is imported by the first call."""
+
+    def function(*arguments: Any, **named: Any) -> Any:
+        return getattr(import_module("corrtool.api"), name)(*arguments, **named)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"See :func:`corrtool.api.{name}`."
+    return function
 
 
 def __dir__() -> list[str]:

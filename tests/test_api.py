@@ -215,7 +215,8 @@ class TestStages:
         self, fresh: OpenedProject, tmp_path: Path
     ) -> None:
         code = f"""
-import _thread, threading, time, corrtool
+import _thread, signal, threading, time, corrtool
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
 from corrtool.runs import loop
 loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = 0.0, 1.0
 project = corrtool.open_project({str(fresh.root)!r})

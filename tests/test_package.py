@@ -17,7 +17,7 @@ class TestImporting:
     def test_takes_no_torch(self) -> None:
         code = (
             "import corrtool, sys\n"
-            "corrtool.CorrtoolError\n"
+            "corrtool.CorrtoolError, corrtool.open_project, corrtool.load_q_function\n"
             "dir(corrtool)\n"
             "assert not {'torch', 'numpy'} & set(sys.modules)"
         )
