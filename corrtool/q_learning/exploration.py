@@ -21,7 +21,7 @@ class Exploration:
     There, with probability ε, a random action begins and is repeated for n steps, n drawn from a
     zeta distribution: P(n) ∝ n^(-2) (Dabney et al. 2021, "Temporally-extended ε-greedy
     exploration"). It finds rewards that take many steps in one direction: random play of single
-    actions crosses the road of Freeway in none of 27 games, this in all of them. The other lanes
+    actions crossed the road of Freeway in none of 27 games, this 182 times in as many. The others
     are ε-greedy step by step, for games where holding an action costs points, as in Pong.
 
     Args:

@@ -5,32 +5,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from support.made_up_lanes import CPU, MadeUpLanes, vectors
+from support.made_up_lanes import (
+    CPU,
+    MadeUpLanes,
+    fast,
+    lane_counts,
+    longest_episodes,
+    seeds,
+    stacks,
+    step_counts,
+    vectors,
+)
 
 from corrtool.memory import ReplayMemory, TransitionBatch
 from corrtool.memory.priorities import MIN_ERROR
 
 GAMMA = 0.9
-
-
-fast = settings(deadline=None, max_examples=60)
-
-
-seeds = st.integers(0, 2**32 - 1)
-
-
-stacks = st.integers(1, 4)
-
-
-lane_counts = st.integers(1, 3)
-
-
-step_counts = st.integers(0, 40)
-
-
-longest_episodes = st.integers(1, 9)
 
 
 def oldest_whole_slot(lanes: MadeUpLanes, memory: ReplayMemory) -> int:

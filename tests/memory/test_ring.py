@@ -3,24 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support.made_up_lanes import CPU, MadeUpLanes
+from support.made_up_lanes import (
+    CPU,
+    MadeUpLanes,
+    fast,
+    lane_counts,
+    longest_episodes,
+    seeds,
+    stacks,
+    step_counts,
+    vectors,
+)
 
 from corrtool.memory import MemoryRows
 from corrtool.memory.ring import RowRing
 from corrtool.states import StateSpec
-
-fast = settings(deadline=None, max_examples=60)
-seeds = st.integers(0, 2**32 - 1)
-stacks = st.integers(1, 4)
-lane_counts = st.integers(1, 3)
-step_counts = st.integers(0, 40)
-longest_episodes = st.integers(1, 9)
-
-
-def vectors(stack: int) -> StateSpec:
-    return StateSpec("vector", (2,), stack)
 
 
 class TestStates:

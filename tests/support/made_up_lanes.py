@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from corrtool.memory import MemoryWriter, StateStacker
 from corrtool.memory.ring import RowRing
@@ -15,6 +17,14 @@ from corrtool.tasks import LaneStep
 
 CPU = torch.device("cpu")
 Memory = MemoryWriter | RowRing
+
+# Cases of the memories' properties
+fast = settings(deadline=None, max_examples=60)
+seeds = st.integers(0, 2**32 - 1)
+stacks = st.integers(1, 4)
+lane_counts = st.integers(1, 3)
+step_counts = st.integers(0, 40)
+longest_episodes = st.integers(1, 9)
 
 
 def vectors(stack: int) -> StateSpec:
