@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.classic_control import AcrobotEnv
+
 from support.environments import register
 
 TWO_TORQUES = "TwoTorques-v0"
