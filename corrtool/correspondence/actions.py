@@ -29,16 +29,16 @@ class ActionMap:
         source_count: A_S, how many actions the source has.
 
     Raises:
-        ValueError: there are no target actions, or one is none of the source's.
+        ValueError: an action is not a whole number, or none of the source's.
     """
 
     source_of: tuple[int, ...]
     source_count: int
 
     def __post_init__(self) -> None:
-        if not self.source_of or any(type(action) is not int for action in self.source_of):
-            raise ValueError("an action map is a list of whole numbers, one for each target action")
         for action in self.source_of:
+            if type(action) is not int:
+                raise ValueError(f"{action!r} is not a whole number")
             if not 0 <= action < self.source_count:
                 raise ValueError(
                     f"action {action} is none of the source's, which are 0 to "
@@ -79,7 +79,9 @@ class ActionMap:
     @property
     def is_identity(self) -> bool:
         """True if every action is itself, and the source has no others."""
-        return self.source_of == tuple(range(self.source_count))
+        return self.target_count == self.source_count and all(
+            source == target for target, source in enumerate(self.source_of)
+        )  # a hostile manifest may have any source_count
 
     def to_setting(self) -> str:
         """The map as a setting says it, whatever file it is from."""
