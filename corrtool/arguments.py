@@ -137,6 +137,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     gan_loss: Literal["lsgan", "log"]
     cycle_loss: Literal["printed", "surprise"]
     model_loss: Literal["printed", "relative"]
+    action_map: str
     learning_rate: float
     constant_share: float
     batch_size: int

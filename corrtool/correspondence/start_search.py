@@ -88,6 +88,7 @@ def model_loss_by_start(
     both tasks must have one shape.
     """
     scaling, spec = correspondence.target_scaling, correspondence.source_scaling.spec
+    source_actions = correspondence.source_actions(actions)
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
     losses = []
     for start in starts:
@@ -95,7 +96,7 @@ def model_loss_by_start(
         if isinstance(correspondence.target_to_source, FramewiseGenerator):
             layer = FramewiseGenerator(layer, scaling.spec, spec)
         translated = layer(states)
-        predicted_next = environment_model(translated, actions)
+        predicted_next = environment_model(translated, source_actions)
         newest = (
             spec.frames_of(states)[:, -1]
             for states in (predicted_next, translated, layer(next_states))

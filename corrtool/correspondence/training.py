@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
@@ -73,6 +74,7 @@ class CorrespondenceTraining:
         settings: LearnCorrSettings,
         knowledge: Knowledge,
         generator: GeneratorDescription,
+        action_map: ActionMap | None = None,
     ) -> None:
         self._settings, self._knowledge, self._ranks, self._device = (
             settings,
@@ -87,7 +89,7 @@ class CorrespondenceTraining:
         )
         source_scaling = source.scaling(source_rows) if model is None else _copy(model.scaling)
         scalings = source_scaling, target.scaling(target_rows)
-        self.correspondence = Correspondence(*scalings, generator).to(context.device)
+        self.correspondence = Correspondence(*scalings, generator, action_map).to(context.device)
         self.learner = CorrespondenceLearner(
             self.correspondence,
             knowledge.source_q,

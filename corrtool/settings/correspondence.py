@@ -113,6 +113,12 @@ class LearnCorrSettings(Settings):
         "the model loss as in (11), or over what changes only, as a share of that change: for "
         "targets on which F is noisy",
     )
+    action_map: str = setting(
+        "identity",
+        "which source action each target action is: 'identity' for tasks with the same actions, "
+        "or a file with a JSON list, or the list itself, with a source action, counted from 0, "
+        "for each target action, such as [2, 0, 1, 1]",
+    )
     learning_rate: float = setting(
         5e-4, "step size of Adam, for generators and discriminators", above=0
     )

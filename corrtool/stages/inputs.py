@@ -1,7 +1,8 @@
-"""Memories from their artifacts, and what two tasks must share."""
+"""Memories from their artifacts, and which actions of two tasks are the same."""
 
 from __future__ import annotations
 
+from corrtool.correspondence.actions import IDENTITY, ActionMap
 from corrtool.errors import ArtifactError
 from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import Artifact
@@ -25,9 +26,22 @@ def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
 
 
 def require_same_actions(source_actions: int, target_actions: int) -> None:
-    """Raise :class:`ArtifactError` where eq. (13) cannot map actions by the identity."""
+    """Raise :class:`ArtifactError` where actions cannot pass unchanged, as in the printed (13)."""
     if source_actions != target_actions:
         raise ArtifactError(
             f"the source has {source_actions} actions and the target {target_actions}",
-            "the method maps actions by the identity, so give both tasks the same actions",
+            "say which source action each target action is, by learn-corr --action-map FILE",
         )
+
+
+def action_map_of(setting: str, source_actions: int, target_actions: int) -> ActionMap:
+    """The map m of eq. (13) that ``--action-map`` says, for tasks with so many actions.
+
+    Raises:
+        ArtifactError: it is the identity, and the numbers differ.
+        UsageError: it is a file that cannot be read, or does not fit them.
+    """
+    if setting == IDENTITY:
+        require_same_actions(source_actions, target_actions)
+        return ActionMap.identity(source_actions)
+    return ActionMap.parse(setting, source_actions, target_actions)

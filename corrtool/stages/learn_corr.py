@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
 import torch
 
+from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
@@ -31,7 +32,7 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.stages.inputs import load_memory, require_same_actions
+from corrtool.stages.inputs import action_map_of, load_memory
 from corrtool.stages.source_agents import different_agents
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
@@ -46,6 +47,7 @@ class Job:
     context: StageContext
     settings: LearnCorrSettings
     generator: GeneratorDescription
+    action_map: ActionMap
     request: RunRequest
 
 
@@ -65,7 +67,7 @@ def learn_corr(
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
-        UsageError: the generator does not fit the states.
+        UsageError: the generator does not fit the states, or the action map the actions.
     """
     job = plan(
         context,
@@ -98,6 +100,12 @@ def plan(
     if "model" in settings.loss_weights:
         wanted["model"] = partial(context.artifact_of_task, "model", model, source_task)
     inputs = select_all(wanted)
+    source_actions, target_actions = (
+        inputs[f"{role}_memory"].manifest["actions"] for role in ("source", "target")
+    )
+    action_map = action_map_of(settings.action_map, source_actions, target_actions)
+    # What a file says, not its name: equal maps are equal runs.
+    settings = replace(settings, action_map=action_map.to_setting())
     _check_fit(inputs)
     generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
     _check_networks(inputs, generator, settings)
@@ -105,7 +113,8 @@ def plan(
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace(
         "+", ""
     )
-    name = context.run_name(settings, inputs, f"{generator.kind}-{weights}")
+    mapped = "" if action_map.is_identity else "-mapped"
+    name = context.run_name(settings, inputs, f"{generator.kind}-{weights}{mapped}")
     request = RunRequest(
         settings,
         name,
@@ -115,7 +124,7 @@ def plan(
         produces=[("corr", name), ("corr", f"{name}-last")],
         state_kind=inputs["source_memory"].states.settings_kind,
     )
-    return Job(context, settings, generator, request)
+    return Job(context, settings, generator, action_map, request)
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnCorrResult:
@@ -124,7 +133,9 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnC
     if line is not None:
         job.context.console.say(f"learn-corr: {line}")
     knowledge = _load(job)
-    training = CorrespondenceTraining(job.context, job.settings, knowledge, job.generator)
+    training = CorrespondenceTraining(
+        job.context, job.settings, knowledge, job.generator, job.action_map
+    )
     if state is None:
         training.find_start(job.context, opened)
     else:
@@ -178,7 +189,7 @@ def _learn(
     ):
         loop.note(results.numbers())
         if tests is not None and results.reuse_mean_return is None and knowledge.same_shape:
-            tests.play_reuse(results, loop, lane_pool)
+            _play_reuse(job, tests, training, loop, lane_pool)
         while True:
             step = training.gradient_steps
             due = step == total or (step > 0 and step % settings.eval_every == 0)
@@ -194,6 +205,20 @@ def _learn(
             loop.advance(1, numbers)
         if tests is None:
             _draw(job, opened, training)
+
+
+def _play_reuse(
+    job: Job, tests: PlayTests, training: CorrespondenceTraining, loop: Loop, lane_pool: LanePool
+) -> None:
+    """Play the test of reuse, or say why it cannot be."""
+    m = job.action_map
+    if m.source_count == m.target_count:
+        tests.play_reuse(training.test_results, loop, lane_pool)
+        return
+    job.context.console.say(
+        f"learn-corr: no test of reuse: the source has {m.source_count} actions and the target "
+        f"{m.target_count}"
+    )
 
 
 def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
@@ -246,12 +271,8 @@ def _warn_of_discriminators(
 
 
 def _check_fit(inputs: dict[str, Artifact]) -> None:
-    """Raise :class:`ArtifactError` unless memories, Q_S and F have the same states and actions."""
-    states, actions = (
-        inputs["source_memory"].manifest["states"],
-        inputs["source_memory"].manifest["actions"],
-    )
-    require_same_actions(actions, inputs["target_memory"].manifest["actions"])
+    """Raise :class:`ArtifactError` unless M_S, Q_S and F have the same states."""
+    states = inputs["source_memory"].manifest["states"]
     if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
         raise ArtifactError(
             f"{inputs['q']} and {inputs['source_memory']} have different states",

@@ -128,7 +128,7 @@ def test_compiled_steps_are_the_same_but_for_the_order_of_sums(
         ("train-dqn", "q", ("--env-steps", "1200")),
         ("collect", None, ()),
         ("train-model", "model", ("--gradient-steps", "30")),
-        ("learn-corr", "corr", ("--gradient-steps", "30")),
+        ("learn-corr", "corr", ("--gradient-steps", "30", "--action-map", "[1, 0]")),
     ):
         assert run_in_process(stage, *tiny, *more, "--name", "eager" if kind else "play") == 0
         if kind is None:
