@@ -3,98 +3,235 @@
 The model loss has many basins: on Acrobot with permuted coordinates and flipped signs descent from
 small random weights ends in one that explains next to nothing, however long it goes on. So many
 maps start at once, signed permutations and random rotations, each with the mean and the covariance
-of M_S. F is small for vectors, so they are all descended in one batch, on the relative model loss
-of (11) and on the distance of these moments, without which a map could put everything where
-nothing moves. The map that explains most of held-out transitions is where the generator starts.
+of M_S. F of vectors is small, so they are descended in one batch, on the relative model loss (11)
+and on how far their states are from those of M_S; without that a map could put everything where
+nothing moves. What explains held-out transitions best is where the generator starts. A signed
+permutation that does so nearly as well is taken instead: it is exact where states lie that random
+play never reaches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from corrtool.correspondence.generators import LinearGenerator
-from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.assignment import assign
+from corrtool.correspondence.linear_maps import (
+    LinearMaps,
+    SignedPermutation,
+    candidate_maps,
+    matrices,
+    nearest_signed_permutation,
+    neighbours,
+)
+from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
-from corrtool.memory import ReplayMemory
 
-DESCENT_STEPS = 400
-BATCH = 256  # transitions of the target in a step
-STEP_SIZE = 0.03  # of Adam, falling to zero; weights are near 1, since states are standardised
+ROUNDS = ((200, 0.03), (400, 0.02), (400, 0.015))  # gradient steps, step size of Adam at first
+KEPT_SHARE = 0.25  # of the maps, after each round
+BATCH = 256  # transitions of the target in a gradient step
 JUDGED_TRANSITIONS = 2_000
-CHANGE = 0.02  # what counts as a change of a coordinate: as in the relative model loss
+CHANGE = 0.02  # of a coordinate, in standard deviations: as in the relative model loss
+SIMPLER_TOLERANCE = 1.25  # a signed permutation may explain so much less
+REASSIGN_EVERY_STEPS = 25
 
 
 @dataclass(frozen=True)
-class LinearMaps:
-    """R maps s ↦ W s + b of states in the model range: ``weight`` (R, m, n), ``bias`` (R, m)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, states: Tensor) -> Tensor:
-        """States (B, n) → (R, B, m)."""
-        return torch.einsum("rmn,bn->rbm", self.weight, states) + self.bias[:, None]
-
-
-def candidate_maps(
-    source: Tensor, target: Tensor, count: int, random: np.random.Generator
-) -> LinearMaps:
-    """``count`` maps that give target states (N, n) the moments of source states (N, m).
-
-    Half are signed permutations, where n = m; the others turn whitened states at random:
-    Σ_S^½ R Σ_T^-½ with R a part of an orthogonal matrix, uniform in all of them.
-    """
-    size, from_size = source.shape[1], target.shape[1]
-    signed = count // 2 if size == from_size else 0
-    permutations = np.zeros((signed, size, size), np.float32)
-    for matrix in permutations:
-        matrix[np.arange(size), random.permutation(size)] = random.choice([-1.0, 1.0], size)
-    larger = max(size, from_size)
-    q, r = np.linalg.qr(random.normal(size=(count - signed, larger, larger)))
-    turns = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
-    rotations = torch.from_numpy(turns[:, :size, :from_size].astype(np.float32)).to(source.device)
-    rotations = _root(source, 0.5) @ rotations @ _root(target, -0.5)
-    weight = torch.cat([torch.from_numpy(permutations).to(source.device), rotations])
-    return LinearMaps(weight, source.mean(0) - weight @ target.mean(0))
-
-
-def _root(states: Tensor, power: float) -> Tensor:
-    """The covariance of states (N, n) to a power, (n, n); next to no variance counts as some."""
-    values, vectors = torch.linalg.eigh(torch.cov(states.T).reshape(states.shape[1], -1))
-    root: Tensor = vectors @ torch.diag(values.clamp(min=1e-4) ** power) @ vectors.T
-    return root
-
-
-def relative_model_losses(predicted_next: Tensor, here: Tensor, following: Tensor) -> Tensor:
-    """The relative model loss of each of R maps, (R, B, m) each → (R,)."""
-    change = (following - here).abs()
-    changing = (change > CHANGE).detach()
-    error = ((predicted_next - following).abs() * changing).sum((1, 2))
-    none = 1e-6
-    return (error + none) / ((change * changing).sum((1, 2)) + none)
-
-
-def moment_distances(states: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    """How far mean and covariance of states (R, B, m) are from those given, squared → (R,)."""
-    means = states.mean(1)
-    centred = states - means[:, None]
-    covariances = torch.einsum("rbm,rbk->rmk", centred, centred) / states.shape[1]
-    return (means - mean).square().mean(1) + (covariances - covariance).square().mean((1, 2))
-
-
-@dataclass(frozen=True)
-class TargetTransitions:
-    """N transitions of the target in the model range: (N, n), (N,) and (N, n)."""
+class Transitions:
+    """B transitions in the model range: states (B, n), actions (B,), next states (B, n)."""
 
     states: Tensor
     actions: Tensor
     next_states: Tensor
 
-    def __getitem__(self, index: Tensor) -> TargetTransitions:
-        return TargetTransitions(self.states[index], self.actions[index], self.next_states[index])
+    def at(self, index: Tensor) -> Transitions:
+        """Those at ``index``."""
+        return Transitions(self.states[index], self.actions[index], self.next_states[index])
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """R maps of states, each with its map of actions: ``source_of`` (R, A_T)."""
+
+    maps: LinearMaps
+    source_of: Tensor
+
+    def at(self, index: Tensor) -> Candidates:
+        """Those at ``index``."""
+        return Candidates(self.maps.at(index), self.source_of[index])
+
+
+@dataclass(frozen=True)
+class LinearStart:
+    """Where a linear generator starts: s ↦ W s + b, ``weight`` (m, n) and ``bias`` (m,).
+
+    Attributes:
+        source_of: of each target action the source action.
+        loss: relative model loss and distance of the moments on transitions of M_T.
+        signed_permutation: whether ``weight`` is one.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    source_of: tuple[int, ...]
+    loss: float
+    signed_permutation: bool
+
+
+class LinearStartSearch:
+    """The search for a :class:`LinearStart` on transitions of the target.
+
+    Args:
+        source_states: of M_S, (N, m) in the model range.
+        transitions: of M_T.
+        action_map: m; None to find it along with the map of states.
+        advance: is called with the number of gradient steps done; see :attr:`length`.
+    """
+
+    length = sum(steps for steps, _ in ROUNDS)
+
+    def __init__(
+        self,
+        environment_model: ScaledModel,
+        source_states: Tensor,
+        transitions: Transitions,
+        target_actions: int,
+        action_map: ActionMap | None,
+        random: np.random.Generator,
+        advance: Callable[[int], None] = lambda steps: None,
+    ) -> None:
+        self._model, self._source, self._transitions = (
+            environment_model,
+            source_states,
+            transitions,
+        )
+        self._moments = StateMoments.of(source_states)
+        self._target_actions, self._action_map = target_actions, action_map
+        self._source_actions = environment_model.network.actions
+        self._random, self._advance = random, advance
+
+    def best(self, count: int) -> LinearStart:
+        """The best of ``count`` maps after all rounds of descent."""
+        maps = candidate_maps(self._source, self._transitions.states, count, self._random)
+        candidates = Candidates(maps, self._first_actions(count))
+        for steps, step_size in ROUNDS:
+            candidates = self._descended(candidates, steps, step_size)
+            best = self._judged(candidates).argsort()
+            candidates = candidates.at(best[: max(4, round(KEPT_SHARE * len(best)))])
+        return self._simplest(candidates.at(torch.tensor([0])))
+
+    def _first_actions(self, count: int) -> Tensor:
+        """The maps of actions (R, A_T) to begin with; those to be found follow at the first step."""
+        if self._action_map is not None:
+            return torch.tensor(self._action_map.source_of).expand(count, -1)
+        return torch.arange(self._target_actions).remainder(self._source_actions).expand(count, -1)
+
+    def _descended(self, candidates: Candidates, steps: int, step_size: float) -> Candidates:
+        """The candidates after ``steps`` of Adam, each on its own loss."""
+        weight, bias = (
+            part.clone().requires_grad_() for part in (candidates.maps.weight, candidates.maps.bias)
+        )
+        moving = Candidates(LinearMaps(weight, bias), candidates.source_of)
+        optimizer = torch.optim.Adam([weight, bias], lr=step_size)
+        for step in range(steps):
+            batch = self._sample(BATCH)
+            if self._action_map is None and step % REASSIGN_EVERY_STEPS == 0:
+                moving = self._with_actions(moving, batch)
+            optimizer.param_groups[0]["lr"] = step_size * (1 - step / steps)
+            optimizer.zero_grad()
+            self._losses(moving, batch).sum().backward()
+            optimizer.step()
+            self._advance(1)
+        still = moving.at(torch.arange(len(weight)))
+        return still if self._action_map is not None else self._with_actions(still, self._sample())
+
+    def _sample(self, count: int = JUDGED_TRANSITIONS) -> Transitions:
+        held = len(self._transitions.states)
+        chosen = self._random.choice(held, size=min(count, held), replace=False)
+        return self._transitions.at(torch.from_numpy(chosen))
+
+    def _losses(self, candidates: Candidates, batch: Transitions) -> Tensor:
+        """Of each candidate: relative model loss and distance of the moments → (R,).
+
+        The relative loss is that of the paper's reproduction, over all coordinates together, and the
+        mean over coordinates of each one's own, in equal parts: what moves little counts too.
+        """
+        here, following = candidates.maps(batch.states), candidates.maps(batch.next_states)
+        actions = candidates.source_of[:, batch.actions]
+        error, change = _errors(self._predicted(here, actions), here, following)
+        none = 1e-6
+        together = (error.sum((1, 2)) + none) / (change.sum((1, 2)) + none)
+        apart = ((error.sum(1) + none) / (change.sum(1) + none)).mean(1)
+        return 0.5 * (together + apart) + self._moments.distances(here)
+
+    def _predicted(self, here: Tensor, actions: Tensor) -> Tensor:
+        """F of states (R, B, m) and actions (R, B)."""
+        predicted: Tensor = self._model(here.flatten(0, 1), actions.flatten())
+        return predicted.view_as(here)
+
+    @torch.no_grad()
+    def _judged(self, candidates: Candidates) -> Tensor:
+        return self._losses(candidates, self._sample())
+
+    @torch.no_grad()
+    def _with_actions(self, candidates: Candidates, batch: Transitions) -> Candidates:
+        """The candidates with the maps of actions that explain their transitions best."""
+        here, following = candidates.maps(batch.states), candidates.maps(batch.next_states)
+        taken = torch.nn.functional.one_hot(batch.actions, self._target_actions).float()
+        costs = []
+        for action in range(self._source_actions):
+            actions = torch.full(here.shape[:2], action)
+            error, _ = _errors(self._predicted(here, actions), here, following)
+            costs.append(error.sum(2) @ taken)  # (R, A_T)
+        matrices = torch.stack(costs, dim=2).cpu().numpy()
+        return Candidates(candidates.maps, torch.tensor([assign(matrix) for matrix in matrices]))
+
+    def _simplest(self, found: Candidates) -> LinearStart:
+        """The signed permutation near the one that was found, where it does nearly as well."""
+        free = self._start(found, signed_permutation=False)
+        if self._source.shape[1] != self._transitions.states.shape[1]:
+            return free
+        permutation, loss = nearest_signed_permutation(found.maps.weight[0]), float("inf")
+        while True:
+            around = neighbours(permutation)
+            candidates = self._of(around, found.source_of)
+            losses = self._judged(candidates)
+            best = int(losses.argmin())
+            if losses[best] >= loss:
+                break
+            permutation, loss = around[best], float(losses[best])
+        snapped = self._start(
+            self._of([permutation], found.source_of), signed_permutation=True
+        )
+        return snapped if snapped.loss <= SIMPLER_TOLERANCE * free.loss else free
+
+    def _of(self, permutations: list[SignedPermutation], source_of: Tensor) -> Candidates:
+        """Signed permutations as candidates, with the maps of actions that go best with them."""
+        weight = matrices(permutations).to(self._source.device)
+        maps = LinearMaps.with_means(weight, self._source, self._transitions.states)
+        candidates = Candidates(maps, source_of.expand(len(permutations), -1))
+        if self._action_map is not None:
+            return candidates
+        return self._with_actions(candidates, self._sample(BATCH))
+
+    def _start(self, candidate: Candidates, *, signed_permutation: bool) -> LinearStart:
+        """A single candidate as a start."""
+        return LinearStart(
+            candidate.maps.weight[0],
+            candidate.maps.bias[0],
+            tuple(int(action) for action in candidate.source_of[0]),
+            float(self._judged(candidate)[0]),
+            signed_permutation,
+        )
+
+
+def _errors(predicted: Tensor, here: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+    """The error of a prediction and of persistence, where the state changes: (R, B, m) each."""
+    change = (following - here).abs()
+    changing = (change > CHANGE).detach()
+    return (predicted - following).abs() * changing, change * changing
