@@ -132,16 +132,22 @@ def test_what_was_finetuned_needs_no_map_any_more(
     np.testing.assert_allclose(agent.values(states(1)[0]), q(seen)[0].numpy(), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("stage", "kind"), [("learn-corr", "corr"), ("finetune", "q")])
-def test_a_killed_run_goes_on_with_its_map(swapped: Path, stage: str, kind: str) -> None:
-    length: tuple[object, ...] = ("--action-map", swapped / "swapped.json", "--eval-games", 0)
-    length = (*length, "--gradient-steps", 4000) if kind == "corr" else ("--env-steps", 6000)
-    assert run_interrupted(swapped, stage, *TINY, "--quiet", *length, "--name", "killed") == 143
-    assert run(stage, swapped, *length, "--name", "killed") == 0
-    assert run(stage, swapped, *length, "--name", "unbroken") == 0
-    killed, unbroken = (read_artifact(swapped, kind, name) for name in ("killed", "unbroken"))
-    assert killed.sha256 == unbroken.sha256
-    assert killed.manifest["network"] == unbroken.manifest["network"]
+def test_a_killed_run_goes_on_with_its_map(swapped: Path) -> None:
+    flags = ("--action-map", "[1, 0]", "--eval-games", 0, "--gradient-steps", 1000)
+    killed = ("learn-corr", *TINY, "--quiet", *flags, "--name", "killed")
+    assert run_interrupted(swapped, *killed) == 143
+    for name in ("killed", "unbroken"):
+        assert run("learn-corr", swapped, *flags, "--name", name) == 0
+    one, other = (read_artifact(swapped, "corr", name) for name in ("killed", "unbroken"))
+    assert one.sha256 == other.sha256
+    assert one.manifest["network"] == other.manifest["network"]
+
+
+def test_a_killed_finetuning_goes_on_with_the_actions_of_the_target(swapped: Path) -> None:
+    flags = ("--env-steps", 6000, "--name", "killed")
+    assert run_interrupted(swapped, "finetune", *TINY, "--quiet", *flags) == 143
+    assert run("finetune", swapped, *flags) == 0
+    assert network_of(swapped, "q", "killed") == network_of(swapped, "q", "source-dqn")
 
 
 class TestDifferentNumbersOfActions:
