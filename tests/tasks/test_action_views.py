@@ -48,7 +48,7 @@ def given_to_the_environment(views: list[str]) -> list[float]:
     """What the environment gets where the agent does 0, 1 and 2 in three lanes."""
     with Lanes(task("Echo-v0", views=views), 3) as lanes:
         lanes.reset([0, 1, 2])
-        return lanes.step(np.array([0, 1, 2])).rewards.tolist()
+        return [float(reward) for reward in lanes.step(np.array([0, 1, 2])).rewards]
 
 
 def test_by_hand() -> None:

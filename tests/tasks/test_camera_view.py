@@ -100,7 +100,8 @@ class TestCamera:
     def test_shows_pictures_of_the_same_shape(self, seed: int, shape: tuple[int, ...]) -> None:
         pictures = np.random.default_rng(0).integers(0, 256, (2, *shape)).astype(np.uint8)
         shown = Camera(seed).frames(pictures)
-        assert (shown.shape, shown.dtype) == (pictures.shape, np.uint8)
+        assert shown.shape == pictures.shape
+        assert shown.dtype == np.uint8
         assert not np.array_equal(shown, pictures)
         assert np.array_equal(Camera(seed).frames(pictures[1:]), shown[1:])
         spec = StateSpec("image", shape, 4)

@@ -84,7 +84,8 @@ class TestIsAFunctionOfTheFrame:
         for at in range(len(frames)):
             assert np.array_equal(noisy.frames(frames[at : at + 1])[0], shown[at])
         spec = noisy.spec(StateSpec("vector", (4,)))
-        assert (shown.shape[1:], shown.dtype) == (spec.frame_shape, np.float32)
+        assert shown.shape[1:] == spec.frame_shape
+        assert shown.dtype == np.float32
 
     def test_zero_has_one_noise(self) -> None:
         """-0.0 and 0.0 are equal, though their bytes are not."""

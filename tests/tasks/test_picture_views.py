@@ -84,7 +84,8 @@ class TestZoom:
     @given(batches, st.floats(0.01, 100))
     def test_keeps_the_shape(self, frames: np.ndarray, factor: float) -> None:
         shown = Zoom(factor).frames(frames)
-        assert (shown.shape, shown.dtype) == (frames.shape, np.uint8)
+        assert shown.shape == frames.shape
+        assert shown.dtype == np.uint8
         spec = StateSpec("image", frames.shape[1:])
         assert Zoom(factor).spec(spec) == spec
 

@@ -13,11 +13,14 @@ STAGES = ("train-dqn", "collect", "train-model", "learn-corr", "evaluate", "fine
 PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
 
 
-def field(lab: Path, name: str) -> np.ndarray:
+def transitions(lab: Path, name: str) -> np.ndarray:
     """One field of M_T, of the rows that are transitions."""
     memory = lab / "memories" / "target-random.zarr"
-    valid = zarr.open_array(memory / "valid", mode="r")[:]
-    return np.asarray(zarr.open_array(memory / name, mode="r")[:])[valid]
+    values, valid = (
+        np.asarray(zarr.open_array(memory / field, mode="r")[:]) for field in (name, "valid")
+    )
+    shown: np.ndarray = values[valid]
+    return shown
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_every_stage(
     assert f"target: {source[0]} {' '.join(views)} (" in capsys.readouterr().out
     for stage in STAGES:
         assert run_in_process(stage, "-p", lab, "--preset", "tiny", "--quiet") == 0, stage
-    assert field(lab, "frames").shape[1:] == frame_shape
+    assert transitions(lab, "frames").shape[1:] == frame_shape
     assert run_in_process("verify", "-p", lab, "--quiet") == 0
 
 
@@ -60,7 +63,7 @@ def test_a_memory_has_the_actions_of_the_agent(
     flags = ["--source", "odd_environments:Wide-v0", "--target-view", "actions:2,0,1", "--quiet"]
     assert run_in_process("init", lab, *flags) == 0
     assert run_in_process("collect", "-p", lab, "--preset", "tiny", "--quiet") == 0
-    actions, rewards = field(lab, "actions"), field(lab, "rewards")
+    actions, rewards = transitions(lab, "actions"), transitions(lab, "rewards")
     assert set(actions.tolist()) == {0, 1, 2}
     assert np.array_equal(rewards == 1, actions == 1)
 

@@ -87,7 +87,8 @@ class Optics:
         height, width = pictures.shape[-2:]
         seen = np.stack([self._seen(picture) for picture in pictures.reshape(-1, height, width)])
         levels = self.light * (self._gains * seen.reshape(pictures.shape) + self._offsets)
-        return np.rint(levels).clip(0, 255).astype(np.uint8)
+        shown: Frames = np.rint(levels).clip(0, 255).astype(np.uint8)
+        return shown
 
     def _seen(self, picture: Frames) -> Frames:
         """One channel (H, W), before light and cast; black beside the screen."""
