@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -250,22 +251,14 @@ class StageContext:
     def _select(
         self, kind: str, name: str | None, task: Task, wanted: str, play: Play | None = None
     ) -> Artifact:
-        def mismatch(manifest: Manifest) -> str | None:
-            described = manifest.get("tasks", {}).get(manifest.get("role", ""))
-            if not task.is_compatible_with(manifest.get("task_sha256"), described):
-                return f"it was made on another task than {task}"
-            if manifest.get("role") != task.role and name is None:
-                return f"it belongs to the {manifest.get('role')} task"
-            if play is not None and play_of_memory(manifest) != play:
-                return f"it is not of {PLAY_WORDS[play]}"
-            return None
-
+        of_task = partial(_mismatch, task, name is not None)
+        mismatch = of_task if play is None else partial(_mismatch_of_play, of_task, play)
         made_by = MADE_BY[kind]
         if kind == "memory" and task.role == "source":
             agents = [
                 a.name
                 for a in find_artifacts(self.project.root, "q")
-                if mismatch(a.manifest) is None
+                if of_task(a.manifest) is None
             ]
             by_agent = "" if play == "random" or not agents else f" --policy q:{agents[0]}"
             made_by = f"collect --task source{by_agent}" if agents else "train-dqn"
@@ -317,6 +310,25 @@ class _AnnouncedWork(Generic[R]):
         self.ranks.broadcast(1, self.device)
         self.begun = True
         return self.work(run, stop, state)
+
+
+def _mismatch(task: Task, named: bool, manifest: Manifest) -> str | None:
+    """Why an artifact does not fit a task; None if it does. The other role's has to be named."""
+    described = manifest.get("tasks", {}).get(manifest.get("role", ""))
+    if not task.is_compatible_with(manifest.get("task_sha256"), described):
+        return f"it was made on another task than {task}"
+    if manifest.get("role") != task.role and not named:
+        return f"it belongs to the {manifest.get('role')} task"
+    return None
+
+
+def _mismatch_of_play(
+    otherwise: Callable[[Manifest], str | None], play: Play, manifest: Manifest
+) -> str | None:
+    """Why a memory does not fit where it must be of this kind of play; None if it does."""
+    if play_of_memory(manifest) != play:
+        return f"it is not of {PLAY_WORDS[play]}"
+    return otherwise(manifest)
 
 
 def _numbers(result: Mapping[str, object], prefix: str = "") -> dict[str, float]:

@@ -47,7 +47,7 @@ def choose_source_memory(
         play = "random"  # as `collect` will play it; that it is not there yet is told of M_T
     try:
         return context.artifact_of_task("memory", None, source, play)
-    except ArtifactError:
+    except MissingInputError:
         with contextlib.suppress(MissingInputError):
             return context.artifact_of_task("memory", None, source)
         raise  # the hint is how to make one of M_T's kind
@@ -74,15 +74,19 @@ def choose_random_memory(
     task = context.project.task("source")
     try:
         random = context.artifact_of_task("memory", name, task, "random")
-        if any(random.manifest[part] != memory.manifest[part] for part in ("states", "actions")):
-            raise ArtifactError(
-                f"{random} and {memory} have different states or actions", "name fitting ones"
-            )
-    except ArtifactError:
+    except MissingInputError:
+        if name is not None:
+            raise
+        return None
+    if random.sha256 == memory.sha256:
+        return None
+    if any(random.manifest[part] != memory.manifest[part] for part in ("states", "actions")):
         if name is None:
             return None
-        raise
-    return None if random.sha256 == memory.sha256 else random
+        raise ArtifactError(
+            f"{random} and {memory} have different states or actions", "name fitting ones"
+        )
+    return random
 
 
 def different_play(source_memory: Artifact, target_memory: Artifact) -> str | None:
