@@ -85,6 +85,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     width: int
     init: Literal["default", "normal"]
     memory_records: int
+    random_records: int
 
 
 class CollectArguments(CommonArguments, total=False):
@@ -97,6 +98,7 @@ class CollectArguments(CommonArguments, total=False):
 
 class TrainModelArguments(LearningArguments, total=False):
     memory: str | None
+    random_memory: str | None
     architecture: Literal["auto", "resnet", "mlp"]
     filters: int
     blocks: int
@@ -110,6 +112,7 @@ class TrainModelArguments(LearningArguments, total=False):
     epochs: int
     gradient_steps: int | None
     validation_share: float
+    mixed_memories: bool
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
 
@@ -148,6 +151,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     eval_games: int
     eval_epsilon: float
     max_idle_frames: int
+    match_play: bool
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.objective import build_objective
 from corrtool.layers import load_optimizer_state
-from corrtool.memory import ReplayMemory, ShuffledRows
+from corrtool.memory import ShuffledRows, Transitions
 from corrtool.memory.rows import Rows
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.run import Run
@@ -37,7 +37,7 @@ class ModelTraining:
     def __init__(
         self,
         model: ScaledModel,
-        memory: ReplayMemory,
+        memory: Transitions,
         rows: Rows,
         settings: TrainModelSettings,
         random: np.random.Generator,

@@ -43,11 +43,18 @@ LOG_EVERY_ENV_STEPS = 1_000
 
 @dataclass(frozen=True)
 class DqnOutcome:
-    """Weights, memory and summary that :func:`learn_by_playing` returns."""
+    """Weights, memory and summary that :func:`learn_by_playing` returns.
+
+    Attributes:
+        parts, after_checkpoint: as the training's own loop had them, for checkpoints of what a
+            stage does after it.
+    """
 
     weights: dict[str, Tensor]
     memory: ReplayMemory
     summary: DqnSummary
+    parts: Parts
+    after_checkpoint: Callable[[], None]
 
 
 def learn_by_playing(
@@ -310,7 +317,7 @@ class DqnTraining:
             "stopped_early": progress.solved,
         }
         weights = copy_of_weights(self.learner.ema) if best is None else best
-        return DqnOutcome(weights, self.memory, summary)
+        return DqnOutcome(weights, self.memory, summary, self.parts, self._rows.prune)
 
 
 def _new_memory(settings: DqnSettings, lanes: LanesLike, device: torch.device) -> ReplayMemory:

@@ -14,7 +14,12 @@ from corrtool.runs.results import (
 
 def train_dqn(result: TrainDqnResult) -> list[str]:
     """The end of the training, and what was kept."""
-    return [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
+    lines = [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
+    if (random := result.get("random_memory")) is not None:
+        lines.append(
+            f"memory {random}: {result['settings']['random_records']:,} records of random play"
+        )
+    return lines
 
 
 def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
@@ -54,6 +59,11 @@ def train_model(result: TrainModelResult) -> list[str]:
         lines.append(
             f"  what changes, newest  {errors['l1_newest']:.5f}   persistence "
             f"{errors['l1_newest_persistence']:.5f}"
+        )
+    for use, apart in result.get("validation_by_memory", {}).items():
+        lines.append(
+            f"  in the {use.replace('_', ' ')} alone: what changes {apart['l1_newest']:.5f}   "
+            f"persistence {apart['l1_newest_persistence']:.5f}"
         )
     return lines
 

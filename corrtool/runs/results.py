@@ -35,7 +35,14 @@ class DqnSummary(TypedDict):
     stopped_early: bool
 
 
-class TrainDqnResult(StageResult, DqnSummary):
+class RandomMemoryResult(TypedDict):
+    """Of a ``train-dqn`` with ``--random-records``: the memory of random play."""
+
+    random_memory: NotRequired[str]
+    random_memory_sha256: NotRequired[str]
+
+
+class TrainDqnResult(StageResult, DqnSummary, RandomMemoryResult):
     """The result of ``train-dqn``."""
 
     q: str
@@ -87,7 +94,13 @@ class PredictionErrors(NewestFrameErrors):
     by_action: NotRequired[list[ActionErrors]]
 
 
-class TrainModelResult(StageResult):
+class ErrorsByMemory(TypedDict):
+    """The errors of an F that learnt from two memories, on the records of each, by its use."""
+
+    validation_by_memory: NotRequired[dict[str, PredictionErrors]]
+
+
+class TrainModelResult(StageResult, ErrorsByMemory):
     """The result of ``train-model``."""
 
     model: str

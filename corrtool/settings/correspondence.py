@@ -26,7 +26,8 @@ class LearnCorrSettings(Settings):
     inputs: ClassVar[dict[str, str]] = {
         "q": "Q-function of the source task; otherwise the newest",
         "model": "environment model of the source task; otherwise the newest",
-        "source_memory": "memory of the source task; otherwise the newest",
+        "source_memory": "memory of the source task; otherwise the newest, with --match-play "
+        "played as the target's was",
         "target_memory": "memory of the target task; otherwise the newest",
     }
     makes: ClassVar[tuple[str, ...]] = ("corr",)
@@ -152,6 +153,12 @@ class LearnCorrSettings(Settings):
         0.001, "share of random actions in a play test", minimum=0, maximum=1
     )
     max_idle_frames: int = max_idle_frames_setting()
+    match_play: bool = setting(
+        False,
+        "take the newest memory of the source that was played as the target's was, at random or "
+        "by an agent, where there is one: the losses compare the two; on in the default preset",
+        chooses=True,
+    )
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
 

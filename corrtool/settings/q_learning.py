@@ -215,6 +215,13 @@ class TrainDqnSettings(DqnSettings):
     memory_records: int = setting(
         10_000, "newest records to keep as the source memory M_S", minimum=1
     )
+    random_records: int = setting(
+        0,
+        "records of random play of the same task to write as well, as the memory NAME-random: an "
+        "agent's own show few of the states that the target's random play does; 0 for none, "
+        "10,000 in the default preset",
+        minimum=0,
+    )
     eval_every: int = setting(
         20_000,
         "environment steps between play tests, of which the best Q is kept, from --greedy-from on "

@@ -32,7 +32,12 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.stages.inputs import action_map_of, load_memory
+from corrtool.stages.inputs import (
+    action_map_of,
+    choose_source_memory,
+    different_play,
+    load_memory,
+)
 from corrtool.stages.source_agents import different_agents
 from corrtool.states import IMAGE, StateScaling, StateSpec
 from corrtool.tasks import Lanes
@@ -42,13 +47,18 @@ WON_DISCRIMINATOR_LOSS = 0.02  # of least squares, where one that cannot tell ha
 
 @dataclass(frozen=True)
 class Job:
-    """A run of ``learn-corr`` before it begins: inputs chosen, and all of them fit."""
+    """A run of ``learn-corr`` before it begins: inputs chosen, and all of them fit.
+
+    Attributes:
+        matched: whether M_S was to be of M_T's kind of play.
+    """
 
     context: StageContext
     settings: LearnCorrSettings
     generator: GeneratorDescription
     action_map: ActionMap
     request: RunRequest
+    matched: bool
 
 
 def learn_corr(
@@ -63,7 +73,8 @@ def learn_corr(
     """Learn both generators from Q_S, F, M_S and M_T.
 
     Writes the correspondences ``name``, the best of its play tests, and ``name-last``. Q_S is
-    needed for λ_Q > 0 and for play tests, F for λ_M > 0. What is not named is the newest that fits.
+    needed for λ_Q > 0 and for play tests, F for λ_M > 0. What is not named is the newest that
+    fits, M_S with ``match_play`` the newest of M_T's kind of play.
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
@@ -92,7 +103,13 @@ def plan(
     """Choose the inputs and check that they fit. Raises as :func:`learn_corr`."""
     source_task, target_task = context.project.task("source"), context.project.task("target")
     wanted: dict[str, Callable[[], Artifact]] = {
-        "source_memory": partial(context.artifact_of_task, "memory", source_memory, source_task),
+        "source_memory": partial(
+            choose_source_memory,
+            context,
+            source_memory,
+            target_memory,
+            match_play=settings.match_play,
+        ),
         "target_memory": partial(context.artifact_of_task, "memory", target_memory, target_task),
     }
     if "q" in settings.loss_weights or settings.eval_games > 0:
@@ -124,13 +141,17 @@ def plan(
         produces=[("corr", name), ("corr", f"{name}-last")],
         state_kind=inputs["source_memory"].states.settings_kind,
     )
-    return Job(context, settings, generator, action_map, request)
+    matched = settings.match_play and source_memory is None
+    return Job(context, settings, generator, action_map, request, matched)
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnCorrResult:
     """Build what learns, go on from a checkpoint or look for a start, learn, and publish."""
-    line = different_agents(job.request.inputs, find_artifacts(opened.project.root, "memory"))
-    if line is not None:
+    inputs = job.request.inputs
+    lines = [different_agents(inputs, find_artifacts(opened.project.root, "memory"))]
+    if job.matched:
+        lines.append(different_play(inputs["source_memory"], inputs["target_memory"]))
+    for line in filter(None, lines):
         job.context.console.say(f"learn-corr: {line}")
     knowledge = _load(job)
     training = CorrespondenceTraining(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from corrtool.project.artifacts import Artifact
+from corrtool.project.manifests import play_of_memory
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Agent:
 def agent_of_memory(memory: Artifact) -> Agent | None:
     """Who played a memory; None for random play, and where its manifest does not tell."""
     manifest = memory.manifest
+    if play_of_memory(manifest) == "random":
+        return None
     if manifest.get("stage") == "train-dqn":
         return Agent(memory.name, fingerprint=manifest.get("fingerprint"))
     q = manifest.get("parents", {}).get("q")

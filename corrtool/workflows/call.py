@@ -105,6 +105,8 @@ class StageCall:
             excluded = {"corr"}
         if chosen.get("from_scratch") or getattr(settings, "policy", None) == "random":
             excluded = {"q", "corr"}
+        if getattr(settings, "mixed_memories", None) is False:
+            excluded = {"random_memory"}
         named = project.stage_inputs(self.stage.name)
         named |= {name: chosen[name] for name in self.stage.inputs if chosen[name] is not None}
         flags = {

@@ -10,7 +10,9 @@ from corrtool.pretrained import PONG, adopt
 from corrtool.project.defaults import resolve_settings
 from corrtool.reporting.evaluations import STICKY
 from corrtool.runs.context import StageContext
-from corrtool.runs.results import EvaluateResult, StageResult
+from corrtool.runs.results import EvaluateResult, StageResult, TrainDqnResult
+from corrtool.settings.base import Settings
+from corrtool.settings.stages import TrainModelSettings
 from corrtool.stages.registry import STAGES
 
 SOURCE_DQN = "source-dqn"
@@ -58,17 +60,20 @@ class Pipeline:
             seed: otherwise the context's.
             inputs: the stage's inputs and options that are not settings.
         """
-        settings = resolve_settings(
-            self.context.project,
-            STAGES[stage].settings,
-            self.preset,
-            given or {},
-            say=self.context.console.say,
-        )
+        settings = self._settings(stage, given or {})
         context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
         result = STAGES[stage].run(context, settings, **inputs)
         self.on_result(stage, result)
         return result
+
+    def _settings(self, stage: str, given: dict[str, Any]) -> Settings:
+        return resolve_settings(
+            self.context.project,
+            STAGES[stage].settings,
+            self.preset,
+            given,
+            say=self.context.console.say,
+        )
 
     def evaluate(
         self, given: dict[str, Any] | None = None, **more: Any
@@ -97,6 +102,8 @@ class Pipeline:
                 adopt(project, kind, PONG)
             self.run("collect", {"task": "source", "policy": f"q:{PONG}"}, name=SOURCE_PLAY)
             return SourceAgent(PONG, PONG, SOURCE_PLAY)
-        self.run("train-dqn", name=SOURCE_DQN)
-        self.run("train-model", name=SOURCE_DQN, memory=SOURCE_DQN)
+        learnt = cast(TrainDqnResult, self.run("train-dqn", name=SOURCE_DQN))
+        mixed = cast(TrainModelSettings, self._settings("train-model", {})).mixed_memories
+        random = learnt.get("random_memory") if mixed else None  # by name: there may be newer ones
+        self.run("train-model", name=SOURCE_DQN, memory=SOURCE_DQN, random_memory=random)
         return SourceAgent(SOURCE_DQN, SOURCE_DQN, SOURCE_DQN)

@@ -17,6 +17,7 @@ def test_status_lists_every_artifact_as_whole_with_its_parents(
     artifacts = json.loads(capsys.readouterr().out)["artifacts"]
     assert {(a["kind"], a["name"]) for a in artifacts} == {
         ("memory", "source-dqn"),
+        ("memory", "source-dqn-random"),
         ("memory", "target-random"),
         ("q", "source-dqn"),
         ("q", "target-finetune-resnet-cyc1-q1-m1"),

@@ -43,6 +43,8 @@ def test_the_agent_of_a_memory_is_its_player_or_who_learnt_meanwhile() -> None:
     assert agent_of_memory(trained("m", "1")) == Agent("m", fingerprint="1")
     assert agent_of_memory(collected("m", "a")) == Agent("a", sha256="a's")
     assert agent_of_memory(collected("m", None)) is None
+    beside = Artifact("memory", "m", Path(), {**trained("m", "1").manifest, "play": "random"})
+    assert agent_of_memory(beside) is None
     assert agent_of_memory(artifact("memory", "m")) is None  # nothing is recorded
 
 
