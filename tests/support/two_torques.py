@@ -21,7 +21,8 @@ class TwoTorques(AcrobotEnv):
         self.action_space = gymnasium.spaces.Discrete(2)
 
     def step(self, a: int) -> Any:
-        return super().step(SOURCE_ACTIONS[int(a)])
+        acrobot: Any = super()  # gymnasium's own step has no types
+        return acrobot.step(SOURCE_ACTIONS[int(a)])
 
 
 if TWO_TORQUES not in gymnasium.registry:
