@@ -13,6 +13,10 @@ SUMMARIES = {
         "Learn how Pong rotated by 90° corresponds to Pong, and let an agent of Pong play it: "
         "within ten minutes on two cores."
     ),
+    "transfer": (
+        "Do what a project lacks from an agent of the source to a table of who plays the target "
+        "how well: random play, the agent as it is, and the agent through a correspondence."
+    ),
     **{stage.name: stage.summary for stage in STAGES.values()},
     "report": (
         "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG "

@@ -21,7 +21,7 @@ from corrtool.project.artifacts import Artifact
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
-from corrtool.runs.results import NewestFrameErrors, PredictionErrors, TrainModelResult
+from corrtool.runs.results import Cut, NewestFrameErrors, PredictionErrors, TrainModelResult
 from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
@@ -107,6 +107,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
     errors = _validate(job, opened, model, memory, validation_rows)
     opened.metrics.write(training.total, {"event": "validation", **errors})
     _warn(context, errors)
+    cut: Cut = {"cut": True} if training.cut else {}
     artifact = opened.publish_weights(
         "model",
         job.request.name,
@@ -115,7 +116,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
             "network": job.description.to_json(),
             "role": "source",
             "task_sha256": job.task.sha256,
-            "summary": errors,
+            "summary": {**errors, **cut},
         },
     )
     return {
@@ -123,6 +124,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
         "gradient_steps": training.total,
         "validation": errors,
         "sha256": artifact.sha256,
+        **cut,
     }
 
 
