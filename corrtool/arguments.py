@@ -80,6 +80,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     max_idle_frames: int
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
     task: Literal["source", "target"]
     architecture: Literal["auto", "nature", "paper", "small", "grid", "mlp", "linear"]
     width: int
@@ -112,6 +113,7 @@ class TrainModelArguments(LearningArguments, total=False):
     validation_share: float
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
 
 
 class LearnCorrArguments(LearningArguments, total=False):
@@ -149,6 +151,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     max_idle_frames: int
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
 
 
 class EvaluateArguments(CommonArguments, total=False):
@@ -206,6 +209,7 @@ class FinetuneArguments(LearningArguments, total=False):
     max_idle_frames: int
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
     task: Literal["source", "target"]
     scratch_epsilon_start: float
     scratch_epsilon_env_steps: int

@@ -14,8 +14,8 @@ SUMMARIES = {
         "within ten minutes on two cores."
     ),
     "transfer": (
-        "Do what a project lacks from an agent of the source to a table of who plays the target "
-        "how well: random play, the agent as it is, and the agent through a correspondence."
+        "Run every stage that a project lacks, from an agent of the source task to a table of how "
+        "well it plays the target through a correspondence, beside random play and direct reuse."
     ),
     **{stage.name: stage.summary for stage in STAGES.values()},
     "report": (

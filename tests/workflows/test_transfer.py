@@ -31,9 +31,7 @@ def lab(cartpole: Callable[..., Path]) -> Path:
     return cartpole(*VIEWS)
 
 
-def asked(
-    capsys: pytest.CaptureFixture[str], *arguments: object, command: str = "transfer"
-) -> Any:
+def asked(capsys: pytest.CaptureFixture[str], *arguments: object, command: str = "transfer") -> Any:
     """What a command prints with --json."""
     capsys.readouterr()
     assert run_in_process(command, *TINY, "--json", *arguments) == 0
@@ -192,9 +190,7 @@ def test_a_transfer_that_was_interrupted_ends_where_the_stages_by_hand_do(
     assert digests(lab) == digests(by_hand)
 
 
-def test_one_agent_of_several_is_transferred(
-    lab: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("agent", "newer"):
         assert run_in_process("train-dqn", "-p", lab, *QUIET, "--name", name) == 0
     result = asked(capsys, "-p", lab, "--from-q", "agent", "--games", 3)
