@@ -80,6 +80,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     max_idle_frames: int
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
     task: Literal["source", "target"]
     architecture: Literal["auto", "nature", "paper", "small", "grid", "mlp", "linear"]
     width: int
@@ -115,6 +116,7 @@ class TrainModelArguments(LearningArguments, total=False):
     mixed_memories: bool
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
 
 
 class LearnCorrArguments(LearningArguments, total=False):
@@ -154,6 +156,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     match_play: bool
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
 
 
 class EvaluateArguments(CommonArguments, total=False):
@@ -211,6 +214,7 @@ class FinetuneArguments(LearningArguments, total=False):
     max_idle_frames: int
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
     task: Literal["source", "target"]
     scratch_epsilon_start: float
     scratch_epsilon_env_steps: int

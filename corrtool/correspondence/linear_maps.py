@@ -93,9 +93,7 @@ def neighbours(permutation: SignedPermutation) -> list[SignedPermutation]:
         changed.append((order, _flipped(signs, i, j)))
         swapped = list(order)
         swapped[i], swapped[j] = swapped[j], swapped[i]
-        changed += [
-            (tuple(swapped), _flipped(signs, *which)) for which in ((), (i,), (j,), (i, j))
-        ]
+        changed += [(tuple(swapped), _flipped(signs, *which)) for which in ((), (i,), (j,), (i, j))]
     return changed
 
 

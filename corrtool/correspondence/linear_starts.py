@@ -205,9 +205,7 @@ class LinearStartSearch:
             if losses[best] >= loss:
                 break
             permutation, loss = around[best], float(losses[best])
-        snapped = self._start(
-            self._of([permutation], found.source_of), signed_permutation=True
-        )
+        snapped = self._start(self._of([permutation], found.source_of), signed_permutation=True)
         return snapped if snapped.loss <= SIMPLER_TOLERANCE * free.loss else free
 
     def _of(self, permutations: list[SignedPermutation], source_of: Tensor) -> Candidates:

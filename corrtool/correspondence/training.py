@@ -63,7 +63,7 @@ class CorrespondenceTraining:
     """Learner and mini-batches of one run, and where it stands: a resumable part of its loop.
 
     Attributes:
-        total: gradient steps in all.
+        total: gradient steps in all; fewer than planned where the run's time is over before.
         terms: the means of the loss terms that were last told.
         test_results: what the play tests have found so far.
     """
@@ -84,9 +84,10 @@ class CorrespondenceTraining:
         )
         source, target, model = knowledge.source, knowledge.target, knowledge.environment_model
         source_rows, target_rows = source.transition_rows(), target.dynamics_rows()
-        self.total = settings.gradient_steps or settings.epochs * max(
+        self._planned = settings.gradient_steps or settings.epochs * max(
             1, max(len(source_rows), len(target_rows)) // settings.batch_size
         )
+        self.total = self._planned
         source_scaling = source.scaling(source_rows) if model is None else _copy(model.scaling)
         scalings = source_scaling, target.scaling(target_rows)
         self.correspondence = Correspondence(*scalings, generator, action_map).to(context.device)
@@ -132,6 +133,11 @@ class CorrespondenceTraining:
     def gradient_steps(self) -> int:
         """Number of gradient steps done."""
         return self.learner.gradient_steps
+
+    @property
+    def cut(self) -> bool:
+        """True if the run's time was over before the planned gradient steps were done."""
+        return self.total < self._planned
 
     @property
     def angle_degrees(self) -> float | None:
@@ -187,7 +193,7 @@ class CorrespondenceTraining:
     def progress(self) -> dict[str, Any]:
         """The metrics of the last steps."""
         share = learning_rate_share(
-            self.gradient_steps - 1, self.total, self._settings.constant_share
+            self.gradient_steps - 1, self._planned, self._settings.constant_share
         )
         return {
             "event": "progress",

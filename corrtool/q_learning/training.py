@@ -185,6 +185,8 @@ class DqnTraining:
         ) as loop:
             while progress.env_steps < settings.env_steps and not progress.solved:
                 self._step(loop)
+                if loop.out_of_time():
+                    break
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
                 self._tests.play(self.learner, progress, loop)
 
@@ -316,6 +318,8 @@ class DqnTraining:
             "best_mean_return": progress.best_mean_return,
             "stopped_early": progress.solved,
         }
+        if progress.env_steps < self.settings.env_steps and not progress.solved:
+            summary["cut"] = True
         weights = copy_of_weights(self.learner.ema) if best is None else best
         return DqnOutcome(weights, self.memory, summary, self.parts, self._rows.prune)
 

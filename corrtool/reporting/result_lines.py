@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corrtool.runs.results import (
     CollectResult,
+    Cut,
     EvaluateResult,
     FinetuneResult,
     LearnCorrResult,
@@ -30,7 +31,13 @@ def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
         "" if mean is None else f", mean return {mean:.2f} over the last {min(20, result['games'])}"
     )
     best = result["best_mean_return"]
-    return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")
+    line += "" if best is None else f"; the best of its play tests, {best:.2f}, is kept"
+    return line + _cut(result)
+
+
+def _cut(result: Cut) -> str:
+    """The end of a line on what was learnt, where ``--max-minutes`` ended it."""
+    return "; --max-minutes ended it" if result.get("cut") else ""
 
 
 def collect(result: CollectResult) -> list[str]:
@@ -46,8 +53,8 @@ def train_model(result: TrainModelResult) -> list[str]:
     """The error on held-out records, beside that of nothing moving."""
     errors = result["validation"]
     lines = [
-        f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
-        f"mean absolute error on {errors['records']:,} held-out records:",
+        f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps"
+        f"{_cut(result)}; mean absolute error on {errors['records']:,} held-out records:",
         f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
         f"  over what changes     {errors['l1_changing']:.5f}   persistence "
         f"{errors['l1_changing_persistence']:.5f}"
@@ -71,6 +78,7 @@ def train_model(result: TrainModelResult) -> list[str]:
 def learn_corr(result: LearnCorrResult) -> list[str]:
     """The play test that chose the correspondence, compared with reuse."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
+    line += _cut(result)
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     if best is not None:
         line += f"; the best play test, {best:.2f}, came after {result['best_gradient_steps']:,}"

@@ -74,7 +74,7 @@ def resume_command(root: Path, record: RunRecord) -> str:
     except ValueError:  # sealed by somebody else
         return recorded
     if stage not in words[1:2]:
-        return recorded  # `reproduce` and `quickstart` name everything themselves
+        return recorded  # `reproduce`, `quickstart` and `transfer` go on by themselves
     flags = {"--name": record["name"]}
     if stage != "collect":  # its Q-function is named by --policy
         flags |= {

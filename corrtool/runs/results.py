@@ -24,7 +24,13 @@ class StageResult(TypedDict, total=False):
     metrics: dict[str, float]
 
 
-class DqnSummary(TypedDict):
+class Cut(TypedDict):
+    """Whether ``--max-minutes`` ended the learning; it is there, and true, only where it did."""
+
+    cut: NotRequired[bool]
+
+
+class DqnSummary(Cut):
     """Summary of a DQN, in the run's result and in the manifests of its artifacts."""
 
     env_steps: int
@@ -100,7 +106,7 @@ class ErrorsByMemory(TypedDict):
     validation_by_memory: NotRequired[dict[str, PredictionErrors]]
 
 
-class TrainModelResult(StageResult, ErrorsByMemory):
+class TrainModelResult(StageResult, ErrorsByMemory, Cut):
     """The result of ``train-model``."""
 
     model: str
@@ -109,7 +115,7 @@ class TrainModelResult(StageResult, ErrorsByMemory):
     sha256: str
 
 
-class CorrespondenceSummary(TypedDict):
+class CorrespondenceSummary(Cut):
     """How the training of a correspondence ended; older results lack some of it."""
 
     generator: NotRequired[str]

@@ -7,7 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
 from corrtool.settings.base import MAX_BATCH_SIZE, Settings, setting
-from corrtool.settings.compute import compile_setting, precision_setting
+from corrtool.settings.compute import (
+    compile_setting,
+    max_minutes_setting,
+    precision_setting,
+)
 from corrtool.settings.play import max_idle_frames_setting
 
 _SPATIAL_GENERATORS = (
@@ -161,6 +165,7 @@ class LearnCorrSettings(Settings):
     )
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
+    max_minutes: float | None = max_minutes_setting()
 
     def check(self) -> None:
         if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:

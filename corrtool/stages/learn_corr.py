@@ -182,12 +182,7 @@ def _learn(
     job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTraining, knowledge: Knowledge
 ) -> None:
     """Learn from where the run stands to its last step and that one's play test."""
-    context, settings, results, total = (
-        job.context,
-        job.settings,
-        training.test_results,
-        training.total,
-    )
+    context, settings, results = job.context, job.settings, training.test_results
     tests = None
     if settings.eval_games and context.ranks.first and knowledge.source_q is not None:
         tests = PlayTests(context, settings, opened, knowledge.source_q, training.correspondence)
@@ -202,10 +197,11 @@ def _learn(
             opened,
             context.console,
             stop,
-            total=total,
+            total=training.total,
             unit="gradient steps",
             start=training.gradient_steps,
             resumable=training,
+            agreed=partial(context.ranks.agreed, device=context.device),
         ) as loop,
     ):
         loop.note(results.numbers())
@@ -213,12 +209,14 @@ def _learn(
             _play_reuse(job, tests, training, loop, lane_pool)
         while True:
             step = training.gradient_steps
-            due = step == total or (step > 0 and step % settings.eval_every == 0)
+            due = step == training.total or (step > 0 and step % settings.eval_every == 0)
             if tests is not None and due and results.tested_at != step:
                 tests.play(results, loop, lane_pool, step)
                 _draw(job, opened, training)
-            if step == total:
+            if step == training.total:
                 break
+            if loop.out_of_time():
+                training.total = step + 1  # this step is the last
             numbers = None
             if training.step():
                 numbers = loop.checked(training.terms)
@@ -264,6 +262,8 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         "best_angle_degrees": results.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
     }
+    if training.cut:
+        summary["cut"] = True
     about: About = {
         "network": training.correspondence.describe(),
         "source_task_sha256": project.task("source").sha256,

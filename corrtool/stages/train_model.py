@@ -26,6 +26,7 @@ from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import (
+    Cut,
     ErrorsByMemory,
     NewestFrameErrors,
     PredictionErrors,
@@ -136,6 +137,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
     apart = _validate_apart(job, model, memory, validation_rows)
     opened.metrics.write(training.total, {"event": "validation", **errors})
     _warn(context, errors, apart)
+    cut: Cut = {"cut": True} if training.cut else {}
     artifact = opened.publish_weights(
         "model",
         job.request.name,
@@ -144,7 +146,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
             "network": job.description.to_json(),
             "role": "source",
             "task_sha256": job.task.sha256,
-            "summary": {**errors, **apart},
+            "summary": {**errors, **apart, **cut},
         },
     )
     result = {
@@ -153,6 +155,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
         "validation": errors,
         **apart,
         "sha256": artifact.sha256,
+        **cut,
     }
     return cast(TrainModelResult, result)
 

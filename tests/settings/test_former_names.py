@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from support.commands import run_in_process
 
-from corrtool.api import call_with
 from corrtool.errors import UsageError
 from corrtool.settings.base import choosing_names, former_names
 from corrtool.settings.resolve import resolve
 from corrtool.settings.stages import STAGE_SETTINGS, TrainDqnSettings, identifying_settings
 from corrtool.stages.registry import STAGES
+from corrtool.workflows.call import call_with
 
 
 def weight_ema(said: list[str] | None = None, **layers: Any) -> float:
