@@ -15,6 +15,7 @@ from corrtool.errors import UsageError
 from corrtool.files.atomic import regular_file
 
 IDENTITY = "identity"
+LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class ActionMap:
     def identity(cls, count: int) -> ActionMap:
         """The printed map, of two tasks with ``count`` actions each."""
         return cls(tuple(range(count)), count)
+
+    @classmethod
+    def unknown(cls, source_count: int, target_count: int) -> ActionMap:
+        """Where learning a map begins: actions in their order, again from 0 after the last."""
+        return cls(tuple(k % source_count for k in range(target_count)), source_count)
 
     @classmethod
     def parse(cls, text: str, source_count: int, target_count: int) -> ActionMap:

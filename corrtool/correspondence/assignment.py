@@ -1,4 +1,4 @@
-"""Which of one set goes with which of another, at the least cost: of actions, channels, coordinates."""
+"""Which of one set goes with which of another at the least cost: actions, channels, coordinates."""
 
 from __future__ import annotations
 

@@ -13,11 +13,13 @@ play never reaches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.assignment import assign
@@ -71,16 +73,31 @@ class LinearStart:
     """Where a linear generator starts: s ↦ W s + b, ``weight`` (m, n) and ``bias`` (m,).
 
     Attributes:
-        source_of: of each target action the source action.
         loss: relative model loss and distance of the moments on transitions of M_T.
         signed_permutation: whether ``weight`` is one.
     """
 
     weight: Tensor
     bias: Tensor
-    source_of: tuple[int, ...]
+    action_map: ActionMap
     loss: float
     signed_permutation: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As the metrics have it."""
+        return {
+            "weight": self.weight.tolist(),
+            "bias": self.bias.tolist(),
+            "source_of": list(self.action_map.source_of),
+            "loss": self.loss,
+            "signed_permutation": self.signed_permutation,
+        }
+
+    def __str__(self) -> str:
+        kind = "a signed permutation" if self.signed_permutation else "a linear map"
+        m = self.action_map
+        actions = "" if m.is_identity else f", target actions are {list(m.source_of)} of the source"
+        return f"{kind} of the coordinates{actions}"
 
 
 class LinearStartSearch:
@@ -89,7 +106,9 @@ class LinearStartSearch:
     Args:
         source_states: of M_S, (N, m) in the model range.
         transitions: of M_T.
-        action_map: m; None to find it along with the map of states.
+        action_map: m; where it is to be found along with the map of states, any that has the
+            numbers of actions.
+        find_actions: whether it is.
         advance: is called with the number of gradient steps done; see :attr:`length`.
     """
 
@@ -100,10 +119,11 @@ class LinearStartSearch:
         environment_model: ScaledModel,
         source_states: Tensor,
         transitions: Transitions,
-        target_actions: int,
-        action_map: ActionMap | None,
+        action_map: ActionMap,
         random: np.random.Generator,
         advance: Callable[[int], None] = lambda steps: None,
+        *,
+        find_actions: bool = False,
     ) -> None:
         self._model, self._source, self._transitions = (
             environment_model,
@@ -111,25 +131,19 @@ class LinearStartSearch:
             transitions,
         )
         self._moments = StateMoments.of(source_states)
-        self._target_actions, self._action_map = target_actions, action_map
-        self._source_actions = environment_model.network.actions
+        self._action_map, self._find_actions = action_map, find_actions
         self._random, self._advance = random, advance
 
     def best(self, count: int) -> LinearStart:
         """The best of ``count`` maps after all rounds of descent."""
         maps = candidate_maps(self._source, self._transitions.states, count, self._random)
-        candidates = Candidates(maps, self._first_actions(count))
+        source_of = torch.tensor(self._action_map.source_of).expand(count, -1)
+        candidates = Candidates(maps, source_of)
         for steps, step_size in ROUNDS:
             candidates = self._descended(candidates, steps, step_size)
             best = self._judged(candidates).argsort()
             candidates = candidates.at(best[: max(4, round(KEPT_SHARE * len(best)))])
-        return self._simplest(candidates.at(torch.tensor([0])))
-
-    def _first_actions(self, count: int) -> Tensor:
-        """The maps of actions (R, A_T) to begin with; those to be found follow at the first step."""
-        if self._action_map is not None:
-            return torch.tensor(self._action_map.source_of).expand(count, -1)
-        return torch.arange(self._target_actions).remainder(self._source_actions).expand(count, -1)
+        return self._simplest(candidates)
 
     def _descended(self, candidates: Candidates, steps: int, step_size: float) -> Candidates:
         """The candidates after ``steps`` of Adam, each on its own loss."""
@@ -140,15 +154,16 @@ class LinearStartSearch:
         optimizer = torch.optim.Adam([weight, bias], lr=step_size)
         for step in range(steps):
             batch = self._sample(BATCH)
-            if self._action_map is None and step % REASSIGN_EVERY_STEPS == 0:
+            if self._find_actions and step % REASSIGN_EVERY_STEPS == 0:
                 moving = self._with_actions(moving, batch)
             optimizer.param_groups[0]["lr"] = step_size * (1 - step / steps)
             optimizer.zero_grad()
-            self._losses(moving, batch).sum().backward()
+            loss = self._losses(moving, batch).sum()
+            torch.autograd.backward(loss)
             optimizer.step()
             self._advance(1)
         still = moving.at(torch.arange(len(weight)))
-        return still if self._action_map is not None else self._with_actions(still, self._sample())
+        return self._with_actions(still, self._sample()) if self._find_actions else still
 
     def _sample(self, count: int = JUDGED_TRANSITIONS) -> Transitions:
         held = len(self._transitions.states)
@@ -158,8 +173,8 @@ class LinearStartSearch:
     def _losses(self, candidates: Candidates, batch: Transitions) -> Tensor:
         """Of each candidate: relative model loss and distance of the moments → (R,).
 
-        The relative loss is that of the paper's reproduction, over all coordinates together, and the
-        mean over coordinates of each one's own, in equal parts: what moves little counts too.
+        The relative loss is half that over all coordinates together and half the mean of each
+        one's own, so that what moves little counts too.
         """
         here, following = candidates.maps(batch.states), candidates.maps(batch.next_states)
         actions = candidates.source_of[:, batch.actions]
@@ -182,49 +197,64 @@ class LinearStartSearch:
     def _with_actions(self, candidates: Candidates, batch: Transitions) -> Candidates:
         """The candidates with the maps of actions that explain their transitions best."""
         here, following = candidates.maps(batch.states), candidates.maps(batch.next_states)
-        taken = torch.nn.functional.one_hot(batch.actions, self._target_actions).float()
+        taken = one_hot(batch.actions, self._action_map.target_count).float()
         costs = []
-        for action in range(self._source_actions):
+        for action in range(self._action_map.source_count):
             actions = torch.full(here.shape[:2], action)
             error, _ = _errors(self._predicted(here, actions), here, following)
             costs.append(error.sum(2) @ taken)  # (R, A_T)
         matrices = torch.stack(costs, dim=2).cpu().numpy()
         return Candidates(candidates.maps, torch.tensor([assign(matrix) for matrix in matrices]))
 
-    def _simplest(self, found: Candidates) -> LinearStart:
-        """The signed permutation near the one that was found, where it does nearly as well."""
-        free = self._start(found, signed_permutation=False)
+    def _simplest(self, finalists: Candidates) -> LinearStart:
+        """The best finalist, or a signed permutation near one of them that does nearly as well."""
+        free = min(
+            (self._start(finalists.at(torch.tensor([k]))) for k in range(len(finalists.source_of))),
+            key=lambda start: start.loss,
+        )
         if self._source.shape[1] != self._transitions.states.shape[1]:
             return free
-        permutation, loss = nearest_signed_permutation(found.maps.weight[0]), float("inf")
+        snapped = min(
+            (
+                self._snapped(weight, source_of)
+                for weight, source_of in zip(
+                    finalists.maps.weight, finalists.source_of, strict=True
+                )
+            ),
+            key=lambda start: start.loss,
+        )
+        return snapped if snapped.loss <= SIMPLER_TOLERANCE * free.loss else free
+
+    def _snapped(self, weight: Tensor, source_of: Tensor) -> LinearStart:
+        """The signed permutation nearest to ``weight``, changed step by step while that helps."""
+        permutation, loss = nearest_signed_permutation(weight), float("inf")
         while True:
             around = neighbours(permutation)
-            candidates = self._of(around, found.source_of)
-            losses = self._judged(candidates)
+            losses = self._judged(self._of(around, source_of))
             best = int(losses.argmin())
             if losses[best] >= loss:
-                break
+                start = self._start(self._of([permutation], source_of))
+                return replace(start, signed_permutation=True)
             permutation, loss = around[best], float(losses[best])
-        snapped = self._start(self._of([permutation], found.source_of), signed_permutation=True)
-        return snapped if snapped.loss <= SIMPLER_TOLERANCE * free.loss else free
 
     def _of(self, permutations: list[SignedPermutation], source_of: Tensor) -> Candidates:
         """Signed permutations as candidates, with the maps of actions that go best with them."""
         weight = matrices(permutations).to(self._source.device)
         maps = LinearMaps.with_means(weight, self._source, self._transitions.states)
         candidates = Candidates(maps, source_of.expand(len(permutations), -1))
-        if self._action_map is not None:
-            return candidates
-        return self._with_actions(candidates, self._sample(BATCH))
+        return self._with_actions(candidates, self._sample()) if self._find_actions else candidates
 
-    def _start(self, candidate: Candidates, *, signed_permutation: bool) -> LinearStart:
+    def _start(self, candidate: Candidates) -> LinearStart:
         """A single candidate as a start."""
         return LinearStart(
             candidate.maps.weight[0],
             candidate.maps.bias[0],
-            tuple(int(action) for action in candidate.source_of[0]),
+            ActionMap(
+                tuple(int(action) for action in candidate.source_of[0]),
+                self._action_map.source_count,
+            ),
             float(self._judged(candidate)[0]),
-            signed_permutation,
+            signed_permutation=False,
         )
 
 

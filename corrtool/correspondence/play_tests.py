@@ -39,7 +39,7 @@ class PlayTestResults:
     Attributes:
         best_mean_return, best_gradient_steps, best_weights, best_angle_degrees: the play test that
             went best, when, of what.
-        tested_at, last_mean_return: the last play test, in gradient steps.
+        tested_at, last_mean_return: the last play test, in gradient steps; None before the first.
         reuse_mean_return: of Q_S without a correspondence; None where it has not played, or cannot.
     """
 
@@ -47,7 +47,7 @@ class PlayTestResults:
     best_gradient_steps: int = 0
     best_weights: dict[str, Tensor] | None = None
     best_angle_degrees: float | None = None
-    tested_at: int = 0
+    tested_at: int | None = None
     last_mean_return: float | None = None
     reuse_mean_return: float | None = None
 

@@ -5,28 +5,20 @@ Mini-batches of two memories, gradient steps, a state to go on from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
+from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
-from corrtool.correspondence.start_search import (
-    ANGLE_STARTS,
-    Start,
-    candidate_starts,
-    search_length,
-    search_start,
-)
+from corrtool.correspondence.starts import find_start
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
-from corrtool.environment_model.network import ScaledModel
-from corrtool.memory import ReplayMemory, ShuffledRows
+from corrtool.memory import ShuffledRows
 from corrtool.memory.rows import Rows
 from corrtool.runs.context import StageContext
 from corrtool.runs.run import Run
@@ -38,27 +30,6 @@ LOG_EVERY_GRADIENT_STEPS = 50
 EXAMPLE_STATES = 6
 
 
-@dataclass(frozen=True)
-class Knowledge:
-    """The inputs from which a correspondence is learnt, on the device.
-
-    Attributes:
-        source, target: M_S and M_T.
-        source_q: Q_S; None where neither loss nor play tests need it.
-        environment_model: F; None where there is no model loss.
-    """
-
-    source: ReplayMemory
-    target: ReplayMemory
-    source_q: nn.Module | None
-    environment_model: ScaledModel | None
-
-    @property
-    def same_shape(self) -> bool:
-        """True if both tasks' states have one shape, so that each's networks take the other's."""
-        return self.source.spec.state_shape == self.target.spec.state_shape
-
-
 class CorrespondenceTraining:
     """Learner and mini-batches of one run, and where it stands: a resumable part of its loop.
 
@@ -66,6 +37,7 @@ class CorrespondenceTraining:
         total: gradient steps in all; fewer than planned where the run's time is over before.
         terms: the means of the loss terms that were last told.
         test_results: what the play tests have found so far.
+        started: whether the generators began where a search said.
     """
 
     def __init__(
@@ -116,6 +88,7 @@ class CorrespondenceTraining:
         self._sums = RunningMeans(context.ranks)
         self.terms: dict[str, float] = {}
         self.test_results = PlayTestResults()
+        self.started = False
 
     def _statistics(
         self, source_rows: Rows, target_rows: Rows
@@ -145,31 +118,9 @@ class CorrespondenceTraining:
         return rotation_angle_degrees(self.correspondence.target_to_source)
 
     def find_start(self, context: StageContext, run: Run) -> None:
-        """Search for where a spatial layer should start, if the model loss can tell."""
-        settings, model, target = (
-            self._settings,
-            self._knowledge.environment_model,
-            self._knowledge.target,
-        )
-        if model is None or not settings.can_search_angles or not self._knowledge.same_shape:
-            return
-        starts = candidate_starts(
-            self.correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS
-        )
-        if len(starts) == 1:
-            return
-        title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
-        random = numpy_generator(context.seed, "learn-corr start")
-        with context.console.progress(
-            title, search_length(target, starts), "transitions"
-        ) as progress:
-            found = search_start(
-                self.correspondence, model, target, starts, random, progress.advance
-            )
-        self._ranks.broadcast_weights(self.correspondence)
-        run.metrics.write(0, {"event": "spatial_search", **found})
-        context.console.say(
-            f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}"
+        """Begin at the best of many starts, if the model loss can tell them apart."""
+        self.started = find_start(
+            context, run, self._settings, self._knowledge, self.correspondence
         )
 
     def step(self) -> bool:
@@ -205,6 +156,7 @@ class CorrespondenceTraining:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
+        action_map = self.correspondence.action_map
         return {
             "learner": self.learner.state(),
             "source_batches": self._source_batches.state(),
@@ -212,6 +164,8 @@ class CorrespondenceTraining:
             "sums": self._sums.state(),
             "terms": self.terms,
             "found": dict(self.test_results.__dict__),
+            "started": self.started,
+            "action_map": None if action_map is None else action_map.to_json(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -226,6 +180,9 @@ class CorrespondenceTraining:
         self._target_batches.load_state(batches)
         self._sums.load_state(state["sums"], self._device)
         self.terms, self.test_results = state["terms"], PlayTestResults(**state["found"])
+        self.started = state.get("started", False)
+        if state.get("action_map") is not None:
+            self.correspondence.action_map = ActionMap.from_json(state["action_map"])
 
 
 def _copy(scaling: StateScaling) -> StateScaling:

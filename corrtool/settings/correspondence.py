@@ -66,6 +66,13 @@ class LearnCorrSettings(Settings):
         minimum=1,
         maximum=3_600,
     )
+    linear_starts: int = setting(
+        1,
+        "maps, signed permutations and random rotations, from which a generator of vectors starts "
+        "in descent on the relative model loss; the best goes on, 1 for none of them",
+        minimum=1,
+        maximum=100_000,
+    )
     spatial_learning_rate: float = setting(
         1e-3,
         "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an "

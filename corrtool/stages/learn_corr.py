@@ -9,13 +9,14 @@ from typing import cast
 
 import torch
 
-from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.actions import IDENTITY, LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
+from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.pictures import write_example_pictures
 from corrtool.correspondence.play_tests import PlayTests
-from corrtool.correspondence.training import CorrespondenceTraining, Knowledge
+from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.layers import copy_of_weights
@@ -122,7 +123,8 @@ def plan(
     )
     action_map = action_map_of(settings.action_map, source_actions, target_actions)
     # What a file says, not its name: equal maps are equal runs.
-    settings = replace(settings, action_map=action_map.to_setting())
+    if settings.action_map != LEARNED:
+        settings = replace(settings, action_map=action_map.to_setting())
     _check_fit(inputs)
     generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
     _check_networks(inputs, generator, settings)
@@ -130,7 +132,7 @@ def plan(
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace(
         "+", ""
     )
-    mapped = "" if action_map.is_identity else "-mapped"
+    mapped = "" if settings.action_map == IDENTITY else "-mapped"
     name = context.run_name(settings, inputs, f"{generator.kind}-{weights}{mapped}")
     request = RunRequest(
         settings,
@@ -209,7 +211,8 @@ def _learn(
             _play_reuse(job, tests, training, loop, lane_pool)
         while True:
             step = training.gradient_steps
-            due = step == training.total or (step > 0 and step % settings.eval_every == 0)
+            first = step == 0 and not training.started  # nothing is known of these weights yet
+            due = step == training.total or (step % settings.eval_every == 0 and not first)
             if tests is not None and due and results.tested_at != step:
                 tests.play(results, loop, lane_pool, step)
                 _draw(job, opened, training)

@@ -1,0 +1,129 @@
+"""Where the generators of a correspondence begin: at the best of many starts, by the model loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from corrtool.correspondence.actions import LEARNED, ActionMap
+from corrtool.correspondence.generators import LinearGenerator, MlpGenerator
+from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch, Transitions
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.start_search import (
+    ANGLE_STARTS,
+    Start,
+    candidate_starts,
+    search_length,
+    search_start,
+)
+from corrtool.environment_model.network import ScaledModel
+from corrtool.runs.context import StageContext
+from corrtool.runs.run import Run
+from corrtool.runtime.seeds import numpy_generator
+from corrtool.settings.stages import LearnCorrSettings
+
+
+def find_start(
+    context: StageContext,
+    run: Run,
+    settings: LearnCorrSettings,
+    knowledge: Knowledge,
+    correspondence: Correspondence,
+) -> bool:
+    """Put both generators at the best start, where there are several; whether there were."""
+    model = knowledge.environment_model
+    if model is None or "model" not in settings.loss_weights:
+        return False
+    if isinstance(correspondence.target_to_source, LinearGenerator | MlpGenerator):
+        found = _find_linear_start(context, run, settings, knowledge, model, correspondence)
+    elif settings.can_search_angles and knowledge.same_shape:
+        found = _find_spatial_start(context, run, settings, knowledge, model, correspondence)
+    else:
+        return False
+    if found:
+        context.ranks.broadcast_weights(correspondence)
+    return found
+
+
+def _find_spatial_start(
+    context: StageContext,
+    run: Run,
+    settings: LearnCorrSettings,
+    knowledge: Knowledge,
+    model: ScaledModel,
+    correspondence: Correspondence,
+) -> bool:
+    """The best of many angles for a generator with a rotation or affine layer."""
+    target = knowledge.target
+    starts = candidate_starts(
+        correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS
+    )
+    if len(starts) == 1:
+        return False
+    title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
+    random = numpy_generator(context.seed, "learn-corr start")
+    with context.console.progress(title, search_length(target, starts), "transitions") as progress:
+        found = search_start(correspondence, model, target, starts, random, progress.advance)
+    run.metrics.write(0, {"event": "spatial_search", **found})
+    start = Start(found["start_degrees"], found["start_mirrored"])
+    context.console.say(f"learn-corr: starting at {start}")
+    return True
+
+
+def _find_linear_start(
+    context: StageContext,
+    run: Run,
+    settings: LearnCorrSettings,
+    knowledge: Knowledge,
+    model: ScaledModel,
+    correspondence: Correspondence,
+) -> bool:
+    """The best of many maps for a generator of vectors, with the map of actions if that is open."""
+    if settings.linear_starts == 1:
+        return False
+    source, target = knowledge.source, knowledge.target
+    rows, scaling = target.dynamics_rows(), correspondence.target_scaling
+    transitions = Transitions(
+        scaling.raw_to_model(target.states(rows)),
+        target.actions(rows),
+        scaling.raw_to_model(target.states(target.next_rows(rows))),
+    )
+    title = f"learn-corr {run.request.name}: the best of {settings.linear_starts} maps"
+    with context.console.progress(title, LinearStartSearch.length, "gradient steps") as progress:
+        start = LinearStartSearch(
+            model,
+            correspondence.source_scaling.raw_to_model(source.states(source.transition_rows())),
+            transitions,
+            correspondence.action_map or ActionMap.identity(model.actions),
+            numpy_generator(context.seed, "learn-corr start"),
+            progress.advance,
+            find_actions=settings.action_map == LEARNED,
+        ).best(settings.linear_starts)
+    set_linear_start(correspondence, start)
+    run.metrics.write(0, {"event": "linear_search", **start.to_json()})
+    context.console.say(f"learn-corr: starting at {start}")
+    return True
+
+
+@torch.no_grad()
+def set_linear_start(correspondence: Correspondence, start: LinearStart) -> None:
+    """Put G_T at a start, G_S at its (pseudo-)inverse, and the action map at the start's."""
+    back = torch.linalg.pinv(start.weight)
+    _set_map(correspondence.target_to_source, start.weight, start.bias)
+    _set_map(correspondence.source_to_target, back, -back @ start.bias)
+    correspondence.action_map = start.action_map
+
+
+def _set_map(generator: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    """Make a generator of vectors the map s ↦ W s + b, from which an mlp may learn to differ."""
+    if isinstance(generator, LinearGenerator):
+        generator.layer.weight.copy_(weight)
+        generator.layer.bias.copy_(bias)
+        return
+    assert isinstance(generator, MlpGenerator)
+    last = generator.layers[-1]
+    assert isinstance(last, nn.Linear)
+    generator.skip.weight.copy_(weight)
+    last.weight.zero_()
+    last.bias.copy_(bias)
