@@ -119,13 +119,14 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
             "summary": {**errors, **cut},
         },
     )
-    return {
+    result = {
         "model": job.request.name,
         "gradient_steps": training.total,
         "validation": errors,
         "sha256": artifact.sha256,
         **cut,
     }
+    return cast(TrainModelResult, result)
 
 
 def _validate(
