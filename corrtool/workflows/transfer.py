@@ -153,9 +153,12 @@ class _Learner:
             for kind in ("q", "model", "corr")
             for artifact in find_artifacts(self._root, kind)
         }
-        model = found["corr", corr].get("parents", {}).get("model", {}).get("name", "")
-        behind = [found.get(made, {}) for made in (("q", q), ("model", model), ("corr", corr))]
-        return [made["stage"] for made in behind if made.get("summary", {}).get("cut")]
+        behind = [("q", q), ("corr", corr)]
+        parents = found["corr", corr].get("parents", {})
+        if "model" in parents:
+            behind.insert(1, ("model", parents["model"]["name"]))
+        manifests = [found[made] for made in behind if made in found]
+        return [made["stage"] for made in manifests if (made.get("summary") or {}).get("cut")]
 
     def _named(self, use: str) -> str | None:
         """An input of ``learn-corr`` that a variable or ``corrtool.toml`` names."""
@@ -287,7 +290,8 @@ def normalised(transfer: float, random: float, source: float) -> float | None:
 
 def _rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
     rows: list[TransferRow] = [
-        {"policy": policy, **returns_of(result)} for policy, result in played.items()
+        cast(TransferRow, {"policy": policy, **returns_of(result)})
+        for policy, result in played.items()
     ]
     means = {policy: result["mean_return"] for policy, result in played.items()}
     rows[-1]["normalised"] = normalised(means["transfer"], means["random"], means["source"])

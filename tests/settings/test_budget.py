@@ -29,7 +29,7 @@ def test_any_other_text_is_refused(text: str) -> None:
 def test_the_shares_are_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    budget = Budget(100.0)
+    budget = Budget(100.0, began=now)
     assert budget.share("train-dqn") == 60.0
     now += 60 * 60.0
     assert budget.share("train-model") == 13.33  # a third of 40
@@ -41,7 +41,7 @@ def test_the_shares_are_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_stage_learns_a_little_where_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    budget = Budget(1.0)
+    budget = Budget(1.0, began=now)
     now += 3600.0
     assert budget.share("learn-corr") == LEAST_MINUTES
 

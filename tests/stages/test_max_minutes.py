@@ -42,17 +42,16 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
 def test_what_was_learnt_is_tested_and_kept(
     _made: Path, stage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = (stage, "-p", _made, *TINY, *LEARNING[stage], "--name", "short")
+    flags = (stage, "-p", _made, *TINY, *LEARNING[stage], "--name", f"short-{stage}")
     result = asked(capsys, *flags, *SHORT)
     assert result["cut"] is True
     steps = result["env_steps" if "env_steps" in result else "gradient_steps"]
     assert 0 < steps < 10_000_000
     for made in result["artifacts"]:
-        summary = read_artifact(_made, made["kind"], made["name"]).manifest.get("summary", {})
-        assert summary.get("cut") is True
+        assert read_artifact(_made, made["kind"], made["name"]).manifest["summary"]["cut"] is True
     if stage == "learn-corr":
         assert result["last_mean_return"] is not None  # its last step had a play test
-    lines = (_made / "runs" / stage / "short" / "metrics.jsonl").read_text().splitlines()
+    lines = (_made / "runs" / stage / f"short-{stage}" / "metrics.jsonl").read_text().splitlines()
     logged = [json.loads(line) for line in lines]
     assert all(line.get("gradient_steps", 0) <= 10_000_000 for line in logged)
     assert "done already" in run_again(capsys, *flags, *SHORT)
@@ -69,8 +68,8 @@ def run_again(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_a_run_that_is_through_before_is_not_cut(
     _made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    limited = ("--max-minutes", "60", "--name", "through")
     for stage in ("train-dqn", "train-model", "learn-corr"):
+        limited = ("--max-minutes", "60", "--name", f"through-{stage}")
         before = asked(capsys, stage, "-p", _made, *TINY)
         result = asked(capsys, stage, "-p", _made, *TINY, *limited)
         assert "cut" not in result
