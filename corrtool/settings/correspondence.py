@@ -204,6 +204,10 @@ class LearnCorrSettings(Settings):
             unused["skips"] = "the resnet of small pictures keeps every pixel"
         if state_kind != "image":
             unused["norm"] = "it is for the convolutions of images, but of small ones"
+        if state_kind != "vector":
+            unused["linear_starts"] = "it is for generators of vectors"
+        elif self.linear_starts > 1 and "model" not in self.loss_weights:
+            unused["linear_starts"] = "--lambda-m is 0, and the model loss compares them"
         if self.generator not in _SPATIAL_GENERATORS:
             unused["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
         return unused
