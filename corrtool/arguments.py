@@ -132,6 +132,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     ]
     angle_init: float
     angle_starts: int | None
+    linear_starts: int
     spatial_learning_rate: float
     filters: int
     blocks: int
