@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.training import (
     LOG_EVERY_GRADIENT_STEPS,
     CorrespondenceTraining,
