@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GanLoss = Literal["lsgan", "log"]
+CHANGE = 0.02  # of an element from one state to the next: less is none; a hundredth of [-1, 1]
 
 
 def discriminator_loss(
@@ -109,7 +110,7 @@ def relative_model_loss(
     (11) this is no smaller for a generator that dims what moves.
     """
     change = (translated_next - translated).abs()
-    changing = (change > 0.02).detach()
+    changing = (change > CHANGE).detach()
     error = ((predicted_next - translated_next).abs() * changing).sum()
     none = 1e-6
     return (error + none) / ((change * changing).sum() + none)

@@ -116,7 +116,10 @@ class TrainModelResult(StageResult, ErrorsByMemory, Cut):
 
 
 class CorrespondenceSummary(Cut):
-    """How the training of a correspondence ended; older results lack some of it."""
+    """How the training of a correspondence ended; older results lack some of it.
+
+    ``action_map``, of each target action the source action, is there where it was learnt.
+    """
 
     generator: NotRequired[str]
     gradient_steps: int
@@ -126,6 +129,7 @@ class CorrespondenceSummary(Cut):
     reuse_mean_return: NotRequired[float | None]
     best_angle_degrees: float | None
     angle_degrees: float | None
+    action_map: NotRequired[list[int]]
 
 
 class LearnCorrResult(StageResult, CorrespondenceSummary):
