@@ -32,8 +32,10 @@ from corrtool.errors import as_corrtool_error
 from corrtool.play.agent import Agent
 from corrtool.play.environment import TaskEnvironment
 from corrtool.project.artifacts import artifact_at
+from corrtool.project.defaults import project_device, project_seed
 from corrtool.project.directory import Project, find_project
 from corrtool.q_learning import saved as q_functions
+from corrtool.reporting.explanation import Explanation
 from corrtool.runs.commands import recording_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.overview import ArtifactStatus, describe_artifacts
@@ -218,6 +220,29 @@ class OpenedProject:
             with recording_command(command_words("transfer", common, project, said)):
                 result = transfer(pipeline, from_q=from_q, games=games, budget=Budget(limit))
         return cast(TransferResult, result)
+
+    def explain(
+        self, name: str | None = None, *, seed: int | None = None, device: str | None = None
+    ) -> Explanation:
+        """Say why a correspondence, by default the newest, transfers or not, and what to try.
+
+        No game is played. Pictures go to ``report/explain/NAME/``.
+
+        Raises:
+            ArtifactError: there is none, or a memory that it was learnt from is gone.
+        """
+        # Not above: it imports matplotlib, for which no other method should have to wait.
+        from corrtool.workflows.explain import explain
+
+        with _stage_lock, _as_library():
+            project = self._project()
+            return explain(
+                project,
+                self._console,
+                project_device(project, device),
+                name,
+                seed=project_seed(project, seed),
+            )
 
     def artifacts(self) -> list[ArtifactStatus]:
         """Every memory and network, as ``status --json`` lists them, after checking every byte."""

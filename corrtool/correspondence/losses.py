@@ -117,10 +117,17 @@ def errors_and_changes(
     predicted_next: Tensor, translated: Tensor, translated_next: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The sums of :func:`relative_model_loss` over a batch: errors of F, and changes."""
+    error, change = elements_of_errors_and_changes(predicted_next, translated, translated_next)
+    return error.sum(), change.sum()
+
+
+def elements_of_errors_and_changes(
+    predicted_next: Tensor, translated: Tensor, translated_next: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What :func:`errors_and_changes` sums, (B, …) each; 0 where an element does not change."""
     change = (translated_next - translated).abs()
     changing = (change > CHANGE).detach()
-    error = ((predicted_next - translated_next).abs() * changing).sum()
-    return error, (change * changing).sum()
+    return (predicted_next - translated_next).abs() * changing, change * changing
 
 
 def share_of_change(error: T, change: T) -> T:

@@ -28,6 +28,17 @@ def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
         )
 
 
+def load_transitions(context: StageContext, artifact: Artifact) -> ReplayMemory:
+    """The same of a memory with transitions that follow the dynamics.
+
+    Raises :class:`ArtifactError` also where there is none.
+    """
+    memory = load_memory(context, artifact)
+    if not len(memory.dynamics_rows()):
+        raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
+    return memory
+
+
 def choose_source_memory(
     context: StageContext, name: str | None, target_name: str | None, *, match_play: bool
 ) -> Artifact:

@@ -15,13 +15,12 @@ from corrtool.correspondence.play_tests import PlayTests
 from corrtool.correspondence.scores import Scores
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.environment_model.saved import load_model
-from corrtool.errors import ArtifactError
 from corrtool.layers import copy_of_weights
-from corrtool.memory import ReplayMemory
 from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
 from corrtool.project.manifests import About
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
+from corrtool.reporting.symptoms import discriminators_have_won
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.requests import RunRequest
@@ -35,13 +34,11 @@ from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
     different_play,
-    load_memory,
+    load_transitions,
 )
 from corrtool.stages.source_agents import different_agents
 from corrtool.states import IMAGE
 from corrtool.tasks import Lanes
-
-WON_DISCRIMINATOR_LOSS = 0.02  # of least squares, where one that cannot tell has 0.25
 
 
 @dataclass(frozen=True)
@@ -175,8 +172,8 @@ def _load(job: Job) -> Knowledge:
     """Load the inputs to the device. Raises :class:`ArtifactError`."""
     inputs, device = job.request.inputs, job.context.device
     return Knowledge(
-        _load_memory(job.context, inputs["source_memory"]),
-        _load_memory(job.context, inputs["target_memory"]),
+        load_transitions(job.context, inputs["source_memory"]),
+        load_transitions(job.context, inputs["target_memory"]),
         load_q_function(inputs["q"], device) if "q" in inputs else None,
         load_model(inputs["model"], device) if "model" in inputs else None,
         RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt(),
@@ -311,16 +308,9 @@ def _warn_of_discriminators(
 ) -> None:
     """Say so where the generators can learn nothing any more."""
     losses = [terms[f"{role}_discriminator"] for role in ("source", "target")]
-    if settings.gan_loss == "lsgan" and max(losses) <= WON_DISCRIMINATOR_LOSS:
+    if discriminators_have_won(terms, settings.gan_loss == "lsgan"):
         console.say(
             f"learn-corr: both discriminators have won (losses {losses[0]:.4f} and "
             f"{losses[1]:.4f}, undecided is 0.25): they tell every generated state, and show the "
             "generators no way; use fewer --discriminator-filters or more records"
         )
-
-
-def _load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
-    memory = load_memory(context, artifact)
-    if not len(memory.dynamics_rows()):
-        raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
-    return memory

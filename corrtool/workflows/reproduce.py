@@ -97,4 +97,4 @@ def reproduce(
             name = f"finetune-{start}-seed{seed}"
             run("finetune", finetuning.settings_at(preset), name=name, seed=seed, **begin)
             evaluate(seed=seed, q=name, **through)
-    return report(pipeline.project)
+    return report(pipeline.project, console=pipeline.console)

@@ -13,7 +13,7 @@ from support.commands import one_line_error, run_corrtool, run_in_process
 STAGES = ("collect", "train-dqn", "train-model", "learn-corr", "evaluate", "finetune")
 
 
-COMMANDS = ("init", *STAGES, "status", "verify", "doctor", "quickstart", "transfer")
+COMMANDS = ("init", *STAGES, "explain", "status", "verify", "doctor", "quickstart", "transfer")
 
 
 def test_help_imports_neither_torch_nor_gymnasium() -> None:
@@ -75,7 +75,7 @@ def test_bad_input_is_one_line_and_the_documented_code(
 
 
 def test_a_directory_that_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("status", "verify", "transfer", *STAGES):
+    for command in ("status", "verify", "explain", "transfer", *STAGES):
         assert run_in_process(command, "-p", tmp_path) == 3
         assert "not a corrtool project" in one_line_error(capsys)
 
