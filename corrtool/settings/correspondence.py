@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
@@ -13,6 +13,7 @@ from corrtool.settings.compute import (
     precision_setting,
 )
 from corrtool.settings.play import max_idle_frames_setting
+from corrtool.settings.recipes import DECIDED, RECIPES
 
 _SPATIAL_GENERATORS = (
     "rotation",
@@ -36,6 +37,21 @@ class LearnCorrSettings(Settings):
     }
     makes: ClassVar[tuple[str, ...]] = ("corr",)
 
+    recipe: Literal["none", "auto"] = setting(
+        "none",
+        "'auto' tries several generators and losses for a short time each, simple ones first, and "
+        "learns with the one that explains the target best; for 'none' they are those of the "
+        "settings, and so they are wherever a generator, a λ or a model loss is given",
+    )
+    recipe_trial_steps: int = setting(
+        100, "gradient steps for which a recipe is tried", minimum=1
+    )
+    recipe_enough: float = setting(
+        0.9,
+        "score at which no further recipe is tried",
+        minimum=0,
+        maximum=1,
+    )
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
     lambda_m: float = setting(
@@ -186,8 +202,17 @@ class LearnCorrSettings(Settings):
                 "it needs a generator with a rotation or affine layer and --lambda-m above 0",
             )
 
+    @classmethod
+    def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
+        if "recipe" not in said and said & set(DECIDED):
+            return values | {"recipe": "none"}
+        return values
+
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        if self.recipe == "auto":
+            return unused | dict.fromkeys(DECIDED, "--recipe auto chooses it")
+        unused |= dict.fromkeys(("recipe_trial_steps", "recipe_enough"), "--recipe is none")
         if not self.eval_games:
             unused |= dict.fromkeys(
                 ("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0"
@@ -211,6 +236,15 @@ class LearnCorrSettings(Settings):
         if self.generator not in _SPATIAL_GENERATORS:
             unused["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
         return unused
+
+    def candidates(self, state_kind: str) -> list[tuple[str, LearnCorrSettings]]:
+        """The settings to try, each with its name: those of all recipes, or these alone."""
+        if self.recipe == "none":
+            return [(self.generator, self)]
+        return [
+            (recipe.name, replace(self, recipe="none", **recipe.settings))
+            for recipe in RECIPES[state_kind]
+        ]
 
     @property
     def loss_weights(self) -> dict[str, float]:
