@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
+from corrtool.q_learning.saved import RewardsLearnt
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Knowledge:
         source, target: M_S and M_T.
         source_q: Q_S; None where neither loss nor play tests need it.
         environment_model: F; None where there is no model loss.
+        rewards: how Q_S sees them.
     """
 
     source: ReplayMemory
     target: ReplayMemory
     source_q: nn.Module | None
     environment_model: ScaledModel | None
+    rewards: RewardsLearnt = field(default_factory=RewardsLearnt)
 
     @property
     def same_shape(self) -> bool:

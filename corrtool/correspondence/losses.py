@@ -7,13 +7,14 @@ size. Shapes: B batch, A actions.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 GanLoss = Literal["lsgan", "log"]
+T = TypeVar("T", float, Tensor)
 
 
 def discriminator_loss(
@@ -108,11 +109,23 @@ def relative_model_loss(
     so that in (11) itself the noise of F on all the others can outweigh what happens; and unlike
     (11) this is no smaller for a generator that dims what moves.
     """
+    return share_of_change(*errors_and_changes(predicted_next, translated, translated_next))
+
+
+def errors_and_changes(
+    predicted_next: Tensor, translated: Tensor, translated_next: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The sums of :func:`relative_model_loss` over a batch: errors of F, and changes."""
     change = (translated_next - translated).abs()
     changing = (change > 0.02).detach()
     error = ((predicted_next - translated_next).abs() * changing).sum()
+    return error, (change * changing).sum()
+
+
+def share_of_change(error: T, change: T) -> T:
+    """The relative model loss of its two sums; 1 where nothing changes."""
     none = 1e-6
-    return (error + none) / ((change * changing).sum() + none)
+    return (error + none) / (change + none)
 
 
 def correspondence_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

@@ -16,6 +16,7 @@ from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
+from corrtool.correspondence.scores import ScoreResults
 from corrtool.correspondence.starts import find_start
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
 from corrtool.memory import ShuffledRows
@@ -37,6 +38,7 @@ class CorrespondenceTraining:
         total: gradient steps in all; fewer than planned where the run's time is over before.
         terms: the means of the loss terms that were last told.
         test_results: what the play tests have found so far.
+        scores: the scores so far.
         started: whether the generators began where a search said.
     """
 
@@ -87,7 +89,7 @@ class CorrespondenceTraining:
         )
         self._sums = RunningMeans(context.ranks)
         self.terms: dict[str, float] = {}
-        self.test_results = PlayTestResults()
+        self.test_results, self.scores = PlayTestResults(), ScoreResults()
         self.started = False
 
     def _statistics(
@@ -164,6 +166,7 @@ class CorrespondenceTraining:
             "sums": self._sums.state(),
             "terms": self.terms,
             "found": dict(self.test_results.__dict__),
+            "scores": dict(self.scores.__dict__),
             "started": self.started,
             "action_map": None if action_map is None else action_map.to_json(),
         }
@@ -180,6 +183,7 @@ class CorrespondenceTraining:
         self._target_batches.load_state(batches)
         self._sums.load_state(state["sums"], self._device)
         self.terms, self.test_results = state["terms"], PlayTestResults(**state["found"])
+        self.scores = ScoreResults(**state.get("scores", {}))  # older ones have none
         self.started = state.get("started", False)
         if state.get("action_map") is not None:
             self.correspondence.action_map = ActionMap.from_json(state["action_map"])

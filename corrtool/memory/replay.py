@@ -155,6 +155,10 @@ class ReplayMemory(RowRing):
         rows = rows[self.fields["valid"][rows]]
         return self._transitions(rows, 1, gamma, clip_rewards) if len(rows) else None
 
+    def transitions(self, rows: Rows, *, gamma: float, clip_rewards: bool) -> TransitionBatch:
+        """The transitions of one step at ``rows``, which must be those of valid ones."""
+        return self._transitions(rows, 1, gamma, clip_rewards)
+
     def set_errors(self, rows: Rows, errors: NDArray[np.float32]) -> None:
         """Set the priorities, if any, by how much the targets of ``rows`` were missed, (B,)."""
         if self._priorities is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corrtool.runs.results import (
+    NO_TRANSFER_BELOW,
     CollectResult,
     Cut,
     EvaluateResult,
@@ -76,22 +77,25 @@ def train_model(result: TrainModelResult) -> list[str]:
 
 
 def learn_corr(result: LearnCorrResult) -> list[str]:
-    """The play test that chose the correspondence, compared with reuse."""
+    """What chose the correspondence, compared with reuse, and its score."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     line += _cut(result)
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     if best is not None:
         line += f"; the best play test, {best:.2f}, came after {result['best_gradient_steps']:,}"
+    elif result.get("score") is not None:
+        line += f"; the best score came after {result['best_gradient_steps']:,}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
     if best is None:
-        return [line, "no games chose it; 'corrtool evaluate' plays some"]
+        return [line, "no games chose it; 'corrtool evaluate' plays some", *_score_lines(result)]
     if reuse is not None and best <= reuse:
         return [
             line,
-            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a "
-            "correspondence: try more "
+            f"no transfer expected: no better than reuse (mean {reuse:.2f}), which is the source's "
+            "Q-function without a correspondence: try more "
             "--gradient-steps, another --generator, a better environment model, or another --seed",
+            *_score_lines(result),
         ]
     if reuse is not None:
         line += f"; reuse, without a correspondence, has {reuse:.2f}"
@@ -99,7 +103,26 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         line,
         "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh "
         "ones",
+        *_score_lines(result),
     ]
+
+
+def _score_lines(result: LearnCorrResult) -> list[str]:
+    """The score in words; none where there is none."""
+    score = result.get("score")
+    if score is None:
+        return []
+    line = f"score {score['value']:.2f} of 1: of what the environment model explains of the source "
+    line += f"it explains {score['model_share']:.0%} of the translated target"
+    if score["bellman_share"] is not None:
+        line += f", which fits the Q-function {score['bellman_share']:.0%} as well as the source"
+    if score["value"] >= NO_TRANSFER_BELOW:
+        return [line]
+    best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
+    line += "; by it no transfer expected"
+    if best is not None and reuse is not None and best > reuse:
+        line += ", though the best play test beat reuse"
+    return [line]
 
 
 def evaluate(result: EvaluateResult) -> list[str]:

@@ -115,6 +115,38 @@ class TrainModelResult(StageResult, ErrorsByMemory, Cut):
     sha256: str
 
 
+class Score(TypedDict):
+    """How well a correspondence fits what is known of both tasks, without playing.
+
+    On random transitions, which are those of random play where M_S and M_T are.
+
+    Attributes:
+        model_loss: the relative model loss of F on translated transitions of M_T: 0 where it
+            explains every change, 1 where none.
+        source_model_loss: the same on those of M_S: the best that F could do.
+        model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss).
+        bellman_error: mean |r + γ max Q(s') - Q(s, a)| of Q_S on translated transitions of M_T with
+            the target's rewards, in standard deviations of the values of Q_S on M_S; None without
+            Q_S, as are the next two.
+        source_bellman_error: the same on those of M_S.
+        bellman_share: in [0, 1], source_bellman_error / bellman_error, at most 1.
+        cycle_error: mean |G_T(G_S(s)) - s| on M_S, as a share of what its mean state gets wrong.
+        value: all in one number, in [0, 1]: :func:`corrtool.correspondence.score.score_value`.
+    """
+
+    model_loss: float
+    source_model_loss: float
+    model_share: float
+    bellman_error: float | None
+    source_bellman_error: float | None
+    bellman_share: float | None
+    cycle_error: float
+    value: float
+
+
+NO_TRANSFER_BELOW = 0.2  # the value of a score; a choice, not yet calibrated on games
+
+
 class CorrespondenceSummary(Cut):
     """How the training of a correspondence ended; older results lack some of it."""
 
@@ -126,6 +158,7 @@ class CorrespondenceSummary(Cut):
     reuse_mean_return: NotRequired[float | None]
     best_angle_degrees: float | None
     angle_degrees: float | None
+    score: NotRequired[Score | None]
 
 
 class LearnCorrResult(StageResult, CorrespondenceSummary):

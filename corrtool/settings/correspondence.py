@@ -170,11 +170,16 @@ class LearnCorrSettings(Settings):
     )
     eval_every: int = setting(
         250,
-        "gradient steps between play tests on the target task; there is one at the end as well",
+        "gradient steps between play tests on the target task, and between scores; there is one at "
+        "the end as well",
         minimum=1,
     )
     eval_games: int = setting(
-        5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000
+        5,
+        "games in a play test, of which the best decides; 0 for no play tests, where the score "
+        "decides",
+        minimum=0,
+        maximum=1_000_000,
     )
     eval_epsilon: float = setting(
         0.001, "share of random actions in a play test", minimum=0, maximum=1
@@ -214,9 +219,9 @@ class LearnCorrSettings(Settings):
             return unused | dict.fromkeys(DECIDED, "--recipe auto chooses it")
         unused |= dict.fromkeys(("recipe_trial_steps", "recipe_enough"), "--recipe is none")
         if not self.eval_games:
-            unused |= dict.fromkeys(
-                ("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0"
-            )
+            unused |= dict.fromkeys(("eval_epsilon", "max_idle_frames"), "--eval-games is 0")
+            if "model" not in self.loss_weights:
+                unused["eval_every"] = "--eval-games is 0, and with --lambda-m 0 there is no score"
         if self.generator in ("rotation", "affine") or (
             self.generator in ("auto", "linear") and state_kind == "vector"
         ):

@@ -7,24 +7,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-import torch
-
 from corrtool.correspondence.actions import IDENTITY, LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
-from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.pictures import write_example_pictures
 from corrtool.correspondence.play_tests import PlayTests
+from corrtool.correspondence.scores import Scores
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.environment_model.saved import load_model
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory
 from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
 from corrtool.project.manifests import About
-from corrtool.q_learning.saved import QDescription, load_q_function
+from corrtool.q_learning.saved import RewardsLearnt, load_q_function
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.requests import RunRequest
@@ -33,6 +30,7 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
+from corrtool.stages.correspondence_checks import check_fit, check_networks, check_ranks
 from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
@@ -40,7 +38,7 @@ from corrtool.stages.inputs import (
     load_memory,
 )
 from corrtool.stages.source_agents import different_agents
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.states import IMAGE
 from corrtool.tasks import Lanes
 
 WON_DISCRIMINATOR_LOSS = 0.02  # of least squares, where one that cannot tell has 0.25
@@ -73,9 +71,10 @@ def learn_corr(
 ) -> LearnCorrResult:
     """Learn both generators from Q_S, F, M_S and M_T.
 
-    Writes the correspondences ``name``, the best of its play tests, and ``name-last``. Q_S is
-    needed for λ_Q > 0 and for play tests, F for λ_M > 0. What is not named is the newest that
-    fits, M_S with ``match_play`` the newest of M_T's kind of play.
+    Writes the correspondences ``name``, the best by play tests or, without any, by its score, and
+    ``name-last``. Q_S is needed for λ_Q > 0 and for play tests, F for λ_M > 0; without F there is
+    no score. What is not named is the newest that fits, M_S with ``match_play`` the newest of M_T's
+    kind of play.
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
@@ -125,10 +124,10 @@ def plan(
     # What a file says, not its name: equal maps are equal runs.
     if settings.action_map != LEARNED:
         settings = replace(settings, action_map=action_map.to_setting())
-    _check_fit(inputs)
+    check_fit(inputs)
     generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
-    _check_networks(inputs, generator, settings)
-    _check_ranks(context, inputs, settings)
+    check_networks(inputs, generator, settings)
+    check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace(
         "+", ""
     )
@@ -177,15 +176,18 @@ def _load(job: Job) -> Knowledge:
         _load_memory(job.context, inputs["target_memory"]),
         load_q_function(inputs["q"], device) if "q" in inputs else None,
         load_model(inputs["model"], device) if "model" in inputs else None,
+        RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt(),
     )
 
 
 def _learn(
     job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTraining, knowledge: Knowledge
 ) -> None:
-    """Learn from where the run stands to its last step and that one's play test."""
+    """Learn from where the run stands to its last step, that one's play test and its score."""
     context, settings, results = job.context, job.settings, training.test_results
-    tests = None
+    tests = scores = None
+    if context.ranks.first and knowledge.environment_model is not None:
+        scores = Scores.of(opened, training.correspondence, knowledge)
     if settings.eval_games and context.ranks.first and knowledge.source_q is not None:
         tests = PlayTests(context, settings, opened, knowledge.source_q, training.correspondence)
     if training.gradient_steps == 0:
@@ -206,7 +208,7 @@ def _learn(
             agreed=partial(context.ranks.agreed, device=context.device),
         ) as loop,
     ):
-        loop.note(results.numbers())
+        loop.note(results.numbers() | training.scores.numbers())
         if tests is not None and results.reuse_mean_return is None and knowledge.same_shape:
             _play_reuse(job, tests, training, loop, lane_pool)
         while True:
@@ -216,6 +218,9 @@ def _learn(
             if tests is not None and due and results.tested_at != step:
                 tests.play(results, loop, lane_pool, step)
                 _draw(job, opened, training)
+            if scores is not None and due and training.scores.scored_at != step:
+                tested = None if tests is None else results.best_gradient_steps == step
+                scores.score(training.scores, loop, step, is_best=tested)
             if step == training.total:
                 break
             if loop.out_of_time():
@@ -254,30 +259,38 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
     """Write both correspondences; returns the run's result."""
     project, name, results = job.context.project, job.request.name, training.test_results
     _warn_of_discriminators(job.context.console, job.settings, training.terms)
-    last = copy_of_weights(training.correspondence)
+    last, scores = copy_of_weights(training.correspondence), training.scores
+    best = results if results.best_weights is not None else scores
     summary: CorrespondenceSummary = {
         "generator": job.generator.kind,
         "gradient_steps": training.total,
-        "best_gradient_steps": results.best_gradient_steps or training.total,
+        "best_gradient_steps": (
+            training.total if best.best_weights is None else best.best_gradient_steps
+        ),
         "best_mean_return": results.best_mean_return,
         "last_mean_return": results.last_mean_return,
         "reuse_mean_return": results.reuse_mean_return,
-        "best_angle_degrees": results.best_angle_degrees,
+        "best_angle_degrees": best.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
     }
     if training.cut:
         summary["cut"] = True
+    if scores.best is not None:
+        summary["score"] = scores.best
     about: About = {
         "network": training.correspondence.describe(),
         "source_task_sha256": project.task("source").sha256,
         "target_task_sha256": project.task("target").sha256,
     }
-    # Each one's own play test.
-    about["summary"] = {**summary, "mean_return": results.last_mean_return}
+    # Each one's own play test and score.
+    of_last: CorrespondenceSummary = (
+        summary if scores.last is None else {**summary, "score": scores.last}
+    )
+    about["summary"] = {**of_last, "mean_return": results.last_mean_return}
     opened.publish_weights("corr", f"{name}-last", last, {"selection": "last", **about})
     about["summary"] = {**summary, "mean_return": results.best_mean_return}
-    best = last if results.best_weights is None else results.best_weights
-    artifact = opened.publish_weights("corr", name, best, {"selection": "best", **about})
+    weights = last if best.best_weights is None else best.best_weights
+    artifact = opened.publish_weights("corr", name, weights, {"selection": "best", **about})
     return cast(LearnCorrResult, {"corr": name, **summary, "sha256": artifact.sha256})
 
 
@@ -292,72 +305,6 @@ def _warn_of_discriminators(
             f"{losses[1]:.4f}, undecided is 0.25): they tell every generated state, and show the "
             "generators no way; use fewer --discriminator-filters or more records"
         )
-
-
-def _check_fit(inputs: dict[str, Artifact]) -> None:
-    """Raise :class:`ArtifactError` unless M_S, Q_S and F have the same states."""
-    states = inputs["source_memory"].manifest["states"]
-    if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
-        raise ArtifactError(
-            f"{inputs['q']} and {inputs['source_memory']} have different states",
-            "name fitting ones",
-        )
-    if "model" in inputs and inputs["model"].manifest.get("network", {}).get("states") != states:
-        raise ArtifactError(
-            f"{inputs['model']} and {inputs['source_memory']} have different states",
-            "name fitting ones",
-        )
-
-
-def _check_networks(
-    inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings
-) -> None:
-    """Check that generators and discriminators of this kind go with the states.
-
-    Raises :class:`UsageError`.
-    """
-    specs = _state_specs(inputs)
-    if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
-        raise UsageError(
-            f"--angle-starts is {settings.angle_starts}, but the tasks' states have different "
-            "shapes",
-            "use --angle-starts 1, or give both tasks one stack of frames",
-        )
-    try:
-        with torch.device("meta"):  # takes no memory
-            Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
-            for spec in specs:
-                build_discriminator(spec, settings.discriminator_filters, settings.norm)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _check_ranks(
-    context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
-) -> None:
-    """Raise :class:`UsageError` unless torchrun's processes can share the mini-batches."""
-    if context.ranks.count == 1:
-        return
-    context.ranks.check_batch(settings.batch_size)
-    if settings.norm == "batch" and _state_specs(inputs)[0].kind == IMAGE:
-        raise UsageError(
-            "--norm batch looks at a whole mini-batch, which several processes split",
-            "use --norm instance",
-        )
-    if settings.model_loss == "relative" and "model" in settings.loss_weights:
-        raise UsageError(
-            "--model-loss relative is a share of a whole mini-batch, which several processes split",
-            "use --model-loss printed",
-        )
-
-
-def _state_specs(inputs: dict[str, Artifact]) -> list[StateSpec]:
-    return [inputs[f"{role}_memory"].states for role in ("source", "target")]
-
-
-def _same_shape(inputs: dict[str, Artifact]) -> bool:
-    source, target = _state_specs(inputs)
-    return source.state_shape == target.state_shape
 
 
 def _load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:

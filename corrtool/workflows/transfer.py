@@ -19,7 +19,14 @@ from corrtool.project.defaults import project_device
 from corrtool.project.directory import Project
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import read_record, run_directories
-from corrtool.runs.results import EvaluateResult, LearnCorrResult, Plan, Returns, StageResult
+from corrtool.runs.results import (
+    NO_TRANSFER_BELOW,
+    EvaluateResult,
+    LearnCorrResult,
+    Plan,
+    Returns,
+    StageResult,
+)
 from corrtool.runtime.console import Console
 from corrtool.settings.budget import Budget
 from corrtool.settings.stages import LearnCorrSettings
@@ -87,7 +94,7 @@ def transfer(
         pipeline = replace(pipeline, on_result=lambda _, plan: steps.append(plan))
     learner = _Learner(pipeline, budget)
     q = learner.source_agent(from_q)
-    learnt = learner.correspondence(q)
+    learnt = cast(LearnCorrResult, learner.correspondence(q))
     played = _play(pipeline, q, learnt["name"], games)
     if dry_run:
         return {"dry_run": True, "steps": cast(list[Plan], steps)}
@@ -98,10 +105,10 @@ def transfer(
         "rows": rows,
         "games": played["random"]["games"],
         "source_agent": q,
-        "learn_corr": cast(LearnCorrResult, learnt),
+        "learn_corr": learnt,
         "minutes": round(budget.used_minutes, 3),
         "cut": cut,
-        "notes": _notes(rows, cut),
+        "notes": _notes(rows, learnt, cut),
     }
 
 
@@ -298,8 +305,9 @@ def _rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
     return rows
 
 
-def _notes(rows: list[TransferRow], cut: list[str]) -> list[str]:
+def _notes(rows: list[TransferRow], learnt: LearnCorrResult, cut: list[str]) -> list[str]:
     """What a reader of the rows should know."""
+    score = learnt.get("score")
     means = {row["policy"]: row["mean_return"] for row in rows}
     notes = []
     if "reuse" not in means:
@@ -308,6 +316,10 @@ def _notes(rows: list[TransferRow], cut: list[str]) -> list[str]:
         notes.append(
             "transfer is no better than reuse, which is the source's Q-function without a "
             "correspondence"
+        )
+    if score is not None and score["value"] < NO_TRANSFER_BELOW:
+        notes.append(
+            f"no transfer expected: the score of the correspondence is {score['value']:.2f} of 1"
         )
     if cut:
         notes.append(

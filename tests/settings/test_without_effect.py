@@ -48,7 +48,12 @@ class TestWithoutEffect:
             (LearnCorrSettings, "vector", {"generator": "linear", "blocks": 2}, "--blocks"),
             (LearnCorrSettings, "vector", {"generator": "mlp", "framewise": True}, "--framewise"),
             (LearnCorrSettings, "image", {"spatial_learning_rate": 0.1}, "--spatial-learning-rate"),
-            (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}, "--eval-every"),
+            (
+                LearnCorrSettings,
+                "image",
+                {"eval_games": 0, "lambda_m": 0.0, "eval_every": 10},
+                "--eval-every",
+            ),
         ],
     )
     def test_is_refused_by_name(
@@ -64,6 +69,7 @@ class TestWithoutEffect:
             (TrainDqnSettings, "vector", {"width": 64}),
             (TrainDqnSettings, "image", {"eval_every": 5_000, "eval_games": 3}),
             (LearnCorrSettings, "image", {"filters": 8, "blocks": 2, "skips": False}),
+            (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}),
             (LearnCorrSettings, "vector", {"generator": "mlp", "filters": 8}),
             (
                 LearnCorrSettings,
