@@ -48,6 +48,7 @@ class TestWithoutEffect:
             (LearnCorrSettings, "vector", {"generator": "linear", "blocks": 2}, "--blocks"),
             (LearnCorrSettings, "vector", {"generator": "mlp", "framewise": True}, "--framewise"),
             (LearnCorrSettings, "image", {"spatial_learning_rate": 0.1}, "--spatial-learning-rate"),
+            (LearnCorrSettings, "image", {"generator": "rotation", "tone": True}, "--tone"),
             (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}, "--eval-every"),
         ],
     )
@@ -70,6 +71,7 @@ class TestWithoutEffect:
                 "image",
                 {"generator": "affine-resnet", "spatial_learning_rate": 0.1, "filters": 8},
             ),
+            (LearnCorrSettings, "grid", {"generator": "affine", "tone": False}),
             (
                 LearnCorrSettings,
                 "image",
