@@ -134,6 +134,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     angle_starts: int | None
     linear_starts: int
     spatial_learning_rate: float
+    tone: bool
     filters: int
     blocks: int
     skips: bool

@@ -15,6 +15,7 @@ from torch import Tensor
 
 GanLoss = Literal["lsgan", "log"]
 T = TypeVar("T", float, Tensor)
+CHANGE = 0.02  # of an element from one state to the next: less is none; a hundredth of [-1, 1]
 
 
 def discriminator_loss(
@@ -117,7 +118,7 @@ def errors_and_changes(
 ) -> tuple[Tensor, Tensor]:
     """The sums of :func:`relative_model_loss` over a batch: errors of F, and changes."""
     change = (translated_next - translated).abs()
-    changing = (change > 0.02).detach()
+    changing = (change > CHANGE).detach()
     error = ((predicted_next - translated_next).abs() * changing).sum()
     return error, (change * changing).sum()
 

@@ -29,8 +29,8 @@ class ScoreResults:
 
     Attributes:
         best: of the best correspondence, by play tests or, where there are none, by its score.
-        best_gradient_steps, best_weights, best_angle_degrees: when, of what; only where the score
-            says which is best.
+        best_gradient_steps, best_weights, best_angle_degrees, best_source_of: when, of what, with
+            which action map; only where the score says which is best.
         scored_at, last: the last score, in gradient steps; None before the first.
     """
 
@@ -38,6 +38,7 @@ class ScoreResults:
     best_gradient_steps: int = 0
     best_weights: dict[str, Tensor] | None = None
     best_angle_degrees: float | None = None
+    best_source_of: list[int] | None = None
     scored_at: int | None = None
     last: Score | None = None
 
@@ -83,6 +84,7 @@ class Scores:
                 results.best, results.best_gradient_steps = results.last, step
                 results.best_weights = copy_of_weights(correspondence)
                 results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
+                results.best_source_of = source_of(correspondence)
         elif is_best:
             results.best = results.last
         loop.note(results.numbers())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -10,16 +12,14 @@ from corrtool.correspondence.generators import LinearGenerator, MlpGenerator
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch, Transitions
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.start_search import (
-    ANGLE_STARTS,
-    Start,
-    candidate_starts,
-    search_length,
-    search_start,
-)
+from corrtool.correspondence.spatial_starts import candidate_starts
+from corrtool.correspondence.start_search import ANGLE_STARTS, StartSearch
+from corrtool.correspondence.tone_layer import tone_layer
+from corrtool.correspondence.tones import ChannelFeatures, Tone, candidate_tones
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runs.context import StageContext
 from corrtool.runs.run import Run
+from corrtool.runtime.ranks import Ranks
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 
@@ -37,13 +37,23 @@ def find_start(
         return False
     if isinstance(correspondence.target_to_source, LinearGenerator | MlpGenerator):
         found = _find_linear_start(context, run, settings, knowledge, model, correspondence)
-    elif settings.can_search_angles and knowledge.same_shape:
+    elif settings.can_search_angles and (knowledge.same_shape or _has_tone(correspondence)):
         found = _find_spatial_start(context, run, settings, knowledge, model, correspondence)
     else:
         return False
     if found:
         context.ranks.broadcast_weights(correspondence)
+        agree_on_actions(context.ranks, correspondence)
     return found
+
+
+def agree_on_actions(ranks: Ranks, correspondence: Correspondence) -> None:
+    """Give every rank the first one's action map."""
+    action_map = correspondence.action_map
+    if ranks.count > 1 and action_map is not None:
+        device = next(correspondence.parameters()).device
+        agreed = tuple(ranks.broadcast(action, device) for action in action_map.source_of)
+        correspondence.action_map = replace(action_map, source_of=agreed)
 
 
 def _find_spatial_start(
@@ -54,21 +64,43 @@ def _find_spatial_start(
     model: ScaledModel,
     correspondence: Correspondence,
 ) -> bool:
-    """The best of many angles for a generator with a rotation or affine layer."""
-    target = knowledge.target
+    """The best of many angles, tones and action maps for a rotation or affine layer."""
     starts = candidate_starts(
         correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS
     )
-    if len(starts) == 1:
+    tones = _tones(context, knowledge) if _has_tone(correspondence) else ()
+    find_actions = settings.action_map == LEARNED
+    if len(starts) == 1 and len(tones) < 2 and not find_actions:
         return False
+    search = StartSearch(
+        correspondence,
+        model,
+        knowledge.target,
+        starts,
+        numpy_generator(context.seed, "learn-corr start"),
+        tones=tones,
+        find_actions=find_actions,
+    )
     title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
-    random = numpy_generator(context.seed, "learn-corr start")
-    with context.console.progress(title, search_length(target, starts), "transitions") as progress:
-        found = search_start(correspondence, model, target, starts, random, progress.advance)
-    run.metrics.write(0, {"event": "spatial_search", **found})
-    start = Start(found["start_degrees"], found["start_mirrored"])
+    title += f" and {len(tones)} tones" if tones else ""
+    with context.console.progress(title, search.length, "transitions") as progress:
+        start, compared = replace(search, advance=progress.advance).run()
+    run.metrics.write(0, {"event": "spatial_search", **compared})
     context.console.say(f"learn-corr: starting at {start}")
     return True
+
+
+def _has_tone(correspondence: Correspondence) -> bool:
+    return tone_layer(correspondence.target_to_source) is not None
+
+
+def _tones(context: StageContext, knowledge: Knowledge) -> tuple[Tone, ...]:
+    """Tones that may turn the pictures of M_T into those of M_S."""
+    random = numpy_generator(context.seed, "learn-corr tones")
+    source, target = (
+        ChannelFeatures.of_memory(memory, random) for memory in (knowledge.source, knowledge.target)
+    )
+    return tuple(candidate_tones(source, target))
 
 
 def _find_linear_start(

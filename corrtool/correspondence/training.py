@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.action_matrix import action_matrix
+from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.knowledge import Knowledge
@@ -17,7 +18,7 @@ from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans,
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
 from corrtool.correspondence.scores import ScoreResults
-from corrtool.correspondence.starts import find_start
+from corrtool.correspondence.starts import agree_on_actions, find_start
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
 from corrtool.memory import ShuffledRows
 from corrtool.memory.rows import Rows
@@ -29,6 +30,8 @@ from corrtool.states import StateScaling
 
 LOG_EVERY_GRADIENT_STEPS = 50
 EXAMPLE_STATES = 6
+ACTIONS_EVERY_GRADIENT_STEPS = 100  # the map of the actions is estimated anew, where it is learnt
+ACTION_TRANSITIONS = 512
 
 
 class CorrespondenceTraining:
@@ -56,6 +59,7 @@ class CorrespondenceTraining:
             context.ranks,
             context.device,
         )
+        self._seed = context.seed
         source, target, model = knowledge.source, knowledge.target, knowledge.environment_model
         source_rows, target_rows = source.transition_rows(), target.dynamics_rows()
         self._planned = settings.gradient_steps or settings.epochs * max(
@@ -124,6 +128,38 @@ class CorrespondenceTraining:
         self.started = find_start(
             context, run, self._settings, self._knowledge, self.correspondence
         )
+
+    @property
+    def actions_due(self) -> bool:
+        """True if the map of the actions is to be estimated after the last step."""
+        model = self._knowledge.environment_model
+        if self._settings.action_map != LEARNED or model is None:
+            return False
+        step = self.gradient_steps
+        if step == 0:
+            return self.started  # G_T of random weights shows F nothing
+        return step % ACTIONS_EVERY_GRADIENT_STEPS == 0 or step == self.total
+
+    def find_actions(self) -> dict[str, Any]:
+        """Take the map of the actions that explains random transitions best; for the metrics.
+
+        The map stays where another is better by no more than the noise. What is drawn depends on
+        seed and step only, so a run that is resumed draws the same.
+        """
+        c, target, model = self.correspondence, self._knowledge.target, self._knowledge
+        assert model.environment_model is not None
+        random = numpy_generator(self._seed, "learn-corr actions", self.gradient_steps)
+        rows = target.dynamics_rows()
+        rows = random.choice(rows, size=min(ACTION_TRANSITIONS, len(rows)), replace=False)
+        matrix = action_matrix(c, model.environment_model, target, rows)
+        c.action_map = matrix.best_map(c.action_map)
+        agree_on_actions(self._ranks, c)
+        return {
+            "event": "action_matrix",
+            "gradient_steps": self.gradient_steps,
+            **matrix.to_json(),
+            "action_map": list(c.action_map.source_of),
+        }
 
     def step(self) -> bool:
         """One gradient step; whether it is time to tell the ``terms``, which are then new."""

@@ -87,6 +87,8 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         line += f"; the best score came after {result['best_gradient_steps']:,}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
+    if (learnt := result.get("action_map")) is not None:
+        line += f"; target actions are {learnt} of the source"
     if best is None:
         return [line, "no games chose it; 'corrtool evaluate' plays some", *_score_lines(result)]
     if reuse is not None and best <= reuse:

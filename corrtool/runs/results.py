@@ -148,7 +148,10 @@ NO_TRANSFER_BELOW = 0.2  # the value of a score; a choice, not yet calibrated on
 
 
 class CorrespondenceSummary(Cut):
-    """How the training of a correspondence ended; older results lack some of it."""
+    """How the training of a correspondence ended; older results lack some of it.
+
+    ``action_map``, of each target action the source action, is there where it was learnt.
+    """
 
     generator: NotRequired[str]
     gradient_steps: int
@@ -159,6 +162,7 @@ class CorrespondenceSummary(Cut):
     best_angle_degrees: float | None
     angle_degrees: float | None
     score: NotRequired[Score | None]
+    action_map: NotRequired[list[int]]
 
 
 class LearnCorrResult(StageResult, CorrespondenceSummary):

@@ -21,6 +21,7 @@ _SPATIAL_GENERATORS = (
     "resnet-rotation",
     "affine-resnet",
 )  # those with a spatial layer
+_TONED_GENERATORS = ("affine", "affine-resnet")  # those that may have a tone layer
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,12 @@ class LearnCorrSettings(Settings):
         "affine one",
         above=0,
     )
+    tone: bool = setting(
+        False,
+        "affine generators: a layer on the values and channels of each frame as well, so that they "
+        "may be inverted, scaled or exchanged, and of another number; its start is searched for "
+        "with that of the affine layer; on in the default preset",
+    )
     filters: int = setting(
         8,
         "filters of a resnet generator's first convolution, units of an mlp's layers; the paper "
@@ -145,7 +152,7 @@ class LearnCorrSettings(Settings):
         "identity",
         "which source action each target action is: 'identity' for tasks with the same actions, "
         "or a file with a JSON list, or the list itself, with a source action, counted from 0, "
-        "for each target action, such as [2, 0, 1, 1]",
+        "for each target action, such as [2, 0, 1, 1]; 'learned' to find it by the model loss",
     )
     learning_rate: float = setting(
         5e-4, "step size of Adam, for generators and discriminators", above=0
@@ -196,6 +203,11 @@ class LearnCorrSettings(Settings):
     max_minutes: float | None = max_minutes_setting()
 
     def check(self) -> None:
+        if self.action_map == "learned" and "model" not in self.loss_weights:
+            raise UsageError(
+                "--action-map is learned, but --lambda-m is 0",
+                "only the model loss knows actions; give --lambda-m or the map",
+            )
         if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:
             raise UsageError(
                 f"--angle-init is {self.angle_init:g}",
@@ -240,6 +252,8 @@ class LearnCorrSettings(Settings):
             unused["linear_starts"] = "--lambda-m is 0, and the model loss compares them"
         if self.generator not in _SPATIAL_GENERATORS:
             unused["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
+        if self.generator not in _TONED_GENERATORS:
+            unused["tone"] = "it is for generators with an affine layer"
         return unused
 
     def candidates(self, state_kind: str) -> list[tuple[str, LearnCorrSettings]]:
@@ -256,6 +270,10 @@ class LearnCorrSettings(Settings):
         """The weight of each term of eq. (12) that is to be computed: those whose λ is not 0."""
         lambdas = {"cycle": self.lambda_cyc, "q": self.lambda_q, "model": self.lambda_m}
         return {"gan": 1.0} | {term: weight for term, weight in lambdas.items() if weight > 0}
+
+    def has_tone(self, state_kind: str) -> bool:
+        """True if the generators of such states get a tone layer: the setting is for some only."""
+        return self.tone and self.generator in _TONED_GENERATORS and state_kind != "vector"
 
     @property
     def can_search_angles(self) -> bool:

@@ -38,7 +38,7 @@ def check_networks(
     Raises :class:`UsageError`.
     """
     specs = _state_specs(inputs)
-    if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
+    if (settings.angle_starts or 1) > 1 and not settings.tone and not _same_shape(inputs):
         raise UsageError(
             f"--angle-starts is {settings.angle_starts}, but the tasks' states have different "
             "shapes",

@@ -121,7 +121,8 @@ def plan(
         inputs[f"{role}_memory"].manifest["actions"] for role in ("source", "target")
     )
     action_map = action_map_of(settings.action_map, source_actions, target_actions)
-    # What a file says, not its name: equal maps are equal runs.
+    # What is done, not how it was said: equal maps are equal runs, and no tone layer is none.
+    settings = replace(settings, tone=settings.has_tone(inputs["source_memory"].states.kind))
     if settings.action_map != LEARNED:
         settings = replace(settings, action_map=action_map.to_setting())
     check_fit(inputs)
@@ -160,6 +161,8 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnC
     )
     if state is None:
         training.find_start(job.context, opened)
+        if training.actions_due:
+            opened.metrics.write(0, training.find_actions())
     else:
         opened.restore(training, state)
     _learn(job, opened, stop, training, knowledge)
@@ -229,6 +232,8 @@ def _learn(
             if training.step():
                 numbers = loop.checked(training.terms)
                 opened.metrics.write(training.gradient_steps, training.progress())
+            if training.actions_due:
+                opened.metrics.write(training.gradient_steps, training.find_actions())
             loop.advance(1, numbers)
         if tests is None:
             _draw(job, opened, training)
@@ -282,12 +287,19 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         "source_task_sha256": project.task("source").sha256,
         "target_task_sha256": project.task("target").sha256,
     }
-    # Each one's own play test and score.
+    # Each one's own play test, score and action map.
+    learnt = training.correspondence.action_map if job.settings.action_map == LEARNED else None
+    if learnt is not None:
+        summary["action_map"] = list(learnt.source_of)
     of_last: CorrespondenceSummary = (
         summary if scores.last is None else {**summary, "score": scores.last}
     )
     about["summary"] = {**of_last, "mean_return": results.last_mean_return}
     opened.publish_weights("corr", f"{name}-last", last, {"selection": "last", **about})
+    if learnt is not None and best.best_source_of is not None:
+        best_map = replace(learnt, source_of=tuple(best.best_source_of))
+        summary["action_map"] = best.best_source_of
+        about["network"] = about["network"] | {"action_map": best_map.to_json()}
     about["summary"] = {**summary, "mean_return": results.best_mean_return}
     weights = last if best.best_weights is None else best.best_weights
     artifact = opened.publish_weights("corr", name, weights, {"selection": "best", **about})

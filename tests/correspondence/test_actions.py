@@ -18,7 +18,8 @@ from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import GeneratorObjective
 from corrtool.correspondence.play import transferred_q_values
-from corrtool.correspondence.start_search import Start, model_loss_by_start
+from corrtool.correspondence.spatial_starts import Start
+from corrtool.correspondence.start_search import model_loss_by_start
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
 from corrtool.runtime.precision import Precision

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.spatial_starts import Start, candidate_starts, set_start
 from corrtool.correspondence.start_search import (
     ANGLE_STARTS,
-    Start,
-    candidate_starts,
+    StartSearch,
     model_loss_by_start,
-    search_length,
-    search_start,
-    set_start,
 )
+from corrtool.correspondence.tones import ChannelFeatures, Tone, candidate_tones
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
 from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
@@ -160,10 +159,11 @@ def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> 
     starts = candidate_starts(correspondence, 0.0, ANGLE_STARTS)
     model = ScaledModel(LargeBallFalls(), scaling)
     advanced: list[int] = []
-    found = search_start(
+    search = StartSearch(
         correspondence, model, target, starts, np.random.default_rng(0), advanced.append
     )
-    assert sum(advanced) == search_length(target, starts)
+    _, found = search.run()
+    assert sum(advanced) == search.length
     assert len(found["model_losses"]) == len(starts) and len(found["finalist_model_losses"]) == 8
     assert found["start_degrees"] == pytest.approx(
         rotation_angle_degrees(correspondence.target_to_source), abs=1e-3
@@ -193,7 +193,7 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
     target = ball_falls_turned(85.0, 4, scaling)
     advanced: list[int] = []
     assert min(starts, key=loss) == Start(-96.0, mirrored=True)
-    found = search_start(
+    search = StartSearch(
         correspondence,
         ScaledModel(LargeBallFalls(), scaling),
         target,
@@ -201,8 +201,10 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
         np.random.default_rng(0),
         advanced.append,
     )
+    best, found = search.run()
+    assert best == Start(-85.0)
     # Three records: of 240 starts, of 8 finalists, and of both hands turned three ways.
-    assert sum(advanced) == search_length(target, starts) == 3 * (240 + 8 + 6)
+    assert sum(advanced) == search.length == 3 * (240 + 8 + 6)
     assert (found["start_degrees"], found["start_mirrored"]) == (-85.0, False)
 
 
@@ -221,11 +223,12 @@ def test_finalists_of_one_hand_are_not_turned_but_all_is_done(
     target = ball_falls_turned(85.0, 4, scaling)
     advanced: list[int] = []
     model = ScaledModel(LargeBallFalls(), scaling)
-    found = search_start(
+    search = StartSearch(
         correspondence, model, target, starts, np.random.default_rng(0), advanced.append
     )
+    _, found = search.run()
     assert found["turned_model_losses"] == []
-    assert sum(advanced) == search_length(target, starts) == 3 * (20 + 8 + 6)
+    assert sum(advanced) == search.length == 3 * (20 + 8 + 6)
 
 
 def test_many_transitions_are_compared_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +246,8 @@ def test_many_transitions_are_compared_in_batches(monkeypatch: pytest.MonkeyPatc
     )
     target, starts = ball_falls_turned(0.0, 32, scaling), candidate_starts(correspondence, 0.0, 2)
     model = ScaledModel(LargeBallFalls(), scaling)
-    found = search_start(correspondence, model, target, starts, np.random.default_rng(0))
+    search = StartSearch(correspondence, model, target, starts, np.random.default_rng(0))
+    _, found = search.run()
     assert found["angles_degrees"] == [start.degrees for start in starts]
     assert found["mirrored"] == [False, False, True, True]
     # 24 records; the 16 of the first comparison are two batches, all of them three.
@@ -325,3 +329,121 @@ def test_a_search_that_cannot_be_made_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="--angle-starts"):
         LearnCorrSettings(angle_starts=ANGLE_STARTS, **given)
     LearnCorrSettings(angle_starts=1, **given)
+
+
+class Colours(torch.nn.Module):
+    """An exact environment model of 2 channels: red falls, green is moved by the action.
+
+    By more to the right than to the left, or the mirror image would be as good.
+    """
+
+    actions = 3
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        moved = [
+            torch.roll(state[1], (0, -4, 8)[int(action)], dims=1)
+            for state, action in zip(states, actions, strict=True)
+        ]
+        return torch.stack([torch.roll(states[:, 0], 8, dims=1), torch.stack(moved)], dim=1)
+
+
+def colours_seen(
+    degrees: int, inverted: bool, channels: tuple[int, ...], source_of: tuple[int, ...]
+) -> ReplayMemory:
+    """A memory of that game, of 300 records: turned, inverted, exchanged, with other actions."""
+    spec, random = StateSpec("image", (2, 84, 84), 1), np.random.default_rng(0)
+    records, bar = 300, 40
+    frames = torch.zeros(records, 2, 84, 84, dtype=torch.uint8)
+    actions, times = random.integers(3, size=records), np.arange(records) % 4
+    for row, time in enumerate(times):
+        bar = 40 if time == 0 else bar + (0, -4, 8)[source_of[actions[row - 1]]]
+        frames[row, 0, 16 + 8 * time : 28 + 8 * time, 24:40] = 255
+        frames[row, 0, 16 + 8 * time : 22 + 8 * time, 40:52] = 128
+        frames[row, 1, 70:76, bar : bar + 10] = 255
+    frames = torch.rot90(frames, degrees // 90, (2, 3))[:, list(channels)]
+    fields: dict[str, np.ndarray] = {
+        name: np.zeros(records, dtype) for name, dtype in FIELDS.items()
+    }
+    fields["valid"][:], fields["episode_steps"][:] = times < 3, times
+    fields["actions"][:] = actions
+    shown = (255 - frames if inverted else frames).contiguous().numpy()
+    return ReplayMemory.from_rows(MemoryRows(spec, 1, shown, fields), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["affine", "affine-resnet"])
+def test_turned_inverted_and_exchanged_with_other_actions(kind: str) -> None:
+    source_of = (1, 2, 0)
+    source = colours_seen(0, False, (0, 1), (0, 1, 2))
+    target = colours_seen(90, True, (1, 0), source_of)
+    random = np.random.default_rng(0)
+    tones = candidate_tones(
+        ChannelFeatures.of_memory(source, random), ChannelFeatures.of_memory(target, random)
+    )
+    scaling = StateScaling(source.spec)
+    correspondence = Correspondence(
+        scaling,
+        StateScaling(source.spec),
+        GeneratorDescription(kind, filters=2, blocks=1, framewise=True, tone="before"),
+        ActionMap.unknown(3, 3),
+    )
+    advanced: list[int] = []
+    search = StartSearch(
+        correspondence, ScaledModel(Colours(), scaling), target,
+        candidate_starts(correspondence, 0.0, 8), np.random.default_rng(0), advanced.append,
+        tones=tuple(tones), find_actions=True,
+    )  # fmt: skip
+    start, compared = search.run()
+    assert str(start) == (
+        "-90.0°, channels 1,0, inverted, target actions are [1, 2, 0] of the source"
+    )
+    assert sum(advanced) == search.length
+    assert compared["start_action_map"] == [1, 2, 0]
+    assert compared["start_tone"]["channels"] == [1, 0]
+    assert len(compared["tones"]) == len(compared["tone_model_losses"]) == len(tones)
+    assert correspondence.action_map == ActionMap(source_of, 3)
+
+    seen, rows = scaling.raw_to_model(target.states(np.arange(4))), np.arange(4)
+    translated = correspondence.target_to_source(seen)
+    assert torch.allclose(translated[:, 0], scaling.raw_to_model(source.states(rows))[:, 0],
+                          atol=1e-4)  # fmt: skip
+    assert torch.allclose(correspondence.source_to_target(translated), seen, atol=1e-3)
+
+
+def test_turned_and_inverted_is_found_with_the_actions_as_they_are() -> None:
+    target = ball_falls_turned(94.0, 200, scaling := StateScaling(StateSpec("image", (1, 84, 84))))
+    inverted = ReplayMemory.from_rows(
+        replace(target.newest_records(200), frames=255 - target.newest_records(200).frames),
+        torch.device("cpu"),
+    )
+    correspondence = Correspondence(
+        scaling, StateScaling(scaling.spec), GeneratorDescription("affine", tone="before")
+    )
+    search = StartSearch(
+        correspondence, ScaledModel(LargeBallFalls(), scaling), inverted,
+        candidate_starts(correspondence, 0.0, ANGLE_STARTS), np.random.default_rng(0),
+        tones=(Tone.plain((0,)), Tone.plain((0,), -1.0)),
+    )  # fmt: skip
+    start, compared = search.run()
+    assert start.tone == Tone.plain((0,), -1.0) and start.action_map is None
+    assert abs(start.degrees) == pytest.approx(94, abs=1.5)  # what falls mirrored falls too
+    assert len(compared["model_losses"]) == 2 * len(search.starts)
+    assert correspondence.action_map is None
+
+
+def test_two_tones_need_no_coarse_comparison_and_one_start_no_other() -> None:
+    target = ball_falls_turned(0.0, 32, scaling := StateScaling(StateSpec("image", (1, 84, 84))))
+    correspondence = Correspondence(
+        scaling, StateScaling(scaling.spec), GeneratorDescription("affine", tone="before")
+    )
+    tones = tuple(Tone.plain((0,), gain) for gain in (1.0, -1.0, 0.5))
+    for count, tried, length in (
+        (2, 1, 2 * 16 + 2 * 24),
+        (3, 1, 3 * 24 + 2 * 16 + 2 * 24),
+        (3, 20, 3 * 8 * 24 + 2 * 40 * 16 + 8 * 24 + 6 * 24),
+    ):
+        search = StartSearch(
+            correspondence, ScaledModel(LargeBallFalls(), scaling), target,
+            candidate_starts(correspondence, 0.0, tried), np.random.default_rng(0),
+            tones=tones[:count],
+        )  # fmt: skip
+        assert search.length == length

@@ -54,6 +54,7 @@ class TestWithoutEffect:
                 {"eval_games": 0, "lambda_m": 0.0, "eval_every": 10},
                 "--eval-every",
             ),
+            (LearnCorrSettings, "image", {"generator": "rotation", "tone": True}, "--tone"),
         ],
     )
     def test_is_refused_by_name(
@@ -76,6 +77,7 @@ class TestWithoutEffect:
                 "image",
                 {"generator": "affine-resnet", "spatial_learning_rate": 0.1, "filters": 8},
             ),
+            (LearnCorrSettings, "grid", {"generator": "affine", "tone": False}),
             (
                 LearnCorrSettings,
                 "image",
