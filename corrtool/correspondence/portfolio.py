@@ -1,4 +1,4 @@
-"""Which generator and losses suit a pair: several are tried, and the one with the best score learns.
+"""Which generator and losses suit a pair: some are tried, and the one with the best score learns.
 
 No generator serves all pairs. An affine map plays rotated Pong as well as its own game, where a
 resnet of this size loses a part, and has no chance on what is not an affine map. What each can
@@ -8,6 +8,7 @@ explain is seen without a game, by the score of what it is after a short time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
@@ -24,11 +25,12 @@ CLEARLY_BETTER = 0.02  # by which a later recipe, which can do more, has to beat
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe that fits the pair: its name, all settings with it, and its generator."""
+    """A recipe that fits the pair: its name, all settings with it, and what they come to here."""
 
     name: str
     settings: LearnCorrSettings
     generator: GeneratorDescription
+    action_map: ActionMap
 
 
 @dataclass(frozen=True)
@@ -38,35 +40,44 @@ class Portfolio:
     context: StageContext
     run: Run
     knowledge: Knowledge
-    action_map: ActionMap
     candidates: tuple[Candidate, ...]
 
-    def new(self, candidate: Candidate) -> CorrespondenceTraining:
-        """The training of a candidate, before its start is found or its state restored."""
-        return CorrespondenceTraining(
-            self.context, candidate.settings, self.knowledge, candidate.generator, self.action_map
-        )
+    def training_of(self, state: dict[str, Any]) -> CorrespondenceTraining:
+        """The training that a checkpoint is of, before its state is restored."""
+        named = {candidate.name: candidate for candidate in self.candidates}
+        return self._new(named.get(state.get("recipe", ""), self.candidates[0]))
 
-    def chosen(self) -> tuple[Candidate, CorrespondenceTraining, dict[str, float]]:
-        """The best candidate, its training so far, and the score of each that was tried.
+    def best(self) -> CorrespondenceTraining:
+        """The training of the best candidate, at its start or after its trial.
 
         A single one is not tried. The first that explains enough is taken at its start.
         """
         best, scores = None, dict[str, float]()
         for candidate in self.candidates:
-            training = self.new(candidate)
+            training = self._new(candidate)
             training.find_start(self.context, self.run)
             if len(self.candidates) == 1:
-                return candidate, training, scores
-            score = self._tried(candidate, training)
-            scores[candidate.name] = score
-            if best is None or score > scores[best[0].name] + CLEARLY_BETTER:
-                best = candidate, training
+                return training
+            scores[candidate.name] = score = self._tried(candidate, training)
+            if best is None or score > scores[best.recipe] + CLEARLY_BETTER:
+                best = training
             if score >= candidate.settings.recipe_enough:
                 break
         assert best is not None
-        self._say(best[0], scores)
-        return *best, scores
+        best.recipe_scores = scores
+        self._say(best)
+        return best
+
+    def _new(self, candidate: Candidate) -> CorrespondenceTraining:
+        training = CorrespondenceTraining(
+            self.context,
+            candidate.settings,
+            self.knowledge,
+            candidate.generator,
+            candidate.action_map,
+        )
+        training.recipe = candidate.name
+        return training
 
     def _tried(self, candidate: Candidate, training: CorrespondenceTraining) -> float:
         """The score at the start that was found, or after the steps of a trial."""
@@ -85,7 +96,8 @@ class Portfolio:
         random = numpy_generator(self.context.seed, "learn-corr recipe score")
         return score_correspondence(training.correspondence, self.knowledge, random).value
 
-    def _say(self, chosen: Candidate, scores: dict[str, float]) -> None:
+    def _say(self, chosen: CorrespondenceTraining) -> None:
+        scores = chosen.recipe_scores
         listed = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
-        self.run.metrics.write(0, {"event": "recipe", "chosen": chosen.name, "scores": scores})
-        self.context.console.say(f"learn-corr: recipe {chosen.name} (scores: {listed})")
+        self.run.metrics.write(0, {"event": "recipe", "chosen": chosen.recipe, "scores": scores})
+        self.context.console.say(f"learn-corr: recipe {chosen.recipe} (scores: {listed})")

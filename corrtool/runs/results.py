@@ -150,7 +150,8 @@ NO_TRANSFER_BELOW = 0.2  # the value of a score; a choice, not yet calibrated on
 class CorrespondenceSummary(Cut):
     """How the training of a correspondence ended; older results lack some of it.
 
-    ``action_map``, of each target action the source action, is there where it was learnt.
+    ``action_map``, of each target action the source action, is there where it was learnt;
+    ``recipe`` and the scores of all that were tried, where one was chosen.
     """
 
     generator: NotRequired[str]
@@ -162,6 +163,8 @@ class CorrespondenceSummary(Cut):
     best_angle_degrees: float | None
     angle_degrees: float | None
     score: NotRequired[Score | None]
+    recipe: NotRequired[str]
+    recipe_scores: NotRequired[dict[str, float]]
     action_map: NotRequired[list[int]]
 
 

@@ -44,9 +44,7 @@ class LearnCorrSettings(Settings):
         "learns with the one that explains the target best; for 'none' they are those of the "
         "settings, and so they are wherever a generator, a λ or a model loss is given",
     )
-    recipe_trial_steps: int = setting(
-        100, "gradient steps for which a recipe is tried", minimum=1
-    )
+    recipe_trial_steps: int = setting(100, "gradient steps for which a recipe is tried", minimum=1)
     recipe_enough: float = setting(
         0.9,
         "score at which no further recipe is tried",
@@ -151,6 +149,8 @@ class LearnCorrSettings(Settings):
     action_map: str = setting(
         "identity",
         "which source action each target action is: 'identity' for tasks with the same actions, "
+        "'learned' to find it along with the generators, 'auto' to do so where the identity does "
+        "not explain the target, "
         "or a file with a JSON list, or the list itself, with a source action, counted from 0, "
         "for each target action, such as [2, 0, 1, 1]; 'learned' to find it by the model loss",
     )
@@ -256,14 +256,42 @@ class LearnCorrSettings(Settings):
             unused["tone"] = "it is for generators with an affine layer"
         return unused
 
-    def candidates(self, state_kind: str) -> list[tuple[str, LearnCorrSettings]]:
-        """The settings to try, each with its name: those of all recipes, or these alone."""
-        if self.recipe == "none":
-            return [(self.generator, self)]
-        return [
-            (recipe.name, replace(self, recipe="none", **recipe.settings))
-            for recipe in RECIPES[state_kind]
-        ]
+    def candidates(self, state_kind: str, *, same_actions: bool) -> dict[str, LearnCorrSettings]:
+        """The settings to try, by name: those of all recipes, or of these alone.
+
+        With the map of actions open, each that begins with a search is tried with the identity
+        first, and then with one that is found along with the map of states.
+        """
+        recipes = {"": self}
+        if self.recipe == "auto":
+            recipes = {
+                r.name: replace(self, recipe="none", **r.settings) for r in RECIPES[state_kind]
+            }
+        if self.action_map != "auto":
+            return recipes
+        tried: dict[str, LearnCorrSettings] = {}
+        for name, settings in recipes.items():
+            if same_actions:
+                tried[name] = replace(settings, action_map="identity")
+            if not same_actions or settings.finds_actions(state_kind):
+                named = f"{name}, actions learned".removeprefix(", ")
+                tried[named] = replace(settings, action_map="learned")
+        return tried
+
+    def finds_actions(self, state_kind: str) -> bool:
+        """True if the search for a start can find the map of actions too."""
+        if state_kind == "vector":
+            return self.linear_starts > 1 and "model" in self.loss_weights
+        return self.can_search_angles
+
+    def may_need(self, term: str) -> bool:
+        """True if a recipe that may be chosen, or this one, has a term that needs the network."""
+        kinds = RECIPES if self.recipe == "auto" else ("vector",)  # of one recipe any will do
+        return any(
+            term in candidate.loss_weights
+            for kind in kinds
+            for candidate in self.candidates(kind, same_actions=True).values()
+        )
 
     @property
     def loss_weights(self) -> dict[str, float]:

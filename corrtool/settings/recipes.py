@@ -1,8 +1,8 @@
-"""The recipes that `learn-corr --recipe auto` tries: a generator and losses for each kind of states.
+"""What `learn-corr --recipe auto` tries: generators and losses for each kind of states.
 
 In their order: from what changes least to what may change everything. The first that explains
-enough is taken (corrtool/correspondence/portfolio.py), so that a task seen from another side gets an
-exact map, and only what no such map explains gets a network. What led to them: docs/choosing.md.
+enough is taken (corrtool/correspondence/portfolio.py), so that a task seen from another side gets
+an exact map, and only what no such map explains a network. What led to them: docs/choosing.md.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from corrtool.correspondence.actions import IDENTITY, LEARNED, ActionMap
+from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import Artifact
@@ -122,6 +122,6 @@ def action_map_of(setting: str, source_actions: int, target_actions: int) -> Act
     if setting == IDENTITY:
         require_same_actions(source_actions, target_actions)
         return ActionMap.identity(source_actions)
-    if setting == LEARNED:
+    if setting in (LEARNED, AUTO):
         return ActionMap.unknown(source_actions, target_actions)
     return ActionMap.parse(setting, source_actions, target_actions)
