@@ -124,7 +124,8 @@ class Score(TypedDict):
         model_loss: the relative model loss of F on translated transitions of M_T: 0 where it
             explains every change, 1 where none.
         source_model_loss: the same on those of M_S: the best that F could do.
-        model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss).
+        model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss); 0 where F explains next
+            to nothing of M_S.
         bellman_error: mean |r + γ max Q(s') - Q(s, a)| of Q_S on translated transitions of M_T with
             the target's rewards, in standard deviations of the values of Q_S on M_S; None without
             Q_S, as are the next two.
