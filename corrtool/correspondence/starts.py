@@ -31,7 +31,10 @@ def find_start(
     knowledge: Knowledge,
     correspondence: Correspondence,
 ) -> bool:
-    """Put both generators at the best start, where there are several; whether there were."""
+    """Put both generators at the best start, where there are several.
+
+    Returns whether there were. All ranks begin where the first one does.
+    """
     model = knowledge.environment_model
     if model is None or "model" not in settings.loss_weights:
         return False
@@ -43,7 +46,16 @@ def find_start(
         return False
     if found:
         context.ranks.broadcast_weights(correspondence)
+        correspondence.action_map = _first_ranks(context, correspondence.action_map)
     return found
+
+
+def _first_ranks(context: StageContext, m: ActionMap | None) -> ActionMap | None:
+    """The first rank's action map, on every rank."""
+    if m is None:
+        return None
+    first = (context.ranks.broadcast(action, context.device) for action in m.source_of)
+    return ActionMap(tuple(first), m.source_count)
 
 
 def _find_spatial_start(

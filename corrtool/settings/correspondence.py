@@ -129,7 +129,8 @@ class LearnCorrSettings(Settings):
         "identity",
         "which source action each target action is: 'identity' for tasks with the same actions, "
         "or a file with a JSON list, or the list itself, with a source action, counted from 0, "
-        "for each target action, such as [2, 0, 1, 1]",
+        "for each target action, such as [2, 0, 1, 1]; 'learned', for vectors, finds it together "
+        "with the start of the generator (--linear-starts)",
     )
     learning_rate: float = setting(
         5e-4, "step size of Adam, for generators and discriminators", above=0
@@ -186,6 +187,13 @@ class LearnCorrSettings(Settings):
                 "it needs a generator with a rotation or affine layer and --lambda-m above 0",
             )
 
+        if self.action_map == "learned" and not self.can_search_linear:
+            raise UsageError(
+                "--action-map is learned",
+                "it is found with the start of a generator of vectors, which needs --linear-starts "
+                "and --lambda-m: --linear-starts 64 --lambda-m 100; or give a file",
+            )
+
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if not self.eval_games:
@@ -222,3 +230,8 @@ class LearnCorrSettings(Settings):
     def can_search_angles(self) -> bool:
         """True if the generator has a spatial layer, and the model loss can choose its start."""
         return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights
+
+    @property
+    def can_search_linear(self) -> bool:
+        """True if a generator of vectors has several starts, and the model loss to choose one."""
+        return self.linear_starts > 1 and "model" in self.loss_weights

@@ -7,24 +7,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-import torch
-
 from corrtool.correspondence.actions import IDENTITY, LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
-from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.pictures import write_example_pictures
 from corrtool.correspondence.play_tests import PlayTests
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.environment_model.saved import load_model
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory
 from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
 from corrtool.project.manifests import About
-from corrtool.q_learning.saved import QDescription, load_q_function
+from corrtool.q_learning.saved import load_q_function
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.requests import RunRequest
@@ -33,6 +29,7 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
+from corrtool.stages.correspondence_checks import check_fit, check_networks, check_ranks
 from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
@@ -40,7 +37,7 @@ from corrtool.stages.inputs import (
     load_memory,
 )
 from corrtool.stages.source_agents import different_agents
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.states import IMAGE
 from corrtool.tasks import Lanes
 
 WON_DISCRIMINATOR_LOSS = 0.02  # of least squares, where one that cannot tell has 0.25
@@ -125,10 +122,10 @@ def plan(
     # What a file says, not its name: equal maps are equal runs.
     if settings.action_map != LEARNED:
         settings = replace(settings, action_map=action_map.to_setting())
-    _check_fit(inputs)
+    check_fit(inputs)
     generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
-    _check_networks(inputs, generator, settings)
-    _check_ranks(context, inputs, settings)
+    check_networks(inputs, generator, settings)
+    check_ranks(context, inputs, settings)
     weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace(
         "+", ""
     )
@@ -292,72 +289,6 @@ def _warn_of_discriminators(
             f"{losses[1]:.4f}, undecided is 0.25): they tell every generated state, and show the "
             "generators no way; use fewer --discriminator-filters or more records"
         )
-
-
-def _check_fit(inputs: dict[str, Artifact]) -> None:
-    """Raise :class:`ArtifactError` unless M_S, Q_S and F have the same states."""
-    states = inputs["source_memory"].manifest["states"]
-    if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
-        raise ArtifactError(
-            f"{inputs['q']} and {inputs['source_memory']} have different states",
-            "name fitting ones",
-        )
-    if "model" in inputs and inputs["model"].manifest.get("network", {}).get("states") != states:
-        raise ArtifactError(
-            f"{inputs['model']} and {inputs['source_memory']} have different states",
-            "name fitting ones",
-        )
-
-
-def _check_networks(
-    inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings
-) -> None:
-    """Check that generators and discriminators of this kind go with the states.
-
-    Raises :class:`UsageError`.
-    """
-    specs = _state_specs(inputs)
-    if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
-        raise UsageError(
-            f"--angle-starts is {settings.angle_starts}, but the tasks' states have different "
-            "shapes",
-            "use --angle-starts 1, or give both tasks one stack of frames",
-        )
-    try:
-        with torch.device("meta"):  # takes no memory
-            Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
-            for spec in specs:
-                build_discriminator(spec, settings.discriminator_filters, settings.norm)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _check_ranks(
-    context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
-) -> None:
-    """Raise :class:`UsageError` unless torchrun's processes can share the mini-batches."""
-    if context.ranks.count == 1:
-        return
-    context.ranks.check_batch(settings.batch_size)
-    if settings.norm == "batch" and _state_specs(inputs)[0].kind == IMAGE:
-        raise UsageError(
-            "--norm batch looks at a whole mini-batch, which several processes split",
-            "use --norm instance",
-        )
-    if settings.model_loss == "relative" and "model" in settings.loss_weights:
-        raise UsageError(
-            "--model-loss relative is a share of a whole mini-batch, which several processes split",
-            "use --model-loss printed",
-        )
-
-
-def _state_specs(inputs: dict[str, Artifact]) -> list[StateSpec]:
-    return [inputs[f"{role}_memory"].states for role in ("source", "target")]
-
-
-def _same_shape(inputs: dict[str, Artifact]) -> bool:
-    source, target = _state_specs(inputs)
-    return source.state_shape == target.state_shape
 
 
 def _load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:

@@ -17,7 +17,6 @@ from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.training import (
     LOG_EVERY_GRADIENT_STEPS,
     CorrespondenceTraining,
-    Knowledge,
 )
 from corrtool.environment_model.saved import ModelDescription
 from corrtool.layers import copy_of_weights, freeze
