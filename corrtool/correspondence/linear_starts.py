@@ -38,6 +38,8 @@ ROUNDS = ((200, 0.03), (400, 0.02), (400, 0.015))  # gradient steps, step size o
 KEPT_SHARE = 0.25  # of the maps, after each round
 BATCH = 256  # transitions of the target in a gradient step
 JUDGED_TRANSITIONS = 2_000
+JUDGED_TOGETHER = 64  # maps at a time, which bounds the memory
+SNAPPED_COORDINATES = 16  # beyond, a signed permutation has too many neighbours
 CHANGE = 0.02  # of a coordinate, in standard deviations: as in the relative model loss
 SIMPLER_TOLERANCE = 1.25  # a signed permutation may explain so much less
 REASSIGN_EVERY_STEPS = 25
@@ -66,6 +68,11 @@ class Candidates:
     def at(self, index: Tensor) -> Candidates:
         """Those at ``index``."""
         return Candidates(self.maps.at(index), self.source_of[index])
+
+    def parts(self) -> list[Candidates]:
+        """A few at a time, in order."""
+        indices = torch.arange(len(self.source_of), device=self.source_of.device)
+        return [self.at(part) for part in torch.split(indices, JUDGED_TOGETHER)]
 
 
 @dataclass(frozen=True)
@@ -137,8 +144,8 @@ class LinearStartSearch:
     def best(self, count: int) -> LinearStart:
         """The best of ``count`` maps after all rounds of descent."""
         maps = candidate_maps(self._source, self._transitions.states, count, self._random)
-        source_of = torch.tensor(self._action_map.source_of).expand(count, -1)
-        candidates = Candidates(maps, source_of)
+        source_of = torch.tensor(self._action_map.source_of, device=self._source.device)
+        candidates = Candidates(maps, source_of.expand(count, -1))
         for steps, step_size in ROUNDS:
             candidates = self._descended(candidates, steps, step_size)
             best = self._judged(candidates).argsort()
@@ -191,20 +198,27 @@ class LinearStartSearch:
 
     @torch.no_grad()
     def _judged(self, candidates: Candidates) -> Tensor:
-        return self._losses(candidates, self._sample())
+        """The losses of all candidates on the same transitions → (R,)."""
+        sample = self._sample()
+        return torch.cat([self._losses(part, sample) for part in candidates.parts()])
 
     @torch.no_grad()
     def _with_actions(self, candidates: Candidates, batch: Transitions) -> Candidates:
         """The candidates with the maps of actions that explain their transitions best."""
-        here, following = candidates.maps(batch.states), candidates.maps(batch.next_states)
+        costs = torch.cat([self._action_costs(part.maps, batch) for part in candidates.parts()])
+        assigned = [assign(matrix) for matrix in costs.cpu().numpy()]
+        return Candidates(candidates.maps, torch.tensor(assigned, device=costs.device))
+
+    def _action_costs(self, maps: LinearMaps, batch: Transitions) -> Tensor:
+        """Errors where a target action is a source action, summed, for R maps → (R, A_T, A_S)."""
+        here, following = maps(batch.states), maps(batch.next_states)
         taken = one_hot(batch.actions, self._action_map.target_count).float()
         costs = []
         for action in range(self._action_map.source_count):
-            actions = torch.full(here.shape[:2], action)
+            actions = torch.full(here.shape[:2], action, device=here.device)
             error, _ = _errors(self._predicted(here, actions), here, following)
-            costs.append(error.sum(2) @ taken)  # (R, A_T)
-        matrices = torch.stack(costs, dim=2).cpu().numpy()
-        return Candidates(candidates.maps, torch.tensor([assign(matrix) for matrix in matrices]))
+            costs.append(error.sum(2) @ taken)
+        return torch.stack(costs, dim=2)
 
     def _simplest(self, finalists: Candidates) -> LinearStart:
         """The best finalist, or a signed permutation near one of them that does nearly as well."""
@@ -212,7 +226,8 @@ class LinearStartSearch:
             (self._start(finalists.at(torch.tensor([k]))) for k in range(len(finalists.source_of))),
             key=lambda start: start.loss,
         )
-        if self._source.shape[1] != self._transitions.states.shape[1]:
+        size, target_size = self._source.shape[1], self._transitions.states.shape[1]
+        if size != target_size or size > SNAPPED_COORDINATES:
             return free
         snapped = min(
             (

@@ -307,3 +307,8 @@ class LearnCorrSettings(Settings):
     def can_search_angles(self) -> bool:
         """True if the generator has a spatial layer, and the model loss can choose its start."""
         return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights
+
+    @property
+    def can_search_linear(self) -> bool:
+        """True if a generator of vectors has several starts, and the model loss to choose one."""
+        return self.linear_starts > 1 and "model" in self.loss_weights

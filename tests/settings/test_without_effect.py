@@ -55,6 +55,8 @@ class TestWithoutEffect:
                 "--eval-every",
             ),
             (LearnCorrSettings, "image", {"generator": "rotation", "tone": True}, "--tone"),
+            (LearnCorrSettings, "image", {"linear_starts": 8}, "--linear-starts"),
+            (LearnCorrSettings, "vector", {"linear_starts": 8, "lambda_m": 0}, "--linear-starts"),
         ],
     )
     def test_is_refused_by_name(
@@ -72,6 +74,8 @@ class TestWithoutEffect:
             (LearnCorrSettings, "image", {"filters": 8, "blocks": 2, "skips": False}),
             (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}),
             (LearnCorrSettings, "vector", {"generator": "mlp", "filters": 8}),
+            (LearnCorrSettings, "vector", {"generator": "mlp", "linear_starts": 8}),
+            (LearnCorrSettings, "vector", {"action_map": "learned"}),
             (
                 LearnCorrSettings,
                 "image",
@@ -148,3 +152,10 @@ class TestWithoutEffect:
         assert resolved(stage, preset="tiny").gradient_steps
         assert resolved(stage, preset="tiny", epochs=2).gradient_steps is None
         assert resolved(stage, project={"gradient_steps": 9}, epochs=2).gradient_steps is None
+
+
+@pytest.mark.parametrize("given", [{}, {"linear_starts": 8, "lambda_m": 0.0}])
+def test_a_map_that_no_search_can_learn_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--action-map is learned"):
+        LearnCorrSettings(action_map="learned", **given)
+    assert LearnCorrSettings(action_map="learned", linear_starts=8).can_search_linear

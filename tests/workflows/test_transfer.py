@@ -17,7 +17,8 @@ from support.commands import one_line_error, run_in_process
 
 import corrtool
 from corrtool.project.artifacts import KINDS, find_artifacts, read_artifact
-from corrtool.workflows.transfer import normalised
+from corrtool.project.directory import find_project
+from corrtool.workflows.transfer import TransferRow, _notes, _why_no_reuse, normalised
 
 VIEWS = ("permute:2,3,0,1", "scale:-1,1,-1,1")
 TINY = ("--preset", "tiny", "--device", "cpu")
@@ -143,6 +144,30 @@ class TestWhatIsMissing:
         assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
         plans = asked(capsys, "-p", tmp_path / "lab", "--dry-run")["steps"]
         assert [plan["stage"] for plan in plans].count("evaluate") == 3
+
+    @pytest.mark.parametrize(
+        ("source", "target", "why"),
+        [
+            ("MountainCar-v0", "Acrobot-v1", "cannot take the target's states"),
+            ("CartPole-v1", "Acrobot-v1", "the source has 2 actions and the target 3"),
+            ("Acrobot-v1", "Acrobot-v1", None),
+        ],
+    )
+    def test_the_note_says_why_reuse_is_left_out(
+        self, tmp_path: Path, source: str, target: str, why: str | None
+    ) -> None:
+        tasks = ("--source", source, "--target", target)
+        assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
+        found = _why_no_reuse(find_project(tmp_path / "lab"))
+        rows: list[TransferRow] = [
+            {"policy": policy, "returns": [0.0], "mean_return": mean, "ci95": [0.0, 0.0]}
+            for policy, mean in (("random", 0.0), ("transfer", 1.0))
+        ]
+        if why is None:
+            assert found is None
+        else:
+            (note,) = _notes(rows, [], found)
+            assert note.startswith("reuse is left out: ") and why in note
 
     def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan: Any = corrtool.open_project(lab).transfer(preset="tiny", device="cpu", dry_run=True)
