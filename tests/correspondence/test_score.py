@@ -25,7 +25,7 @@ from corrtool.correspondence.score import (
     score_correspondence,
     score_value,
 )
-from corrtool.correspondence.start_search import Start, set_start
+from corrtool.correspondence.spatial_starts import Start, set_start
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import FIELDS, MemoryRows

@@ -152,10 +152,3 @@ class TestWithoutEffect:
         assert resolved(stage, preset="tiny").gradient_steps
         assert resolved(stage, preset="tiny", epochs=2).gradient_steps is None
         assert resolved(stage, project={"gradient_steps": 9}, epochs=2).gradient_steps is None
-
-
-@pytest.mark.parametrize("given", [{}, {"linear_starts": 8, "lambda_m": 0.0}])
-def test_a_map_that_no_search_can_learn_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="--action-map is learned"):
-        LearnCorrSettings(action_map="learned", **given)
-    assert LearnCorrSettings(action_map="learned", linear_starts=8).can_search_linear

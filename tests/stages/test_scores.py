@@ -213,8 +213,8 @@ class TestWhatIsSaid:
             {"policy": policy, "mean_return": mean}
             for policy, mean in {"source": 9, "random": 0, "reuse": 1, "transfer": 2}.items()
         ]
-        assert _notes(rows, self.result(0.5, 7.0, 1.0), []) == []
-        (note,) = _notes(rows, self.result(0.1, 7.0, 1.0), [])
+        assert _notes(rows, self.result(0.5, 7.0, 1.0), [], None) == []
+        (note,) = _notes(rows, self.result(0.1, 7.0, 1.0), [], None)
         assert note == "no transfer expected: the score of the correspondence is 0.10 of 1"
 
 

@@ -85,7 +85,7 @@ def test_an_mlp_starts_there_too(lab: Path) -> None:
     assert len(searches(lab, "mlp")) == 1
 
 
-@pytest.mark.parametrize("flags", [(), ("--linear-starts", 8, "--lambda-m", 0)])
+@pytest.mark.parametrize("flags", [("--linear-starts", 8, "--lambda-m", 0)])
 def test_a_map_is_only_learnt_along_with_a_start(
     made: Path, capsys: pytest.CaptureFixture[str], flags: tuple[object, ...]
 ) -> None:

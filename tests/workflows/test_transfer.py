@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.commands import one_line_error, run_in_process
@@ -166,7 +166,7 @@ class TestWhatIsMissing:
         if why is None:
             assert found is None
         else:
-            (note,) = _notes(rows, [], found)
+            (note,) = _notes(rows, cast(Any, {}), [], found)
             assert note.startswith("reuse is left out: ") and why in note
 
     def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
