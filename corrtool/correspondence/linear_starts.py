@@ -34,9 +34,15 @@ from corrtool.correspondence.linear_maps import (
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 
-ROUNDS = ((200, 0.03), (400, 0.02), (400, 0.015))  # gradient steps, step size of Adam at first
-KEPT_SHARE = 0.25  # of the maps, after each round
-BATCH = 256  # transitions of the target in a gradient step
+# Gradient steps, transitions in each, step size of Adam at first, weight of the moments. Two memories of one kind of play
+# have nearly the same moments: in the end only F tells how long a coordinate is.
+ROUNDS = (
+    (200, 256, 0.03, 1.0),
+    (400, 256, 0.02, 1.0),
+    (400, 256, 0.015, 1.0),
+    (1_500, 1_024, 0.01, 0.03),
+)
+KEPT_SHARE, MIN_KEPT = 0.25, 2  # of the maps, after each round
 JUDGED_TRANSITIONS = 2_000
 JUDGED_TOGETHER = 64  # maps at a time, which bounds the memory
 SNAPPED_COORDINATES = 16  # beyond, a signed permutation has too many neighbours
@@ -119,7 +125,7 @@ class LinearStartSearch:
         advance: is called with the number of gradient steps done; see :attr:`length`.
     """
 
-    length = sum(steps for steps, _ in ROUNDS)
+    length = sum(steps for steps, *_ in ROUNDS)
 
     def __init__(
         self,
@@ -146,13 +152,20 @@ class LinearStartSearch:
         maps = candidate_maps(self._source, self._transitions.states, count, self._random)
         source_of = torch.tensor(self._action_map.source_of, device=self._source.device)
         candidates = Candidates(maps, source_of.expand(count, -1))
-        for steps, step_size in ROUNDS:
-            candidates = self._descended(candidates, steps, step_size)
+        for steps, batch, step_size, moments_weight in ROUNDS:
+            candidates = self._descended(candidates, steps, batch, step_size, moments_weight)
             best = self._judged(candidates).argsort()
-            candidates = candidates.at(best[: max(4, round(KEPT_SHARE * len(best)))])
+            candidates = candidates.at(best[: max(MIN_KEPT, round(KEPT_SHARE * len(best)))])
         return self._simplest(candidates)
 
-    def _descended(self, candidates: Candidates, steps: int, step_size: float) -> Candidates:
+    def _descended(
+        self,
+        candidates: Candidates,
+        steps: int,
+        batch_size: int,
+        step_size: float,
+        moments_weight: float,
+    ) -> Candidates:
         """The candidates after ``steps`` of Adam, each on its own loss."""
         weight, bias = (
             part.clone().requires_grad_() for part in (candidates.maps.weight, candidates.maps.bias)
@@ -160,12 +173,12 @@ class LinearStartSearch:
         moving = Candidates(LinearMaps(weight, bias), candidates.source_of)
         optimizer = torch.optim.Adam([weight, bias], lr=step_size)
         for step in range(steps):
-            batch = self._sample(BATCH)
+            batch = self._sample(batch_size)
             if self._find_actions and step % REASSIGN_EVERY_STEPS == 0:
                 moving = self._with_actions(moving, batch)
             optimizer.param_groups[0]["lr"] = step_size * (1 - step / steps)
             optimizer.zero_grad()
-            loss = self._losses(moving, batch).sum()
+            loss = self._losses(moving, batch, moments_weight).sum()
             torch.autograd.backward(loss)
             optimizer.step()
             self._advance(1)
@@ -177,7 +190,9 @@ class LinearStartSearch:
         chosen = self._random.choice(held, size=min(count, held), replace=False)
         return self._transitions.at(torch.from_numpy(chosen))
 
-    def _losses(self, candidates: Candidates, batch: Transitions) -> Tensor:
+    def _losses(
+        self, candidates: Candidates, batch: Transitions, moments_weight: float = 1.0
+    ) -> Tensor:
         """Of each candidate: relative model loss and distance of the moments → (R,).
 
         The relative loss is half that over all coordinates together and half the mean of each
@@ -189,7 +204,7 @@ class LinearStartSearch:
         none = 1e-6
         together = (error.sum((1, 2)) + none) / (change.sum((1, 2)) + none)
         apart = ((error.sum(1) + none) / (change.sum(1) + none)).mean(1)
-        return 0.5 * (together + apart) + self._moments.distances(here)
+        return 0.5 * (together + apart) + moments_weight * self._moments.distances(here)
 
     def _predicted(self, here: Tensor, actions: Tensor) -> Tensor:
         """F of states (R, B, m) and actions (R, B)."""

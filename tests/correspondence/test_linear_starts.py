@@ -84,7 +84,11 @@ def search(
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer gradient steps: this environment is linear, and its model exact."""
-    monkeypatch.setattr(linear_starts, "ROUNDS", ((100, 0.03), (150, 0.03), (150, 0.02)))
+    monkeypatch.setattr(
+        linear_starts,
+        "ROUNDS",
+        ((100, 256, 0.03, 1.0), (150, 256, 0.03, 1.0), (150, 256, 0.02, 1.0)),
+    )
 
 
 @pytest.mark.parametrize("find_actions", [False, True])
@@ -133,7 +137,7 @@ def test_a_rotation_stays_a_linear_map() -> None:
 
 
 def test_sizes_that_differ_have_no_signed_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_starts, "ROUNDS", ((5, 0.03),))
+    monkeypatch.setattr(linear_starts, "ROUNDS", ((5, 256, 0.03, 1.0),))
     plain = played(300, 1)
     wider = [
         torch.cat([s, torch.randn(300, 2, generator=torch.Generator().manual_seed(k))], 1)
@@ -145,7 +149,7 @@ def test_sizes_that_differ_have_no_signed_permutation(monkeypatch: pytest.Monkey
 
 
 def test_many_coordinates_have_too_many_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_starts, "ROUNDS", ((5, 0.03),))
+    monkeypatch.setattr(linear_starts, "ROUNDS", ((5, 256, 0.03, 1.0),))
     monkeypatch.setattr(linear_starts, "SNAPPED_COORDINATES", 3)
     monkeypatch.setattr(linear_starts, "SIMPLER_TOLERANCE", float("inf"))
     assert not search(ActionMap.identity(3), find_actions=False).best(4).signed_permutation
@@ -183,8 +187,8 @@ def test_the_loss_of_persistence_and_of_the_truth() -> None:
 
 
 def test_the_search_tells_of_every_gradient_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert LinearStartSearch.length == sum(steps for steps, _ in ROUNDS)
-    monkeypatch.setattr(linear_starts, "ROUNDS", ((3, 0.03), (2, 0.02)))
+    assert LinearStartSearch.length == sum(steps for steps, *_ in ROUNDS)
+    monkeypatch.setattr(linear_starts, "ROUNDS", ((3, 256, 0.03, 1.0), (2, 256, 0.02, 1.0)))
     told: list[int] = []
     source = played(100, 0)
     LinearStartSearch(

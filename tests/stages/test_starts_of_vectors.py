@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lab(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that project, in which a search is short."""
-    monkeypatch.setattr(linear_starts, "ROUNDS", ((20, 0.03), (20, 0.02)))
+    monkeypatch.setattr(linear_starts, "ROUNDS", ((20, 256, 0.03, 1.0), (20, 256, 0.02, 1.0)))
     return shutil.copytree(made, tmp_path / "lab")
 
 
