@@ -28,7 +28,7 @@ def game(seed: int = 0, frames: int = FRAMES) -> torch.Tensor:
     for t in range(frames):
         shown[t, 0, :3] = 1
         shown[t, 1, random.integers(10), random.integers(10)] = 1
-        resting = random.integers(10) if random.random() < 0.2 else resting
+        resting = int(random.integers(10)) if random.random() < 0.2 else resting
         shown[t, 2, 9, resting] = 1
         shown[t, 3, random.integers(10)] = 0.2
     return torch.from_numpy(shown).float()
