@@ -27,15 +27,14 @@ from corrtool.correspondence.linear_maps import (
     LinearMaps,
     SignedPermutation,
     candidate_maps,
-    matrices,
     nearest_signed_permutation,
     neighbours,
 )
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 
-# Gradient steps, transitions in each, step size of Adam at first, weight of the moments. Two memories of one kind of play
-# have nearly the same moments: in the end only F tells how long a coordinate is.
+# Gradient steps, transitions in each, step size of Adam at first, weight of the moments. Two
+# memories of one kind of play have nearly the same moments: in the end F tells more.
 ROUNDS = (
     (200, 256, 0.03, 1.0),
     (400, 256, 0.02, 1.0),
@@ -125,7 +124,7 @@ class LinearStartSearch:
         advance: is called with the number of gradient steps done; see :attr:`length`.
     """
 
-    length = sum(steps for steps, *_ in ROUNDS)
+    length = sum(steps for steps, *_ in (*ROUNDS, ROUNDS[-1]))  # the last once more if sparse
 
     def __init__(
         self,
@@ -165,8 +164,15 @@ class LinearStartSearch:
         batch_size: int,
         step_size: float,
         moments_weight: float,
+        *,
+        sparse: bool = False,
     ) -> Candidates:
-        """The candidates after ``steps`` of Adam, each on its own loss."""
+        """The candidates after ``steps`` of Adam, each on its own loss.
+
+        Args:
+            sparse: weights that are 0 stay so.
+        """
+        allowed = candidates.maps.weight != 0 if sparse else None
         weight, bias = (
             part.clone().requires_grad_() for part in (candidates.maps.weight, candidates.maps.bias)
         )
@@ -180,6 +186,8 @@ class LinearStartSearch:
             optimizer.zero_grad()
             loss = self._losses(moving, batch, moments_weight).sum()
             torch.autograd.backward(loss)
+            if allowed is not None and weight.grad is not None:
+                weight.grad *= allowed
             optimizer.step()
             self._advance(1)
         still = moving.at(torch.arange(len(weight)))
@@ -243,34 +251,33 @@ class LinearStartSearch:
         )
         size, target_size = self._source.shape[1], self._transitions.states.shape[1]
         if size != target_size or size > SNAPPED_COORDINATES:
+            self._advance(ROUNDS[-1][0])
             return free
-        snapped = min(
-            (
-                self._snapped(weight, source_of)
-                for weight, source_of in zip(
-                    finalists.maps.weight, finalists.source_of, strict=True
-                )
-            ),
-            key=lambda start: start.loss,
-        )
-        return snapped if snapped.loss <= SIMPLER_TOLERANCE * free.loss else free
+        found = zip(finalists.maps.weight, finalists.source_of, strict=True)
+        nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
+        sparse = self._start(self._descended(nearest, *ROUNDS[-1], sparse=True))
+        if sparse.loss > SIMPLER_TOLERANCE * free.loss:
+            return free
+        return replace(sparse, signed_permutation=True)
 
-    def _snapped(self, weight: Tensor, source_of: Tensor) -> LinearStart:
-        """The signed permutation nearest to ``weight``, changed step by step while that helps."""
-        permutation, loss = nearest_signed_permutation(weight), float("inf")
+    def _snapped(self, weight: Tensor, source_of: Tensor) -> tuple[Candidates, float]:
+        """The signed permutation nearest to ``weight``, changed step by step while that helps.
+
+        And its loss.
+        """
+        permutation = nearest_signed_permutation(weight, self._source, self._transitions.states)
+        loss = float("inf")
         while True:
             around = neighbours(permutation)
             losses = self._judged(self._of(around, source_of))
             best = int(losses.argmin())
             if losses[best] >= loss:
-                start = self._start(self._of([permutation], source_of))
-                return replace(start, signed_permutation=True)
+                return self._of([permutation], source_of), loss
             permutation, loss = around[best], float(losses[best])
 
     def _of(self, permutations: list[SignedPermutation], source_of: Tensor) -> Candidates:
         """Signed permutations as candidates, with the maps of actions that go best with them."""
-        weight = matrices(permutations).to(self._source.device)
-        maps = LinearMaps.with_means(weight, self._source, self._transitions.states)
+        maps = LinearMaps.of_permutations(permutations, self._source, self._transitions.states)
         candidates = Candidates(maps, source_of.expand(len(permutations), -1))
         return self._with_actions(candidates, self._sample()) if self._find_actions else candidates
 

@@ -40,12 +40,23 @@ def test_a_map_that_is_taken_out_no_longer_learns() -> None:
 def test_a_signed_permutation_as_a_matrix() -> None:
     (matrix,) = matrices([((2, 0, 1), (1, -1, -1))])
     assert (matrix @ torch.tensor([1.0, 2.0, 3.0])).tolist() == [3.0, -1.0, -2.0]
-    assert nearest_signed_permutation(matrix) == ((2, 0, 1), (1, -1, -1))
+    states = normal(100, 3)
+    assert nearest_signed_permutation(matrix, states, states) == ((2, 0, 1), (1, -1, -1))
 
 
 def test_the_nearest_signed_permutation_is_that_of_the_largest_entries_together() -> None:
-    weight = torch.tensor([[0.9, -0.8], [1.0, 0.1]])
-    assert nearest_signed_permutation(weight) == ((1, 0), (-1, 1))
+    weight, states = torch.tensor([[0.9, -0.8], [1.0, 0.1]]), normal(100, 1).expand(-1, 2)
+    assert nearest_signed_permutation(weight, states, states) == ((1, 0), (-1, 1))
+    wide = states * torch.tensor([1.0, 10.0])  # 0.9 of what is wide is the larger part of both
+    assert nearest_signed_permutation(weight, states, wide)[0] == ((1, 0))
+
+
+def test_a_signed_permutation_gives_each_coordinate_the_deviation_of_the_source() -> None:
+    source, target = normal(300, 2) * torch.tensor([1.0, 4.0]), normal(200, 2, seed=1)
+    maps = LinearMaps.of_permutations([((1, 0), (1, -1))], source, target)
+    translated = maps(target)[0]
+    torch.testing.assert_close(translated.std(0), source.std(0))
+    torch.testing.assert_close(translated.mean(0), source.mean(0), atol=1e-5, rtol=0)
 
 
 def test_neighbours_of_two_coordinates() -> None:
@@ -81,8 +92,10 @@ def test_candidates_have_the_mean_of_the_source(to_size: int, from_size: int) ->
 def test_half_are_signed_permutations_and_the_others_have_the_covariance_of_the_source() -> None:
     source, target = normal(300, 3), normal(200, 3, seed=1)
     maps = candidate_maps(source, target, 6, np.random.default_rng(0))
+    deviations = source.std(0)[:, None] / target.std(0)
     for weight in maps.weight[:3]:
-        torch.testing.assert_close(matrices([nearest_signed_permutation(weight)])[0], weight)
+        nearest = matrices([nearest_signed_permutation(weight, source, target)])[0]
+        torch.testing.assert_close(nearest * deviations, weight)
     for translated in maps(target)[3:]:
         torch.testing.assert_close(
             torch.cov(translated.T), torch.cov(source.T), atol=1e-2, rtol=1e-2

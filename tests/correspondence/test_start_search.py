@@ -398,6 +398,7 @@ def test_turned_inverted_and_exchanged_with_other_actions(kind: str) -> None:
     )
     assert sum(advanced) == search.length
     assert compared["start_action_map"] == [1, 2, 0]
+    assert len(compared["model_losses"]) == len(search.starts)  # all other tones are far off
     assert compared["start_tone"]["channels"] == [1, 0]
     assert len(compared["tones"]) == len(compared["tone_model_losses"]) == len(tones)
     assert correspondence.action_map == ActionMap(source_of, 3)
@@ -426,18 +427,19 @@ def test_turned_and_inverted_is_found_with_the_actions_as_they_are() -> None:
     start, compared = search.run()
     assert start.tone == Tone.plain((0,), -1.0) and start.action_map is None
     assert abs(start.degrees) == pytest.approx(94, abs=1.5)  # what falls mirrored falls too
-    assert len(compared["model_losses"]) == 2 * len(search.starts)
+    assert len(compared["model_losses"]) == 2 * len(search.starts)  # both are near
     assert correspondence.action_map is None
 
 
-def test_two_tones_need_no_coarse_comparison_and_one_start_no_other() -> None:
+def test_the_length_of_a_search_of_tones() -> None:
     target = ball_falls_turned(0.0, 32, scaling := StateScaling(StateSpec("image", (1, 84, 84))))
     correspondence = Correspondence(
         scaling, StateScaling(scaling.spec), GeneratorDescription("affine", tone="before")
     )
     tones = tuple(Tone.plain((0,), gain) for gain in (1.0, -1.0, 0.5))
     for count, tried, length in (
-        (2, 1, 2 * 16 + 2 * 24),
+        (1, 1, 16 + 24),
+        (2, 1, 2 * 24 + 2 * 16 + 2 * 24),
         (3, 1, 3 * 24 + 2 * 16 + 2 * 24),
         (3, 20, 3 * 8 * 24 + 2 * 40 * 16 + 8 * 24 + 6 * 24),
     ):
@@ -447,3 +449,6 @@ def test_two_tones_need_no_coarse_comparison_and_one_start_no_other() -> None:
             tones=tones[:count],
         )  # fmt: skip
         assert search.length == length
+        advanced: list[int] = []
+        replace(search, advance=advanced.append).run()
+        assert sum(advanced) == length

@@ -91,4 +91,4 @@ def test_a_map_is_only_learnt_along_with_a_start(
 ) -> None:
     asked = ("learn-corr", "-p", made, *TINY, *flags, "--action-map", "learned", "--dry-run")
     assert run_in_process(*asked) == 2
-    assert "linear" in one_line_error(capsys)
+    assert "--lambda-m is 0" in one_line_error(capsys)
