@@ -29,7 +29,7 @@ from corrtool.runs.results import (
 )
 from corrtool.runtime.console import Console
 from corrtool.settings.budget import Budget
-from corrtool.settings.stages import LearnCorrSettings
+from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
 from corrtool.stages.source_agents import agent_of_memory, agent_of_q
 from corrtool.tasks import probe
 from corrtool.workflows.call import StageCall
@@ -145,7 +145,7 @@ class _Learner:
             return self._learn("learn-corr", q=q)
         memory = self._memory_of(q)
         inputs: dict[str, Any] = {"q": q, "target_memory": self._named("target_memory")}
-        if self._named("source_memory") is None:
+        if self._named("source_memory") is None and not self._will_leave_random_play(q):
             self._random_memory("source")  # of the kind that the target's is
         if inputs["target_memory"] is None:
             inputs["target_memory"] = self._random_memory("target")
@@ -183,6 +183,12 @@ class _Learner:
             if player is not None and player.is_known_as(agent):
                 return memory.name
         return self.pipeline.run("collect", {"task": "source", "policy": f"q:{q}"})["name"]
+
+    def _will_leave_random_play(self, q: str) -> bool:
+        """True in a dry run, where ``train-dqn`` is yet to leave a memory of random play."""
+        settings = self.pipeline.calls["train-dqn"].resolved(self.pipeline.project, _QUIET)
+        learnt = any(artifact.name == q for artifact in find_artifacts(self._root, "q"))
+        return not learnt and cast(TrainDqnSettings, settings).random_records > 0
 
     def _random_memory(self, role: str) -> str:
         """The newest memory of random play of a task; if there is none it is collected."""

@@ -58,7 +58,6 @@ def run_by_hand(lab: Path) -> None:
     """The documented order."""
     for stage, *flags in (
         ("train-dqn",),
-        ("collect", "--task", "source"),
         ("collect",),
         ("train-model", "--memory", "source-dqn"),
         ("learn-corr",),
@@ -77,32 +76,33 @@ class TestWhatIsMissing:
     """Dry runs, which write nothing."""
 
     def test_in_an_empty_project_everything_is(
-        self, lab: Path, capsys: pytest.CaptureFixture[str]
+        self, lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = sorted(lab.rglob("*"))
-        assert steps(capsys, lab) == [
-            ("train-dqn", "source-dqn"),
-            ("collect", "source-random"),
+        to_do = [
+            ("train-dqn", "source-dqn"),  # leaves a memory of random play as well
             ("collect", "target-random"),
             ("train-model", None),  # its name is that of a memory that is not there yet
             ("learn-corr", None),
         ]
+        assert steps(capsys, lab) == to_do
         plans = asked(capsys, "-p", lab, "--dry-run")["steps"]
         assert [plan["stage"] for plan in plans].count("evaluate") == 4
         assert sorted(lab.rglob("*")) == before
         assert run_in_process("transfer", "-p", lab, *TINY, "--dry-run") == 0
         assert "would run: train-dqn source-dqn\n" in capsys.readouterr().out
+        monkeypatch.setenv("CORRTOOL_TRAIN_DQN_RANDOM_RECORDS", "0")
+        assert steps(capsys, lab) == [to_do[0], ("collect", "source-random"), *to_do[1:]]
 
     def test_an_agent_and_memories_are_taken_by_who_played(
         self, lab: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run_in_process("train-dqn", "-p", lab, *QUIET, "--name", "agent") == 0
         assert run_in_process("collect", "-p", lab, *QUIET, "--name", "mine") == 0
-        assert steps(capsys, lab) == [
-            ("collect", "source-random"),
-            ("train-model", "agent"),
-            ("learn-corr", None),  # as long as there is no F
-        ]
+        to_do = [("train-model", "agent"), ("learn-corr", None)]  # as long as there is no F
+        assert steps(capsys, lab) == to_do
+        shutil.rmtree(lab / "memories" / "agent-random.zarr")
+        assert steps(capsys, lab) == [("collect", "source-random"), *to_do]
         source = ("collect", "-p", lab, *QUIET, "--task", "source")
         assert run_in_process(*source, "--name", "agent-random") == 0
         assert [stage for stage, _ in steps(capsys, lab)] == ["train-model", "learn-corr"]
