@@ -228,7 +228,7 @@ class LearnCorrSettings(Settings):
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if self.recipe == "auto":
-            return unused | dict.fromkeys(DECIDED, "--recipe auto chooses it")
+            return self._without_effect_on_any(state_kind, options)
         unused |= dict.fromkeys(("recipe_trial_steps", "recipe_enough"), "--recipe is none")
         if not self.eval_games:
             unused |= dict.fromkeys(("eval_epsilon", "max_idle_frames"), "--eval-games is 0")
@@ -255,6 +255,14 @@ class LearnCorrSettings(Settings):
         if self.generator not in _TONED_GENERATORS:
             unused["tone"] = "it is for generators with an affine layer"
         return unused
+
+    def _without_effect_on_any(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        """What no recipe uses, and what they decide themselves."""
+        tried = self.candidates(state_kind, same_actions=True).values()
+        unused = [settings.without_effect(state_kind, options) for settings in tried]
+        by_all = set.intersection(*map(set, unused)) - {"recipe_trial_steps", "recipe_enough"}
+        decided = dict.fromkeys(DECIDED, "--recipe auto chooses it")
+        return {name: unused[0][name] for name in by_all} | decided
 
     def candidates(self, state_kind: str, *, same_actions: bool) -> dict[str, LearnCorrSettings]:
         """The settings to try, by name: those of all recipes, or of these alone.
