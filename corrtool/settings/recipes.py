@@ -53,4 +53,5 @@ DECIDED = (
     "model_loss",
     "angle_init",
     "angle_starts",
+    "spatial_learning_rate",
 )
