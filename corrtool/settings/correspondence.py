@@ -221,9 +221,10 @@ class LearnCorrSettings(Settings):
 
     @classmethod
     def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
-        if "recipe" not in said and said & set(DECIDED):
-            return values | {"recipe": "none"}
-        return values
+        if "recipe" in said or not said & set(DECIDED):
+            return values
+        printed = {} if "action_map" in said else {"action_map": "identity"}
+        return values | {"recipe": "none"} | printed
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}

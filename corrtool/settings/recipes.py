@@ -31,9 +31,10 @@ _PICTURES = (
         (10, 0, 10),
         generator="affine",
         model_loss="relative",
+        tone=True,
         spatial_learning_rate=1e-4,  # a tenth: it starts nearly where it should be
     ),
-    _recipe("affine-resnet", (1, 0, 1), generator="affine-resnet"),
+    _recipe("affine-resnet", (1, 0, 1), generator="affine-resnet", tone=True),
     _recipe("resnet", (1, 1, 1), generator="resnet"),
 )
 RECIPES: dict[str, tuple[Recipe, ...]] = {
@@ -54,4 +55,5 @@ DECIDED = (
     "angle_init",
     "angle_starts",
     "spatial_learning_rate",
+    "tone",
 )

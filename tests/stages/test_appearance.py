@@ -94,9 +94,10 @@ def test_a_resnet_learns_the_map_without_a_start(lab: Path) -> None:
     assert [line["gradient_steps"] for line in lines(lab, "resnet", "action_matrix")] == [100, 110]
 
 
-def test_the_tone_of_a_preset_is_not_recorded_where_there_is_none(
-    lab: Path, capsys: pytest.CaptureFixture[str]
+def test_the_tone_of_a_project_is_not_recorded_where_there_is_none(
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CORRTOOL_LEARN_CORR_TONE", "true")
     for kind, tone in (("affine", True), ("resnet", False), ("rotation", False)):
         flags = ("--generator", kind, "--dry-run", "--json", "--device", "cpu")
         assert run_in_process("learn-corr", "-p", lab, *flags) == 0
