@@ -124,6 +124,9 @@ class LearnCorrArguments(LearningArguments, total=False):
     model: str | None
     source_memory: str | None
     target_memory: str | None
+    recipe: Literal["none", "auto"]
+    recipe_trial_steps: int
+    recipe_enough: float
     lambda_cyc: float
     lambda_q: float
     lambda_m: float

@@ -13,7 +13,7 @@ export CORRTOOL_PROJECT=$lab
 corrtool train-dqn
 corrtool collect
 corrtool train-model
-corrtool learn-corr --lambda-cyc 0 --lambda-q 0 --lambda-m 100
+corrtool learn-corr
 
 echo "--- the source agent on its own task, then three ways to play the target ---"
 corrtool evaluate --task source

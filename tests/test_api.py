@@ -286,7 +286,7 @@ class TestErrors:
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("corrtool.stages.collect.MemoryWriter", full)
+        monkeypatch.setattr("corrtool.stages.recording.MemoryWriter", full)
         with pytest.raises(corrtool.CorrtoolError, match="No space left on device") as raised:
             fresh.collect(preset="tiny")
         assert isinstance(raised.value.__cause__, OSError)

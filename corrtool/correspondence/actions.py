@@ -16,6 +16,7 @@ from corrtool.files.atomic import regular_file
 
 IDENTITY = "identity"
 LEARNED = "learned"
+AUTO = "auto"
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,17 @@ class LinearMaps:
         """The maps by ``weight`` (R, m, n) that put the mean of (N, n) states at that of (N, m)."""
         return cls(weight, source.mean(0) - weight @ target.mean(0))
 
+    @classmethod
+    def of_permutations(
+        cls, permutations: list[SignedPermutation], source: Tensor, target: Tensor
+    ) -> LinearMaps:
+        """Signed permutations that give each coordinate the mean and the deviation of M_S.
+
+        States are scaled by what F learnt from, which is more than M_S.
+        """
+        weight = matrices(permutations).to(source.device) * _ratios(source, target)
+        return cls.with_means(weight, source, target)
+
 
 def candidate_maps(
     source: Tensor, target: Tensor, count: int, random: np.random.Generator
@@ -54,9 +65,13 @@ def candidate_maps(
     turns = (q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :])[:, :size, :from_size]
     rotations = torch.from_numpy(turns.astype(np.float32)).to(source.device)
     weight = _covariance_power(source, 0.5) @ rotations @ _covariance_power(target, -0.5)
-    if permutations:
-        weight = torch.cat([matrices(permutations).to(source.device), weight])
-    return LinearMaps.with_means(weight, source, target)
+    turned = LinearMaps.with_means(weight, source, target)
+    if not permutations:
+        return turned
+    permuted = LinearMaps.of_permutations(permutations, source, target)
+    return LinearMaps(
+        torch.cat([permuted.weight, turned.weight]), torch.cat([permuted.bias, turned.bias])
+    )
 
 
 def _covariance_power(states: Tensor, power: float) -> Tensor:
@@ -64,6 +79,13 @@ def _covariance_power(states: Tensor, power: float) -> Tensor:
     values, vectors = torch.linalg.eigh(torch.cov(states.T).reshape(states.shape[1], -1))
     raised: Tensor = vectors @ torch.diag(values.clamp(min=1e-4) ** power) @ vectors.T
     return raised
+
+
+def _ratios(source: Tensor, target: Tensor) -> Tensor:
+    """Deviations of source coordinates (N, m) by those of target coordinates (N, n): (m, n)."""
+    deviations = (states.std(0).clamp(min=1e-2) for states in (source, target))
+    of_source, of_target = deviations
+    return of_source[:, None] / of_target
 
 
 def matrices(permutations: list[SignedPermutation]) -> Tensor:
@@ -76,9 +98,12 @@ def matrices(permutations: list[SignedPermutation]) -> Tensor:
     return weight
 
 
-def nearest_signed_permutation(weight: Tensor) -> SignedPermutation:
-    """The one that takes the largest entries of a matrix (n, n) together."""
-    order = assign(-weight.abs().cpu().numpy())
+def nearest_signed_permutation(weight: Tensor, source: Tensor, target: Tensor) -> SignedPermutation:
+    """The one that takes the largest entries of a matrix (n, n) together.
+
+    Of states (N, n) in units of the deviations of their coordinates.
+    """
+    order = assign(-(weight / _ratios(source, target)).abs().cpu().numpy())
     signs = tuple(-1 if weight[row, column] < 0 else 1 for row, column in enumerate(order))
     return order, signs
 

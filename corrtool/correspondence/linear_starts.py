@@ -27,17 +27,24 @@ from corrtool.correspondence.linear_maps import (
     LinearMaps,
     SignedPermutation,
     candidate_maps,
-    matrices,
     nearest_signed_permutation,
     neighbours,
 )
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 
-ROUNDS = ((200, 0.03), (400, 0.02), (400, 0.015))  # gradient steps, step size of Adam at first
-KEPT_SHARE = 0.25  # of the maps, after each round
-BATCH = 256  # transitions of the target in a gradient step
+# Gradient steps, transitions in each, step size of Adam at first, weight of the moments. Two
+# memories of one kind of play have nearly the same moments: in the end F tells more.
+ROUNDS = (
+    (200, 256, 0.03, 1.0),
+    (400, 256, 0.02, 1.0),
+    (400, 256, 0.015, 1.0),
+    (1_500, 1_024, 0.01, 0.03),
+)
+KEPT_SHARE, MIN_KEPT = 0.25, 2  # of the maps, after each round
 JUDGED_TRANSITIONS = 2_000
+JUDGED_TOGETHER = 64  # maps at a time, which bounds the memory
+SNAPPED_COORDINATES = 16  # beyond, a signed permutation has too many neighbours
 CHANGE = 0.02  # of a coordinate, in standard deviations: as in the relative model loss
 SIMPLER_TOLERANCE = 1.25  # a signed permutation may explain so much less
 REASSIGN_EVERY_STEPS = 25
@@ -66,6 +73,11 @@ class Candidates:
     def at(self, index: Tensor) -> Candidates:
         """Those at ``index``."""
         return Candidates(self.maps.at(index), self.source_of[index])
+
+    def parts(self) -> list[Candidates]:
+        """A few at a time, in order."""
+        indices = torch.arange(len(self.source_of), device=self.source_of.device)
+        return [self.at(part) for part in torch.split(indices, JUDGED_TOGETHER)]
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,7 @@ class LinearStartSearch:
         advance: is called with the number of gradient steps done; see :attr:`length`.
     """
 
-    length = sum(steps for steps, _ in ROUNDS)
+    length = sum(steps for steps, *_ in (*ROUNDS, ROUNDS[-1]))  # the last once more if sparse
 
     def __init__(
         self,
@@ -137,29 +149,45 @@ class LinearStartSearch:
     def best(self, count: int) -> LinearStart:
         """The best of ``count`` maps after all rounds of descent."""
         maps = candidate_maps(self._source, self._transitions.states, count, self._random)
-        source_of = torch.tensor(self._action_map.source_of).expand(count, -1)
-        candidates = Candidates(maps, source_of)
-        for steps, step_size in ROUNDS:
-            candidates = self._descended(candidates, steps, step_size)
+        source_of = torch.tensor(self._action_map.source_of, device=self._source.device)
+        candidates = Candidates(maps, source_of.expand(count, -1))
+        for steps, batch, step_size, moments_weight in ROUNDS:
+            candidates = self._descended(candidates, steps, batch, step_size, moments_weight)
             best = self._judged(candidates).argsort()
-            candidates = candidates.at(best[: max(4, round(KEPT_SHARE * len(best)))])
+            candidates = candidates.at(best[: max(MIN_KEPT, round(KEPT_SHARE * len(best)))])
         return self._simplest(candidates)
 
-    def _descended(self, candidates: Candidates, steps: int, step_size: float) -> Candidates:
-        """The candidates after ``steps`` of Adam, each on its own loss."""
+    def _descended(
+        self,
+        candidates: Candidates,
+        steps: int,
+        batch_size: int,
+        step_size: float,
+        moments_weight: float,
+        *,
+        sparse: bool = False,
+    ) -> Candidates:
+        """The candidates after ``steps`` of Adam, each on its own loss.
+
+        Args:
+            sparse: weights that are 0 stay so.
+        """
+        allowed = candidates.maps.weight != 0 if sparse else None
         weight, bias = (
             part.clone().requires_grad_() for part in (candidates.maps.weight, candidates.maps.bias)
         )
         moving = Candidates(LinearMaps(weight, bias), candidates.source_of)
         optimizer = torch.optim.Adam([weight, bias], lr=step_size)
         for step in range(steps):
-            batch = self._sample(BATCH)
+            batch = self._sample(batch_size)
             if self._find_actions and step % REASSIGN_EVERY_STEPS == 0:
                 moving = self._with_actions(moving, batch)
             optimizer.param_groups[0]["lr"] = step_size * (1 - step / steps)
             optimizer.zero_grad()
-            loss = self._losses(moving, batch).sum()
+            loss = self._losses(moving, batch, moments_weight).sum()
             torch.autograd.backward(loss)
+            if allowed is not None and weight.grad is not None:
+                weight.grad *= allowed
             optimizer.step()
             self._advance(1)
         still = moving.at(torch.arange(len(weight)))
@@ -170,7 +198,9 @@ class LinearStartSearch:
         chosen = self._random.choice(held, size=min(count, held), replace=False)
         return self._transitions.at(torch.from_numpy(chosen))
 
-    def _losses(self, candidates: Candidates, batch: Transitions) -> Tensor:
+    def _losses(
+        self, candidates: Candidates, batch: Transitions, moments_weight: float = 1.0
+    ) -> Tensor:
         """Of each candidate: relative model loss and distance of the moments → (R,).
 
         The relative loss is half that over all coordinates together and half the mean of each
@@ -182,7 +212,7 @@ class LinearStartSearch:
         none = 1e-6
         together = (error.sum((1, 2)) + none) / (change.sum((1, 2)) + none)
         apart = ((error.sum(1) + none) / (change.sum(1) + none)).mean(1)
-        return 0.5 * (together + apart) + self._moments.distances(here)
+        return 0.5 * (together + apart) + moments_weight * self._moments.distances(here)
 
     def _predicted(self, here: Tensor, actions: Tensor) -> Tensor:
         """F of states (R, B, m) and actions (R, B)."""
@@ -191,20 +221,27 @@ class LinearStartSearch:
 
     @torch.no_grad()
     def _judged(self, candidates: Candidates) -> Tensor:
-        return self._losses(candidates, self._sample())
+        """The losses of all candidates on the same transitions → (R,)."""
+        sample = self._sample()
+        return torch.cat([self._losses(part, sample) for part in candidates.parts()])
 
     @torch.no_grad()
     def _with_actions(self, candidates: Candidates, batch: Transitions) -> Candidates:
         """The candidates with the maps of actions that explain their transitions best."""
-        here, following = candidates.maps(batch.states), candidates.maps(batch.next_states)
+        costs = torch.cat([self._action_costs(part.maps, batch) for part in candidates.parts()])
+        assigned = [assign(matrix) for matrix in costs.cpu().numpy()]
+        return Candidates(candidates.maps, torch.tensor(assigned, device=costs.device))
+
+    def _action_costs(self, maps: LinearMaps, batch: Transitions) -> Tensor:
+        """Errors where a target action is a source action, summed, for R maps → (R, A_T, A_S)."""
+        here, following = maps(batch.states), maps(batch.next_states)
         taken = one_hot(batch.actions, self._action_map.target_count).float()
         costs = []
         for action in range(self._action_map.source_count):
-            actions = torch.full(here.shape[:2], action)
+            actions = torch.full(here.shape[:2], action, device=here.device)
             error, _ = _errors(self._predicted(here, actions), here, following)
-            costs.append(error.sum(2) @ taken)  # (R, A_T)
-        matrices = torch.stack(costs, dim=2).cpu().numpy()
-        return Candidates(candidates.maps, torch.tensor([assign(matrix) for matrix in matrices]))
+            costs.append(error.sum(2) @ taken)
+        return torch.stack(costs, dim=2)
 
     def _simplest(self, finalists: Candidates) -> LinearStart:
         """The best finalist, or a signed permutation near one of them that does nearly as well."""
@@ -212,35 +249,35 @@ class LinearStartSearch:
             (self._start(finalists.at(torch.tensor([k]))) for k in range(len(finalists.source_of))),
             key=lambda start: start.loss,
         )
-        if self._source.shape[1] != self._transitions.states.shape[1]:
+        size, target_size = self._source.shape[1], self._transitions.states.shape[1]
+        if size != target_size or size > SNAPPED_COORDINATES:
+            self._advance(ROUNDS[-1][0])
             return free
-        snapped = min(
-            (
-                self._snapped(weight, source_of)
-                for weight, source_of in zip(
-                    finalists.maps.weight, finalists.source_of, strict=True
-                )
-            ),
-            key=lambda start: start.loss,
-        )
-        return snapped if snapped.loss <= SIMPLER_TOLERANCE * free.loss else free
+        found = zip(finalists.maps.weight, finalists.source_of, strict=True)
+        nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
+        sparse = self._start(self._descended(nearest, *ROUNDS[-1], sparse=True))
+        if sparse.loss > SIMPLER_TOLERANCE * free.loss:
+            return free
+        return replace(sparse, signed_permutation=True)
 
-    def _snapped(self, weight: Tensor, source_of: Tensor) -> LinearStart:
-        """The signed permutation nearest to ``weight``, changed step by step while that helps."""
-        permutation, loss = nearest_signed_permutation(weight), float("inf")
+    def _snapped(self, weight: Tensor, source_of: Tensor) -> tuple[Candidates, float]:
+        """The signed permutation nearest to ``weight``, changed step by step while that helps.
+
+        And its loss.
+        """
+        permutation = nearest_signed_permutation(weight, self._source, self._transitions.states)
+        loss = float("inf")
         while True:
             around = neighbours(permutation)
             losses = self._judged(self._of(around, source_of))
             best = int(losses.argmin())
             if losses[best] >= loss:
-                start = self._start(self._of([permutation], source_of))
-                return replace(start, signed_permutation=True)
+                return self._of([permutation], source_of), loss
             permutation, loss = around[best], float(losses[best])
 
     def _of(self, permutations: list[SignedPermutation], source_of: Tensor) -> Candidates:
         """Signed permutations as candidates, with the maps of actions that go best with them."""
-        weight = matrices(permutations).to(self._source.device)
-        maps = LinearMaps.with_means(weight, self._source, self._transitions.states)
+        maps = LinearMaps.of_permutations(permutations, self._source, self._transitions.states)
         candidates = Candidates(maps, source_of.expand(len(permutations), -1))
         return self._with_actions(candidates, self._sample()) if self._find_actions else candidates
 

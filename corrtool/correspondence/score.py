@@ -37,6 +37,7 @@ from corrtool.states import IMAGE, StateSpec
 TRANSITIONS = 1_000
 BATCH = 128  # transitions at a time, which bounds the memory
 PICTURE_BATCH = 16  # of pictures: half the time on a CPU, and a fifth of the memory
+MIN_EXPLAINED = 0.02  # of the source by F: three standard deviations of a loss over 128 of Pong
 MIN_DEVIATION = 1e-6  # of values that are all equal
 
 
@@ -76,11 +77,11 @@ def score_value(model_share: float, bellman_share: float | None) -> float:
 def explained_share(loss: float, source_loss: float) -> float:
     """What F explains of translated changes, as a share of what it explains of the source's own.
 
-    Both are relative model losses: 0 explains all, 1 nothing. In [0, 1]; 0 where F explains nothing
-    of the source.
+    Both are relative model losses: 0 explains all, 1 nothing. In [0, 1]; 0 where F explains next
+    to nothing of the source, whose share would be one of noise by noise.
     """
     explained, explainable = 1.0 - loss, 1.0 - source_loss
-    return 0.0 if explainable <= 0 else min(1.0, max(0.0, explained / explainable))
+    return 0.0 if explainable < MIN_EXPLAINED else min(1.0, max(0.0, explained / explainable))
 
 
 def error_share(error: float, source_error: float) -> float:

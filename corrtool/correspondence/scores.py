@@ -84,8 +84,8 @@ class Scores:
                 results.best, results.best_gradient_steps = results.last, step
                 results.best_weights = copy_of_weights(correspondence)
                 results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
-                action_map = correspondence.action_map
-                results.best_source_of = None if action_map is None else list(action_map.source_of)
+                m = correspondence.action_map
+                results.best_source_of = None if m is None else list(m.source_of)
         elif is_best:
             results.best = results.last
         loop.note(results.numbers())

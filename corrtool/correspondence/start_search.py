@@ -42,7 +42,8 @@ TURNED_TRANSITIONS = 512
 BATCH = 128  # transitions at a time, which bounds the memory
 COARSE_ANGLES = 4  # of each hand, at which tones and maps of the actions are compared
 COARSE_TRANSITIONS = 32
-KEPT_TONES = 2  # which are compared at all angles
+KEPT_TONES = 2  # which are compared at all angles, the second only
+NEAR = 1.1  # if its loss is at most so many times that of the best: it costs as much again
 
 
 @torch.no_grad()
@@ -83,17 +84,22 @@ def _source_actions(correspondence: Correspondence, start: Start, actions: Tenso
     return torch.tensor(start.action_map.source_of, device=actions.device)[actions]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Comparison:
     """The comparison of starts.
 
-    ``advance`` is called with the number of transitions that are done.
+    ``advance`` is called with the number of transitions that are done, of which there are ``done``.
     """
 
     correspondence: Correspondence
     environment_model: ScaledModel
     target: ReplayMemory
     advance: Callable[[int], None]
+    done: int = 0
+
+    def _count(self, transitions: int) -> None:
+        self.done += transitions
+        self.advance(transitions)
 
     def losses(self, rows: Rows, starts: list[Start]) -> list[float]:
         """The mean model loss of each start on the transitions at ``rows``."""
@@ -110,7 +116,7 @@ class _Comparison:
             target.states(target.next_rows(rows)),
             [start],
         )
-        self.advance(len(rows))
+        self._count(len(rows))
         return loss
 
     def mapped(self, rows: Rows, starts: list[Start]) -> tuple[list[Start], list[float]]:
@@ -133,7 +139,7 @@ class _Comparison:
         )
         known, model = correspondence.action_map, self.environment_model
         count = model.actions if known is None else known.target_count
-        self.advance(len(rows) * model.actions)
+        self._count(len(rows) * model.actions)
         spec = correspondence.source_scaling.spec
         return batch_matrix(model, spec, here, following, target.actions(rows), count)
 
@@ -167,12 +173,9 @@ class StartSearch:
         coarse = len(self._coarse_starts()) * min(COARSE_TRANSITIONS, available) * mapped
         first = count * min(FIRST_TRANSITIONS, available)
         final = min(FINALISTS, count) * min(FINAL_TRANSITIONS, available) * mapped
-        return coarse + first + final + self._turned_length(available)
-
-    def _turned_length(self, available: int) -> int:
         orientations = len({start.mirrored for start in self.starts})
         turned = orientations * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, available)
-        return turned if orientations > 1 else 0
+        return coarse + first + final + (turned if orientations > 1 else 0)
 
     def run(self) -> tuple[Start, dict[str, Any]]:
         """Set the generators to the start with the least loss on random transitions of M_T.
@@ -195,6 +198,7 @@ class StartSearch:
         turned, turned_losses = self._turned(comparison, finalists, final)
         if turned:
             best = turned[int(np.argmin(turned_losses))]
+        self.advance(self.length - comparison.done)  # there may have been less to compare
         set_start(self.correspondence, best)
         if compared:
             compared |= {
@@ -222,7 +226,7 @@ class StartSearch:
 
     def _coarse_starts(self) -> list[Start]:
         """A few angles of each hand, with each tone; none where only angles are open."""
-        if not self.find_actions and len(self.tones) <= KEPT_TONES:
+        if not self.find_actions and len(self.tones) < 2:
             return []
         coarse = []
         for mirrored in (False, True):
@@ -237,9 +241,8 @@ class StartSearch:
         """
         coarse = self._coarse_starts()
         if not coarse:
-            tones = self.tones or (None,)
-            starts = [replace(start, tone=tone) for tone in tones for start in self.starts]
-            return starts, {"tones": [str(tone) for tone in self.tones]} if self.tones else {}
+            (tone,) = self.tones or (None,)
+            return [replace(start, tone=tone) for start in self.starts], {}
         rows = self._sample(COARSE_TRANSITIONS)
         if self.find_actions:
             coarse, losses = comparison.mapped(rows, coarse)
@@ -252,7 +255,8 @@ class StartSearch:
         kept = sorted(best.values(), key=lambda pair: pair[0])[:KEPT_TONES]
         starts = [
             replace(start, tone=winner.tone, action_map=winner.action_map)
-            for _, winner in kept
+            for loss, winner in kept
+            if loss <= NEAR * kept[0][0]
             for start in self.starts
         ]
         return starts, {
@@ -269,7 +273,6 @@ class StartSearch:
             for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
         }
         if len(orientations) == 1:
-            self.advance(self._turned_length(len(self.target.dynamics_rows())))
             return [], []
         turned = [
             replace(best_of, degrees=best_of.degrees + turn)

@@ -31,7 +31,10 @@ def find_start(
     knowledge: Knowledge,
     correspondence: Correspondence,
 ) -> bool:
-    """Put both generators at the best start, where there are several; whether there were."""
+    """Put both generators at the best start, where there are several.
+
+    Returns whether there were. All ranks begin where the first one does.
+    """
     model = knowledge.environment_model
     if model is None or "model" not in settings.loss_weights:
         return False

@@ -43,6 +43,8 @@ class CorrespondenceTraining:
         test_results: what the play tests have found so far.
         scores: the scores so far.
         started: whether the generators began where a search said.
+        recipe, recipe_scores: by whose settings it learns, and what led to that, where it was
+            chosen of several.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class CorrespondenceTraining:
         self.terms: dict[str, float] = {}
         self.test_results, self.scores = PlayTestResults(), ScoreResults()
         self.started = False
+        self.recipe, self.recipe_scores = "", dict[str, float]()
 
     def _statistics(
         self, source_rows: Rows, target_rows: Rows
@@ -112,6 +115,11 @@ class CorrespondenceTraining:
     def gradient_steps(self) -> int:
         """Number of gradient steps done."""
         return self.learner.gradient_steps
+
+    @property
+    def learns_actions(self) -> bool:
+        """True if the map of actions is learnt."""
+        return self._settings.action_map == LEARNED
 
     @property
     def cut(self) -> bool:
@@ -204,6 +212,8 @@ class CorrespondenceTraining:
             "found": dict(self.test_results.__dict__),
             "scores": dict(self.scores.__dict__),
             "started": self.started,
+            "recipe": self.recipe,
+            "recipe_scores": self.recipe_scores,
             "action_map": None if action_map is None else action_map.to_json(),
         }
 
@@ -221,6 +231,7 @@ class CorrespondenceTraining:
         self.terms, self.test_results = state["terms"], PlayTestResults(**state["found"])
         self.scores = ScoreResults(**state.get("scores", {}))  # older ones have none
         self.started = state.get("started", False)
+        self.recipe, self.recipe_scores = state.get("recipe", ""), state.get("recipe_scores", {})
         if state.get("action_map") is not None:
             self.correspondence.action_map = ActionMap.from_json(state["action_map"])
 

@@ -114,10 +114,12 @@ def _score_lines(result: LearnCorrResult) -> list[str]:
     score = result.get("score")
     if score is None:
         return []
-    line = f"score {score['value']:.2f} of 1: of what the environment model explains of the source "
-    line += f"it explains {score['model_share']:.0%} of the translated target"
+    line = (
+        f"score {score['value']:.2f} of 1: the environment model explains "
+        f"{score['model_share']:.0%} as much of the translated target as of the source"
+    )
     if score["bellman_share"] is not None:
-        line += f", which fits the Q-function {score['bellman_share']:.0%} as well as the source"
+        line += f", and the Q-function fits it {score['bellman_share']:.0%} as well"
     if score["value"] >= NO_TRANSFER_BELOW:
         return [line]
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")

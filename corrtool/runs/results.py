@@ -124,7 +124,8 @@ class Score(TypedDict):
         model_loss: the relative model loss of F on translated transitions of M_T: 0 where it
             explains every change, 1 where none.
         source_model_loss: the same on those of M_S: the best that F could do.
-        model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss).
+        model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss); 0 where F explains next
+            to nothing of M_S.
         bellman_error: mean |r + γ max Q(s') - Q(s, a)| of Q_S on translated transitions of M_T with
             the target's rewards, in standard deviations of the values of Q_S on M_S; None without
             Q_S, as are the next two.
@@ -150,7 +151,8 @@ NO_TRANSFER_BELOW = 0.2  # the value of a score; a choice, not yet calibrated on
 class CorrespondenceSummary(Cut):
     """How the training of a correspondence ended; older results lack some of it.
 
-    ``action_map``, of each target action the source action, is there where it was learnt.
+    ``action_map``, of each target action the source action, is there where it was learnt;
+    ``recipe`` and the scores of all that were tried, where one was chosen.
     """
 
     generator: NotRequired[str]
@@ -162,6 +164,8 @@ class CorrespondenceSummary(Cut):
     best_angle_degrees: float | None
     angle_degrees: float | None
     score: NotRequired[Score | None]
+    recipe: NotRequired[str]
+    recipe_scores: NotRequired[dict[str, float]]
     action_map: NotRequired[list[int]]
 
 

@@ -72,6 +72,16 @@ class Settings:
     def check(self) -> None:
         """Reject settings that contradict each other. Raises :class:`UsageError`."""
 
+    @classmethod
+    def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
+        """The values where some that were said decide others that no one said.
+
+        Args:
+            values: by name, from all sources.
+            said: the names that flags, variables or corrtool.toml give, not a preset.
+        """
+        return values
+
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         """Settings that these ones, on states of this kind, make meaningless.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
@@ -13,6 +13,7 @@ from corrtool.settings.compute import (
     precision_setting,
 )
 from corrtool.settings.play import max_idle_frames_setting
+from corrtool.settings.recipes import DECIDED, RECIPES
 
 _SPATIAL_GENERATORS = (
     "rotation",
@@ -37,6 +38,19 @@ class LearnCorrSettings(Settings):
     }
     makes: ClassVar[tuple[str, ...]] = ("corr",)
 
+    recipe: Literal["none", "auto"] = setting(
+        "none",
+        "'auto' tries several generators and losses for a short time each, simple ones first, and "
+        "learns with the one that explains the target best; for 'none' they are those of the "
+        "settings, and so they are wherever a generator, a λ or a model loss is given",
+    )
+    recipe_trial_steps: int = setting(100, "gradient steps for which a recipe is tried", minimum=1)
+    recipe_enough: float = setting(
+        0.9,
+        "score at which no further recipe is tried",
+        minimum=0,
+        maximum=1,
+    )
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
     lambda_m: float = setting(
@@ -135,6 +149,8 @@ class LearnCorrSettings(Settings):
     action_map: str = setting(
         "identity",
         "which source action each target action is: 'identity' for tasks with the same actions, "
+        "'learned' to find it along with the generators, 'auto' to do so where the identity does "
+        "not explain the target, "
         "or a file with a JSON list, or the list itself, with a source action, counted from 0, "
         "for each target action, such as [2, 0, 1, 1]; 'learned' to find it by the model loss",
     )
@@ -203,8 +219,18 @@ class LearnCorrSettings(Settings):
                 "it needs a generator with a rotation or affine layer and --lambda-m above 0",
             )
 
+    @classmethod
+    def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
+        if "recipe" in said or not said & set(DECIDED):
+            return values
+        printed = {} if "action_map" in said else {"action_map": "identity"}
+        return values | {"recipe": "none"} | printed
+
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        if self.recipe == "auto":
+            return self._without_effect_on_any(state_kind, options)
+        unused |= dict.fromkeys(("recipe_trial_steps", "recipe_enough"), "--recipe is none")
         if not self.eval_games:
             unused |= dict.fromkeys(("eval_epsilon", "max_idle_frames"), "--eval-games is 0")
             if "model" not in self.loss_weights:
@@ -231,6 +257,51 @@ class LearnCorrSettings(Settings):
             unused["tone"] = "it is for generators with an affine layer"
         return unused
 
+    def _without_effect_on_any(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        """What no recipe uses, and what they decide themselves."""
+        tried = self.candidates(state_kind, same_actions=True).values()
+        unused = [settings.without_effect(state_kind, options) for settings in tried]
+        by_all = set.intersection(*map(set, unused)) - {"recipe_trial_steps", "recipe_enough"}
+        decided = dict.fromkeys(DECIDED, "--recipe auto chooses it")
+        return {name: unused[0][name] for name in by_all} | decided
+
+    def candidates(self, state_kind: str, *, same_actions: bool) -> dict[str, LearnCorrSettings]:
+        """The settings to try, by name: those of all recipes, or of these alone.
+
+        With the map of actions open, each that begins with a search is tried with the identity
+        first, and then with one that is found along with the map of states.
+        """
+        recipes = {"": self}
+        if self.recipe == "auto":
+            recipes = {
+                r.name: replace(self, recipe="none", **r.settings) for r in RECIPES[state_kind]
+            }
+        if self.action_map != "auto":
+            return recipes
+        tried: dict[str, LearnCorrSettings] = {}
+        for name, settings in recipes.items():
+            if same_actions:
+                tried[name] = replace(settings, action_map="identity")
+            if not same_actions or settings.finds_actions(state_kind):
+                named = f"{name}, actions learned".removeprefix(", ")
+                tried[named] = replace(settings, action_map="learned")
+        return tried
+
+    def finds_actions(self, state_kind: str) -> bool:
+        """True if the search for a start can find the map of actions too."""
+        if state_kind == "vector":
+            return self.linear_starts > 1 and "model" in self.loss_weights
+        return self.can_search_angles
+
+    def may_need(self, term: str) -> bool:
+        """True if a recipe that may be chosen, or this one, has a term that needs the network."""
+        kinds = RECIPES if self.recipe == "auto" else ("vector",)  # of one recipe any will do
+        return any(
+            term in candidate.loss_weights
+            for kind in kinds
+            for candidate in self.candidates(kind, same_actions=True).values()
+        )
+
     @property
     def loss_weights(self) -> dict[str, float]:
         """The weight of each term of eq. (12) that is to be computed: those whose λ is not 0."""
@@ -245,3 +316,8 @@ class LearnCorrSettings(Settings):
     def can_search_angles(self) -> bool:
         """True if the generator has a spatial layer, and the model loss can choose its start."""
         return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights
+
+    @property
+    def can_search_linear(self) -> bool:
+        """True if a generator of vectors has several starts, and the model loss to choose one."""
+        return self.linear_starts > 1 and "model" in self.loss_weights

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.portfolio import Candidate
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import Artifact
 from corrtool.q_learning.saved import QDescription
 from corrtool.runs.context import StageContext
 from corrtool.settings.stages import LearnCorrSettings
+from corrtool.stages.inputs import action_map_of
 from corrtool.states import IMAGE, StateScaling, StateSpec
 
 
@@ -28,6 +32,36 @@ def check_fit(inputs: dict[str, Artifact]) -> None:
             f"{inputs['model']} and {inputs['source_memory']} have different states",
             "name fitting ones",
         )
+
+
+def fitting_candidates(
+    inputs: dict[str, Artifact], settings: LearnCorrSettings
+) -> tuple[Candidate, ...]:
+    """What the settings mean for these inputs: one candidate, or those of several recipes that fit.
+
+    Raises:
+        UsageError: none fits the states; the message is about the first.
+        ArtifactError: the tasks have different actions, and the settings no map of them.
+    """
+    states = inputs["source_memory"].states
+    source_actions, target_actions = (
+        inputs[f"{role}_memory"].manifest["actions"] for role in ("source", "target")
+    )
+    tried = settings.candidates(states.settings_kind, same_actions=source_actions == target_actions)
+    fitting, problems = list[Candidate](), list[UsageError]()
+    for name, own in tried.items():
+        action_map = action_map_of(own.action_map, source_actions, target_actions)
+        own = replace(own, tone=own.has_tone(states.kind))
+        candidate = Candidate(name, own, GeneratorDescription.of(own, states), action_map)
+        try:
+            check_networks(inputs, candidate.generator, own)
+        except UsageError as error:
+            problems.append(error)
+        else:
+            fitting.append(candidate)
+    if not fitting:
+        raise problems[0]
+    return tuple(fitting)
 
 
 def check_networks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from corrtool.correspondence.actions import IDENTITY, LEARNED, ActionMap
+from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import Artifact
@@ -119,12 +119,15 @@ def require_same_actions(source_actions: int, target_actions: int) -> None:
     if source_actions != target_actions:
         raise ArtifactError(
             f"the source has {source_actions} actions and the target {target_actions}",
-            "say which source action each target action is, by learn-corr --action-map FILE",
+            "say which source action each target action is, by learn-corr --action-map FILE, or "
+            "have it found for vectors, by --action-map learned",
         )
 
 
 def action_map_of(setting: str, source_actions: int, target_actions: int) -> ActionMap:
     """The map m of eq. (13) that ``--action-map`` says, for tasks with so many actions.
+
+    One that is to be learnt is as yet any.
 
     Raises:
         ArtifactError: it is the identity, and the numbers differ.
@@ -133,6 +136,6 @@ def action_map_of(setting: str, source_actions: int, target_actions: int) -> Act
     if setting == IDENTITY:
         require_same_actions(source_actions, target_actions)
         return ActionMap.identity(source_actions)
-    if setting == LEARNED:
+    if setting in (LEARNED, AUTO):
         return ActionMap.unknown(source_actions, target_actions)
     return ActionMap.parse(setting, source_actions, target_actions)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from corrtool.correspondence.actions import IDENTITY, LEARNED, ActionMap
+from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.pictures import write_example_pictures
 from corrtool.correspondence.play_tests import PlayTests
+from corrtool.correspondence.portfolio import Candidate, Portfolio
 from corrtool.correspondence.scores import Scores
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.environment_model.saved import load_model
@@ -29,7 +30,7 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.stages.correspondence_checks import check_fit, check_networks, check_ranks
+from corrtool.stages.correspondence_checks import check_fit, check_ranks, fitting_candidates
 from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
@@ -51,7 +52,7 @@ class Job:
 
     context: StageContext
     settings: LearnCorrSettings
-    generator: GeneratorDescription
+    candidates: tuple[Candidate, ...]
     action_map: ActionMap
     request: RunRequest
     matched: bool
@@ -109,9 +110,9 @@ def plan(
         ),
         "target_memory": partial(context.artifact_of_task, "memory", target_memory, target_task),
     }
-    if "q" in settings.loss_weights or settings.eval_games > 0:
+    if settings.eval_games > 0 or settings.may_need("q"):
         wanted["q"] = partial(context.source_q, q)
-    if "model" in settings.loss_weights:
+    if settings.may_need("model"):
         wanted["model"] = partial(context.artifact_of_task, "model", model, source_task)
     inputs = select_all(wanted)
     source_actions, target_actions = (
@@ -119,18 +120,14 @@ def plan(
     )
     action_map = action_map_of(settings.action_map, source_actions, target_actions)
     # What is done, not how it was said: equal maps are equal runs, and no tone layer is none.
-    settings = replace(settings, tone=settings.has_tone(inputs["source_memory"].states.kind))
-    if settings.action_map != LEARNED:
+    if settings.recipe == "none":
+        settings = replace(settings, tone=settings.has_tone(inputs["source_memory"].states.kind))
+    if settings.action_map not in (LEARNED, AUTO):
         settings = replace(settings, action_map=action_map.to_setting())
     check_fit(inputs)
-    generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
-    check_networks(inputs, generator, settings)
     check_ranks(context, inputs, settings)
-    weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace(
-        "+", ""
-    )
-    mapped = "" if settings.action_map == IDENTITY else "-mapped"
-    name = context.run_name(settings, inputs, f"{generator.kind}-{weights}{mapped}")
+    candidates = fitting_candidates(inputs, settings)
+    name = context.run_name(settings, inputs, _default_name(settings, candidates[0].generator))
     request = RunRequest(
         settings,
         name,
@@ -141,7 +138,15 @@ def plan(
         state_kind=inputs["source_memory"].states.settings_kind,
     )
     matched = settings.match_play and source_memory is None
-    return Job(context, settings, generator, action_map, request, matched)
+    return Job(context, settings, candidates, action_map, request, matched)
+
+
+def _default_name(settings: LearnCorrSettings, generator: GeneratorDescription) -> str:
+    """What a correspondence is called that nobody names: its generator and its λ's, or auto."""
+    lambdas = (settings.lambda_cyc, settings.lambda_q, settings.lambda_m)
+    weights = "cyc{:g}-q{:g}-m{:g}".format(*lambdas).replace("+", "")
+    name = f"{generator.kind}-{weights}" if settings.recipe == "none" else settings.recipe
+    return name if settings.action_map in (IDENTITY, AUTO) else f"{name}-mapped"
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnCorrResult:
@@ -153,14 +158,11 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnC
     for line in filter(None, lines):
         job.context.console.say(f"learn-corr: {line}")
     knowledge = _load(job)
-    training = CorrespondenceTraining(
-        job.context, job.settings, knowledge, job.generator, job.action_map
-    )
+    portfolio = Portfolio(job.context, opened, knowledge, job.candidates)
     if state is None:
-        training.find_start(job.context, opened)
-        if training.actions_due:
-            opened.metrics.write(0, training.find_actions())
+        training = portfolio.best()
     else:
+        training = portfolio.training_of(state)
         opened.restore(training, state)
     _learn(job, opened, stop, training, knowledge)
     if not job.context.ranks.first:
@@ -264,7 +266,7 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
     last, scores = copy_of_weights(training.correspondence), training.scores
     best = results if results.best_weights is not None else scores
     summary: CorrespondenceSummary = {
-        "generator": job.generator.kind,
+        "generator": training.correspondence.generator.kind,
         "gradient_steps": training.total,
         "best_gradient_steps": (
             training.total if best.best_weights is None else best.best_gradient_steps
@@ -275,6 +277,9 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         "best_angle_degrees": best.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
     }
+    if training.recipe_scores:
+        summary["recipe"] = training.recipe
+        summary["recipe_scores"] = training.recipe_scores
     if training.cut:
         summary["cut"] = True
     if scores.best is not None:
@@ -285,7 +290,7 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         "target_task_sha256": project.task("target").sha256,
     }
     # Each one's own play test, score and action map.
-    learnt = training.correspondence.action_map if job.settings.action_map == LEARNED else None
+    learnt = training.correspondence.action_map if training.learns_actions else None
     if learnt is not None:
         summary["action_map"] = list(learnt.source_of)
     of_last: CorrespondenceSummary = (

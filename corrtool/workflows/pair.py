@@ -115,6 +115,7 @@ def _action_warnings(source: TriedTask, target: TriedTask) -> list[str]:
     return [
         f"the source has {source.actions} actions and the target {target.actions}: give learn-corr "
         "--action-map FILE, a JSON list with the source action of each target action"
+        + ("" if source.states.kind == IMAGE else ", or --action-map learned")
         + (", or give init --full-action-space" if atari else "")
     ]
 

@@ -29,7 +29,7 @@ from corrtool.runs.results import (
 )
 from corrtool.runtime.console import Console
 from corrtool.settings.budget import Budget
-from corrtool.settings.stages import LearnCorrSettings
+from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
 from corrtool.stages.source_agents import agent_of_memory, agent_of_q
 from corrtool.tasks import probe
 from corrtool.workflows.call import StageCall
@@ -95,7 +95,8 @@ def transfer(
     learner = _Learner(pipeline, budget)
     q = learner.source_agent(from_q)
     learnt = cast(LearnCorrResult, learner.correspondence(q))
-    played = _play(pipeline, q, learnt["name"], games)
+    no_reuse = _why_no_reuse(pipeline.project)
+    played = _play(pipeline, q, learnt["name"], games, with_reuse=no_reuse is None)
     if dry_run:
         return {"dry_run": True, "steps": cast(list[Plan], steps)}
     rows = _rows(played)
@@ -108,7 +109,7 @@ def transfer(
         "learn_corr": learnt,
         "minutes": round(budget.used_minutes, 3),
         "cut": cut,
-        "notes": _notes(rows, learnt, cut),
+        "notes": _notes(rows, learnt, cut, no_reuse),
     }
 
 
@@ -144,7 +145,7 @@ class _Learner:
             return self._learn("learn-corr", q=q)
         memory = self._memory_of(q)
         inputs: dict[str, Any] = {"q": q, "target_memory": self._named("target_memory")}
-        if self._named("source_memory") is None:
+        if self._named("source_memory") is None and not self._will_leave_random_play(q):
             self._random_memory("source")  # of the kind that the target's is
         if inputs["target_memory"] is None:
             inputs["target_memory"] = self._random_memory("target")
@@ -182,6 +183,12 @@ class _Learner:
             if player is not None and player.is_known_as(agent):
                 return memory.name
         return self.pipeline.run("collect", {"task": "source", "policy": f"q:{q}"})["name"]
+
+    def _will_leave_random_play(self, q: str) -> bool:
+        """True in a dry run, where ``train-dqn`` is yet to leave a memory of random play."""
+        settings = self.pipeline.calls["train-dqn"].resolved(self.pipeline.project, _QUIET)
+        learnt = any(artifact.name == q for artifact in find_artifacts(self._root, "q"))
+        return not learnt and cast(TrainDqnSettings, settings).random_records > 0
 
     def _random_memory(self, role: str) -> str:
         """The newest memory of random play of a task; if there is none it is collected."""
@@ -268,26 +275,32 @@ def _plan(call: StageCall, project: Project) -> Plan | None:
         return None
 
 
-def _play(pipeline: Pipeline, q: str, corr: str, games: int | None) -> dict[str, EvaluateResult]:
-    """Fresh games of each player, by policy; without reuse where Q_S cannot take the states."""
+def _play(
+    pipeline: Pipeline, q: str, corr: str, games: int | None, *, with_reuse: bool
+) -> dict[str, EvaluateResult]:
+    """Fresh games of each player, by policy."""
     more = {} if games is None else {"games": games}
     on_target = {"task": "target", "policy": "q", **more}
     played = {
         "source": pipeline.run("evaluate", on_target | {"task": "source"}, q=q),
         "random": pipeline.run("evaluate", on_target | {"policy": "random"}),
     }
-    if _can_reuse(pipeline.project):
+    if with_reuse:
         played["reuse"] = pipeline.run("evaluate", on_target, q=q, no_corr=True)
     played["transfer"] = pipeline.run("evaluate", on_target, q=q, corr=corr)
     return cast(dict[str, EvaluateResult], played)
 
 
-def _can_reuse(project: Project) -> bool:
-    """True if the source's Q-function takes the target's states and its actions are there."""
+def _why_no_reuse(project: Project) -> str | None:
+    """Why the source's Q-function cannot play the target by itself; None where it can."""
     (source, actions), (target, target_actions) = (
         probe(project.task(role)) for role in ("source", "target")
     )
-    return source.state_shape == target.state_shape and actions == target_actions
+    if actions != target_actions:
+        return f"the source has {actions} actions and the target {target_actions}"
+    if source.state_shape != target.state_shape:
+        return "the source's Q-function cannot take the target's states"
+    return None
 
 
 def normalised(transfer: float, random: float, source: float) -> float | None:
@@ -305,13 +318,15 @@ def _rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
     return rows
 
 
-def _notes(rows: list[TransferRow], learnt: LearnCorrResult, cut: list[str]) -> list[str]:
+def _notes(
+    rows: list[TransferRow], learnt: LearnCorrResult, cut: list[str], no_reuse: str | None
+) -> list[str]:
     """What a reader of the rows should know."""
     score = learnt.get("score")
     means = {row["policy"]: row["mean_return"] for row in rows}
     notes = []
-    if "reuse" not in means:
-        notes.append("reuse is left out: the source's Q-function cannot take the target's states")
+    if no_reuse is not None:
+        notes.append(f"reuse is left out: {no_reuse}")
     elif means["transfer"] <= means["reuse"]:
         notes.append(
             "transfer is no better than reuse, which is the source's Q-function without a "

@@ -191,6 +191,7 @@ class TestOneNumber:
     def test_values(self) -> None:
         assert explained_share(0.6, 0.2) == pytest.approx(0.5)
         assert (explained_share(0.1, 0.2), explained_share(1.2, 0.2)) == (1.0, 0.0)
+        assert (explained_share(0.9, 0.99), explained_share(0.98, 0.98)) == (0.0, 1.0)
         assert (error_share(4.0, 1.0), error_share(0.0, 0.0), error_share(1.0, 0.0)) == (0.25, 1, 0)
         assert score_value(0.8, 0.25) == pytest.approx(0.4)
 

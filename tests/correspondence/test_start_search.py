@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.falling_ball import LargeBallFalls, ball_falls_turned
 
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
@@ -19,8 +20,6 @@ from corrtool.correspondence.start_search import (
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
 from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
-from corrtool.memory import MemoryRows, ReplayMemory
-from corrtool.memory.rows import FIELDS
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 
@@ -121,29 +120,6 @@ def test_a_framewise_generator_is_searched_frame_by_frame() -> None:
     )
     assert starts[losses.index(min(losses))].degrees == pytest.approx(-90)
     assert min(losses) == pytest.approx(0, abs=1e-5)
-
-
-class LargeBallFalls(torch.nn.Module):
-    """An exact environment model: everything moves down by eight pixels, whatever the action."""
-
-    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        return torch.roll(states, 8, dims=2)
-
-
-def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> ReplayMemory:
-    """A memory of a large ball that falls by eight pixels, seen turned by ``degrees``."""
-    upright, times = torch.zeros(records, 1, 84, 84, dtype=torch.uint8), np.arange(records) % 4
-    for row, time in enumerate(times):
-        upright[row, 0, 16 + 8 * time : 28 + 8 * time, 24:40] = 255
-        upright[row, 0, 16 + 8 * time : 22 + 8 * time, 40:52] = 128
-    frames = scaling.model_to_raw(RotationLayer(degrees)(scaling.raw_to_model(upright)))
-    fields: dict[str, np.ndarray] = {
-        name: np.zeros(records, dtype) for name, dtype in FIELDS.items()
-    }
-    fields["valid"][:], fields["episode_steps"][:] = times < 3, times
-    return ReplayMemory.from_rows(
-        MemoryRows(scaling.spec, 1, frames.numpy(), fields), torch.device("cpu")
-    )
 
 
 @pytest.mark.parametrize("degrees", [94.0, -37.0])

@@ -85,6 +85,18 @@ def test_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path: Path) ->
         assert torch.equal(weights(resumed)[name], expected)
 
 
+def test_a_checkpoint_from_before_scores_goes_on_without_any() -> None:
+    old, resumed = training(), training()
+    learn(old, 2)
+    old.scores.best_gradient_steps, resumed.scores.best_gradient_steps = 1, 2
+    state = old.state()
+    resumed.load_state(state)
+    assert resumed.scores == old.scores
+    del state["scores"]
+    resumed.load_state(state)
+    assert resumed.scores == training().scores
+
+
 def test_f_keeps_its_scaling() -> None:
     learning = training()
     learning.correspondence.source_scaling.mean.add_(1.0)

@@ -54,6 +54,9 @@ class TestWithoutEffect:
                 {"eval_games": 0, "lambda_m": 0.0, "eval_every": 10},
                 "--eval-every",
             ),
+            (LearnCorrSettings, "image", {"generator": "rotation", "tone": True}, "--tone"),
+            (LearnCorrSettings, "image", {"linear_starts": 8}, "--linear-starts"),
+            (LearnCorrSettings, "vector", {"linear_starts": 8, "lambda_m": 0}, "--linear-starts"),
         ],
     )
     def test_is_refused_by_name(
@@ -71,11 +74,14 @@ class TestWithoutEffect:
             (LearnCorrSettings, "image", {"filters": 8, "blocks": 2, "skips": False}),
             (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}),
             (LearnCorrSettings, "vector", {"generator": "mlp", "filters": 8}),
+            (LearnCorrSettings, "vector", {"generator": "mlp", "linear_starts": 8}),
+            (LearnCorrSettings, "vector", {"action_map": "learned"}),
             (
                 LearnCorrSettings,
                 "image",
                 {"generator": "affine-resnet", "spatial_learning_rate": 0.1, "filters": 8},
             ),
+            (LearnCorrSettings, "grid", {"generator": "affine", "tone": False}),
             (
                 LearnCorrSettings,
                 "image",

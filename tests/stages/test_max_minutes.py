@@ -48,7 +48,9 @@ def test_what_was_learnt_is_tested_and_kept(
     steps = result["env_steps" if "env_steps" in result else "gradient_steps"]
     assert 0 < steps < 10_000_000
     for made in result["artifacts"]:
-        assert read_artifact(_made, made["kind"], made["name"]).manifest["summary"]["cut"] is True
+        if not made["name"].endswith("-random"):  # it is played in full, whatever was learnt
+            manifest = read_artifact(_made, made["kind"], made["name"]).manifest
+            assert manifest["summary"]["cut"] is True
     if stage == "learn-corr":
         assert result["last_mean_return"] is not None  # its last step had a play test
     lines = (_made / "runs" / stage / f"short-{stage}" / "metrics.jsonl").read_text().splitlines()

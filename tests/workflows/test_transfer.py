@@ -10,14 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.commands import one_line_error, run_in_process
 
 import corrtool
 from corrtool.project.artifacts import KINDS, find_artifacts, read_artifact
-from corrtool.workflows.transfer import normalised
+from corrtool.project.directory import find_project
+from corrtool.workflows.transfer import TransferRow, _notes, _why_no_reuse, normalised
 
 VIEWS = ("permute:2,3,0,1", "scale:-1,1,-1,1")
 TINY = ("--preset", "tiny", "--device", "cpu")
@@ -57,7 +58,6 @@ def run_by_hand(lab: Path) -> None:
     """The documented order."""
     for stage, *flags in (
         ("train-dqn",),
-        ("collect", "--task", "source"),
         ("collect",),
         ("train-model", "--memory", "source-dqn"),
         ("learn-corr",),
@@ -76,32 +76,33 @@ class TestWhatIsMissing:
     """Dry runs, which write nothing."""
 
     def test_in_an_empty_project_everything_is(
-        self, lab: Path, capsys: pytest.CaptureFixture[str]
+        self, lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = sorted(lab.rglob("*"))
-        assert steps(capsys, lab) == [
-            ("train-dqn", "source-dqn"),
-            ("collect", "source-random"),
+        to_do = [
+            ("train-dqn", "source-dqn"),  # leaves a memory of random play as well
             ("collect", "target-random"),
             ("train-model", None),  # its name is that of a memory that is not there yet
             ("learn-corr", None),
         ]
+        assert steps(capsys, lab) == to_do
         plans = asked(capsys, "-p", lab, "--dry-run")["steps"]
         assert [plan["stage"] for plan in plans].count("evaluate") == 4
         assert sorted(lab.rglob("*")) == before
         assert run_in_process("transfer", "-p", lab, *TINY, "--dry-run") == 0
         assert "would run: train-dqn source-dqn\n" in capsys.readouterr().out
+        monkeypatch.setenv("CORRTOOL_TRAIN_DQN_RANDOM_RECORDS", "0")
+        assert steps(capsys, lab) == [to_do[0], ("collect", "source-random"), *to_do[1:]]
 
     def test_an_agent_and_memories_are_taken_by_who_played(
         self, lab: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run_in_process("train-dqn", "-p", lab, *QUIET, "--name", "agent") == 0
         assert run_in_process("collect", "-p", lab, *QUIET, "--name", "mine") == 0
-        assert steps(capsys, lab) == [
-            ("collect", "source-random"),
-            ("train-model", "agent"),
-            ("learn-corr", None),  # as long as there is no F
-        ]
+        to_do = [("train-model", "agent"), ("learn-corr", None)]  # as long as there is no F
+        assert steps(capsys, lab) == to_do
+        shutil.rmtree(lab / "memories" / "agent-random.zarr")
+        assert steps(capsys, lab) == [("collect", "source-random"), *to_do]
         source = ("collect", "-p", lab, *QUIET, "--task", "source")
         assert run_in_process(*source, "--name", "agent-random") == 0
         assert [stage for stage, _ in steps(capsys, lab)] == ["train-model", "learn-corr"]
@@ -143,6 +144,30 @@ class TestWhatIsMissing:
         assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
         plans = asked(capsys, "-p", tmp_path / "lab", "--dry-run")["steps"]
         assert [plan["stage"] for plan in plans].count("evaluate") == 3
+
+    @pytest.mark.parametrize(
+        ("source", "target", "why"),
+        [
+            ("MountainCar-v0", "Acrobot-v1", "cannot take the target's states"),
+            ("CartPole-v1", "Acrobot-v1", "the source has 2 actions and the target 3"),
+            ("Acrobot-v1", "Acrobot-v1", None),
+        ],
+    )
+    def test_the_note_says_why_reuse_is_left_out(
+        self, tmp_path: Path, source: str, target: str, why: str | None
+    ) -> None:
+        tasks = ("--source", source, "--target", target)
+        assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
+        found = _why_no_reuse(find_project(tmp_path / "lab"))
+        rows: list[TransferRow] = [
+            {"policy": policy, "returns": [0.0], "mean_return": mean, "ci95": [0.0, 0.0]}
+            for policy, mean in (("random", 0.0), ("transfer", 1.0))
+        ]
+        if why is None:
+            assert found is None
+        else:
+            (note,) = _notes(rows, cast(Any, {}), [], found)
+            assert note.startswith("reuse is left out: ") and why in note
 
     def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan: Any = corrtool.open_project(lab).transfer(preset="tiny", device="cpu", dry_run=True)
