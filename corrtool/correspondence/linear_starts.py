@@ -30,6 +30,7 @@ from corrtool.correspondence.linear_maps import (
     nearest_signed_permutation,
     neighbours,
 )
+from corrtool.correspondence.linear_polish import polished
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 
@@ -46,7 +47,7 @@ JUDGED_TRANSITIONS = 2_000
 JUDGED_TOGETHER = 64  # maps at a time, which bounds the memory
 SNAPPED_COORDINATES = 16  # beyond, a signed permutation has too many neighbours
 CHANGE = 0.02  # of a coordinate, in standard deviations: as in the relative model loss
-SIMPLER_TOLERANCE = 1.25  # a signed permutation may explain so much less
+SIMPLER_TOLERANCE, SIMPLER_SLACK = 1.25, 0.005  # a signed permutation may explain so much less
 REASSIGN_EVERY_STEPS = 25
 
 
@@ -245,20 +246,31 @@ class LinearStartSearch:
 
     def _simplest(self, finalists: Candidates) -> LinearStart:
         """The best finalist, or a signed permutation near one of them that does nearly as well."""
-        free = min(
-            (self._start(finalists.at(torch.tensor([k]))) for k in range(len(finalists.source_of))),
-            key=lambda start: start.loss,
-        )
+        best = self._judged(finalists).argmin()[None]
+        free = self._start(self._polished(finalists.at(best), sparse=False))
         size, target_size = self._source.shape[1], self._transitions.states.shape[1]
         if size != target_size or size > SNAPPED_COORDINATES:
             self._advance(ROUNDS[-1][0])
             return free
         found = zip(finalists.maps.weight, finalists.source_of, strict=True)
         nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
-        sparse = self._start(self._descended(nearest, *ROUNDS[-1], sparse=True))
-        if sparse.loss > SIMPLER_TOLERANCE * free.loss:
+        descended = self._descended(nearest, *ROUNDS[-1], sparse=True)
+        sparse = self._start(self._polished(descended, sparse=True))
+        if sparse.loss > SIMPLER_TOLERANCE * free.loss + SIMPLER_SLACK:
             return free
         return replace(sparse, signed_permutation=True)
+
+    def _polished(self, candidate: Candidates, *, sparse: bool) -> Candidates:
+        """The candidate after L-BFGS on all transitions, if that explains them better."""
+        t = self._transitions
+        actions = candidate.source_of[0][t.actions]
+        maps = polished(
+            candidate.maps, self._model, t.states, actions, t.next_states, sparse=sparse
+        )
+        after, sample = Candidates(maps, candidate.source_of), self._sample()
+        with torch.no_grad():
+            losses = [self._losses(one, sample, ROUNDS[-1][3]) for one in (after, candidate)]
+        return after if losses[0] < losses[1] else candidate
 
     def _snapped(self, weight: Tensor, source_of: Tensor) -> tuple[Candidates, float]:
         """The signed permutation nearest to ``weight``, changed step by step while that helps.
