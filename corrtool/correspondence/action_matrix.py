@@ -27,6 +27,7 @@ from corrtool.memory.rows import Rows
 from corrtool.states import StateSpec
 
 BATCH = 128  # transitions at a time, which bounds the memory
+FEWEST_TAKEN = 3  # transitions of an action; of fewer the noise cannot be told
 DEVIATIONS = 2.0  # of the sampling noise: what differs by less is not told apart
 
 
@@ -87,6 +88,7 @@ class ActionMatrix:
     def noise(self) -> NDArray[np.float64]:
         """(A_T, A_S): the standard errors of ``relative`` less each row's mean.
 
+        Infinite for a target action that was hardly ever taken.
         Those of a quotient of two sums over the same transitions.
         """
         apart = self.errors - self.errors.mean(1, keepdims=True)
@@ -94,6 +96,7 @@ class ActionMatrix:
         share = (self._taken.T @ apart) / changes
         residual = apart - share[self.actions] * self.changes[:, None]
         noise: NDArray[np.float64] = np.sqrt(self._taken.T @ residual**2) / changes
+        noise[self._taken.sum(0) < FEWEST_TAKEN] = np.inf
         return noise
 
     @property
@@ -127,7 +130,8 @@ class ActionMatrix:
         return [
             (a, b)
             for a, b in combinations(range(self.target_count), 2)
-            if (np.abs(rows[a] - rows[b]) <= DEVIATIONS * np.hypot(noise[a], noise[b])).all()
+            if np.isfinite(noise[[a, b]]).all()
+            and (np.abs(rows[a] - rows[b]) <= DEVIATIONS * np.hypot(noise[a], noise[b])).all()
         ]
 
     def to_json(self) -> ActionMatrixDescription:

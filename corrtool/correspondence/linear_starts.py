@@ -5,7 +5,7 @@ small random weights ends in one that explains next to nothing, however long it 
 maps start at once, signed permutations and random rotations, each with the mean and the covariance
 of M_S. F of vectors is small, so they are descended in one batch, on the relative model loss (11)
 and on how far their states are from those of M_S; without that a map could put everything where
-nothing moves. What explains held-out transitions best is where the generator starts. A signed
+nothing moves. What explains them best is where the generator starts. A signed
 permutation that does so nearly as well is taken instead: it is exact where states lie that random
 play never reaches.
 """
@@ -146,6 +146,7 @@ class LinearStartSearch:
         self._moments = StateMoments.of(source_states)
         self._action_map, self._find_actions = action_map, find_actions
         self._random, self._advance = random, advance
+        self._judging = self._sample()
 
     def best(self, count: int) -> LinearStart:
         """The best of ``count`` maps after all rounds of descent."""
@@ -222,9 +223,8 @@ class LinearStartSearch:
 
     @torch.no_grad()
     def _judged(self, candidates: Candidates) -> Tensor:
-        """The losses of all candidates on the same transitions → (R,)."""
-        sample = self._sample()
-        return torch.cat([self._losses(part, sample) for part in candidates.parts()])
+        """The losses of all candidates on the same transitions, whenever it is asked → (R,)."""
+        return torch.cat([self._losses(part, self._judging) for part in candidates.parts()])
 
     @torch.no_grad()
     def _with_actions(self, candidates: Candidates, batch: Transitions) -> Candidates:

@@ -8,12 +8,14 @@ explain is seen without a game, by the score of what it is after a short time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.score import score_correspondence
+from corrtool.correspondence.score import Scorer
+from corrtool.correspondence.scores import scored_transitions
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.runs.context import StageContext
 from corrtool.runs.run import Run
@@ -43,9 +45,13 @@ class Portfolio:
     candidates: tuple[Candidate, ...]
 
     def training_of(self, state: dict[str, Any]) -> CorrespondenceTraining:
-        """The training that a checkpoint is of, before its state is restored."""
+        """The training that a checkpoint is of, before its state is restored.
+
+        Older checkpoints name no recipe, and have one candidate. Raises KeyError for an unknown
+        one, TypeError for what is no name.
+        """
         named = {candidate.name: candidate for candidate in self.candidates}
-        return self._new(named.get(state.get("recipe", ""), self.candidates[0]))
+        return self._new(named[state.get("recipe", self.candidates[0].name)])
 
     def best(self) -> CorrespondenceTraining:
         """The training of the best candidate, at its start or after its trial.
@@ -56,6 +62,7 @@ class Portfolio:
         for candidate in self.candidates:
             training = self._new(candidate)
             training.find_start(self.context, self.run)
+            self._find_actions(training)
             if len(self.candidates) == 1:
                 return training
             scores[candidate.name] = score = self._tried(candidate, training)
@@ -89,12 +96,26 @@ class Portfolio:
         with self.context.console.progress(title, steps, "gradient steps") as progress:
             for _ in range(steps):
                 training.step()
+                self._find_actions(training)
                 progress.advance(1)
         return self._score(training)
 
+    def _find_actions(self, training: CorrespondenceTraining) -> None:
+        """Estimate the map of the actions, where that is due."""
+        if training.actions_due:
+            self.run.metrics.write(training.gradient_steps, training.find_actions())
+
     def _score(self, training: CorrespondenceTraining) -> float:
+        training.correspondence.eval()
+        score = self._scorer.score(training.correspondence)
+        training.correspondence.train()
+        return score.value
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        """One for all, so that they are scored on the same transitions."""
         random = numpy_generator(self.context.seed, "learn-corr recipe score")
-        return score_correspondence(training.correspondence, self.knowledge, random).value
+        return Scorer(self.knowledge, random, scored_transitions(self.knowledge))
 
     def _say(self, chosen: CorrespondenceTraining) -> None:
         scores = chosen.recipe_scores

@@ -23,6 +23,12 @@ from corrtool.states import IMAGE
 PICTURE_TRANSITIONS = 128
 
 
+def scored_transitions(knowledge: Knowledge) -> int:
+    """How many transitions a score takes: fewer of large pictures."""
+    pictures = knowledge.target.spec.settings_kind == IMAGE
+    return PICTURE_TRANSITIONS if pictures else TRANSITIONS
+
+
 @dataclass
 class ScoreResults:
     """Scores of a run so far; part of its checkpoints.
@@ -58,10 +64,9 @@ class Scores:
     @classmethod
     def of(cls, run: Run, correspondence: Correspondence, knowledge: Knowledge) -> Scores:
         """Those of a run, which draw from a random generator of their own."""
-        pictures = knowledge.target.spec.settings_kind == IMAGE
-        transitions = PICTURE_TRANSITIONS if pictures else TRANSITIONS
         random = numpy_generator(run.request.seed, "learn-corr score")
-        return cls(run, correspondence, Scorer(knowledge, random, transitions))
+        scorer = Scorer(knowledge, random, scored_transitions(knowledge))
+        return cls(run, correspondence, scorer)
 
     def score(
         self, results: ScoreResults, loop: Loop, step: int, *, is_best: bool | None = None

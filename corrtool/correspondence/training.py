@@ -29,6 +29,7 @@ from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling
 
 LOG_EVERY_GRADIENT_STEPS = 50
+_NEWER = {"scores", "started", "recipe", "recipe_scores", "action_map"}  # all or none in a state
 EXAMPLE_STATES = 6
 ACTIONS_EVERY_GRADIENT_STEPS = 100  # the map of the actions is estimated anew, where it is learnt
 ACTION_TRANSITIONS = 512
@@ -229,10 +230,17 @@ class CorrespondenceTraining:
         self._target_batches.load_state(batches)
         self._sums.load_state(state["sums"], self._device)
         self.terms, self.test_results = state["terms"], PlayTestResults(**state["found"])
-        self.scores = ScoreResults(**state.get("scores", {}))  # older ones have none
-        self.started = state.get("started", False)
-        self.recipe, self.recipe_scores = state.get("recipe", ""), state.get("recipe_scores", {})
-        if state.get("action_map") is not None:
+        if _NEWER & state.keys():
+            self._load_choices(state)
+
+    def _load_choices(self, state: dict[str, Any]) -> None:
+        """What older checkpoints lack. Raises KeyError or TypeError where it is not whole."""
+        self.scores = ScoreResults(**state["scores"])
+        self.recipe, self.recipe_scores = state["recipe"], dict(state["recipe_scores"])
+        if type(state["started"]) is not bool:
+            raise TypeError("whether it was started is not said")
+        self.started = state["started"]
+        if state["action_map"] is not None:
             self.correspondence.action_map = ActionMap.from_json(state["action_map"])
 
 

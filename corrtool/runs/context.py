@@ -314,7 +314,8 @@ class _AnnouncedWork(Generic[R]):
 
 def _mismatch(task: Task, named: bool, manifest: Manifest) -> str | None:
     """Why an artifact does not fit a task; None if it does. The other role's has to be named."""
-    described = manifest.get("tasks", {}).get(manifest.get("role", ""))
+    role = manifest.get("role")
+    described = manifest.get("tasks", {}).get(role) if isinstance(role, str) else None
     if not task.is_compatible_with(manifest.get("task_sha256"), described):
         return f"it was made on another task than {task}"
     if manifest.get("role") != task.role and not named:

@@ -42,7 +42,8 @@ class LearnCorrSettings(Settings):
         "none",
         "'auto' tries several generators and losses for a short time each, simple ones first, and "
         "learns with the one that explains the target best; for 'none' they are those of the "
-        "settings, and so they are wherever a generator, a λ or a model loss is given",
+        "settings, and so they are wherever a generator, a λ, a model loss or an option of one "
+        "kind of generator is given",
     )
     recipe_trial_steps: int = setting(100, "gradient steps for which a recipe is tried", minimum=1)
     recipe_enough: float = setting(
@@ -91,14 +92,14 @@ class LearnCorrSettings(Settings):
     spatial_learning_rate: float = setting(
         1e-3,
         "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an "
-        "affine one",
+        "affine one and its tone layer",
         above=0,
     )
     tone: bool = setting(
         False,
         "affine generators: a layer on the values and channels of each frame as well, so that they "
         "may be inverted, scaled or exchanged, and of another number; its start is searched for "
-        "with that of the affine layer; on in the default preset",
+        "with that of the affine layer; on in the recipes of --recipe auto",
     )
     filters: int = setting(
         8,
@@ -152,7 +153,7 @@ class LearnCorrSettings(Settings):
         "'learned' to find it along with the generators, 'auto' to do so where the identity does "
         "not explain the target, "
         "or a file with a JSON list, or the list itself, with a source action, counted from 0, "
-        "for each target action, such as [2, 0, 1, 1]; 'learned' to find it by the model loss",
+        "for each target action, such as [2, 0, 1, 1]",
     )
     learning_rate: float = setting(
         5e-4, "step size of Adam, for generators and discriminators", above=0

@@ -120,7 +120,7 @@ def require_same_actions(source_actions: int, target_actions: int) -> None:
         raise ArtifactError(
             f"the source has {source_actions} actions and the target {target_actions}",
             "say which source action each target action is, by learn-corr --action-map FILE, or "
-            "have it found for vectors, by --action-map learned",
+            "have it found, by --action-map learned",
         )
 
 

@@ -162,7 +162,8 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnC
     if state is None:
         training = portfolio.best()
     else:
-        training = portfolio.training_of(state)
+        with opened.restoring():
+            training = portfolio.training_of(state)
         opened.restore(training, state)
     _learn(job, opened, stop, training, knowledge)
     if not job.context.ranks.first:

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from corrtool.correspondence.assignment import EXHAUSTIVE, assign
+from corrtool.correspondence.assignment import assign
 
 
 def cost_of(costs: np.ndarray, order: tuple[int, ...]) -> float:
@@ -26,7 +26,7 @@ def test_other_numbers_of_columns_give_each_row_its_cheapest() -> None:
     assert assign(costs.T) == (0, 1, 0)
 
 
-@pytest.mark.parametrize("size", range(1, EXHAUSTIVE + 1))
+@pytest.mark.parametrize("size", range(1, 8))
 def test_nothing_is_cheaper(size: int) -> None:
     for seed in range(10):
         costs = np.random.default_rng((size, seed)).normal(size=(size, size))
@@ -36,7 +36,7 @@ def test_nothing_is_cheaper(size: int) -> None:
         assert cost_of(costs, found) == pytest.approx(least)
 
 
-@pytest.mark.parametrize("size", [EXHAUSTIVE + 1, 9, 20])
+@pytest.mark.parametrize("size", [9, 20])
 def test_of_many_rows_no_exchange_is_cheaper(size: int) -> None:
     for seed in range(5):
         costs = np.random.default_rng((size, seed)).normal(size=(size, size))
