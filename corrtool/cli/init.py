@@ -13,7 +13,6 @@ import typer
 from corrtool.cli.options import named_directory, preprocessing_parameters, with_more_parameters
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import UsageError
-from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from corrtool.workflows.init import NewProject
@@ -111,11 +110,7 @@ def _lines(made: NewProject, directory: Path) -> list[str]:
         lines.append(f"  {role}: {made.project.task(role)} ({of.states}; {of.actions} actions)")
         lines += [f"    {note}" for note in of.notes]
     lines += [f"  comes with corrtool: {artifact}" for artifact in made.adopted]
-    agents = [f"collect --task source --policy q:{a.name}" for a in made.adopted if a.kind == "q"]
-    return [
-        *lines,
-        f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or [next(iter(STAGES))])[0]}",
-    ]
+    return [*lines, f"next: cd {shlex.quote(str(directory))} && corrtool transfer"]
 
 
 def _keyword(text: str) -> tuple[str, Any]:

@@ -68,7 +68,7 @@ class Portfolio:
             scores[candidate.name] = score = self._tried(candidate, training)
             if best is None or score > scores[best.recipe] + CLEARLY_BETTER:
                 best = training
-            if score >= candidate.settings.recipe_enough:
+            if score >= candidate.settings.recipe_enough or self._out_of_time(candidate):
                 break
         assert best is not None
         best.recipe_scores = scores
@@ -95,10 +95,17 @@ class Portfolio:
         title = f"learn-corr {self.run.request.name}: trying {candidate.name}"
         with self.context.console.progress(title, steps, "gradient steps") as progress:
             for _ in range(steps):
+                if self._out_of_time(candidate):
+                    break
                 training.step()
                 self._find_actions(training)
                 progress.advance(1)
         return self._score(training)
+
+    def _out_of_time(self, candidate: Candidate) -> bool:
+        """True if ``--max-minutes`` are over: what is best so far learns no more than a step."""
+        minutes = candidate.settings.max_minutes
+        return minutes is not None and self.run.seconds >= 60 * minutes
 
     def _find_actions(self, training: CorrespondenceTraining) -> None:
         """Estimate the map of the actions, where that is due."""

@@ -78,6 +78,8 @@ def _all_settings(run: FinishedRun[Any]) -> dict[str, Any]:
 
 def correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:
     s = run.settings
+    if "recipe" in run.result:
+        return f"{run.result['recipe']} (--recipe auto)"
     weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
     words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
     if words == "CycleGAN" and s["cycle_loss"] != "printed":

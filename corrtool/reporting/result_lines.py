@@ -38,7 +38,7 @@ def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
 
 def _cut(result: Cut) -> str:
     """The end of a line on what was learnt, where ``--max-minutes`` ended it."""
-    return "; --max-minutes ended it" if result.get("cut") else ""
+    return "; its time was over before it was through" if result.get("cut") else ""
 
 
 def collect(result: CollectResult) -> list[str]:

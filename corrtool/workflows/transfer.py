@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
+from corrtool.correspondence.actions import IDENTITY
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
-from corrtool.project.artifacts import Artifact, find_artifacts
+from corrtool.project.artifacts import Artifact, check_name, find_artifacts
 from corrtool.project.defaults import project_device
 from corrtool.project.directory import Project
 from corrtool.runs.context import StageContext
@@ -43,7 +44,7 @@ class TransferRow(Returns):
         policy: ``source``, the agent on its own task, or on the target ``random``, ``reuse`` or
             ``transfer``.
         normalised: of ``transfer``, its share of the way from random play to the agent on its own
-            task: 0 is as good as random play, 1 as the agent. None where these two are equal.
+            task: 0 is as good as random play, 1 as the agent. None where the agent is no better.
     """
 
     policy: str
@@ -88,6 +89,9 @@ def transfer(
     Raises:
         CorrtoolError: a stage fails, or what has its name was made with other settings.
     """
+    if from_q is not None:
+        check_name(from_q)
+    _check_actions(pipeline)
     steps: list[StageResult] = []
     dry_run = pipeline.calls["evaluate"].common.dry_run
     if dry_run:
@@ -303,9 +307,23 @@ def _why_no_reuse(project: Project) -> str | None:
     return None
 
 
+def _check_actions(pipeline: Pipeline) -> None:
+    """Refuse now what ``learn-corr`` would refuse after hours. Raises :class:`UsageError`."""
+    settings = cast(
+        LearnCorrSettings, pipeline.calls["learn-corr"].resolved(pipeline.project, _QUIET)
+    )
+    source, target = (probe(pipeline.project.task(role))[1] for role in ("source", "target"))
+    if source != target and settings.action_map == IDENTITY:
+        raise UsageError(
+            f"the source has {source} actions and the target {target}, and action-map is identity",
+            'write action-map = "learned" or a list of source actions under [learn-corr] in '
+            "corrtool.toml, or use --preset default, which finds it",
+        )
+
+
 def normalised(transfer: float, random: float, source: float) -> float | None:
-    """(R − R_random) / (R_source − R_random); None where the two are equal."""
-    return None if source == random else (transfer - random) / (source - random)
+    """(R − R_random) / (R_source − R_random); None for an agent no better than random play."""
+    return None if source <= random else (transfer - random) / (source - random)
 
 
 def _rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
@@ -325,6 +343,11 @@ def _notes(
     score = learnt.get("score")
     means = {row["policy"]: row["mean_return"] for row in rows}
     notes = []
+    if means["source"] <= means["random"]:
+        notes.append(
+            "the source's agent is no better than random play, so there is nothing to transfer: "
+            "train it longer, or name a better one with --from-q"
+        )
     if no_reuse is not None:
         notes.append(f"reuse is left out: {no_reuse}")
     elif means["transfer"] <= means["reuse"]:

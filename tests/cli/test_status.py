@@ -86,4 +86,4 @@ def test_damage_is_named_and_refused_and_costs_nothing_else(
     assert run_in_process("verify", "-p", pong_copy) == 3
     listed = capsys.readouterr().out
     assert "weights/q/source-dqn.safetensors" in listed and "memories/target-random.zarr" in listed
-    assert "5 of 7 artifacts are whole" in listed
+    assert "6 of 8 artifacts are whole" in listed

@@ -92,9 +92,20 @@ def test_a_checkpoint_from_before_scores_goes_on_without_any() -> None:
     state = old.state()
     resumed.load_state(state)
     assert resumed.scores == old.scores
-    del state["scores"]
-    resumed.load_state(state)
-    assert resumed.scores == training().scores
+    for name in ("scores", "started", "recipe", "recipe_scores", "action_map"):
+        del state[name]
+    older = training()
+    older.load_state(state)
+    assert older.scores == training().scores and older.gradient_steps == 2
+
+
+def test_a_checkpoint_that_lacks_one_of_the_newer_parts_is_refused() -> None:
+    learning = training()
+    for name in ("scores", "started", "recipe", "recipe_scores", "action_map"):
+        state = learning.state()
+        del state[name]
+        with pytest.raises(KeyError):
+            training().load_state(state)
 
 
 def test_f_keeps_its_scaling() -> None:

@@ -84,7 +84,7 @@ class TestWhatIsScored:
     def test_the_start_that_a_search_found_is_scored(
         self, lab: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(linear_starts, "ROUNDS", ((3, 0.03),))
+        monkeypatch.setattr(linear_starts, "ROUNDS", ((3, 256, 0.03, 1.0),))
         assert run_in_process(*LEARN, "-p", lab, "--linear-starts", "4", "--eval-games", "0") == 0
         assert [line["gradient_steps"] for line in metrics_of(lab, "score")] == [0, 10, 20, 30]
 

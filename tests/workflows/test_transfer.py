@@ -161,7 +161,7 @@ class TestWhatIsMissing:
         found = _why_no_reuse(find_project(tmp_path / "lab"))
         rows: list[TransferRow] = [
             {"policy": policy, "returns": [0.0], "mean_return": mean, "ci95": [0.0, 0.0]}
-            for policy, mean in (("random", 0.0), ("transfer", 1.0))
+            for policy, mean in (("source", 2.0), ("random", 0.0), ("transfer", 1.0))
         ]
         if why is None:
             assert found is None
