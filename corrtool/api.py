@@ -8,7 +8,6 @@ is installed, and torch is left as it was found.
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,13 +28,14 @@ from corrtool.arguments import (
 )
 from corrtool.correspondence import saved as correspondences
 from corrtool.correspondence.model import Correspondence
-from corrtool.errors import UsageError, as_corrtool_error
+from corrtool.errors import as_corrtool_error
 from corrtool.play.agent import Agent
 from corrtool.play.environment import TaskEnvironment
 from corrtool.project.artifacts import artifact_at
-from corrtool.project.defaults import project_preset, project_seed
+from corrtool.project.defaults import project_device, project_seed
 from corrtool.project.directory import Project, find_project
 from corrtool.q_learning import saved as q_functions
+from corrtool.reporting.explanation import Explanation
 from corrtool.runs.commands import recording_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.overview import ArtifactStatus, describe_artifacts
@@ -52,13 +52,16 @@ from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.process import preserving_torch_state
 from corrtool.runtime.signals import without_signal_handlers
-from corrtool.settings.base import flag_name, former_names
-from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
+from corrtool.settings.base import Preset
+from corrtool.settings.budget import Budget, minutes_of
+from corrtool.settings.common import CommonOptions
 from corrtool.stages.players import check_player, choose_player
-from corrtool.stages.registry import STAGES, Option, Stage
+from corrtool.stages.registry import STAGES, Stage
 from corrtool.tasks import Task, probe
-from corrtool.workflows.call import StageCall
+from corrtool.workflows.call import call_with, command_of, command_words, plain_calls
 from corrtool.workflows.init import NamedTask, init
+from corrtool.workflows.pipeline import Pipeline
+from corrtool.workflows.transfer import TransferResult, transfer
 
 StrPath = str | PathLike[str]
 _stage_lock = threading.RLock()  # stages seed torch's own generator, of which a process has one
@@ -190,6 +193,57 @@ class OpenedProject:
         """Go on learning on the target task by DQN, with the correspondence held fixed."""
         return cast(FinetuneResult, self._run(STAGES["finetune"], arguments))
 
+    def transfer(
+        self,
+        *,
+        from_q: str | None = None,
+        games: int | None = None,
+        budget: str | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        preset: Preset | None = None,
+        dry_run: bool = False,
+    ) -> TransferResult:
+        """Do what is missing from an agent to the table of who plays the target how well.
+
+        Args:
+            from_q: the source agent's Q-function; otherwise the newest, or one that is learnt here.
+            games: of each evaluation.
+            budget: time for all of it, such as ``"20m"``.
+            dry_run: return a :class:`corrtool.workflows.transfer.TransferPlan` instead.
+        """
+        common = CommonOptions(seed=seed, device=device, preset=preset, dry_run=dry_run)
+        said = {"from_q": from_q, "games": games, "budget": budget, "device": device}
+        with _stage_lock, _as_library(), preserving_torch_state():
+            project, limit = self._project(), None if budget is None else minutes_of(budget)
+            pipeline = Pipeline(project, self._console, plain_calls(common), lambda *_: None)
+            with recording_command(command_words("transfer", common, project, said)):
+                result = transfer(pipeline, from_q=from_q, games=games, budget=Budget(limit))
+        return cast(TransferResult, result)
+
+    def explain(
+        self, name: str | None = None, *, seed: int | None = None, device: str | None = None
+    ) -> Explanation:
+        """Say why a correspondence, by default the newest, transfers or not, and what to try.
+
+        No game is played. Pictures go to ``report/explain/NAME/``.
+
+        Raises:
+            ArtifactError: there is none, or a memory that it was learnt from is gone.
+        """
+        # Not above: it imports matplotlib, for which no other method should have to wait.
+        from corrtool.workflows.explain import explain
+
+        with _stage_lock, _as_library():
+            project = self._project()
+            return explain(
+                project,
+                self._console,
+                project_device(project, device),
+                name,
+                seed=project_seed(project, seed),
+            )
+
     def artifacts(self) -> list[ArtifactStatus]:
         """Every memory and network, as ``status --json`` lists them, after checking every byte."""
         with _as_library():
@@ -258,78 +312,6 @@ class OpenedProject:
             call, project = call_with(stage, arguments), self._project()
             with recording_command(command_of(call, project)):
                 return call.execute(project, self._console)
-
-
-def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
-    """The call of a stage with these keyword arguments.
-
-    Raises:
-        UsageError: it has no such argument, or one is of another type.
-    """
-    common = _common_names(stage)
-    settings = {field.name for field in dataclasses.fields(stage.settings)} | former_names(
-        stage.settings
-    ).keys()
-    options = {name: Option(name, str | None, None, help) for name, help in stage.inputs.items()}
-    options |= {option.name: option for option in stage.options}
-    for name in arguments:
-        if name not in {*common, *settings, *options}:
-            raise UsageError(
-                f"{stage.name} has no argument {name!r}", f"see 'corrtool {stage.name} --help'"
-            )
-    return StageCall(
-        stage,
-        CommonOptions(**{name: arguments[name] for name in arguments if name in common}),
-        settings={name: arguments[name] for name in arguments if name in settings},
-        options={
-            name: _option_value(option, arguments.get(name)) for name, option in options.items()
-        },
-    )
-
-
-def _common_names(stage: Stage) -> list[str]:
-    """The common options that a stage has."""
-    names = [field.name for field in dataclasses.fields(CommonOptions)]
-    return [name for name in names if stage.learns or name not in LEARNING_OPTIONS]
-
-
-def _option_value(option: Option, value: Any) -> Any:
-    """The value given for an option, in its type.
-
-    Raises :class:`UsageError` if it is of another.
-    """
-    if value is None:
-        return option.default
-    if option.kind == Path | None and isinstance(value, str | PathLike):
-        return Path(value)
-    if not isinstance(value, option.kind):
-        raise UsageError(
-            f"{flag_name(option.name)} is {value!r}", "give it a value of another type"
-        )
-    return value
-
-
-def command_of(call: StageCall, project: Project) -> list[str]:
-    """The command line that says the same.
-
-    Seed and preset are spelt out, since environment variables could give it others.
-    """
-    seed, preset = (
-        project_seed(project, call.common.seed),
-        project_preset(project, call.common.preset),
-    )
-    words = ["corrtool", call.stage.name, "--seed", str(seed), "--preset", preset]
-    common = {
-        name: getattr(call.common, name)
-        for name in _common_names(call.stage)
-        if name not in ("seed", "preset")
-    }
-    for name, value in (call.settings | call.options | common).items():
-        if isinstance(value, bool) and (value or name in call.settings):
-            words.append(flag_name(name if value else f"no_{name}"))
-        elif value is not None and not isinstance(value, bool):
-            words += [flag_name(name), str(value)]
-    return words
 
 
 @contextmanager

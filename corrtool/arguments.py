@@ -80,11 +80,13 @@ class TrainDqnArguments(LearningArguments, total=False):
     max_idle_frames: int
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
     task: Literal["source", "target"]
     architecture: Literal["auto", "nature", "paper", "small", "grid", "mlp", "linear"]
     width: int
     init: Literal["default", "normal"]
     memory_records: int
+    random_records: int
 
 
 class CollectArguments(CommonArguments, total=False):
@@ -97,6 +99,7 @@ class CollectArguments(CommonArguments, total=False):
 
 class TrainModelArguments(LearningArguments, total=False):
     memory: str | None
+    random_memory: str | None
     architecture: Literal["auto", "resnet", "mlp"]
     filters: int
     blocks: int
@@ -110,8 +113,10 @@ class TrainModelArguments(LearningArguments, total=False):
     epochs: int
     gradient_steps: int | None
     validation_share: float
+    mixed_memories: bool
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
 
 
 class LearnCorrArguments(LearningArguments, total=False):
@@ -119,6 +124,9 @@ class LearnCorrArguments(LearningArguments, total=False):
     model: str | None
     source_memory: str | None
     target_memory: str | None
+    recipe: Literal["none", "auto"]
+    recipe_trial_steps: int
+    recipe_enough: float
     lambda_cyc: float
     lambda_q: float
     lambda_m: float
@@ -127,7 +135,9 @@ class LearnCorrArguments(LearningArguments, total=False):
     ]
     angle_init: float
     angle_starts: int | None
+    linear_starts: int
     spatial_learning_rate: float
+    tone: bool
     filters: int
     blocks: int
     skips: bool
@@ -137,6 +147,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     gan_loss: Literal["lsgan", "log"]
     cycle_loss: Literal["printed", "surprise"]
     model_loss: Literal["printed", "relative"]
+    action_map: str
     learning_rate: float
     constant_share: float
     batch_size: int
@@ -147,8 +158,10 @@ class LearnCorrArguments(LearningArguments, total=False):
     eval_games: int
     eval_epsilon: float
     max_idle_frames: int
+    match_play: bool
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
 
 
 class EvaluateArguments(CommonArguments, total=False):
@@ -206,6 +219,7 @@ class FinetuneArguments(LearningArguments, total=False):
     max_idle_frames: int
     precision: Literal["float32", "bf16", "auto"]
     compile: bool
+    max_minutes: float | None
     task: Literal["source", "target"]
     scratch_epsilon_start: float
     scratch_epsilon_env_steps: int

@@ -77,6 +77,10 @@ class MissingInputError(ArtifactError):
         )
 
 
+class NewerFormatError(ArtifactError):
+    """A file was written by a version whose format this one does not know."""
+
+
 class ForeignFileError(ArtifactError):
     """A whole safetensors file in the place of weights, made by something else than corrtool."""
 

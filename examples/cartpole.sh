@@ -12,9 +12,8 @@ export CORRTOOL_PROJECT=$lab
 
 corrtool train-dqn
 corrtool collect
-corrtool collect --task source --name source-random      # what F and the discriminators learn from:
-corrtool train-model --memory source-random              # the good agent's memory never leaves the middle
-corrtool learn-corr --source-memory source-random --lambda-cyc 0 --lambda-q 0 --lambda-m 100
+corrtool train-model
+corrtool learn-corr
 
 echo "--- the source agent on its own task, then three ways to play the target ---"
 corrtool evaluate --task source

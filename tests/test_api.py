@@ -19,13 +19,14 @@ import torch
 from support.commands import ROOT, run_in_process, run_python
 
 import corrtool
-from corrtool.api import OpenedProject, call_with, command_of
+from corrtool.api import OpenedProject
 from corrtool.arguments import EvaluateArguments
 from corrtool.errors import ArtifactError, DeviceError, UsageError
 from corrtool.project.directory import Project
 from corrtool.runs.records import read_record, run_directory
 from corrtool.runs.results import CollectResult, Plan
 from corrtool.stages.registry import STAGES
+from corrtool.workflows.call import call_with, command_of
 
 SAMPLES = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.DOTALL
@@ -285,7 +286,7 @@ class TestErrors:
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("corrtool.stages.collect.MemoryWriter", full)
+        monkeypatch.setattr("corrtool.stages.recording.MemoryWriter", full)
         with pytest.raises(corrtool.CorrtoolError, match="No space left on device") as raised:
             fresh.collect(preset="tiny")
         assert isinstance(raised.value.__cause__, OSError)

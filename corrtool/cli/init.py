@@ -13,7 +13,6 @@ import typer
 from corrtool.cli.options import named_directory, preprocessing_parameters, with_more_parameters
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import UsageError
-from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from corrtool.workflows.init import NewProject
@@ -45,8 +44,10 @@ def init(
     target_view: Annotated[
         list[str] | None,
         typer.Option(
-            help="View of the target task: rotate:DEG, flip:h, flip:v, invert, mosaic-rotate:DEG, "
-            "permute:1,0,…, scale:-1,…, affine:FILE."
+            help="View of the target task. Of pictures: rotate:DEG, flip:h, flip:v, invert, "
+            "mosaic-rotate:DEG, shift:DX,DY, zoom:FACTOR, channels:1,0,…, camera:SEED, "
+            "noise:SIGMA. Of vectors: permute:1,0,…, scale:-1,…, orthogonal:SEED, pad:N, "
+            "affine:FILE, noise:SIGMA. Of actions: actions:1,0,…. Repeat for several."
         ),
     ] = None,
     source_kwarg: Annotated[
@@ -109,11 +110,7 @@ def _lines(made: NewProject, directory: Path) -> list[str]:
         lines.append(f"  {role}: {made.project.task(role)} ({of.states}; {of.actions} actions)")
         lines += [f"    {note}" for note in of.notes]
     lines += [f"  comes with corrtool: {artifact}" for artifact in made.adopted]
-    agents = [f"collect --task source --policy q:{a.name}" for a in made.adopted if a.kind == "q"]
-    return [
-        *lines,
-        f"next: cd {shlex.quote(str(directory))} && corrtool {(agents or [next(iter(STAGES))])[0]}",
-    ]
+    return [*lines, f"next: cd {shlex.quote(str(directory))} && corrtool transfer"]
 
 
 def _keyword(text: str) -> tuple[str, Any]:

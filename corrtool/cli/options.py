@@ -269,8 +269,8 @@ def check_variables() -> None:
 
 
 def with_parameters(
-    parameters: list[inspect.Parameter], body: Callable[..., None], name: str, help: str
-) -> Callable[..., None]:
+    parameters: list[inspect.Parameter], body: Callable[..., Any], name: str, help: str
+) -> Callable[..., Any]:
     """``body`` as a function with these parameters, which Typer reads.
 
     It gets the values by name, and the names of those that come from environment variables.
@@ -280,9 +280,9 @@ def with_parameters(
         inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
     ]
 
-    def command(*, context: typer.Context, **values: Any) -> None:
+    def command(*, context: typer.Context, **values: Any) -> Any:
         sources = {name: context.get_parameter_source(name) for name in values}
-        body(
+        return body(
             values,
             {
                 name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,10 +15,11 @@ from corrtool.cli.options import (
     common_option,
     named_directory,
 )
-from corrtool.cli.stage_command import suggesting
+from corrtool.cli.stage_command import saying_results, suggesting
 from corrtool.cli.summaries import SUMMARIES
+from corrtool.settings.base import Preset
+from corrtool.settings.common import CommonOptions
 from corrtool.settings.resolve import load_preset
-from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,9 +61,10 @@ def quickstart(
 ) -> None:
     """Run the stages, and compare random play, direct reuse and transfer."""
     from corrtool.project.defaults import project_device, project_preset, project_seed
-    from corrtool.runs.context import StageContext
     from corrtool.runtime.console import Console
     from corrtool.runtime.device import resolve_device
+    from corrtool.workflows.call import plain_calls
+    from corrtool.workflows.pipeline import Pipeline
     from corrtool.workflows.quickstart import open_or_create
     from corrtool.workflows.quickstart import quickstart as run_quickstart
 
@@ -75,17 +77,13 @@ def quickstart(
     opened = open_or_create(directory)
 
     preset = project_preset(opened, preset, fallback="quickstart")
-    context = StageContext(
-        opened, console, project_device(opened, device), project_seed(opened, seed)
-    )
+    project_device(opened, device)
+    project_seed(opened, seed)
+    calls = plain_calls(CommonOptions(seed=seed, device=device, preset=cast(Preset, preset)))
+    pipeline = Pipeline(opened, console, calls, saying_results(console))
     console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
     with suggesting("DIR"):
-        result = run_quickstart(
-            context,
-            preset=preset,
-            from_scratch=from_scratch,
-            on_result=lambda stage, ended: console.say_all(STAGES[stage].result_lines(ended)),
-        )
+        result = run_quickstart(pipeline, preset=preset, from_scratch=from_scratch)
     console.result(result, _table(result))
     if not json:
         for line in result["notes"]:
@@ -93,26 +91,18 @@ def quickstart(
 
 
 def _table(result: QuickstartResult) -> Table:
-    from rich.table import Table
+    from corrtool.cli.players_table import players_table
+    from corrtool.reporting.evaluations import STICKY
 
-    from corrtool.reporting.evaluations import STICKY, format_bounds, format_counts, interval_of
-    from corrtool.statistics import MIN_DISTINCT_GAMES
-
-    table = Table(
-        title=f"Pong rotated by 90°, {result['games']} fresh games each, returns from −21 to 21",
-        caption=f"95% intervals are over games, and need {MIN_DISTINCT_GAMES} that differ.",
-        title_justify="left",
-        caption_justify="left",
+    return players_table(
+        f"Pong rotated by 90°, {result['games']} fresh games each, returns from −21 to 21",
+        ("who plays", "mean return", f"with sticky actions {STICKY:g}"),
+        [(_PLAYERS[row["policy"]], row, row["sticky"]) for row in result["rows"]],
     )
-    for column in ("who plays", "mean return", f"with sticky actions {STICKY:g}"):
-        table.add_column(column)
-    words = {
-        "random": "random play",
-        "reuse": "Q of upright Pong, without correspondence",
-        "transfer": "Q of upright Pong, with correspondence",
-    }
-    for row in result["rows"]:
-        intervals = [interval_of(numbers) for numbers in (row, row["sticky"])]
-        cells = [f"{i.mean:.1f}, 95% {format_bounds(i)}\n{format_counts(i)}" for i in intervals]
-        table.add_row(words[row["policy"]], *cells)
-    return table
+
+
+_PLAYERS = {
+    "random": "random play",
+    "reuse": "Q of upright Pong, without correspondence",
+    "transfer": "Q of upright Pong, with correspondence",
+}

@@ -27,7 +27,9 @@ def reference() -> str:
         )
         for parameter in subcommand.params:
             if parameter.param_type_name == "argument":
-                parts.append(f"| `{parameter.metavar}` | required | {_cell(parameter.help)} |")
+                parts.append(
+                    f"| `{parameter.metavar}` | {_default(parameter)} | {_cell(parameter.help)} |"
+                )
             elif parameter.name != "help" and not parameter.hidden:
                 parts.append(
                     f"| `{_flags(parameter)}` | {_default(parameter)} | {_cell(parameter.help)} |"

@@ -53,11 +53,15 @@ def report(
     if not all(map(math.isfinite, threshold or [])):
         raise UsageError("--threshold is not a finite number", "give it a return, such as 18")
     opened = find_project(project)
+    console = Console(quiet=quiet, json=json)
     result = write_report(
-        opened, markdown, append=append, thresholds=tuple(sorted(set(threshold or [])))
+        opened,
+        markdown,
+        append=append,
+        thresholds=tuple(sorted(set(threshold or []))),
+        console=console,
     )
     lines = [*result["figures"], f"open {opened.root / result['report']} in a browser"]
-    console = Console(quiet=quiet, json=json)
     for damaged in result["left_out"]:
         console.say(f"left out: {damaged}")
     console.result(result, lines)

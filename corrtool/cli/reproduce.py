@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -15,10 +15,11 @@ from corrtool.cli.options import (
     common_option,
     project_option,
 )
-from corrtool.cli.stage_command import suggesting
+from corrtool.cli.stage_command import saying_results, suggesting
 from corrtool.cli.summaries import SUMMARIES
+from corrtool.settings.base import Preset
+from corrtool.settings.common import CommonOptions
 from corrtool.settings.resolve import load_preset
-from corrtool.stages.registry import STAGES
 
 
 def add(app: typer.Typer) -> None:
@@ -70,9 +71,10 @@ def reproduce(
     """Run the cells, and draw the report."""
     from corrtool.experiments import load_experiment
     from corrtool.project.defaults import project_device, project_preset
-    from corrtool.runs.context import StageContext
     from corrtool.runtime.console import Console
     from corrtool.runtime.device import resolve_device
+    from corrtool.workflows.call import plain_calls
+    from corrtool.workflows.pipeline import Pipeline
     from corrtool.workflows.reproduce import only_cells, open_or_create
     from corrtool.workflows.reproduce import reproduce as run_experiment
 
@@ -87,15 +89,12 @@ def reproduce(
 
     preset = project_preset(opened, preset)
     console.say(f"{experiment} with the preset {preset}, in {opened.root}")
-    context = StageContext(opened, console, project_device(opened, device))
+    project_device(opened, device)
+    calls = plain_calls(CommonOptions(seed=0, device=device, preset=cast(Preset, preset)))
+    pipeline = Pipeline(opened, console, calls, saying_results(console))
     with suggesting("--project"):
         result = run_experiment(
-            context,
-            table,
-            preset=preset,
-            from_scratch=from_scratch,
-            seeds=seeds,
-            on_result=lambda stage, ended: console.say_all(STAGES[stage].result_lines(ended)),
+            pipeline, table, preset=preset, from_scratch=from_scratch, seeds=seeds
         )
     console.result(
         result, [*result["figures"], f"open {opened.root / result['report']} in a browser"]

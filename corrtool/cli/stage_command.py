@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,56 +25,101 @@ from corrtool.cli.options import (
 from corrtool.errors import UsageError
 from corrtool.settings.base import former_names
 from corrtool.settings.common import CommonOptions
-from corrtool.stages.registry import Stage
+from corrtool.stages.registry import STAGES, Stage
 
 if TYPE_CHECKING:
     from corrtool.project.directory import Project
     from corrtool.runs.results import Plan
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.call import StageCall
+    from corrtool.workflows.pipeline import OnResult
 
 
 def add_stage(app: typer.Typer, stage: Stage) -> None:
     """Add a stage's subcommand to ``app``."""
+    app.command(stage.name, help=stage.summary)(_command(stage, _run))
+
+
+def calls_from_environment(common: CommonOptions) -> dict[str, StageCall]:
+    """A call of each stage, by name, with what the environment variables say of it.
+
+    As its own subcommand would read them.
+    """
+    calls = {}
+    for name, stage in STAGES.items():
+        app = typer.Typer(add_completion=False)
+        app.command()(_command(stage, _call))
+        call: StageCall = typer.main.get_command(app)(args=[], standalone_mode=False)
+        calls[name] = dataclasses.replace(call, common=common)
+    return calls
+
+
+def _command(
+    stage: Stage, body: Callable[[Stage, dict[str, Any], set[str]], Any]
+) -> Callable[..., Any]:
+    """``body`` as the function of a stage's subcommand, with all its parameters."""
     parameters = [
         *setting_parameters(stage.settings),
         *input_parameters(stage),
         *option_parameters(stage),
         *common_parameters(stage),
     ]
-    body = functools.partial(_run, stage)
-    app.command(stage.name, help=stage.summary)(
-        with_parameters(parameters, body, stage.name, stage.summary)
-    )
+    return with_parameters(parameters, functools.partial(body, stage), stage.name, stage.summary)
 
 
 def _run(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> None:
     """Carry out a subcommand with the ``values`` of its parameters, some ``from_environment``."""
     from corrtool.project.directory import find_project
     from corrtool.runtime.console import Console
+
+    project: Path | None = values["project"]
+    console = Console(quiet=values["quiet"], json=values["json"])
+    call = _call(stage, values, from_environment)
+    check_variables()
+    opened = find_project(project)
+    result = call.execute(opened, console)
+    if not result:  # the first of several processes has it
+        return
+    dry_run = call.common.dry_run
+    console.result(
+        result, _plan_lines(cast("Plan", result)) if dry_run else stage.result_lines(result)
+    )
+    if not dry_run:
+        warn_of_tiny(console, opened, call.common.preset)
+
+
+def _call(stage: Stage, values: dict[str, Any], from_environment: set[str]) -> StageCall:
+    """The call that the ``values`` of a subcommand's parameters ask for."""
     from corrtool.workflows.call import StageCall
 
-    project: Path | None = values.pop("project")
-    json, quiet = values.pop("json"), values.pop("quiet")
+    values = {name: value for name, value in values.items() if name not in _NOT_OF_THE_CALL}
     names = [field.name for field in dataclasses.fields(stage.settings)]
     settings = _pop_all(values, [*names, *former_names(stage.settings)])
     options = _pop_all(values, [*stage.inputs, *(option.name for option in stage.options)])
-    common = CommonOptions(**values)
-    call = StageCall(
+    return StageCall(
         stage,
-        common,
+        CommonOptions(**values),
         settings={name: value for name, value in settings.items() if name not in from_environment},
         options=options,
         environment={name: value for name, value in settings.items() if name in from_environment},
         from_environment=frozenset(options.keys() & from_environment),
     )
-    check_variables()
-    opened, console = find_project(project), Console(quiet=quiet, json=json)
-    result = call.execute(opened, console)
-    if not result:  # the first of several processes has it
-        return
-    lines = _plan_lines(cast("Plan", result)) if common.dry_run else stage.result_lines(result)
-    console.result(result, lines)
-    if not common.dry_run and _is_tiny(opened, common.preset):
+
+
+_NOT_OF_THE_CALL = ("project", "json", "quiet")
+
+
+def warn_of_tiny(console: Console, project: Project, preset: str | None) -> None:
+    """Say that nothing was learnt where the preset is ``tiny``."""
+    from corrtool.project.defaults import project_preset
+
+    if project_preset(project, preset) == "tiny":
         console.say("the preset tiny is for trying things out: nothing learns at this size")
+
+
+def saying_results(console: Console) -> OnResult:
+    """What tells the result of each stage that ends, of several in a row."""
+    return lambda stage, result: console.say_all(STAGES[stage].result_lines(result))
 
 
 @contextmanager
@@ -98,12 +143,6 @@ def suggesting(flag: str) -> Iterator[None]:
 def _pop_all(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Those of ``values``, which go out of it."""
     return {name: values.pop(name) for name in names}
-
-
-def _is_tiny(project: Project, preset: str | None) -> bool:
-    from corrtool.project.defaults import project_preset
-
-    return project_preset(project, preset) == "tiny"
 
 
 def _plan_lines(plan: Plan) -> list[str]:

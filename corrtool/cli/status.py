@@ -174,7 +174,11 @@ def _size(artifact: ArtifactStatus) -> str:
 
 
 def _outcome(artifact: ArtifactStatus) -> str:
-    """The outcome of an artifact's training; empty for a memory."""
+    """The outcome of an artifact's training; of a memory, who played it."""
+    if artifact["kind"] == "memory":
+        from corrtool.project.manifests import PLAY_WORDS
+
+        return "" if artifact["play"] is None else PLAY_WORDS[artifact["play"]]
     summary = artifact["summary"] if isinstance(artifact["summary"], dict) else {}
     summary = {
         "mean_return": summary.get("best_mean_return")

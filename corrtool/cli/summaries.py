@@ -13,7 +13,15 @@ SUMMARIES = {
         "Learn how Pong rotated by 90° corresponds to Pong, and let an agent of Pong play it: "
         "within ten minutes on two cores."
     ),
+    "transfer": (
+        "Run every stage that a project lacks, from an agent of the source task to a table of how "
+        "well it plays the target through a correspondence, beside random play and direct reuse."
+    ),
     **{stage.name: stage.summary for stage in STAGES.values()},
+    "explain": (
+        "Say why a correspondence transfers or not, without playing: where F is blind, how far the "
+        "memories differ, which actions fit, and what to try next."
+    ),
     "report": (
         "Draw the paper's Figures 3–8 and tables from this project's runs, into report/: PNG, SVG "
         "and one HTML page."

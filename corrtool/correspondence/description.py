@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -20,9 +20,12 @@ from corrtool.correspondence.generators import (
     ResnetGenerator,
     ResnetRotationGenerator,
 )
+from corrtool.correspondence.tone_layer import TonedGenerator, ToneLayer
 from corrtool.layers import AffineLayer, FullResolutionResnet, Norm, RotationLayer, init_normal
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import IMAGE, VECTOR, StateSpec
+
+TonePlace = Literal["none", "before", "after"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class GeneratorDescription:
     ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind;
     ``skips`` and ``framewise`` only matter to those with a resnet, which for small pictures keeps
     every pixel, without ``norm`` and ``skips``; ``angle_init`` is in degrees counter-clockwise and
-    only matters to those with a rotation or affine layer. Image weights start from N(0, 0.02).
+    only matters to those with a rotation or affine layer. ``tone`` says where that of G_T has its
+    tone layer. Image weights start from N(0, 0.02).
     """
 
     kind: str
@@ -44,6 +48,7 @@ class GeneratorDescription:
     skips: bool = False
     framewise: bool = False
     angle_init: float = 0.0
+    tone: TonePlace = "none"
 
     @classmethod
     def of(cls, settings: LearnCorrSettings, states: StateSpec) -> GeneratorDescription:
@@ -62,11 +67,15 @@ class GeneratorDescription:
             settings.skips,
             settings.framewise,
             settings.angle_init,
+            "before" if settings.has_tone(states.kind) else "none",
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest holds it."""
-        return asdict(self)
+        """As a manifest holds it; one without a tone layer is as before there were any."""
+        described = asdict(self)
+        if self.tone == "none":
+            del described["tone"]
+        return described
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> GeneratorDescription:
@@ -74,8 +83,9 @@ class GeneratorDescription:
         return cls(**value)
 
     def reversed_direction(self) -> GeneratorDescription:
-        """For the other direction: from the opposite angle."""
-        return replace(self, angle_init=-self.angle_init)
+        """For the other direction: from the opposite angle, with the tone at the other end."""
+        opposite: dict[TonePlace, TonePlace] = {"before": "after", "after": "before"}
+        return replace(self, angle_init=-self.angle_init, tone=opposite.get(self.tone, self.tone))
 
     def build(self, from_spec: StateSpec, to_spec: StateSpec) -> nn.Module:
         """A new generator from states of ``from_spec`` to states of ``to_spec``.
@@ -95,11 +105,21 @@ class GeneratorDescription:
         if from_spec.kind == IMAGE:
             self._check_pictures(kind, from_spec, to_spec)
         if not (kind.has_resnet and self.framewise):
-            return kind.build(from_spec, to_spec, self)
+            return self._build(kind, from_spec, to_spec)
         from_frame, to_frame = (
             StateSpec(spec.kind, spec.frame_shape) for spec in (from_spec, to_spec)
         )
-        return FramewiseGenerator(kind.build(from_frame, to_frame, self), from_spec, to_spec)
+        frame_generator = self._build(kind, from_frame, to_frame)
+        return FramewiseGenerator(frame_generator, from_spec, to_spec)
+
+    def _build(self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec) -> nn.Module:
+        """A new generator of whole states or of frames, with its tone layer."""
+        if self.tone == "none":
+            return kind.build(from_spec, to_spec, self)
+        tone = ToneLayer(from_spec.frame_shape[0], to_spec.frame_shape[0])
+        tone_first = self.tone == "before"
+        inside = to_spec if tone_first else from_spec  # the tone changes the number of channels
+        return TonedGenerator(tone, kind.build(inside, inside, self), tone_first=tone_first)
 
     def _check_pictures(
         self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec
@@ -111,9 +131,14 @@ class GeneratorDescription:
                 f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both "
                 "tasks one size"
             )
-        if kind.keeps_channels and in_shape != out_shape:
+        if kind.keeps_channels and in_shape != out_shape and self.tone == "none":
             raise ValueError(
                 f"generator {self.kind!r} cannot turn {in_shape[0]} channels into {out_shape[0]}"
+            )
+        if self.tone != "none" and from_spec.stack != to_spec.stack:
+            raise ValueError(
+                f"a tone layer cannot turn {from_spec.stack} frames into {to_spec.stack}; give "
+                "both tasks one stack of frames"
             )
         if kind.has_resnet and self.framewise and from_spec.stack != to_spec.stack:
             raise ValueError(

@@ -13,6 +13,7 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import DiscriminatorObjective, GeneratorObjective
 from corrtool.correspondence.pool import StatePool
 from corrtool.correspondence.statistics import ElementStatistics
+from corrtool.correspondence.tone_layer import ToneLayer
 from corrtool.environment_model.network import ScaledModel
 from corrtool.layers import AffineLayer, RotationLayer, load_optimizer_state
 from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
@@ -74,7 +75,8 @@ class CorrespondenceLearner:
         self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
         self._make_objectives(source_q, environment_model, statistics)
         rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
-        layers = [m for m in correspondence.modules() if isinstance(m, RotationLayer | AffineLayer)]
+        own_rate = RotationLayer | AffineLayer | ToneLayer
+        layers = [m for m in correspondence.modules() if isinstance(m, own_rate)]
         spatial = [p for layer in layers for p in layer.parameters()]
         others = [p for p in correspondence.parameters() if all(p is not own for own in spatial)]
         groups = [

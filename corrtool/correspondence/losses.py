@@ -7,13 +7,15 @@ size. Shapes: B batch, A actions.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 GanLoss = Literal["lsgan", "log"]
+T = TypeVar("T", float, Tensor)
+CHANGE = 0.02  # of an element from one state to the next: less is none; a hundredth of [-1, 1]
 
 
 def discriminator_loss(
@@ -108,11 +110,30 @@ def relative_model_loss(
     so that in (11) itself the noise of F on all the others can outweigh what happens; and unlike
     (11) this is no smaller for a generator that dims what moves.
     """
+    return share_of_change(*errors_and_changes(predicted_next, translated, translated_next))
+
+
+def errors_and_changes(
+    predicted_next: Tensor, translated: Tensor, translated_next: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The sums of :func:`relative_model_loss` over a batch: errors of F, and changes."""
+    error, change = elements_of_errors_and_changes(predicted_next, translated, translated_next)
+    return error.sum(), change.sum()
+
+
+def elements_of_errors_and_changes(
+    predicted_next: Tensor, translated: Tensor, translated_next: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What :func:`errors_and_changes` sums, (B, …) each; 0 where an element does not change."""
     change = (translated_next - translated).abs()
-    changing = (change > 0.02).detach()
-    error = ((predicted_next - translated_next).abs() * changing).sum()
+    changing = (change > CHANGE).detach()
+    return (predicted_next - translated_next).abs() * changing, change * changing
+
+
+def share_of_change(error: T, change: T) -> T:
+    """The relative model loss of its two sums; 1 where nothing changes."""
     none = 1e-6
-    return (error + none) / ((change * changing).sum() + none)
+    return (error + none) / (change + none)
 
 
 def correspondence_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

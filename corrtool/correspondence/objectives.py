@@ -118,7 +118,7 @@ class GeneratorObjective(nn.Module):
         actions: Tensor,
         raw_next_target: Tensor | None,
     ) -> Translations:
-        """G_S of the source states, and in one pass G_T of all that any of the terms needs."""
+        """G_S of the source states, in one pass G_T of all that any term needs, and m(a_T)."""
         c = self.correspondence
         source, target = (
             c.source_scaling.raw_to_model(raw_source),
@@ -138,7 +138,13 @@ class GeneratorObjective(nn.Module):
         if reconstructed_source is not None:
             made["reconstructed_source"] = reconstructed_source
         return Translations(
-            source, raw_source, target, actions, generated_source, generated_target, made
+            source,
+            raw_source,
+            target,
+            c.source_actions(actions),
+            generated_source,
+            generated_target,
+            made,
         )
 
     def _reconstruct_target(

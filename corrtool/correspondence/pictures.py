@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from corrtool.correspondence.model import Correspondence
+from corrtool.environment_model.network import ScaledModel
 from corrtool.files.pictures import newest_frames, write_sheet
 
 
@@ -28,3 +29,30 @@ def write_example_pictures(
         newest_frames(target.model_to_raw(reconstructed), target.spec),
     ]
     write_sheet(path, rows, ["target", "translated to the source", "and back"])
+
+
+@torch.inference_mode()
+def write_worst_pictures(
+    path: Path,
+    correspondence: Correspondence,
+    environment_model: ScaledModel,
+    raw_states: Tensor,
+    actions: Tensor,
+    raw_next_states: Tensor,
+) -> None:
+    """Write a PNG of transitions (N, …) of the target with what F makes of them.
+
+    The rows are the newest frames of s_t, of G_T(s_t), of what F predicts from that, and of
+    G_T(s_{t+1}), which came.
+    """
+    c, source = correspondence, correspondence.source_scaling
+    translated = c.translate(raw_states)
+    predicted = environment_model(translated, c.source_actions(actions))
+    rows = [newest_frames(raw_states, c.target_scaling.spec)]
+    rows += [
+        newest_frames(source.model_to_raw(states), source.spec)
+        for states in (translated, predicted, c.translate(raw_next_states))
+    ]
+    write_sheet(
+        path, rows, ["target", "translated", "what F expects next", "what came, translated"]
+    )

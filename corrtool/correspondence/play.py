@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class TranslatedLanes:
         return self._translate(self._lanes.reset(seeds), None)
 
     def send(self, actions: NDArray[np.int64]) -> None:
-        """As :meth:`Lanes.send`: actions map by the identity, eq. (13)."""
+        """As :meth:`Lanes.send`: these are the target's actions, as those of its Q-function."""
         self._lanes.send(actions)
 
     def receive(self) -> LaneStep:
@@ -119,12 +119,23 @@ class TranslatedLanes:
         return self._scaling.model_to_raw(states).cpu().numpy()
 
 
-def transferred_q_values(q_function: nn.Module, correspondence: Correspondence) -> QValues:
-    """Eq. (6): Q_S on the translated states, raw target states (N, …) → (N, A).
+def transferred_q_values(
+    q_function: nn.Module,
+    correspondence: Correspondence,
+    actions_of: Literal["source", "target"] = "source",
+) -> QValues:
+    """Eq. (6): Q_T(s, a) = Q_S(G_T(s), m(a)), raw target states (N, …) → (N, A_T).
 
     For the states of games as they go on.
+
+    Args:
+        actions_of: the task whose actions ``q_function`` values. Those of the target, of one that
+            was finetuned there, need no map.
     """
-    translate = PlayTranslator(correspondence)
-    return lambda raw, lanes=None: q_function(
-        correspondence.source_scaling.model_to_q(translate(raw, lanes))
-    )
+    translate, source = PlayTranslator(correspondence), correspondence.source_scaling
+
+    def q_values(raw: Tensor, lanes: NDArray[np.int64] | None = None) -> Tensor:
+        values: Tensor = q_function(source.model_to_q(translate(raw, lanes)))
+        return correspondence.target_values(values) if actions_of == "source" else values
+
+    return q_values

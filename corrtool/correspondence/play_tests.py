@@ -37,9 +37,9 @@ class PlayTestResults:
     """Results of a run's play tests so far; part of its checkpoints.
 
     Attributes:
-        best_mean_return, best_gradient_steps, best_weights, best_angle_degrees: the play test that
-            went best, when, of what.
-        tested_at, last_mean_return: the last play test, in gradient steps.
+        best_mean_return, best_gradient_steps, best_weights, best_angle_degrees, best_source_of: the
+            play test that went best, when, of what, with which action map.
+        tested_at, last_mean_return: the last play test, in gradient steps; None before the first.
         reuse_mean_return: of Q_S without a correspondence; None where it has not played, or cannot.
     """
 
@@ -47,7 +47,8 @@ class PlayTestResults:
     best_gradient_steps: int = 0
     best_weights: dict[str, Tensor] | None = None
     best_angle_degrees: float | None = None
-    tested_at: int = 0
+    best_source_of: list[int] | None = None
+    tested_at: int | None = None
     last_mean_return: float | None = None
     reuse_mean_return: float | None = None
 
@@ -105,6 +106,8 @@ class PlayTests:
             results.best_mean_return, results.best_gradient_steps = mean, step
             results.best_weights = copy_of_weights(correspondence)
             results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
+            action_map = correspondence.action_map
+            results.best_source_of = None if action_map is None else list(action_map.source_of)
         loop.note(results.numbers())
 
     def _play(

@@ -9,23 +9,27 @@ degrees from it. Where F sees the game upside down it is 0.60: less than at the 
 degrees. So an affine layer's best start of either hand is first turned to where it fits best, and
 the two are compared then, on more transitions: on Pong turned by 85° they differ by 0.013, with a
 standard deviation of 0.006 over samples of 128.
+
+Where tones or a map of the actions are open as well, these are compared first, at right angles
+only: every angle with every tone would take as many times as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from corrtool.correspondence.generators import FramewiseGenerator
+from corrtool.correspondence.action_matrix import ActionMatrix, batch_matrix
 from corrtool.correspondence.losses import relative_model_loss
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.spatial_starts import Start, set_start, start_layers
+from corrtool.correspondence.tones import Tone
 from corrtool.environment_model.network import ScaledModel
-from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
 
@@ -36,41 +40,10 @@ FINAL_TRANSITIONS = 64
 TURNS_DEGREES = (-1.0, 0.0, 1.0)  # of the best start of either hand, if both are finalists
 TURNED_TRANSITIONS = 512
 BATCH = 128  # transitions at a time, which bounds the memory
-
-
-@dataclass(frozen=True)
-class Start:
-    """A rotation by ``degrees`` counter-clockwise.
-
-    For affine layers: of the mirror image, if ``mirrored``.
-    """
-
-    degrees: float
-    mirrored: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.degrees:.1f}°" + (", mirrored" if self.mirrored else "")
-
-
-def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
-    """The spatial layer that is, or is part of, a generator; None without one."""
-    return next(
-        (layer for layer in generator.modules() if isinstance(layer, RotationLayer | AffineLayer)),
-        None,
-    )
-
-
-def candidate_starts(
-    correspondence: Correspondence, first_degrees: float, count: int
-) -> list[Start]:
-    """``count`` angles, evenly spaced from ``first_degrees``.
-
-    If several, for affine layers each with and without a mirror.
-    """
-    degrees = [180.0 - (180.0 - first_degrees - 360.0 * k / count) % 360.0 for k in range(count)]
-    affine = isinstance(spatial_layer(correspondence.target_to_source), AffineLayer)
-    mirrors = [False, True] if affine and count > 1 else [False]
-    return [Start(angle, mirrored) for mirrored in mirrors for angle in degrees]
+COARSE_ANGLES = 4  # of each hand, at which tones and maps of the actions are compared
+COARSE_TRANSITIONS = 32
+KEPT_TONES = 2  # which are compared at all angles, the second only
+NEAR = 1.1  # if its loss is at most so many times that of the best: it costs as much again
 
 
 @torch.no_grad()
@@ -84,18 +57,18 @@ def model_loss_by_start(
 ) -> list[float]:
     """The relative model loss of each start on transitions (B, …) of the target task, raw.
 
-    It is that of the spatial layer alone, as if the rest of a generator did nothing. The states of
-    both tasks must have one shape.
+    It is that of the spatial and the tone layer alone, as if the rest of a generator did nothing.
+    The states of both tasks must have one shape but for the channels, which a tone may change.
     """
     scaling, spec = correspondence.target_scaling, correspondence.source_scaling.spec
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
     losses = []
     for start in starts:
-        layer: nn.Module = _layer(correspondence, start).to(states.device)
-        if isinstance(correspondence.target_to_source, FramewiseGenerator):
-            layer = FramewiseGenerator(layer, scaling.spec, spec)
+        layer = start_layers(correspondence, start).to(states.device)
         translated = layer(states)
-        predicted_next = environment_model(translated, actions)
+        predicted_next = environment_model(
+            translated, _source_actions(correspondence, start, actions)
+        )
         newest = (
             spec.frames_of(states)[:, -1]
             for states in (predicted_next, translated, layer(next_states))
@@ -104,17 +77,29 @@ def model_loss_by_start(
     return losses
 
 
-@dataclass(frozen=True)
+def _source_actions(correspondence: Correspondence, start: Start, actions: Tensor) -> Tensor:
+    """Target actions (B,) → source actions (B,), by the start's own map if it has one."""
+    if start.action_map is None:
+        return correspondence.source_actions(actions)
+    return torch.tensor(start.action_map.source_of, device=actions.device)[actions]
+
+
+@dataclass
 class _Comparison:
     """The comparison of starts.
 
-    ``advance`` is called with the number of transitions that are done.
+    ``advance`` is called with the number of transitions that are done, of which there are ``done``.
     """
 
     correspondence: Correspondence
     environment_model: ScaledModel
     target: ReplayMemory
     advance: Callable[[int], None]
+    done: int = 0
+
+    def _count(self, transitions: int) -> None:
+        self.done += transitions
+        self.advance(transitions)
 
     def losses(self, rows: Rows, starts: list[Start]) -> list[float]:
         """The mean model loss of each start on the transitions at ``rows``."""
@@ -131,101 +116,167 @@ class _Comparison:
             target.states(target.next_rows(rows)),
             [start],
         )
-        self.advance(len(rows))
+        self._count(len(rows))
         return loss
 
+    def mapped(self, rows: Rows, starts: list[Start]) -> tuple[list[Start], list[float]]:
+        """Each start with its best map of the actions, and the model loss with that."""
+        maps, losses = [], []
+        for start in starts:
+            batches = np.array_split(rows, -(-len(rows) // BATCH))
+            matrix = ActionMatrix.joined([self._matrix(batch, start) for batch in batches])
+            maps.append(replace(start, action_map=matrix.best_map()))
+            losses.append(matrix.loss(matrix.best_map()))
+        return maps, losses
 
-def search_length(target: ReplayMemory, starts: list[Start]) -> int:
-    """The most transitions that :func:`search_start` looks at, counted once for each start."""
-    available, orientations = len(target.dynamics_rows()), len({start.mirrored for start in starts})
-    first, final = (
-        len(starts) * min(FIRST_TRANSITIONS, available),
-        min(FINALISTS, len(starts)) * min(FINAL_TRANSITIONS, available),
-    )
-    turned = orientations * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, available)
-    return first + final + (turned if orientations > 1 else 0)
+    @torch.no_grad()
+    def _matrix(self, rows: Rows, start: Start) -> ActionMatrix:
+        correspondence, target = self.correspondence, self.target
+        layer = start_layers(correspondence, start).to(target.device)
+        here, following = (
+            layer(correspondence.target_scaling.raw_to_model(target.states(at)))
+            for at in (rows, target.next_rows(rows))
+        )
+        known, model = correspondence.action_map, self.environment_model
+        count = model.actions if known is None else known.target_count
+        self._count(len(rows) * model.actions)
+        spec = correspondence.source_scaling.spec
+        return batch_matrix(model, spec, here, following, target.actions(rows), count)
 
 
-def search_start(
-    correspondence: Correspondence,
-    environment_model: ScaledModel,
-    target: ReplayMemory,
-    starts: list[Start],
-    random: np.random.Generator,
-    advance: Callable[[int], None] = lambda transitions: None,
-) -> dict[str, Any]:
-    """Set the spatial layers to the start with the least loss on random transitions of M_T.
+@dataclass(frozen=True)
+class StartSearch:
+    """The search for a start among many.
 
-    Returns all that was compared.
-
-    Args:
-        advance: called with so many more of the :func:`search_length`.
+    Attributes:
+        starts: angles, of either hand.
+        tones: of which each may go with each start; none where there is no tone layer.
+        find_actions: whether the map of the actions is to be found as well.
+        advance: called with so many more of the :meth:`length`.
     """
-    rows = target.dynamics_rows()
-    rows = random.choice(
-        rows, size=min(FIRST_TRANSITIONS + FINAL_TRANSITIONS, len(rows)), replace=False
-    )
-    losses = _Comparison(correspondence, environment_model, target, advance).losses
-    first = losses(rows[:FIRST_TRANSITIONS], starts)
-    finalists = [starts[index] for index in np.argsort(first)[:FINALISTS]]
-    final = losses(rows[-FINAL_TRANSITIONS:], finalists)
-    best = finalists[int(np.argmin(final))]
-    orientations = {
-        start.mirrored: start
-        for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
-    }
-    turned: list[Start] = []
-    turned_losses: list[float] = []
-    if len(orientations) > 1:
+
+    correspondence: Correspondence
+    environment_model: ScaledModel
+    target: ReplayMemory
+    starts: list[Start]
+    random: np.random.Generator
+    advance: Callable[[int], None] = lambda transitions: None
+    tones: tuple[Tone, ...] = ()
+    find_actions: bool = False
+
+    @property
+    def length(self) -> int:
+        """The most transitions that it looks at, counted once for each start and source action."""
+        available = len(self.target.dynamics_rows())
+        mapped = self.environment_model.actions if self.find_actions else 1
+        count = len(self.starts) * min(max(1, len(self.tones)), KEPT_TONES)
+        coarse = len(self._coarse_starts()) * min(COARSE_TRANSITIONS, available) * mapped
+        first = count * min(FIRST_TRANSITIONS, available)
+        final = min(FINALISTS, count) * min(FINAL_TRANSITIONS, available) * mapped
+        orientations = len({start.mirrored for start in self.starts})
+        turned = orientations * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, available)
+        return coarse + first + final + (turned if orientations > 1 else 0)
+
+    def run(self) -> tuple[Start, dict[str, Any]]:
+        """Set the generators to the start with the least loss on random transitions of M_T.
+
+        Returns that start and, for the metrics, all that was compared.
+        """
+        comparison = _Comparison(
+            self.correspondence, self.environment_model, self.target, self.advance
+        )
+        starts, compared = self._with_appearance(comparison)
+        rows = self._sample(FIRST_TRANSITIONS + FINAL_TRANSITIONS)
+        first = comparison.losses(rows[:FIRST_TRANSITIONS], starts)
+        finalists = [starts[index] for index in np.argsort(first)[:FINALISTS]]
+        last_rows = rows[-FINAL_TRANSITIONS:]
+        if self.find_actions:
+            finalists, final = comparison.mapped(last_rows, finalists)
+        else:
+            final = comparison.losses(last_rows, finalists)
+        best = finalists[int(np.argmin(final))]
+        turned, turned_losses = self._turned(comparison, finalists, final)
+        if turned:
+            best = turned[int(np.argmin(turned_losses))]
+        self.advance(self.length - comparison.done)  # there may have been less to compare
+        set_start(self.correspondence, best)
+        if compared:
+            compared |= {
+                "start_tone": None if best.tone is None else best.tone.to_json(),
+                "start_action_map": None
+                if best.action_map is None
+                else list(best.action_map.source_of),
+            }
+        return best, {
+            "angles_degrees": [start.degrees for start in starts],
+            "mirrored": [start.mirrored for start in starts],
+            "model_losses": first,
+            "finalist_angles_degrees": [start.degrees for start in finalists],
+            "finalist_model_losses": final,
+            "turned_angles_degrees": [start.degrees for start in turned],
+            "turned_model_losses": turned_losses,
+            "start_degrees": best.degrees,
+            "start_mirrored": best.mirrored,
+            **compared,
+        }
+
+    def _sample(self, count: int) -> Rows:
+        rows = self.target.dynamics_rows()
+        return self.random.choice(rows, size=min(count, len(rows)), replace=False)
+
+    def _coarse_starts(self) -> list[Start]:
+        """A few angles of each hand, with each tone; none where only angles are open."""
+        if not self.find_actions and len(self.tones) < 2:
+            return []
+        coarse = []
+        for mirrored in (False, True):
+            angles = [start for start in self.starts if start.mirrored == mirrored]
+            coarse += angles[:: max(1, len(angles) // COARSE_ANGLES)][:COARSE_ANGLES]
+        return [replace(start, tone=tone) for tone in self.tones or (None,) for start in coarse]
+
+    def _with_appearance(self, comparison: _Comparison) -> tuple[list[Start], dict[str, Any]]:
+        """All starts with each of the best tones, and with the map of the actions that goes best.
+
+        And what of these was compared.
+        """
+        coarse = self._coarse_starts()
+        if not coarse:
+            (tone,) = self.tones or (None,)
+            return [replace(start, tone=tone) for start in self.starts], {}
+        rows = self._sample(COARSE_TRANSITIONS)
+        if self.find_actions:
+            coarse, losses = comparison.mapped(rows, coarse)
+        else:
+            losses = comparison.losses(rows, coarse)
+        best: dict[Tone | None, tuple[float, Start]] = {}
+        for loss, start in zip(losses, coarse, strict=True):
+            if start.tone not in best or loss < best[start.tone][0]:
+                best[start.tone] = loss, start
+        kept = sorted(best.values(), key=lambda pair: pair[0])[:KEPT_TONES]
+        starts = [
+            replace(start, tone=winner.tone, action_map=winner.action_map)
+            for loss, winner in kept
+            if loss <= NEAR * kept[0][0]
+            for start in self.starts
+        ]
+        return starts, {
+            "tones": [str(tone) for tone in self.tones],
+            "tone_model_losses": [best[tone][0] for tone in self.tones],
+        }
+
+    def _turned(
+        self, comparison: _Comparison, finalists: list[Start], final: list[float]
+    ) -> tuple[list[Start], list[float]]:
+        """The best finalist of either hand turned a little, if both are there, and their losses."""
+        orientations = {
+            start.mirrored: start
+            for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
+        }
+        if len(orientations) == 1:
+            return [], []
         turned = [
-            Start(best_of.degrees + turn, best_of.mirrored)
+            replace(best_of, degrees=best_of.degrees + turn)
             for best_of in orientations.values()
             for turn in TURNS_DEGREES
         ]
-        rows = target.dynamics_rows()
-        turned_losses = losses(
-            random.choice(rows, size=min(TURNED_TRANSITIONS, len(rows)), replace=False), turned
-        )
-        best = turned[int(np.argmin(turned_losses))]
-    else:
-        done = len(starts) * min(FIRST_TRANSITIONS, len(rows)) + len(finalists) * min(
-            FINAL_TRANSITIONS, len(rows)
-        )
-        advance(search_length(target, starts) - done)
-    set_start(correspondence, best)
-    return {
-        "angles_degrees": [start.degrees for start in starts],
-        "mirrored": [start.mirrored for start in starts],
-        "model_losses": first,
-        "finalist_angles_degrees": [start.degrees for start in finalists],
-        "finalist_model_losses": final,
-        "turned_angles_degrees": [start.degrees for start in turned],
-        "turned_model_losses": turned_losses,
-        "start_degrees": best.degrees,
-        "start_mirrored": best.mirrored,
-    }
-
-
-@torch.no_grad()
-def set_start(correspondence: Correspondence, start: Start) -> None:
-    """Set the spatial layer of G_T to a start, and that of G_S to its inverse."""
-    forward, backward = (
-        spatial_layer(correspondence.target_to_source),
-        spatial_layer(correspondence.source_to_target),
-    )
-    if isinstance(forward, AffineLayer) and isinstance(backward, AffineLayer):
-        forward.load_state_dict(_layer(correspondence, start).state_dict())
-        backward.matrix.copy_(inverse_affine(forward.matrix))
-    elif isinstance(forward, RotationLayer) and isinstance(backward, RotationLayer):
-        forward.load_state_dict(_layer(correspondence, start).state_dict())
-        backward.angle.copy_(-forward.angle)
-    else:
-        raise ValueError("the generators have no spatial layer to start from")
-
-
-def _layer(correspondence: Correspondence, start: Start) -> nn.Module:
-    """A layer of the kind that the generators begin with, at a start."""
-    if isinstance(spatial_layer(correspondence.target_to_source), AffineLayer):
-        _, height, width = correspondence.target_scaling.spec.state_shape
-        return AffineLayer(start.degrees, start.mirrored, aspect=height / width)
-    return RotationLayer(start.degrees)
+        return turned, comparison.losses(self._sample(TURNED_TRANSITIONS), turned)

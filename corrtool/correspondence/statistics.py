@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corrtool.memory import ReplayMemory
+from corrtool.memory import Transitions
 from corrtool.memory.rows import Rows
 from corrtool.states import StateScaling
 
@@ -22,9 +22,7 @@ class ElementStatistics(NamedTuple):
     deviation: Tensor
 
 
-def element_statistics(
-    memory: ReplayMemory, rows: Rows, scaling: StateScaling
-) -> ElementStatistics:
+def element_statistics(memory: Transitions, rows: Rows, scaling: StateScaling) -> ElementStatistics:
     """The statistics of (at most 2,000 of) the states at ``rows``, on the memory's device.
 
     A deviation is at least a hundredth of the range of pictures, so that what never changed is not

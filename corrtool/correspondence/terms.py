@@ -33,11 +33,11 @@ NOTHING: frozenset[Translation] = frozenset()
 class Translations:
     """Two mini-batches and what the generators made of them.
 
-    (B, …) each, in the model range but for ``raw_source`` and ``actions``.
+    (B, …) each, in the model range but for ``raw_source`` and ``source_actions``.
 
     Attributes:
         source, raw_source: s_S, twice.
-        target, actions: s_{T,t} and a_{T,t}.
+        target, source_actions: s_{T,t} and m(a_{T,t}).
         generated_source, generated_target: G_T(s_{T,t}) and G_S(s_S), which both discriminators
             look at.
         on_demand: by name what the terms need besides: G_T(G_S(s_S)), G_S(G_T(s_{T,t})) and
@@ -47,7 +47,7 @@ class Translations:
     source: Tensor
     raw_source: Tensor
     target: Tensor
-    actions: Tensor
+    source_actions: Tensor
     generated_source: Tensor
     generated_target: Tensor
     on_demand: dict[Translation, Tensor]
@@ -141,7 +141,7 @@ class QTerm:
 
 @dataclass(frozen=True)
 class ModelTerm:
-    """Eq. (11)."""
+    """Eq. (11), with F(C(s_T, a_T)): G_T of the state and m of the action."""
 
     name: ClassVar[str] = "model"
     needs: ClassVar[frozenset[Translation]] = frozenset({"translated_next"})
@@ -151,7 +151,7 @@ class ModelTerm:
 
     def __call__(self, translations: Translations) -> Tensor:
         predicted_next = self.compute(
-            self.environment_model, translations.generated_source, translations.actions
+            self.environment_model, translations.generated_source, translations.source_actions
         )
         return model_loss(predicted_next, translations.on_demand["translated_next"])
 
@@ -172,7 +172,9 @@ class RelativeModelTerm:
             translations.generated_source,
             translations.on_demand["translated_next"],
         )
-        predicted_next = self.compute(self.environment_model, translated, translations.actions)
+        predicted_next = self.compute(
+            self.environment_model, translated, translations.source_actions
+        )
         frames_of = self.source_states.frames_of
         return relative_model_loss(
             *(frames_of(states)[:, -1] for states in (predicted_next, translated, translated_next))

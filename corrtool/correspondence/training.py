@@ -5,27 +5,22 @@ Mini-batches of two memories, gradient steps, a state to go on from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
 
+from corrtool.correspondence.action_matrix import action_matrix
+from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
+from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
-from corrtool.correspondence.start_search import (
-    ANGLE_STARTS,
-    Start,
-    candidate_starts,
-    search_length,
-    search_start,
-)
+from corrtool.correspondence.scores import ScoreResults
+from corrtool.correspondence.starts import agree_on_actions, find_start
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
-from corrtool.environment_model.network import ScaledModel
-from corrtool.memory import ReplayMemory, ShuffledRows
+from corrtool.memory import ShuffledRows
 from corrtool.memory.rows import Rows
 from corrtool.runs.context import StageContext
 from corrtool.runs.run import Run
@@ -34,37 +29,23 @@ from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling
 
 LOG_EVERY_GRADIENT_STEPS = 50
+_NEWER = {"scores", "started", "recipe", "recipe_scores", "action_map"}  # all or none in a state
 EXAMPLE_STATES = 6
-
-
-@dataclass(frozen=True)
-class Knowledge:
-    """The inputs from which a correspondence is learnt, on the device.
-
-    Attributes:
-        source, target: M_S and M_T.
-        source_q: Q_S; None where neither loss nor play tests need it.
-        environment_model: F; None where there is no model loss.
-    """
-
-    source: ReplayMemory
-    target: ReplayMemory
-    source_q: nn.Module | None
-    environment_model: ScaledModel | None
-
-    @property
-    def same_shape(self) -> bool:
-        """True if both tasks' states have one shape, so that each's networks take the other's."""
-        return self.source.spec.state_shape == self.target.spec.state_shape
+ACTIONS_EVERY_GRADIENT_STEPS = 100  # the map of the actions is estimated anew, where it is learnt
+ACTION_TRANSITIONS = 512
 
 
 class CorrespondenceTraining:
     """Learner and mini-batches of one run, and where it stands: a resumable part of its loop.
 
     Attributes:
-        total: gradient steps in all.
+        total: gradient steps in all; fewer than planned where the run's time is over before.
         terms: the means of the loss terms that were last told.
         test_results: what the play tests have found so far.
+        scores: the scores so far.
+        started: whether the generators began where a search said.
+        recipe, recipe_scores: by whose settings it learns, and what led to that, where it was
+            chosen of several.
     """
 
     def __init__(
@@ -73,6 +54,7 @@ class CorrespondenceTraining:
         settings: LearnCorrSettings,
         knowledge: Knowledge,
         generator: GeneratorDescription,
+        action_map: ActionMap | None = None,
     ) -> None:
         self._settings, self._knowledge, self._ranks, self._device = (
             settings,
@@ -80,14 +62,16 @@ class CorrespondenceTraining:
             context.ranks,
             context.device,
         )
+        self._seed = context.seed
         source, target, model = knowledge.source, knowledge.target, knowledge.environment_model
         source_rows, target_rows = source.transition_rows(), target.dynamics_rows()
-        self.total = settings.gradient_steps or settings.epochs * max(
+        self._planned = settings.gradient_steps or settings.epochs * max(
             1, max(len(source_rows), len(target_rows)) // settings.batch_size
         )
+        self.total = self._planned
         source_scaling = source.scaling(source_rows) if model is None else _copy(model.scaling)
         scalings = source_scaling, target.scaling(target_rows)
-        self.correspondence = Correspondence(*scalings, generator).to(context.device)
+        self.correspondence = Correspondence(*scalings, generator, action_map).to(context.device)
         self.learner = CorrespondenceLearner(
             self.correspondence,
             knowledge.source_q,
@@ -112,7 +96,9 @@ class CorrespondenceTraining:
         )
         self._sums = RunningMeans(context.ranks)
         self.terms: dict[str, float] = {}
-        self.test_results = PlayTestResults()
+        self.test_results, self.scores = PlayTestResults(), ScoreResults()
+        self.started = False
+        self.recipe, self.recipe_scores = "", dict[str, float]()
 
     def _statistics(
         self, source_rows: Rows, target_rows: Rows
@@ -132,37 +118,57 @@ class CorrespondenceTraining:
         return self.learner.gradient_steps
 
     @property
+    def learns_actions(self) -> bool:
+        """True if the map of actions is learnt."""
+        return self._settings.action_map == LEARNED
+
+    @property
+    def cut(self) -> bool:
+        """True if the run's time was over before the planned gradient steps were done."""
+        return self.total < self._planned
+
+    @property
     def angle_degrees(self) -> float | None:
         """The angle of G_T's spatial layer; None without one."""
         return rotation_angle_degrees(self.correspondence.target_to_source)
 
     def find_start(self, context: StageContext, run: Run) -> None:
-        """Search for where a spatial layer should start, if the model loss can tell."""
-        settings, model, target = (
-            self._settings,
-            self._knowledge.environment_model,
-            self._knowledge.target,
+        """Begin at the best of many starts, if the model loss can tell them apart."""
+        self.started = find_start(
+            context, run, self._settings, self._knowledge, self.correspondence
         )
-        if model is None or not settings.can_search_angles or not self._knowledge.same_shape:
-            return
-        starts = candidate_starts(
-            self.correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS
-        )
-        if len(starts) == 1:
-            return
-        title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
-        random = numpy_generator(context.seed, "learn-corr start")
-        with context.console.progress(
-            title, search_length(target, starts), "transitions"
-        ) as progress:
-            found = search_start(
-                self.correspondence, model, target, starts, random, progress.advance
-            )
-        self._ranks.broadcast_weights(self.correspondence)
-        run.metrics.write(0, {"event": "spatial_search", **found})
-        context.console.say(
-            f"learn-corr: starting at {Start(found['start_degrees'], found['start_mirrored'])}"
-        )
+
+    @property
+    def actions_due(self) -> bool:
+        """True if the map of the actions is to be estimated after the last step."""
+        model = self._knowledge.environment_model
+        if self._settings.action_map != LEARNED or model is None:
+            return False
+        step = self.gradient_steps
+        if step == 0:
+            return self.started  # G_T of random weights shows F nothing
+        return step % ACTIONS_EVERY_GRADIENT_STEPS == 0 or step == self.total
+
+    def find_actions(self) -> dict[str, Any]:
+        """Take the map of the actions that explains random transitions best; for the metrics.
+
+        The map stays where another is better by no more than the noise. What is drawn depends on
+        seed and step only, so a run that is resumed draws the same.
+        """
+        c, target, model = self.correspondence, self._knowledge.target, self._knowledge
+        assert model.environment_model is not None
+        random = numpy_generator(self._seed, "learn-corr actions", self.gradient_steps)
+        rows = target.dynamics_rows()
+        rows = random.choice(rows, size=min(ACTION_TRANSITIONS, len(rows)), replace=False)
+        matrix = action_matrix(c, model.environment_model, target, rows)
+        c.action_map = matrix.best_map(c.action_map)
+        agree_on_actions(self._ranks, c)
+        return {
+            "event": "action_matrix",
+            "gradient_steps": self.gradient_steps,
+            **matrix.to_json(),
+            "action_map": list(c.action_map.source_of),
+        }
 
     def step(self) -> bool:
         """One gradient step; whether it is time to tell the ``terms``, which are then new."""
@@ -185,7 +191,7 @@ class CorrespondenceTraining:
     def progress(self) -> dict[str, Any]:
         """The metrics of the last steps."""
         share = learning_rate_share(
-            self.gradient_steps - 1, self.total, self._settings.constant_share
+            self.gradient_steps - 1, self._planned, self._settings.constant_share
         )
         return {
             "event": "progress",
@@ -197,6 +203,7 @@ class CorrespondenceTraining:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
+        action_map = self.correspondence.action_map
         return {
             "learner": self.learner.state(),
             "source_batches": self._source_batches.state(),
@@ -204,6 +211,11 @@ class CorrespondenceTraining:
             "sums": self._sums.state(),
             "terms": self.terms,
             "found": dict(self.test_results.__dict__),
+            "scores": dict(self.scores.__dict__),
+            "started": self.started,
+            "recipe": self.recipe,
+            "recipe_scores": self.recipe_scores,
+            "action_map": None if action_map is None else action_map.to_json(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -218,6 +230,18 @@ class CorrespondenceTraining:
         self._target_batches.load_state(batches)
         self._sums.load_state(state["sums"], self._device)
         self.terms, self.test_results = state["terms"], PlayTestResults(**state["found"])
+        if _NEWER & state.keys():
+            self._load_choices(state)
+
+    def _load_choices(self, state: dict[str, Any]) -> None:
+        """What older checkpoints lack. Raises KeyError or TypeError where it is not whole."""
+        self.scores = ScoreResults(**state["scores"])
+        self.recipe, self.recipe_scores = state["recipe"], dict(state["recipe_scores"])
+        if type(state["started"]) is not bool:
+            raise TypeError("whether it was started is not said")
+        self.started = state["started"]
+        if state["action_map"] is not None:
+            self.correspondence.action_map = ActionMap.from_json(state["action_map"])
 
 
 def _copy(scaling: StateScaling) -> StateScaling:

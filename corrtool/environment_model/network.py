@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -189,6 +189,11 @@ class ScaledModel(nn.Module):
         super().__init__()
         self.network = network
         self.scaling = scaling
+
+    @property
+    def actions(self) -> int:
+        """A_S, how many actions the source has."""
+        return cast(int, self.network.actions)
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         """Model range in, model range out: (B, …), (B,) → (B, …)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.objective import build_objective
 from corrtool.layers import load_optimizer_state
-from corrtool.memory import ReplayMemory, ShuffledRows
+from corrtool.memory import ShuffledRows, Transitions
 from corrtool.memory.rows import Rows
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.run import Run
@@ -31,13 +32,13 @@ class ModelTraining:
         random: chooses the mini-batches.
 
     Attributes:
-        total: gradient steps in all.
+        total: gradient steps in all; fewer than planned where the run's time is over before.
     """
 
     def __init__(
         self,
         model: ScaledModel,
-        memory: ReplayMemory,
+        memory: Transitions,
         rows: Rows,
         settings: TrainModelSettings,
         random: np.random.Generator,
@@ -50,7 +51,8 @@ class ModelTraining:
         )
         self._batches = ShuffledRows(rows, settings.batch_size, random)
         self._steps_per_epoch = max(1, len(rows) // settings.batch_size)
-        self.total = settings.gradient_steps or settings.epochs * self._steps_per_epoch
+        self._planned = settings.gradient_steps or settings.epochs * self._steps_per_epoch
+        self.total = self._planned
         self.gradient_steps = 0
 
     def learn(self, run: Run, console: Console, stop: StopSignals) -> None:
@@ -64,10 +66,18 @@ class ModelTraining:
             unit="gradient steps",
             start=self.gradient_steps,
             resumable=self,
+            agreed=partial(self._ranks.agreed, device=self._memory.device),
         ) as loop:
             while self.gradient_steps < self.total:
+                if loop.out_of_time():
+                    self.total = self.gradient_steps + 1  # this step is the last
                 loss = self._update()
                 loop.advance(1, self._logged(run, loop, loss))
+
+    @property
+    def cut(self) -> bool:
+        """True if the run's time was over before the planned gradient steps were done."""
+        return self.total < self._planned
 
     def _update(self) -> Tensor:
         """One gradient step; returns this process's loss."""

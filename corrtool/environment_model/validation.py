@@ -11,14 +11,14 @@ from torch import Tensor
 
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import ArtifactError
-from corrtool.memory import ReplayMemory
+from corrtool.memory import Transitions
 from corrtool.memory.rows import Rows
 from corrtool.runtime.seeds import numpy_generator
 
 _VALIDATION_BATCH = 64
 
 
-def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]:
+def hold_out(memory: Transitions, share: float, seed: int) -> tuple[Rows, Rows]:
     """Rows for training, and the ``share`` of all that is held out for validation.
 
     They are chosen at random, and always the same for a seed. What came before and after a held-out
@@ -37,7 +37,7 @@ def hold_out(memory: ReplayMemory, share: float, seed: int) -> tuple[Rows, Rows]
     return np.sort(rows[held_out:]), np.sort(rows[:held_out])
 
 
-def most_changed_rows(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
+def most_changed_rows(memory: Transitions, rows: Rows, count: int) -> Rows:
     """The rows at which the state changes most, one from each of ``count`` equal stretches.
 
     There F has work to do.
@@ -54,7 +54,7 @@ def most_changed_rows(memory: ReplayMemory, rows: Rows, count: int) -> Rows:
     return np.array([part[int(most)] for part, most in zip(parts, changes, strict=True)])
 
 
-def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Rows) -> tuple[Tensor, Tensor]:
+def _prediction(model: ScaledModel, memory: Transitions, rows: Rows) -> tuple[Tensor, Tensor]:
     """F(s_t, a_t) and s_{t+1} in the model range, (B, …) each."""
     states = model.scaling.raw_to_model(memory.states(rows))
     next_states = model.scaling.raw_to_model(memory.states(memory.next_rows(rows)))
@@ -64,7 +64,7 @@ def _prediction(model: ScaledModel, memory: ReplayMemory, rows: Rows) -> tuple[T
 @torch.inference_mode()
 def prediction_errors(
     model: ScaledModel,
-    memory: ReplayMemory,
+    memory: Transitions,
     rows: Rows,
     actions: int,
     advance: Callable[[int], None] = lambda records: None,

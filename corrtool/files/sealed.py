@@ -18,7 +18,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from corrtool.errors import ArtifactError, ForeignFileError
+from corrtool.errors import ArtifactError, ForeignFileError, NewerFormatError
 from corrtool.files.atomic import regular_file
 
 FORMAT_VERSION = 1
@@ -164,7 +164,7 @@ def _checked_version(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("format_version"), int):
         raise damaged(path)
     if value["format_version"] > FORMAT_VERSION:
-        raise ArtifactError(
+        raise NewerFormatError(
             f"{path} was written by a newer corrtool (format {value['format_version']}, this one "
             f"reads {FORMAT_VERSION})",
             "update corrtool",

@@ -1,5 +1,6 @@
 """Replay memories: on disk (Zarr), on the device, and the journal that makes one resumable."""
 
+from corrtool.memory.joined import JoinedMemory, Transitions
 from corrtool.memory.journal import MemoryJournal
 from corrtool.memory.replay import ReplayMemory, TransitionBatch
 from corrtool.memory.rows import MemoryRows
@@ -8,6 +9,7 @@ from corrtool.memory.stacker import StateStacker
 from corrtool.memory.storage import MemoryWriter, read_rows, write_rows
 
 __all__ = [
+    "JoinedMemory",
     "MemoryJournal",
     "MemoryRows",
     "MemoryWriter",
@@ -15,6 +17,7 @@ __all__ = [
     "ShuffledRows",
     "StateStacker",
     "TransitionBatch",
+    "Transitions",
     "read_rows",
     "write_rows",
 ]

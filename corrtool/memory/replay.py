@@ -91,6 +91,22 @@ class ReplayMemory(RowRing):
         ends = self.fields["terminated"] | self.fields["truncated"]
         return np.flatnonzero(self.fields["valid"] & ~ends).astype(np.int64)
 
+    def game_returns(self) -> list[float]:
+        """Returns of the games that a memory from disk holds from start to end, lane by lane."""
+        lanes = {name: values.reshape(-1, self.lanes).T for name, values in self.fields.items()}
+        returns = []
+        for lane in range(self.lanes):
+            total: float | None = None  # None in a game whose start is not there
+            for slot in np.flatnonzero(lanes["valid"][lane]):
+                if lanes["episode_steps"][lane, slot] == 0:
+                    total = 0.0
+                if total is not None:
+                    total += float(lanes["rewards"][lane, slot])
+                if lanes["terminated"][lane, slot] or lanes["truncated"][lane, slot]:
+                    returns += [] if total is None else [total]
+                    total = None
+        return returns
+
     def can_sample(self, n_step: int) -> bool:
         """True if the ring holds a slot from which n steps can be followed."""
         low, high = self._sampling_slots(n_step)
@@ -154,6 +170,10 @@ class ReplayMemory(RowRing):
         )
         rows = rows[self.fields["valid"][rows]]
         return self._transitions(rows, 1, gamma, clip_rewards) if len(rows) else None
+
+    def transitions(self, rows: Rows, *, gamma: float, clip_rewards: bool) -> TransitionBatch:
+        """The transitions of one step at ``rows``, which must be those of valid ones."""
+        return self._transitions(rows, 1, gamma, clip_rewards)
 
     def set_errors(self, rows: Rows, errors: NDArray[np.float32]) -> None:
         """Set the priorities, if any, by how much the targets of ``rows`` were missed, (B,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -134,11 +135,7 @@ class RowRing:
 
     def scaling(self, rows: Rows) -> StateScaling:
         """The scaling of this task's states, by (at most 10,000 of) ``rows``; images need none."""
-        if self.spec.kind == IMAGE:
-            return StateScaling(self.spec)
-        return StateScaling.from_states(
-            self.spec, self.states(rows[:: max(1, len(rows) // 10_000)])
-        )
+        return scaling_by_states(self.spec, self.states, rows)
 
     def actions(self, rows: Rows) -> Tensor:
         """The actions (B,) int64 taken at ``rows``."""
@@ -173,3 +170,12 @@ class RowRing:
                     for name, values in self.fields.items():
                         values[rows] = block.fields[name][part]
                 first += 1
+
+
+def scaling_by_states(
+    spec: StateSpec, states: Callable[[Rows], Tensor], rows: Rows
+) -> StateScaling:
+    """The scaling by (at most 10,000 of) the ``states`` at ``rows``; that of images needs none."""
+    if spec.kind == IMAGE:
+        return StateScaling(spec)
+    return StateScaling.from_states(spec, states(rows[:: max(1, len(rows) // 10_000)]))

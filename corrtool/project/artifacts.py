@@ -16,6 +16,7 @@ from corrtool.errors import (
     ArtifactError,
     ForeignFileError,
     MissingInputError,
+    NewerFormatError,
     TrainingDivergedError,
     UsageError,
 )
@@ -240,6 +241,12 @@ def select_artifact(
         n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)
     ]
     if broken:
+        try:
+            read_artifact(root, kind, broken[0])
+        except NewerFormatError:
+            raise
+        except ArtifactError:
+            pass
         raise ArtifactError(f"{KIND_LABELS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
     raise MissingInputError(
         [(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")]

@@ -5,11 +5,15 @@ They describe JSON as it is written and read. A field may be missing: older vers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:  # the command line knows results before it imports torch
     from corrtool.runtime.machine import Machine
     from corrtool.tasks.task import TaskDescription
+
+
+Play = Literal["random", "agent"]  # who played a memory
+PLAY_WORDS: dict[Play, str] = {"random": "random play", "agent": "an agent's play"}
 
 
 class Reference(TypedDict):
@@ -52,7 +56,8 @@ class MemoryContents(TypedDict):
 class About(TypedDict, total=False):
     """What a stage says of an artifact that it publishes.
 
-    ``network`` and ``states`` are read by the ``from_json`` of what they describe.
+    ``network`` and ``states`` are read by the ``from_json`` of what they describe. ``play`` is of a
+    memory: read it with :func:`play_of_memory`.
     """
 
     role: str
@@ -62,6 +67,7 @@ class About(TypedDict, total=False):
     network: dict[str, Any]
     summary: Any
     selection: str
+    play: Play
     actions: int
     records: int
     rows: int
@@ -80,3 +86,18 @@ class Manifest(Origin, About, total=False):
     sha256: str
     parameters: int
     files: dict[str, str]
+
+
+def play_of_memory(manifest: Manifest) -> Play | None:
+    """Who played a memory: random actions, or an agent; None where its manifest does not tell.
+
+    Memories from before manifests had ``play`` are known by what made them: ``train-dqn`` kept what
+    its agent played, ``collect`` read the Q-function that played, if one did.
+    """
+    if (play := manifest.get("play")) in ("random", "agent"):
+        return play
+    if manifest.get("stage") == "train-dqn":
+        return "agent"
+    if manifest.get("stage") == "collect":
+        return "agent" if "q" in manifest.get("parents", {}) else "random"
+    return None

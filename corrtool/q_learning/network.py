@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -187,3 +188,17 @@ def build_q_function(
     if init == "normal":
         init_normal(network)
     return network
+
+
+def take_actions(q_function: nn.Module, actions: Sequence[int]) -> None:
+    """Make the i-th value of a Q-function what its ``actions[i]``-th was.
+
+    Its last linear layer, which has a row for each action in every architecture, gets those rows,
+    one of them several times where several actions are the same.
+    """
+    last = [layer for layer in q_function.modules() if isinstance(layer, nn.Linear)][-1]
+    index = torch.tensor(actions, device=last.weight.device)
+    last.weight = nn.Parameter(last.weight.detach()[index])
+    if last.bias is not None:
+        last.bias = nn.Parameter(last.bias.detach()[index])
+    last.out_features = len(actions)

@@ -54,6 +54,28 @@ class QDescription:
             ) from None
 
 
+@dataclass(frozen=True)
+class RewardsLearnt:
+    """How a Q-function was taught to see rewards.
+
+    Attributes:
+        gamma: the discount factor.
+        clip_rewards: whether it learnt from the sign of each.
+    """
+
+    gamma: float = 0.99
+    clip_rewards: bool = False
+
+    @classmethod
+    def from_manifest(cls, artifact: Artifact) -> RewardsLearnt:
+        """What the settings in a Q-function's manifest tell, and the defaults where they do not."""
+        settings = artifact.manifest.get("settings") or {}
+        gamma, clip = settings.get("gamma"), settings.get("clip_rewards")
+        if not isinstance(gamma, int | float) or not 0 <= gamma <= 1:
+            gamma = cls.gamma
+        return cls(float(gamma), clip is True)
+
+
 def load_q_function(artifact: Artifact, device: torch.device) -> nn.Module:
     """The Q-function of an artifact, frozen.
 

@@ -43,11 +43,18 @@ LOG_EVERY_ENV_STEPS = 1_000
 
 @dataclass(frozen=True)
 class DqnOutcome:
-    """Weights, memory and summary that :func:`learn_by_playing` returns."""
+    """Weights, memory and summary that :func:`learn_by_playing` returns.
+
+    Attributes:
+        parts, after_checkpoint: as the training's own loop had them, for checkpoints of what a
+            stage does after it.
+    """
 
     weights: dict[str, Tensor]
     memory: ReplayMemory
     summary: DqnSummary
+    parts: Parts
+    after_checkpoint: Callable[[], None]
 
 
 def learn_by_playing(
@@ -178,6 +185,8 @@ class DqnTraining:
         ) as loop:
             while progress.env_steps < settings.env_steps and not progress.solved:
                 self._step(loop)
+                if loop.out_of_time():
+                    break
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
                 self._tests.play(self.learner, progress, loop)
 
@@ -309,8 +318,10 @@ class DqnTraining:
             "best_mean_return": progress.best_mean_return,
             "stopped_early": progress.solved,
         }
+        if progress.env_steps < self.settings.env_steps and not progress.solved:
+            summary["cut"] = True
         weights = copy_of_weights(self.learner.ema) if best is None else best
-        return DqnOutcome(weights, self.memory, summary)
+        return DqnOutcome(weights, self.memory, summary, self.parts, self._rows.prune)
 
 
 def _new_memory(settings: DqnSettings, lanes: LanesLike, device: torch.device) -> ReplayMemory:

@@ -10,6 +10,7 @@ from typing import Any, Generic
 from corrtool.reporting.finished import FinishedRun, R
 from corrtool.reporting.rows import Row
 from corrtool.runs.results import FinetuneResult, LearnCorrResult, TrainDqnResult
+from corrtool.settings.stages import STAGE_SETTINGS
 
 SCRATCH = "from scratch"
 REUSE = "Q reused without correspondence"
@@ -41,7 +42,7 @@ def make_cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str
     """
     groups: dict[tuple[str, str, str | None], Cell[R]] = {}
     for run in runs:
-        key = (label(run), json.dumps(run.settings, sort_keys=True), run.parent("q"))
+        key = (label(run), json.dumps(_all_settings(run), sort_keys=True), run.parent("q"))
         groups.setdefault(key, Cell(key[0])).runs.append(run)
     cells = list(groups.values())
     for name in {cell.label for cell in cells}:
@@ -56,7 +57,7 @@ def make_cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str
 
 def _differences(run: FinishedRun[Any], alike: list[FinishedRun[R]]) -> list[str]:
     """The settings and the agent of ``run`` where not all of ``alike`` have the same, in words."""
-    mine, others = run.settings, [other.settings for other in alike]
+    mine, others = _all_settings(run), [_all_settings(other) for other in alike]
     differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
     words = [f"{key.replace('_', '-')} {mine[key]}" for key in differing]
     agents = {other.parent("q"): other.parent_name("q") for other in alike}
@@ -69,8 +70,16 @@ def _differences(run: FinishedRun[Any], alike: list[FinishedRun[R]]) -> list[str
     return [*words, f"with Q {agents[own]}" + (f" {own[:8]}" if len(namesakes) > 1 else "")]
 
 
+def _all_settings(run: FinishedRun[Any]) -> dict[str, Any]:
+    """The settings of a run; those newer than it have their defaults, as its fingerprint has."""
+    settings_class = STAGE_SETTINGS.get(run.stage)
+    return ({} if settings_class is None else settings_class().to_json()) | run.settings
+
+
 def correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:
     s = run.settings
+    if "recipe" in run.result:
+        return f"{run.result['recipe']} (--recipe auto)"
     weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
     words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
     if words == "CycleGAN" and s["cycle_loss"] != "printed":

@@ -13,7 +13,7 @@ from corrtool.reporting.logged import Line, LossTerms, PlayTest, TrainingGame, s
 from corrtool.runs.metrics import metrics_path, read_metrics
 from corrtool.runs.records import RunRecord
 from corrtool.runs.results import EvaluateResult, StageResult
-from corrtool.settings.stages import with_present_names
+from corrtool.settings.stages import identifying_settings
 from corrtool.tasks.task import TaskDescription
 
 R = TypeVar("R", bound=StageResult)
@@ -31,8 +31,8 @@ class FinishedRun(Generic[R]):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The resolved settings, by their present names."""
-        return with_present_names(self.stage, self.record["settings"])
+        """The resolved settings that identify it, by their present names."""
+        return identifying_settings(self.stage, self.record["settings"])
 
     @property
     def result(self) -> R:

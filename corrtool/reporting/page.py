@@ -8,11 +8,20 @@ from typing import Any
 
 from corrtool.reporting.cells import Cell
 from corrtool.reporting.results import Results
+from corrtool.reporting.table import Table
 from corrtool.reporting.tables import lineage_tables, result_tables, title
 
 
-def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) -> str:
-    """The page as HTML; ``figures`` are PNGs by name and become part of it."""
+def page(
+    results: Results,
+    figures: dict[str, bytes],
+    captions: dict[str, str],
+    explanation: list[Table],
+) -> str:
+    """The page as HTML; ``figures`` are PNGs by name and become part of it.
+
+    The tables of the ``explanation`` follow them.
+    """
     project = results.project
     parts = [f"<h1>{escape(title(results))}</h1>"]
     parts += [
@@ -28,7 +37,7 @@ def page(results: Results, figures: dict[str, bytes], captions: dict[str, str]) 
             f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}">'
             f"<figcaption>{caption}</figcaption></figure>"
         )
-    parts += [table.to_html() for table in lineage_tables(results)]
+    parts += [table.to_html() for table in (*explanation, *lineage_tables(results))]
     parts += [
         _settings(cell)
         for cells in (results.source_agents, results.correspondences, results.finetunings)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from corrtool.runs.results import (
+    NO_TRANSFER_BELOW,
     CollectResult,
+    Cut,
     EvaluateResult,
     FinetuneResult,
     LearnCorrResult,
@@ -14,7 +16,12 @@ from corrtool.runs.results import (
 
 def train_dqn(result: TrainDqnResult) -> list[str]:
     """The end of the training, and what was kept."""
-    return [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
+    lines = [_learning_line(result), f"memory {result['memory']}: {result['records']:,} records"]
+    if (random := result.get("random_memory")) is not None:
+        lines.append(
+            f"memory {random}: {result['settings']['random_records']:,} records of random play"
+        )
+    return lines
 
 
 def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
@@ -25,7 +32,13 @@ def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
         "" if mean is None else f", mean return {mean:.2f} over the last {min(20, result['games'])}"
     )
     best = result["best_mean_return"]
-    return line + ("" if best is None else f"; the best of its play tests, {best:.2f}, is kept")
+    line += "" if best is None else f"; the best of its play tests, {best:.2f}, is kept"
+    return line + _cut(result)
+
+
+def _cut(result: Cut) -> str:
+    """The end of a line on what was learnt, where ``--max-minutes`` ended it."""
+    return "; its time was over before it was through" if result.get("cut") else ""
 
 
 def collect(result: CollectResult) -> list[str]:
@@ -41,8 +54,8 @@ def train_model(result: TrainModelResult) -> list[str]:
     """The error on held-out records, beside that of nothing moving."""
     errors = result["validation"]
     lines = [
-        f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps; "
-        f"mean absolute error on {errors['records']:,} held-out records:",
+        f"environment model {result['model']}: {result['gradient_steps']:,} gradient steps"
+        f"{_cut(result)}; mean absolute error on {errors['records']:,} held-out records:",
         f"  over everything       {errors['l1']:.5f}   persistence {errors['l1_persistence']:.5f}",
         f"  over what changes     {errors['l1_changing']:.5f}   persistence "
         f"{errors['l1_changing_persistence']:.5f}"
@@ -55,25 +68,36 @@ def train_model(result: TrainModelResult) -> list[str]:
             f"  what changes, newest  {errors['l1_newest']:.5f}   persistence "
             f"{errors['l1_newest_persistence']:.5f}"
         )
+    for use, apart in result.get("validation_by_memory", {}).items():
+        lines.append(
+            f"  in the {use.replace('_', ' ')} alone: what changes {apart['l1_newest']:.5f}   "
+            f"persistence {apart['l1_newest_persistence']:.5f}"
+        )
     return lines
 
 
 def learn_corr(result: LearnCorrResult) -> list[str]:
-    """The play test that chose the correspondence, compared with reuse."""
+    """What chose the correspondence, compared with reuse, and its score."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
+    line += _cut(result)
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     if best is not None:
         line += f"; the best play test, {best:.2f}, came after {result['best_gradient_steps']:,}"
+    elif result.get("score") is not None:
+        line += f"; the best score came after {result['best_gradient_steps']:,}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
+    if (learnt := result.get("action_map")) is not None:
+        line += f"; target actions are {learnt} of the source"
     if best is None:
-        return [line, "no games chose it; 'corrtool evaluate' plays some"]
+        return [line, "no games chose it; 'corrtool evaluate' plays some", *_score_lines(result)]
     if reuse is not None and best <= reuse:
         return [
             line,
-            f"no better than reuse (mean {reuse:.2f}), which is the source's Q-function without a "
-            "correspondence: try more "
+            f"no transfer expected: no better than reuse (mean {reuse:.2f}), which is the source's "
+            "Q-function without a correspondence: try more "
             "--gradient-steps, another --generator, a better environment model, or another --seed",
+            *_score_lines(result),
         ]
     if reuse is not None:
         line += f"; reuse, without a correspondence, has {reuse:.2f}"
@@ -81,7 +105,28 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         line,
         "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh "
         "ones",
+        *_score_lines(result),
     ]
+
+
+def _score_lines(result: LearnCorrResult) -> list[str]:
+    """The score in words; none where there is none."""
+    score = result.get("score")
+    if score is None:
+        return []
+    line = (
+        f"score {score['value']:.2f} of 1: the environment model explains "
+        f"{score['model_share']:.0%} as much of the translated target as of the source"
+    )
+    if score["bellman_share"] is not None:
+        line += f", and the Q-function fits it {score['bellman_share']:.0%} as well"
+    if score["value"] >= NO_TRANSFER_BELOW:
+        return [line]
+    best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
+    line += "; by it no transfer expected"
+    if best is not None and reuse is not None and best > reuse:
+        line += ", though the best play test beat reuse"
+    return [line]
 
 
 def evaluate(result: EvaluateResult) -> list[str]:

@@ -74,13 +74,15 @@ def resume_command(root: Path, record: RunRecord) -> str:
     except ValueError:  # sealed by somebody else
         return recorded
     if stage not in words[1:2]:
-        return recorded  # `reproduce` and `quickstart` name everything themselves
+        return recorded  # `reproduce`, `quickstart` and `transfer` go on by themselves
     flags = {"--name": record["name"]}
     if stage != "collect":  # its Q-function is named by --policy
         flags |= {
             _flag_of_input(stage, use): parent["name"] for use, parent in record["parents"].items()
         }
     words = _without_project(words)
+    if record["settings"].get("mixed_memories") and "random_memory" not in record["parents"]:
+        words.append("--no-mixed-memories")  # one may have been made since
     for flag, name in flags.items():
         if flag not in words and not any(word.startswith(f"{flag}=") for word in words):
             words += [flag, name]
@@ -129,6 +131,6 @@ def _is_found_from_here(root: Path) -> bool:
 def _flag_of_input(stage: str, use: str) -> str:
     """``learn-corr``, ``source_memory`` → ``--source-memory``.
 
-    ``train-model`` reads only one memory.
+    What ``train-model`` calls its memory is a source memory all the same.
     """
-    return "--memory" if stage == "train-model" else flag_name(use)
+    return flag_name("memory" if (stage, use) == ("train-model", "source_memory") else use)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -18,7 +19,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
-from corrtool.project.manifests import Manifest
+from corrtool.project.manifests import PLAY_WORDS, Manifest, Play, play_of_memory
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.records import read_record, run_directory
 from corrtool.runs.requests import (
@@ -80,7 +81,7 @@ class StageContext:
             record = read_record(run_directory(self.project.root, settings.stage, name))
         except (ArtifactError, UsageError):
             return False
-        wanted = {"seed": self.seed, "settings": settings.to_json(), "inputs": inputs_of(inputs)}
+        wanted = {"seed": self.seed, "settings": settings.identity(), "inputs": inputs_of(inputs)}
         return wanted.items() <= identity_of(record).items()
 
     def execute(self, request: RunRequest, work: Work[R]) -> R:
@@ -234,32 +235,33 @@ class StageContext:
         task = self.project.task("source")
         return self._select("q", name, task, "Q-function of the source task")
 
-    def artifact_of_task(self, kind: str, name: str | None, task: Task) -> Artifact:
-        """The named memory or model of ``task``, or the newest. Raises :class:`ArtifactError`."""
-        return self._select(
-            kind,
-            name,
-            task,
-            f"{'memory' if kind == 'memory' else 'environment model'} of the {task.role} task",
-        )
+    def artifact_of_task(
+        self, kind: str, name: str | None, task: Task, play: Play | None = None
+    ) -> Artifact:
+        """The named memory or model of ``task``, or the newest.
 
-    def _select(self, kind: str, name: str | None, task: Task, wanted: str) -> Artifact:
-        def mismatch(manifest: Manifest) -> str | None:
-            described = manifest.get("tasks", {}).get(manifest.get("role", ""))
-            if not task.is_compatible_with(manifest.get("task_sha256"), described):
-                return f"it was made on another task than {task}"
-            if manifest.get("role") != task.role and name is None:
-                return f"it belongs to the {manifest.get('role')} task"
-            return None
+        Args:
+            play: of a memory, if only one of such play will do.
 
+        Raises :class:`ArtifactError`.
+        """
+        what = "memory" if kind == "memory" else "environment model"
+        return self._select(kind, name, task, f"{what} of the {task.role} task", play)
+
+    def _select(
+        self, kind: str, name: str | None, task: Task, wanted: str, play: Play | None = None
+    ) -> Artifact:
+        of_task = partial(_mismatch, task, name is not None)
+        mismatch = of_task if play is None else partial(_mismatch_of_play, of_task, play)
         made_by = MADE_BY[kind]
         if kind == "memory" and task.role == "source":
             agents = [
                 a.name
                 for a in find_artifacts(self.project.root, "q")
-                if mismatch(a.manifest) is None
+                if of_task(a.manifest) is None
             ]
-            made_by = f"collect --task source --policy q:{agents[0]}" if agents else "train-dqn"
+            by_agent = "" if play == "random" or not agents else f" --policy q:{agents[0]}"
+            made_by = f"collect --task source{by_agent}" if agents else "train-dqn"
         return select_artifact(self.project.root, kind, name, mismatch, wanted, made_by)
 
     def correspondence(self, name: str | None = None) -> Artifact:
@@ -308,6 +310,26 @@ class _AnnouncedWork(Generic[R]):
         self.ranks.broadcast(1, self.device)
         self.begun = True
         return self.work(run, stop, state)
+
+
+def _mismatch(task: Task, named: bool, manifest: Manifest) -> str | None:
+    """Why an artifact does not fit a task; None if it does. The other role's has to be named."""
+    role = manifest.get("role")
+    described = manifest.get("tasks", {}).get(role) if isinstance(role, str) else None
+    if not task.is_compatible_with(manifest.get("task_sha256"), described):
+        return f"it was made on another task than {task}"
+    if manifest.get("role") != task.role and not named:
+        return f"it belongs to the {manifest.get('role')} task"
+    return None
+
+
+def _mismatch_of_play(
+    otherwise: Callable[[Manifest], str | None], play: Play, manifest: Manifest
+) -> str | None:
+    """Why a memory does not fit where it must be of this kind of play; None if it does."""
+    if play_of_memory(manifest) != play:
+        return f"it is not of {PLAY_WORDS[play]}"
+    return otherwise(manifest)
 
 
 def _numbers(result: Mapping[str, object], prefix: str = "") -> dict[str, float]:

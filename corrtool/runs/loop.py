@@ -65,6 +65,7 @@ class Loop:
         resumable: what a checkpoint must hold; asked between steps only.
         steady: as in :meth:`Console.progress`.
         after_checkpoint: called when a new checkpoint is on disk.
+        agreed: of processes that share the work, what the first of them says.
     """
 
     def __init__(
@@ -79,9 +80,12 @@ class Loop:
         resumable: Resumable,
         steady: bool = True,
         after_checkpoint: Callable[[], None] = lambda: None,
+        agreed: Callable[[bool], bool] = bool,
     ) -> None:
         self._run, self._stop, self._resumable, self._after = run, stop, resumable, after_checkpoint
         self.done, self.total, self.unit = start, total, unit
+        self._max_minutes = getattr(run.request.settings, "max_minutes", None)
+        self._agreed = agreed
         title = f"{run.request.settings.stage} {run.request.name}"
         self._progress = console.progress(title, total, unit, start, steady=steady)
         if start:
@@ -118,6 +122,16 @@ class Loop:
     def rate(self) -> float:
         """Units per second since this process began."""
         return self._progress.rate
+
+    def out_of_time(self) -> bool:
+        """True once the run has had its ``--max-minutes``: learning ends as if it were through.
+
+        A loop asks at every step, in all processes that share it or in none, since they must end
+        together.
+        """
+        if self._max_minutes is None:
+            return False
+        return self._agreed(self._run.seconds >= 60 * self._max_minutes)
 
     def advance(self, count: int, numbers: Numbers | None = None) -> None:
         """``count`` more are done. Shows ``numbers``, saves when it is time, stops when asked to.

@@ -17,7 +17,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_holder
-from corrtool.project.manifests import Manifest, Reference
+from corrtool.project.manifests import Manifest, Play, Reference, play_of_memory
 from corrtool.project.memory_files import stray_files
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.commands import resume_command
@@ -30,6 +30,7 @@ class ArtifactStatus(TypedDict):
 
     Attributes:
         state: ``"whole"``, ``"damaged"``, or ``"foreign"`` for weights that something else made.
+        play: of a memory, who played it: ``"random"``, ``"agent"``, or None where that is unknown.
         strangers: files in a memory that do not belong to it, which is no damage either.
     """
 
@@ -39,6 +40,7 @@ class ArtifactStatus(TypedDict):
     sha256: str | None
     bytes: int
     records: int | None
+    play: Play | None
     parameters: int | None
     parents: dict[str, Reference]
     settings: dict[str, Any]
@@ -79,6 +81,7 @@ def describe_artifacts(project: Project) -> list[ArtifactStatus]:
                     "sha256": manifest.get("sha256"),
                     "bytes": _bytes(path),
                     "records": manifest.get("records"),
+                    "play": play_of_memory(manifest) if kind == "memory" else None,
                     "parameters": manifest.get("parameters"),
                     "parents": manifest.get("parents", {}),
                     "settings": manifest.get("settings", {}),

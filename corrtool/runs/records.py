@@ -75,7 +75,7 @@ class Checkpoint(TypedDict):
     stage: State
 
 
-STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being collected
+STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being written
 
 
 def run_directories(root: Path, stage: str = "*") -> list[Path]:

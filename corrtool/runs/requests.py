@@ -30,7 +30,7 @@ from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.records import Identity, RunRecord, newest_checkpoint, read_record, run_directory
 from corrtool.runs.results import StageResult
 from corrtool.settings.base import Settings
-from corrtool.settings.stages import STAGE_SETTINGS, with_present_names
+from corrtool.settings.stages import STAGE_SETTINGS, identifying_settings
 from corrtool.tasks.task import TaskDescription
 
 
@@ -39,7 +39,8 @@ class RunRequest:
     """The request of a run; equal requests have equal fingerprints.
 
     Attributes:
-        settings: the resolved settings.
+        settings: the resolved settings. Those that only choose inputs are no part of what
+            identifies the run.
         name: names the run and its artifacts.
         tasks: JSON of each task that is played, by role.
         inputs: the artifacts read, by what they are used for.
@@ -75,7 +76,7 @@ class RunRequest:
         """The fields of the fingerprint."""
         return {
             "stage": self.settings.stage,
-            "settings": self.settings.to_json(),
+            "settings": self.settings.identity(),
             "seed": self.seed,
             "tasks": self.tasks,
             "inputs": inputs_of(self.inputs),
@@ -103,11 +104,11 @@ def identity_of(made: Origin) -> Identity:
     Settings have their present names, and those newer than it their defaults.
     """
     settings_class = STAGE_SETTINGS.get(str(made.get("stage")))
-    defaults = {} if settings_class is None else settings_class().to_json()
+    defaults = {} if settings_class is None else settings_class().identity()
     return {
         "stage": made.get("stage"),
         "settings": defaults
-        | with_present_names(str(made.get("stage")), made.get("settings") or {}),
+        | identifying_settings(str(made.get("stage")), made.get("settings") or {}),
         "seed": made.get("seed"),
         "tasks": made.get("tasks"),
         "inputs": {

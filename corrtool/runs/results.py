@@ -24,7 +24,13 @@ class StageResult(TypedDict, total=False):
     metrics: dict[str, float]
 
 
-class DqnSummary(TypedDict):
+class Cut(TypedDict):
+    """Whether ``--max-minutes`` ended the learning; it is there, and true, only where it did."""
+
+    cut: NotRequired[bool]
+
+
+class DqnSummary(Cut):
     """Summary of a DQN, in the run's result and in the manifests of its artifacts."""
 
     env_steps: int
@@ -35,7 +41,14 @@ class DqnSummary(TypedDict):
     stopped_early: bool
 
 
-class TrainDqnResult(StageResult, DqnSummary):
+class RandomMemoryResult(TypedDict):
+    """Of a ``train-dqn`` with ``--random-records``: the memory of random play."""
+
+    random_memory: NotRequired[str]
+    random_memory_sha256: NotRequired[str]
+
+
+class TrainDqnResult(StageResult, DqnSummary, RandomMemoryResult):
     """The result of ``train-dqn``."""
 
     q: str
@@ -87,7 +100,13 @@ class PredictionErrors(NewestFrameErrors):
     by_action: NotRequired[list[ActionErrors]]
 
 
-class TrainModelResult(StageResult):
+class ErrorsByMemory(TypedDict):
+    """The errors of an F that learnt from two memories, on the records of each, by its use."""
+
+    validation_by_memory: NotRequired[dict[str, PredictionErrors]]
+
+
+class TrainModelResult(StageResult, ErrorsByMemory, Cut):
     """The result of ``train-model``."""
 
     model: str
@@ -96,8 +115,45 @@ class TrainModelResult(StageResult):
     sha256: str
 
 
-class CorrespondenceSummary(TypedDict):
-    """How the training of a correspondence ended; older results lack some of it."""
+class Score(TypedDict):
+    """How well a correspondence fits what is known of both tasks, without playing.
+
+    On random transitions, which are those of random play where M_S and M_T are.
+
+    Attributes:
+        model_loss: the relative model loss of F on translated transitions of M_T: 0 where it
+            explains every change, 1 where none.
+        source_model_loss: the same on those of M_S: the best that F could do.
+        model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss); 0 where F explains next
+            to nothing of M_S.
+        bellman_error: mean |r + γ max Q(s') - Q(s, a)| of Q_S on translated transitions of M_T with
+            the target's rewards, in standard deviations of the values of Q_S on M_S; None without
+            Q_S, as are the next two.
+        source_bellman_error: the same on those of M_S.
+        bellman_share: in [0, 1], source_bellman_error / bellman_error, at most 1.
+        cycle_error: mean |G_T(G_S(s)) - s| on M_S, as a share of what its mean state gets wrong.
+        value: all in one number, in [0, 1]: :func:`corrtool.correspondence.score.score_value`.
+    """
+
+    model_loss: float
+    source_model_loss: float
+    model_share: float
+    bellman_error: float | None
+    source_bellman_error: float | None
+    bellman_share: float | None
+    cycle_error: float
+    value: float
+
+
+NO_TRANSFER_BELOW = 0.2  # the value of a score; a choice, not yet calibrated on games
+
+
+class CorrespondenceSummary(Cut):
+    """How the training of a correspondence ended; older results lack some of it.
+
+    ``action_map``, of each target action the source action, is there where it was learnt;
+    ``recipe`` and the scores of all that were tried, where one was chosen.
+    """
 
     generator: NotRequired[str]
     gradient_steps: int
@@ -107,6 +163,10 @@ class CorrespondenceSummary(TypedDict):
     reuse_mean_return: NotRequired[float | None]
     best_angle_degrees: float | None
     angle_degrees: float | None
+    score: NotRequired[Score | None]
+    recipe: NotRequired[str]
+    recipe_scores: NotRequired[dict[str, float]]
+    action_map: NotRequired[list[int]]
 
 
 class LearnCorrResult(StageResult, CorrespondenceSummary):

@@ -114,6 +114,10 @@ class Ranks:
         dist.broadcast(tensor, 0)
         return int(tensor.item())
 
+    def agreed(self, answer: bool, device: torch.device) -> bool:
+        """The first rank's ``answer``, on every rank."""
+        return bool(self.broadcast(int(answer), device))
+
     def broadcast_weights(self, network: nn.Module) -> None:
         """Give every rank the first one's weights."""
         if self.count > 1:

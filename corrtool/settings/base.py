@@ -34,6 +34,7 @@ def setting(
     maximum: float | None = None,
     shown: str | None = None,
     formerly: str | None = None,
+    chooses: bool = False,
 ) -> Any:
     """A field of a settings class: flag, TOML key, check and help come from this one line.
 
@@ -41,11 +42,12 @@ def setting(
         minimum, maximum: inclusive; ``above`` is exclusive.
         shown: what help shows as the default, where that is decided elsewhere.
         formerly: its name in older versions, which works everywhere but in the settings classes.
+        chooses: it only chooses which artifacts are read where none is named. Those identify a run,
+            so that it does not.
     """
     limits = {"minimum": minimum, "above": above, "maximum": maximum}
-    return dataclasses.field(
-        default=default, metadata={"help": help, "shown": shown, "formerly": formerly, **limits}
-    )
+    more = {"shown": shown, "formerly": formerly, "chooses": chooses}
+    return dataclasses.field(default=default, metadata={"help": help, **more, **limits})
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,16 @@ class Settings:
     def check(self) -> None:
         """Reject settings that contradict each other. Raises :class:`UsageError`."""
 
+    @classmethod
+    def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
+        """The values where some that were said decide others that no one said.
+
+        Args:
+            values: by name, from all sources.
+            said: the names that flags, variables or corrtool.toml give, not a preset.
+        """
+        return values
+
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         """Settings that these ones, on states of this kind, make meaningless.
 
@@ -84,11 +96,21 @@ class Settings:
         """All settings as plain JSON values."""
         return dataclasses.asdict(self)
 
+    def identity(self) -> dict[str, Any]:
+        """Those of :meth:`to_json` that identify a run."""
+        choosing = choosing_names(type(self))
+        return {name: value for name, value in self.to_json().items() if name not in choosing}
+
 
 def former_names(settings_class: type[Settings]) -> dict[str, str]:
     """The names that settings had in older versions, each with its present one."""
     names = {field.metadata["formerly"]: field.name for field in dataclasses.fields(settings_class)}
     return {former: name for former, name in names.items() if former is not None}
+
+
+def choosing_names(settings_class: type[Settings]) -> set[str]:
+    """The settings that do no more than choose inputs."""
+    return {field.name for field in dataclasses.fields(settings_class) if field.metadata["chooses"]}
 
 
 def flag_name(field_name: str) -> str:

@@ -1,4 +1,4 @@
-"""The settings of every stage that trains: how its networks are computed."""
+"""The settings of every stage that trains: how its networks are computed, and how long."""
 
 from __future__ import annotations
 
@@ -22,4 +22,14 @@ def compile_setting() -> Any:
         False,
         "compile the networks and their losses with torch.compile: half a minute or more at each "
         "start, for shorter steps; CUDA graphs on a GPU",
+    )
+
+
+def max_minutes_setting() -> Any:
+    """``--max-minutes``."""
+    return setting(
+        None,
+        "minutes of this run after which learning ends as if it were through: what was learnt is "
+        "tested, kept and told; the minutes before a resumption count",
+        above=0,
     )

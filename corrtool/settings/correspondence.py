@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
 from corrtool.settings.base import MAX_BATCH_SIZE, Settings, setting
-from corrtool.settings.compute import compile_setting, precision_setting
+from corrtool.settings.compute import (
+    compile_setting,
+    max_minutes_setting,
+    precision_setting,
+)
 from corrtool.settings.play import max_idle_frames_setting
+from corrtool.settings.recipes import DECIDED, RECIPES
 
 _SPATIAL_GENERATORS = (
     "rotation",
@@ -16,6 +21,7 @@ _SPATIAL_GENERATORS = (
     "resnet-rotation",
     "affine-resnet",
 )  # those with a spatial layer
+_TONED_GENERATORS = ("affine", "affine-resnet")  # those that may have a tone layer
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,26 @@ class LearnCorrSettings(Settings):
     inputs: ClassVar[dict[str, str]] = {
         "q": "Q-function of the source task; otherwise the newest",
         "model": "environment model of the source task; otherwise the newest",
-        "source_memory": "memory of the source task; otherwise the newest",
+        "source_memory": "memory of the source task; otherwise the newest, with --match-play "
+        "played as the target's was",
         "target_memory": "memory of the target task; otherwise the newest",
     }
     makes: ClassVar[tuple[str, ...]] = ("corr",)
 
+    recipe: Literal["none", "auto"] = setting(
+        "none",
+        "'auto' tries several generators and losses for a short time each, simple ones first, and "
+        "learns with the one that explains the target best; for 'none' they are those of the "
+        "settings, and so they are wherever a generator, a λ, a model loss or an option of one "
+        "kind of generator is given",
+    )
+    recipe_trial_steps: int = setting(100, "gradient steps for which a recipe is tried", minimum=1)
+    recipe_enough: float = setting(
+        0.9,
+        "score at which no further recipe is tried",
+        minimum=0,
+        maximum=1,
+    )
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
     lambda_m: float = setting(
@@ -61,11 +82,24 @@ class LearnCorrSettings(Settings):
         minimum=1,
         maximum=3_600,
     )
+    linear_starts: int = setting(
+        1,
+        "maps, signed permutations and random rotations, from which a generator of vectors starts "
+        "in descent on the relative model loss; the best goes on, 1 for none of them",
+        minimum=1,
+        maximum=100_000,
+    )
     spatial_learning_rate: float = setting(
         1e-3,
         "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an "
-        "affine one",
+        "affine one and its tone layer",
         above=0,
+    )
+    tone: bool = setting(
+        False,
+        "affine generators: a layer on the values and channels of each frame as well, so that they "
+        "may be inverted, scaled or exchanged, and of another number; its start is searched for "
+        "with that of the affine layer; on in the recipes of --recipe auto",
     )
     filters: int = setting(
         8,
@@ -113,6 +147,14 @@ class LearnCorrSettings(Settings):
         "the model loss as in (11), or over what changes only, as a share of that change: for "
         "targets on which F is noisy",
     )
+    action_map: str = setting(
+        "identity",
+        "which source action each target action is: 'identity' for tasks with the same actions, "
+        "'learned' to find it along with the generators, 'auto' to do so where the identity does "
+        "not explain the target, "
+        "or a file with a JSON list, or the list itself, with a source action, counted from 0, "
+        "for each target action, such as [2, 0, 1, 1]",
+    )
     learning_rate: float = setting(
         5e-4, "step size of Adam, for generators and discriminators", above=0
     )
@@ -136,20 +178,37 @@ class LearnCorrSettings(Settings):
     )
     eval_every: int = setting(
         250,
-        "gradient steps between play tests on the target task; there is one at the end as well",
+        "gradient steps between play tests on the target task, and between scores; there is one at "
+        "the end as well",
         minimum=1,
     )
     eval_games: int = setting(
-        5, "games in a play test; 0 for no play tests", minimum=0, maximum=1_000_000
+        5,
+        "games in a play test, of which the best decides; 0 for no play tests, where the score "
+        "decides",
+        minimum=0,
+        maximum=1_000_000,
     )
     eval_epsilon: float = setting(
         0.001, "share of random actions in a play test", minimum=0, maximum=1
     )
     max_idle_frames: int = max_idle_frames_setting()
+    match_play: bool = setting(
+        False,
+        "take the newest memory of the source that was played as the target's was, at random or "
+        "by an agent, where there is one: the losses compare the two; on in the default preset",
+        chooses=True,
+    )
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
+    max_minutes: float | None = max_minutes_setting()
 
     def check(self) -> None:
+        if self.action_map == "learned" and "model" not in self.loss_weights:
+            raise UsageError(
+                "--action-map is learned, but --lambda-m is 0",
+                "only the model loss knows actions; give --lambda-m or the map",
+            )
         if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:
             raise UsageError(
                 f"--angle-init is {self.angle_init:g}",
@@ -161,12 +220,22 @@ class LearnCorrSettings(Settings):
                 "it needs a generator with a rotation or affine layer and --lambda-m above 0",
             )
 
+    @classmethod
+    def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
+        if "recipe" in said or not said & set(DECIDED):
+            return values
+        printed = {} if "action_map" in said else {"action_map": "identity"}
+        return values | {"recipe": "none"} | printed
+
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
+        if self.recipe == "auto":
+            return self._without_effect_on_any(state_kind, options)
+        unused |= dict.fromkeys(("recipe_trial_steps", "recipe_enough"), "--recipe is none")
         if not self.eval_games:
-            unused |= dict.fromkeys(
-                ("eval_every", "eval_epsilon", "max_idle_frames"), "--eval-games is 0"
-            )
+            unused |= dict.fromkeys(("eval_epsilon", "max_idle_frames"), "--eval-games is 0")
+            if "model" not in self.loss_weights:
+                unused["eval_every"] = "--eval-games is 0, and with --lambda-m 0 there is no score"
         if self.generator in ("rotation", "affine") or (
             self.generator in ("auto", "linear") and state_kind == "vector"
         ):
@@ -179,9 +248,60 @@ class LearnCorrSettings(Settings):
             unused["skips"] = "the resnet of small pictures keeps every pixel"
         if state_kind != "image":
             unused["norm"] = "it is for the convolutions of images, but of small ones"
+        if state_kind != "vector":
+            unused["linear_starts"] = "it is for generators of vectors"
+        elif self.linear_starts > 1 and "model" not in self.loss_weights:
+            unused["linear_starts"] = "--lambda-m is 0, and the model loss compares them"
         if self.generator not in _SPATIAL_GENERATORS:
             unused["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
+        if self.generator not in _TONED_GENERATORS:
+            unused["tone"] = "it is for generators with an affine layer"
         return unused
+
+    def _without_effect_on_any(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
+        """What no recipe uses, and what they decide themselves."""
+        tried = self.candidates(state_kind, same_actions=True).values()
+        unused = [settings.without_effect(state_kind, options) for settings in tried]
+        by_all = set.intersection(*map(set, unused)) - {"recipe_trial_steps", "recipe_enough"}
+        decided = dict.fromkeys(DECIDED, "--recipe auto chooses it")
+        return {name: unused[0][name] for name in by_all} | decided
+
+    def candidates(self, state_kind: str, *, same_actions: bool) -> dict[str, LearnCorrSettings]:
+        """The settings to try, by name: those of all recipes, or of these alone.
+
+        With the map of actions open, each that begins with a search is tried with the identity
+        first, and then with one that is found along with the map of states.
+        """
+        recipes = {"": self}
+        if self.recipe == "auto":
+            recipes = {
+                r.name: replace(self, recipe="none", **r.settings) for r in RECIPES[state_kind]
+            }
+        if self.action_map != "auto":
+            return recipes
+        tried: dict[str, LearnCorrSettings] = {}
+        for name, settings in recipes.items():
+            if same_actions:
+                tried[name] = replace(settings, action_map="identity")
+            if not same_actions or settings.finds_actions(state_kind):
+                named = f"{name}, actions learned".removeprefix(", ")
+                tried[named] = replace(settings, action_map="learned")
+        return tried
+
+    def finds_actions(self, state_kind: str) -> bool:
+        """True if the search for a start can find the map of actions too."""
+        if state_kind == "vector":
+            return self.linear_starts > 1 and "model" in self.loss_weights
+        return self.can_search_angles
+
+    def may_need(self, term: str) -> bool:
+        """True if a recipe that may be chosen, or this one, has a term that needs the network."""
+        kinds = RECIPES if self.recipe == "auto" else ("vector",)  # of one recipe any will do
+        return any(
+            term in candidate.loss_weights
+            for kind in kinds
+            for candidate in self.candidates(kind, same_actions=True).values()
+        )
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -189,7 +309,16 @@ class LearnCorrSettings(Settings):
         lambdas = {"cycle": self.lambda_cyc, "q": self.lambda_q, "model": self.lambda_m}
         return {"gan": 1.0} | {term: weight for term, weight in lambdas.items() if weight > 0}
 
+    def has_tone(self, state_kind: str) -> bool:
+        """True if the generators of such states get a tone layer: the setting is for some only."""
+        return self.tone and self.generator in _TONED_GENERATORS and state_kind != "vector"
+
     @property
     def can_search_angles(self) -> bool:
         """True if the generator has a spatial layer, and the model loss can choose its start."""
         return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights
+
+    @property
+    def can_search_linear(self) -> bool:
+        """True if a generator of vectors has several starts, and the model loss to choose one."""
+        return self.linear_starts > 1 and "model" in self.loss_weights

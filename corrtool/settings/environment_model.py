@@ -7,7 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
 from corrtool.settings.base import MAX_BATCH_SIZE, Settings, setting
-from corrtool.settings.compute import compile_setting, precision_setting
+from corrtool.settings.compute import (
+    compile_setting,
+    max_minutes_setting,
+    precision_setting,
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,9 @@ class TrainModelSettings(Settings):
 
     stage: ClassVar[str] = "train-model"
     inputs: ClassVar[dict[str, str]] = {
-        "memory": "memory of the source task to learn from; otherwise the newest"
+        "memory": "memory of the source task to learn from; otherwise the newest",
+        "random_memory": "memory of random play of the source that F learns from too; otherwise "
+        "the newest",
     }
     makes: ClassVar[tuple[str, ...]] = ("model",)
 
@@ -63,8 +69,15 @@ class TrainModelSettings(Settings):
     validation_share: float = setting(
         0.1, "share of the records held out for validation", above=0, maximum=0.9
     )
+    mixed_memories: bool = setting(
+        False,
+        "learn from an agent's memory and one of random play together, where there are both: F "
+        "knows nothing of states that it never saw; on in the default preset",
+        chooses=True,
+    )
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
+    max_minutes: float | None = max_minutes_setting()
 
     def check(self) -> None:
         if self.action_block > self.blocks:

@@ -7,7 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
 from corrtool.settings.base import MAX_BATCH_SIZE, Settings, flag_name, setting
-from corrtool.settings.compute import compile_setting, precision_setting
+from corrtool.settings.compute import (
+    compile_setting,
+    max_minutes_setting,
+    precision_setting,
+)
 from corrtool.settings.play import max_idle_frames_setting, player_inputs
 
 
@@ -140,6 +144,7 @@ class DqnSettings(Settings):
     max_idle_frames: int = max_idle_frames_setting()
     precision: Literal["float32", "bf16", "auto"] = precision_setting()
     compile: bool = compile_setting()
+    max_minutes: float | None = max_minutes_setting()
 
     def check(self) -> None:
         if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
@@ -214,6 +219,13 @@ class TrainDqnSettings(DqnSettings):
     )
     memory_records: int = setting(
         10_000, "newest records to keep as the source memory M_S", minimum=1
+    )
+    random_records: int = setting(
+        0,
+        "records of random play of the same task to write as well, as the memory NAME-random: an "
+        "agent's own show few of the states that the target's random play does; 0 for none, "
+        "10,000 in the default preset",
+        minimum=0,
     )
     eval_every: int = setting(
         20_000,

@@ -82,10 +82,14 @@ def resolve(
         (environment, lambda name: variable_name(stage, name)),
         (given, flag_name),
     ]
+    said = set[str]()
     for layer, called in layers:
         if "epochs" in layer and "gradient_steps" in fields:
             values["gradient_steps"] = None  # or those of a lower layer would come first
-        for name, key in _keys_by_name(settings_class, layer, called).items():
+        keys = _keys_by_name(settings_class, layer, called)
+        if layer is project_values or layer is environment or layer is given:
+            said |= keys.keys()
+        for name, key in keys.items():
             if name not in fields:
                 raise UsageError(
                     f"[{stage}] has no setting {key!r}",
@@ -94,7 +98,7 @@ def resolve(
             values[name] = checked(fields[name], hints[name], layer[key], called(key))
             if say is not None and key.replace("-", "_") == fields[name].metadata["formerly"]:
                 say(f"{called(key)} is now called {called(name)}")
-    settings = settings_class(**values)
+    settings = settings_class(**settings_class.settled(values, said))
     for name, why in settings.without_effect(state_kind, options or {}).items():
         if name in given or fields[name].metadata["formerly"] in given:
             raise UsageError(f"{flag_name(name)} has no effect: {why}", "leave it out")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from corrtool.settings.base import Settings, former_names
+from corrtool.settings.base import Settings, choosing_names, former_names
 from corrtool.settings.correspondence import LearnCorrSettings
 from corrtool.settings.environment_model import TrainModelSettings
 from corrtool.settings.play import CollectSettings, EvaluateSettings
@@ -25,7 +25,7 @@ __all__ = [
     "LearnCorrSettings",
     "TrainDqnSettings",
     "TrainModelSettings",
-    "with_present_names",
+    "identifying_settings",
 ]
 
 TASK_ROLES = ("source", "target")
@@ -53,8 +53,14 @@ MADE_BY = {  # which stage makes a kind of artifact: the first that is there for
 }
 
 
-def with_present_names(stage: str, recorded: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a stage as some version recorded them, by the names that they have now."""
+def identifying_settings(stage: str, recorded: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a stage as some version recorded them, by the names that they have now.
+
+    Without those that only choose inputs: the inputs themselves are recorded.
+    """
     settings_class = STAGE_SETTINGS.get(stage)
-    present = {} if settings_class is None else former_names(settings_class)
-    return {present.get(name, name): value for name, value in recorded.items()}
+    if settings_class is None:
+        return recorded
+    present, choosing = former_names(settings_class), choosing_names(settings_class)
+    named = {present.get(name, name): value for name, value in recorded.items()}
+    return {name: value for name, value in named.items() if name not in choosing}

@@ -5,25 +5,19 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import torch
-
-from corrtool.memory import MemoryWriter, StateStacker
-from corrtool.play.games import QValues, choose_actions
 from corrtool.project.artifacts import Artifact
-from corrtool.project.manifests import About
 from corrtool.runs.context import StageContext
-from corrtool.runs.loop import Loop, StopSignals
+from corrtool.runs.loop import StopSignals
 from corrtool.runs.records import STAGED_MEMORY
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import CollectResult
 from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
-from corrtool.runtime.seeds import derive_seeds, numpy_generator
-from corrtool.runtime.signals import default_signal_handling
 from corrtool.settings.stages import CollectSettings
 from corrtool.stages.players import Player, check_player, choose_player
+from corrtool.stages.recording import Recording, record_play
 from corrtool.states import StateSpec
-from corrtool.tasks import Lanes, Task, probe
+from corrtool.tasks import Task, probe
 
 
 @dataclass(frozen=True)
@@ -78,64 +72,23 @@ def plan(context: StageContext, settings: CollectSettings) -> Job:
 
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> CollectResult:
     """Play, and publish the records; returns the run's result."""
-    context, settings, task = job.context, job.settings, job.task
-    q_values = job.player.q_values(job.spec, context.device)
-    context.console.say(f"collect: opening {settings.lanes} environments of {task}")
-    with default_signal_handling():  # making many takes seconds outside of Python
-        made = Lanes(task, settings.lanes)
-    with made as lanes, torch.inference_mode():
-        staged = opened.directory / STAGED_MEMORY
-        with opened.restoring():
-            writer = MemoryWriter(staged, lanes.spec, lanes.count, state)
-        _play(job, opened, stop, lanes, q_values, writer)
-        about: About = {
-            "role": task.role,
-            "task_sha256": task.sha256,
-            "actions": lanes.actions,
-        }
-        artifact = opened.publish_memory(job.request.name, staged, {**about, **writer.finish()})
+    context, settings = job.context, job.settings
+    recording = Recording(
+        job.task,
+        settings.records,
+        settings.lanes,
+        job.player.q_values(job.spec, context.device),
+        settings.epsilon,
+    )
+    staged = opened.directory / STAGED_MEMORY
+    about = record_play(recording, context, opened, stop, staged, state=state)
+    artifact = opened.publish_memory(job.request.name, staged, about)
     return {
         "memory": job.request.name,
-        "records": writer.records,
+        "records": about["records"],
         "bytes": _size(artifact),
         "sha256": artifact.sha256,
     }
-
-
-def _play(
-    job: Job,
-    opened: Run,
-    stop: StopSignals,
-    lanes: Lanes,
-    q_values: QValues | None,
-    writer: MemoryWriter,
-) -> None:
-    """Play in all lanes until ``writer`` has the records; after a resumption new games begin."""
-    context, settings = job.context, job.settings
-    random = numpy_generator(context.seed, "collect", opened.resumptions)
-    stacker = StateStacker(lanes.spec, lanes.count, context.device)
-    frames = lanes.reset(derive_seeds(context.seed, "collect", lanes.count, opened.resumptions))
-    writer.open_slot(frames)
-    states = stacker.push(frames)
-    with Loop(
-        opened,
-        context.console,
-        stop,
-        total=settings.records,
-        unit="records",
-        start=writer.records,
-        resumable=writer,
-    ) as loop:
-        while writer.records < settings.records:
-            values = None if q_values is None else q_values(states)
-            actions = choose_actions(values, lanes.count, lanes.actions, settings.epsilon, random)
-            lanes.send(actions)
-            writer.write_chunks()  # while the emulators step
-            step = lanes.receive()
-            writer.record(actions, step, limit=settings.records)
-            if q_values is not None:
-                states = stacker.push(step.frames, step.episode_steps)
-            loop.advance(writer.records - loop.done)
 
 
 def _size(artifact: Artifact) -> int:

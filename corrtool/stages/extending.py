@@ -41,7 +41,7 @@ def plan_extension(
     if context.overwrite:
         raise UsageError("--extend and --overwrite contradict each other", "give one of them")
     directory = run_directory(context.project.root, settings.stage, name)
-    asked = {"settings": settings.to_json(), "seed": context.seed, "tasks": tasks}
+    asked = {"settings": settings.identity(), "seed": context.seed, "tasks": tasks}
     try:
         newest = read_record(directory)
     except ArtifactError:
@@ -64,7 +64,7 @@ def plan_extension(
     same_length = {"env_steps": shorter["settings"]["env_steps"]}
     longer: Identity = {
         **shorter,
-        "settings": settings.to_json() | same_length,
+        "settings": settings.identity() | same_length,
         "seed": context.seed,
         "tasks": tasks,
     }
@@ -78,7 +78,7 @@ def plan_extension(
         raise UsageError(
             f"{settings.stage} {name!r} has {env_steps:,} env steps", "give a larger --env-steps"
         )
-    made = {artifact["kind"]: artifact["sha256"] for artifact in record["artifacts"]}
+    made = {a["kind"]: a["sha256"] for a in record["artifacts"] if a["name"] == name}
     return replace(context, overwrite=True), {OPTION: {"env_steps": env_steps, **made}}
 
 

@@ -12,6 +12,7 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play import TranslatedLanes
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.q_learning.network import take_actions
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.q_learning.training import learn_by_playing
 from corrtool.runs.context import StageContext
@@ -50,7 +51,8 @@ def finetune(
 ) -> FinetuneResult:
     """DQN on the target task; writes a Q-function.
 
-    It begins from Q_S through the correspondence, from Q_S alone, or from nothing.
+    It begins from Q_S through the correspondence and its action map, from Q_S alone, or from
+    nothing.
 
     Raises:
         ArtifactError: an input is missing, damaged or does not fit.
@@ -92,7 +94,7 @@ def plan(
         )
         description = _scratch_description(context, spec, actions)
     else:
-        description = QDescription.from_manifest(player.q)
+        description = replace(QDescription.from_manifest(player.q), actions=actions)
     start = "scratch" if player.q is None else "reuse" if player.corr is None else player.corr.name
     name = context.run_name(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
     request = RunRequest(
@@ -116,9 +118,11 @@ def plan(
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> FinetuneResult:
     """Learn, and publish what was learnt; returns the run's result."""
     device, q, corr = job.context.device, job.player.q, job.player.corr
-    q_function = (
-        job.description.build() if q is None else load_q_function(q, device).requires_grad_(True)
-    )
+    q_function = job.description.build() if q is None else load_q_function(q, device)
+    action_map = job.player.action_map()
+    if action_map is not None:  # Q_T begins as Q_S with the values of the target's actions
+        take_actions(q_function, action_map.source_of)
+    q_function.requires_grad_(True)
     correspondence = None if corr is None else load_correspondence(corr, device)
     outcome = learn_by_playing(
         opened,

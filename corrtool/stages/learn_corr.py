@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-import torch
-
+from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
-from corrtool.correspondence.discriminators import build_discriminator
-from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.pictures import write_example_pictures
 from corrtool.correspondence.play_tests import PlayTests
-from corrtool.correspondence.training import CorrespondenceTraining, Knowledge
+from corrtool.correspondence.portfolio import Candidate, Portfolio
+from corrtool.correspondence.scores import Scores
+from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.environment_model.saved import load_model
-from corrtool.errors import ArtifactError, UsageError
 from corrtool.layers import copy_of_weights
-from corrtool.memory import ReplayMemory
 from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
 from corrtool.project.manifests import About
-from corrtool.q_learning.saved import QDescription, load_q_function
+from corrtool.q_learning.saved import RewardsLearnt, load_q_function
+from corrtool.reporting.symptoms import discriminators_have_won
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.requests import RunRequest
@@ -31,22 +30,32 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.stages.inputs import load_memory, require_same_actions
+from corrtool.stages.correspondence_checks import check_fit, check_ranks, fitting_candidates
+from corrtool.stages.inputs import (
+    action_map_of,
+    choose_source_memory,
+    different_play,
+    load_transitions,
+)
 from corrtool.stages.source_agents import different_agents
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.states import IMAGE
 from corrtool.tasks import Lanes
-
-WON_DISCRIMINATOR_LOSS = 0.02  # of least squares, where one that cannot tell has 0.25
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run of ``learn-corr`` before it begins: inputs chosen, and all of them fit."""
+    """A run of ``learn-corr`` before it begins: inputs chosen, and all of them fit.
+
+    Attributes:
+        matched: whether M_S was to be of M_T's kind of play.
+    """
 
     context: StageContext
     settings: LearnCorrSettings
-    generator: GeneratorDescription
+    candidates: tuple[Candidate, ...]
+    action_map: ActionMap
     request: RunRequest
+    matched: bool
 
 
 def learn_corr(
@@ -60,12 +69,14 @@ def learn_corr(
 ) -> LearnCorrResult:
     """Learn both generators from Q_S, F, M_S and M_T.
 
-    Writes the correspondences ``name``, the best of its play tests, and ``name-last``. Q_S is
-    needed for λ_Q > 0 and for play tests, F for λ_M > 0. What is not named is the newest that fits.
+    Writes the correspondences ``name``, the best by play tests or, without any, by its score, and
+    ``name-last``. Q_S is needed for λ_Q > 0 and for play tests, F for λ_M > 0; without F there is
+    no score. What is not named is the newest that fits, M_S with ``match_play`` the newest of M_T's
+    kind of play.
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
-        UsageError: the generator does not fit the states.
+        UsageError: the generator does not fit the states, or the action map the actions.
     """
     job = plan(
         context,
@@ -90,22 +101,33 @@ def plan(
     """Choose the inputs and check that they fit. Raises as :func:`learn_corr`."""
     source_task, target_task = context.project.task("source"), context.project.task("target")
     wanted: dict[str, Callable[[], Artifact]] = {
-        "source_memory": partial(context.artifact_of_task, "memory", source_memory, source_task),
+        "source_memory": partial(
+            choose_source_memory,
+            context,
+            source_memory,
+            target_memory,
+            match_play=settings.match_play,
+        ),
         "target_memory": partial(context.artifact_of_task, "memory", target_memory, target_task),
     }
-    if "q" in settings.loss_weights or settings.eval_games > 0:
+    if settings.eval_games > 0 or settings.may_need("q"):
         wanted["q"] = partial(context.source_q, q)
-    if "model" in settings.loss_weights:
+    if settings.may_need("model"):
         wanted["model"] = partial(context.artifact_of_task, "model", model, source_task)
     inputs = select_all(wanted)
-    _check_fit(inputs)
-    generator = GeneratorDescription.of(settings, inputs["source_memory"].states)
-    _check_networks(inputs, generator, settings)
-    _check_ranks(context, inputs, settings)
-    weights = f"cyc{settings.lambda_cyc:g}-q{settings.lambda_q:g}-m{settings.lambda_m:g}".replace(
-        "+", ""
+    source_actions, target_actions = (
+        inputs[f"{role}_memory"].manifest["actions"] for role in ("source", "target")
     )
-    name = context.run_name(settings, inputs, f"{generator.kind}-{weights}")
+    action_map = action_map_of(settings.action_map, source_actions, target_actions)
+    # What is done, not how it was said: equal maps are equal runs, and no tone layer is none.
+    if settings.recipe == "none":
+        settings = replace(settings, tone=settings.has_tone(inputs["source_memory"].states.kind))
+    if settings.action_map not in (LEARNED, AUTO):
+        settings = replace(settings, action_map=action_map.to_setting())
+    check_fit(inputs)
+    check_ranks(context, inputs, settings)
+    candidates = fitting_candidates(inputs, settings)
+    name = context.run_name(settings, inputs, _default_name(settings, candidates[0].generator))
     request = RunRequest(
         settings,
         name,
@@ -115,19 +137,33 @@ def plan(
         produces=[("corr", name), ("corr", f"{name}-last")],
         state_kind=inputs["source_memory"].states.settings_kind,
     )
-    return Job(context, settings, generator, request)
+    matched = settings.match_play and source_memory is None
+    return Job(context, settings, candidates, action_map, request, matched)
+
+
+def _default_name(settings: LearnCorrSettings, generator: GeneratorDescription) -> str:
+    """What a correspondence is called that nobody names: its generator and its λ's, or auto."""
+    lambdas = (settings.lambda_cyc, settings.lambda_q, settings.lambda_m)
+    weights = "cyc{:g}-q{:g}-m{:g}".format(*lambdas).replace("+", "")
+    name = f"{generator.kind}-{weights}" if settings.recipe == "none" else settings.recipe
+    return name if settings.action_map in (IDENTITY, AUTO) else f"{name}-mapped"
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnCorrResult:
     """Build what learns, go on from a checkpoint or look for a start, learn, and publish."""
-    line = different_agents(job.request.inputs, find_artifacts(opened.project.root, "memory"))
-    if line is not None:
+    inputs = job.request.inputs
+    lines = [different_agents(inputs, find_artifacts(opened.project.root, "memory"))]
+    if job.matched:
+        lines.append(different_play(inputs["source_memory"], inputs["target_memory"]))
+    for line in filter(None, lines):
         job.context.console.say(f"learn-corr: {line}")
     knowledge = _load(job)
-    training = CorrespondenceTraining(job.context, job.settings, knowledge, job.generator)
+    portfolio = Portfolio(job.context, opened, knowledge, job.candidates)
     if state is None:
-        training.find_start(job.context, opened)
+        training = portfolio.best()
     else:
+        with opened.restoring():
+            training = portfolio.training_of(state)
         opened.restore(training, state)
     _learn(job, opened, stop, training, knowledge)
     if not job.context.ranks.first:
@@ -139,24 +175,22 @@ def _load(job: Job) -> Knowledge:
     """Load the inputs to the device. Raises :class:`ArtifactError`."""
     inputs, device = job.request.inputs, job.context.device
     return Knowledge(
-        _load_memory(job.context, inputs["source_memory"]),
-        _load_memory(job.context, inputs["target_memory"]),
+        load_transitions(job.context, inputs["source_memory"]),
+        load_transitions(job.context, inputs["target_memory"]),
         load_q_function(inputs["q"], device) if "q" in inputs else None,
         load_model(inputs["model"], device) if "model" in inputs else None,
+        RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt(),
     )
 
 
 def _learn(
     job: Job, opened: Run, stop: StopSignals, training: CorrespondenceTraining, knowledge: Knowledge
 ) -> None:
-    """Learn from where the run stands to its last step and that one's play test."""
-    context, settings, results, total = (
-        job.context,
-        job.settings,
-        training.test_results,
-        training.total,
-    )
-    tests = None
+    """Learn from where the run stands to its last step, that one's play test and its score."""
+    context, settings, results = job.context, job.settings, training.test_results
+    tests = scores = None
+    if context.ranks.first and knowledge.environment_model is not None:
+        scores = Scores.of(opened, training.correspondence, knowledge)
     if settings.eval_games and context.ranks.first and knowledge.source_q is not None:
         tests = PlayTests(context, settings, opened, knowledge.source_q, training.correspondence)
     if training.gradient_steps == 0:
@@ -170,30 +204,53 @@ def _learn(
             opened,
             context.console,
             stop,
-            total=total,
+            total=training.total,
             unit="gradient steps",
             start=training.gradient_steps,
             resumable=training,
+            agreed=partial(context.ranks.agreed, device=context.device),
         ) as loop,
     ):
-        loop.note(results.numbers())
+        loop.note(results.numbers() | training.scores.numbers())
         if tests is not None and results.reuse_mean_return is None and knowledge.same_shape:
-            tests.play_reuse(results, loop, lane_pool)
+            _play_reuse(job, tests, training, loop, lane_pool)
         while True:
             step = training.gradient_steps
-            due = step == total or (step > 0 and step % settings.eval_every == 0)
+            first = step == 0 and not training.started  # nothing is known of these weights yet
+            due = step == training.total or (step % settings.eval_every == 0 and not first)
             if tests is not None and due and results.tested_at != step:
                 tests.play(results, loop, lane_pool, step)
                 _draw(job, opened, training)
-            if step == total:
+            if scores is not None and due and training.scores.scored_at != step:
+                tested = None if tests is None else results.best_gradient_steps == step
+                scores.score(training.scores, loop, step, is_best=tested)
+            if step == training.total:
                 break
+            if loop.out_of_time():
+                training.total = step + 1  # this step is the last
             numbers = None
             if training.step():
                 numbers = loop.checked(training.terms)
                 opened.metrics.write(training.gradient_steps, training.progress())
+            if training.actions_due:
+                opened.metrics.write(training.gradient_steps, training.find_actions())
             loop.advance(1, numbers)
         if tests is None:
             _draw(job, opened, training)
+
+
+def _play_reuse(
+    job: Job, tests: PlayTests, training: CorrespondenceTraining, loop: Loop, lane_pool: LanePool
+) -> None:
+    """Play the test of reuse, or say why it cannot be."""
+    m = job.action_map
+    if m.source_count == m.target_count:
+        tests.play_reuse(training.test_results, loop, lane_pool)
+        return
+    job.context.console.say(
+        f"learn-corr: no test of reuse: the source has {m.source_count} actions and the target "
+        f"{m.target_count}"
+    )
 
 
 def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
@@ -207,28 +264,48 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
     """Write both correspondences; returns the run's result."""
     project, name, results = job.context.project, job.request.name, training.test_results
     _warn_of_discriminators(job.context.console, job.settings, training.terms)
-    last = copy_of_weights(training.correspondence)
+    last, scores = copy_of_weights(training.correspondence), training.scores
+    best = results if results.best_weights is not None else scores
     summary: CorrespondenceSummary = {
-        "generator": job.generator.kind,
+        "generator": training.correspondence.generator.kind,
         "gradient_steps": training.total,
-        "best_gradient_steps": results.best_gradient_steps or training.total,
+        "best_gradient_steps": (
+            training.total if best.best_weights is None else best.best_gradient_steps
+        ),
         "best_mean_return": results.best_mean_return,
         "last_mean_return": results.last_mean_return,
         "reuse_mean_return": results.reuse_mean_return,
-        "best_angle_degrees": results.best_angle_degrees,
+        "best_angle_degrees": best.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
     }
+    if training.recipe_scores:
+        summary["recipe"] = training.recipe
+        summary["recipe_scores"] = training.recipe_scores
+    if training.cut:
+        summary["cut"] = True
+    if scores.best is not None:
+        summary["score"] = scores.best
     about: About = {
         "network": training.correspondence.describe(),
         "source_task_sha256": project.task("source").sha256,
         "target_task_sha256": project.task("target").sha256,
     }
-    # Each one's own play test.
-    about["summary"] = {**summary, "mean_return": results.last_mean_return}
+    # Each one's own play test, score and action map.
+    learnt = training.correspondence.action_map if training.learns_actions else None
+    if learnt is not None:
+        summary["action_map"] = list(learnt.source_of)
+    of_last: CorrespondenceSummary = (
+        summary if scores.last is None else {**summary, "score": scores.last}
+    )
+    about["summary"] = {**of_last, "mean_return": results.last_mean_return}
     opened.publish_weights("corr", f"{name}-last", last, {"selection": "last", **about})
+    if learnt is not None and best.best_source_of is not None:
+        best_map = replace(learnt, source_of=tuple(best.best_source_of))
+        summary["action_map"] = best.best_source_of
+        about["network"] = about["network"] | {"action_map": best_map.to_json()}
     about["summary"] = {**summary, "mean_return": results.best_mean_return}
-    best = last if results.best_weights is None else results.best_weights
-    artifact = opened.publish_weights("corr", name, best, {"selection": "best", **about})
+    weights = last if best.best_weights is None else best.best_weights
+    artifact = opened.publish_weights("corr", name, weights, {"selection": "best", **about})
     return cast(LearnCorrResult, {"corr": name, **summary, "sha256": artifact.sha256})
 
 
@@ -237,86 +314,9 @@ def _warn_of_discriminators(
 ) -> None:
     """Say so where the generators can learn nothing any more."""
     losses = [terms[f"{role}_discriminator"] for role in ("source", "target")]
-    if settings.gan_loss == "lsgan" and max(losses) <= WON_DISCRIMINATOR_LOSS:
+    if discriminators_have_won(terms, settings.gan_loss == "lsgan"):
         console.say(
             f"learn-corr: both discriminators have won (losses {losses[0]:.4f} and "
             f"{losses[1]:.4f}, undecided is 0.25): they tell every generated state, and show the "
             "generators no way; use fewer --discriminator-filters or more records"
         )
-
-
-def _check_fit(inputs: dict[str, Artifact]) -> None:
-    """Raise :class:`ArtifactError` unless memories, Q_S and F have the same states and actions."""
-    states, actions = (
-        inputs["source_memory"].manifest["states"],
-        inputs["source_memory"].manifest["actions"],
-    )
-    require_same_actions(actions, inputs["target_memory"].manifest["actions"])
-    if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
-        raise ArtifactError(
-            f"{inputs['q']} and {inputs['source_memory']} have different states",
-            "name fitting ones",
-        )
-    if "model" in inputs and inputs["model"].manifest.get("network", {}).get("states") != states:
-        raise ArtifactError(
-            f"{inputs['model']} and {inputs['source_memory']} have different states",
-            "name fitting ones",
-        )
-
-
-def _check_networks(
-    inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings
-) -> None:
-    """Check that generators and discriminators of this kind go with the states.
-
-    Raises :class:`UsageError`.
-    """
-    specs = _state_specs(inputs)
-    if (settings.angle_starts or 1) > 1 and not _same_shape(inputs):
-        raise UsageError(
-            f"--angle-starts is {settings.angle_starts}, but the tasks' states have different "
-            "shapes",
-            "use --angle-starts 1, or give both tasks one stack of frames",
-        )
-    try:
-        with torch.device("meta"):  # takes no memory
-            Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
-            for spec in specs:
-                build_discriminator(spec, settings.discriminator_filters, settings.norm)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _check_ranks(
-    context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
-) -> None:
-    """Raise :class:`UsageError` unless torchrun's processes can share the mini-batches."""
-    if context.ranks.count == 1:
-        return
-    context.ranks.check_batch(settings.batch_size)
-    if settings.norm == "batch" and _state_specs(inputs)[0].kind == IMAGE:
-        raise UsageError(
-            "--norm batch looks at a whole mini-batch, which several processes split",
-            "use --norm instance",
-        )
-    if settings.model_loss == "relative" and "model" in settings.loss_weights:
-        raise UsageError(
-            "--model-loss relative is a share of a whole mini-batch, which several processes split",
-            "use --model-loss printed",
-        )
-
-
-def _state_specs(inputs: dict[str, Artifact]) -> list[StateSpec]:
-    return [inputs[f"{role}_memory"].states for role in ("source", "target")]
-
-
-def _same_shape(inputs: dict[str, Artifact]) -> bool:
-    source, target = _state_specs(inputs)
-    return source.state_shape == target.state_shape
-
-
-def _load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
-    memory = load_memory(context, artifact)
-    if not len(memory.dynamics_rows()):
-        raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
-    return memory

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.play import transferred_q_values
-from corrtool.correspondence.saved import load_correspondence
+from corrtool.correspondence.saved import load_correspondence, read_action_map
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.play.games import QValues, direct_q_values
 from corrtool.project.artifacts import Artifact, read_artifact, select_all
@@ -26,6 +27,21 @@ class Player:
     q: Artifact | None = None
     corr: Artifact | None = None
 
+    @property
+    def values_target_actions(self) -> bool:
+        """True if the Q-function learnt on the target, so that its actions are the target's."""
+        return self.q is not None and self.q.manifest.get("role") == "target"
+
+    def action_map(self) -> ActionMap | None:
+        """The map from the task's actions to those of the Q-function; None if they are the same.
+
+        Raises :class:`ArtifactError` where the correspondence's manifest describes none.
+        """
+        if self.corr is None or self.values_target_actions:
+            return None
+        action_map = read_action_map(self.corr)
+        return None if action_map is None or action_map.is_identity else action_map
+
     def inputs(self) -> dict[str, Artifact]:
         """The artifacts, by use."""
         return {
@@ -41,7 +57,11 @@ class Player:
         q_function = load_q_function(self.q, device)
         if self.corr is None:
             return direct_q_values(q_function, spec)
-        return transferred_q_values(q_function, load_correspondence(self.corr, device))
+        return transferred_q_values(
+            q_function,
+            load_correspondence(self.corr, device),
+            "target" if self.values_target_actions else "source",
+        )
 
 
 def choose_player(
@@ -103,7 +123,15 @@ def check_player(player: Player, spec: StateSpec, actions: int) -> None:
     if player.q is None:
         return
     description = QDescription.from_manifest(player.q)
-    require_same_actions(description.actions, actions)
+    action_map = player.action_map()
+    if action_map is None:
+        require_same_actions(description.actions, actions)
+    elif (action_map.source_count, action_map.target_count) != (description.actions, actions):
+        raise ArtifactError(
+            f"{player.corr} maps {action_map.target_count} actions to {action_map.source_count}, "
+            f"the task has {actions} and {player.q} {description.actions}",
+            "name fitting ones",
+        )
     if player.corr is None and description.states.state_shape != spec.state_shape:
         raise ArtifactError(
             f"{player.q} takes states of {description.states}, the task has {spec}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from corrtool.project.artifacts import Artifact
+from corrtool.project.manifests import play_of_memory
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,23 @@ class Agent:
         prints = {self.fingerprint, other.fingerprint}
         return None not in prints and len(prints) == 2
 
+    def is_known_as(self, other: Agent) -> bool:
+        """True if the two are known to be the same one."""
+        if self.sha256 is not None and other.sha256 is not None:
+            return self.sha256 == other.sha256
+        return self.fingerprint is not None and self.fingerprint == other.fingerprint
+
+
+def agent_of_q(q: Artifact) -> Agent:
+    """The agent that a Q-function is."""
+    return Agent(q.name, q.sha256, q.manifest.get("fingerprint"))
+
 
 def agent_of_memory(memory: Artifact) -> Agent | None:
     """Who played a memory; None for random play, and where its manifest does not tell."""
     manifest = memory.manifest
+    if play_of_memory(manifest) == "random":
+        return None
     if manifest.get("stage") == "train-dqn":
         return Agent(memory.name, fingerprint=manifest.get("fingerprint"))
     q = manifest.get("parents", {}).get("q")
@@ -60,7 +74,7 @@ def _agents(inputs: dict[str, Artifact], memories: Iterable[Artifact]) -> dict[s
     known: dict[str, Agent] = {}
     if "q" in inputs:
         q = inputs["q"]
-        known[str(q)] = Agent(q.name, q.sha256, q.manifest.get("fingerprint"))
+        known[str(q)] = agent_of_q(q)
     memory, model = inputs.get("source_memory"), inputs.get("model")
     if memory is not None and (agent := agent_of_memory(memory)) is not None:
         known[f"{memory} of {agent.name}"] = agent

@@ -1,4 +1,7 @@
-"""Step 1 of the experiments: learn Q_S on the source task, and keep the newest records as M_S."""
+"""Step 1 of the experiments: learn Q_S on the source task, and keep the newest records as M_S.
+
+The agent's records show what it does well; random play beside them what happens elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,14 @@ from corrtool.q_learning.saved import QDescription
 from corrtool.q_learning.training import DqnOutcome, learn_by_playing
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
+from corrtool.runs.records import STAGED_MEMORY
 from corrtool.runs.requests import RunRequest
-from corrtool.runs.results import TrainDqnResult
+from corrtool.runs.results import RandomMemoryResult, TrainDqnResult
 from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages.extending import load_starting_point, plan_extension
+from corrtool.stages.recording import Kept, Recording, record_play
 from corrtool.tasks import Lanes, Task, probe
 
 
@@ -41,6 +46,8 @@ def train_dqn(
     context: StageContext, settings: TrainDqnSettings, *, extend: bool = False
 ) -> TrainDqnResult:
     """Algorithm 2 on a task: writes the Q-function ``name`` and the memory ``name``.
+
+    With ``random_records`` also the memory ``name-random`` of random play.
 
     Args:
         extend: go on from the finished run of this name, which took fewer environment steps.
@@ -76,7 +83,11 @@ def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> 
         context.seed,
         tasks=tasks,
         inputs={},
-        produces=[("q", name), ("memory", name)],
+        produces=[
+            ("q", name),
+            ("memory", name),
+            *([("memory", f"{name}-random")] if settings.random_records else []),
+        ],
         state_kind=spec.settings_kind,
         options=options,
     )
@@ -101,15 +112,19 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainD
         if state is None
         else None,
     )
+    # First, so that the agent's own is the newest memory of the task.
+    played = _play_at_random(job, opened, stop, outcome)
     about: About = {
         "role": job.task.role,
         "task_sha256": job.task.sha256,
         "summary": outcome.summary,
     }
-    staged = opened.directory / "staged.zarr"
+    staged = opened.directory / STAGED_MEMORY
     stored = _write_memory(job, outcome, staged)
     memory = opened.publish_memory(
-        request.name, staged, {"actions": job.description.actions, **about, **stored}
+        request.name,
+        staged,
+        {"play": "agent", "actions": job.description.actions, **about, **stored},
     )
     q = opened.publish_weights(
         "q", request.name, outcome.weights, {"network": job.description.to_json(), **about}
@@ -121,8 +136,27 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainD
         "records": stored["records"],
         "sha256": q.sha256,
         "memory_sha256": memory.sha256,
+        **played,
     }
     return cast(TrainDqnResult, result)
+
+
+def _play_at_random(
+    job: Job, opened: Run, stop: StopSignals, outcome: DqnOutcome
+) -> RandomMemoryResult:
+    """Leave the memory of random play, if any, that ``collect`` would; returns what is told of it.
+
+    Checkpoints meanwhile are of the training, which is over.
+    """
+    settings, name = job.settings, f"{job.request.name}-random"
+    if not settings.random_records:
+        return {}
+    staged = opened.directory / STAGED_MEMORY
+    recording = Recording(job.task, settings.random_records, settings.lanes)
+    kept = Kept(outcome.parts, outcome.after_checkpoint)
+    about = record_play(recording, job.context, opened, stop, staged, kept=kept)
+    memory = opened.publish_memory(name, staged, about)
+    return {"random_memory": name, "random_memory_sha256": memory.sha256}
 
 
 def _write_memory(job: Job, outcome: DqnOutcome, staged: Path) -> MemoryContents:

@@ -75,7 +75,7 @@ class Lanes:
 
     Raises:
         UsageError: the environment cannot be made or has no discrete actions, or a view does not
-            fit its states.
+            fit its states or actions.
     """
 
     def __init__(self, task: Task, count: int, *, through_gymnasium: bool = False) -> None:
@@ -113,6 +113,7 @@ class Lanes:
         try:
             for view in task.views:
                 self.spec = view.spec(self.spec)
+                self.actions = view.action_count(self.actions)
         except UsageError:
             self._close()
             raise
@@ -158,8 +159,8 @@ class Lanes:
         return in_thread(lambda: self._env.reset(seed=vector_seeds), doing)
 
     def send(self, actions: NDArray[np.int64]) -> None:
-        """Begin one step with ``actions`` (N,), counted from 0."""
-        actions = actions.astype(np.int64) + self._first_action
+        """Begin one step with ``actions`` (N,) of the agent, counted from 0."""
+        actions = self.task.environment_actions(actions.astype(np.int64)) + self._first_action
         if isinstance(self._env, AtariVectorEnv):
             self._env.send(actions)
         self._pending = actions
@@ -270,9 +271,9 @@ def probe(task: Task) -> tuple[StateSpec, int]:
 
 
 def action_names(task: Task) -> list[str]:
-    """The name of each action.
+    """The name of each action of the agent.
 
-    These are the game's own names, or numbers if the environment has no usable ones.
+    These are the game's own names, or the environment's numbers if it has no usable ones.
     """
     count = probe(task)[1]
     try:
@@ -280,7 +281,9 @@ def action_names(task: Task) -> list[str]:
             names = [str(name) for name in env.unwrapped.get_action_meanings()]  # type: ignore[attr-defined]
     except ENVIRONMENT_ERRORS:
         names = []
-    return names if len(names) == count else [str(action) for action in range(count)]
+    if len(names) != count:
+        names = [str(action) for action in range(count)]
+    return [names[action] for action in task.environment_actions(np.arange(count))]
 
 
 def _reason(error: BaseException) -> str:

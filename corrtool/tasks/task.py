@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corrtool.errors import UsageError
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.tasks.views import View, parse_view
@@ -58,6 +61,15 @@ class Task:
     def sha256(self) -> str:
         """Identify the task in manifests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def environment_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The environment's actions (N,) for those that an agent of the task chose.
+
+        The last view is the nearest to the agent, so what it chose goes through them backwards.
+        """
+        for view in reversed(self.views):
+            actions = view.environment_actions(actions)
+        return actions
 
     def with_full_games(self) -> Task:
         """The same task with games that end when they are over.

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
 from typing import Any, cast
 
 from corrtool.errors import MissingInputError, UsageError
 from corrtool.project.artifacts import check_name
-from corrtool.project.defaults import project_device, project_seed, resolve_settings
+from corrtool.project.defaults import (
+    project_device,
+    project_preset,
+    project_seed,
+    resolve_settings,
+)
 from corrtool.project.directory import Project
 from corrtool.runs.context import StageContext
 from corrtool.runs.results import Plan, StageResult
 from corrtool.runtime.console import Console
 from corrtool.runtime.ranks import Ranks
-from corrtool.settings.base import Settings
-from corrtool.settings.common import CommonOptions
-from corrtool.stages.registry import Stage
+from corrtool.settings.base import Settings, flag_name, former_names
+from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
+from corrtool.stages.registry import STAGES, Option, Stage
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,18 @@ class StageCall:
         Raises:
             CorrtoolError: see ``corrtool.errors``.
         """
-        settings = resolve_settings(
+        settings = self.resolved(project, console)
+        context = self._context(project, console)
+        try:
+            return self.stage.run(context, settings, **self._with_named_inputs(project, settings))
+        except MissingInputError as error:
+            if not self.common.dry_run:
+                raise
+            return cast(StageResult, _plan_without_inputs(context, settings, error))
+
+    def resolved(self, project: Project, console: Console) -> Settings:
+        """The settings, from all their sources. Raises :class:`UsageError`."""
+        return resolve_settings(
             project,
             self.stage.settings,
             self.common.preset,
@@ -53,13 +73,11 @@ class StageCall:
             self.options,
             console.say,
         )
-        context = self._context(project, console)
-        try:
-            return self.stage.run(context, settings, **self._with_named_inputs(project, settings))
-        except MissingInputError as error:
-            if not self.common.dry_run:
-                raise
-            return cast(StageResult, _plan_without_inputs(context, settings, error))
+
+    def named_input(self, project: Project, use: str) -> str | None:
+        """The name of the input, where a flag, a variable or ``corrtool.toml`` gives it one."""
+        given: str | None = self.options[use]
+        return project.stage_inputs(self.stage.name).get(use) if given is None else given
 
     def _context(self, project: Project, console: Console) -> StageContext:
         common, ranks = self.common, Ranks.from_environment()
@@ -105,6 +123,8 @@ class StageCall:
             excluded = {"corr"}
         if chosen.get("from_scratch") or getattr(settings, "policy", None) == "random":
             excluded = {"q", "corr"}
+        if getattr(settings, "mixed_memories", None) is False:
+            excluded = {"random_memory"}
         named = project.stage_inputs(self.stage.name)
         named |= {name: chosen[name] for name in self.stage.inputs if chosen[name] is not None}
         flags = {
@@ -114,6 +134,96 @@ class StageCall:
             name: value if name in flags or name not in excluded else None
             for name, value in named.items()
         }
+
+
+def call_with(stage: Stage, arguments: Mapping[str, Any]) -> StageCall:
+    """The call of a stage with these keyword arguments.
+
+    Raises:
+        UsageError: it has no such argument, or one is of another type.
+    """
+    common = _common_names(stage)
+    settings = {field.name for field in dataclasses.fields(stage.settings)} | former_names(
+        stage.settings
+    ).keys()
+    options = {name: Option(name, str | None, None, help) for name, help in stage.inputs.items()}
+    options |= {option.name: option for option in stage.options}
+    for name in arguments:
+        if name not in {*common, *settings, *options}:
+            raise UsageError(
+                f"{stage.name} has no argument {name!r}", f"see 'corrtool {stage.name} --help'"
+            )
+    return StageCall(
+        stage,
+        CommonOptions(**{name: arguments[name] for name in arguments if name in common}),
+        settings={name: arguments[name] for name in arguments if name in settings},
+        options={
+            name: _option_value(option, arguments.get(name)) for name, option in options.items()
+        },
+    )
+
+
+def plain_calls(common: CommonOptions) -> dict[str, StageCall]:
+    """A call of each stage, by name, of which nothing is said but the options that all share."""
+    return {name: replace(call_with(stage, {}), common=common) for name, stage in STAGES.items()}
+
+
+def _common_names(stage: Stage) -> list[str]:
+    """The common options that a stage has."""
+    names = [field.name for field in dataclasses.fields(CommonOptions)]
+    return [name for name in names if stage.learns or name not in LEARNING_OPTIONS]
+
+
+def _option_value(option: Option, value: Any) -> Any:
+    """The value given for an option, in its type.
+
+    Raises :class:`UsageError` if it is of another.
+    """
+    if value is None:
+        return option.default
+    if option.kind == Path | None and isinstance(value, str | PathLike):
+        return Path(value)
+    if not isinstance(value, option.kind):
+        raise UsageError(
+            f"{flag_name(option.name)} is {value!r}", "give it a value of another type"
+        )
+    return value
+
+
+def command_of(call: StageCall, project: Project) -> list[str]:
+    """The command line that says the same."""
+    common = {
+        name: getattr(call.common, name)
+        for name in _common_names(call.stage)
+        if name not in ("seed", "preset")
+    }
+    said = call.settings | call.options | common
+    return command_words(call.stage.name, call.common, project, said, off=call.settings)
+
+
+def command_words(
+    command: str,
+    common: CommonOptions,
+    project: Project,
+    said: Mapping[str, Any],
+    off: Container[str] = (),
+) -> list[str]:
+    """A command line as words.
+
+    Seed and preset are spelt out, since environment variables could give it others.
+
+    Args:
+        said: the other options, by name; what is None is not given.
+        off: those that have a ``--no-…``.
+    """
+    seed, preset = project_seed(project, common.seed), project_preset(project, common.preset)
+    words = ["corrtool", command, "--seed", str(seed), "--preset", preset]
+    for name, value in said.items():
+        if isinstance(value, bool) and (value or name in off):
+            words.append(flag_name(name if value else f"no_{name}"))
+        elif value is not None and not isinstance(value, bool):
+            words += [flag_name(name), str(value)]
+    return words
 
 
 def _plan_without_inputs(

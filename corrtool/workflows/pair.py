@@ -104,7 +104,20 @@ def check_pair(source: TriedTask, target: TriedTask, settings_for: SettingsFor) 
     _check_networks(source, target, settings_for)
     warnings = [*source.warnings]
     warnings += [warning for warning in target.warnings if warning not in warnings]
+    warnings += _action_warnings(source, target)
     return warnings + _memory_warnings(source, target, settings_for)
+
+
+def _action_warnings(source: TriedTask, target: TriedTask) -> list[str]:
+    if source.actions == target.actions:
+        return []
+    atari = source.task.is_atari and target.task.is_atari
+    return [
+        f"the source has {source.actions} actions and the target {target.actions}: give learn-corr "
+        "--action-map FILE, a JSON list with the source action of each target action"
+        + ("" if source.states.kind == IMAGE else ", or --action-map learned")
+        + (", or give init --full-action-space" if atari else "")
+    ]
 
 
 def _check_spaces(source: TriedTask, target: TriedTask) -> None:
@@ -124,13 +137,6 @@ def _check_spaces(source: TriedTask, target: TriedTask) -> None:
             f"the source's pictures are {of_source}, the target's {of_target}, and only pictures "
             "of one size can be translated",
             f"give --screen-size {max(16, min(sizes[0]))}, which makes both square",
-        )
-    if source.actions != target.actions:
-        atari = source.task.is_atari and target.task.is_atari
-        raise UsageError(
-            f"the source has {source.actions} actions and the target {target.actions}, and actions "
-            "map by the identity",
-            "give --full-action-space" if atari else "give both tasks the same actions",
         )
 
 

@@ -1,17 +1,21 @@
-"""Several stages one after another in one project, as ``quickstart`` and ``reproduce`` run them."""
+"""Several stages one after another in one project.
+
+As ``quickstart``, ``transfer`` and ``reproduce`` run them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from corrtool.pretrained import PONG, adopt
-from corrtool.project.defaults import resolve_settings
+from corrtool.project.directory import Project
 from corrtool.reporting.evaluations import STICKY
-from corrtool.runs.context import StageContext
-from corrtool.runs.results import EvaluateResult, StageResult
-from corrtool.stages.registry import STAGES
+from corrtool.runs.results import EvaluateResult, Returns, StageResult, TrainDqnResult
+from corrtool.runtime.console import Console
+from corrtool.settings.stages import TrainModelSettings
+from corrtool.workflows.call import StageCall
 
 SOURCE_DQN = "source-dqn"
 SOURCE_PLAY = "source-play"
@@ -32,13 +36,16 @@ class SourceAgent:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Run stages with settings from ``preset``.
+    """Stages of one project, one after the other.
 
-    ``on_result`` is called with the name and the result of each that ends.
+    Attributes:
+        calls: what is said of each stage before anything else is.
+        on_result: called with the name and the result of each stage that ends.
     """
 
-    context: StageContext
-    preset: str
+    project: Project
+    console: Console
+    calls: Mapping[str, StageCall]
     on_result: OnResult
 
     def run(
@@ -48,27 +55,41 @@ class Pipeline:
         *,
         name: str | None = None,
         seed: int | None = None,
-        **inputs: Any,
+        **options: Any,
     ) -> StageResult:
-        """Run one stage, unless it is done already.
+        """Run one stage, unless it is done already; in a dry run, its plan is the result.
 
         Args:
-            given: settings that the preset does not decide.
+            given: settings that nothing else decides.
             name: of what the stage makes; otherwise made from the settings.
-            seed: otherwise the context's.
-            inputs: the stage's inputs and options that are not settings.
+            seed: otherwise that of the calls.
+            options: the stage's inputs and options that are not settings.
         """
-        settings = resolve_settings(
-            self.context.project,
-            STAGES[stage].settings,
-            self.preset,
-            given or {},
-            say=self.context.console.say,
+        result = self.call(stage, given, name=name, seed=seed, **options).execute(
+            self.project, self.console
         )
-        context = replace(self.context, name=name, seed=self.context.seed if seed is None else seed)
-        result = STAGES[stage].run(context, settings, **inputs)
         self.on_result(stage, result)
         return result
+
+    def call(
+        self,
+        stage: str,
+        given: dict[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> StageCall:
+        """The call that :meth:`run` carries out."""
+        call = self.calls[stage]
+        common = replace(call.common, name=name, seed=call.common.seed if seed is None else seed)
+        return replace(
+            call,
+            common=common,
+            settings=call.settings | (given or {}),
+            options=call.options | options,
+            from_environment=call.from_environment - options.keys(),
+        )
 
     def evaluate(
         self, given: dict[str, Any] | None = None, **more: Any
@@ -91,12 +112,24 @@ class Pipeline:
         What the project holds already of this is used if it was made with the same settings. Raises
         :class:`UsageError` otherwise.
         """
-        project = self.context.project
         if not from_scratch:
             for kind in ("q", "model"):
-                adopt(project, kind, PONG)
+                adopt(self.project, kind, PONG)
             self.run("collect", {"task": "source", "policy": f"q:{PONG}"}, name=SOURCE_PLAY)
             return SourceAgent(PONG, PONG, SOURCE_PLAY)
-        self.run("train-dqn", name=SOURCE_DQN)
-        self.run("train-model", name=SOURCE_DQN, memory=SOURCE_DQN)
+        learnt = cast(TrainDqnResult, self.run("train-dqn", name=SOURCE_DQN))
+        resolved = self.calls["train-model"].resolved(self.project, self.console)
+        mixed = cast(TrainModelSettings, resolved).mixed_memories
+        random = learnt.get("random_memory") if mixed else None  # by name: there may be newer ones
+        self.run("train-model", name=SOURCE_DQN, memory=SOURCE_DQN, random_memory=random)
         return SourceAgent(SOURCE_DQN, SOURCE_DQN, SOURCE_DQN)
+
+
+def returns_of(evaluation: EvaluateResult) -> Returns:
+    """What a row of a table has of an evaluation."""
+    return {
+        "returns": evaluation["returns"],
+        "mean_return": evaluation["mean_return"],
+        "ci95": evaluation["ci95"],
+        "distinct_games": evaluation["distinct_games"],
+    }

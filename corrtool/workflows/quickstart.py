@@ -8,9 +8,8 @@ from typing import TypedDict, cast
 
 from corrtool.errors import UsageError
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
-from corrtool.runs.context import StageContext
-from corrtool.runs.results import EvaluateResult, FinetuneResult, LearnCorrResult, Returns
-from corrtool.workflows.pipeline import TARGET_PLAY, OnResult, Pipeline
+from corrtool.runs.results import FinetuneResult, LearnCorrResult, Returns
+from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline, returns_of
 
 SOURCE = {"id": "ALE/Pong-v5"}
 TARGET = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
@@ -41,13 +40,7 @@ class QuickstartResult(TypedDict):
     notes: list[str]
 
 
-def quickstart(
-    context: StageContext,
-    *,
-    preset: str,
-    from_scratch: bool,
-    on_result: OnResult,
-) -> QuickstartResult:
+def quickstart(pipeline: Pipeline, *, preset: str, from_scratch: bool) -> QuickstartResult:
     """Run the stages in a project of :func:`open_or_create`.
 
     What an earlier quickstart finished there is not done again.
@@ -56,22 +49,21 @@ def quickstart(
     here in any case.
 
     Args:
+        preset: what the calls of the pipeline have.
         from_scratch: learn Q_S and F here.
-        on_result: is called with the name and the result of each stage that ends.
     """
-    project = context.project
-    pipeline = Pipeline(context, preset, on_result)
+    project = pipeline.project
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     run("collect", name=TARGET_PLAY)
     learnt = cast(LearnCorrResult, run("learn-corr", **vars(agent), target_memory=TARGET_PLAY))
     results = {
         "random": pipeline.evaluate({"policy": "random"}),
         "reuse": pipeline.evaluate(q=agent.q, no_corr=True),
-        "transfer": pipeline.evaluate(corr=learnt["corr"]),
+        "transfer": pipeline.evaluate(q=agent.q, corr=learnt["corr"]),
     }
-    finetuned = cast(FinetuneResult, run("finetune", corr=learnt["corr"]))
+    finetuned = cast(FinetuneResult, run("finetune", q=agent.q, corr=learnt["corr"]))
     rows: list[QuickstartRow] = [
-        {"policy": policy, **_numbers(plain), "sticky": _numbers(sticky)}
+        {"policy": policy, **returns_of(plain), "sticky": returns_of(sticky)}
         for policy, (plain, sticky) in results.items()
     ]
     return {
@@ -87,15 +79,6 @@ def quickstart(
             "      corrtool evaluate --video transfer.mp4   # a game as seen, and its translation",
             "      corrtool report                          # figures and tables, as a page",
         ],
-    }
-
-
-def _numbers(evaluation: EvaluateResult) -> Returns:
-    return {
-        "returns": evaluation["returns"],
-        "mean_return": evaluation["mean_return"],
-        "ci95": evaluation["ci95"],
-        "distinct_games": evaluation["distinct_games"],
     }
 
 

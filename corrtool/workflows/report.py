@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError, CorrtoolError, MissingInputError, UsageError
 from corrtool.files.atomic import inside, write_atomic
+from corrtool.project.defaults import project_device, project_seed
 from corrtool.project.directory import Project, check_output
+from corrtool.reporting.explanation import Explanation, explanation_tables
 from corrtool.reporting.figures import draw_figures, encode
+from corrtool.reporting.heat_maps import action_matrix_figure
 from corrtool.reporting.page import page
 from corrtool.reporting.results import Results, read_results
 from corrtool.reporting.table import Table
 from corrtool.reporting.tables import tables, title
+from corrtool.runtime.console import Console
+from corrtool.workflows.explain import explain
 
+_QUIET = Console(quiet=True)
 CAPTIONS = {
     "source-agent": "Learning the source task: mean return of the last 20 training games "
     "(ε-greedy).",
@@ -25,6 +31,9 @@ CAPTIONS = {
     "finetuning": "Learning on the target task from different starts (the paper's Figures 5 and "
     "8); "
     "bands are 95 % intervals over seeds, by Student's t, cut off where they leave the curves.",
+    "action-matrix": "How well F predicts translated transitions of each target action as each "
+    "source action, of the newest correspondence: blue is well. A circle is the map in use, a "
+    "cross the best one.",
 }
 
 
@@ -37,9 +46,13 @@ class ReportedTable(TypedDict):
 
 
 class ReportResult(TypedDict):
-    """What ``report`` wrote; ``left_out`` has a line for each run that cannot be read."""
+    """What ``report`` wrote; ``left_out`` has a line for each run that cannot be read.
+
+    ``explained`` is the correspondence that the page explains, None where there is none that can.
+    """
 
     report: str
+    explained: str | None
     figures: list[str]
     left_out: list[str]
     tables: list[ReportedTable]
@@ -51,10 +64,12 @@ def report(
     *,
     append: bool = False,
     thresholds: tuple[float, ...] = (),
+    console: Console = _QUIET,
 ) -> ReportResult:
     """Write ``report/``: each figure as PNG and SVG, and ``report.html``.
 
-    The tables also as Markdown on request.
+    The page also says why the newest correspondence transfers or not, as ``explain`` does. The
+    tables also as Markdown on request.
 
     Runs that cannot be read are left out, and named under ``left_out`` in what is returned.
 
@@ -63,6 +78,7 @@ def report(
         append: keep what the file holds, and write the tables after it.
         thresholds: returns whose reaching is told, instead of those that the tasks and the
             evaluations suggest.
+        console: shows how far the explanation is.
 
     Raises:
         ArtifactError: there is no finished run to report on.
@@ -81,20 +97,48 @@ def report(
         )
     folder = inside(project.root, project.root / "report")
     pictures = {}
-    for name, figure in draw_figures(results).items():
+    explained = _explained(project, console)
+    figures = draw_figures(results)
+    if isinstance(explained, dict) and explained["actions"] is not None:
+        figures["action-matrix"] = action_matrix_figure(explained["actions"])
+    for name, figure in figures.items():
         pictures[name] = encode(figure, "png")
         write_atomic(folder / f"{name}.png", pictures[name])
         write_atomic(folder / f"{name}.svg", encode(figure, "svg"))
-    write_atomic(folder / "report.html", page(results, pictures, CAPTIONS).encode())
+    write_atomic(
+        folder / "report.html", page(results, pictures, CAPTIONS, _explanation(explained)).encode()
+    )
     made = tables(results)
     if markdown is not None:
         write_atomic(markdown, (before + _as_markdown(results, made)).encode())
     return {
         "report": project.relative(folder / "report.html"),
+        "explained": explained["correspondence"] if isinstance(explained, dict) else None,
         "figures": [f"report/{name}.{kind}" for name in pictures for kind in ("png", "svg")],
         "left_out": results.left_out,
         "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in made],
     }
+
+
+def _explained(project: Project, console: Console) -> Explanation | str | None:
+    """Why the newest correspondence transfers or not, or why that cannot be said.
+
+    None where there is none. What is damaged must not take the rest of the report along.
+    """
+    try:
+        device, seed = project_device(project, None), project_seed(project, None)
+        return explain(project, console, device, seed=seed)
+    except MissingInputError:
+        return None
+    except CorrtoolError as error:
+        return str(error)
+
+
+def _explanation(explained: Explanation | str | None) -> list[Table]:
+    """The section of the page."""
+    if isinstance(explained, str):
+        return [Table("Why the newest correspondence transfers or not", [], [], explained)]
+    return [] if explained is None else explanation_tables(explained)
 
 
 def _text_of(markdown: Path) -> str:

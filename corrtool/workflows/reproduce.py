@@ -13,8 +13,7 @@ from corrtool.errors import UsageError
 from corrtool.experiments import Experiment, different_task
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
-from corrtool.runs.context import StageContext
-from corrtool.workflows.pipeline import TARGET_PLAY, OnResult, Pipeline
+from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline
 from corrtool.workflows.report import ReportResult, report
 
 
@@ -59,27 +58,20 @@ def only_cells(experiment: Experiment, names: list[str]) -> Experiment:
 
 
 def reproduce(
-    context: StageContext,
-    experiment: Experiment,
-    *,
-    preset: str,
-    seeds: int,
-    from_scratch: bool,
-    on_result: OnResult,
+    pipeline: Pipeline, experiment: Experiment, *, preset: str, seeds: int, from_scratch: bool
 ) -> ReportResult:
     """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, and draw the report.
 
     Each is evaluated. The fresh games are played twice, without sticky actions and with them.
 
     Args:
+        preset: what the calls of the pipeline have.
         from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
-        on_result: called with the stage and the result of everything that ends.
     """
-    pipeline = Pipeline(context, preset, on_result)
     run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
     evaluate = pipeline.evaluate
     evaluate({"task": "source"}, q=agent.q)
-    if not artifact_path(context.project.root, "memory", TARGET_PLAY).exists():
+    if not artifact_path(pipeline.project.root, "memory", TARGET_PLAY).exists():
         run("collect", name=TARGET_PLAY)
     evaluate({"policy": "random"})
     evaluate(q=agent.q, no_corr=True)
@@ -94,16 +86,15 @@ def reproduce(
                 **vars(agent),
                 target_memory=TARGET_PLAY,
             )
-            evaluate(seed=seed, corr=name)
+            evaluate(seed=seed, q=agent.q, corr=name)
     for finetuning in experiment.finetune:
         for seed in range(seeds):
             start = finetuning.start
-            inputs: dict[str, Any] = {"corr": f"{start}-seed{seed}"}
-            if start == "scratch":
-                inputs = {"from_scratch": True}
-            elif start == "reuse":
-                inputs = {"q": agent.q, "no_corr": True}
+            through: dict[str, Any] = {"corr": f"{start}-seed{seed}"}
+            if start in ("scratch", "reuse"):
+                through = {"no_corr": True}
+            begin = {"from_scratch": True} if start == "scratch" else {"q": agent.q, **through}
             name = f"finetune-{start}-seed{seed}"
-            run("finetune", finetuning.settings_at(preset), name=name, seed=seed, **inputs)
-            evaluate(seed=seed, q=name)
-    return report(context.project)
+            run("finetune", finetuning.settings_at(preset), name=name, seed=seed, **begin)
+            evaluate(seed=seed, q=name, **through)
+    return report(pipeline.project, console=pipeline.console)

@@ -13,7 +13,7 @@ from support.commands import one_line_error, run_corrtool, run_in_process
 STAGES = ("collect", "train-dqn", "train-model", "learn-corr", "evaluate", "finetune")
 
 
-COMMANDS = ("init", *STAGES, "status", "verify", "doctor", "quickstart")
+COMMANDS = ("init", *STAGES, "explain", "status", "verify", "doctor", "quickstart", "transfer")
 
 
 def test_help_imports_neither_torch_nor_gymnasium() -> None:
@@ -52,6 +52,12 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         (["train-dqn", "--device", ""], 2, "--device"),
         (["reproduce", "experiment-1", "--preset", ""], 2, "there is no preset ''"),
         (["train-model", "--memory", "nothing"], 3, "nothing"),
+        (["train-model", "--max-minutes", "0"], 2, "--max-minutes"),
+        (["transfer", "--budget", "20"], 2, "--budget"),
+        (["transfer", "--games", "0"], 2, "--games"),
+        (["transfer", "--preset", "huge"], 2, "huge"),
+        (["transfer", "--device", "cuda:7"], 4, "cuda:7"),
+        (["transfer", "--from-q", "nobody"], 3, "nobody"),
         (["evaluate", "--corr", "nothing"], 3, "nothing"),
         (["evaluate", "--corr", "resnet-cyc1-q1-m1", "--no-corr"], 2, "--no-corr"),
         (["evaluate", "--policy", "random", "--q", "source-dqn"], 2, "--policy random"),
@@ -69,7 +75,7 @@ def test_bad_input_is_one_line_and_the_documented_code(
 
 
 def test_a_directory_that_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("status", "verify", *STAGES):
+    for command in ("status", "verify", "explain", "transfer", *STAGES):
         assert run_in_process(command, "-p", tmp_path) == 3
         assert "not a corrtool project" in one_line_error(capsys)
 

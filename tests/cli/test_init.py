@@ -19,7 +19,6 @@ def test_unknown_environments_and_views_are_refused_by_init(
         ["--source", "Pendulum-v1"],
         ["--source", "CartPole-v1", "--target-view", "rotate:90"],
         ["--source", "CartPole-v1", "--target-view", "permute:0,0,1,2"],
-        ["--source", "CartPole-v1", "--target", "Acrobot-v1"],
         ["--source", "CartPole-v1", "--frame-skip", "4"],
         ["--source", "CartPole-v1", "--screen-size", "40"],
         ["--source", "CartPole-v1", "--grayscale"],

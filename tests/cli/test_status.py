@@ -17,6 +17,7 @@ def test_status_lists_every_artifact_as_whole_with_its_parents(
     artifacts = json.loads(capsys.readouterr().out)["artifacts"]
     assert {(a["kind"], a["name"]) for a in artifacts} == {
         ("memory", "source-dqn"),
+        ("memory", "source-dqn-random"),
         ("memory", "target-random"),
         ("q", "source-dqn"),
         ("q", "target-finetune-resnet-cyc1-q1-m1"),
@@ -85,4 +86,4 @@ def test_damage_is_named_and_refused_and_costs_nothing_else(
     assert run_in_process("verify", "-p", pong_copy) == 3
     listed = capsys.readouterr().out
     assert "weights/q/source-dqn.safetensors" in listed and "memories/target-random.zarr" in listed
-    assert "5 of 7 artifacts are whole" in listed
+    assert "6 of 8 artifacts are whole" in listed

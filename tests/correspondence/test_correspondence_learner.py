@@ -69,7 +69,11 @@ class Setup:
             )
         else:
             source = target = StateSpec("image", (1, 36, 36))
-            generator = GeneratorDescription("resnet-rotation", filters=2, blocks=1)
+            generator = (
+                GeneratorDescription("affine-resnet", filters=2, blocks=1, tone="before")
+                if kind == "toned"
+                else GeneratorDescription("resnet-rotation", filters=2, blocks=1)
+            )
         torch.manual_seed(0)
         self.source_q = freeze(build_q_function(source, 4, "auto", 8))
         network = build_environment_model(source, 4, filters=2, blocks=1)
@@ -228,6 +232,18 @@ class TestCorrespondenceLearner:
         (angle,) = (name for name in moved if name.endswith("angle"))
         assert moved.pop(angle) == pytest.approx(0.04, rel=1e-2)
         assert max(moved.values()) == pytest.approx(0.01, rel=1e-2)
+
+    def test_a_tone_layer_learns_as_fast_as_the_spatial_layer(self) -> None:
+        setup = Setup("toned", learning_rate=0.01, spatial_learning_rate=0.04)
+        before = copy_of_weights(setup.correspondence)
+        setup.update()
+        moved = {
+            name: float((value - before[name]).abs().max())
+            for name, value in setup.correspondence.state_dict().items()
+        }
+        tones = [name for name in moved if ".tone." in name]
+        assert len(tones) == 4
+        assert [moved.pop(name) for name in tones] == pytest.approx([0.04] * 4, rel=1e-2)
 
     @pytest.mark.parametrize("optimizer", ["generator_optimizer", "discriminator_optimizer"])
     def test_adam_remembers_as_shortly_as_in_cyclegan(self, optimizer: str) -> None:

@@ -44,6 +44,16 @@ def test_a_manifest_gives_it_back() -> None:
     assert description.reversed_direction() == replace(description, angle_init=-30.0)
 
 
+def test_a_tone_layer_is_before_one_way_and_after_the_other() -> None:
+    settings = LearnCorrSettings(generator="affine", tone=True)
+    description = GeneratorDescription.of(settings, IMAGES)
+    assert description.tone == "before" and description.to_json()["tone"] == "before"
+    assert description.reversed_direction().tone == "after"
+    assert description.reversed_direction().reversed_direction() == description
+    assert GeneratorDescription.from_json(description.to_json()) == description
+    assert GeneratorDescription.of(LearnCorrSettings(tone=True), IMAGES).tone == "none"
+
+
 def test_what_an_older_manifest_does_not_say_is_as_it_was_then() -> None:
     old = GeneratorDescription.from_json(
         {"kind": "resnet", "filters": 8, "blocks": 2, "norm": "batch"}

@@ -6,24 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.falling_ball import LargeBallFalls, ball_falls_turned
 
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.spatial_starts import Start, candidate_starts, set_start
 from corrtool.correspondence.start_search import (
     ANGLE_STARTS,
-    Start,
-    candidate_starts,
+    StartSearch,
     model_loss_by_start,
-    search_length,
-    search_start,
-    set_start,
 )
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
 from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
-from corrtool.memory import MemoryRows, ReplayMemory
-from corrtool.memory.rows import FIELDS
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 
@@ -126,29 +122,6 @@ def test_a_framewise_generator_is_searched_frame_by_frame() -> None:
     assert min(losses) == pytest.approx(0, abs=1e-5)
 
 
-class LargeBallFalls(torch.nn.Module):
-    """An exact environment model: everything moves down by eight pixels, whatever the action."""
-
-    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        return torch.roll(states, 8, dims=2)
-
-
-def ball_falls_turned(degrees: float, records: int, scaling: StateScaling) -> ReplayMemory:
-    """A memory of a large ball that falls by eight pixels, seen turned by ``degrees``."""
-    upright, times = torch.zeros(records, 1, 84, 84, dtype=torch.uint8), np.arange(records) % 4
-    for row, time in enumerate(times):
-        upright[row, 0, 16 + 8 * time : 28 + 8 * time, 24:40] = 255
-        upright[row, 0, 16 + 8 * time : 22 + 8 * time, 40:52] = 128
-    frames = scaling.model_to_raw(RotationLayer(degrees)(scaling.raw_to_model(upright)))
-    fields: dict[str, np.ndarray] = {
-        name: np.zeros(records, dtype) for name, dtype in FIELDS.items()
-    }
-    fields["valid"][:], fields["episode_steps"][:] = times < 3, times
-    return ReplayMemory.from_rows(
-        MemoryRows(scaling.spec, 1, frames.numpy(), fields), torch.device("cpu")
-    )
-
-
 @pytest.mark.parametrize("degrees", [94.0, -37.0])
 @pytest.mark.parametrize("records", [4, 200])
 def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> None:
@@ -160,10 +133,11 @@ def test_an_answer_between_the_starts_is_found(degrees: float, records: int) -> 
     starts = candidate_starts(correspondence, 0.0, ANGLE_STARTS)
     model = ScaledModel(LargeBallFalls(), scaling)
     advanced: list[int] = []
-    found = search_start(
+    search = StartSearch(
         correspondence, model, target, starts, np.random.default_rng(0), advanced.append
     )
-    assert sum(advanced) == search_length(target, starts)
+    _, found = search.run()
+    assert sum(advanced) == search.length
     assert len(found["model_losses"]) == len(starts) and len(found["finalist_model_losses"]) == 8
     assert found["start_degrees"] == pytest.approx(
         rotation_angle_degrees(correspondence.target_to_source), abs=1e-3
@@ -193,7 +167,7 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
     target = ball_falls_turned(85.0, 4, scaling)
     advanced: list[int] = []
     assert min(starts, key=loss) == Start(-96.0, mirrored=True)
-    found = search_start(
+    search = StartSearch(
         correspondence,
         ScaledModel(LargeBallFalls(), scaling),
         target,
@@ -201,8 +175,10 @@ def test_the_hands_are_compared_where_each_fits_best(monkeypatch: pytest.MonkeyP
         np.random.default_rng(0),
         advanced.append,
     )
+    best, found = search.run()
+    assert best == Start(-85.0)
     # Three records: of 240 starts, of 8 finalists, and of both hands turned three ways.
-    assert sum(advanced) == search_length(target, starts) == 3 * (240 + 8 + 6)
+    assert sum(advanced) == search.length == 3 * (240 + 8 + 6)
     assert (found["start_degrees"], found["start_mirrored"]) == (-85.0, False)
 
 
@@ -221,11 +197,12 @@ def test_finalists_of_one_hand_are_not_turned_but_all_is_done(
     target = ball_falls_turned(85.0, 4, scaling)
     advanced: list[int] = []
     model = ScaledModel(LargeBallFalls(), scaling)
-    found = search_start(
+    search = StartSearch(
         correspondence, model, target, starts, np.random.default_rng(0), advanced.append
     )
+    _, found = search.run()
     assert found["turned_model_losses"] == []
-    assert sum(advanced) == search_length(target, starts) == 3 * (20 + 8 + 6)
+    assert sum(advanced) == search.length == 3 * (20 + 8 + 6)
 
 
 def test_many_transitions_are_compared_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +220,8 @@ def test_many_transitions_are_compared_in_batches(monkeypatch: pytest.MonkeyPatc
     )
     target, starts = ball_falls_turned(0.0, 32, scaling), candidate_starts(correspondence, 0.0, 2)
     model = ScaledModel(LargeBallFalls(), scaling)
-    found = search_start(correspondence, model, target, starts, np.random.default_rng(0))
+    search = StartSearch(correspondence, model, target, starts, np.random.default_rng(0))
+    _, found = search.run()
     assert found["angles_degrees"] == [start.degrees for start in starts]
     assert found["mirrored"] == [False, False, True, True]
     # 24 records; the 16 of the first comparison are two batches, all of them three.

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.training import (
     LOG_EVERY_GRADIENT_STEPS,
     CorrespondenceTraining,
-    Knowledge,
 )
 from corrtool.environment_model.saved import ModelDescription
 from corrtool.layers import copy_of_weights, freeze
@@ -83,6 +83,29 @@ def test_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path: Path) ->
     assert resumed.terms == unbroken.terms != {}
     for name, expected in weights(unbroken).items():
         assert torch.equal(weights(resumed)[name], expected)
+
+
+def test_a_checkpoint_from_before_scores_goes_on_without_any() -> None:
+    old, resumed = training(), training()
+    learn(old, 2)
+    old.scores.best_gradient_steps, resumed.scores.best_gradient_steps = 1, 2
+    state = old.state()
+    resumed.load_state(state)
+    assert resumed.scores == old.scores
+    for name in ("scores", "started", "recipe", "recipe_scores", "action_map"):
+        del state[name]
+    older = training()
+    older.load_state(state)
+    assert older.scores == training().scores and older.gradient_steps == 2
+
+
+def test_a_checkpoint_that_lacks_one_of_the_newer_parts_is_refused() -> None:
+    learning = training()
+    for name in ("scores", "started", "recipe", "recipe_scores", "action_map"):
+        state = learning.state()
+        del state[name]
+        with pytest.raises(KeyError):
+            training().load_state(state)
 
 
 def test_f_keeps_its_scaling() -> None:

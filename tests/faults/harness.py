@@ -256,6 +256,7 @@ def games_recorded(lab: Path, stage: str) -> list[int]:
 # A command that reads the artifact at each place.
 READERS = {
     "memories/source-dqn.zarr": ("train-model", "--memory", "source-dqn", "--name", "x"),
+    "memories/source-dqn-random.zarr": ("train-model", "--memory", "source-dqn", "--name", "x"),
     "memories/target-random.zarr": (
         "learn-corr",
         "--target-memory",

@@ -175,8 +175,8 @@ def memories(directory: Path, examples: int) -> None:
 
 _WORDS = st.sampled_from(
     ["ALE/Pong-v5", "CartPole-v1", "rotate:90", "rotate:1e400", "affine:../x", "mosaic-rotate:3",
-     "permute:0", "cuda:99", "default", "tiny", "paper", "source", "", "../x", "\x1b[2J", "q:",
-     "q:../x", "no.such.module:Id"]
+     "permute:0", "pad:99999999", "camera:-1", "actions:1,0", "cuda:99", "default", "tiny",
+     "paper", "source", "", "../x", "\x1b[2J", "q:", "q:../x", "no.such.module:Id"]
 )  # fmt: skip
 _VALUES = st.recursive(
     st.integers()

@@ -92,6 +92,8 @@ def test_a_memory_manifest_that_lies_is_refused_or_harmless(
         "tiny",
         "--memory",
         "source-dqn",
+        "--name",
+        "x",
         "--dry-run",
         "--quiet",
     )

@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from support.networks import ACTIONS, PONG, VECTOR, parameters, pictures
 from torch import nn
 
-from corrtool.q_learning.network import HalfSize, build_q_function
+from corrtool.layers import copy_of_weights
+from corrtool.q_learning.network import HalfSize, build_q_function, take_actions
 from corrtool.states import StateSpec
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -79,3 +82,29 @@ class TestWhatDoesNotFit:
     def test_q_functions(self, spec: StateSpec, architecture: str) -> None:
         with pytest.raises(ValueError, match=architecture):
             build_q_function(spec, ACTIONS, architecture)
+
+
+class TestTakeActions:
+    @pytest.mark.parametrize("architecture", ["nature", "small", "grid", "mlp", "linear"])
+    def test_each_value_is_that_of_its_action(self, architecture: str) -> None:
+        vectors = architecture in ("mlp", "linear")
+        spec = VECTOR if vectors else StateSpec("image", (1, 41, 43), 2)
+        states = torch.randn(3, *spec.state_shape) if vectors else pictures(spec)
+        network = build_q_function(spec, 3, architecture)
+        for weights in network.parameters():
+            nn.init.normal_(weights, std=0.2)
+        with torch.no_grad():
+            before = network(states)
+            take_actions(network, (2, 0, 1, 1))
+            found = network(states)
+        torch.testing.assert_close(found, before[:, [2, 0, 1, 1]])
+        again = build_q_function(spec, 4, architecture)
+        again.load_state_dict(network.state_dict())  # the shapes of one with four actions
+
+    @given(st.integers(1, 7).flatmap(lambda n: st.permutations(range(n))))
+    def test_a_permutation_and_then_its_inverse_leave_it_as_it_was(self, of: list[int]) -> None:
+        network = build_q_function(VECTOR, len(of), width=4)
+        before = copy_of_weights(network)
+        take_actions(network, of)
+        take_actions(network, sorted(range(len(of)), key=of.__getitem__))
+        assert all(before[name].equal(now) for name, now in network.state_dict().items())

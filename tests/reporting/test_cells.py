@@ -64,3 +64,11 @@ def test_settings_and_agents_can_both_differ() -> None:
         ("resnet, norm batch", [0]),
         ("resnet, norm instance", [1]),
     ]
+
+
+def test_a_setting_that_is_newer_than_a_run_has_its_default_there() -> None:
+    assert cells(learnt(0, "a"), learnt(1, "a", action_map="identity")) == [("resnet", [0, 1])]
+    assert cells(learnt(0, "a"), learnt(1, "a", action_map="[1, 0]")) == [
+        ("resnet, action-map identity", [0]),
+        ("resnet, action-map [1, 0]", [1]),
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support.commands import run_in_process
+from support.commands import files_of, run_in_process
 
 from corrtool.experiments import load_experiment
 from corrtool.project.directory import Project
@@ -134,7 +134,7 @@ def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) ->
 def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:
     def drawn() -> dict[str, bytes]:
         assert run_in_process("report", "-p", pong_copy, "--quiet") == 0
-        return {path.name: path.read_bytes() for path in (pong_copy / "report").iterdir()}
+        return files_of(pong_copy / "report")
 
     assert drawn() == drawn()
 
@@ -193,7 +193,7 @@ def test_a_damaged_run_is_left_out_and_named(
 ) -> None:
     damage(pong_copy / "runs" / "learn-corr" / "resnet-cyc1-q1-m1")
     assert run_in_process("report", "-p", pong_copy) == 0
-    told = capsys.readouterr().err
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if "left out: " in line)
     assert told.startswith("left out: ") and "resnet-cyc1-q1-m1" in told
 
 

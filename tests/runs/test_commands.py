@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from corrtool.runs.commands import without_project
+from corrtool.runs.commands import resume_command, without_project
 
 
 @pytest.mark.parametrize(
@@ -26,3 +29,26 @@ def test_variables_and_quotes_stay() -> None:
 
 def test_what_no_shell_could_read_stays() -> None:
     assert without_project("corrtool -p 'x") == "corrtool -p 'x"
+
+
+@pytest.mark.parametrize(
+    ("uses", "flags"),
+    [
+        ({"source_memory": "m"}, "--no-mixed-memories --name f --memory m"),
+        (
+            {"source_memory": "m", "random_memory": "r"},
+            "--name f --memory m --random-memory r",
+        ),
+    ],
+)
+def test_f_goes_on_with_the_memories_that_it_began_with(uses: dict[str, str], flags: str) -> None:
+    """Also where there was none of random play, and one was made since."""
+    record: Any = {
+        "command": "corrtool train-model --preset default",
+        "stage": "train-model",
+        "name": "f",
+        "settings": {"mixed_memories": True},
+        "parents": {use: {"kind": "memory", "name": name} for use, name in uses.items()},
+    }
+    resumed = resume_command(Path("/elsewhere"), record)
+    assert resumed == f"corrtool train-model --preset default {flags} --project /elsewhere"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,14 +45,30 @@ class Done:
         raise NotImplementedError
 
 
-def make_loop(stop: StopSignals, saved: list[Any]) -> Loop:
-    request = SimpleNamespace(settings=SimpleNamespace(stage="learn-corr"), name="c")
-    project = SimpleNamespace(relative=str)
+def make_loop(
+    stop: StopSignals,
+    saved: list[Any],
+    max_minutes: float | None = None,
+    seconds: float = 0.0,
+    agreed: Callable[[bool], bool] = bool,
+) -> Loop:
+    settings = SimpleNamespace(stage="learn-corr", max_minutes=max_minutes)
     run: Any = SimpleNamespace(
-        request=request, save=saved.append, project=project, directory=Path("runs")
+        request=SimpleNamespace(settings=settings, name="c"),
+        save=saved.append,
+        project=SimpleNamespace(relative=str),
+        directory=Path("runs"),
+        seconds=seconds,
     )
     return Loop(
-        run, Console(quiet=True), stop, total=3, unit="gradient steps", start=0, resumable=Done()
+        run,
+        Console(quiet=True),
+        stop,
+        total=3,
+        unit="gradient steps",
+        start=0,
+        resumable=Done(),
+        agreed=agreed,
     )
 
 
@@ -112,3 +129,20 @@ def test_a_loop_that_fails_saves_nothing(saved: list[Any], monkeypatch: pytest.M
         now += 50
         raise ZeroDivisionError
     assert not saved and not stop.polled
+
+
+@pytest.mark.parametrize(
+    ("max_minutes", "seconds", "over"),
+    [(None, 10**9, False), (2.0, 119.9, False), (2.0, 120.0, True)],
+)
+def test_a_loop_is_out_of_time_once_the_run_has_had_its_minutes(
+    saved: list[Any], max_minutes: float | None, seconds: float, over: bool
+) -> None:
+    loop = make_loop(StopSignals(), saved, max_minutes, seconds)
+    assert loop.out_of_time() is over
+
+
+def test_processes_that_share_a_loop_end_where_the_first_does(saved: list[Any]) -> None:
+    first = make_loop(StopSignals(), saved, 1.0, 61.0, agreed=lambda _: True)
+    other = make_loop(StopSignals(), saved, 1.0, 5.0, agreed=lambda _: True)
+    assert first.out_of_time() and other.out_of_time()

@@ -124,23 +124,22 @@ def test_compiled_steps_are_the_same_but_for_the_order_of_sums(
     """On vectors, whose networks compile in seconds; benchmarks/ compile those of pictures."""
     lab = cartpole("scale:-1,1,1,1")
     tiny = ("-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet")
-    for stage, kind, more in (
+    stages: tuple[tuple[str, str | None, tuple[str, ...]], ...] = (
         ("train-dqn", "q", ("--env-steps", "1200")),
         ("collect", None, ()),
         ("train-model", "model", ("--gradient-steps", "30")),
-        ("learn-corr", "corr", ("--gradient-steps", "30")),
-    ):
+        ("learn-corr", "corr", ("--gradient-steps", "30", "--action-map", "[1, 0]")),
+    )
+    for stage, kind, more in stages:
+        more += {
+            "learn-corr": ("--q", "eager", "--model", "eager", "--source-memory", "eager"),
+            "train-model": ("--memory", "eager", "--random-memory", "eager-random"),
+        }.get(stage, ())
         assert run_in_process(stage, *tiny, *more, "--name", "eager" if kind else "play") == 0
         if kind is None:
             continue
-        inputs = {
-            "learn-corr": ("--q", "eager", "--model", "eager"),
-            "train-model": ("--memory", "eager"),
-        }.get(stage, ())
-        inputs += ("--source-memory", "eager") if stage == "learn-corr" else ()
-        assert (
-            run_in_process(stage, *tiny, *more, *inputs, "--compile", "--name", "compiled") == 0
-        ), capsys.readouterr()
+        flags = (*tiny, *more, "--compile", "--name", "compiled")
+        assert run_in_process(stage, *flags) == 0, capsys.readouterr()
         one, two = (
             load_file(lab / "weights" / kind / f"{name}.safetensors")
             for name in ("eager", "compiled")

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from support.commands import Outcome, run_in_process
 from torch import nn
 
+from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
@@ -71,7 +72,8 @@ def save_gradients(ranks: Ranks, path: Path) -> None:
     torch.manual_seed(0)
     spec = StateSpec("image", (1, 36, 36), 2)
     kind = GeneratorDescription("resnet", filters=2, blocks=1, framewise=True)
-    correspondence = Correspondence(StateScaling(spec), StateScaling(spec), kind)
+    action_map = ActionMap((2, 0, 1), 3)
+    correspondence = Correspondence(StateScaling(spec), StateScaling(spec), kind, action_map)
     q = freeze(build_q_function(spec, 3, "small"))
     model = ScaledModel(build_environment_model(spec, 3, filters=2, blocks=1), StateScaling(spec))
     freeze(model)

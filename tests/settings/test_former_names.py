@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from support.commands import run_in_process
 
-from corrtool.api import call_with
 from corrtool.errors import UsageError
-from corrtool.settings.base import former_names
+from corrtool.settings.base import choosing_names, former_names
 from corrtool.settings.resolve import resolve
-from corrtool.settings.stages import STAGE_SETTINGS, TrainDqnSettings, with_present_names
+from corrtool.settings.stages import STAGE_SETTINGS, TrainDqnSettings, identifying_settings
 from corrtool.stages.registry import STAGES
+from corrtool.workflows.call import call_with
 
 
 def weight_ema(said: list[str] | None = None, **layers: Any) -> float:
@@ -82,12 +82,25 @@ def test_an_error_names_what_was_given() -> None:
 
 
 def test_records_are_read_by_the_present_names() -> None:
-    assert with_present_names("train-dqn", {"lanes": 1, "weight_average": 0.5}) == {
+    assert identifying_settings("train-dqn", {"lanes": 1, "weight_average": 0.5}) == {
         "lanes": 1,
         "weight_ema": 0.5,
     }
-    assert with_present_names("collect", {"weight_average": 0.5}) == {"weight_average": 0.5}
-    assert with_present_names("of a later version", {"a": 1}) == {"a": 1}
+    assert identifying_settings("collect", {"weight_average": 0.5}) == {"weight_average": 0.5}
+    assert identifying_settings("of a later version", {"a": 1}) == {"a": 1}
+
+
+def test_what_only_chooses_inputs_identifies_no_run() -> None:
+    recorded = {"match_play": True, "epochs": 2}
+    assert identifying_settings("learn-corr", recorded) == {"epochs": 2}
+    choosing = {stage: choosing_names(known) for stage, known in STAGE_SETTINGS.items()}
+    assert {stage: names for stage, names in choosing.items() if names} == {
+        "train-model": {"mixed_memories"},
+        "learn-corr": {"match_play"},
+    }
+    for known in STAGE_SETTINGS.values():
+        identity = known().identity()
+        assert identity == identifying_settings(known.stage, known().to_json())
 
 
 def test_python_takes_a_former_name() -> None:

@@ -99,10 +99,11 @@ class TestPresets:
             3,
         )
         assert (vector.gradient_steps, vector.discriminator_filters, vector.constant_share) == (
-            5_000,
+            1_000,
             64,
             0.0,
         )
+        assert (vector.linear_starts, vector.loss_weights) == (64, {"gan": 1.0, "model": 100.0})
         assert load_preset("small") == load_preset("default")
 
     def test_an_unknown_preset_is_refused(self) -> None:

@@ -48,7 +48,15 @@ class TestWithoutEffect:
             (LearnCorrSettings, "vector", {"generator": "linear", "blocks": 2}, "--blocks"),
             (LearnCorrSettings, "vector", {"generator": "mlp", "framewise": True}, "--framewise"),
             (LearnCorrSettings, "image", {"spatial_learning_rate": 0.1}, "--spatial-learning-rate"),
-            (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}, "--eval-every"),
+            (
+                LearnCorrSettings,
+                "image",
+                {"eval_games": 0, "lambda_m": 0.0, "eval_every": 10},
+                "--eval-every",
+            ),
+            (LearnCorrSettings, "image", {"generator": "rotation", "tone": True}, "--tone"),
+            (LearnCorrSettings, "image", {"linear_starts": 8}, "--linear-starts"),
+            (LearnCorrSettings, "vector", {"linear_starts": 8, "lambda_m": 0}, "--linear-starts"),
         ],
     )
     def test_is_refused_by_name(
@@ -64,12 +72,16 @@ class TestWithoutEffect:
             (TrainDqnSettings, "vector", {"width": 64}),
             (TrainDqnSettings, "image", {"eval_every": 5_000, "eval_games": 3}),
             (LearnCorrSettings, "image", {"filters": 8, "blocks": 2, "skips": False}),
+            (LearnCorrSettings, "image", {"eval_games": 0, "eval_every": 10}),
             (LearnCorrSettings, "vector", {"generator": "mlp", "filters": 8}),
+            (LearnCorrSettings, "vector", {"generator": "mlp", "linear_starts": 8}),
+            (LearnCorrSettings, "vector", {"action_map": "learned"}),
             (
                 LearnCorrSettings,
                 "image",
                 {"generator": "affine-resnet", "spatial_learning_rate": 0.1, "filters": 8},
             ),
+            (LearnCorrSettings, "grid", {"generator": "affine", "tone": False}),
             (
                 LearnCorrSettings,
                 "image",

@@ -74,9 +74,15 @@ def test_errors_of_everything_of_what_changes_and_of_the_newest_frame() -> None:
 def test_a_model_that_is_no_better_than_persistence_is_named(error: float, warned: bool) -> None:
     said: list[str] = []
     context: Any = SimpleNamespace(console=SimpleNamespace(say=said.append))
-    _warn(context, {"l1_newest": error, "l1_newest_persistence": 0.31})
+    errors: Any = {"l1_newest": error, "l1_newest_persistence": 0.31}
+    _warn(context, errors, {})
     assert bool(said) is warned
     assert not warned or "--gradient-steps" in said[0]
+    said.clear()
+    good: Any = {"l1_newest": 0.1, "l1_newest_persistence": 0.31}
+    _warn(context, good, {"validation_by_memory": {"source_memory": good, "random_memory": errors}})
+    assert bool(said) is warned
+    assert not warned or "in the random memory, F" in said[0]
 
 
 def test_what_is_usual_comes_from_the_memory() -> None:

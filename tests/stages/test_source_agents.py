@@ -43,6 +43,8 @@ def test_the_agent_of_a_memory_is_its_player_or_who_learnt_meanwhile() -> None:
     assert agent_of_memory(trained("m", "1")) == Agent("m", fingerprint="1")
     assert agent_of_memory(collected("m", "a")) == Agent("a", sha256="a's")
     assert agent_of_memory(collected("m", None)) is None
+    beside = Artifact("memory", "m", Path(), {**trained("m", "1").manifest, "play": "random"})
+    assert agent_of_memory(beside) is None
     assert agent_of_memory(artifact("memory", "m")) is None  # nothing is recorded
 
 
@@ -95,3 +97,21 @@ def test_learn_corr_says_so(
     assert run_in_process("learn-corr", "-p", lab, *TINY, *own, "--q", "q2", "--name", "c") == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "different agents" in line]
     assert "q2" in line and "source-dqn" in line
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (Agent("a", sha256="1"), Agent("b", sha256="1"), True),
+        (Agent("a", sha256="1"), Agent("a", sha256="2"), False),
+        (Agent("a", sha256="1", fingerprint="f"), Agent("a", fingerprint="f"), True),
+        (Agent("a", fingerprint="f"), Agent("a", fingerprint="g"), False),
+        (Agent("a", sha256="1", fingerprint="f"), Agent("a", sha256="2", fingerprint="f"), False),
+        (Agent("a", sha256="1"), Agent("a", fingerprint="f"), False),  # nothing to compare
+        (Agent("a"), Agent("a"), False),
+    ],
+)
+def test_agents_are_the_same_where_that_is_known(one: Agent, other: Agent, same: bool) -> None:
+    assert one.is_known_as(other) is same
+    assert other.is_known_as(one) is same
+    assert not (same and one.differs_from(other))

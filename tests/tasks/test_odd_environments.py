@@ -114,7 +114,6 @@ def test_every_stage(
         ("Picture", picture(shape=[10, 10, 10], dtype="bool", high=1), "--channels-axis"),
         ("Picture", picture(shape=[4, 84, 84, 3]), "--stack"),
         ("Picture", ["--target", "CartPole-v1"], "pictures and the target numbers"),
-        ("Counting", ["--target", "odd_environments:Wide-v0"], "2 actions and the target 3"),
         ("Picture", picture(no_such=1), "TypeError"),
     ],
     ids=str,
@@ -133,9 +132,11 @@ def test_atari_games_with_other_actions_are_told_the_way_out(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     games = ["--source", "ALE/Pong-v5", "--target", "ALE/Breakout-v5"]
-    assert run_in_process("init", tmp_path / "lab", *games) == 2
-    assert "--full-action-space" in capsys.readouterr().err
-    assert run_in_process("init", tmp_path / "lab", *games, "--full-action-space", "--quiet") == 0
+    assert run_in_process("init", tmp_path / "lab", *games) == 0
+    said = capsys.readouterr().err
+    assert "--full-action-space" in said and "--action-map FILE" in said
+    assert run_in_process("init", tmp_path / "same", *games, "--full-action-space") == 0
+    assert "--action-map" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,8 @@ def test_atari_games_with_other_actions_are_told_the_way_out(
         ("Endless", [], "--max-episode-steps"),
         ("Alone", LIMIT, "--lanes 1"),
         ("Counting", ["--max-episode-steps", 1], "over after one step"),
+        ("Counting", ["--target", "odd_environments:Wide-v0"], "2 actions and the target 3"),
+        ("Counting", ["--target", "odd_environments:Wide-v0"], "learn-corr --action-map FILE"),
         (
             "Picture",
             [*LIMIT, *picture(shape=[84, 84, 12])],

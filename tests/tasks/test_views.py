@@ -210,60 +210,7 @@ def test_a_quarter_turn_exchanges_height_and_width() -> None:
     assert MosaicRotate(90).spec(oblong).frame_shape == (3, 30, 20)
 
 
-class TestIdentity:
-    """Two tasks are the same where their views have the same identity."""
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "rotate:90",
-            "flip:h",
-            "flip:v",
-            "invert",
-            "permute:1,0",
-            "mosaic-rotate:180",
-            "scale:-1,2.5",
-        ],
-    )
-    def test_is_the_text_for_most_views(self, text: str) -> None:
-        assert view(text).identity() == text
-
-    @pytest.mark.parametrize(
-        "one, other",
-        [("rotate:33.333333", "rotate:33.333334"), ("scale:1.0000001,1", "scale:1.0000002,1")],
-    )
-    def test_tells_close_numbers_apart(self, one: str, other: str) -> None:
-        assert view(one) != view(other)
-        assert view(one).identity() != view(other).identity()
-
-    def test_of_an_affine_view_is_its_content(self, tmp_path: Path) -> None:
-        texts = {
-            "a": '{"matrix": [[1]]}',
-            "b": '{"matrix": [[1.0]], "offset": [0]}',
-            "c": '{"matrix": [[2]]}',
-        }
-        for name, text in texts.items():
-            (tmp_path / name).write_text(text)
-        a, b, c = (parse_view(f"affine:{name}", tmp_path).identity() for name in "abc")
-        assert a == b != c
-        assert a == "affine:[[[1.0]], [0.0]]"
-
-
 class TestErrors:
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "", "mirror", "rotate", "rotate:", "rotate:up", "rotate:nan", "rotate:inf", "flip",
-            "flip:x", "invert:1", "mosaic-rotate:45", "mosaic-rotate:90.5", "mosaic-rotate:",
-            "permute:", "permute:a,b", "permute:0,1.5", "scale:", "scale:0", "scale:1,0",
-            "scale:nan", "scale:inf", "scale:a", "affine", "affine:",
-        ],
-    )  # fmt: skip
-    def test_unknown_views(self, text: str) -> None:
-        with pytest.raises(UsageError, match="unknown view") as raised:
-            view(text)
-        assert "rotate:DEG" in raised.value.hint
-
     def test_numbers_have_a_limit(self, tmp_path: Path) -> None:
         assert view("scale:1e30") == Scale((1e30,))
         with pytest.raises(UsageError, match="unknown view"):

@@ -40,7 +40,7 @@ def test_the_smoke_script_plays_real_pong_through_every_stage(smoke_run: SmokeRu
     assert evaluation["task"] == "target" and evaluation["corr"] == "resnet-cyc1-q1-m1"
     assert len(evaluation["returns"]) == evaluation["games"] == 2
     assert all(-21 <= value <= 21 for value in evaluation["returns"])
-    assert "7 of 7 artifacts are whole" in smoke_run.outcome.out
+    assert "8 of 8 artifacts are whole" in smoke_run.outcome.out
 
 
 def test_artifacts_can_be_read_without_corrtool(pong_lab: Path) -> None:

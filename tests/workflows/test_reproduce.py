@@ -20,10 +20,12 @@ from corrtool.project.defaults import resolve_settings
 from corrtool.reporting.cells import REUSE, SCRATCH
 from corrtool.reporting.results import read_results
 from corrtool.reporting.rows import interval_of_all
-from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console
-from corrtool.settings.base import PRESETS
+from corrtool.settings.base import PRESETS, Preset
+from corrtool.settings.common import CommonOptions
 from corrtool.settings.stages import FinetuneSettings, LearnCorrSettings
+from corrtool.workflows.call import plain_calls
+from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.report import ReportResult
 from corrtool.workflows.reproduce import only_cells, open_or_create, reproduce
 
@@ -48,20 +50,16 @@ CARTPOLE = Experiment(
 )
 
 
-def run(directory: Path, seeds: int, preset: str = "tiny") -> tuple[list[str], ReportResult]:
+def run(directory: Path, seeds: int, preset: Preset = "tiny") -> tuple[list[str], ReportResult]:
     """Run the experiment; give the stages that ended, in order, and the report's result."""
     ended: list[str] = []
-    context = StageContext(
-        open_or_create(directory, CARTPOLE), Console(quiet=True), torch.device("cpu")
+    pipeline = Pipeline(
+        open_or_create(directory, CARTPOLE),
+        Console(quiet=True),
+        plain_calls(CommonOptions(seed=0, device="cpu", preset=preset)),
+        lambda stage, _: ended.append(stage),
     )
-    report = reproduce(
-        context,
-        CARTPOLE,
-        preset=preset,
-        seeds=seeds,
-        from_scratch=True,
-        on_result=lambda stage, _: ended.append(stage),
-    )
+    report = reproduce(pipeline, CARTPOLE, preset=preset, seeds=seeds, from_scratch=True)
     return ended, report
 
 

@@ -1,0 +1,70 @@
+"""``corrtool explain``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corrtool.cli.options import (
+    DeviceOption,
+    JsonFlag,
+    ProjectOption,
+    QuietFlag,
+    check_variables,
+    common_option,
+)
+from corrtool.cli.summaries import SUMMARIES
+
+if TYPE_CHECKING:
+    from corrtool.reporting.explanation import Explanation
+
+
+def add(app: typer.Typer) -> None:
+    """Add the subcommand."""
+    app.command("explain", help=SUMMARIES["explain"])(explain)
+
+
+def explain(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Correspondence to explain.", metavar="[NAME]", show_default="the newest"
+        ),
+    ] = None,
+    project: ProjectOption = None,
+    seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
+    device: DeviceOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Measure a correspondence, and say what to try next."""
+    check_variables()
+
+    from corrtool.project.defaults import project_device, project_seed
+    from corrtool.project.directory import find_project
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.explain import explain as explain_correspondence
+
+    console, opened = Console(quiet=quiet, json=json), find_project(project)
+    result = explain_correspondence(
+        opened,
+        console,
+        project_device(opened, device),
+        name,
+        seed=project_seed(opened, seed),
+    )
+    console.result(result, _lines(result))
+
+
+def _lines(result: Explanation) -> list[str]:
+    """The numbers that say most, then each symptom with its command."""
+    from corrtool.reporting.explanation import explanation_tables
+
+    symptoms, numbers, *_ = explanation_tables(result)
+    lines = [": ".join(filter(None, (row[0], row[1], row[2]))) for row in numbers.rows]
+    for name, sentence, command in symptoms.rows:
+        lines += [f"{name}: {sentence}", f"  try: {command}"]
+    if symptoms.note:
+        lines.append(symptoms.note)
+    return [*lines, *result["files"]]

@@ -1,0 +1,144 @@
+"""``corrtool transfer``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from corrtool.cli.options import (
+    DeviceOption,
+    JsonFlag,
+    ProjectOption,
+    QuietFlag,
+    check_variables,
+    common_option,
+)
+from corrtool.cli.stage_command import (
+    calls_from_environment,
+    saying_results,
+    suggesting,
+    warn_of_tiny,
+)
+from corrtool.cli.summaries import SUMMARIES
+from corrtool.settings.base import Preset
+from corrtool.settings.budget import Budget, minutes_of
+from corrtool.settings.common import CommonOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from corrtool.project.directory import Project
+    from corrtool.workflows.transfer import TransferPlan, TransferResult
+
+
+def add(app: typer.Typer) -> None:
+    """Add the subcommand."""
+    app.command("transfer", help=SUMMARIES["transfer"])(transfer)
+
+
+def transfer(
+    project: ProjectOption = None,
+    from_q: Annotated[
+        str | None,
+        typer.Option(
+            "--from-q",
+            help="Q-function of the source task to transfer.",
+            show_default="the newest; if there is none, train-dqn learns one",
+        ),
+    ] = None,
+    games: Annotated[
+        int | None,
+        typer.Option(
+            help="Fresh games of each evaluation.", min=1, show_default="that of evaluate"
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Time for all of it, such as 90s, 20m or 2h: what is left of it as a stage "
+            "begins goes to train-dqn by three fifths, to train-model by a third and to "
+            "learn-corr by nine tenths, and each ends early where that is used up. A run that is "
+            "interrupted keeps its share.",
+            metavar="TIME",
+            parser=minutes_of,
+            show_default="none",
+        ),
+    ] = None,
+    seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
+    device: DeviceOption = None,
+    preset: Annotated[
+        Preset | None,
+        common_option("preset", show_envvar=False),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be done, and do nothing.")
+    ] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Run the stages whose artifacts are missing, and compare who plays how well."""
+    common = CommonOptions(seed=seed, device=device, preset=preset, dry_run=dry_run)
+    calls = calls_from_environment(common)
+    check_variables()
+
+    from corrtool.project.directory import find_project
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.pipeline import Pipeline
+    from corrtool.workflows.transfer import transfer as run_transfer
+
+    console = Console(quiet=quiet, json=json)
+    opened = find_project(project)
+    pipeline = Pipeline(opened, console, calls, saying_results(console))
+    with suggesting("--seed"):
+        result = run_transfer(pipeline, from_q=from_q, games=games, budget=Budget(budget))
+    if dry_run:
+        console.result(result, _plan_lines(cast("TransferPlan", result)))
+        return
+    result = cast("TransferResult", result)
+    console.result(result, _table(opened, result))
+    if not json:
+        console.say_all([*result["notes"], _next(opened)])
+    warn_of_tiny(console, opened, preset)
+
+
+def _plan_lines(plan: TransferPlan) -> list[str]:
+    """A line for each stage that a dry run has met."""
+    lines = []
+    for step in plan["steps"]:
+        does = "is done" if step["done"] else "would resume" if step["begun"] else "would run"
+        after = ", with what comes before it" if step["missing"] else ""
+        name = "" if step["name"] is None else f" {step['name']}"
+        lines.append(f"{does}: {step['stage']}{name}{after}")
+    return lines
+
+
+def _next(project: Project) -> str:
+    where = shlex.quote(str(project.root))
+    return (
+        f"next: cd {where}, then corrtool report, corrtool finetune, or corrtool evaluate --video "
+        "game.mp4"
+    )
+
+
+def _table(project: Project, result: TransferResult) -> Table:
+    from corrtool.cli.players_table import players_table
+
+    q, corr = result["source_agent"], result["learn_corr"]["corr"]
+    players = {
+        "source": f"{q} on its own task",
+        "random": "random play on the target",
+        "reuse": f"{q} on the target, without correspondence",
+        "transfer": f"{q} on the target, through {corr}",
+    }
+    rows = []
+    for row in result["rows"]:
+        share = row.get("normalised")
+        rows.append((players[row["policy"]], row, "" if share is None else f"{share:.0%}"))
+    tasks = " to ".join(str(project.task(role)) for role in ("source", "target"))
+    return players_table(
+        f"{tasks}, {result['games']} fresh games each, {result['minutes']:.1f} minutes",
+        ("who plays", "mean return", "of the way from random play to the agent"),
+        rows,
+    )

@@ -1,0 +1,208 @@
+"""Which source action does what a target action does, by the errors of F.
+
+F predicts each transition of the target, as G_T translates it, once for every source action. What
+predicts best is the source action, for an F that knows what actions do: by far the most of a
+picture changes without them, so that the losses of two actions differ by a few per cent only, and
+it takes hundreds of transitions to tell them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.assignment import assign
+from corrtool.correspondence.losses import CHANGE
+from corrtool.correspondence.model import Correspondence
+from corrtool.environment_model.network import ScaledModel
+from corrtool.memory import ReplayMemory
+from corrtool.memory.rows import Rows
+from corrtool.states import StateSpec
+
+BATCH = 128  # transitions at a time, which bounds the memory
+FEWEST_TAKEN = 3  # transitions of an action; of fewer the noise cannot be told
+DEVIATIONS = 2.0  # of the sampling noise: what differs by less is not told apart
+
+
+class ActionMatrixDescription(TypedDict):
+    """An :class:`ActionMatrix` as the metrics hold it."""
+
+    transitions: int
+    relative_model_losses: list[list[float]]
+    centred: list[list[float]]
+    equivalent_target_actions: list[list[int]]
+
+
+@dataclass(frozen=True)
+class ActionMatrix:
+    """The errors of F on N transitions of the target, by source action.
+
+    Attributes:
+        errors: (N, A_S), over what changes in the newest frame.
+        changes: (N,), what persistence gets wrong there.
+        actions: (N,), target actions.
+        target_count: A_T.
+    """
+
+    errors: NDArray[np.float64]
+    changes: NDArray[np.float64]
+    actions: NDArray[np.int64]
+    target_count: int
+
+    @classmethod
+    def joined(cls, parts: list[ActionMatrix]) -> ActionMatrix:
+        """That of the transitions of all ``parts``."""
+        return cls(
+            np.concatenate([part.errors for part in parts]),
+            np.concatenate([part.changes for part in parts]),
+            np.concatenate([part.actions for part in parts]),
+            parts[0].target_count,
+        )
+
+    @property
+    def costs(self) -> NDArray[np.float64]:
+        """(A_T, A_S): what each target action adds to the relative model loss as which source's."""
+        none = 1e-6
+        costs: NDArray[np.float64] = self._taken.T @ self.errors / (self.changes.sum() + none)
+        return costs
+
+    @property
+    def relative(self) -> NDArray[np.float64]:
+        """(A_T, A_S): the relative model loss of each target action as each source action.
+
+        1 for a target action that was never taken.
+        """
+        none = 1e-6
+        changes = (self._taken.T @ self.changes)[:, None]
+        relative: NDArray[np.float64] = (self._taken.T @ self.errors + none) / (changes + none)
+        return relative
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """(A_T, A_S): the standard errors of ``relative`` less each row's mean.
+
+        Infinite for a target action that was hardly ever taken.
+        Those of a quotient of two sums over the same transitions.
+        """
+        apart = self.errors - self.errors.mean(1, keepdims=True)
+        changes = np.maximum((self._taken.T @ self.changes)[:, None], 1e-6)
+        share = (self._taken.T @ apart) / changes
+        residual = apart - share[self.actions] * self.changes[:, None]
+        noise: NDArray[np.float64] = np.sqrt(self._taken.T @ residual**2) / changes
+        noise[self._taken.sum(0) < FEWEST_TAKEN] = np.inf
+        return noise
+
+    @property
+    def _taken(self) -> NDArray[np.float64]:
+        """(N, A_T), 1 for the action taken."""
+        taken: NDArray[np.float64] = np.eye(self.target_count)[self.actions]
+        return taken
+
+    def loss(self, action_map: ActionMap) -> float:
+        """The relative model loss with a map of the actions."""
+        return float(self.costs[np.arange(self.target_count), list(action_map.source_of)].sum())
+
+    def best_map(self, current: ActionMap | None = None) -> ActionMap:
+        """The map with the least loss; the ``current`` one unless that is worse beyond the noise.
+
+        One to one where there are as many source actions.
+        """
+        best = ActionMap(assign(self.costs), self.errors.shape[1])
+        if current is None or current == best:
+            return best
+        gain = (
+            self.errors[np.arange(len(self.errors)), np.array(current.source_of)[self.actions]]
+            - self.errors[np.arange(len(self.errors)), np.array(best.source_of)[self.actions]]
+        )
+        noise = gain.std() * np.sqrt(len(gain))
+        return best if gain.sum() > DEVIATIONS * noise else current
+
+    def equivalent(self) -> list[tuple[int, int]]:
+        """Pairs of target actions whose rows differ by less than the noise, so may be exchanged."""
+        rows, noise = double_centred(self.relative), self.noise
+        return [
+            (a, b)
+            for a, b in combinations(range(self.target_count), 2)
+            if np.isfinite(noise[[a, b]]).all()
+            and (np.abs(rows[a] - rows[b]) <= DEVIATIONS * np.hypot(noise[a], noise[b])).all()
+        ]
+
+    def to_json(self) -> ActionMatrixDescription:
+        """As the metrics hold it."""
+        return {
+            "transitions": len(self.actions),
+            "relative_model_losses": self.relative.round(6).tolist(),
+            "centred": double_centred(self.relative).round(6).tolist(),
+            "equivalent_target_actions": [list(pair) for pair in self.equivalent()],
+        }
+
+
+def double_centred(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``matrix`` less its rows' and its columns' means, so that all of them are 0.
+
+    What is left is what the pairs say: how hard a target action is to predict, and how good F is
+    at a source action, are gone. It has the same best one-to-one map.
+    """
+    centred: NDArray[np.float64] = (
+        matrix - matrix.mean(0) - matrix.mean(1, keepdims=True) + matrix.mean()
+    )
+    return centred
+
+
+@torch.no_grad()
+def batch_matrix(
+    environment_model: ScaledModel,
+    spec: StateSpec,
+    translated: Tensor,
+    translated_next: Tensor,
+    actions: Tensor,
+    target_count: int,
+) -> ActionMatrix:
+    """The matrix of a batch, already translated: (B, …) of ``spec`` in the model range, twice."""
+    here, following = (spec.frames_of(states)[:, -1] for states in (translated, translated_next))
+    change = (following - here).abs()
+    changing = change > CHANGE
+    errors = []
+    for source_action in range(environment_model.actions):
+        taken = torch.full_like(actions, source_action)
+        predicted = spec.frames_of(environment_model(translated, taken))[:, -1]
+        errors.append(((predicted - following).abs() * changing).flatten(1).sum(1))
+    return ActionMatrix(
+        torch.stack(errors, dim=1).double().cpu().numpy(),
+        (change * changing).flatten(1).sum(1).double().cpu().numpy(),
+        actions.cpu().numpy(),
+        target_count,
+    )
+
+
+@torch.no_grad()
+def action_matrix(
+    correspondence: Correspondence,
+    environment_model: ScaledModel,
+    target: ReplayMemory,
+    rows: Rows,
+) -> ActionMatrix:
+    """The matrix of the transitions of M_T at ``rows``, as G_T translates them now."""
+    scaling, spec = correspondence.target_scaling, correspondence.source_scaling.spec
+    action_map = correspondence.action_map
+    count = environment_model.actions if action_map is None else action_map.target_count
+    training = correspondence.training
+    correspondence.eval()
+    parts = []
+    for batch in np.array_split(rows, -(-len(rows) // BATCH)):
+        here, following = (
+            correspondence.target_to_source(scaling.raw_to_model(target.states(at)))
+            for at in (batch, target.next_rows(batch))
+        )
+        parts.append(
+            batch_matrix(environment_model, spec, here, following, target.actions(batch), count)
+        )
+    correspondence.train(training)
+    return ActionMatrix.joined(parts)

@@ -1,0 +1,183 @@
+"""What :mod:`corrtool.workflows.explain` measures of a correspondence, on random transitions.
+
+No game is played. The same transitions of M_S and of M_T serve every measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corrtool.correspondence.action_matrix import ActionMatrix, action_matrix
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.blind_spots import BlindSpots
+from corrtool.correspondence.generators import translate_together
+from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.moments import StateMoments
+from corrtool.correspondence.score import BATCH, PICTURE_BATCH, TRANSITIONS
+from corrtool.correspondence.scores import PICTURE_TRANSITIONS
+from corrtool.memory import ReplayMemory
+from corrtool.memory.rows import Rows
+from corrtool.reporting.explanation import ActionsFound
+from corrtool.states import IMAGE
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Transitions of both memories that everything is measured on.
+
+    Attributes:
+        source_rows, target_rows: in ascending order, so that files are read in theirs.
+        batch: transitions at a time, which bounds the memory.
+    """
+
+    source_rows: Rows
+    target_rows: Rows
+    batch: int
+
+    @classmethod
+    def of(cls, knowledge: Knowledge, random: np.random.Generator) -> Sample:
+        """Random ones: fewer of large pictures, where each takes a tenth of a second."""
+        pictures = knowledge.target.spec.settings_kind == IMAGE
+        wanted = PICTURE_TRANSITIONS if pictures else TRANSITIONS
+        rows = (
+            np.sort(random.choice(held, size=min(wanted, len(held)), replace=False))
+            for held in (knowledge.source.dynamics_rows(), knowledge.target.dynamics_rows())
+        )
+        source, target = rows
+        return cls(source, target, PICTURE_BATCH if pictures else BATCH)
+
+    def parts(self, rows: Rows) -> list[Rows]:
+        """``rows`` in batches."""
+        return [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+
+    def length(self, knowledge: Knowledge) -> int:
+        """How many transitions ``advance`` is told of, a matrix counted once for each action."""
+        model = knowledge.environment_model
+        each = 1 if model is None else 1 + model.actions
+        return len(self.source_rows) + each * len(self.target_rows)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one pass over the transitions of both memories found.
+
+    Attributes:
+        source_frames, translated_frames: (N, *frame_shape) newest frames of s_t in the model range.
+        source, translated: where F is blind; nothing was added without F.
+    """
+
+    source_frames: Tensor
+    translated_frames: Tensor
+    source: BlindSpots
+    translated: BlindSpots
+
+
+@torch.no_grad()
+def observe(
+    correspondence: Correspondence,
+    knowledge: Knowledge,
+    sample: Sample,
+    actions: tuple[int, int],
+    advance: Advance = lambda transitions: None,
+) -> Observed:
+    """Look at every transition of a sample once, those of M_T as G_T translates them.
+
+    Args:
+        actions: how many the source and the target have.
+    """
+    c, model = correspondence, knowledge.environment_model
+    spec, scaling = c.source_scaling.spec, c.source_scaling
+    source, translated = (BlindSpots(spec, count) for count in actions)
+    frames: dict[str, list[Tensor]] = {"source": [], "translated": []}
+    for rows in sample.parts(sample.source_rows):
+        memory = knowledge.source
+        here, following = (
+            scaling.raw_to_model(states) for states in memory.consecutive_states(rows)
+        )
+        frames["source"].append(spec.frames_of(here)[:, -1])
+        if model is not None:
+            taken = memory.actions(rows)
+            source.add(model(here, taken), here, following, taken)
+        advance(len(rows))
+    for rows in sample.parts(sample.target_rows):
+        memory = knowledge.target
+        here, following = _translated(c, memory, rows)
+        frames["translated"].append(spec.frames_of(here)[:, -1])
+        if model is not None:
+            taken = memory.actions(rows)
+            predicted = model(here, c.source_actions(taken))
+            translated.add(predicted, here, following, taken)
+        advance(len(rows))
+    return Observed(
+        torch.cat(frames["source"]), torch.cat(frames["translated"]), source, translated
+    )
+
+
+def _translated(c: Correspondence, memory: ReplayMemory, rows: Rows) -> tuple[Tensor, Tensor]:
+    """G_T(s_t) and G_T(s_{t+1}) at ``rows``, (B, …) in the model range."""
+    raw = memory.consecutive_states(rows)
+    states = (c.target_scaling.raw_to_model(part) for part in raw)
+    here, following, _ = translate_together(c.target_to_source, *states)
+    assert following is not None
+    return here, following
+
+
+def distances(source: Tensor, translated: Tensor) -> tuple[float, float]:
+    """How far translated frames are from those of the source, and how far that is from itself.
+
+    Of vectors (N, n) by their moments, of pictures (N, C, H, W) the mean absolute difference of the
+    mean frames. Every second frame of the source is what both are compared with; the rest says what
+    chance alone makes. With a single frame there is no second half, and the same one serves.
+    """
+    half, rest = source[::2], source[1::2] if len(source) > 1 else source
+    if source.ndim == 2:
+        if len(half) < 2:  # a covariance needs two
+            half = rest = torch.cat([half, half])
+        moments = StateMoments.of(half)
+        far = [moments.distances(frames[None]).item() for frames in (translated, rest)]
+    else:
+        mean = half.mean(0)
+        far = [(frames.mean(0) - mean).abs().mean().item() for frames in (translated, rest)]
+    return far[0], far[1]
+
+
+def find_actions(
+    correspondence: Correspondence,
+    knowledge: Knowledge,
+    sample: Sample,
+    actions: tuple[int, int],
+    advance: Advance = lambda transitions: None,
+) -> ActionsFound | None:
+    """The action matrix on the transitions of M_T; None without F."""
+    model = knowledge.environment_model
+    if model is None:
+        return None
+    parts = []
+    for rows in sample.parts(sample.target_rows):
+        parts.append(action_matrix(correspondence, model, knowledge.target, rows))
+        advance(len(rows) * model.actions)
+    in_use = correspondence.action_map or ActionMap.identity(actions[0])
+    return actions_found(ActionMatrix.joined(parts), in_use)
+
+
+def actions_found(matrix: ActionMatrix, in_use: ActionMap) -> ActionsFound:
+    """What a matrix says of the map in use."""
+    best = matrix.best_map()
+    described = matrix.to_json()
+    return {
+        "transitions": described["transitions"],
+        "relative_model_losses": described["relative_model_losses"],
+        "centred": described["centred"],
+        "map_in_use": list(in_use.source_of),
+        "best_map": list(best.source_of),
+        "margin": matrix.loss(in_use) - matrix.loss(best),
+        "best_is_better": matrix.best_map(in_use) != in_use,
+    }

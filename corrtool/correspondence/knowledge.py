@@ -1,0 +1,34 @@
+"""What a correspondence is learnt from: Q_S, F, M_S and M_T, on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from corrtool.environment_model.network import ScaledModel
+from corrtool.memory import ReplayMemory
+from corrtool.q_learning.saved import RewardsLearnt
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """The inputs from which a correspondence is learnt, on the device.
+
+    Attributes:
+        source, target: M_S and M_T.
+        source_q: Q_S; None where neither loss nor play tests need it.
+        environment_model: F; None where there is no model loss.
+        rewards: how Q_S sees them.
+    """
+
+    source: ReplayMemory
+    target: ReplayMemory
+    source_q: nn.Module | None
+    environment_model: ScaledModel | None
+    rewards: RewardsLearnt = field(default_factory=RewardsLearnt)
+
+    @property
+    def same_shape(self) -> bool:
+        """True if both tasks' states have one shape, so that each's networks take the other's."""
+        return self.source.spec.state_shape == self.target.spec.state_shape

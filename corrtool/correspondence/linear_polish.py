@@ -1,0 +1,63 @@
+"""The last digits of a linear map: L-BFGS on all transitions, where Adam's steps are too coarse.
+
+What an agent plays depends on them: random play of CartPole moves its cart by little, and a map of
+a rotated CartPole whose relative model loss was 0.011 had 326 of 500 points, with 0.0035 all of
+them. Squares are smooth, but count rare surprises most, such as a leg that touches the ground. So
+the caller has to see whether the result is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from corrtool.correspondence.linear_maps import LinearMaps
+from corrtool.environment_model.network import ScaledModel
+
+ITERATIONS = 150
+MEMORY = 20  # pairs of steps and gradients that L-BFGS keeps
+LEAST_CHANGE = 1e-6  # mean square; a coordinate that never changes has nothing to explain
+
+
+def polished(
+    maps: LinearMaps,
+    environment_model: ScaledModel,
+    states: Tensor,
+    source_actions: Tensor,
+    next_states: Tensor,
+    *,
+    sparse: bool,
+) -> LinearMaps:
+    """A single map (R = 1) after descent on the squared model loss of each coordinate.
+
+    Each is relative to how much the coordinate changes.
+
+    Args:
+        states, next_states: (B, n) of the target in the model range.
+        source_actions: (B,).
+        sparse: weights that are 0 stay so.
+    """
+    allowed = (maps.weight != 0).float() if sparse else torch.ones_like(maps.weight)
+    weight, bias = (part.clone().requires_grad_() for part in (maps.weight, maps.bias))
+    optimizer = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=ITERATIONS,
+        history_size=MEMORY,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        moving = LinearMaps(weight * allowed, bias)
+        here, following = moving(states)[0], moving(next_states)[0]
+        error = (environment_model(here, source_actions) - following).square().mean(0)
+        change = (following - here).square().mean(0)
+        total: Tensor = ((error + LEAST_CHANGE) / (change + LEAST_CHANGE)).mean()
+        torch.autograd.backward(total)
+        return total
+
+    step: Callable[[Callable[[], Tensor]], object] = optimizer.step
+    step(loss)
+    return LinearMaps((weight * allowed).detach(), bias.detach())

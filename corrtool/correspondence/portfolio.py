@@ -1,0 +1,131 @@
+"""Which generator and losses suit a pair: some are tried, and the one with the best score learns.
+
+No generator serves all pairs. An affine map plays rotated Pong as well as its own game, where a
+resnet of this size loses a part, and has no chance on what is not an affine map. What each can
+explain is seen without a game, by the score of what it is after a short time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.score import Scorer
+from corrtool.correspondence.scores import scored_transitions
+from corrtool.correspondence.training import CorrespondenceTraining
+from corrtool.runs.context import StageContext
+from corrtool.runs.run import Run
+from corrtool.runtime.seeds import numpy_generator
+from corrtool.settings.stages import LearnCorrSettings
+
+CLEARLY_BETTER = 0.02  # by which a later recipe, which can do more, has to beat an earlier one
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe that fits the pair: its name, all settings with it, and what they come to here."""
+
+    name: str
+    settings: LearnCorrSettings
+    generator: GeneratorDescription
+    action_map: ActionMap
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """The candidates for a run, of which one is to learn."""
+
+    context: StageContext
+    run: Run
+    knowledge: Knowledge
+    candidates: tuple[Candidate, ...]
+
+    def training_of(self, state: dict[str, Any]) -> CorrespondenceTraining:
+        """The training that a checkpoint is of, before its state is restored.
+
+        Older checkpoints name no recipe, and have one candidate. Raises KeyError for an unknown
+        one, TypeError for what is no name.
+        """
+        named = {candidate.name: candidate for candidate in self.candidates}
+        return self._new(named[state.get("recipe", self.candidates[0].name)])
+
+    def best(self) -> CorrespondenceTraining:
+        """The training of the best candidate, at its start or after its trial.
+
+        A single one is not tried. The first that explains enough is taken at its start.
+        """
+        best, scores = None, dict[str, float]()
+        for candidate in self.candidates:
+            training = self._new(candidate)
+            training.find_start(self.context, self.run)
+            self._find_actions(training)
+            if len(self.candidates) == 1:
+                return training
+            scores[candidate.name] = score = self._tried(candidate, training)
+            if best is None or score > scores[best.recipe] + CLEARLY_BETTER:
+                best = training
+            if score >= candidate.settings.recipe_enough or self._out_of_time(candidate):
+                break
+        assert best is not None
+        best.recipe_scores = scores
+        self._say(best)
+        return best
+
+    def _new(self, candidate: Candidate) -> CorrespondenceTraining:
+        training = CorrespondenceTraining(
+            self.context,
+            candidate.settings,
+            self.knowledge,
+            candidate.generator,
+            candidate.action_map,
+        )
+        training.recipe = candidate.name
+        return training
+
+    def _tried(self, candidate: Candidate, training: CorrespondenceTraining) -> float:
+        """The score at the start that was found, or after the steps of a trial."""
+        settings = candidate.settings
+        if training.started and (score := self._score(training)) >= settings.recipe_enough:
+            return score
+        steps = min(settings.recipe_trial_steps, training.total)
+        title = f"learn-corr {self.run.request.name}: trying {candidate.name}"
+        with self.context.console.progress(title, steps, "gradient steps") as progress:
+            for _ in range(steps):
+                if self._out_of_time(candidate):
+                    break
+                training.step()
+                self._find_actions(training)
+                progress.advance(1)
+        return self._score(training)
+
+    def _out_of_time(self, candidate: Candidate) -> bool:
+        """True if ``--max-minutes`` are over: what is best so far learns no more than a step."""
+        minutes = candidate.settings.max_minutes
+        return minutes is not None and self.run.seconds >= 60 * minutes
+
+    def _find_actions(self, training: CorrespondenceTraining) -> None:
+        """Estimate the map of the actions, where that is due."""
+        if training.actions_due:
+            self.run.metrics.write(training.gradient_steps, training.find_actions())
+
+    def _score(self, training: CorrespondenceTraining) -> float:
+        training.correspondence.eval()
+        score = self._scorer.score(training.correspondence)
+        training.correspondence.train()
+        return score.value
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        """One for all, so that they are scored on the same transitions."""
+        random = numpy_generator(self.context.seed, "learn-corr recipe score")
+        return Scorer(self.knowledge, random, scored_transitions(self.knowledge))
+
+    def _say(self, chosen: CorrespondenceTraining) -> None:
+        scores = chosen.recipe_scores
+        listed = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+        self.run.metrics.write(0, {"event": "recipe", "chosen": chosen.recipe, "scores": scores})
+        self.context.console.say(f"learn-corr: recipe {chosen.recipe} (scores: {listed})")

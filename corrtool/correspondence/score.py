@@ -1,0 +1,292 @@
+r"""How well a correspondence fits what is known of both tasks, without playing.
+
+Two things are measured on random transitions. Do those of M_T, translated, obey F as those of M_S
+do? And do they obey the Bellman equation of Q_S, with the target's own rewards? Both are compared
+with the source itself, so that neither F nor Q_S has to be good, and both are needed: F of Pong
+obeys the game upside down nearly as well, and a correspondence may explain nothing but what does
+not matter.
+
+Neither is sufficient. Nothing is known of states where the memories have none, such as those that
+random play never reaches, and a task with a symmetry has more than one correspondence that scores
+1. What a correspondence is worth, only games tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from math import sqrt
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from corrtool.correspondence.generators import translate_together
+from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.losses import errors_and_changes, share_of_change
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.statistics import element_statistics
+from corrtool.memory import ReplayMemory
+from corrtool.memory.replay import TransitionBatch
+from corrtool.memory.rows import Rows
+from corrtool.q_learning.losses import temporal_difference_target
+from corrtool.runs.results import Score
+from corrtool.states import IMAGE, StateSpec
+
+TRANSITIONS = 1_000
+BATCH = 128  # transitions at a time, which bounds the memory
+PICTURE_BATCH = 16  # of pictures: half the time on a CPU, and a fifth of the memory
+MIN_EXPLAINED = 0.02  # of the source by F: three standard deviations of a loss over 128 of Pong
+MIN_DEVIATION = 1e-6  # of values that are all equal
+
+
+@dataclass(frozen=True)
+class CorrespondenceScore:
+    """The score of a correspondence; see :class:`corrtool.runs.results.Score` for each number."""
+
+    model_loss: float
+    source_model_loss: float
+    model_share: float
+    bellman_error: float | None
+    source_bellman_error: float | None
+    bellman_share: float | None
+    cycle_error: float
+    value: float
+
+    def to_json(self) -> Score:
+        """As metrics, results, manifests and checkpoints hold it."""
+        return cast(Score, asdict(self))
+
+    def numbers(self) -> dict[str, float]:
+        """Those that there are, by name."""
+        return {name: number for name, number in asdict(self).items() if number is not None}
+
+
+def score_value(model_share: float, bellman_share: float | None) -> float:
+    r"""The one number that a score comes to, in [0, 1]: :math:`m \sqrt{b}`.
+
+    Both are in [0, 1], and b is 1 without a Q-function. A product, since a correspondence has to
+    have both. The root, since a Bellman error never falls to zero: Q_S is a learnt function, and
+    on random play of the target it is asked about states that its own agent seldom sees. This is
+    a choice, not yet calibrated on games.
+    """
+    return model_share * sqrt(1.0 if bellman_share is None else bellman_share)
+
+
+def explained_share(loss: float, source_loss: float) -> float:
+    """What F explains of translated changes, as a share of what it explains of the source's own.
+
+    Both are relative model losses: 0 explains all, 1 nothing. In [0, 1]; 0 where F explains next
+    to nothing of the source, whose share would be one of noise by noise.
+    """
+    explained, explainable = 1.0 - loss, 1.0 - source_loss
+    return 0.0 if explainable < MIN_EXPLAINED else min(1.0, max(0.0, explained / explainable))
+
+
+def error_share(error: float, source_error: float) -> float:
+    """The Bellman error on the source's own states as a share of that on translated ones.
+
+    In [0, 1]: 1 where translated states fit Q_S as well or better.
+    """
+    return 1.0 if error <= source_error else source_error / error
+
+
+def score_correspondence(
+    correspondence: Correspondence,
+    knowledge: Knowledge,
+    random: np.random.Generator,
+    transitions: int = TRANSITIONS,
+    advance: Callable[[int], None] = lambda transitions: None,
+) -> CorrespondenceScore:
+    """The score of a correspondence on so many random transitions of each memory.
+
+    Args:
+        correspondence: one whose source states are scaled as F's.
+        knowledge: with F.
+        advance: called with how many more transitions are done, of at most three times as many.
+
+    Raises:
+        ValueError: there is no F.
+    """
+    return Scorer(knowledge, random, transitions).score(correspondence, advance)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What Q_S and F make of M_S itself.
+
+    Attributes:
+        model_loss: the relative model loss of F.
+        bellman_error: of Q_S, in its own units; None without it.
+        deviation: standard deviation of the values of Q_S; 1 without it.
+        mean: the mean state, in the model range.
+    """
+
+    model_loss: float
+    bellman_error: float | None
+    deviation: float
+    mean: Tensor
+
+
+@dataclass
+class _Sums:
+    """Sums over the transitions of one memory, as they are or translated.
+
+    ``add_model`` and ``add_bellman`` take the same transitions, one after the other.
+    """
+
+    states: StateSpec
+    error: float = 0.0
+    change: float = 0.0
+    bellman_errors: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    def add_model(self, predicted_next: Tensor, here: Tensor, following: Tensor) -> None:
+        """Add what F predicts and what comes, (B, …) in the model range."""
+        newest = (
+            self.states.frames_of(states)[:, -1] for states in (predicted_next, here, following)
+        )
+        error, change = errors_and_changes(*newest)
+        self.error += error.item()
+        self.change += change.item()
+
+    def add_bellman(self, values: Tensor, next_values: Tensor, batch: TransitionBatch) -> None:
+        """Add the values of all actions, (B, A), in the states of a batch and in the next ones."""
+        best = next_values.max(dim=1).values
+        targets = temporal_difference_target(batch.returns, batch.terminated, best, batch.discounts)
+        taken = values.gather(1, batch.actions[:, None]).squeeze(1)
+        self.bellman_errors.append((targets - taken).abs())
+        self.values.append(values)
+
+    @property
+    def model_loss(self) -> float:
+        """The relative model loss over all transitions together."""
+        return share_of_change(self.error, self.change)
+
+    @property
+    def bellman_error(self) -> float | None:
+        """Mean absolute Bellman error; None where nothing was added."""
+        return torch.cat(self.bellman_errors).mean().item() if self.bellman_errors else None
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of all values, or a little where they are equal; 1 without any."""
+        if not self.values:
+            return 1.0
+        return max(MIN_DEVIATION, torch.cat(self.values).std(unbiased=False).item())
+
+
+class Scorer:
+    """Scores of several correspondences on the same transitions, which makes them comparable.
+
+    What does not depend on a correspondence is computed once. Networks are used as they are: put
+    the correspondence into evaluation mode before.
+
+    Args:
+        random: chooses the transitions, here and now.
+        transitions: so many of each memory, or all where there are fewer.
+
+    Raises:
+        ValueError: there is no F.
+    """
+
+    def __init__(
+        self, knowledge: Knowledge, random: np.random.Generator, transitions: int = TRANSITIONS
+    ) -> None:
+        if knowledge.environment_model is None:
+            raise ValueError("a score needs F, and there is none")
+        self._knowledge, self._model = knowledge, knowledge.environment_model
+        self._source_rows, self._target_rows = (
+            np.sort(random.choice(held, size=min(transitions, len(held)), replace=False))
+            for held in (knowledge.source.dynamics_rows(), knowledge.target.dynamics_rows())
+        )
+        self._reference: _Reference | None = None
+
+    @torch.no_grad()
+    def score(
+        self,
+        correspondence: Correspondence,
+        advance: Callable[[int], None] = lambda transitions: None,
+    ) -> CorrespondenceScore:
+        """The score; ``advance`` is called with how many more transitions are done."""
+        source = self._reference = self._reference or self._find_reference(advance)
+        sums = self._translated_sums(correspondence, advance)
+        model_share = explained_share(sums.model_loss, source.model_loss)
+        error, source_error = sums.bellman_error, source.bellman_error
+        bellman_share = (
+            None if error is None or source_error is None else error_share(error, source_error)
+        )
+        return CorrespondenceScore(
+            model_loss=sums.model_loss,
+            source_model_loss=source.model_loss,
+            model_share=model_share,
+            bellman_error=None if error is None else error / source.deviation,
+            source_bellman_error=None if source_error is None else source_error / source.deviation,
+            bellman_share=bellman_share,
+            cycle_error=self._cycle_error(correspondence, source.mean, advance),
+            value=score_value(model_share, bellman_share),
+        )
+
+    def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
+        source, scaling, q = self._knowledge.source, self._model.scaling, self._knowledge.source_q
+        sums = _Sums(scaling.spec)
+        for batch in self._batches(source, self._source_rows):
+            here, following = (
+                scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
+            )
+            sums.add_model(self._model(here, batch.actions), here, following)
+            if q is not None:
+                values, next_values = (
+                    q(scaling.raw_to_q(states)) for states in (batch.states, batch.next_states)
+                )
+                sums.add_bellman(values, next_values, batch)
+            advance(len(batch.rows))
+        mean = element_statistics(source, self._source_rows, scaling).mean
+        return _Reference(sums.model_loss, sums.bellman_error, sums.deviation, mean)
+
+    def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
+        """F and Q_S on the translated transitions of M_T."""
+        q, sums = self._knowledge.source_q, _Sums(c.source_scaling.spec)
+        for batch in self._batches(self._knowledge.target, self._target_rows):
+            here, following, _ = translate_together(
+                c.target_to_source,
+                c.target_scaling.raw_to_model(batch.states),
+                c.target_scaling.raw_to_model(batch.next_states),
+            )
+            assert following is not None
+            sums.add_model(self._model(here, c.source_actions(batch.actions)), here, following)
+            if q is not None:
+                values, next_values = (_target_values(c, q, states) for states in (here, following))
+                sums.add_bellman(values, next_values, batch)
+            advance(len(batch.rows))
+        return sums
+
+    def _cycle_error(
+        self, c: Correspondence, mean: Tensor, advance: Callable[[int], None]
+    ) -> float:
+        """Eq. (9) of the source, as a share of what its mean state gets wrong."""
+        error = constant = 0.0
+        for rows in _parts(self._source_rows, c.source_scaling.spec):
+            states = c.source_scaling.raw_to_model(self._knowledge.source.states(rows))
+            back = c.target_to_source(c.source_to_target(states))
+            error += (back - states).abs().sum().item()
+            constant += (mean - states).abs().sum().item()
+            advance(len(rows))
+        return error / constant if constant else 0.0
+
+    def _batches(self, memory: ReplayMemory, rows: Rows) -> Iterator[TransitionBatch]:
+        """Transitions with rewards as Q_S learnt from them."""
+        rewards = self._knowledge.rewards
+        for part in _parts(rows, memory.spec):
+            yield memory.transitions(part, gamma=rewards.gamma, clip_rewards=rewards.clip_rewards)
+
+
+def _target_values(c: Correspondence, q: nn.Module, translated: Tensor) -> Tensor:
+    """Values of the target's actions (B, A_T) in translated states (B, …)."""
+    return c.target_values(q(c.source_scaling.model_to_q(translated)))
+
+
+def _parts(rows: Rows, spec: StateSpec) -> list[Rows]:
+    batch = PICTURE_BATCH if spec.settings_kind == IMAGE else BATCH
+    return [rows[start : start + batch] for start in range(0, len(rows), batch)]

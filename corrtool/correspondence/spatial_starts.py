@@ -1,0 +1,120 @@
+"""Starts of spatial generators: an angle, a mirror, a tone, and the action map with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.generators import FramewiseGenerator
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.tone_layer import TonedGenerator, ToneLayer, inverse_tone, tone_layer
+from corrtool.correspondence.tones import Tone
+from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
+
+
+@dataclass(frozen=True)
+class Start:
+    """A rotation by ``degrees`` counter-clockwise.
+
+    For affine layers: of the mirror image, if ``mirrored``.
+
+    Attributes:
+        tone: where a tone layer starts; None for the identity, and where there is none.
+        action_map: the map of the actions that goes with it, where that is to be found too.
+    """
+
+    degrees: float
+    mirrored: bool = False
+    tone: Tone | None = None
+    action_map: ActionMap | None = None
+
+    def __str__(self) -> str:
+        words = [f"{self.degrees:.1f}°"]
+        if self.mirrored:
+            words.append("mirrored")
+        if self.tone is not None and str(self.tone):
+            words.append(str(self.tone))
+        if self.action_map is not None and not self.action_map.is_identity:
+            words.append(f"target actions are {list(self.action_map.source_of)} of the source")
+        return ", ".join(words)
+
+
+def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:
+    """The spatial layer that is, or is part of, a generator; None without one."""
+    return next(
+        (layer for layer in generator.modules() if isinstance(layer, RotationLayer | AffineLayer)),
+        None,
+    )
+
+
+def candidate_starts(
+    correspondence: Correspondence, first_degrees: float, count: int
+) -> list[Start]:
+    """``count`` angles, evenly spaced from ``first_degrees``.
+
+    If several, for affine layers each with and without a mirror.
+    """
+    degrees = [180.0 - (180.0 - first_degrees - 360.0 * k / count) % 360.0 for k in range(count)]
+    affine = isinstance(spatial_layer(correspondence.target_to_source), AffineLayer)
+    mirrors = [False, True] if affine and count > 1 else [False]
+    return [Start(angle, mirrored) for mirrored in mirrors for angle in degrees]
+
+
+@torch.no_grad()
+def set_start(correspondence: Correspondence, start: Start) -> None:
+    """Set the layers of G_T to a start, those of G_S to its inverse, and the action map to its."""
+    forward, backward = (
+        spatial_layer(correspondence.target_to_source),
+        spatial_layer(correspondence.source_to_target),
+    )
+    if isinstance(forward, AffineLayer) and isinstance(backward, AffineLayer):
+        forward.load_state_dict(_layer(correspondence, start).state_dict())
+        backward.matrix.copy_(inverse_affine(forward.matrix))
+    elif isinstance(forward, RotationLayer) and isinstance(backward, RotationLayer):
+        forward.load_state_dict(_layer(correspondence, start).state_dict())
+        backward.angle.copy_(-forward.angle)
+    else:
+        raise ValueError("the generators have no spatial layer to start from")
+    tone, back = (
+        tone_layer(generator)
+        for generator in (correspondence.target_to_source, correspondence.source_to_target)
+    )
+    if tone is not None and back is not None and start.tone is not None:
+        tone.load_state_dict(_tone_layer(correspondence, start.tone).state_dict())
+        matrix, bias = inverse_tone(tone.matrix, tone.bias)
+        back.matrix.copy_(matrix)
+        back.bias.copy_(bias)
+    if start.action_map is not None:
+        correspondence.action_map = start.action_map
+
+
+def _layer(correspondence: Correspondence, start: Start) -> nn.Module:
+    """A layer of the kind that the generators begin with, at a start."""
+    if isinstance(spatial_layer(correspondence.target_to_source), AffineLayer):
+        _, height, width = correspondence.target_scaling.spec.state_shape
+        return AffineLayer(start.degrees, start.mirrored, aspect=height / width)
+    return RotationLayer(start.degrees)
+
+
+@torch.no_grad()
+def _tone_layer(correspondence: Correspondence, tone: Tone) -> ToneLayer:
+    """A tone layer of whole states of the target, at a tone."""
+    channels = correspondence.target_scaling.spec.frame_shape[0]
+    layer = ToneLayer(channels, len(tone.channels))
+    layer.matrix.copy_(tone.matrix(channels))
+    layer.bias.copy_(torch.tensor(tone.offsets))
+    return layer
+
+
+def start_layers(correspondence: Correspondence, start: Start) -> nn.Module:
+    """What G_T would be at a start, were it nothing but its tone and its spatial layer."""
+    layer = _layer(correspondence, start)
+    if start.tone is not None:
+        layer = TonedGenerator(_tone_layer(correspondence, start.tone), layer, tone_first=True)
+    if isinstance(correspondence.target_to_source, FramewiseGenerator):
+        specs = correspondence.target_scaling.spec, correspondence.source_scaling.spec
+        layer = FramewiseGenerator(layer, *specs)
+    return layer

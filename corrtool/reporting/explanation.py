@@ -1,0 +1,273 @@
+"""Why a correspondence transfers or not: what was measured, as types and as tables.
+
+Measured by :mod:`corrtool.workflows.explain`. All of it is JSON, so that the page of the report,
+the command line and ``--json`` show the same. A part is None where its inputs are missing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from corrtool.project.manifests import PLAY_WORDS, Play
+from corrtool.reporting.table import Table
+from corrtool.runs.results import Score
+
+_SHOWN_PLACES = 8  # those where most is wrong; the JSON has all
+_EACH = {"source": "of M_S", "translated": "of M_T, translated"}
+
+
+class LastLosses(TypedDict):
+    """The last logged terms of the loss, unweighted.
+
+    Attributes:
+        least_squares: whether the discriminators learn by least squares, where a loss tells
+            whether they have won.
+    """
+
+    gradient_steps: int
+    terms: dict[str, float]
+    least_squares: bool
+
+
+class LossAt(TypedDict):
+    """The relative model loss at one place or of one action.
+
+    Attributes:
+        share: of all change, what changes there.
+    """
+
+    where: str
+    model_loss: float
+    share: float
+
+
+class Blindness(TypedDict):
+    """Where F explains the transitions of a memory, and where not.
+
+    Every loss is relative: 0 where F explains every change, 1 where it does no better than
+    persistence.
+    """
+
+    transitions: int
+    model_loss: float
+    by_action: list[LossAt]
+    by_place: list[LossAt]
+
+
+class FBlindness(TypedDict):
+    """The same of M_S and of M_T as G_T translates it, whose actions are the target's.
+
+    ``gradient_steps`` are those that F was to learn for; None where epochs say so.
+    """
+
+    model: str
+    gradient_steps: int | None
+    source: Blindness
+    translated: Blindness
+
+
+class MemoryKnown(TypedDict):
+    """A memory: who played it, and how many records it has."""
+
+    name: str
+    play: Play | None
+    records: int
+
+
+class MemoryDistance(TypedDict):
+    """How far translated states of M_T are from those of M_S.
+
+    Attributes:
+        measure: ``moments`` of vectors, or the mean absolute difference of ``mean frames``.
+        distance: of the translated states from one half of M_S.
+        distance_in_source: of the other half of M_S from that: what chance alone makes.
+    """
+
+    source: MemoryKnown
+    target: MemoryKnown
+    measure: Literal["moments", "mean frames"]
+    distance: float
+    distance_in_source: float
+
+
+class ActionsFound(TypedDict):
+    """Which source action each target action is, by the errors of F on translated transitions.
+
+    Attributes:
+        relative_model_losses, centred: (A_T, A_S), as they are and double-centred.
+        map_in_use, best_map: of each target action the source action.
+        margin: how much the relative model loss is less with the best map.
+        best_is_better: whether that is beyond the sampling noise.
+    """
+
+    transitions: int
+    relative_model_losses: list[list[float]]
+    centred: list[list[float]]
+    map_in_use: list[int]
+    best_map: list[int]
+    margin: float
+    best_is_better: bool
+
+
+class ReturnsKnown(TypedDict):
+    """Mean returns that are known without another game; None where they are not.
+
+    Attributes:
+        random: of the games of M_T, if that was played at random.
+        agent: of Q_S on its own task, as its training ended.
+        reuse: of Q_S on the target without a correspondence, in a play test.
+        transfer: through the correspondence, in a play test.
+    """
+
+    random: float | None
+    agent: float | None
+    reuse: float | None
+    transfer: float | None
+
+
+class Symptom(TypedDict):
+    """Something that explains a failure, and what to try."""
+
+    name: str
+    sentence: str
+    command: str
+
+
+class Measured(TypedDict):
+    """All that is measured of a correspondence; its ``inputs`` are those it was learnt from."""
+
+    correspondence: str
+    inputs: dict[str, str]
+    losses: LastLosses | None
+    score: Score | None
+    blindness: FBlindness | None
+    memories: MemoryDistance
+    actions: ActionsFound | None
+    returns: ReturnsKnown
+
+
+class Explanation(Measured):
+    """What ``explain`` tells: the measurements, the symptoms among them, and the files written."""
+
+    symptoms: list[Symptom]
+    files: list[str]
+
+
+def explanation_tables(explanation: Explanation) -> list[Table]:
+    """The symptoms first, then what was measured."""
+    tables = [_symptoms(explanation), _numbers(explanation)]
+    if explanation["blindness"] is not None:
+        tables += [_by_action(explanation["blindness"]), _by_place(explanation["blindness"])]
+    if explanation["actions"] is not None:
+        tables.append(_actions(explanation["actions"]))
+    return tables
+
+
+def _symptoms(explanation: Explanation) -> Table:
+    name = explanation["correspondence"]
+    rows = [[s["name"], s["sentence"], s["command"]] for s in explanation["symptoms"]]
+    note = "" if rows else "No known symptom: docs/why-not.md says what else to look at."
+    return Table(
+        f"Why {name} transfers or not", ["symptom", "what was found", "what to try"], rows, note
+    )
+
+
+def _numbers(explanation: Explanation) -> Table:
+    """What is one number, with what it says."""
+    rows: list[list[str]] = []
+    if (losses := explanation["losses"]) is not None:
+        terms = losses["terms"].items()
+        rows += [
+            [f"last {term.replace('_', ' ')} loss", f"{value:.4f}", ""] for term, value in terms
+        ]
+    if (score := explanation["score"]) is not None:
+        rows.append(["score", f"{score['value']:.2f}", "0 to 1"])
+        model = f"M_S itself: {score['source_model_loss']:.3f}"
+        rows.append(["relative model loss of the score", f"{score['model_loss']:.3f}", model])
+        if score["bellman_error"] is not None and score["source_bellman_error"] is not None:
+            bellman = f"M_S itself: {score['source_bellman_error']:.3f}"
+            rows.append(["Bellman error of the score", f"{score['bellman_error']:.3f}", bellman])
+        rows.append(["cycle error of the score", f"{score['cycle_error']:.3f}", "mean state: 1"])
+    if explanation["blindness"] is None:
+        rows.append(["F", "none", "learn-corr with --lambda-m above 0 would tell more"])
+    memories = explanation["memories"]
+    for use, symbol in (("source", "M_S"), ("target", "M_T")):
+        memory = memories["source"] if use == "source" else memories["target"]
+        play = "unknown play" if memory["play"] is None else PLAY_WORDS[memory["play"]]
+        rows.append([f"records of {symbol}", f"{memory['records']}", f"{memory['name']}: {play}"])
+    rows.append(
+        [
+            f"{memories['measure']}: G_T(M_T) from M_S",
+            f"{memories['distance']:.4f}",
+            f"half of M_S from the other half: {memories['distance_in_source']:.4f}",
+        ]
+    )
+    returns = explanation["returns"]
+    known = {
+        "random play on the target": returns["random"],
+        "the agent on its own task": returns["agent"],
+        "reuse without a correspondence": returns["reuse"],
+        "through the correspondence": returns["transfer"],
+    }
+    rows += [
+        [f"mean return: {who}", f"{mean:.2f}", ""]
+        for who, mean in known.items()
+        if mean is not None
+    ]
+    return Table("What was measured", ["number", "value", "compare"], rows)
+
+
+def _by_action(blindness: FBlindness) -> Table:
+    rows = [
+        [_EACH[use], at["where"], f"{at['model_loss']:.3f}", f"{at['share']:.1%}"]
+        for use, part in (("source", blindness["source"]), ("translated", blindness["translated"]))
+        for at in part["by_action"]
+    ]
+    note = (
+        "0: F explains every change; 1: no better than the frame before. Actions of M_T are the "
+        "target's."
+    )
+    return Table(
+        "Where F is blind, by action",
+        ["transitions", "action", "relative model loss", "share of all change"],
+        rows,
+        note,
+    )
+
+
+def _by_place(blindness: FBlindness) -> Table:
+    rows = []
+    for use, part in (("source", blindness["source"]), ("translated", blindness["translated"])):
+        worst = sorted(part["by_place"], key=lambda at: -at["model_loss"] * at["share"])
+        rows += [
+            [_EACH[use], at["where"], f"{at['model_loss']:.3f}", f"{at['share']:.1%}"]
+            for at in worst[:_SHOWN_PLACES]
+        ]
+    return Table(
+        "Where F is blind, by place",
+        ["transitions", "place", "relative model loss", "share of all change"],
+        rows,
+        f"The {_SHOWN_PLACES} places of either memory where most change is unexplained.",
+    )
+
+
+def _actions(actions: ActionsFound) -> Table:
+    rows = [
+        [str(target), str(used), str(best), *(f"{loss:.3f}" for loss in losses)]
+        for target, (used, best, losses) in enumerate(
+            zip(
+                actions["map_in_use"],
+                actions["best_map"],
+                actions["relative_model_losses"],
+                strict=True,
+            )
+        )
+    ]
+    beyond = "beyond" if actions["best_is_better"] else "within"
+    note = (
+        f"On {actions['transitions']} transitions. The best map has a relative model loss that is "
+        f"{actions['margin']:.4f} less than that in use, {beyond} the noise."
+    )
+    count = len(actions["relative_model_losses"][0])
+    columns = ["target action", "source action in use", "best", *(f"as {k}" for k in range(count))]
+    return Table("The action matrix", columns, rows, note)

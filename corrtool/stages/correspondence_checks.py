@@ -1,0 +1,115 @@
+"""What ``learn-corr`` asks of its inputs, settings and processes before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.discriminators import build_discriminator
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.portfolio import Candidate
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.artifacts import Artifact
+from corrtool.q_learning.saved import QDescription
+from corrtool.runs.context import StageContext
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.stages.inputs import action_map_of
+from corrtool.states import IMAGE, StateScaling, StateSpec
+
+
+def check_fit(inputs: dict[str, Artifact]) -> None:
+    """Raise :class:`ArtifactError` unless M_S, Q_S and F have the same states."""
+    states = inputs["source_memory"].manifest["states"]
+    if "q" in inputs and QDescription.from_manifest(inputs["q"]).states.to_json() != states:
+        raise ArtifactError(
+            f"{inputs['q']} and {inputs['source_memory']} have different states",
+            "name fitting ones",
+        )
+    if "model" in inputs and inputs["model"].manifest.get("network", {}).get("states") != states:
+        raise ArtifactError(
+            f"{inputs['model']} and {inputs['source_memory']} have different states",
+            "name fitting ones",
+        )
+
+
+def fitting_candidates(
+    inputs: dict[str, Artifact], settings: LearnCorrSettings
+) -> tuple[Candidate, ...]:
+    """What the settings mean for these inputs: one candidate, or those of several recipes that fit.
+
+    Raises:
+        UsageError: none fits the states; the message is about the first.
+        ArtifactError: the tasks have different actions, and the settings no map of them.
+    """
+    states = inputs["source_memory"].states
+    source_actions, target_actions = (
+        inputs[f"{role}_memory"].manifest["actions"] for role in ("source", "target")
+    )
+    tried = settings.candidates(states.settings_kind, same_actions=source_actions == target_actions)
+    fitting, problems = list[Candidate](), list[UsageError]()
+    for name, own in tried.items():
+        action_map = action_map_of(own.action_map, source_actions, target_actions)
+        own = replace(own, tone=own.has_tone(states.kind))
+        candidate = Candidate(name, own, GeneratorDescription.of(own, states), action_map)
+        try:
+            check_networks(inputs, candidate.generator, own)
+        except UsageError as error:
+            problems.append(error)
+        else:
+            fitting.append(candidate)
+    if not fitting:
+        raise problems[0]
+    return tuple(fitting)
+
+
+def check_networks(
+    inputs: dict[str, Artifact], generator: GeneratorDescription, settings: LearnCorrSettings
+) -> None:
+    """Check that generators and discriminators of this kind go with the states.
+
+    Raises :class:`UsageError`.
+    """
+    specs = _state_specs(inputs)
+    if (settings.angle_starts or 1) > 1 and not settings.tone and not _same_shape(inputs):
+        raise UsageError(
+            f"--angle-starts is {settings.angle_starts}, but the tasks' states have different "
+            "shapes",
+            "use --angle-starts 1, or give both tasks one stack of frames",
+        )
+    try:
+        with torch.device("meta"):  # takes no memory
+            Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
+            for spec in specs:
+                build_discriminator(spec, settings.discriminator_filters, settings.norm)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def check_ranks(
+    context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
+) -> None:
+    """Raise :class:`UsageError` unless torchrun's processes can share the mini-batches."""
+    if context.ranks.count == 1:
+        return
+    context.ranks.check_batch(settings.batch_size)
+    if settings.norm == "batch" and _state_specs(inputs)[0].kind == IMAGE:
+        raise UsageError(
+            "--norm batch looks at a whole mini-batch, which several processes split",
+            "use --norm instance",
+        )
+    if settings.model_loss == "relative" and "model" in settings.loss_weights:
+        raise UsageError(
+            "--model-loss relative is a share of a whole mini-batch, which several processes split",
+            "use --model-loss printed",
+        )
+
+
+def _state_specs(inputs: dict[str, Artifact]) -> list[StateSpec]:
+    return [inputs[f"{role}_memory"].states for role in ("source", "target")]
+
+
+def _same_shape(inputs: dict[str, Artifact]) -> bool:
+    source, target = _state_specs(inputs)
+    return source.state_shape == target.state_shape

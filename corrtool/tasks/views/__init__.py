@@ -1,0 +1,44 @@
+"""Views: transforms of what an agent sees or does, which make a target of a known environment.
+
+A view works on a batch of frames, before they are stacked, so that a memory holds each frame once.
+Images are ``(N, C, H, W)`` uint8, vectors ``(N, n)`` float32. A view of actions works on what the
+agent chooses, before the environment sees it. Each view is written as ``name:argument``.
+"""
+
+from corrtool.tasks.views.actions import PermuteActions
+from corrtool.tasks.views.base import Frames, View
+from corrtool.tasks.views.camera import Camera
+from corrtool.tasks.views.noise import Noise, Pad
+from corrtool.tasks.views.pictures import (
+    Channels,
+    Flip,
+    Invert,
+    MosaicRotate,
+    Rotate,
+    Shift,
+    Zoom,
+)
+from corrtool.tasks.views.registry import VIEWS, parse_view
+from corrtool.tasks.views.vectors import Affine, Orthogonal, Permute, Scale
+
+__all__ = [
+    "VIEWS",
+    "Affine",
+    "Camera",
+    "Channels",
+    "Flip",
+    "Frames",
+    "Invert",
+    "MosaicRotate",
+    "Noise",
+    "Orthogonal",
+    "Pad",
+    "Permute",
+    "PermuteActions",
+    "Rotate",
+    "Scale",
+    "Shift",
+    "View",
+    "Zoom",
+    "parse_view",
+]

@@ -1,0 +1,244 @@
+"""Why a correspondence transfers or not, from its artifacts and its run, without a game."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
+
+import torch
+
+from corrtool.correspondence.explaining import (
+    Observed,
+    Sample,
+    distances,
+    find_actions,
+    observe,
+)
+from corrtool.correspondence.pictures import write_worst_pictures
+from corrtool.correspondence.score import Scorer
+from corrtool.environment_model.pictures import write_prediction_pictures
+from corrtool.errors import ArtifactError
+from corrtool.files.atomic import inside, write_atomic
+from corrtool.files.pictures import EXAMPLES
+from corrtool.project.artifacts import Artifact
+from corrtool.project.directory import Project
+from corrtool.project.manifests import play_of_memory
+from corrtool.reporting.explanation import (
+    ActionsFound,
+    Explanation,
+    FBlindness,
+    LastLosses,
+    Measured,
+    MemoryDistance,
+    MemoryKnown,
+    ReturnsKnown,
+)
+from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.heat_maps import action_matrix_picture
+from corrtool.reporting.symptoms import symptoms
+from corrtool.runs.context import StageContext
+from corrtool.runs.records import finished_run
+from corrtool.runs.results import LearnCorrResult, Score
+from corrtool.runtime.console import Console
+from corrtool.runtime.process import configure_process, preserving_torch_state
+from corrtool.runtime.seeds import numpy_generator
+from corrtool.states import IMAGE
+from corrtool.workflows.explain_inputs import ExplainInputs, find_inputs, load_inputs
+
+
+def explain(
+    project: Project,
+    console: Console,
+    device: torch.device,
+    name: str | None = None,
+    *,
+    seed: int = 0,
+) -> Explanation:
+    """Measure a correspondence, by default the newest, and write ``report/explain/NAME/``.
+
+    The memories are those that it was learnt from, F as well; what is missing of F, Q_S and the run
+    leaves a part of the explanation out.
+
+    Raises:
+        ArtifactError: there is no correspondence, or a memory is missing or damaged.
+    """
+    context = StageContext(project, console, device, seed=seed)
+    artifact = context.correspondence(name)
+    with preserving_torch_state():
+        inputs = find_inputs(project, artifact)
+        configure_process(device, seed, inputs["source_memory"].states.settings_kind)
+        known = load_inputs(context, artifact, inputs)
+        sample = Sample.of(known.knowledge, numpy_generator(seed, "explain"))
+        explanation, observed = _measure(context, known, sample)
+        folder = inside(project.root, project.root / "report" / "explain" / artifact.name)
+        told = folder / "explanation.json"
+        paths = [told, *_draw(folder, known, sample, observed, explanation["actions"])]
+    explanation["files"] = [project.relative(path) for path in paths]
+    write_atomic(told, (json.dumps(explanation, indent=1) + "\n").encode())
+    return explanation
+
+
+def _measure(
+    context: StageContext, known: ExplainInputs, sample: Sample
+) -> tuple[Explanation, Observed]:
+    """Everything that is measured, and the symptoms; ``files`` is empty as yet."""
+    artifact, inputs, knowledge = known.artifact, known.inputs, known.knowledge
+    with context.console.transient_progress(
+        "explain: where F is blind", sample.length(knowledge), "transitions"
+    ) as progress:
+        each = (known.correspondence, knowledge, sample, known.actions)
+        observed = observe(*each, progress.advance)
+        actions = find_actions(*each, progress.advance)
+    run = _run(context.project, artifact)
+    measured: Measured = {
+        "correspondence": artifact.name,
+        "inputs": {use: str(found) for use, found in inputs.items()},
+        "losses": None if run is None else _last_losses(run),
+        "score": _score(context, known, sample),
+        "blindness": _blindness(known, observed),
+        "memories": _memories(inputs, observed),
+        "actions": actions,
+        "returns": _returns(known),
+    }
+    return {**measured, "symptoms": symptoms(measured), "files": []}, observed
+
+
+def _run(project: Project, artifact: Artifact) -> FinishedRun[LearnCorrResult] | None:
+    """The run that made the correspondence, if it is still there."""
+    try:
+        directory = inside(project.root, project.root / str(artifact.manifest.get("run")))
+        found = finished_run(directory) if directory.is_dir() else None
+    except ArtifactError:
+        return None
+    if found is None:
+        return None
+    place, record = found
+    run: FinishedRun[LearnCorrResult] = FinishedRun("learn-corr", record["name"], place, record)
+    return run if run.output_sha256("corr", artifact.name) == artifact.sha256 else None
+
+
+def _last_losses(run: FinishedRun[LearnCorrResult]) -> LastLosses | None:
+    try:
+        last = run.losses[-1]
+    except (ArtifactError, IndexError):
+        return None
+    return {
+        "gradient_steps": last.gradient_steps,
+        "terms": last.terms,
+        "least_squares": run.settings.get("gan_loss") == "lsgan",
+    }
+
+
+def _score(context: StageContext, known: ExplainInputs, sample: Sample) -> Score | None:
+    """The score that learning left, else one that is found now; None without F."""
+    summary = known.artifact.manifest.get("summary")
+    said = summary.get("score") if isinstance(summary, dict) else None
+    if isinstance(said, dict) and _is_score(said):
+        return cast(Score, said)
+    if known.knowledge.environment_model is None:
+        return None
+    random = numpy_generator(context.seed, "explain score")
+    count = max(len(sample.source_rows), len(sample.target_rows))
+    length = 2 * len(sample.source_rows) + len(sample.target_rows)
+    with context.console.transient_progress(
+        "explain: the score", length, "transitions"
+    ) as progress:
+        scorer = Scorer(known.knowledge, random, count)
+        return scorer.score(known.correspondence, progress.advance).to_json()
+
+
+def _is_score(said: dict[str, Any]) -> bool:
+    """True if it has every number of a score; those of Q_S may be None."""
+    optional = ("bellman_error", "source_bellman_error", "bellman_share")
+    return Score.__annotations__.keys() == said.keys() and all(
+        type(number) in (int, float) or (number is None and name in optional)
+        for name, number in said.items()
+    )
+
+
+def _blindness(known: ExplainInputs, observed: Observed) -> FBlindness | None:
+    if "model" not in known.inputs:
+        return None
+    settings: Any = known.inputs["model"].manifest.get("settings")
+    steps = settings.get("gradient_steps") if isinstance(settings, dict) else None
+    return {
+        "model": known.inputs["model"].name,
+        "gradient_steps": steps if type(steps) is int else None,
+        "source": observed.source.to_json(),
+        "translated": observed.translated.to_json(),
+    }
+
+
+def _memories(inputs: dict[str, Artifact], observed: Observed) -> MemoryDistance:
+    source, target = (_memory_known(inputs[f"{role}_memory"]) for role in ("source", "target"))
+    distance, in_source = distances(observed.source_frames, observed.translated_frames)
+    return {
+        "source": source,
+        "target": target,
+        "measure": "moments" if observed.source_frames.ndim == 2 else "mean frames",
+        "distance": distance,
+        "distance_in_source": in_source,
+    }
+
+
+def _memory_known(memory: Artifact) -> MemoryKnown:
+    return {
+        "name": memory.name,
+        "play": play_of_memory(memory.manifest),
+        "records": memory.manifest["records"],
+    }
+
+
+def _returns(known: ExplainInputs) -> ReturnsKnown:
+    """Returns from M_T, and from the summaries of Q_S and of the correspondence."""
+    games: list[float] = []
+    if play_of_memory(known.inputs["target_memory"].manifest) == "random":
+        games = known.knowledge.target.game_returns()
+    agent = None
+    if "q" in known.inputs:
+        agent = _number(known.inputs["q"], "best_mean_return")
+        if agent is None:
+            agent = _number(known.inputs["q"], "mean_return_20")
+    return {
+        "random": fmean(games) if games else None,
+        "agent": agent,
+        "reuse": _number(known.artifact, "reuse_mean_return"),
+        "transfer": _number(known.artifact, "mean_return"),
+    }
+
+
+def _number(artifact: Artifact, name: str) -> float | None:
+    """A number in an artifact's summary, which older ones lack."""
+    summary: Any = artifact.manifest.get("summary")
+    number: Any = summary.get(name) if isinstance(summary, dict) else None
+    return float(number) if type(number) in (int, float) else None
+
+
+def _draw(
+    folder: Path,
+    known: ExplainInputs,
+    sample: Sample,
+    observed: Observed,
+    actions: ActionsFound | None,
+) -> list[Path]:
+    """Draw the heat map and, of pictures, the worst transitions; returns the files."""
+    drawn = []
+    if actions is not None:
+        drawn.append(folder / "action-matrix.png")
+        write_atomic(drawn[-1], action_matrix_picture(actions))
+    model, c = known.knowledge.environment_model, known.correspondence
+    if model is None or c.source_scaling.spec.kind != IMAGE:
+        return drawn
+    source, target = known.knowledge.source, known.knowledge.target
+    rows = sample.source_rows[observed.source.worst(EXAMPLES)]
+    path = folder / "worst-of-source.png"
+    states, following = source.consecutive_states(rows)
+    write_prediction_pictures(path, model, states, source.actions(rows), following)
+    drawn.append(path)
+    rows = sample.target_rows[observed.translated.worst(EXAMPLES)]
+    path = folder / "worst-translated.png"
+    states, following = target.consecutive_states(rows)
+    write_worst_pictures(path, c, model, states, target.actions(rows), following)
+    return [*drawn, path]

@@ -1,0 +1,135 @@
+"""What a correspondence was learnt from, for :mod:`corrtool.workflows.explain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.saved import load_correspondence
+from corrtool.environment_model.saved import load_model
+from corrtool.errors import ArtifactError, MissingInputError
+from corrtool.memory import ReplayMemory
+from corrtool.project.artifacts import Artifact, find_artifacts
+from corrtool.project.directory import Project
+from corrtool.q_learning.saved import RewardsLearnt, load_q_function
+from corrtool.runs.context import StageContext
+from corrtool.stages.correspondence_checks import check_fit
+from corrtool.stages.inputs import load_transitions
+from corrtool.states import VECTOR
+
+
+@dataclass(frozen=True)
+class ExplainInputs:
+    """A correspondence and what it was learnt from, loaded.
+
+    Attributes:
+        inputs: by use; ``q`` and ``model`` only where they are there.
+        actions: how many the source and the target have.
+    """
+
+    artifact: Artifact
+    inputs: dict[str, Artifact]
+    correspondence: Correspondence
+    knowledge: Knowledge
+    actions: tuple[int, int]
+
+
+def find_inputs(project: Project, artifact: Artifact) -> dict[str, Artifact]:
+    """What the correspondence was learnt from, by use.
+
+    Raises:
+        ArtifactError: a memory is not there any more; without Q_S and F it goes on.
+    """
+    parents = artifact.manifest.get("parents", {})
+    found: dict[str, Artifact] = {}
+    for use, kind in (
+        ("source_memory", "memory"),
+        ("target_memory", "memory"),
+        ("q", "q"),
+        ("model", "model"),
+    ):
+        if use not in parents:
+            continue
+        sha256 = parents[use]["sha256"]
+        fits = [a for a in find_artifacts(project.root, kind) if a.sha256 == sha256]
+        # Equal content may have several names.
+        fits.sort(key=lambda a: a.name != parents[use]["name"])
+        if fits:
+            found[use] = fits[0]
+        elif kind == "memory":
+            raise ArtifactError(
+                f"{artifact} was learnt from memory {parents[use]['name']}, which is gone or "
+                "damaged",
+                "learn it anew with 'corrtool learn-corr', or name another correspondence",
+            )
+    missing = [use for use in ("source_memory", "target_memory") if use not in found]
+    if missing:
+        raise ArtifactError(
+            f"{artifact} does not say which memories it was learnt from",
+            "learn one with 'corrtool learn-corr'",
+        )
+    return found
+
+
+def load_inputs(
+    context: StageContext, artifact: Artifact, inputs: dict[str, Artifact]
+) -> ExplainInputs:
+    """All of them, on the device. Raises :class:`ArtifactError` where they do not fit."""
+    device = context.device
+    check_fit(inputs)
+    memories = [
+        load_transitions(context, inputs[f"{role}_memory"]) for role in ("source", "target")
+    ]
+    correspondence = load_correspondence(artifact, device)
+    correspondence.eval()
+    model = None
+    if (found := inputs.get("model") or _newest_model(context, inputs)) is not None:
+        inputs["model"] = found
+        model = load_model(found, device)
+        model.eval()
+    q = load_q_function(inputs["q"], device) if "q" in inputs else None
+    rewards = RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt()
+    actions = [inputs[f"{role}_memory"].manifest["actions"] for role in ("source", "target")]
+    _check_correspondence(artifact, correspondence, memories, actions)
+    return ExplainInputs(
+        artifact,
+        inputs,
+        correspondence,
+        Knowledge(memories[0], memories[1], q, model, rewards),
+        (actions[0], actions[1]),
+    )
+
+
+def _check_correspondence(
+    artifact: Artifact, c: Correspondence, memories: list[ReplayMemory], actions: list[int]
+) -> None:
+    """Raise :class:`ArtifactError` unless it has the states and the actions of both memories."""
+    m = c.action_map or ActionMap.identity(actions[0])
+    if [c.source_scaling.spec, c.target_scaling.spec] != [memory.spec for memory in memories] or [
+        m.source_count,
+        m.target_count,
+    ] != actions:
+        raise ArtifactError(
+            f"{artifact} has other states or actions than the memories it was learnt from",
+            "learn it anew with 'corrtool learn-corr'",
+        )
+
+
+def _newest_model(context: StageContext, inputs: dict[str, Artifact]) -> Artifact | None:
+    """An F for a correspondence that was learnt without one, if it fits.
+
+    Of pictures only: one of vectors scales them by what it learnt from, not as this correspondence.
+    """
+    memory = inputs["source_memory"]
+    if memory.states.kind == VECTOR:
+        return None
+    try:
+        model = context.artifact_of_task("model", None, context.project.task("source"))
+    except MissingInputError:
+        return None
+    described: Any = model.manifest.get("network") or {}
+    fits = described.get("states") == memory.manifest["states"]
+    return model if fits and described.get("actions") == memory.manifest["actions"] else None

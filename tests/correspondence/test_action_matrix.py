@@ -1,0 +1,103 @@
+"""Which source action a target action is, by the errors of F."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corrtool.correspondence.action_matrix import ActionMatrix, double_centred
+from corrtool.correspondence.actions import ActionMap
+
+BY_HAND = ActionMatrix(
+    errors=np.array([[1.0, 3.0], [2.0, 4.0], [5.0, 1.0]]),
+    changes=np.array([4.0, 4.0, 8.0]),
+    actions=np.array([0, 0, 1]),
+    target_count=2,
+)
+square = st.integers(1, 5).flatmap(
+    lambda n: st.lists(st.lists(st.floats(0, 10), min_size=n, max_size=n), min_size=n, max_size=n)
+)
+
+
+def measured(means: list[list[float]], each: int = 100, noise: float = 0.1) -> ActionMatrix:
+    """Errors about the ``means`` (A_T, A_S) of so many transitions of each target action."""
+    random = np.random.default_rng(0)
+    actions = np.arange(each * len(means)) % len(means)
+    errors = np.array(means)[actions]
+    errors = errors + noise * random.normal(size=errors.shape)
+    return ActionMatrix(errors, np.ones(len(actions)), actions, len(means))
+
+
+def test_the_losses_by_hand() -> None:
+    np.testing.assert_allclose(BY_HAND.relative, [[3 / 8, 7 / 8], [5 / 8, 1 / 8]], rtol=1e-6)
+    np.testing.assert_allclose(BY_HAND.costs, [[3 / 16, 7 / 16], [5 / 16, 1 / 16]], rtol=1e-6)
+    assert BY_HAND.best_map() == ActionMap((0, 1), 2)
+    assert BY_HAND.loss(ActionMap((0, 1), 2)) == pytest.approx(4 / 16)
+    assert BY_HAND.loss(ActionMap((1, 0), 2)) == pytest.approx(12 / 16)
+
+
+def test_parts_are_joined() -> None:
+    joined = ActionMatrix.joined([BY_HAND, BY_HAND])
+    assert len(joined.actions) == 6
+    np.testing.assert_allclose(joined.relative, BY_HAND.relative, rtol=1e-6)
+
+
+def test_an_action_never_taken_says_nothing() -> None:
+    matrix = ActionMatrix(np.array([[1.0, 2.0]]), np.array([4.0]), np.array([0]), 2)
+    assert matrix.relative[1].tolist() == [1.0, 1.0]
+    assert np.isinf(matrix.noise).all()
+    assert matrix.equivalent() == []
+    assert matrix.best_map() == ActionMap((0, 1), 2)
+
+
+@given(square)
+def test_centred_rows_and_columns_are_0_and_the_best_order_is_the_same(
+    values: list[list[float]],
+) -> None:
+    matrix = np.array(values)
+    centred = double_centred(matrix)
+    np.testing.assert_allclose(centred.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(centred.mean(1), 0, atol=1e-9)
+    np.testing.assert_allclose(double_centred(centred), centred, atol=1e-9)
+    orders = [np.roll(np.arange(len(matrix)), k) for k in range(len(matrix))]
+    rows = np.arange(len(matrix))
+    apart = {(matrix[rows, o].sum() - centred[rows, o].sum()).round(6) for o in orders}
+    assert max(apart) - min(apart) < 1e-5
+
+
+def test_centred_by_hand() -> None:
+    assert double_centred(np.array([[1.0, 2.0], [3.0, 8.0]])).tolist() == [[1, -1], [-1, 1]]
+
+
+def test_a_permutation_is_found_whatever_is_easy_to_predict() -> None:
+    """Source action 1 is predicted best of all, and the target's 2 worst."""
+    matrix = measured([[0.5, 0.3, 0.4], [0.5, 0.3, 0.6], [0.7, 0.7, 0.8]])
+    assert matrix.best_map() == ActionMap((2, 1, 0), 3)
+
+
+def test_a_map_stays_unless_another_is_better_beyond_the_noise() -> None:
+    near = measured([[0.500, 0.501], [0.501, 0.500]])
+    assert near.best_map(ActionMap((1, 0), 2)) == ActionMap((1, 0), 2)
+    far = measured([[0.5, 0.7], [0.7, 0.5]])
+    assert far.best_map(ActionMap((1, 0), 2)) == ActionMap((0, 1), 2)
+
+
+def test_actions_that_do_the_same_are_named() -> None:
+    """As Pong's six, of which two each do the same."""
+    matrix = measured([[0.2, 0.6, 0.6, 0.2], [0.6, 0.2, 0.2, 0.6], [0.6, 0.2, 0.2, 0.6],
+                       [0.5, 0.5, 0.3, 0.3]])  # fmt: skip
+    assert matrix.equivalent() == [(1, 2)]
+    assert matrix.to_json()["equivalent_target_actions"] == [[1, 2]]
+
+
+def test_more_target_actions_than_source_actions_take_the_best_of_each() -> None:
+    matrix = measured([[0.2, 0.6], [0.6, 0.2], [0.3, 0.6]])
+    assert matrix.best_map() == ActionMap((0, 1, 0), 2)
+
+
+def test_the_noise_is_that_of_the_mean() -> None:
+    matrix = measured([[0.5, 0.5], [0.5, 0.5]], each=400, noise=0.2)
+    # Half the difference of two errors with a deviation of 0.2, over √400.
+    np.testing.assert_allclose(matrix.noise, 0.2 / np.sqrt(2) / 20, rtol=0.1)

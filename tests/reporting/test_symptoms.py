@@ -1,0 +1,203 @@
+"""Each symptom on made-up numbers: where it is told, and where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+from support.commands import ROOT
+
+from corrtool.project.manifests import Play
+from corrtool.reporting.explanation import Measured, explanation_tables
+from corrtool.reporting.symptoms import (
+    HIGH_SCORE,
+    PERSISTENCE,
+    REUSE_IS_GOOD,
+    RULES,
+    WON_DISCRIMINATOR_LOSS,
+    symptoms,
+)
+from corrtool.runs.results import NO_TRANSFER_BELOW
+
+HEALTHY: Measured = {
+    "correspondence": "auto",
+    "inputs": {},
+    "losses": {
+        "gradient_steps": 100,
+        "terms": {"gan": 0.5, "source_discriminator": 0.25, "target_discriminator": 0.25},
+        "least_squares": True,
+    },
+    "score": {
+        "model_loss": 0.1, "source_model_loss": 0.1, "model_share": 1.0,
+        "bellman_error": 0.2, "source_bellman_error": 0.2, "bellman_share": 1.0,
+        "cycle_error": 0.1, "value": 0.9,
+    },
+    "blindness": {
+        "model": "f",
+        "gradient_steps": 1000,
+        "source": {"transitions": 1, "model_loss": 0.1, "by_action": [], "by_place": []},
+        "translated": {"transitions": 1, "model_loss": 0.1, "by_action": [], "by_place": []},
+    },
+    "memories": {
+        "source": {"name": "s", "play": "random", "records": 10},
+        "target": {"name": "t", "play": "random", "records": 10},
+        "measure": "moments",
+        "distance": 0.1,
+        "distance_in_source": 0.1,
+    },
+    "actions": {
+        "transitions": 1,
+        "relative_model_losses": [[0.1, 0.9], [0.9, 0.1]],
+        "centred": [[-0.4, 0.4], [0.4, -0.4]],
+        "map_in_use": [0, 1],
+        "best_map": [0, 1],
+        "margin": 0.0,
+        "best_is_better": False,
+    },
+    "returns": {"random": 0.0, "agent": 100.0, "reuse": 10.0, "transfer": 90.0},
+}  # fmt: skip
+
+Change = Callable[[Measured], None]
+
+
+def names(change: Change) -> list[str]:
+    measured = deepcopy(HEALTHY)
+    change(measured)
+    return [symptom["name"] for symptom in symptoms(measured)]
+
+
+def blind(loss: float) -> Change:
+    def change(m: Measured) -> None:
+        assert m["blindness"]
+        m["blindness"]["source"]["model_loss"] = loss
+
+    return change
+
+
+def play(source: Play | None) -> Change:
+    return lambda m: m["memories"]["source"].update({"play": source})
+
+
+def discriminators(source: float, target: float, least_squares: bool = True) -> Change:
+    def change(m: Measured) -> None:
+        assert m["losses"]
+        m["losses"]["terms"] |= {"source_discriminator": source, "target_discriminator": target}
+        m["losses"]["least_squares"] = least_squares
+
+    return change
+
+
+def another_map(translated: float, margin: float, better: bool = True) -> Change:
+    def change(m: Measured) -> None:
+        assert m["blindness"] and m["actions"]
+        m["blindness"]["translated"]["model_loss"] = translated
+        m["actions"].update({"best_map": [1, 0], "margin": margin, "best_is_better": better})
+
+    return change
+
+
+def score(value: float, transfer: float | None = 90.0, reuse: float | None = 10.0) -> Change:
+    def change(m: Measured) -> None:
+        assert m["score"]
+        m["score"]["value"] = value
+        m["returns"].update({"transfer": transfer, "reuse": reuse})
+
+    return change
+
+
+def reuse(share: float, random: float | None = 0.0) -> Change:
+    return lambda m: m["returns"].update({"reuse": 100 * share, "random": random})
+
+
+def nothing(m: Measured) -> None:
+    """The healthy one as it is."""
+
+
+E = 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "not_told"),
+    [
+        (
+            "reuse is good already",
+            [reuse(REUSE_IS_GOOD)],
+            [reuse(REUSE_IS_GOOD - E), reuse(1, None)],
+        ),
+        ("F is blind", [blind(PERSISTENCE), blind(1.5)], [blind(PERSISTENCE - E)]),
+        ("M_S and M_T are of different play", [play("agent")], [play("random"), play(None)]),
+        (
+            "the discriminators have won",
+            [discriminators(WON_DISCRIMINATOR_LOSS, 0.0)],
+            [
+                discriminators(WON_DISCRIMINATOR_LOSS + E, 0.0),
+                discriminators(0.0, 0.25),
+                discriminators(0.0, 0.0, least_squares=False),
+            ],
+        ),
+        (
+            "another map of the actions is better",
+            [another_map(1.6, 1.5)],
+            [another_map(1.6, 1.5, better=False), another_map(2.8, 0.02)],
+        ),
+        (
+            "the score is low though F is good",
+            [score(NO_TRANSFER_BELOW - E)],
+            [score(NO_TRANSFER_BELOW)],
+        ),
+        (
+            "no gain though the score is high",
+            [score(HIGH_SCORE, transfer=10.0), score(1.0, transfer=-5.0)],
+            [
+                score(HIGH_SCORE - E, transfer=10.0),
+                score(HIGH_SCORE, transfer=10.5),
+                score(HIGH_SCORE, transfer=None),
+                score(HIGH_SCORE, transfer=80.0, reuse=95.0),  # which is good already
+            ],
+        ),
+    ],
+)
+def test_each_is_told_and_not_told(name: str, told: list[Change], not_told: list[Change]) -> None:
+    assert all(name in names(change) for change in told)
+    assert not any(name in names(change) for change in (nothing, *not_told))
+
+
+def test_a_healthy_one_has_none_and_says_so() -> None:
+    assert names(nothing) == []
+    (first, *_) = explanation_tables({**HEALTHY, "symptoms": [], "files": []})
+    assert first.rows == [] and "docs/why-not.md" in first.note
+
+
+def test_where_nothing_is_known_nothing_is_told() -> None:
+    unknown = deepcopy(HEALTHY)
+    unknown.update({"losses": None, "score": None, "blindness": None, "actions": None})
+    unknown["returns"] = {"random": None, "agent": None, "reuse": None, "transfer": None}
+    assert symptoms(unknown) == []
+    tables = explanation_tables({**unknown, "symptoms": [], "files": []})
+    assert [table.title for table in tables][1:] == ["What was measured"]
+
+
+def test_a_blind_f_says_nothing_of_a_low_score() -> None:
+    def change(m: Measured) -> None:
+        blind(1.0)(m)
+        score(0.0)(m)
+
+    assert names(change) == ["F is blind"]
+
+
+def test_commands_name_numbers_of_the_run() -> None:
+    measured = deepcopy(HEALTHY)
+    blind(1.0)(measured)
+    another_map(1.5, 1.0)(measured)
+    commands = [symptom["command"] for symptom in symptoms(measured)]
+    assert commands == [
+        "corrtool train-model --gradient-steps 4000 --name longer",
+        "corrtool learn-corr --action-map '[1, 0]'",
+    ]
+
+
+def test_the_documentation_has_every_rule() -> None:
+    text = (ROOT / "docs" / "why-not.md").read_text(encoding="utf-8")
+    for rule in RULES:
+        assert f"| {rule.name} | {rule.look_at} | {rule.attempt} |" in text

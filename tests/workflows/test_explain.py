@@ -1,0 +1,155 @@
+"""``explain`` of real, tiny projects: of vectors and of small pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from support.commands import one_line_error, run_in_process
+
+import corrtool
+from corrtool.errors import ArtifactError
+
+TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
+PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
+PARTS = {"correspondence", "inputs", "losses", "score", "blindness", "memories", "actions",
+         "returns", "symptoms", "files"}  # fmt: skip
+
+
+def make(lab: Path, *init: str, learn_corr: tuple[str, ...] = ()) -> Path:
+    assert run_in_process("init", lab, *init, "--quiet") == 0
+    for stage in ("train-dqn", "collect", "train-model"):
+        assert run_in_process(stage, "-p", lab, *TINY) == 0
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *learn_corr) == 0
+    return lab
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lab = tmp_path_factory.mktemp("explain") / "cartpole"
+    return make(lab, "--source", "CartPole-v1", "--target-view", "permute:2,3,0,1")
+
+
+@pytest.fixture
+def lab(made: Path, tmp_path: Path) -> Path:
+    """A copy of a CartPole project."""
+    return shutil.copytree(made, tmp_path / "lab")
+
+
+def explained(capsys: pytest.CaptureFixture[str], lab: Path, *more: str) -> Any:
+    capsys.readouterr()
+    assert run_in_process("explain", "-p", lab, "--json", "--device", "cpu", *more) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = explained(capsys, lab)
+    name = told["correspondence"]
+    assert set(told) == PARTS
+    assert told["inputs"] == {
+        "source_memory": "memory source-dqn-random",
+        "target_memory": "memory target-random",
+        "q": "Q-function source-dqn",
+        "model": "environment model source-dqn",
+    }
+    assert told["losses"]["gradient_steps"] == 40 and told["losses"]["terms"]["gan"] > 0
+    artifact = next(a for a in corrtool.open_project(lab).artifacts() if a["name"] == name)
+    assert told["score"] == artifact["summary"]["score"]
+    for part in ("source", "translated"):
+        blind = told["blindness"][part]
+        assert len(blind["by_action"]) == 2 and len(blind["by_place"]) == 4
+        assert sum(at["share"] for at in blind["by_place"]) == pytest.approx(1)
+    assert told["memories"]["measure"] == "moments"
+    assert told["memories"]["target"]["play"] == "random"
+    assert told["actions"]["map_in_use"] == [0, 1]
+    assert told["files"] == [
+        f"report/explain/{name}/explanation.json", f"report/explain/{name}/action-matrix.png",
+    ]  # fmt: skip
+    assert json.loads((lab / told["files"][0]).read_text()) == told
+    assert explained(capsys, lab) == told  # nothing in it is by chance
+    assert corrtool.open_project(lab).explain(device="cpu") == told
+    assert explained(capsys, lab, f"{name}-last")["correspondence"] == f"{name}-last"
+
+
+def test_lines_for_people_end_with_what_to_try(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run_in_process("explain", "-p", lab, "--device", "cpu") == 0
+    out = capsys.readouterr().out
+    assert "score: " in out and "  try: corrtool train-model --gradient-steps 80" in out
+
+
+def test_small_pictures_have_sheets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CORRTOOL_TRUST", "odd_environments")
+    source = ["--source", "odd_environments:Picture-v0", *PLANES, "--source-kwarg", "high=1"]
+    lab = make(tmp_path / "lab", *source, "--target-view", "channels:3,1,0,2")
+    told = explained(capsys, lab)
+    assert len(told["blindness"]["source"]["by_place"]) == 16
+    assert told["memories"]["measure"] == "mean frames"
+    sheets = [name for name in told["files"] if name.endswith(".png")]
+    assert [Path(name).name for name in sheets] == [
+        "action-matrix.png", "worst-of-source.png", "worst-translated.png",
+    ]  # fmt: skip
+    for name in sheets:
+        picture = cv2.imread(str(lab / name))
+        assert picture is not None and picture.std() > 0
+    assert run_in_process("report", "-p", lab, "--json", "--quiet") == 0
+    report = json.loads(capsys.readouterr().out)
+    page = (lab / "report" / "report.html").read_text(encoding="utf-8")
+    assert report["explained"] == told["correspondence"]
+    assert "report/action-matrix.png" in report["figures"]
+    assert f"Why {told['correspondence']} transfers or not" in page
+    assert "row 1 column 1" in page
+
+
+def test_without_f_and_run_it_tells_the_rest(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    less = ("--lambda-m", "0", "--name", "plain")
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *less) == 0
+    shutil.rmtree(lab / "runs" / "learn-corr" / "plain")
+    told = explained(capsys, lab)
+    assert told["correspondence"] == "plain"
+    assert [part for part in sorted(PARTS) if told[part] is None] == [
+        "actions", "blindness", "losses", "score",
+    ]  # fmt: skip
+    assert told["memories"]["distance"] > 0
+
+
+def test_a_score_that_is_missing_is_found(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of correspondences that are older than scores."""
+    from corrtool.workflows import explain
+
+    said = corrtool.open_project(lab).explain(device="cpu")["score"]
+    monkeypatch.setattr(explain, "_is_score", lambda said: False)
+    found = corrtool.open_project(lab).explain(device="cpu")["score"]
+    assert said is not None and found is not None
+    assert found["source_model_loss"] == pytest.approx(said["source_model_loss"], rel=0.2)
+
+
+def test_a_memory_that_is_gone_is_named(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(lab / "memories" / "target-random.zarr")
+    capsys.readouterr()
+    assert run_in_process("explain", "-p", lab) == 3
+    assert "memory target-random, which is gone or damaged" in one_line_error(capsys)
+    with pytest.raises(ArtifactError, match="target-random"):
+        corrtool.open_project(lab).explain()
+    assert run_in_process("report", "-p", lab, "--json") == 0  # and says why on its page
+    assert json.loads(capsys.readouterr().out)["explained"] is None
+    page = (lab / "report" / "report.html").read_text(encoding="utf-8")
+    assert "which is gone or damaged" in page
+
+
+def test_a_project_without_a_correspondence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = tmp_path / "lab"
+    assert run_in_process("init", lab, "--source", "CartPole-v1", "--quiet") == 0
+    capsys.readouterr()
+    assert run_in_process("explain", "-p", lab) == 3
+    assert "make it with 'corrtool learn-corr'" in one_line_error(capsys)

@@ -1,0 +1,246 @@
+"""``transfer``: what is missing in a project, in the order and with the settings of the stages."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from support.commands import one_line_error, run_in_process
+
+import corrtool
+from corrtool.project.artifacts import KINDS, find_artifacts, read_artifact
+from corrtool.project.directory import find_project
+from corrtool.workflows.transfer import TransferRow, _notes, _why_no_reuse, normalised
+
+VIEWS = ("permute:2,3,0,1", "scale:-1,1,-1,1")
+TINY = ("--preset", "tiny", "--device", "cpu")
+QUIET = (*TINY, "--quiet")
+LONGER = {"CORRTOOL_LEARN_CORR_GRADIENT_STEPS": "1500"}  # long enough to be interrupted
+
+
+@pytest.fixture
+def lab(cartpole: Callable[..., Path]) -> Path:
+    """An empty project of CartPole with its numbers in another order."""
+    return cartpole(*VIEWS)
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: object, command: str = "transfer") -> Any:
+    """What a command prints with --json."""
+    capsys.readouterr()
+    assert run_in_process(command, *TINY, "--json", *arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def steps(capsys: pytest.CaptureFixture[str], lab: Path, *flags: object) -> list[tuple[str, Any]]:
+    """Stage and name of what a dry run would run, without the evaluations."""
+    plans = asked(capsys, "-p", lab, "--dry-run", *flags)["steps"]
+    return [
+        (plan["stage"], plan["name"])
+        for plan in plans
+        if plan["stage"] != "evaluate" and not plan["done"]
+    ]
+
+
+def digests(lab: Path) -> dict[tuple[str, str], str]:
+    """The SHA-256 of every artifact of a project."""
+    return {(kind, a.name): a.sha256 for kind in KINDS for a in find_artifacts(lab, kind)}
+
+
+def run_by_hand(lab: Path) -> None:
+    """The documented order."""
+    for stage, *flags in (
+        ("train-dqn",),
+        ("collect",),
+        ("train-model", "--memory", "source-dqn"),
+        ("learn-corr",),
+    ):
+        assert run_in_process(stage, "-p", lab, *QUIET, *flags) == 0, stage
+
+
+def test_the_share_of_the_way_from_random_play_to_the_agent() -> None:
+    assert normalised(60.0, 20.0, 100.0) == 0.5
+    assert normalised(10.0, 20.0, 100.0) == -0.125
+    assert normalised(-120.0, -500.0, -100.0) == 0.95
+    assert normalised(1.0, 7.0, 7.0) is None
+
+
+class TestWhatIsMissing:
+    """Dry runs, which write nothing."""
+
+    def test_in_an_empty_project_everything_is(
+        self, lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = sorted(lab.rglob("*"))
+        to_do = [
+            ("train-dqn", "source-dqn"),  # leaves a memory of random play as well
+            ("collect", "target-random"),
+            ("train-model", None),  # its name is that of a memory that is not there yet
+            ("learn-corr", None),
+        ]
+        assert steps(capsys, lab) == to_do
+        plans = asked(capsys, "-p", lab, "--dry-run")["steps"]
+        assert [plan["stage"] for plan in plans].count("evaluate") == 4
+        assert sorted(lab.rglob("*")) == before
+        assert run_in_process("transfer", "-p", lab, *TINY, "--dry-run") == 0
+        assert "would run: train-dqn source-dqn\n" in capsys.readouterr().out
+        monkeypatch.setenv("CORRTOOL_TRAIN_DQN_RANDOM_RECORDS", "0")
+        assert steps(capsys, lab) == [to_do[0], ("collect", "source-random"), *to_do[1:]]
+
+    def test_an_agent_and_memories_are_taken_by_who_played(
+        self, lab: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run_in_process("train-dqn", "-p", lab, *QUIET, "--name", "agent") == 0
+        assert run_in_process("collect", "-p", lab, *QUIET, "--name", "mine") == 0
+        to_do = [("train-model", "agent"), ("learn-corr", None)]  # as long as there is no F
+        assert steps(capsys, lab) == to_do
+        shutil.rmtree(lab / "memories" / "agent-random.zarr")
+        assert steps(capsys, lab) == [("collect", "source-random"), *to_do]
+        source = ("collect", "-p", lab, *QUIET, "--task", "source")
+        assert run_in_process(*source, "--name", "agent-random") == 0
+        assert [stage for stage, _ in steps(capsys, lab)] == ["train-model", "learn-corr"]
+        shutil.rmtree(lab / "memories" / "agent.zarr")
+        assert [step for step in steps(capsys, lab) if step[0] == "collect"] == [
+            ("collect", "source-agent")
+        ]
+        assert run_in_process(*source, "--policy", "q:agent", "--name", "again") == 0
+        assert steps(capsys, lab)[0] == ("train-model", "again")
+
+    def test_what_was_made_by_hand_is_not_made_again(
+        self, lab: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for stage in ("train-dqn", "collect", "train-model", "learn-corr"):
+            assert run_in_process(stage, "-p", lab, *QUIET) == 0
+        assert steps(capsys, lab) == []
+
+    def test_a_model_that_no_loss_needs_is_not_learnt(
+        self, lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CORRTOOL_LEARN_CORR_LAMBDA_M", "0")
+        assert "train-model" not in dict(steps(capsys, lab))
+
+    def test_what_the_project_names_is_not_looked_for(
+        self, lab: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for seed, name in enumerate(("named", "newer")):  # one seed would be one agent
+            flags = ("--name", name, "--seed", seed)
+            assert run_in_process("train-dqn", "-p", lab, *QUIET, *flags) == 0
+        toml = (lab / "corrtool.toml").read_text()
+        named = '\n[learn-corr]\nq = "named"\nsource-memory = "named"\n'
+        (lab / "corrtool.toml").write_text(toml + named)
+        assert steps(capsys, lab)[:2] == [("collect", "target-random"), ("train-model", "named")]
+
+    def test_states_of_other_shapes_have_no_row_of_reuse(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        tasks = ("--source", "MountainCar-v0", "--target", "Acrobot-v1")
+        assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
+        plans = asked(capsys, "-p", tmp_path / "lab", "--dry-run")["steps"]
+        assert [plan["stage"] for plan in plans].count("evaluate") == 3
+
+    @pytest.mark.parametrize(
+        ("source", "target", "why"),
+        [
+            ("MountainCar-v0", "Acrobot-v1", "cannot take the target's states"),
+            ("CartPole-v1", "Acrobot-v1", "the source has 2 actions and the target 3"),
+            ("Acrobot-v1", "Acrobot-v1", None),
+        ],
+    )
+    def test_the_note_says_why_reuse_is_left_out(
+        self, tmp_path: Path, source: str, target: str, why: str | None
+    ) -> None:
+        tasks = ("--source", source, "--target", target)
+        assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
+        found = _why_no_reuse(find_project(tmp_path / "lab"))
+        rows: list[TransferRow] = [
+            {"policy": policy, "returns": [0.0], "mean_return": mean, "ci95": [0.0, 0.0]}
+            for policy, mean in (("source", 2.0), ("random", 0.0), ("transfer", 1.0))
+        ]
+        if why is None:
+            assert found is None
+        else:
+            (note,) = _notes(rows, cast(Any, {}), [], found)
+            assert note.startswith("reuse is left out: ") and why in note
+
+    def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        plan: Any = corrtool.open_project(lab).transfer(preset="tiny", device="cpu", dry_run=True)
+        by_command = asked(capsys, "-p", lab, "--dry-run")
+        assert plan == by_command
+
+
+def test_a_transfer_that_was_interrupted_ends_where_the_stages_by_hand_do(
+    lab: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand = shutil.copytree(lab, tmp_path / "by-hand")
+    command = ["transfer", *TINY, "-p", str(lab)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "corrtool", *command], env=os.environ | LONGER
+    )
+    while not any(p.stat().st_size for p in lab.glob("runs/learn-corr/*/metrics.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait(60) == 143
+    for name, value in LONGER.items():
+        monkeypatch.setenv(name, value)
+    capfd.readouterr()
+    assert run_in_process(*command, "--json") == 0
+    out, err = capfd.readouterr()
+    assert "resuming at" in err and "train-dqn source-dqn" not in err
+    result = json.loads(out)
+    assert [row["policy"] for row in result["rows"]] == ["source", "random", "reuse", "transfer"]
+    for row in result["rows"]:
+        assert len(row["returns"]) == result["games"] == 2
+        assert row["ci95"][0] <= row["mean_return"] <= row["ci95"][1]
+        assert ("normalised" in row) is (row["policy"] == "transfer")
+    assert result["source_agent"] == "source-dqn" and result["cut"] == []
+    assert result["learn_corr"]["gradient_steps"] == 1500 and result["minutes"] > 0
+
+    run_by_hand(by_hand)
+    assert digests(lab) == digests(by_hand)
+    for flags in (("--task", "source"), ("--policy", "random"), ("--no-corr",), ()):
+        assert run_in_process("evaluate", "-p", lab, *TINY, *flags, "--dry-run") == 0
+        assert "is done already" in capfd.readouterr().out, flags
+
+    assert run_in_process(*command) == 0  # again, for people
+    out, err = capfd.readouterr()
+    assert "random play on the target" in out and "next: cd" in err
+    assert "resuming" not in err
+    assert digests(lab) == digests(by_hand)
+
+
+def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, name in enumerate(("agent", "newer")):
+        flags = ("--name", name, "--seed", seed)
+        assert run_in_process("train-dqn", "-p", lab, *QUIET, *flags) == 0
+    result = asked(capsys, "-p", lab, "--from-q", "agent", "--games", 3)
+    assert result["source_agent"] == "agent" and result["games"] == 3
+    corr = read_artifact(lab, "corr", result["learn_corr"]["corr"])
+    assert corr.manifest["parents"]["q"]["name"] == "agent"
+    model = read_artifact(lab, "model", corr.manifest["parents"]["model"]["name"])
+    assert model.manifest["parents"]["source_memory"]["name"] == "agent"
+    assert run_in_process("transfer", "-p", lab, *QUIET) == 2  # with the newest, under one name
+    assert "--seed" in one_line_error(capsys)
+
+
+def test_a_budget_ends_what_learns_and_the_result_says_so(
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRTOOL_LEARN_CORR_GRADIENT_STEPS", "1000000")
+    began = time.monotonic()
+    result = asked(capsys, "-p", lab, "--budget", "12s")
+    assert time.monotonic() - began < 60
+    assert "learn-corr" in result["cut"] and result["learn_corr"]["cut"]
+    assert 0 < result["learn_corr"]["gradient_steps"] < 1_000_000
+    assert any("ended early" in note for note in result["notes"])
+    before = digests(lab)
+    again = asked(capsys, "-p", lab)  # what is finished is not done again, with a budget or without
+    assert again["cut"] == result["cut"] and digests(lab) == before
+    assert again["rows"] == result["rows"]
