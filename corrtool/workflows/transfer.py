@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from corrtool.correspondence.actions import IDENTITY
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
@@ -21,11 +21,9 @@ from corrtool.project.directory import Project
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import read_record, run_directories
 from corrtool.runs.results import (
-    NO_TRANSFER_BELOW,
     EvaluateResult,
     LearnCorrResult,
     Plan,
-    Returns,
     StageResult,
 )
 from corrtool.runtime.console import Console
@@ -34,21 +32,8 @@ from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
 from corrtool.stages.source_agents import agent_of_memory, agent_of_q
 from corrtool.tasks import probe
 from corrtool.workflows.call import StageCall
-from corrtool.workflows.pipeline import Pipeline, returns_of
-
-
-class TransferRow(Returns):
-    """Fresh games of one player.
-
-    Attributes:
-        policy: ``source``, the agent on its own task, or on the target ``random``, ``reuse`` or
-            ``transfer``.
-        normalised: of ``transfer``, its share of the way from random play to the agent on its own
-            task: 0 is as good as random play, 1 as the agent. None where the agent is no better.
-    """
-
-    policy: str
-    normalised: NotRequired[float | None]
+from corrtool.workflows.pipeline import Pipeline
+from corrtool.workflows.transfer_rows import TransferRow, make_notes, make_rows
 
 
 class TransferResult(TypedDict):
@@ -103,7 +88,7 @@ def transfer(
     played = _play(pipeline, q, learnt["name"], games, with_reuse=no_reuse is None)
     if dry_run:
         return {"dry_run": True, "steps": cast(list[Plan], steps)}
-    rows = _rows(played)
+    rows = make_rows(played)
     cut = learner.cut(q, learnt["name"])
     return {
         "project": str(pipeline.project.root),
@@ -113,7 +98,7 @@ def transfer(
         "learn_corr": learnt,
         "minutes": round(budget.used_minutes, 3),
         "cut": cut,
-        "notes": _notes(rows, learnt, cut, no_reuse),
+        "notes": make_notes(rows, learnt, cut, no_reuse),
     }
 
 
@@ -319,49 +304,3 @@ def _check_actions(pipeline: Pipeline) -> None:
             'write action-map = "learned" or a list of source actions under [learn-corr] in '
             "corrtool.toml, or use --preset default, which finds it",
         )
-
-
-def normalised(transfer: float, random: float, source: float) -> float | None:
-    """(R − R_random) / (R_source − R_random); None for an agent no better than random play."""
-    return None if source <= random else (transfer - random) / (source - random)
-
-
-def _rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
-    rows: list[TransferRow] = [
-        cast(TransferRow, {"policy": policy, **returns_of(result)})
-        for policy, result in played.items()
-    ]
-    means = {policy: result["mean_return"] for policy, result in played.items()}
-    rows[-1]["normalised"] = normalised(means["transfer"], means["random"], means["source"])
-    return rows
-
-
-def _notes(
-    rows: list[TransferRow], learnt: LearnCorrResult, cut: list[str], no_reuse: str | None
-) -> list[str]:
-    """What a reader of the rows should know."""
-    score = learnt.get("score")
-    means = {row["policy"]: row["mean_return"] for row in rows}
-    notes = []
-    if means["source"] <= means["random"]:
-        notes.append(
-            "the source's agent is no better than random play, so there is nothing to transfer: "
-            "train it longer, or name a better one with --from-q"
-        )
-    if no_reuse is not None:
-        notes.append(f"reuse is left out: {no_reuse}")
-    elif means["transfer"] <= means["reuse"]:
-        notes.append(
-            "transfer is no better than reuse, which is the source's Q-function without a "
-            "correspondence"
-        )
-    if score is not None and score["value"] < NO_TRANSFER_BELOW:
-        notes.append(
-            f"no transfer expected: the score of the correspondence is {score['value']:.2f} of 1"
-        )
-    if cut:
-        notes.append(
-            f"ended early for want of time: {', '.join(cut)}; the same stage's own command with "
-            "--overwrite learns to its end"
-        )
-    return notes

@@ -22,7 +22,7 @@ from corrtool.reporting.result_lines import learn_corr as lines_of
 from corrtool.runs import loop
 from corrtool.runs.metrics import read_metrics
 from corrtool.runs.results import LearnCorrResult
-from corrtool.workflows.transfer import _notes
+from corrtool.workflows.transfer_rows import make_notes
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 LEARN = ("learn-corr", *TINY, "--gradient-steps", "30", "--eval-every", "10", "--name", "c")
@@ -213,8 +213,8 @@ class TestWhatIsSaid:
             {"policy": policy, "mean_return": mean}
             for policy, mean in {"source": 9, "random": 0, "reuse": 1, "transfer": 2}.items()
         ]
-        assert _notes(rows, self.result(0.5, 7.0, 1.0), [], None) == []
-        (note,) = _notes(rows, self.result(0.1, 7.0, 1.0), [], None)
+        assert make_notes(rows, self.result(0.5, 7.0, 1.0), [], None) == []
+        (note,) = make_notes(rows, self.result(0.1, 7.0, 1.0), [], None)
         assert note == "no transfer expected: the score of the correspondence is 0.10 of 1"
 
 

@@ -18,7 +18,8 @@ from support.commands import one_line_error, run_in_process
 import corrtool
 from corrtool.project.artifacts import KINDS, find_artifacts, read_artifact
 from corrtool.project.directory import find_project
-from corrtool.workflows.transfer import TransferRow, _notes, _why_no_reuse, normalised
+from corrtool.workflows.transfer import _why_no_reuse
+from corrtool.workflows.transfer_rows import TransferRow, make_notes, normalised
 
 VIEWS = ("permute:2,3,0,1", "scale:-1,1,-1,1")
 TINY = ("--preset", "tiny", "--device", "cpu")
@@ -166,7 +167,7 @@ class TestWhatIsMissing:
         if why is None:
             assert found is None
         else:
-            (note,) = _notes(rows, cast(Any, {}), [], found)
+            (note,) = make_notes(rows, cast(Any, {}), [], found)
             assert note.startswith("reuse is left out: ") and why in note
 
     def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,68 @@
+"""The rows of ``corrtool transfer``, and what their reader should know."""
+
+from __future__ import annotations
+
+from typing import NotRequired, cast
+
+from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
+from corrtool.workflows.pipeline import returns_of
+
+
+class TransferRow(Returns):
+    """Fresh games of one player.
+
+    Attributes:
+        policy: ``source``, the agent on its own task, or on the target ``random``, ``reuse`` or
+            ``transfer``.
+        normalised: of ``transfer``, its share of the way from random play to the agent on its own
+            task: 0 is as good as random play, 1 as the agent. None where the agent is no better.
+    """
+
+    policy: str
+    normalised: NotRequired[float | None]
+
+
+def normalised(transfer: float, random: float, source: float) -> float | None:
+    """(R − R_random) / (R_source − R_random); None for an agent no better than random play."""
+    return None if source <= random else (transfer - random) / (source - random)
+
+
+def make_rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
+    rows: list[TransferRow] = [
+        cast(TransferRow, {"policy": policy, **returns_of(result)})
+        for policy, result in played.items()
+    ]
+    means = {policy: result["mean_return"] for policy, result in played.items()}
+    rows[-1]["normalised"] = normalised(means["transfer"], means["random"], means["source"])
+    return rows
+
+
+def make_notes(
+    rows: list[TransferRow], learnt: LearnCorrResult, cut: list[str], no_reuse: str | None
+) -> list[str]:
+    """What a reader of the rows should know."""
+    score = learnt.get("score")
+    means = {row["policy"]: row["mean_return"] for row in rows}
+    notes = []
+    if means["source"] <= means["random"]:
+        notes.append(
+            "the source's agent is no better than random play, so there is nothing to transfer: "
+            "train it longer, or name a better one with --from-q"
+        )
+    if no_reuse is not None:
+        notes.append(f"reuse is left out: {no_reuse}")
+    elif means["transfer"] <= means["reuse"]:
+        notes.append(
+            "transfer is no better than reuse, which is the source's Q-function without a "
+            "correspondence"
+        )
+    if score is not None and score["value"] < NO_TRANSFER_BELOW:
+        notes.append(
+            f"no transfer expected: the score of the correspondence is {score['value']:.2f} of 1"
+        )
+    if cut:
+        notes.append(
+            f"ended early for want of time: {', '.join(cut)}; the same stage's own command with "
+            "--overwrite learns to its end"
+        )
+    return notes
