@@ -101,3 +101,17 @@ def test_the_noise_is_that_of_the_mean() -> None:
     matrix = measured([[0.5, 0.5], [0.5, 0.5]], each=400, noise=0.2)
     # Half the difference of two errors with a deviation of 0.2, over √400.
     np.testing.assert_allclose(matrix.noise, 0.2 / np.sqrt(2) / 20, rtol=0.1)
+
+
+@pytest.mark.parametrize("actions", [2, 6, 18])
+def test_actions_without_an_effect_keep_their_map(actions: int) -> None:
+    """The best of very many maps must not win on the transitions that chose it."""
+    identity, changed = ActionMap.identity(actions), 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        errors = np.abs(random.normal(size=(512, 1)))
+        errors = errors + 0.3 * np.abs(random.normal(size=(512, actions)))
+        taken = random.integers(actions, size=512)
+        matrix = ActionMatrix(errors, np.ones(512), taken, actions)
+        changed += matrix.best_map(identity) != identity
+    assert changed <= 4  # two standard errors are passed once in forty times
