@@ -61,10 +61,12 @@ def parse_view(text: str, directory: Path) -> View:
     Raises :class:`UsageError`.
     """
     name, _, argument = text.partition(":")
-    try:
-        if name in VIEWS:
+    if name in VIEWS:
+        try:
             return VIEWS[name].parse(argument, directory)
-    except ValueError:
-        pass
+        except ValueError:
+            raise UsageError(
+                f"view {text!r} cannot be made", f"write {VIEWS[name].usage}"
+            ) from None
     *others, last = (form.usage for form in VIEWS.values())
     raise UsageError(f"unknown view {text!r}", f"write {', '.join(others)} or {last}")
