@@ -22,6 +22,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 
+SCORE_STEPS = 1_000_000  # of a score, which ranks send each other as a whole number
 CLEARLY_BETTER = 0.02  # by which a later recipe, which can do more, has to beat an earlier one
 
 
@@ -105,7 +106,10 @@ class Portfolio:
     def _out_of_time(self, candidate: Candidate) -> bool:
         """True if ``--max-minutes`` are over: what is best so far learns no more than a step."""
         minutes = candidate.settings.max_minutes
-        return minutes is not None and self.run.seconds >= 60 * minutes
+        if minutes is None:
+            return False
+        over = self.run.seconds >= 60 * minutes
+        return self.context.ranks.agreed(over, self.context.device)
 
     def _find_actions(self, training: CorrespondenceTraining) -> None:
         """Estimate the map of the actions, where that is due."""
@@ -116,7 +120,8 @@ class Portfolio:
         training.correspondence.eval()
         score = self._scorer.score(training.correspondence)
         training.correspondence.train()
-        return score.value
+        steps = round(score.value * SCORE_STEPS)
+        return self.context.ranks.broadcast(steps, self.context.device) / SCORE_STEPS
 
     @cached_property
     def _scorer(self) -> Scorer:

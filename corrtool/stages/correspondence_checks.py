@@ -35,12 +35,12 @@ def check_fit(inputs: dict[str, Artifact]) -> None:
 
 
 def fitting_candidates(
-    inputs: dict[str, Artifact], settings: LearnCorrSettings
+    context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
 ) -> tuple[Candidate, ...]:
     """What the settings mean for these inputs: one candidate, or those of several recipes that fit.
 
     Raises:
-        UsageError: none fits the states; the message is about the first.
+        UsageError: none fits the states and the processes; the message is about the first.
         ArtifactError: the tasks have different actions, and the settings no map of them.
     """
     states = inputs["source_memory"].states
@@ -55,6 +55,7 @@ def fitting_candidates(
         candidate = Candidate(name, own, GeneratorDescription.of(own, states), action_map)
         try:
             check_networks(inputs, candidate.generator, own)
+            check_ranks(context, inputs, own)
         except UsageError as error:
             problems.append(error)
         else:

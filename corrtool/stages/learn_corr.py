@@ -30,7 +30,7 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.stages.correspondence_checks import check_fit, check_ranks, fitting_candidates
+from corrtool.stages.correspondence_checks import check_fit, fitting_candidates
 from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
@@ -125,8 +125,7 @@ def plan(
     if settings.action_map not in (LEARNED, AUTO):
         settings = replace(settings, action_map=action_map.to_setting())
     check_fit(inputs)
-    check_ranks(context, inputs, settings)
-    candidates = fitting_candidates(inputs, settings)
+    candidates = fitting_candidates(context, inputs, settings)
     name = context.run_name(settings, inputs, _default_name(settings, candidates[0].generator))
     request = RunRequest(
         settings,
