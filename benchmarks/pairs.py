@@ -115,12 +115,12 @@ def play(directory: Path, pair: Pair, seed: int) -> Outcome:
     project = directory / pair.name / f"seed-{seed}"
     shutil.rmtree(project, ignore_errors=True)
     views = [flag for view in pair.views for flag in ("--target-view", view)]
-    _corrtool("init", project, "--source", pair.source, "--target", pair.target, *views)
+    corrtool("init", project, "--source", pair.source, "--target", pair.target, *views)
     for part in SHARED:
         if (base / part).exists():
             shutil.copytree(base / part, project / part, dirs_exist_ok=True)
     began = time.monotonic()
-    result = _corrtool("transfer", "-p", project, "--seed", seed)
+    result = corrtool("transfer", "-p", project, "--seed", seed)
     minutes += (time.monotonic() - began) / 60
     means = {row["policy"]: row["mean_return"] for row in result["rows"]}
     learnt = result["learn_corr"]
@@ -148,16 +148,16 @@ def prepare(directory: Path, pair: Pair, seed: int) -> tuple[Path, float]:
     if not record.exists():
         shutil.rmtree(base, ignore_errors=True)
         pretrained = ["--pretrained"] if pair.source_name in PRETRAINED else []
-        _corrtool("init", base, "--source", pair.source, *pretrained)
+        corrtool("init", base, "--source", pair.source, *pretrained)
         began = time.monotonic()
         if not pretrained:
-            _corrtool("train-dqn", "-p", base, "--seed", seed)
-            _corrtool("train-model", "-p", base, "--seed", seed)
+            corrtool("train-dqn", "-p", base, "--seed", seed)
+            corrtool("train-model", "-p", base, "--seed", seed)
         record.write_text(json.dumps((time.monotonic() - began) / 60))
     return base, json.loads(record.read_text())
 
 
-def _corrtool(command: str, *arguments: object) -> Any:
+def corrtool(command: str, *arguments: object) -> Any:
     """The JSON of a subcommand. Raises :class:`SystemExit` where it fails."""
     line = [sys.executable, "-m", "corrtool", command, *map(str, arguments), "--json", "--quiet"]
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True)

@@ -11,8 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corrtool.reporting import result_lines
-
 if TYPE_CHECKING:
     from corrtool.runs.context import StageContext
     from corrtool.runs.results import StageResult
@@ -37,7 +35,6 @@ class Stage:
         name: its subcommand, its section of ``corrtool.toml`` and its directory in ``runs/``.
         summary: what it does, as ``--help`` says it.
         function: where it is done, ``module:function``.
-        result_lines: what it came to, in lines for people.
         options: those that are not settings.
         learns: whether it writes metrics and checkpoints that somebody may want to see.
         splits: whether the processes of torchrun can share its mini-batches.
@@ -46,7 +43,6 @@ class Stage:
     name: str
     summary: str
     function: str
-    result_lines: Callable[[Any], list[str]]
     options: tuple[Option, ...] = ()
     learns: bool = True
     splits: bool = False
@@ -78,6 +74,13 @@ class Stage:
         function: Callable[..., StageResult] = getattr(import_module(module), name)
         return function(context, settings, **arguments)
 
+    def result_lines(self, result: Any) -> list[str]:
+        """What it came to, in lines for people: by the function of its name there."""
+        from corrtool.reporting import result_lines  # imported late: --help needs none of it
+
+        lines: Callable[[Any], list[str]] = getattr(result_lines, self.name.replace("-", "_"))
+        return lines(result)
+
 
 _NO_CORR = Option("no_corr", bool, False, "reuse the Q-function directly, without a correspondence")
 
@@ -89,7 +92,6 @@ STAGES = {
             summary="Learn a Q-function by DQN (Algorithm 2), by default of the source task; "
             "keep the newest records as its memory.",
             function="corrtool.stages.train_dqn:train_dqn",
-            result_lines=result_lines.train_dqn,
             options=(
                 Option(
                     "extend",
@@ -104,7 +106,6 @@ STAGES = {
             name="collect",
             summary="Play a task, by default the target at random, and write a replay memory.",
             function="corrtool.stages.collect:collect",
-            result_lines=result_lines.collect,
             learns=False,
         ),
         Stage(
@@ -112,7 +113,6 @@ STAGES = {
             summary="Learn the environment model F of the source task from a memory "
             "(appendix 6.1).",
             function="corrtool.stages.train_model:train_model",
-            result_lines=result_lines.train_model,
             splits=True,
         ),
         Stage(
@@ -123,7 +123,6 @@ STAGES = {
                 "--lambda-q 0 --lambda-m 0 --cycle-loss printed."
             ),
             function="corrtool.stages.learn_corr:learn_corr",
-            result_lines=result_lines.learn_corr,
             splits=True,
         ),
         Stage(
@@ -131,7 +130,6 @@ STAGES = {
             summary="Play fresh games, by default of the target with the newest correspondence, "
             "and report every return.",
             function="corrtool.stages.evaluate:evaluate",
-            result_lines=result_lines.evaluate,
             options=(
                 _NO_CORR,
                 Option(
@@ -148,7 +146,6 @@ STAGES = {
             name="finetune",
             summary="Go on learning on the target task by DQN, with the correspondence held fixed.",
             function="corrtool.stages.finetune:finetune",
-            result_lines=result_lines.finetune,
             options=(
                 _NO_CORR,
                 Option(

@@ -1,0 +1,229 @@
+"""`python -m benchmarks.calibration DIR [NAME …] [--seeds N …]`: does the score know the games?
+
+Takes the projects that `python -m benchmarks.pairs DIR` has left. In each it learns further
+correspondences, most of them on purpose with less than the default takes: no search for a start, a
+few gradient steps, a network instead of a linear map, the identity for permuted actions. Each has a
+score, and plays. `--fit` prints how well scores rank returns, always by the formula that fits the
+other pairs best, and `--plot FILE` draws them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.pairs import Outcome, Pair, corrtool, pairs, read
+from corrtool.runs.results import Score
+
+GAMES = 20
+_LINEAR = ("--generator", "linear", "--linear-starts", "1")
+_MODEL_ONLY = ("--lambda-cyc", "0", "--lambda-q", "0", "--lambda-m", "100")
+_ALL = ("--lambda-cyc", "1", "--lambda-q", "1", "--lambda-m", "1")
+_NO_SEARCH = ("--angle-starts", "1")
+_AFFINE = ("--generator", "affine", "--model-loss", "relative", "--spatial-learning-rate", "1e-4")
+_PICTURES = {
+    "affine, no search": (*_AFFINE, *_NO_SEARCH),
+    "affine, 10° off": (*_AFFINE, *_NO_SEARCH, "--angle-init", "-80"),
+    "affine, 3° off, 1 step": (
+        *(*_AFFINE, *_NO_SEARCH),
+        *("--angle-init", "-87", "--gradient-steps", "1"),
+    ),
+    "affine": _AFFINE,
+    "resnet, all losses": ("--generator", "resnet", *_ALL),
+}
+TRIALS: dict[str, dict[str, tuple[str, ...]]] = {
+    "vector": {
+        "linear, 30 steps": (*_LINEAR, *_MODEL_ONLY, "--gradient-steps", "30"),
+        "linear, 200 steps": (*_LINEAR, *_MODEL_ONLY, "--gradient-steps", "200"),
+        "linear, one start": (*_LINEAR, *_MODEL_ONLY),
+        "linear, all losses": (*_LINEAR, *_ALL),
+        "mlp": ("--generator", "mlp", *_MODEL_ONLY),
+    },
+    "grid": _PICTURES,
+    "image": _PICTURES,
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A correspondence that was scored and played.
+
+    Attributes:
+        normalised: its mean return, as a share of the way from random play to the source's agent.
+    """
+
+    pair: str
+    seed: int
+    name: str
+    normalised: float
+    score: Score
+
+
+# What the number of a score may be made of, each in [0, 1].
+def _share(score: Score) -> float:
+    return score["model_share"]
+
+
+def _ratio(score: Score) -> float:
+    """The least loss there could be, by the loss: tells 0.01 from 0.02, where shares are 1."""
+    if score["model_share"] == 0:
+        return 0.0
+    return min(1.0, score["source_model_loss"] / max(1e-9, score["model_loss"]))
+
+
+def _bellman(score: Score) -> float:
+    share = score["bellman_share"]
+    return 1.0 if share is None else share
+
+
+EXPONENTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+Formula = tuple[float, float, float]  # exponents of the share, the ratio and the Bellman share
+
+
+def value(score: Score, formula: Formula) -> float:
+    """A number in [0, 1]: a product of powers."""
+    parts = (_share(score), _ratio(score), _bellman(score))
+    return float(np.prod([part**e for part, e in zip(parts, formula, strict=True)]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
+    parser.add_argument("directory", type=Path, help="the one given to benchmarks.pairs")
+    parser.add_argument("names", nargs="*", help="pairs, or sources; all that are there by default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="which seeds")
+    parser.add_argument("--fit", action="store_true", help="print what fits, and play nothing")
+    parser.add_argument("--plot", type=Path, help="draw scores and returns, and play nothing")
+    asked = parser.parse_args()
+    record = asked.directory / "calibration.jsonl"
+    if asked.fit:
+        print("\n".join(fit(read_trials(record))))
+    if asked.plot:
+        plot(read_trials(record), asked.plot)
+    if asked.fit or asked.plot:
+        return
+    played = {(o.pair, o.seed): o for o in read(asked.directory / "outcomes.jsonl")}
+    for seed, pair in product(asked.seeds, pairs()):
+        wanted = not asked.names or pair.name in asked.names or pair.source_name in asked.names
+        if wanted and (pair.name, seed) in played:
+            learn_all(asked.directory, pair, played[pair.name, seed], record)
+
+
+def learn_all(directory: Path, pair: Pair, outcome: Outcome, record: Path) -> None:
+    """Learn, score and play what is missing of a pair's trials."""
+    project = directory / pair.name / f"seed-{outcome.seed}"
+    if not project.exists():
+        return
+    done = {(t.pair, t.seed, t.name) for t in read_trials(record)}
+    for number, (name, flags) in enumerate(TRIALS[_kind(pair)].items()):
+        if (pair.name, outcome.seed, name) in done:
+            continue
+        corr = f"trial-{number}"
+        common = ("-p", project, "--seed", outcome.seed)
+        maps = ("--recipe", "none", "--action-map", "identity")
+        learnt = corrtool(
+            "learn-corr", *common, "--name", corr, *maps, "--eval-games", 0, *flags, "--overwrite"
+        )
+        games = corrtool("evaluate", *common, "--corr", corr, "--games", GAMES, "--overwrite")
+        mean = games["mean_return"]
+        share = (mean - outcome.random) / (outcome.source - outcome.random)
+        trial = Trial(pair.name, outcome.seed, name, share, learnt["score"])
+        with record.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(trial)) + "\n")
+        print(pair.name, outcome.seed, name, round(share, 2), round(trial.score["value"], 2))
+
+
+def _kind(pair: Pair) -> str:
+    if pair.source.startswith("ALE/"):
+        return "image"
+    return "grid" if pair.source.startswith("minatar") else "vector"
+
+
+def read_trials(record: Path) -> list[Trial]:
+    """The trials that were written, and with them nothing of `outcomes.jsonl`."""
+    if not record.exists():
+        return []
+    return [Trial(**json.loads(line)) for line in record.read_text(encoding="utf-8").splitlines()]
+
+
+def ranks(values: Sequence[float]) -> NDArray[np.float64]:
+    """Ranks from 0, of equal values their mean."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.array([(array < v).sum() + ((array == v).sum() - 1) / 2 for v in array])
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation; 0 where one of both is constant."""
+    x, y = ranks(first), ranks(second)
+    if x.std() == 0 or y.std() == 0:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _correlation(trials: Sequence[Trial], formula: Formula) -> float:
+    values = [value(trial.score, formula) for trial in trials]
+    return spearman(values, [trial.normalised for trial in trials])
+
+
+def formulas() -> Iterator[Formula]:
+    """Those that are tried."""
+    yield from ((a, b, c) for a, b, c in product(EXPONENTS, repeat=3) if a or b or c)
+
+
+def best_formula(trials: Sequence[Trial]) -> Formula:
+    """The one that ranks so many trials best."""
+    return max(formulas(), key=lambda formula: _correlation(trials, formula))
+
+
+def fit(trials: list[Trial]) -> list[str]:
+    """Lines that say how scores rank returns, each pair by what fits the others."""
+    names = sorted({trial.pair for trial in trials})
+    predicted: list[float] = []
+    actual: list[float] = []
+    lines = []
+    for name in names:
+        others = [trial for trial in trials if trial.pair != name]
+        left_out = [trial for trial in trials if trial.pair == name]
+        formula = best_formula(others)
+        predicted += [value(trial.score, formula) for trial in left_out]
+        actual += [trial.normalised for trial in left_out]
+        inside = _correlation(left_out, formula)
+        lines.append(f"{name}: {len(left_out)} trials, formula {formula}, in it {inside:.2f}")
+    stored = spearman([t.score["value"] for t in trials], [t.normalised for t in trials])
+    lines.append(f"all, each pair by the others: {spearman(predicted, actual):.3f}")
+    best = best_formula(trials)
+    lines.append(f"all by one formula {best}: {_correlation(trials, best):.3f}")
+    lines.append(f"all by the value that was stored: {stored:.3f}")
+    return lines
+
+
+def plot(trials: list[Trial], file: Path) -> None:
+    """Draw every trial: its stored score, and what it kept."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.5, 4.5), layout="constrained")
+    for source in sorted({trial.pair.split("/")[0] for trial in trials}):
+        of = [trial for trial in trials if trial.pair.split("/")[0] == source]
+        axes.scatter(
+            [trial.score["value"] for trial in of],
+            [np.clip(trial.normalised, -0.5, 1.2) for trial in of],
+            label=source,
+            s=14,
+        )
+    axes.set_xlabel("score, without playing")
+    axes.set_ylabel("share of the way from random to the agent")
+    axes.legend(fontsize="small")
+    figure.savefig(file, dpi=140)
+
+
+if __name__ == "__main__":
+    main()
