@@ -60,8 +60,8 @@ class TestIdentity:
         "text",
         [
             "rotate:90", "flip:h", "flip:v", "invert", "permute:1,0", "mosaic-rotate:180",
-            "scale:-1,2.5", "shift:-3,4", "zoom:0.5", "channels:2,0,1", "camera:7", "noise:12.5",
-            "orthogonal:3", "pad:2", "actions:2,0,1",
+            "scale:-1,2.5", "shift:-3,4", "zoom:0.5", "channels:2,0,1", "camera:7",
+            "background:7", "noise:12.5", "orthogonal:3", "pad:2", "actions:2,0,1",
         ],
     )  # fmt: skip
     def test_is_the_text_for_most_views(self, text: str) -> None:
@@ -104,7 +104,7 @@ class TestIdentity:
         "zoom:0.0099", "zoom:100.1", "channels", "channels:a", "camera", "camera:-1", "camera:1.5",
         "noise", "noise:0", "noise:-1", "noise:nan", "noise:inf", "noise:1.1e30", "orthogonal",
         "orthogonal:-1", "orthogonal:x", "pad", "pad:0", "pad:-1", "pad:1.5", "actions", "actions:",
-        "actions:a", "actions:0,1.5",
+        "actions:a", "actions:0,1.5", "background", "background:-1", "background:x",
     ],
 )  # fmt: skip
 def test_unknown_views(text: str) -> None:

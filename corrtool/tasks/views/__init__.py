@@ -6,6 +6,7 @@ agent chooses, before the environment sees it. Each view is written as ``name:ar
 """
 
 from corrtool.tasks.views.actions import PermuteActions
+from corrtool.tasks.views.background import Background
 from corrtool.tasks.views.base import Frames, View
 from corrtool.tasks.views.camera import Camera
 from corrtool.tasks.views.noise import Noise, Pad
@@ -24,6 +25,7 @@ from corrtool.tasks.views.vectors import Affine, Orthogonal, Permute, Scale
 __all__ = [
     "VIEWS",
     "Affine",
+    "Background",
     "Camera",
     "Channels",
     "Flip",

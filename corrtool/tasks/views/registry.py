@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corrtool.errors import UsageError
 from corrtool.tasks.views.actions import PermuteActions
+from corrtool.tasks.views.background import Background
 from corrtool.tasks.views.base import View
 from corrtool.tasks.views.camera import Camera
 from corrtool.tasks.views.noise import Noise, Pad
@@ -45,6 +46,7 @@ VIEWS = {
     "zoom": ViewForm(Zoom.parse, "zoom:FACTOR"),
     "channels": ViewForm(Channels.parse, "channels:1,0,…"),
     "camera": ViewForm(Camera.parse, "camera:SEED"),
+    "background": ViewForm(Background.parse, "background:SEED"),
     "noise": ViewForm(Noise.parse, "noise:SIGMA"),
     "permute": ViewForm(Permute.parse, "permute:1,0,…"),
     "scale": ViewForm(Scale.parse, "scale:-1,…"),
