@@ -104,6 +104,13 @@ class TestTheMap:
         path.write_text("[2, 0,\n 1, 1]\n")
         assert ActionMap.parse(str(path), 3, 4) == FOUR_OF_THREE
         assert ActionMap.parse(" [2,0,1,1]", 3, 4) == FOUR_OF_THREE
+        path.write_text("[2, 0, 1, 1]", encoding="utf-8-sig")  # as some editors write it
+        assert ActionMap.parse(str(path), 3, 4) == FOUR_OF_THREE
+
+    def test_a_list_that_does_not_fit_is_named_and_said_what_to_do(self) -> None:
+        with pytest.raises(UsageError, match=r"^the action map has 3 actions") as raised:
+            ActionMap.parse("[2, 0, 1]", 3, 4)
+        assert raised.value.hint == "list 4 source actions, one for each target action"
 
     @pytest.mark.parametrize(
         ("content", "said"),
