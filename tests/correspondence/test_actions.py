@@ -73,6 +73,10 @@ class TestTheMap:
         assert not ActionMap((0, 1), 3).is_identity  # the source has one more
         assert not ActionMap((1, 0), 2).is_identity
 
+    def test_what_is_still_to_be_learnt_begins_with_actions_in_their_order(self) -> None:
+        assert ActionMap.unknown(3, 7) == ActionMap((0, 1, 2, 0, 1, 2, 0), 3)
+        assert ActionMap.unknown(3, 2) == ActionMap((0, 1), 3)
+
     @given(maps)
     def test_manifest_and_setting_give_it_back(self, action_map: ActionMap) -> None:
         told = json.loads(json.dumps(action_map.to_json()))
