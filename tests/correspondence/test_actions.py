@@ -255,6 +255,8 @@ def test_the_search_for_a_start_sees_source_actions() -> None:
         model = ScaledModel(MovesByTheAction(), made.source_scaling)
         losses += model_loss_by_start(made, model, raw, torch.arange(4), following, [Start(0.0)])
     assert losses[0] == pytest.approx(0, abs=1e-5) and losses[1] > 0.1
+    starts = [Start(0.0, action_map=FOUR_OF_THREE)]  # which comes before that so far
+    assert model_loss_by_start(made, model, raw, torch.arange(4), following, starts)[0] < 1e-5
 
 
 CPU = torch.device("cpu")

@@ -37,7 +37,9 @@ class Half(nn.Module):
 
 # The changes are (1, 0) and (3, ½), after the actions 1 and 0.
 PLAYED = Transitions(
-    torch.zeros(2, 2), torch.tensor([1, 0]), torch.tensor([[1.0, 0.0], [3.0, 0.5]])
+    torch.tensor([[2.0, 4.0], [2.0, 4.0]]),
+    torch.tensor([1, 0]),
+    torch.tensor([[3.0, 4.0], [5.0, 4.5]]),
 )
 
 
@@ -68,7 +70,7 @@ class TestLosses:
     def test_are_half_over_all_and_half_over_each_coordinate(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """F says (½, 0) and (0, 0); the second coordinate of the first does not change.
+        """F adds (½, 0) and (0, 0); the second coordinate of the first does not change.
 
         So F misses ½ of 1, 3 of 3 and ½ of ½. Exchanged, the coordinates change by (0, 1) and
         (½, 3), and of the first of them F misses ½ of ½, of the second 4 of 4.
@@ -81,7 +83,7 @@ class TestLosses:
         assert made._losses(both, PLAYED).tolist() == pytest.approx([here + 2, 3], abs=1e-5)
 
     def test_know_the_actions(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With actions exchanged F says (0, 0) and (½, 0), and misses 1, 2½ and ½."""
+        """With actions exchanged F adds (0, 0) and (½, 0), and misses 1, 2½ and ½."""
         made = search(monkeypatch)
         (loss,) = made._losses(candidates(torch.eye(2), source_of=(1, 0)), PLAYED, 0.0).tolist()
         assert loss == pytest.approx((4 / 4.5 + (3.5 / 4 + 1) / 2) / 2, abs=1e-5)

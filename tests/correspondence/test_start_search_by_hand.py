@@ -201,6 +201,11 @@ class TestTones:
         assert search.length == 9 * COARSE + 6 * FIRST + 6 * FINAL
         assert sum(made.advanced) == search.length
 
+    def test_two_that_are_as_good_are_both_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = Comparisons(monkeypatch, lambda start, n: 5.0 + start.degrees)
+        best, found = made.search(angles(3), tones=(PALE, INVERTED)).run()
+        assert best == Start(0.0, tone=PALE) and len(found["model_losses"]) == 6
+
 
 class TestActions:
     def test_are_found_at_a_few_angles_and_once_more_for_the_finalists(
