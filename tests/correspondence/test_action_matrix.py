@@ -56,6 +56,36 @@ def test_parts_are_joined() -> None:
     joined = ActionMatrix.joined([BY_HAND, BY_HAND])
     assert len(joined.actions) == 6
     np.testing.assert_allclose(joined.relative, BY_HAND.relative, rtol=1e-6)
+    assert ActionMatrix.joined([BY_HAND]).target_count == 2
+
+
+def test_every_second_transition_is_a_half() -> None:
+    matrix = measured([[0.1, 0.2], [0.3, 0.4]], each=4)
+    for first in (0, 1):
+        half, rows = matrix._every_second(first), slice(first, None, 2)
+        assert np.array_equal(half.errors, matrix.errors[rows])
+        assert np.array_equal(half.changes, matrix.changes[rows]) and len(half.changes) == 4
+        assert np.array_equal(half.actions, matrix.actions[rows])
+
+
+def test_the_metrics_by_hand() -> None:
+    assert BY_HAND.to_json() == {
+        "transitions": 3,
+        "relative_model_losses": [[0.375, 0.875], [0.625, 0.125]],
+        "centred": [[-0.25, 0.25], [0.25, -0.25]],
+        "equivalent_target_actions": [],
+    }
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_the_noise_by_hand(scale: float) -> None:
+    """Less their means the errors are ∓1, 0 and ∓2, which is ∓¾ of each of the changes 1, 2, 1.
+
+    What that leaves are ∓¼, ±1½ and ∓1¼, with the sum of squares 3.875, over changes of 4.
+    """
+    errors, changes = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 7.0]]), np.array([1.0, 2.0, 1.0])
+    matrix = ActionMatrix(errors, scale * changes, np.array([0, 0, 0]), 1)
+    np.testing.assert_allclose(matrix.noise, [[3.875**0.5 / (4 * scale)] * 2])
 
 
 def test_an_action_never_taken_says_nothing() -> None:
@@ -104,6 +134,7 @@ def test_actions_that_do_the_same_are_named() -> None:
                        [0.5, 0.5, 0.3, 0.3]])  # fmt: skip
     assert matrix.equivalent() == [(1, 2)]
     assert matrix.to_json()["equivalent_target_actions"] == [[1, 2]]
+    assert measured([[0.25, 0.75], [0.25, 0.75]], noise=0.0).equivalent() == [(0, 1)]
 
 
 def test_more_target_actions_than_source_actions_take_the_best_of_each() -> None:
