@@ -244,7 +244,9 @@ class TestPolished:
             assert torch.equal(next_states, PLAYED.next_states) and sparse
             return LinearMaps(maps.weight * after, maps.bias)
 
-        monkeypatch.setattr(module, "ROUNDS", ((1, 1, 1.0, 0.5), (1, 1, 1.0, 0.25)))
+        monkeypatch.setattr(
+            module, "ROUNDS", ((1, 1, 1.0, 0.5), (1, 1, 1.0, 1.0), (1, 1, 1.0, 0.25))
+        )
         monkeypatch.setattr(module, "polished", polish)
         monkeypatch.setattr(made, "_losses", losses)
         before = candidates(torch.eye(2), source_of=(1, 0))
@@ -273,7 +275,9 @@ class TestSimplest:
             assert sparse == (given.maps.weight[0, 0, 1] != 0)
             return given
 
-        monkeypatch.setattr(module, "ROUNDS", ((1, 1, 1.0, 1.0), (7, 8, 0.5, 0.25)))
+        monkeypatch.setattr(
+            module, "ROUNDS", ((1, 1, 1.0, 1.0), (2, 2, 2.0, 2.0), (7, 8, 0.5, 0.25))
+        )
         monkeypatch.setattr(module, "SIMPLER_TOLERANCE", 1.25)
         monkeypatch.setattr(module, "SIMPLER_SLACK", 0.25)
         for name, function in (("_snapped", snapped), ("_descended", descended)):
