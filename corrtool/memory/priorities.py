@@ -44,11 +44,12 @@ class Priorities:
         Also their importance weights :math:`(N P(i))^{-\beta}`, as a share of the largest of them.
         """
         sums = np.cumsum(self._scaled[candidates], dtype=np.float64)
-        points = (np.arange(count) + random.random(count)) * (sums[-1] / count)
+        total = sums[-1]
+        points = (np.arange(count) + random.random(count)) * (total / count)
         chosen = candidates[
             np.minimum(np.searchsorted(sums, points, side="right"), len(candidates) - 1)
         ]
-        weights = (self._scaled[chosen] * (len(candidates) / sums[-1])) ** -importance_exponent
+        weights = (self._scaled[chosen] * (len(candidates) / total)) ** -importance_exponent
         return chosen, (weights / weights.max()).astype(np.float32)
 
     def set_errors(self, rows: Rows, errors: NDArray[np.float32]) -> None:

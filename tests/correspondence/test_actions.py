@@ -73,6 +73,10 @@ class TestTheMap:
         assert not ActionMap((0, 1), 3).is_identity  # the source has one more
         assert not ActionMap((1, 0), 2).is_identity
 
+    def test_what_is_still_to_be_learnt_begins_with_actions_in_their_order(self) -> None:
+        assert ActionMap.unknown(3, 7) == ActionMap((0, 1, 2, 0, 1, 2, 0), 3)
+        assert ActionMap.unknown(3, 2) == ActionMap((0, 1), 3)
+
     @given(maps)
     def test_manifest_and_setting_give_it_back(self, action_map: ActionMap) -> None:
         told = json.loads(json.dumps(action_map.to_json()))
@@ -104,6 +108,13 @@ class TestTheMap:
         path.write_text("[2, 0,\n 1, 1]\n")
         assert ActionMap.parse(str(path), 3, 4) == FOUR_OF_THREE
         assert ActionMap.parse(" [2,0,1,1]", 3, 4) == FOUR_OF_THREE
+        path.write_text("[2, 0, 1, 1]", encoding="utf-8-sig")  # as some editors write it
+        assert ActionMap.parse(str(path), 3, 4) == FOUR_OF_THREE
+
+    def test_a_list_that_does_not_fit_is_named_and_said_what_to_do(self) -> None:
+        with pytest.raises(UsageError, match=r"^the action map has 3 actions") as raised:
+            ActionMap.parse("[2, 0, 1]", 3, 4)
+        assert raised.value.hint == "list 4 source actions, one for each target action"
 
     @pytest.mark.parametrize(
         ("content", "said"),
@@ -244,6 +255,8 @@ def test_the_search_for_a_start_sees_source_actions() -> None:
         model = ScaledModel(MovesByTheAction(), made.source_scaling)
         losses += model_loss_by_start(made, model, raw, torch.arange(4), following, [Start(0.0)])
     assert losses[0] == pytest.approx(0, abs=1e-5) and losses[1] > 0.1
+    starts = [Start(0.0, action_map=FOUR_OF_THREE)]  # which comes before that so far
+    assert model_loss_by_start(made, model, raw, torch.arange(4), following, starts)[0] < 1e-5
 
 
 CPU = torch.device("cpu")

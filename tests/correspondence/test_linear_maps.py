@@ -49,6 +49,10 @@ def test_the_nearest_signed_permutation_is_that_of_the_largest_entries_together(
     assert nearest_signed_permutation(weight, states, states) == ((1, 0), (-1, 1))
     wide = states * torch.tensor([1.0, 10.0])  # 0.9 of what is wide is the larger part of both
     assert nearest_signed_permutation(weight, states, wide)[0] == ((1, 0))
+    # In units of the deviations 0.9 and 6 are more than 1 and 5; in others 1 and 0.05 would be.
+    weight = torch.tensor([[0.9, -0.5], [1.0, 0.6]])
+    assert nearest_signed_permutation(weight, states, wide) == ((0, 1), (1, 1))
+    assert nearest_signed_permutation(torch.zeros(2, 2), states, states)[1] == (1, 1)
 
 
 def test_a_signed_permutation_gives_each_coordinate_the_deviation_of_the_source() -> None:
@@ -123,3 +127,10 @@ def test_one_seed_gives_one_set_of_candidates() -> None:
         candidate_maps(source, target, 4, np.random.default_rng(seed)).weight for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_signed_permutations_are_of_either_sign() -> None:
+    states = normal(50, 2)
+    weight = candidate_maps(states, states, 200, np.random.default_rng(0)).weight[:100]
+    found = {tuple(matrix.sign().flatten().tolist()) for matrix in weight}
+    assert len(found) == 8  # two orders with two signs each

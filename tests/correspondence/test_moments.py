@@ -30,6 +30,22 @@ def test_a_shift_by_hand() -> None:
     assert apart == pytest.approx(1, abs=1e-3)
 
 
+def test_fewer_states_are_compared_with_the_middles_of_as_many_parts() -> None:
+    """Of 0, 1, 2 and 3 the middles of both halves are 1 and 3, which leaves mean and variance."""
+    moments = StateMoments.of(torch.arange(4.0)[:, None])
+    (distance,) = moments.distances(torch.tensor([[[3.0], [1.0]]])).tolist()
+    assert distance == pytest.approx((2 - 1.5) ** 2 + (1 - 5 / 3) ** 2)
+
+
+def test_covariances_by_hand() -> None:
+    """Two coordinates that go together instead of against each other: 1 for -1, twice of four."""
+    states = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    moments = StateMoments(
+        torch.zeros(2), torch.tensor([[1.0, 1.0], [1.0, 1.0]]), states.sort(0)[0]
+    )
+    assert moments.distances(states[None]).tolist() == [2 * 4 / 4]
+
+
 def test_the_order_of_states_does_not_matter() -> None:
     states = torch.randn(64, 3, generator=torch.Generator().manual_seed(1))
     moments = StateMoments.of(torch.randn(50, 3, generator=torch.Generator().manual_seed(2)))

@@ -49,6 +49,11 @@ def test_what_is_beyond_white_is_white_and_can_come_back() -> None:
 def test_a_channel_that_has_none_to_be_starts_black() -> None:
     shown = ToneLayer(1, 2)(torch.full((1, 2, 1, 1), 0.5))
     assert shown.flatten().tolist() == [0.5, -1.0, 0.5, -1.0]
+    assert ToneLayer(1, 2).bias.tolist() == [0.0, -1.0]  # what it learns from there
+
+
+def test_a_generator_without_one_has_none() -> None:
+    assert tone_layer(torch.nn.Linear(1, 1)) is None
 
 
 @given(
@@ -71,9 +76,9 @@ def test_the_inverse_of_gain_and_offset_by_hand() -> None:
 
 
 def test_a_channel_that_nothing_came_of_is_black_on_the_way_back() -> None:
-    matrix, bias = inverse_tone(torch.tensor([[0.0, -1.0]]), torch.tensor([0.0]))
+    matrix, bias = inverse_tone(torch.tensor([[0.0, -1.0]]), torch.tensor([0.5]))
     assert matrix.flatten().tolist() == pytest.approx([0.0, -1.0])
-    assert bias.tolist() == pytest.approx([-1.0, 0.0])
+    assert bias.tolist() == pytest.approx([-1.0, 0.5])
 
 
 @pytest.mark.parametrize("framewise", [False, True])

@@ -48,16 +48,11 @@ def changed(value: Any) -> st.SearchStrategy[Any]:
     if isinstance(value, dict):
         fields = {key: changed(item) for key, item in value.items()}
         whole = st.fixed_dictionaries({}, optional=fields) | st.fixed_dictionaries(fields)
-        return (
-            st.just(value)
-            | whole
-            | st.builds(lambda a, b: {**a, **b}, whole, st.dictionaries(st.text(), JSON))
-            | JSON
-        )
+        added = st.builds(lambda a, b: {**a, **b}, whole, st.dictionaries(st.text(), JSON))
+        return st.just(value) | whole | added | JSON
     if isinstance(value, list):
-        return (
-            st.just(value) | st.tuples(*map(changed, value)).map(list) | st.lists(JSON, max_size=4)
-        )
+        items = st.tuples(*map(changed, value)).map(list)
+        return st.just(value) | items | st.lists(JSON, max_size=4)
     return st.just(value) | st.just(value) | JSON
 
 
@@ -195,24 +190,19 @@ _VALUES = st.recursive(
 def _toml(value: Any) -> str:
     """A value in TOML. JSON's texts and lists are TOML's too."""
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
-            + "}"
-        )
+        return "{" + ", ".join(_pairs(value)) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return repr(value) if isinstance(value, float) else json.dumps(value)
 
 
+def _pairs(table: dict[str, Any]) -> list[str]:
+    return [f"{json.dumps(key)} = {_toml(value)}" for key, value in table.items()]
+
+
 def _table(name: str, keys: list[str]) -> st.SearchStrategy[str]:
     tables = st.dictionaries(st.sampled_from(keys) | st.text(max_size=5), _VALUES, max_size=4)
-    return tables.map(
-        lambda table: (
-            f"[{name}]\n"
-            + "\n".join(f"{json.dumps(key)} = {_toml(value)}" for key, value in table.items())
-        )
-    )
+    return tables.map(lambda table: f"[{name}]\n" + "\n".join(_pairs(table)))
 
 
 _TASK = _table("source", ["kwargs", "views", "preprocessing"]).map(

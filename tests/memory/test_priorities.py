@@ -55,6 +55,20 @@ class TestPriorities:
         assert chosen.tolist() == [0, 0, 1, 3]
         assert weights.tolist() == pytest.approx([0.25, 0.25, 1.0, 0.5])
 
+    def test_a_point_between_two_rows_is_of_the_second(self) -> None:
+        # The points are 0, 2, 4 and 6; row 1 ends at 4, row 3 at 6, and row 0 has no room at all.
+        priorities = Priorities(5, 1.0)
+        priorities.load_state({"scaled": [0, 4, 1, 1, 2], "largest": 4})
+        assert priorities.state()["scaled"].dtype == np.float32
+        assert priorities.choose(np.arange(5), 4, Fixed(0.0), 0.0)[0].tolist() == [1, 1, 2, 4]
+
+    def test_small_priorities_count_beside_large_ones(self) -> None:
+        priorities = Priorities(2, 1.0)
+        priorities.load_state({"scaled": [2**24, 1], "largest": 2**24})
+        # In float32 the sum of both would be that of the first alone.
+        nearly_all = (2**24 + 0.5) / (2**24 + 1)
+        assert priorities.choose(np.arange(2), 1, Fixed(nearly_all), 0.0)[0].tolist() == [1]
+
     def test_only_candidates_are_chosen(self) -> None:
         chosen, _ = by_hand().choose(np.array([1, 3]), 30, np.random.default_rng(0), 0.0)
         assert np.bincount(chosen, minlength=4).tolist() == [0, 10, 0, 20]

@@ -19,6 +19,7 @@ from support.made_up_lanes import (
 
 from corrtool.memory import MemoryRows
 from corrtool.memory.ring import RowRing
+from corrtool.memory.rows import FIELDS
 from corrtool.states import StateSpec
 
 
@@ -101,3 +102,10 @@ class TestSlots:
             ring.fields["truncated"][:12],
             np.concatenate([s.truncated for s in lanes.history[:4]]),
         )
+
+
+def test_fields_from_elsewhere_get_the_types_of_a_memory() -> None:
+    fields = dict.fromkeys(FIELDS, np.arange(4))
+    ring = RowRing.from_rows(MemoryRows(vectors(1), 2, np.zeros((4, 2), np.float32), fields), CPU)
+    assert {name: values.dtype for name, values in ring.fields.items()} == FIELDS
+    assert (ring.slots, ring.slots_written) == (2, 2)

@@ -216,7 +216,11 @@ def main() -> None:
     chosen = parser.parse_args()
 
     hypothesis.settings.register_profile(
-        "mutants", database=None, derandomize=True, phases=[hypothesis.Phase.generate]
+        "mutants",
+        database=None,
+        derandomize=True,
+        phases=[hypothesis.Phase.generate],
+        deadline=None,  # a busy machine kills no mutant
     )
     hypothesis.settings.load_profile("mutants")
     modules = [Module.sample(file, chosen.sample) for file in chosen.modules]

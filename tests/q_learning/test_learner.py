@@ -11,6 +11,7 @@ from torch import nn
 
 from corrtool.layers import copy_of_weights
 from corrtool.memory import TransitionBatch
+from corrtool.q_learning import learner as module
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.network import build_q_function
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
@@ -326,3 +327,16 @@ def test_the_learning_rate_moves_the_weights() -> None:
     made.update(batch(([1.0, 0.0], 1, 3.0, [0.0, 1.0], 0.5, True)), env_steps=10)
     # As a terminal state above: error 3, but a step of ⅛ / 4.
     assert weights(made) == [[1.0, 0.0], [0.09375, 2.0]]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_objective_is_compiled_if_asked_for(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    asked, begun = list[Any](), list[Any]()
+    monkeypatch.setattr(module, "compile_module", lambda *given: asked.append(given))
+    monkeypatch.setattr(module, "begin_step", lambda *given: begun.append(given))
+    made = learner([[1.0, 0.0], [0.0, 2.0]], compile=compiled)
+    made.update(batch(([1.0, 0.0], 0, 1.0, [0.0, 1.0], 0.5, False)))
+    assert asked == ([(made._objective, CPU)] if compiled else [])
+    assert begun == [(compiled, CPU)]

@@ -75,6 +75,9 @@ class TestZoom:
         dark, seen = [0, 0, 0, 0, 0], [0, 10, 30, 90, 0]
         assert view("zoom:0.5").frames(columns).tolist() == [[[dark, seen, seen, seen, dark]]]
 
+    def test_the_largest_and_the_smallest_may_be_asked_for(self) -> None:
+        assert [view(f"zoom:{factor}") for factor in ("100", "0.01")] == [Zoom(100.0), Zoom(0.01)]
+
     @fast
     @given(batches)
     def test_by_one_changes_nothing(self, frames: np.ndarray) -> None:

@@ -3,12 +3,14 @@
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corrtool.cli import init
 from corrtool.errors import UsageError
+from corrtool.states import StateSpec
 from corrtool.tasks.views import (
     VIEWS,
     Camera,
@@ -125,3 +127,12 @@ def test_the_help_of_init_names_every_view() -> None:
     (help_text,) = (text for text in texts if text.startswith("View of the target task"))
     for form in VIEWS.values():
         assert form.usage.partition(" (")[0] in help_text
+
+
+def test_what_a_view_does_not_change_stays() -> None:
+    """States of one of actions, actions of one of states."""
+    spec, frames, actions = StateSpec("vector", (2,)), np.ones((1, 2)), np.array([1, 0])
+    of_actions, of_states = view("actions:1,0"), view("permute:1,0")
+    assert of_actions.spec(spec) is spec and of_actions.frames(frames) is frames
+    assert of_states.action_count(5) == 5 and of_states.environment_actions(actions) is actions
+    assert view("noise:1").spec(spec) is spec

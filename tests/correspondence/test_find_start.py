@@ -1,0 +1,286 @@
+"""Which correspondences begin at a start that is searched for, and what the search is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from corrtool.correspondence import starts as module
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.linear_starts import LinearStart
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.spatial_starts import Start
+from corrtool.correspondence.start_search import ANGLE_STARTS
+from corrtool.correspondence.starts import agree_on_actions, find_start
+from corrtool.correspondence.tones import Tone
+from corrtool.environment_model.network import ScaledModel
+from corrtool.memory import MemoryRows, ReplayMemory
+from corrtool.memory.rows import FIELDS
+from corrtool.runtime.ranks import Ranks
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.states import StateScaling, StateSpec
+
+CPU = torch.device("cpu")
+NUMBERS = StateSpec("vector", (2,))
+PICTURES, COLOURS = StateSpec("image", (1, 36, 36)), StateSpec("image", (3, 36, 36))
+SWAPPED = ActionMap((1, 0), 2)
+
+
+def memory(spec: StateSpec) -> ReplayMemory:
+    """Two transitions of one episode, the actions 1 and 0; every number of frame k is k."""
+    fields: dict[str, np.ndarray] = {name: np.zeros(3, dtype) for name, dtype in FIELDS.items()}
+    fields["valid"][:2], fields["episode_steps"][:], fields["actions"][0] = True, np.arange(3), 1
+    shape, dtype = spec.frame_shape, np.float32 if spec.kind == "vector" else np.uint8
+    frames = np.broadcast_to(np.arange(3).reshape(3, *[1] * len(shape)), (3, *shape)).astype(dtype)
+    return ReplayMemory.from_rows(MemoryRows(spec, 1, frames, fields), CPU)
+
+
+@dataclass(frozen=True)
+class Noting(Ranks):
+    """Ranks that note whose weights they share, and of which the first has other actions."""
+
+    shared: list[nn.Module] = field(default_factory=list)
+
+    def broadcast_weights(self, network: nn.Module) -> None:
+        self.shared.append(network)
+
+    def broadcast(self, value: int, device: torch.device) -> int:
+        assert device == CPU
+        return 1 - value
+
+
+class Searches:
+    """What `find_start` asks of both searches, which find what is given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ranks: Ranks) -> None:
+        self.asked: list[Any] = []
+        self.bars: list[Any] = []
+        self.logged: list[Any] = []
+        self.said: list[str] = []
+        self.advance: Callable[[int], None] = lambda count: None
+        console = SimpleNamespace(say=self.said.append, progress=self._progress)
+        self.context: Any = SimpleNamespace(console=console, seed=3, ranks=ranks)
+        self.run: Any = SimpleNamespace(
+            request=SimpleNamespace(name="c"),
+            metrics=SimpleNamespace(write=lambda *line: self.logged.append(line)),
+        )
+        Spatial.searches = Linear.searches = self
+        monkeypatch.setattr(module, "StartSearch", Spatial)
+        monkeypatch.setattr(module, "LinearStartSearch", Linear)
+        monkeypatch.setattr(module, "numpy_generator", lambda *given: given)
+
+    def _progress(self, *given: Any) -> Any:
+        self.bars.append(given)
+        return nullcontext(SimpleNamespace(advance=self.advance))
+
+
+@dataclass
+class Spatial:
+    """In place of the search for an angle."""
+
+    correspondence: Any
+    model: Any
+    target: Any
+    starts: Any
+    random: Any
+    advance: Any = None
+    tones: Any = None
+    find_actions: Any = None
+    length = 17
+    searches: ClassVar[Any]
+
+    def run(self) -> Any:
+        assert self.advance is Spatial.searches.advance
+        Spatial.searches.asked.append(self)
+        return Start(90.0), {"start_degrees": 90.0}
+
+
+class Linear:
+    """In place of the search for a map."""
+
+    length = 19
+    searches: ClassVar[Any]
+
+    def __init__(self, *given: Any, find_actions: bool) -> None:
+        self.given, self.find_actions, self.count = given, find_actions, 0
+        assert given[5] is Linear.searches.advance
+
+    def best(self, count: int) -> LinearStart:
+        self.count = count
+        Linear.searches.asked.append(self)
+        weight, bias = torch.tensor([[0.0, 2.0], [-1.0, 0.0]]), torch.tensor([0.5, 0.25])
+        return LinearStart(weight, bias, SWAPPED, 0.125, signed_permutation=True)
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> Searches:
+    return Searches(monkeypatch, Noting())
+
+
+class TwoActions(nn.Module):
+    """In place of F, which is not asked."""
+
+    actions = 2
+
+
+def found(
+    searches: Searches,
+    kind: str,
+    source: StateSpec = PICTURES,
+    target: StateSpec = PICTURES,
+    tone: Any = "none",
+    actions: ActionMap | None = None,
+    without_model: bool = False,
+    **values: Any,
+) -> tuple[bool, Correspondence]:
+    """What `find_start` says of a correspondence with generators of this kind, and that one."""
+    torch.manual_seed(0)
+    description = GeneratorDescription(kind, filters=4, blocks=2, tone=tone)
+    scalings = StateScaling(source), StateScaling(target)
+    correspondence = Correspondence(*scalings, description, actions)
+    model = None if without_model else ScaledModel(TwoActions(), StateScaling(source))
+    knowledge = Knowledge(memory(source), memory(target), None, model)
+    settings = LearnCorrSettings(**{"generator": kind, **values})
+    is_found = find_start(searches.context, searches.run, settings, knowledge, correspondence)
+    return is_found, correspondence
+
+
+class TestNone:
+    @pytest.mark.parametrize(
+        ("kind", "given"),
+        [
+            ("affine", {"without_model": True}),
+            ("affine", {"lambda_m": 0.0}),
+            ("resnet", {}),
+            ("affine", {"angle_starts": 1}),
+            ("resnet-rotation", {"target": COLOURS}),
+            ("linear", {"source": NUMBERS, "target": NUMBERS}),
+            ("linear", {"source": NUMBERS, "target": NUMBERS, "lambda_m": 0.0,
+                        "linear_starts": 4}),
+        ],
+    )  # fmt: skip
+    def test_nothing_is_searched_for_where_nothing_can_tell_starts_apart(
+        self, searches: Searches, kind: str, given: dict[str, Any]
+    ) -> None:
+        assert found(searches, kind, **given)[0] is False
+        assert not (searches.asked or searches.logged or searches.said)
+        assert not searches.context.ranks.shared
+
+
+class TestSpatial:
+    @pytest.mark.parametrize(("angles", "count"), [(None, ANGLE_STARTS), (2, 2)])
+    def test_an_angle_is_searched_for(
+        self, searches: Searches, angles: int | None, count: int
+    ) -> None:
+        is_found, correspondence = found(searches, "rotation", angle_starts=angles, angle_init=30.0)
+        (search,) = searches.asked
+        assert is_found is True and search.correspondence is correspondence
+        assert [start.degrees for start in search.starts][:1] == [30.0]
+        assert len(search.starts) == count
+        assert search.random == (3, "learn-corr start")
+        assert (search.tones, search.find_actions) == ((), False)
+        assert isinstance(search.model, ScaledModel) and search.target.spec == PICTURES
+        assert searches.bars == [(f"learn-corr c: the best of {count} starts", 17, "transitions")]
+        assert searches.logged == [(0, {"event": "spatial_search", "start_degrees": 90.0})]
+        assert searches.said == ["learn-corr: starting at 90.0°"]
+        assert searches.context.ranks.shared == [correspondence]
+
+    def test_a_single_angle_is_searched_at_where_actions_are_open(self, searches: Searches) -> None:
+        settings: dict[str, Any] = {"angle_starts": 1, "action_map": "learned"}
+        assert found(searches, "rotation", **settings)[0]
+        assert len(searches.asked[0].starts) == 1 and searches.asked[0].find_actions is True
+
+    @pytest.mark.parametrize(("count", "searched"), [(1, False), (2, True)])
+    def test_a_single_angle_is_searched_at_where_there_are_tones(
+        self, searches: Searches, monkeypatch: pytest.MonkeyPatch, count: int, searched: bool
+    ) -> None:
+        tones = tuple(Tone.plain((0,), gain) for gain in (1.0, -1.0))[:count]
+        asked: list[Any] = []
+
+        def candidates(*given: Any) -> list[Tone]:
+            asked.append(given)
+            return list(tones)
+
+        features = SimpleNamespace(of_memory=lambda *given: given)
+        monkeypatch.setattr(module, "ChannelFeatures", features)
+        monkeypatch.setattr(module, "candidate_tones", candidates)
+        assert found(searches, "affine", tone="before", angle_starts=1)[0] is searched
+        ((source, source_random), (target, target_random)) = asked[0]
+        assert source_random == target_random == (3, "learn-corr tones")
+        assert isinstance(source, ReplayMemory) and source is not target
+        if searched:
+            assert searches.asked[0].tones == tones
+            assert searches.bars[0][0] == "learn-corr c: the best of 1 starts and 2 tones"
+
+    def test_a_tone_makes_up_for_another_number_of_channels(
+        self, searches: Searches, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "numpy_generator", lambda *_: np.random.default_rng(0))
+        assert found(searches, "affine", target=COLOURS, tone="before")[0]
+
+
+class TestLinear:
+    @pytest.mark.parametrize("kind", ["linear", "mlp"])
+    @pytest.mark.parametrize("action_map", [None, SWAPPED])
+    def test_a_map_is_searched_for_and_set(
+        self, searches: Searches, kind: str, action_map: ActionMap | None
+    ) -> None:
+        vectors: dict[str, Any] = {"source": NUMBERS, "target": NUMBERS, "actions": action_map}
+        is_found, correspondence = found(searches, kind, **vectors, linear_starts=2)
+        (search,) = searches.asked
+        assert is_found is True and (search.count, search.find_actions) == (2, False)
+        model, source, transitions, actions, random, _ = search.given
+        assert isinstance(model, ScaledModel) and random == (3, "learn-corr start")
+        assert actions == (action_map or ActionMap.identity(2))
+        assert source.tolist() == [[0.0, 0.0], [1.0, 1.0]]
+        assert transitions.states.tolist() == [[0.0, 0.0], [1.0, 1.0]]
+        assert transitions.next_states.tolist() == [[1.0, 1.0], [2.0, 2.0]]
+        assert transitions.actions.tolist() == [1, 0]
+        states = torch.tensor([[1.0, 2.0]])
+        translated = correspondence.target_to_source(states)
+        assert translated.tolist() == [[4.5, -0.75]]
+        torch.testing.assert_close(correspondence.source_to_target(translated), states)
+        assert correspondence.action_map == SWAPPED
+        assert searches.bars == [("learn-corr c: the best of 2 maps", 19, "gradient steps")]
+        ((step, line),) = searches.logged
+        assert (step, line["event"], line["loss"]) == (0, "linear_search", 0.125)
+        (said,) = searches.said
+        assert said.startswith("learn-corr: starting at a signed permutation")
+
+    def test_actions_are_searched_for_where_they_are_open(self, searches: Searches) -> None:
+        vectors: dict[str, Any] = {"source": NUMBERS, "target": NUMBERS}
+        open_: dict[str, Any] = {"linear_starts": 4, "action_map": "learned"}
+        assert found(searches, "linear", **vectors, **open_)[0]
+        assert searches.asked[0].find_actions is True
+
+    def test_other_ranks_begin_where_the_first_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        searches = Searches(monkeypatch, Noting(count=2))
+        vectors: dict[str, Any] = {"source": NUMBERS, "target": NUMBERS}
+        _, correspondence = found(searches, "linear", **vectors, linear_starts=4)
+        assert searches.context.ranks.shared == [correspondence]
+        assert correspondence.action_map == ActionMap((0, 1), 2)  # the first rank's
+
+
+class TestAgreement:
+    @pytest.mark.parametrize(
+        ("count", "own", "agreed"),
+        [(1, SWAPPED, (1, 0)), (2, SWAPPED, (0, 1)), (2, None, None), (1, None, None)],
+    )
+    def test_on_the_first_ranks_actions(
+        self, count: int, own: ActionMap | None, agreed: tuple[int, ...] | None
+    ) -> None:
+        scalings = StateScaling(NUMBERS), StateScaling(NUMBERS)
+        correspondence = Correspondence(*scalings, GeneratorDescription("linear"), own)
+        agree_on_actions(Noting(count=count), correspondence)
+        found = correspondence.action_map
+        assert (None if found is None else found.source_of) == agreed

@@ -1,0 +1,241 @@
+"""Which recipe of several learns, by scores that are given: no network is learnt."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from corrtool.correspondence import portfolio as module
+from corrtool.correspondence.portfolio import Candidate, Portfolio
+from corrtool.runtime.ranks import Ranks
+from corrtool.settings.stages import LearnCorrSettings
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Training:
+    """One that only counts; a score is asked for by its recipe and the steps it has done."""
+
+    context: Any
+    settings: LearnCorrSettings
+    knowledge: Any
+    generator: Any
+    action_map: Any
+    recipe: str = ""
+    recipe_scores: dict[str, float] = field(default_factory=dict)
+    total: int = 1_000
+    started: bool = False
+    gradient_steps: int = 0
+    done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.correspondence = SimpleNamespace(
+            of=self,
+            eval=lambda: self.done.append("eval"),
+            train=lambda: self.done.append("train"),
+        )
+
+    def find_start(self, context: Any, run: Any) -> None:
+        self.done.append("start")
+        self.started = "started" in run.request.name
+
+    @property
+    def actions_due(self) -> bool:
+        return self.gradient_steps in (0, 2)
+
+    def find_actions(self) -> dict[str, Any]:
+        self.done.append("actions")
+        return {"event": "action_matrix", "of": self.recipe}
+
+    def step(self) -> None:
+        self.gradient_steps += 1
+        self.done.append("step")
+
+
+@dataclass(frozen=True)
+class FirstAgrees(Ranks):
+    """Ranks that note what the first of them tells the others."""
+
+    told: list[Any] = field(default_factory=list)
+
+    def broadcast(self, value: int, device: torch.device) -> int:
+        self.told.append((value, device))
+        return value
+
+
+class Setting:
+    """Candidates by name with the scores that they get, and what happens meanwhile."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], *, name: str = "c",
+        seconds: float = 0.0, **values: Any,
+    ) -> None:  # fmt: skip
+        self.said: list[str] = []
+        self.logged: list[Any] = []
+        self.bars: list[Any] = []
+        self.made: list[Training] = []
+        self.scorers: list[Any] = []
+        self.ranks, self._scores = FirstAgrees(), scores
+        monkeypatch.setattr(module, "CorrespondenceTraining", self._training)
+        monkeypatch.setattr(module, "Scorer", self._scorer)
+        monkeypatch.setattr(module, "scored_transitions", lambda knowledge: 17)
+        monkeypatch.setattr(module, "numpy_generator", lambda *given: given)
+        context: Any = SimpleNamespace(
+            console=SimpleNamespace(progress=self._progress, say=self.said.append),
+            ranks=self.ranks, device=CPU, seed=5,
+        )  # fmt: skip
+        run: Any = SimpleNamespace(
+            request=SimpleNamespace(name=name),
+            metrics=SimpleNamespace(write=lambda *line: self.logged.append(line)),
+            seconds=seconds,
+        )
+        usual: dict[str, Any] = {"recipe_trial_steps": 3, "recipe_enough": 0.9, "recipe": "auto"}
+        settings = LearnCorrSettings(**usual | values)
+        knowledge: Any = "knowledge"
+        generator: Any = "a generator"
+        action_map: Any = "the map of actions"
+        candidates = [Candidate(n, settings, generator, action_map) for n in scores]
+        self.portfolio = Portfolio(context, run, knowledge, tuple(candidates))
+
+    def _training(self, *given: Any) -> Training:
+        self.made.append(Training(*given))
+        return self.made[-1]
+
+    def _scorer(self, *given: Any) -> Any:
+        self.scorers.append(given)
+        return SimpleNamespace(
+            score=lambda correspondence: SimpleNamespace(
+                value=self._scores[correspondence.of.recipe]
+            )
+        )
+
+    def _progress(self, title: str, total: int, unit: str) -> Any:
+        bar = nullcontext(SimpleNamespace(advance=lambda count: self.bars[-1].append(count)))
+        self.bars.append([title, total, unit])
+        return bar
+
+    def steps(self) -> list[int]:
+        return [training.gradient_steps for training in self.made]
+
+
+class TestBest:
+    @pytest.mark.parametrize(
+        ("scores", "chosen"),
+        [
+            ({"first": 0.5, "second": 0.5}, "first"),
+            ({"first": 0.5, "second": 0.52}, "first"),  # no more than 0.02 better
+            ({"first": 0.5, "second": 0.53}, "second"),
+            ({"first": 0.5, "second": 0.6, "third": 0.61}, "second"),
+            ({"first": 0.1, "second": 0.8, "third": 0.4}, "second"),
+        ],
+    )
+    def test_a_later_one_has_to_be_clearly_better(
+        self, monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], chosen: str
+    ) -> None:
+        setting = Setting(monkeypatch, scores)
+        best: Any = setting.portfolio.best()
+        assert (best.recipe, best.recipe_scores, best.gradient_steps) == (chosen, scores, 3)
+        assert best.action_map == "the map of actions" and best.knowledge == "knowledge"
+        lines = [line for line in setting.logged if line[1]["event"] == "recipe"]
+        assert lines == [(0, {"event": "recipe", "chosen": chosen, "scores": scores})]
+        (said,) = setting.said
+        told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+        assert said == f"learn-corr: recipe {chosen} (scores: {told})"
+
+    def test_the_first_that_is_enough_ends_the_trials(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        setting = Setting(monkeypatch, {"first": 0.2, "second": 0.9, "third": 1.0})
+        best: Any = setting.portfolio.best()
+        assert best.recipe == "second" and best.recipe_scores == {"first": 0.2, "second": 0.9}
+        assert setting.steps() == [3, 3]
+
+    def test_one_that_is_started_where_it_is_enough_is_not_tried(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        setting = Setting(monkeypatch, {"first": 0.9, "second": 1.0}, name="started")
+        best: Any = setting.portfolio.best()
+        assert best.recipe == "first" and setting.steps() == [0] and not setting.bars
+        assert best.done == ["start", "actions", "eval", "train"]
+
+    def test_one_that_is_started_where_it_is_not_enough_is_tried(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        setting = Setting(monkeypatch, {"first": 0.8, "second": 0.1}, name="started")
+        assert setting.portfolio.best().recipe == "first" and setting.steps() == [3, 3]
+
+    def test_a_single_one_is_neither_tried_nor_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        setting = Setting(monkeypatch, {"only": 0.1})
+        best: Any = setting.portfolio.best()
+        assert best is setting.made[0] and best.done == ["start", "actions"]
+        assert [line["event"] for _, line in setting.logged] == ["action_matrix"]
+        assert not (setting.said or setting.scorers or best.recipe_scores)
+
+
+class TestTrial:
+    def test_actions_are_found_when_they_are_due(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        setting = Setting(monkeypatch, {"first": 0.1, "second": 0.1})
+        best: Any = setting.portfolio.best()
+        scored = ["eval", "train"]
+        assert best.done == ["start", "actions", "step", "step", "actions", "step", *scored]
+        steps = [step for step, line in setting.logged if line["event"] == "action_matrix"]
+        assert steps == [0, 2, 0, 2]
+
+    def test_no_trial_is_longer_than_the_training(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        setting = Setting(monkeypatch, {"first": 0.1, "second": 0.2}, recipe_trial_steps=2_000)
+        setting.portfolio.best()
+        assert setting.steps() == [1_000] * 2
+        setting = Setting(monkeypatch, {"first": 0.1, "second": 0.2}, name="n")
+        setting.portfolio.best()
+        title = "learn-corr n: trying "
+        assert setting.bars == [
+            [title + name, 3, "gradient steps", 1, 1, 1] for name in ("first", "second")
+        ]
+
+    def test_all_are_scored_on_the_same_transitions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        setting = Setting(monkeypatch, {"first": 0.1, "second": 0.2})
+        setting.portfolio.best()
+        assert setting.scorers == [("knowledge", (5, "learn-corr recipe score"), 17)]
+
+    def test_the_first_ranks_score_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        setting = Setting(monkeypatch, {"first": 0.25, "second": 1 / 3})
+        scores = setting.portfolio.best().recipe_scores
+        assert setting.ranks.told == [(250_000, CPU), (333_333, CPU)]
+        assert scores == {"first": 0.25, "second": 0.333333}
+
+    @pytest.mark.parametrize(
+        ("seconds", "minutes", "over"),
+        [(119.9, 2.0, False), (120.0, 2.0, True), (1e9, None, False), (29.0, 0.5, False),
+         (30.0, 0.5, True)],
+    )  # fmt: skip
+    def test_out_of_time_one_is_taken_as_it_is(
+        self, monkeypatch: pytest.MonkeyPatch, seconds: float, minutes: float | None, over: bool
+    ) -> None:
+        setting = Setting(
+            monkeypatch, {"first": 0.1, "second": 0.8}, seconds=seconds, max_minutes=minutes
+        )
+        best = setting.portfolio.best()
+        assert setting.steps() == ([0] if over else [3, 3])
+        assert best.recipe == ("first" if over else "second")
+        asked = [told for told in setting.ranks.told if told == (int(over), CPU)]
+        assert bool(asked) is (minutes is not None)  # all ranks stop together
+
+
+class TestCheckpoint:
+    def test_goes_on_with_its_own_recipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        portfolio = Setting(monkeypatch, {"first": 0.1, "second": 0.2}).portfolio
+        assert portfolio.training_of({"recipe": "second"}).recipe == "second"
+        assert portfolio.training_of({}).recipe == "first"  # of an older version
+
+    def test_of_an_unknown_recipe_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        portfolio = Setting(monkeypatch, {"first": 0.1}).portfolio
+        with pytest.raises(KeyError):
+            portfolio.training_of({"recipe": "third"})
+        with pytest.raises(TypeError):
+            portfolio.training_of({"recipe": ["first"]})

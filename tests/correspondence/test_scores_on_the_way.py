@@ -1,0 +1,151 @@
+"""Scores while a correspondence is learnt: which is kept as the best, what is shown and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from corrtool.correspondence import scores as module
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.score import TRANSITIONS, CorrespondenceScore
+from corrtool.correspondence.scores import (
+    PICTURE_TRANSITIONS,
+    ScoreResults,
+    Scores,
+    scored_transitions,
+)
+from corrtool.errors import TrainingDivergedError
+from corrtool.states import StateScaling, StateSpec
+
+NUMBERS = StateSpec("vector", (2,))
+
+
+class Setting:
+    """A linear correspondence, scores that are given, and a loop that notes what it is told."""
+
+    def __init__(self, *values: float, action_map: ActionMap | None = None) -> None:
+        torch.manual_seed(0)
+        kind = GeneratorDescription("linear")
+        scalings = StateScaling(NUMBERS), StateScaling(NUMBERS)
+        self.correspondence = Correspondence(*scalings, kind, action_map)
+        self.events: list[Any] = []
+        self.modes: list[bool] = []
+        self._values = iter(values)
+        self.loop: Any = SimpleNamespace(
+            checked=self._checked,
+            note=lambda numbers: self.events.append(("note", numbers)),
+            show=lambda count, numbers: self.events.append(("show", count, numbers)),
+            poll=lambda: self.events.append("poll"),
+        )
+        run: Any = SimpleNamespace(metrics=SimpleNamespace(write=self._write))
+        scorer: Any = SimpleNamespace(score=self._score)
+        self.scores, self.results = Scores(run, self.correspondence, scorer), ScoreResults()
+
+    def _score(self, correspondence: Correspondence, advance: Callable[[int], None]) -> Any:
+        self.modes.append(correspondence.training)
+        advance(5)
+        return CorrespondenceScore(0.1, 0.1, 1.0, None, None, None, 0.0, next(self._values))
+
+    def _write(self, step: int, line: dict[str, Any]) -> None:
+        self.events.append(("write", step, line))
+
+    def _checked(self, numbers: dict[str, float]) -> None:
+        if numbers["value"] != numbers["value"]:
+            raise TrainingDivergedError("value became nan", "learn slower")
+
+    def score(self, step: int, **given: bool) -> None:
+        """After ``step`` steps, of which each leaves the weights at its number."""
+        with torch.no_grad():
+            for weights in self.correspondence.parameters():
+                weights.fill_(step)
+        self.scores.score(self.results, self.loop, step, **given)
+
+
+def test_of_pictures_fewer_transitions_are_scored() -> None:
+    found = []
+    for kind in (StateSpec("image", (1, 84, 84)), StateSpec("image", (1, 10, 10)), NUMBERS):
+        knowledge: Any = SimpleNamespace(target=SimpleNamespace(spec=kind))
+        found.append(scored_transitions(knowledge))
+    assert found == [PICTURE_TRANSITIONS, TRANSITIONS, TRANSITIONS]
+
+
+@pytest.mark.parametrize(
+    ("values", "best"), [((0.3, 0.5, 0.4), 20), ((0.5, 0.1, 0.5), 30), ((0.9, 0.1, 0.2), 10)]
+)
+def test_without_games_the_best_score_is_kept_of_equals_the_later(
+    values: tuple[float, ...], best: int
+) -> None:
+    setting = Setting(*values, action_map=ActionMap((1, 0), 2))
+    for step in (10, 20, 30):
+        setting.score(step)
+    results = setting.results
+    assert results.best is not None and results.last is not None
+    assert (results.best["value"], results.best_gradient_steps) == (max(values), best)
+    assert results.best_weights is not None and results.best_source_of == [1, 0]
+    assert all((w == best).all() for n, w in results.best_weights.items() if "weight" in n)
+    assert (results.last["value"], results.scored_at) == (values[-1], 30)
+    assert results.best_angle_degrees is None  # no spatial layer
+
+
+def test_without_an_action_map_none_is_kept() -> None:
+    setting = Setting(0.5)
+    setting.correspondence.action_map = None
+    setting.score(1)
+    assert setting.results.best_gradient_steps == 1 and setting.results.best_source_of is None
+
+
+def test_games_decide_where_there_are_any() -> None:
+    setting = Setting(0.2, 0.9, 0.1)
+    for step, is_best in ((10, True), (20, False)):
+        setting.score(step, is_best=is_best)
+    assert setting.results.best is not None and setting.results.best["value"] == 0.2
+    setting.score(30, is_best=True)
+    assert setting.results.best["value"] == 0.1
+    assert setting.results.best_weights is None and setting.results.best_gradient_steps == 0
+
+
+def test_what_is_shown_and_logged() -> None:
+    setting = Setting(0.5)
+    assert setting.results.numbers() == {}
+    setting.score(10)
+    (_, step, line) = setting.events[2]
+    assert setting.events == [
+        ("show", 0, {"score": "under way"}),
+        "poll",
+        ("write", 10, line),
+        ("note", {"score": 0.5}),
+    ]
+    assert step == 10 and setting.results.last is not None
+    assert line == {"event": "score", "gradient_steps": 10, **setting.results.last}
+    assert setting.results.numbers() == {"score": 0.5}
+
+
+def test_networks_are_scored_as_they_play_and_go_on_as_they_learnt() -> None:
+    setting = Setting(0.5)
+    setting.correspondence.train()
+    setting.score(1)
+    assert setting.modes == [False] and setting.correspondence.training
+
+
+def test_a_score_that_is_no_number_ends_the_run_before_it_is_kept() -> None:
+    setting = Setting(float("nan"))
+    with pytest.raises(TrainingDivergedError):
+        setting.score(1)
+    assert setting.results == ScoreResults()
+
+
+def test_scores_draw_from_a_generator_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Scorer", lambda *given: given)
+    monkeypatch.setattr(module, "numpy_generator", lambda *given: given)
+    knowledge: Any = SimpleNamespace(target=SimpleNamespace(spec=NUMBERS))
+    run: Any = SimpleNamespace(request=SimpleNamespace(seed=4))
+    correspondence = Setting().correspondence
+    made: Any = Scores.of(run, correspondence, knowledge)
+    assert (made.run, made.correspondence) == (run, correspondence)
+    assert made.scorer == (knowledge, (4, "learn-corr score"), TRANSITIONS)
