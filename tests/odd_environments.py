@@ -65,6 +65,14 @@ class Interrupting(Quitting):
     ends_with = KeyboardInterrupt
 
 
+class Panic(BaseException):
+    """What simulators in Rust raise: no Exception."""
+
+
+class Panicking(Quitting):
+    ends_with = Panic
+
+
 class Talking(Counting):
     """Prints."""
 
@@ -169,6 +177,7 @@ for _class in [
     Endless,
     Quitting,
     Interrupting,
+    Panicking,
     Talking,
     Shouting,
     Unnamed,

@@ -191,7 +191,12 @@ def test_init_says_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    ("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")]
+    ("name", "raised"),
+    [
+        ("Quitting", "SystemExit"),
+        ("Interrupting", "KeyboardInterrupt"),
+        ("Panicking", "Panic"),
+    ],
 )
 def test_an_environment_that_quits_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, raised: str
