@@ -5,8 +5,11 @@ They are registered as ``odd_environments:Name-v0``, each odd in one way.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+import threading
+import time
 from typing import Any
 
 import gymnasium
@@ -65,6 +68,14 @@ class Interrupting(Quitting):
     ends_with = KeyboardInterrupt
 
 
+class Panic(BaseException):
+    """What simulators in Rust raise: no Exception."""
+
+
+class Panicking(Quitting):
+    ends_with = Panic
+
+
 class Talking(Counting):
     """Prints."""
 
@@ -80,6 +91,19 @@ class Shouting(Counting):
     def reset(self, **more: Any) -> Any:
         os.write(1, b"licensed to nobody\n")
         return super().reset(**more)
+
+
+class Chattering(Counting):
+    """Prints from a thread, and as the process exits."""
+
+    def __init__(self) -> None:
+        threading.Thread(target=self._chatter, daemon=True).start()
+        atexit.register(print, "goodbye")
+
+    def _chatter(self) -> None:
+        while True:
+            print("connected")
+            time.sleep(0.001)
 
 
 class Unnamed(Counting):
@@ -114,6 +138,22 @@ class Alone(Counting):
 
     def close(self) -> None:
         Alone.is_open = False
+
+
+class Served(Counting):
+    """The same of one that connects only when a game begins."""
+
+    player: int | None = None
+
+    def reset(self, **more: Any) -> Any:
+        if Served.player not in (None, id(self)):
+            raise OSError("port 5005 is taken")
+        Served.player = id(self)
+        return super().reset(**more)
+
+    def close(self) -> None:
+        if Served.player == id(self):
+            Served.player = None
 
 
 class Picture(Counting):
@@ -169,11 +209,14 @@ for _class in [
     Endless,
     Quitting,
     Interrupting,
+    Panicking,
     Talking,
     Shouting,
+    Chattering,
     Unnamed,
     Rich,
     Alone,
+    Served,
     Picture,
     Mission,
     Sequences,

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Container, Sequence
 from importlib import import_module
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import typer
@@ -100,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 errors="replace"
             )  # λ and ° must not end a command where the locale is ASCII
     code = run(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, _OwnStdout):
+        sys.stdout.ended = True
     if os.environ.get("WORLD_SIZE", "1") != "1":  # under torchrun
         exit_without_cleanup(code)
     sys.exit(code)
@@ -119,14 +122,34 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
+class _OwnStdout(io.TextIOWrapper):
+    """stdout for what corrtool prints: the main thread, until the command has ended.
+
+    What threads of an environment print, and what it prints as the process exits, goes to stderr.
+    """
+
+    ended = False
+    _main_thread = get_ident()
+
+    def write(self, text: str) -> int:
+        if self.ended or get_ident() != self._main_thread:
+            return sys.stderr.write(text)
+        return super().write(text)
+
+
 def _reserve_stdout() -> None:
-    """Redirect to stderr what anything but Python writes to stdout, such as a simulator in C.
+    """Redirect to stderr what anything but corrtool writes to stdout, such as a simulator in C.
 
     ``--json`` prints one object.
     """
     kept = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(kept, "w", encoding=sys.stdout.encoding, errors="replace")
+    sys.stdout = _OwnStdout(
+        os.fdopen(kept, "wb"),
+        encoding=sys.stdout.encoding,
+        errors="replace",
+        line_buffering=os.isatty(kept),
+    )
 
 
 def _tolerate_missing_home() -> None:

@@ -51,6 +51,10 @@ class MemoryRows:
 
 
 def ring_bytes(spec: StateSpec, records: int) -> int:
-    """Bytes that a memory of so many records takes on its device."""
+    """Bytes that a memory of so many records takes: frames and fields.
+
+    Of small vectors the fields are nearly half.
+    """
     item = 1 if spec.kind == IMAGE else 4
-    return records * item * int(np.prod(spec.frame_shape))
+    fields = sum(np.dtype(dtype).itemsize for dtype in FIELDS.values())
+    return records * (item * int(np.prod(spec.frame_shape)) + fields)

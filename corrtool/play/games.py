@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from corrtool.errors import UsageError
+from corrtool.errors import CorrtoolError, UsageError
 from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
@@ -96,13 +96,18 @@ class LanePool:
         return nullcontext()
 
     def open_or_borrow(self, lanes: LanesLike) -> bool:
-        """Find out whether another lane can be open beside ``lanes``.
+        """Find out whether another lane can be open beside ``lanes``, each with a game begun.
 
-        If none can, games are played on these, and this returns True.
+        Some simulators say only then that their place is taken. If none can, games are played on
+        these, and this returns True.
         """
+        lanes.reset([0] * lanes.count)
         try:
-            self(1)
-        except UsageError:
+            with self(1) as own:
+                own.reset([0])
+        except CorrtoolError:
+            self._lanes.clear()
+            self._open.close()
             self._borrowed = lanes
         return self._borrowed is not None
 

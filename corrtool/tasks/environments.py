@@ -27,19 +27,15 @@ from corrtool.runtime.signals import default_signal_handling
 from corrtool.runtime.waiting import in_thread
 from corrtool.states import IMAGE, VECTOR, StateSpec
 from corrtool.tasks.making import (
+    ENVIRONMENT_ERRORS,
     atari_steps,
     atari_vector_env,
     make_single,
     make_vector_env,
+    reason_of,
     time_limit,
 )
 from corrtool.tasks.task import Task
-
-ENVIRONMENT_ERRORS = (
-    Exception,
-    SystemExit,
-    KeyboardInterrupt,
-)  # what other people's code may raise; signals do not come as exceptions here
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class Lanes:
         except ENVIRONMENT_ERRORS as error:  # whatever an environment's constructor raises
             raise UsageError(
                 f"cannot make {'' if count == 1 else f'{count} of '}the {task.role} task's "
-                f"environment {task.id!r}: {_reason(error)}",
+                f"environment {task.id!r}: {reason_of(error)}",
                 "" if count == 1 else "if there can be only one of it at a time, give --lanes 1",
             ) from error
         actions = self._env.single_action_space
@@ -138,7 +134,7 @@ class Lanes:
                 self._env.close()
         except ENVIRONMENT_ERRORS as error:
             print(
-                f"corrtool: the environment {self.task.id} raised {_reason(error)} when it was "
+                f"corrtool: the environment {self.task.id} raised {reason_of(error)} when it was "
                 "closed",
                 file=sys.stderr,
             )
@@ -242,7 +238,7 @@ class Lanes:
                 return environment_code()
         except ENVIRONMENT_ERRORS as error:
             raise CorrtoolError(
-                f"the {self.task.role} task's environment {self.task.id} raised {_reason(error)}",
+                f"the {self.task.role} task's environment {self.task.id} raised {reason_of(error)}",
                 "fix the environment",
             ) from error
 
@@ -284,10 +280,6 @@ def action_names(task: Task) -> list[str]:
     if len(names) != count:
         names = [str(action) for action in range(count)]
     return [names[action] for action in task.environment_actions(np.arange(count))]
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:

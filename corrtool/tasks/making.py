@@ -29,6 +29,14 @@ gymnasium.logger.min_level = (
 )  # its warnings are for those who write environments
 
 _ATARI_ENTRY_POINT = "ale_py.env:AtariEnv"
+# What other people's code may raise: exceptions that mean to end the process, and those of other
+# languages, which are none of Python's. Signals do not come as exceptions here.
+ENVIRONMENT_ERRORS = BaseException
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in one line: the name of the error and what it says, if anything."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
@@ -46,10 +54,14 @@ def registered(identifier: str) -> gymnasium.envs.registration.EnvSpec:
             "install its package, or set PYTHONPATH to its directory: the project's and the "
             "current one are not searched",
         ) from None
-    except (Exception, SystemExit) as error:  # importing the module of module:Id runs anything
-        reason = " ".join(str(error).split())
+    except gymnasium.error.Error as error:
         raise UsageError(
-            f"unknown environment {identifier!r} ({reason})",
+            f"unknown environment {identifier!r} ({' '.join(str(error).split())})",
+            "give the id of a registered environment",
+        ) from None
+    except ENVIRONMENT_ERRORS as error:  # importing the module of module:Id runs anything
+        raise UsageError(
+            f"unknown environment {identifier!r} ({reason_of(error)})",
             "give the id of a registered environment",
         ) from None
     return env_spec

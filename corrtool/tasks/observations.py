@@ -130,6 +130,7 @@ def as_frames(
     if layout is None:
         _refuse_picture_options(identifier, wanted)
         if isinstance(space, spaces.Box) and len(space.shape) > 1:
+            env = FlattenObservation(env)  # three axes would be taken for a picture
             notes = [
                 f"a box of the shape {space.shape} is taken as {int(np.prod(space.shape))} numbers"
             ]

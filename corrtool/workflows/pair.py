@@ -18,7 +18,7 @@ from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.saved import ModelDescription
-from corrtool.errors import UsageError
+from corrtool.errors import CorrtoolError, UsageError
 from corrtool.memory.rows import ring_bytes
 from corrtool.q_learning.saved import QDescription
 from corrtool.runtime.free_memory import free_bytes, in_gigabytes
@@ -84,10 +84,12 @@ def try_task(task: Task) -> TriedTask:
 
 
 def _opens_second(task: Task) -> bool:
+    """True if another one can be, and start a game, where some simulators say that it cannot."""
     try:
-        with Lanes(task, 1):
+        with Lanes(task, 1) as lanes:
+            lanes.reset([0])
             return True
-    except UsageError:
+    except CorrtoolError:
         return False
 
 

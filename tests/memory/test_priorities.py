@@ -118,9 +118,9 @@ class TestScaling:
         assert scaling.spec == spec and not scaling.state_dict()
 
 
-def test_the_room_that_frames_take() -> None:
-    assert ring_bytes(StateSpec("image", (3, 84, 84), 4), 10) == 10 * 3 * 84 * 84
-    assert ring_bytes(StateSpec("vector", (5,), 4), 10) == 10 * 5 * 4
+def test_the_room_that_a_memory_takes() -> None:
+    assert ring_bytes(StateSpec("image", (3, 84, 84), 4), 10) == 10 * (3 * 84 * 84 + 15)
+    assert ring_bytes(StateSpec("vector", (5,), 4), 10) == 10 * (5 * 4 + 15)
 
 
 def test_records_are_the_rows_from_which_a_transition_starts() -> None:

@@ -131,6 +131,9 @@ def test_values_are_spread_over_bytes(
         (picture((128,)), {}, StateSpec("vector", (128,))),
         (picture((9,), dtype="int16", high=99), {}, StateSpec("vector", (9,))),
         (picture((), dtype="float32", high=1), {}, StateSpec("vector", (1,))),
+        (picture((4, 4, 3)), {}, StateSpec("vector", (48,))),
+        (picture((5, 4), dtype="float32", high=1), {"stack": 2}, StateSpec("vector", (20,), 2)),
+        (picture((8, 8, 3), dtype="float32", high=1000), {}, StateSpec("vector", (192,))),
     ],
 )
 def test_pictures_and_vectors_of_every_kind(
@@ -181,7 +184,12 @@ def test_atari_ram_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")]
+    ("name", "raised"),
+    [
+        ("Quitting", "SystemExit"),
+        ("Interrupting", "KeyboardInterrupt"),
+        ("Panicking", "Panic"),
+    ],
 )
 def test_an_environment_that_means_to_end_the_process_is_one_error(name: str, raised: str) -> None:
     with (

@@ -49,6 +49,7 @@ LIMIT = ["--max-episode-steps", 30]
 def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORRTOOL_TRUST", "odd_environments")
     odd_environments.Alone.is_open = False
+    odd_environments.Served.player = None
 
 
 def init(lab: Path, name: str, *more: object) -> int:
@@ -74,6 +75,7 @@ def picture(**more: Any) -> list[str]:
         ("Talking", []),
         ("Unnamed", []),
         ("Alone", []),
+        ("Served", []),
         ("Pair", ["--stack", 2]),
         ("Configured", []),
         ("Wide", ["--repeat-action-probability", 0.25]),
@@ -144,6 +146,7 @@ def test_atari_games_with_other_actions_are_told_the_way_out(
     [
         ("Endless", [], "--max-episode-steps"),
         ("Alone", LIMIT, "--lanes 1"),
+        ("Served", LIMIT, "--lanes 1"),
         ("Counting", ["--max-episode-steps", 1], "over after one step"),
         ("Counting", ["--target", "odd_environments:Wide-v0"], "2 actions and the target 3"),
         ("Counting", ["--target", "odd_environments:Wide-v0"], "learn-corr --action-map FILE"),
@@ -191,7 +194,12 @@ def test_init_says_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    ("name", "raised"), [("Quitting", "SystemExit"), ("Interrupting", "KeyboardInterrupt")]
+    ("name", "raised"),
+    [
+        ("Quitting", "SystemExit"),
+        ("Interrupting", "KeyboardInterrupt"),
+        ("Panicking", "Panic"),
+    ],
 )
 def test_an_environment_that_quits_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, raised: str
@@ -204,9 +212,21 @@ def test_an_environment_that_quits_is_no_success(
     assert not list(lab.glob("weights/q/*"))
 
 
-def test_what_a_simulator_writes_past_python_is_no_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("Shouting", ["licensed to nobody"]),
+        ("Chattering", ["connected", "goodbye"]),
+    ],
+)
+def test_whatever_a_simulator_writes_is_no_result(
+    tmp_path: Path, name: str, printed: list[str]
+) -> None:
+    """Also past Python, from a thread, and as the process exits."""
     lab = tmp_path / "lab"
-    assert init(lab, "Shouting") == 0
+    assert init(lab, "Counting") == 0
+    toml = lab / "corrtool.toml"
+    toml.write_text(toml.read_text().replace("Counting", name))
     trusted = {
         "CORRTOOL_TRUST": "odd_environments",
         "PYTHONPATH": str(Path(odd_environments.__file__).parent),
@@ -215,7 +235,8 @@ def test_what_a_simulator_writes_past_python_is_no_result(tmp_path: Path) -> Non
         "evaluate", "--policy", "random", "-p", lab, "--json", "--quiet", env=trusted
     )
     assert (played.code, played.json["games"]) == (0, 1)
-    assert "licensed to nobody" in played.err
+    for text in printed:
+        assert text in played.err
 
 
 def test_doctor_names_the_task_that_cannot_be_made(tmp_path: Path) -> None:

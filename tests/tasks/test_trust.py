@@ -157,6 +157,32 @@ def test_a_module_that_ends_the_process_is_a_usage_error(
     assert captured.err.count("\n") == 1 and captured.out == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise KeyboardInterrupt", "(KeyboardInterrupt)"),
+        ("raise type('Panic', (BaseException,), {})('no licence')", "(Panic: no licence)"),
+        ("def register_envs():\n    raise KeyboardInterrupt", "(KeyboardInterrupt)"),
+        ("raise SystemExit", "(SystemExit)"),
+        ("raise RuntimeError", "(RuntimeError)"),
+    ],
+)
+def test_whatever_a_module_raises_is_a_usage_error(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    said: str,
+) -> None:
+    (tmp_path / "raising.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "raising", raising=False)
+    assert run_in_process("init", tmp_path / "lab", "--source", "raising:X-v0") == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.out == ""
+    assert said in captured.err
+
+
 def test_modules() -> None:
     assert module_of("CartPole-v1") is None
     assert module_of("ALE/Pong-v5") is None
