@@ -120,7 +120,7 @@ class Portfolio:
         training.correspondence.eval()
         score = self._scorer.score(training.correspondence)
         training.correspondence.train()
-        steps = round(score.value * SCORE_STEPS)
+        steps = round(score["value"] * SCORE_STEPS)
         return self.context.ranks.broadcast(steps, self.context.device) / SCORE_STEPS
 
     @cached_property

@@ -146,7 +146,7 @@ def _score(context: StageContext, known: ExplainInputs, sample: Sample) -> Score
         "explain: the score", length, "transitions"
     ) as progress:
         scorer = Scorer(known.knowledge, random, count)
-        return scorer.score(known.correspondence, progress.advance).to_json()
+        return scorer.score(known.correspondence, progress.advance)
 
 
 def _is_score(said: dict[str, Any]) -> bool:
