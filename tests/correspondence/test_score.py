@@ -148,13 +148,13 @@ class TestByHand:
 
     def test_the_cycle_error_is_a_share_of_what_the_mean_gets_wrong(self) -> None:
         """Of 0, 1 and 2 come back 0, 2 and 4; the mean, 1, is off by 1, 0 and 1."""
-        assert scored(linear(1.0, 2.0), known(SOURCE, TARGET, 1.0)).cycle_error == 1.5
-        assert scored(linear(0.5, 2.0), known(SOURCE, TARGET, 1.0)).cycle_error == 0.0
+        assert scored(linear(1.0, 2.0), known(SOURCE, TARGET, 1.0))["cycle_error"] == 1.5
+        assert scored(linear(0.5, 2.0), known(SOURCE, TARGET, 1.0))["cycle_error"] == 0.0
 
     def test_transitions_that_end_an_episode_do_not_count(self) -> None:
         target = memory(numbers(0, 2, -9, 0, 2))
         target.fields["terminated"][1], target.fields["valid"][2] = True, False
-        assert scored(linear(0.5), known(SOURCE, target, 1.0)).model_loss < 1e-5
+        assert scored(linear(0.5), known(SOURCE, target, 1.0))["model_loss"] < 1e-5
 
     def test_without_f_there_is_none(self) -> None:
         with pytest.raises(ValueError, match="needs F"):

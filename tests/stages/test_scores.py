@@ -66,7 +66,11 @@ def weights(lab: Path, name: str) -> str:
 def scores_of(*values: float) -> Callable[..., Score]:
     """A scorer that finds these, one after the other."""
     left = iter(values)
-    return lambda *_: {**ONE, "value": next(left)}
+
+    def score(*_: object) -> Score:
+        return {**ONE, "value": next(left)}
+
+    return score
 
 
 class TestWhatIsScored:
