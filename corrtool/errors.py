@@ -66,11 +66,12 @@ class ArtifactError(CorrtoolError):
 class MissingInputError(ArtifactError):
     """Artifacts that a stage reads are not there.
 
-    ``missing`` has what each is in words, and what to do, all of them at once.
+    ``missing`` has what each is in words, and what to do, all of them at once; ``names`` those of
+    them that were asked for by name.
     """
 
-    def __init__(self, missing: list[tuple[str, str]]) -> None:
-        self.missing = missing
+    def __init__(self, missing: list[tuple[str, str]], names: tuple[str, ...] = ()) -> None:
+        self.missing, self.names = missing, names
         super().__init__(
             "; ".join(what for what, _ in missing),
             "; ".join(dict.fromkeys(hint for _, hint in missing)),

@@ -88,7 +88,7 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _shown(default: Any) -> str:
+def shown(default: Any) -> str:
     if default is None:
         return "none"
     if isinstance(default, bool):
@@ -124,7 +124,7 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
                 name,
                 metavar=_metavar(kind),
                 envvar=variable_name(settings_class.stage, name),
-                show_default=_shown(field.default),
+                show_default=shown(field.default),
                 show_envvar=False,
                 hidden=name != field.name,
             ),
@@ -188,7 +188,11 @@ def option_parameters(stage: Stage) -> list[inspect.Parameter]:
 
 
 def common_option(name: str, **more: Any) -> Any:
-    """The option of a field of :class:`CommonOptions`; ``more`` replaces what differs."""
+    """The option of a field of :class:`CommonOptions`; ``more`` replaces what differs.
+
+    A limit that merely keeps nonsense out is not shown, whose width the help text needs: the class
+    has it too.
+    """
     field, kind = next(
         (field, kind) for field, kind in _fields(CommonOptions) if field.name == name
     )
@@ -196,7 +200,7 @@ def common_option(name: str, **more: Any) -> Any:
         "help": field.metadata["help"] + _choices(kind),
         "metavar": _metavar(kind),
         "min": field.metadata["minimum"],
-        "max": field.metadata["maximum"],
+        "max": most if (most := field.metadata["maximum"]) is None or most < 2**53 else None,
         "envvar": VARIABLES.get(name),
         "show_default": field.metadata["shown"] or True,
     }

@@ -28,9 +28,10 @@ def players_table(
         title_justify="left",
         caption_justify="left",
     )
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
+    listed = list(rows)
+    for place, column in enumerate(columns):  # numbers stay whole where a terminal is narrow
+        table.add_column(column, no_wrap=any(not isinstance(row[place], str) for row in listed))
+    for row in listed:
         table.add_row(*(cell if isinstance(cell, str) else _cell(cell) for cell in row))
     return table
 

@@ -11,6 +11,10 @@ from typing import Any
 import typer.main
 
 from corrtool.cli import build_app
+from corrtool.cli.options import shown
+from corrtool.settings.resolve import resolve
+from corrtool.settings.stages import STAGE_SETTINGS
+from corrtool.states import GRID, IMAGE, VECTOR
 
 
 def reference() -> str:
@@ -25,16 +29,38 @@ def reference() -> str:
             f"\n## `{name}`\n\n{subcommand.help}\n\n    {usage}\n\n"
             "| option | default | what it is |\n| --- | --- | --- |"
         )
+        by_kind = _defaults_by_kind(name)
         for parameter in subcommand.params:
             if parameter.param_type_name == "argument":
                 parts.append(
                     f"| `{parameter.metavar}` | {_default(parameter)} | {_cell(parameter.help)} |"
                 )
             elif parameter.name != "help" and not parameter.hidden:
-                parts.append(
-                    f"| `{_flags(parameter)}` | {_default(parameter)} | {_cell(parameter.help)} |"
-                )
+                default = by_kind.get(parameter.name) or _default(parameter)
+                parts.append(f"| `{_flags(parameter)}` | {default} | {_cell(parameter.help)} |")
     return "\n".join(parts) + "\n"
+
+
+def _defaults_by_kind(stage: str) -> dict[str, str]:
+    """What the preset ``default`` makes of each setting of a stage, for each kind of states.
+
+    Of pictures first; small pictures and vectors only where theirs differ.
+    """
+    if stage not in STAGE_SETTINGS:
+        return {}
+    settings = [
+        resolve(
+            STAGE_SETTINGS[stage], preset="default", state_kind=kind, project_values={}, given={}
+        ).to_json()
+        for kind in (IMAGE, GRID, VECTOR)
+    ]
+    cells = {}
+    for name in settings[0]:
+        pictures, small, vectors = (shown(values[name]) for values in settings)
+        others = {"small pictures": small, "vectors": vectors}
+        differing = [f"{kind} {value}" for kind, value in others.items() if value != pictures]
+        cells[name] = _cell("; ".join([pictures, *differing]))
+    return cells
 
 
 def _flags(parameter: Any) -> str:

@@ -192,6 +192,7 @@ def _outcome(artifact: ArtifactStatus) -> str:
         "corr": {"play test {:.1f}": "mean_return"},
     }.get(artifact["kind"], {})
     numbers = {words: summary.get(key) for words, key in known.items()}
-    return "\n".join(
+    lines = [
         words.format(number) for words, number in numbers.items() if isinstance(number, int | float)
-    )
+    ]
+    return "\n".join([*lines, *(["cut short"] if summary.get("cut") is True else [])])

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from corrtool.project.directory import Project
+    from corrtool.runs.results import Plan
     from corrtool.workflows.transfer import TransferPlan, TransferResult
 
 
@@ -60,7 +61,7 @@ def transfer(
             help="Time for all of it, such as 90s, 20m or 2h: what is left of it as a stage "
             "begins goes to train-dqn by three fifths, to train-model by a third and to "
             "learn-corr by nine tenths, and each ends early where that is used up. A run that is "
-            "interrupted keeps its share.",
+            "interrupted keeps its share; one that ended early goes on where its share is larger.",
             metavar="TIME",
             parser=minutes_of,
             show_default="none",
@@ -104,14 +105,36 @@ def transfer(
 
 
 def _plan_lines(plan: TransferPlan) -> list[str]:
-    """A line for each stage that a dry run has met."""
+    """What a dry run has met, in order: each stage, what would be done, and with what."""
     lines = []
-    for step in plan["steps"]:
-        does = "is done" if step["done"] else "would resume" if step["begun"] else "would run"
-        after = ", with what comes before it" if step["missing"] else ""
-        name = "" if step["name"] is None else f" {step['name']}"
-        lines.append(f"{does}: {step['stage']}{name}{after}")
+    for number, step in enumerate(plan["steps"], 1):
+        lines.append(f"{number}. {_step_name(step)}: {_what_happens(step)}")
+        if step["inputs"]:
+            lines.append(f"   with {', '.join(step['inputs'].values())}")
+        elif step["missing"]:
+            lines.append("   with what the stages before it make")
     return lines
+
+
+def _step_name(step: Plan) -> str:
+    """The stage, and the name of what it makes; of an evaluation who plays what."""
+    settings = step["settings"]
+    if step["stage"] == "evaluate":
+        plays = "random play" if settings["policy"] == "random" else "the agent"
+        through = " through the correspondence" if "corr" in step["inputs"] else ""
+        return f"evaluate {plays} on the {settings['task']}{through}"
+    return step["stage"] + ("" if step["name"] is None else f" {step['name']}")
+
+
+def _what_happens(step: Plan) -> str:
+    if step["done"]:
+        return "done, cut short by its time limit" if "cut" in step else "done"
+    limit = step["settings"].get("max_minutes")
+    within = "" if limit is None else f", in {limit:g} minutes at most"
+    if not step["begun"]:
+        return f"to do{within}"
+    where = f"from step {step['steps']:,}" if "steps" in step else "where it was interrupted"
+    return f"goes on {where}{within}"
 
 
 def _next(project: Project) -> str:
@@ -126,11 +149,14 @@ def _table(project: Project, result: TransferResult) -> Table:
     from corrtool.cli.players_table import players_table
 
     q, corr = result["source_agent"], result["learn_corr"]["corr"]
+    cut = [stage for stage in result["cut"] if stage != "train-dqn"]
+    ended = f" (cut short: {', '.join(cut)})" if cut else ""
+    trained = " (training cut short)" if "train-dqn" in result["cut"] else ""
     players = {
-        "source": f"{q} on its own task",
+        "source": f"{q} on its own task{trained}",
         "random": "random play on the target",
         "reuse": f"{q} on the target, without correspondence",
-        "transfer": f"{q} on the target, through {corr}",
+        "transfer": f"{q} on the target, through {corr}{ended}",
     }
     rows = []
     for row in result["rows"]:
@@ -138,7 +164,7 @@ def _table(project: Project, result: TransferResult) -> Table:
         rows.append((players[row["policy"]], row, "" if share is None else f"{share:.0%}"))
     tasks = " to ".join(str(project.task(role)) for role in ("source", "target"))
     return players_table(
-        f"{tasks}, {result['games']} fresh games each, {result['minutes']:.1f} minutes",
-        ("who plays", "mean return", "of the way from random play to the agent"),
+        f"{tasks}\n{result['games']} fresh games each, {result['minutes']:.1f} minutes",
+        ("who plays", "mean return", "of the way from\nrandom play\nto the agent"),
         rows,
     )

@@ -149,6 +149,17 @@ def distances(source: Tensor, translated: Tensor) -> tuple[float, float]:
     return far[0], far[1]
 
 
+def distance_of_nothing(source: Tensor) -> float | None:
+    """How far pictures with nothing in them are from those of the source, by the mean frames.
+
+    Each channel is one value, the mean of the source's (N, C, H, W). None for vectors.
+    """
+    if source.ndim == 2:
+        return None
+    mean = source.mean(0)
+    return (mean - mean.mean((1, 2), keepdim=True)).abs().mean().item()
+
+
 def find_actions(
     correspondence: Correspondence,
     knowledge: Knowledge,

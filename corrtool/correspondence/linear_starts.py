@@ -106,6 +106,22 @@ class LinearStart:
             "signed_permutation": self.signed_permutation,
         }
 
+    def state(self) -> dict[str, Any]:
+        """As the run keeps it until it has a checkpoint: to the last bit."""
+        source_count = self.action_map.source_count
+        return {"kind": "linear", "source_count": source_count, **self.to_json()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> LinearStart:
+        """The inverse of :meth:`state`; KeyError, TypeError or ValueError where it is none."""
+        return cls(
+            torch.tensor(state["weight"], dtype=torch.float32),
+            torch.tensor(state["bias"], dtype=torch.float32),
+            ActionMap.from_json(state),
+            float(state["loss"]),
+            bool(state["signed_permutation"]),
+        )
+
     def __str__(self) -> str:
         kind = "a signed permutation" if self.signed_permutation else "a linear map"
         m = self.action_map
@@ -123,6 +139,8 @@ class LinearStartSearch:
             numbers of actions.
         find_actions: whether it is.
         advance: is called with the number of gradient steps done; see :attr:`length`.
+        over: whether the time is over, asked before every step: the search then ends with the best
+            map so far.
     """
 
     length = sum(steps for steps, *_ in (*ROUNDS, ROUNDS[-1]))  # the last once more if sparse
@@ -137,6 +155,7 @@ class LinearStartSearch:
         advance: Callable[[int], None] = lambda steps: None,
         *,
         find_actions: bool = False,
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._model, self._source, self._transitions = (
             environment_model,
@@ -145,7 +164,7 @@ class LinearStartSearch:
         )
         self._moments = StateMoments.of(source_states)
         self._action_map, self._find_actions = action_map, find_actions
-        self._random, self._advance = random, advance
+        self._random, self._advance, self._over = random, advance, over
         self._judging = self._sample()
 
     def best(self, count: int) -> LinearStart:
@@ -181,6 +200,8 @@ class LinearStartSearch:
         moving = Candidates(LinearMaps(weight, bias), candidates.source_of)
         optimizer = torch.optim.Adam([weight, bias], lr=step_size)
         for step in range(steps):
+            if self._over():
+                break
             batch = self._sample(batch_size)
             if self._find_actions and step % REASSIGN_EVERY_STEPS == 0:
                 moving = self._with_actions(moving, batch)
@@ -247,6 +268,8 @@ class LinearStartSearch:
     def _simplest(self, finalists: Candidates) -> LinearStart:
         """The best finalist, or a signed permutation near one of them that does nearly as well."""
         best = self._judged(finalists).argmin()[None]
+        if self._over():
+            return self._start(finalists.at(best))
         free = self._start(self._polished(finalists.at(best), sparse=False))
         size, target_size = self._source.shape[1], self._transitions.states.shape[1]
         if size != target_size or size > SNAPPED_COORDINATES:

@@ -8,16 +8,19 @@ explain is seen without a game, by the score of what it is after a short time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.found_starts import FoundStarts
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.score import Scorer
 from corrtool.correspondence.scores import scored_transitions
+from corrtool.correspondence.starts import StartFinder
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.runs.context import StageContext
+from corrtool.runs.limits import TimeLimit
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
@@ -62,14 +65,14 @@ class Portfolio:
         best, scores = None, dict[str, float]()
         for candidate in self.candidates:
             training = self._new(candidate)
-            training.find_start(self.context, self.run)
+            training.find_start(self._finder)
             self._find_actions(training)
             if len(self.candidates) == 1:
                 return training
             scores[candidate.name] = score = self._tried(candidate, training)
             if best is None or score > scores[best.recipe] + CLEARLY_BETTER:
                 best = training
-            if score >= candidate.settings.recipe_enough or self._out_of_time(candidate):
+            if score >= candidate.settings.recipe_enough or self._limit.over():
                 break
         assert best is not None
         best.recipe_scores = scores
@@ -94,22 +97,28 @@ class Portfolio:
             return score
         steps = min(settings.recipe_trial_steps, training.total)
         title = f"learn-corr {self.run.request.name}: trying {candidate.name}"
-        with self.context.console.progress(title, steps, "gradient steps") as progress:
+        with self.context.console.progress(
+            title, steps, "gradient steps", seconds_left=self._limit.seconds_left
+        ) as progress:
             for _ in range(steps):
-                if self._out_of_time(candidate):
+                if self._limit.over():
                     break
                 training.step()
                 self._find_actions(training)
                 progress.advance(1)
         return self._score(training)
 
-    def _out_of_time(self, candidate: Candidate) -> bool:
-        """True if ``--max-minutes`` are over: what is best so far learns no more than a step."""
-        minutes = candidate.settings.max_minutes
-        if minutes is None:
-            return False
-        over = self.run.seconds >= 60 * minutes
-        return self.context.ranks.agreed(over, self.context.device)
+    @cached_property
+    def _limit(self) -> TimeLimit:
+        """Once it is over, what is best so far learns no more than a step."""
+        context = self.context
+        return TimeLimit(self.run, partial(context.ranks.agreed, device=context.device))
+
+    @cached_property
+    def _finder(self) -> StartFinder:
+        """One for all: recipes that search alike share what is found."""
+        found = FoundStarts(self.run, kept=self.context.ranks.count == 1)
+        return StartFinder(self.context, self.run, self.knowledge, self._limit, found)
 
     def _find_actions(self, training: CorrespondenceTraining) -> None:
         """Estimate the map of the actions, where that is due."""
@@ -120,7 +129,7 @@ class Portfolio:
         training.correspondence.eval()
         score = self._scorer.score(training.correspondence)
         training.correspondence.train()
-        steps = round(score.value * SCORE_STEPS)
+        steps = round(score["value"] * SCORE_STEPS)
         return self.context.ranks.broadcast(steps, self.context.device) / SCORE_STEPS
 
     @cached_property

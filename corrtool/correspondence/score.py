@@ -14,9 +14,8 @@ random play never reaches, and a task with a symmetry has more than one correspo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import sqrt
-from typing import cast
 
 import numpy as np
 import torch
@@ -41,26 +40,9 @@ MIN_EXPLAINED = 0.02  # of the source by F: three standard deviations of a loss 
 MIN_DEVIATION = 1e-6  # of values that are all equal
 
 
-@dataclass(frozen=True)
-class CorrespondenceScore:
-    """The score of a correspondence; see :class:`corrtool.runs.results.Score` for each number."""
-
-    model_loss: float
-    source_model_loss: float
-    model_share: float
-    bellman_error: float | None
-    source_bellman_error: float | None
-    bellman_share: float | None
-    cycle_error: float
-    value: float
-
-    def to_json(self) -> Score:
-        """As metrics, results, manifests and checkpoints hold it."""
-        return cast(Score, asdict(self))
-
-    def numbers(self) -> dict[str, float]:
-        """Those that there are, by name."""
-        return {name: number for name, number in asdict(self).items() if number is not None}
+def score_numbers(score: Score) -> dict[str, float]:
+    """The numbers of a score that there are, by name: those of Q_S may be None."""
+    return {name: float(number) for name, number in score.items() if isinstance(number, float)}
 
 
 def score_value(model_share: float, bellman_share: float | None) -> float:
@@ -98,7 +80,7 @@ def score_correspondence(
     random: np.random.Generator,
     transitions: int = TRANSITIONS,
     advance: Callable[[int], None] = lambda transitions: None,
-) -> CorrespondenceScore:
+) -> Score:
     """The score of a correspondence on so many random transitions of each memory.
 
     Args:
@@ -208,7 +190,7 @@ class Scorer:
         self,
         correspondence: Correspondence,
         advance: Callable[[int], None] = lambda transitions: None,
-    ) -> CorrespondenceScore:
+    ) -> Score:
         """The score; ``advance`` is called with how many more transitions are done."""
         source = self._reference = self._reference or self._find_reference(advance)
         sums = self._translated_sums(correspondence, advance)
@@ -217,16 +199,18 @@ class Scorer:
         bellman_share = (
             None if error is None or source_error is None else error_share(error, source_error)
         )
-        return CorrespondenceScore(
-            model_loss=sums.model_loss,
-            source_model_loss=source.model_loss,
-            model_share=model_share,
-            bellman_error=None if error is None else error / source.deviation,
-            source_bellman_error=None if source_error is None else source_error / source.deviation,
-            bellman_share=bellman_share,
-            cycle_error=self._cycle_error(correspondence, source.mean, advance),
-            value=score_value(model_share, bellman_share),
-        )
+        return {
+            "model_loss": sums.model_loss,
+            "source_model_loss": source.model_loss,
+            "model_share": model_share,
+            "bellman_error": None if error is None else error / source.deviation,
+            "source_bellman_error": (
+                None if source_error is None else source_error / source.deviation
+            ),
+            "bellman_share": bellman_share,
+            "cycle_error": self._cycle_error(correspondence, source.mean, advance),
+            "value": score_value(model_share, bellman_share),
+        }
 
     def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
         source, scaling, q = self._knowledge.source, self._model.scaling, self._knowledge.source_q

@@ -10,7 +10,7 @@ from torch import Tensor
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.score import TRANSITIONS, Scorer
+from corrtool.correspondence.score import TRANSITIONS, Scorer, score_numbers
 from corrtool.layers import copy_of_weights
 from corrtool.runs.loop import Loop
 from corrtool.runs.results import Score
@@ -81,11 +81,11 @@ class Scores:
         correspondence.eval()
         found = self.scorer.score(correspondence, _Poll(loop))
         correspondence.train()
-        loop.checked(found.numbers())
-        results.scored_at, results.last = step, found.to_json()
+        loop.checked(score_numbers(found))
+        results.scored_at, results.last = step, found
         self.run.metrics.write(step, {"event": "score", "gradient_steps": step, **results.last})
         if is_best is None:
-            if results.best is None or found.value >= results.best["value"]:
+            if results.best is None or found["value"] >= results.best["value"]:
                 results.best, results.best_gradient_steps = results.last, step
                 results.best_weights = copy_of_weights(correspondence)
                 results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,6 +31,27 @@ class Start:
     mirrored: bool = False
     tone: Tone | None = None
     action_map: ActionMap | None = None
+
+    def state(self) -> dict[str, Any]:
+        """As the run keeps it until it has a checkpoint."""
+        return {
+            "kind": "spatial",
+            "degrees": self.degrees,
+            "mirrored": self.mirrored,
+            "tone": None if self.tone is None else self.tone.to_json(),
+            "action_map": None if self.action_map is None else self.action_map.to_json(),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Start:
+        """The inverse of :meth:`state`; KeyError, TypeError or ValueError where it is none."""
+        tone, action_map = state["tone"], state["action_map"]
+        return cls(
+            float(state["degrees"]),
+            bool(state["mirrored"]),
+            None if tone is None else Tone.from_json(tone),
+            None if action_map is None else ActionMap.from_json(action_map),
+        )
 
     def __str__(self) -> str:
         words = [f"{self.degrees:.1f}°"]

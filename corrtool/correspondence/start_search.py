@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -89,12 +90,14 @@ class _Comparison:
     """The comparison of starts.
 
     ``advance`` is called with the number of transitions that are done, of which there are ``done``.
+    Once it is ``over``, what is left to compare has an infinite loss.
     """
 
     correspondence: Correspondence
     environment_model: ScaledModel
     target: ReplayMemory
     advance: Callable[[int], None]
+    over: Callable[[], bool]
     done: int = 0
 
     def _count(self, transitions: int) -> None:
@@ -104,7 +107,10 @@ class _Comparison:
     def losses(self, rows: Rows, starts: list[Start]) -> list[float]:
         """The mean model loss of each start on the transitions at ``rows``."""
         batches = np.array_split(rows, -(-len(rows) // BATCH))
-        return [float(np.mean([self._loss(batch, start) for batch in batches])) for start in starts]
+        return [
+            inf if self.over() else float(np.mean([self._loss(batch, start) for batch in batches]))
+            for start in starts
+        ]
 
     def _loss(self, rows: Rows, start: Start) -> float:
         target = self.target
@@ -123,6 +129,10 @@ class _Comparison:
         """Each start with its best map of the actions, and the model loss with that."""
         maps, losses = [], []
         for start in starts:
+            if self.over():
+                maps.append(start)
+                losses.append(inf)
+                continue
             batches = np.array_split(rows, -(-len(rows) // BATCH))
             matrix = ActionMatrix.joined([self._matrix(batch, start) for batch in batches])
             maps.append(replace(start, action_map=matrix.best_map()))
@@ -153,6 +163,8 @@ class StartSearch:
         tones: of which each may go with each start; none where there is no tone layer.
         find_actions: whether the map of the actions is to be found as well.
         advance: called with so many more of the :meth:`length`.
+        over: whether the time is over, asked before each comparison: the search then ends with the
+            best start so far.
     """
 
     correspondence: Correspondence
@@ -163,6 +175,7 @@ class StartSearch:
     advance: Callable[[int], None] = lambda transitions: None
     tones: tuple[Tone, ...] = ()
     find_actions: bool = False
+    over: Callable[[], bool] = lambda: False
 
     @property
     def length(self) -> int:
@@ -183,7 +196,7 @@ class StartSearch:
         Returns that start and, for the metrics, all that was compared.
         """
         comparison = _Comparison(
-            self.correspondence, self.environment_model, self.target, self.advance
+            self.correspondence, self.environment_model, self.target, self.advance, self.over
         )
         starts, compared = self._with_appearance(comparison)
         rows = self._sample(FIRST_TRANSITIONS + FINAL_TRANSITIONS)
@@ -210,9 +223,9 @@ class StartSearch:
         return best, {
             "angles_degrees": [start.degrees for start in starts],
             "mirrored": [start.mirrored for start in starts],
-            "model_losses": first,
+            "model_losses": _known(first),
             "finalist_angles_degrees": [start.degrees for start in finalists],
-            "finalist_model_losses": final,
+            "finalist_model_losses": _known(final),
             "turned_angles_degrees": [start.degrees for start in turned],
             "turned_model_losses": turned_losses,
             "start_degrees": best.degrees,
@@ -261,13 +274,16 @@ class StartSearch:
         ]
         return starts, {
             "tones": [str(tone) for tone in self.tones],
-            "tone_model_losses": [best[tone][0] for tone in self.tones],
+            "tone_model_losses": _known([best[tone][0] for tone in self.tones]),
         }
 
     def _turned(
         self, comparison: _Comparison, finalists: list[Start], final: list[float]
     ) -> tuple[list[Start], list[float]]:
-        """The best finalist of either hand turned a little, if both are there, and their losses."""
+        """The best finalist of either hand turned a little, if both are there, and their losses.
+
+        None where the time was over before all of them were compared.
+        """
         orientations = {
             start.mirrored: start
             for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
@@ -279,4 +295,10 @@ class StartSearch:
             for best_of in orientations.values()
             for turn in TURNS_DEGREES
         ]
-        return turned, comparison.losses(self._sample(TURNED_TRANSITIONS), turned)
+        losses = comparison.losses(self._sample(TURNED_TRANSITIONS), turned)
+        return ([], []) if inf in losses else (turned, losses)
+
+
+def _known(losses: list[float]) -> list[float | None]:
+    """The losses as the metrics hold them: None of what the time did not allow to compare."""
+    return [None if loss == inf else loss for loss in losses]

@@ -2,52 +2,165 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
 
 from corrtool.correspondence.actions import LEARNED, ActionMap
-from corrtool.correspondence.generators import LinearGenerator, MlpGenerator
+from corrtool.correspondence.found_starts import AnyStart, FoundStarts
+from corrtool.correspondence.generators import FramewiseGenerator, LinearGenerator, MlpGenerator
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch, Transitions
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.spatial_starts import candidate_starts
+from corrtool.correspondence.spatial_starts import candidate_starts, set_start
 from corrtool.correspondence.start_search import ANGLE_STARTS, StartSearch
 from corrtool.correspondence.tone_layer import tone_layer
 from corrtool.correspondence.tones import ChannelFeatures, Tone, candidate_tones
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runs.context import StageContext
+from corrtool.runs.limits import TimeLimit
 from corrtool.runs.run import Run
+from corrtool.runtime.console import ProgressBar
 from corrtool.runtime.ranks import Ranks
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 
 
-def find_start(
-    context: StageContext,
-    run: Run,
-    settings: LearnCorrSettings,
-    knowledge: Knowledge,
-    correspondence: Correspondence,
-) -> bool:
-    """Put both generators at the best start, where there are several.
+@dataclass(frozen=True)
+class StartFinder:
+    """The searches for a start that the recipes of one run make.
 
-    Returns whether there were. All ranks begin where the first one does.
+    Attributes:
+        limit: a search that it ends has the best start so far.
+        found: what searches that came to their end have found.
     """
-    model = knowledge.environment_model
-    if model is None or "model" not in settings.loss_weights:
-        return False
-    if isinstance(correspondence.target_to_source, LinearGenerator | MlpGenerator):
-        found = _find_linear_start(context, run, settings, knowledge, model, correspondence)
-    elif settings.can_search_angles and (knowledge.same_shape or _has_tone(correspondence)):
-        found = _find_spatial_start(context, run, settings, knowledge, model, correspondence)
-    else:
-        return False
-    if found:
+
+    context: StageContext
+    run: Run
+    knowledge: Knowledge
+    limit: TimeLimit
+    found: FoundStarts
+
+    def find(self, settings: LearnCorrSettings, correspondence: Correspondence) -> bool:
+        """Put both generators at the best start, where there are several.
+
+        Returns whether there were. All ranks begin where the first one does.
+        """
+        model, context = self.knowledge.environment_model, self.context
+        if model is None or "model" not in settings.loss_weights:
+            return False
+        tone = tone_layer(correspondence.target_to_source) is not None
+        if isinstance(correspondence.target_to_source, LinearGenerator | MlpGenerator):
+            start = self._linear_start(settings, model, correspondence)
+        elif settings.can_search_angles and (self.knowledge.same_shape or tone):
+            start = self._spatial_start(settings, model, correspondence)
+        else:
+            return False
+        if start is None:
+            return False
+        if isinstance(start, LinearStart):
+            set_linear_start(correspondence, start)
+        else:
+            set_start(correspondence, start)
+        context.console.say(f"learn-corr: starting at {start}")
         context.ranks.broadcast_weights(correspondence)
         agree_on_actions(context.ranks, correspondence)
-    return found
+        return True
+
+    def _spatial_start(
+        self, settings: LearnCorrSettings, model: ScaledModel, correspondence: Correspondence
+    ) -> AnyStart | None:
+        """The best of many angles, tones and action maps for a rotation or affine layer.
+
+        None where there is only one.
+        """
+        starts = candidate_starts(
+            correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS
+        )
+        toned = tone_layer(correspondence.target_to_source) is not None
+        tones = self._tones if toned else ()
+        find_actions = settings.action_map == LEARNED
+        if len(starts) == 1 and len(tones) < 2 and not find_actions:
+            return None
+        searched = f"{len(starts)} starts from {settings.angle_init:g}°, {len(tones)} tones"
+        searched += ", actions too" if find_actions else ""
+        if _reorders(correspondence):
+            searched += ", frame by frame"
+        if (known := self.found.get(searched)) is not None:
+            return known
+        search = StartSearch(
+            correspondence,
+            model,
+            self.knowledge.target,
+            starts,
+            numpy_generator(self.context.seed, "learn-corr start"),
+            tones=tones,
+            find_actions=find_actions,
+            over=self.limit.over,
+        )
+        title = f"learn-corr {self.run.request.name}: the best of {len(starts)} starts"
+        title += f" and {len(tones)} tones" if tones else ""
+        with self._progress(title, search.length, "transitions") as progress:
+            start, compared = replace(search, advance=progress.advance).run()
+        return self._told(searched, start, {"event": "spatial_search", **compared})
+
+    @cached_property
+    def _tones(self) -> tuple[Tone, ...]:
+        """Tones that may turn the pictures of M_T into those of M_S."""
+        random = numpy_generator(self.context.seed, "learn-corr tones")
+        source, target = (
+            ChannelFeatures.of_memory(memory, random)
+            for memory in (self.knowledge.source, self.knowledge.target)
+        )
+        return tuple(candidate_tones(source, target))
+
+    def _linear_start(
+        self, settings: LearnCorrSettings, model: ScaledModel, correspondence: Correspondence
+    ) -> AnyStart | None:
+        """The best of many maps of vectors, with the map of actions if that is open.
+
+        None where there is only one.
+        """
+        if settings.linear_starts == 1:
+            return None
+        find_actions = settings.action_map == LEARNED
+        searched = f"{settings.linear_starts} maps" + (", actions too" if find_actions else "")
+        if (known := self.found.get(searched)) is not None:
+            return known
+        source, target = self.knowledge.source, self.knowledge.target
+        rows, scaling = target.dynamics_rows(), correspondence.target_scaling
+        transitions = Transitions(
+            scaling.raw_to_model(target.states(rows)),
+            target.actions(rows),
+            scaling.raw_to_model(target.states(target.next_rows(rows))),
+        )
+        title = f"learn-corr {self.run.request.name}: the best of {settings.linear_starts} maps"
+        with self._progress(title, LinearStartSearch.length, "gradient steps") as progress:
+            start = LinearStartSearch(
+                model,
+                correspondence.source_scaling.raw_to_model(source.states(source.transition_rows())),
+                transitions,
+                correspondence.action_map or ActionMap.identity(model.actions),
+                numpy_generator(self.context.seed, "learn-corr start"),
+                progress.advance,
+                find_actions=find_actions,
+                over=self.limit.over,
+            ).best(settings.linear_starts)
+        return self._told(searched, start, {"event": "linear_search", **start.to_json()})
+
+    def _progress(self, title: str, length: int, unit: str) -> ProgressBar:
+        seconds_left = self.limit.seconds_left
+        return self.context.console.progress(title, length, unit, seconds_left=seconds_left)
+
+    def _told(self, searched: str, start: AnyStart, metrics: dict[str, Any]) -> AnyStart:
+        """The start, logged, and kept where its search came to its end."""
+        self.run.metrics.write(0, metrics)
+        if not self.limit.over():
+            self.found.add(searched, start)
+        return start
 
 
 def agree_on_actions(ranks: Ranks, correspondence: Correspondence) -> None:
@@ -57,88 +170,6 @@ def agree_on_actions(ranks: Ranks, correspondence: Correspondence) -> None:
         device = next(correspondence.parameters()).device
         agreed = tuple(ranks.broadcast(action, device) for action in action_map.source_of)
         correspondence.action_map = replace(action_map, source_of=agreed)
-
-
-def _find_spatial_start(
-    context: StageContext,
-    run: Run,
-    settings: LearnCorrSettings,
-    knowledge: Knowledge,
-    model: ScaledModel,
-    correspondence: Correspondence,
-) -> bool:
-    """The best of many angles, tones and action maps for a rotation or affine layer."""
-    starts = candidate_starts(
-        correspondence, settings.angle_init, settings.angle_starts or ANGLE_STARTS
-    )
-    tones = _tones(context, knowledge) if _has_tone(correspondence) else ()
-    find_actions = settings.action_map == LEARNED
-    if len(starts) == 1 and len(tones) < 2 and not find_actions:
-        return False
-    search = StartSearch(
-        correspondence,
-        model,
-        knowledge.target,
-        starts,
-        numpy_generator(context.seed, "learn-corr start"),
-        tones=tones,
-        find_actions=find_actions,
-    )
-    title = f"learn-corr {run.request.name}: the best of {len(starts)} starts"
-    title += f" and {len(tones)} tones" if tones else ""
-    with context.console.progress(title, search.length, "transitions") as progress:
-        start, compared = replace(search, advance=progress.advance).run()
-    run.metrics.write(0, {"event": "spatial_search", **compared})
-    context.console.say(f"learn-corr: starting at {start}")
-    return True
-
-
-def _has_tone(correspondence: Correspondence) -> bool:
-    return tone_layer(correspondence.target_to_source) is not None
-
-
-def _tones(context: StageContext, knowledge: Knowledge) -> tuple[Tone, ...]:
-    """Tones that may turn the pictures of M_T into those of M_S."""
-    random = numpy_generator(context.seed, "learn-corr tones")
-    source, target = (
-        ChannelFeatures.of_memory(memory, random) for memory in (knowledge.source, knowledge.target)
-    )
-    return tuple(candidate_tones(source, target))
-
-
-def _find_linear_start(
-    context: StageContext,
-    run: Run,
-    settings: LearnCorrSettings,
-    knowledge: Knowledge,
-    model: ScaledModel,
-    correspondence: Correspondence,
-) -> bool:
-    """The best of many maps for a generator of vectors, with the map of actions if that is open."""
-    if settings.linear_starts == 1:
-        return False
-    source, target = knowledge.source, knowledge.target
-    rows, scaling = target.dynamics_rows(), correspondence.target_scaling
-    transitions = Transitions(
-        scaling.raw_to_model(target.states(rows)),
-        target.actions(rows),
-        scaling.raw_to_model(target.states(target.next_rows(rows))),
-    )
-    title = f"learn-corr {run.request.name}: the best of {settings.linear_starts} maps"
-    with context.console.progress(title, LinearStartSearch.length, "gradient steps") as progress:
-        start = LinearStartSearch(
-            model,
-            correspondence.source_scaling.raw_to_model(source.states(source.transition_rows())),
-            transitions,
-            correspondence.action_map or ActionMap.identity(model.actions),
-            numpy_generator(context.seed, "learn-corr start"),
-            progress.advance,
-            find_actions=settings.action_map == LEARNED,
-        ).best(settings.linear_starts)
-    set_linear_start(correspondence, start)
-    run.metrics.write(0, {"event": "linear_search", **start.to_json()})
-    context.console.say(f"learn-corr: starting at {start}")
-    return True
 
 
 @torch.no_grad()
@@ -162,3 +193,10 @@ def _set_map(generator: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> 
     generator.skip.weight.copy_(weight)
     last.weight.zero_()
     last.bias.copy_(bias)
+
+
+def _reorders(correspondence: Correspondence) -> bool:
+    """True if G_T takes the frames of a state apart, and the tasks have them in other orders."""
+    specs = correspondence.target_scaling.spec, correspondence.source_scaling.spec
+    framewise = isinstance(correspondence.target_to_source, FramewiseGenerator)
+    return framewise and specs[0].stack_order != specs[1].stack_order

@@ -69,6 +69,11 @@ class Tone:
             "offsets": list(self.offsets),
         }
 
+    @classmethod
+    def from_json(cls, tone: ToneDescription) -> Tone:
+        """The inverse of :meth:`to_json`; KeyError or TypeError where it is none."""
+        return cls(tuple(tone["channels"]), tuple(tone["gains"]), tuple(tone["offsets"]))
+
     def __str__(self) -> str:
         """What is unusual about it: '' for the identity."""
         words = []

@@ -18,12 +18,11 @@ from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans,
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
 from corrtool.correspondence.scores import ScoreResults
-from corrtool.correspondence.starts import agree_on_actions, find_start
+from corrtool.correspondence.starts import StartFinder, agree_on_actions
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
 from corrtool.memory import ShuffledRows
 from corrtool.memory.rows import Rows
 from corrtool.runs.context import StageContext
-from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling
@@ -122,6 +121,11 @@ class CorrespondenceTraining:
         """True if the map of actions is learnt."""
         return self._settings.action_map == LEARNED
 
+    def chosen_settings(self, asked: LearnCorrSettings) -> dict[str, Any]:
+        """What the recipe decided: the settings that are not as they were asked for."""
+        request, own = asked.to_json(), self._settings.to_json()
+        return {n: own[n] for n in own if own[n] != request[n] and n != "recipe"}
+
     @property
     def cut(self) -> bool:
         """True if the run's time was over before the planned gradient steps were done."""
@@ -132,11 +136,9 @@ class CorrespondenceTraining:
         """The angle of G_T's spatial layer; None without one."""
         return rotation_angle_degrees(self.correspondence.target_to_source)
 
-    def find_start(self, context: StageContext, run: Run) -> None:
+    def find_start(self, finder: StartFinder) -> None:
         """Begin at the best of many starts, if the model loss can tell them apart."""
-        self.started = find_start(
-            context, run, self._settings, self._knowledge, self.correspondence
-        )
+        self.started = finder.find(self._settings, self.correspondence)
 
     @property
     def actions_due(self) -> bool:

@@ -86,6 +86,11 @@ class Artifact:
                 f"{self.path} cannot be read: {' '.join(str(error).split())}"
             ) from None
 
+    def succeeds(self, sha256: str) -> bool:
+        """True if it has taken the place of this other one, whose training was cut short."""
+        continues: Any = self.manifest.get("continues")
+        return isinstance(continues, list) and sha256 in continues and sha256 != self.sha256
+
     def reference(self) -> Reference:
         """The reference to this artifact in a child's manifest."""
         return {"kind": self.kind, "name": self.name, "sha256": self.sha256}
@@ -135,7 +140,7 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
         have = artifact_names(root, kind)
         hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
         raise MissingInputError(
-            [(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)]
+            [(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)], (name,)
         )
     return artifact_at(path, kind, name)
 
@@ -258,14 +263,15 @@ def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]
 
     Raises :class:`MissingInputError` with all missing ones.
     """
-    found, missing = {}, []
+    found, missing, names = dict[str, Artifact](), list[tuple[str, str]](), list[str]()
     for use, select in wanted.items():
         try:
             found[use] = select()
         except MissingInputError as error:
             missing += error.missing
+            names += error.names
     if missing:
-        raise MissingInputError(missing)
+        raise MissingInputError(missing, tuple(names))
     return found
 
 

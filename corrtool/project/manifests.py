@@ -27,7 +27,9 @@ class Reference(TypedDict):
 class Origin(TypedDict, total=False):
     """Where an artifact or the record of a run comes from: all that it takes to make it again.
 
-    ``settings`` and ``options`` are as the version that wrote them knew them.
+    ``settings`` and ``options`` are as the version that wrote them knew them. ``continues`` has the
+    SHA-256 of artifacts that this took the place of since the training of theirs, or of what they
+    were made from, was cut short and went on: only where there are any.
     """
 
     created: str
@@ -42,6 +44,7 @@ class Origin(TypedDict, total=False):
     resumptions: int
     machine: Machine
     command: str
+    continues: list[str]
 
 
 class MemoryContents(TypedDict):

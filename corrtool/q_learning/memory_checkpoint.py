@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corrtool.memory import MemoryJournal, ReplayMemory
+from corrtool.runs.records import JOURNAL
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 
@@ -17,7 +18,7 @@ class JournalledRows:
         self._journal = self._journal_of(None)
 
     def _journal_of(self, state: dict[str, Any] | None) -> MemoryJournal:
-        return MemoryJournal(self._run.directory / "journal", state, self._run.keep_checkpoints)
+        return MemoryJournal(self._run.directory / JOURNAL, state, self._run.keep_checkpoints)
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint; writes the rows that are new since the last."""

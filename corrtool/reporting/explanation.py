@@ -57,11 +57,16 @@ class Blindness(TypedDict):
 class FBlindness(TypedDict):
     """The same of M_S and of M_T as G_T translates it, whose actions are the target's.
 
-    ``gradient_steps`` are those that F was to learn for; None where epochs say so.
+    Attributes:
+        gradient_steps: those that F was to learn for; None where epochs say so.
+        cut: whether its training was cut short by a time limit.
+        useless: whether it predicted held-out records no better than persistence.
     """
 
     model: str
     gradient_steps: int | None
+    cut: bool
+    useless: bool
     source: Blindness
     translated: Blindness
 
@@ -81,6 +86,8 @@ class MemoryDistance(TypedDict):
         measure: ``moments`` of vectors, or the mean absolute difference of ``mean frames``.
         distance: of the translated states from one half of M_S.
         distance_in_source: of the other half of M_S from that: what chance alone makes.
+        distance_of_nothing: of a picture with nothing in it, each channel at its mean; None of
+            vectors.
     """
 
     source: MemoryKnown
@@ -88,6 +95,7 @@ class MemoryDistance(TypedDict):
     measure: Literal["moments", "mean frames"]
     distance: float
     distance_in_source: float
+    distance_of_nothing: float | None
 
 
 class ActionsFound(TypedDict):
@@ -114,15 +122,28 @@ class ReturnsKnown(TypedDict):
 
     Attributes:
         random: of the games of M_T, if that was played at random.
+        source_random: of those of M_S, likewise: random play of the source.
         agent: of Q_S on its own task, as its training ended.
         reuse: of Q_S on the target without a correspondence, in a play test.
         transfer: through the correspondence, in a play test.
     """
 
     random: float | None
+    source_random: float | None
     agent: float | None
     reuse: float | None
     transfer: float | None
+
+
+class AgentKnown(TypedDict):
+    """Q_S: its name, for how many environment steps it was to learn, and whether it was cut short.
+
+    The steps are None for one that did not learn here.
+    """
+
+    name: str
+    env_steps: int | None
+    cut: bool
 
 
 class Symptom(TypedDict):
@@ -134,12 +155,17 @@ class Symptom(TypedDict):
 
 
 class Measured(TypedDict):
-    """All that is measured of a correspondence; its ``inputs`` are those it was learnt from."""
+    """All that is measured of a correspondence; its ``inputs`` are those it was learnt from.
+
+    ``score_uncertain`` says why the score cannot be relied on; None where nothing says so.
+    """
 
     correspondence: str
     inputs: dict[str, str]
+    agent: AgentKnown | None
     losses: LastLosses | None
     score: Score | None
+    score_uncertain: str | None
     blindness: FBlindness | None
     memories: MemoryDistance
     actions: ActionsFound | None
@@ -181,7 +207,10 @@ def _numbers(explanation: Explanation) -> Table:
             [f"last {term.replace('_', ' ')} loss", f"{value:.4f}", ""] for term, value in terms
         ]
     if (score := explanation["score"]) is not None:
-        rows.append(["score", f"{score['value']:.2f}", "0 to 1"])
+        value, doubt = f"{score['value']:.2f}", explanation["score_uncertain"]
+        certain = ["score", value, "0 to 1"]
+        uncertain = ["score", "uncertain", f"{doubt}; by that F it comes to {value}"]
+        rows.append(certain if doubt is None else uncertain)
         model = f"M_S itself: {score['source_model_loss']:.3f}"
         rows.append(["relative model loss of the score", f"{score['model_loss']:.3f}", model])
         if score["bellman_error"] is not None and score["source_bellman_error"] is not None:
@@ -205,6 +234,7 @@ def _numbers(explanation: Explanation) -> Table:
     returns = explanation["returns"]
     known = {
         "random play on the target": returns["random"],
+        "random play on the source": returns["source_random"],
         "the agent on its own task": returns["agent"],
         "reuse without a correspondence": returns["reuse"],
         "through the correspondence": returns["transfer"],

@@ -48,9 +48,31 @@ def page(
 
 def _settings(cell: Cell[Any]) -> str:
     run = cell.runs[0]
-    settings = " ".join(f"{name.replace('_', '-')}={value}" for name, value in run.settings.items())
+    settings = _joined(run.settings)
     summary = f"Settings: {escape(run.stage)} {escape(cell.label)}"
-    return f"<details><summary>{summary}</summary><code>{escape(settings)}</code></details>"
+    asked = f"<code>{escape(settings)}</code>"
+    return f"<details><summary>{summary}</summary>{asked}{_of_recipe(run.result)}</details>"
+
+
+def _of_recipe(result: dict[str, Any]) -> str:
+    """The settings that a recipe decided, beside those that were asked for; older runs lack them.
+
+    Runs whose recipes differ are in cells of their own.
+    """
+    recipe = result.get("recipe")
+    if recipe is None:
+        return ""
+    decided: Any = result.get("recipe_settings")
+    if not isinstance(decided, dict):
+        return f"<p class=note>recipe {escape(str(recipe))}: its settings were not recorded</p>"
+    return (
+        f"<p>These were asked for. The recipe {escape(str(recipe))} decided:</p>"
+        f"<code>{escape(_joined(decided))}</code>"
+    )
+
+
+def _joined(settings: dict[str, Any]) -> str:
+    return " ".join(f"{name.replace('_', '-')}={value}" for name, value in settings.items())
 
 
 _PAGE = """<!doctype html>

@@ -38,7 +38,9 @@ def _learning_line(result: TrainDqnResult | FinetuneResult) -> str:
 
 def _cut(result: Cut) -> str:
     """The end of a line on what was learnt, where ``--max-minutes`` ended it."""
-    return "; its time was over before it was through" if result.get("cut") else ""
+    if not result.get("cut"):
+        return ""
+    return "; its time was over before it was through, and with a larger limit it goes on"
 
 
 def collect(result: CollectResult) -> list[str]:
@@ -114,13 +116,16 @@ def _score_lines(result: LearnCorrResult) -> list[str]:
     score = result.get("score")
     if score is None:
         return []
+    value, doubt = score["value"], result.get("score_uncertain")
+    if doubt is not None:
+        return [f"score uncertain, since {doubt}; by that F it comes to {value:.2f} of 1"]
     line = (
-        f"score {score['value']:.2f} of 1: the environment model explains "
+        f"score {value:.2f} of 1: the environment model explains "
         f"{score['model_share']:.0%} as much of the translated target as of the source"
     )
     if score["bellman_share"] is not None:
         line += f", and the Q-function fits it {score['bellman_share']:.0%} as well"
-    if score["value"] >= NO_TRANSFER_BELOW:
+    if value >= NO_TRANSFER_BELOW:
         return [line]
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     line += "; by it no transfer expected"

@@ -10,7 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from corrtool.project.manifests import PLAY_WORDS
-from corrtool.reporting.explanation import Measured, ReturnsKnown, Symptom
+from corrtool.reporting.explanation import (
+    AgentKnown,
+    FBlindness,
+    Measured,
+    ReturnsKnown,
+    Symptom,
+)
 from corrtool.runs.results import NO_TRANSFER_BELOW
 
 # Relative model loss of F on M_S: 1 is persistence. Over samples of 128 transitions of Pong it has
@@ -25,6 +31,10 @@ HIGH_SCORE = 0.5
 # Share of the way from random play to the agent. Sticky actions alone cost the agent of Pong 6 % of
 # it (README): what is missing here is hardly worth a correspondence.
 REUSE_IS_GOOD = 0.9
+# Of the distance of a picture with nothing in it: a wrong correspondence of a game of small
+# pictures, with a score of 0.85, had 1.1 of it, and chance alone 0.08. Also so many times that.
+UNLIKE = 0.5
+BEYOND_CHANCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -71,24 +81,71 @@ def _reuse_is_good(measured: Measured) -> tuple[str, str] | None:
     return sentence, "corrtool evaluate --no-corr"
 
 
-def _is_blind(measured: Measured) -> bool:
-    """True if F explains next to nothing of the source itself; False where there is no F."""
+def _agent_learnt_nothing(measured: Measured) -> tuple[str, str] | None:
+    agent, random = measured["returns"]["agent"], measured["returns"]["source_random"]
+    known = measured["agent"]
+    if known is None or agent is None or random is None or agent > random:
+        return None
+    sentence = (
+        f"the agent {known['name']} has a mean return of {agent:.1f} on its own task and random "
+        f"play {random:.1f}: there is nothing to transfer until it learns more"
+    )
+    return sentence, _longer_training(known)
+
+
+def _longer_training(agent: AgentKnown) -> str:
+    """The command that trains an agent longer."""
+    command = f"corrtool train-dqn --name {agent['name']}"
+    if agent["cut"]:
+        return command  # without --max-minutes it goes on
+    more = "MORE" if agent["env_steps"] is None else str(4 * agent["env_steps"])
+    return f"{command} --extend --env-steps {more}"
+
+
+def is_blind(blindness: FBlindness) -> bool:
+    """True if F explains next to nothing of the source itself."""
+    return blindness["source"]["model_loss"] >= PERSISTENCE
+
+
+def _f_was_cut(measured: Measured) -> tuple[str, str] | None:
     blindness = measured["blindness"]
-    return blindness is not None and blindness["source"]["model_loss"] >= PERSISTENCE
+    if blindness is None or not blindness["cut"]:
+        return None
+    sentence = (
+        "the training of F was cut short by its time limit, so that no score by it is certain; its "
+        "own command without --max-minutes goes on, and the correspondence is then learnt anew"
+    )
+    return sentence, f"corrtool train-model --name {blindness['model']}"
+
+
+def _f_is_useless(measured: Measured) -> tuple[str, str] | None:
+    blindness = measured["blindness"]
+    if blindness is None or not blindness["useless"] or is_blind(blindness):
+        return None
+    sentence = (
+        "F predicted held-out records no better than persistence, so that no score by it is "
+        "certain; let it learn longer, or from other memories"
+    )
+    return sentence, _longer_model(blindness)
+
+
+def _longer_model(blindness: FBlindness) -> str:
+    """The command that trains an F for longer, under another name."""
+    steps = blindness["gradient_steps"]
+    more = "MORE" if steps is None else str(4 * steps)
+    return f"corrtool train-model --gradient-steps {more} --name longer"
 
 
 def _f_is_blind(measured: Measured) -> tuple[str, str] | None:
     blindness = measured["blindness"]
-    if blindness is None or not _is_blind(measured):
+    if blindness is None or not is_blind(blindness):
         return None
     sentence = (
         f"F is no better than persistence on M_S: its relative model loss is "
         f"{blindness['source']['model_loss']:.2f}, and 1 is persistence; let it learn longer, or "
         "from other memories"
     )
-    steps = blindness["gradient_steps"]
-    more = "MORE" if steps is None else str(4 * steps)
-    return sentence, f"corrtool train-model --gradient-steps {more} --name longer"
+    return sentence, _longer_model(blindness)
 
 
 def _play_differs(measured: Measured) -> tuple[str, str] | None:
@@ -99,8 +156,29 @@ def _play_differs(measured: Measured) -> tuple[str, str] | None:
         f"M_S is of {PLAY_WORDS[source['play']]} and M_T of {PLAY_WORDS[target['play']]}: the "
         "losses compare the two, and the generators must not have to turn one into the other"
     )
-    policy = "random" if target["play"] == "random" else "q:NAME"
+    policy = "random" if target["play"] == "random" else _policy_of_agent(measured)
     return sentence, f"corrtool collect --task source --policy {policy}"
+
+
+def _policy_of_agent(measured: Measured) -> str:
+    """The setting ``--policy`` with which the agent plays; with a gap where Q_S is gone."""
+    agent = measured["agent"]
+    return "q:NAME" if agent is None else f"q:{agent['name']}"
+
+
+def _looks_unlike(measured: Measured) -> tuple[str, str] | None:
+    memories = measured["memories"]
+    distance, nothing = memories["distance"], memories["distance_of_nothing"]
+    if nothing is None or _play_differs(measured) is not None:
+        return None
+    if distance < UNLIKE * nothing or distance < BEYOND_CHANCE * memories["distance_in_source"]:
+        return None
+    sentence = (
+        f"the mean frames of M_S and of the translated M_T are {distance:.3f} apart, and a picture "
+        f"with nothing in it is {nothing:.3f} from M_S: what is translated does not look like the "
+        "source, whatever the score says; try another generator, or more starts"
+    )
+    return sentence, "corrtool learn-corr --generator affine-resnet"
 
 
 def _discriminators_won(measured: Measured) -> tuple[str, str] | None:
@@ -123,7 +201,9 @@ def discriminators_have_won(terms: dict[str, float], least_squares: bool) -> boo
 
 def _score_is_low(measured: Measured) -> tuple[str, str] | None:
     score = measured["score"]
-    if score is None or score["value"] >= NO_TRANSFER_BELOW or _is_blind(measured):
+    if score is None or score["value"] >= NO_TRANSFER_BELOW:
+        return None
+    if measured["score_uncertain"] is not None:
         return None
     if score["source_model_loss"] >= PERSISTENCE:
         return None
@@ -153,6 +233,8 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     transfer, reuse = returns["transfer"], returns["reuse"]
     if score is None or transfer is None or reuse is None:
         return None
+    if measured["score_uncertain"] is not None or _agent_learnt_nothing(measured) is not None:
+        return None
     if score["value"] < HIGH_SCORE or transfer > reuse or _reuse_is_good(measured) is not None:
         return None
     sentence = (
@@ -160,7 +242,8 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
         f"{transfer:.1f} and reuse to {reuse:.1f}: Q_S depends on what F and M_S do not show; "
         "collect more records, and let an agent play them"
     )
-    return sentence, "corrtool collect --task source --policy q:NAME --records 50000"
+    policy = _policy_of_agent(measured)
+    return sentence, f"corrtool collect --task source --policy {policy} --records 50000"
 
 
 RULES = (
@@ -171,10 +254,28 @@ RULES = (
         _reuse_is_good,
     ),
     Rule(
+        "the agent has learnt nothing",
+        "`returns`: `agent`, on its own task, no better than `source_random`",
+        "a longer training: more `--env-steps` for `train-dqn`",
+        _agent_learnt_nothing,
+    ),
+    Rule(
+        "F was cut short",
+        "`blindness`: `cut`, a time limit ended its training",
+        "`train-model` without `--max-minutes`, then `learn-corr` anew",
+        _f_was_cut,
+    ),
+    Rule(
         "F is blind",
         f"`blindness`: relative model loss on M_S of {PERSISTENCE} or more, where 1 is persistence",
         "more `--gradient-steps` or other memories for `train-model`",
         _f_is_blind,
+    ),
+    Rule(
+        "F is no better than persistence",
+        "`blindness`: `useless`, on the records that its training held out",
+        "more `--gradient-steps` or other memories for `train-model`",
+        _f_is_useless,
     ),
     Rule(
         "M_S and M_T are of different play",
@@ -188,6 +289,13 @@ RULES = (
         "0.25",
         "fewer `--discriminator-filters`, or more records",
         _discriminators_won,
+    ),
+    Rule(
+        "translations do not look like the source",
+        f"`memories`: `distance` of mean frames at {UNLIKE} or more of `distance_of_nothing`, and "
+        f"{BEYOND_CHANCE:g} times `distance_in_source`",
+        "another `--generator`, more starts",
+        _looks_unlike,
     ),
     Rule(
         "another map of the actions is better",

@@ -21,18 +21,20 @@ from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked
 from corrtool.project.manifests import PLAY_WORDS, Manifest, Play, play_of_memory
 from corrtool.runs.loop import StopSignals
-from corrtool.runs.records import read_record, run_directory
+from corrtool.runs.opening import open_run
+from corrtool.runs.records import read_record, run_directory, steps_done
 from corrtool.runs.requests import (
     RunRequest,
     can_resume,
+    cut_run,
     finished_result,
     identity_of,
     inputs_of,
-    is_interrupted,
+    interrupted_at,
 )
 from corrtool.runs.results import Plan, StageResult
 from corrtool.runs.resumable import State
-from corrtool.runs.run import FollowerRun, Run, open_run
+from corrtool.runs.run import FollowerRun, Run
 from corrtool.runtime.console import Console
 from corrtool.runtime.machine import Machine, describe_machine
 from corrtool.runtime.precision import compute_dtype, has_bf16_instructions
@@ -124,7 +126,7 @@ class StageContext:
             None if self.overwrite else cast("R | None", finished_result(self.project, request))
         )
         if self.dry_run:
-            return cast(R, self._plan(request, done=result is not None))
+            return cast(R, self._plan(request, result))
         if result is not None:
             return self._with_common_fields(request, self._already_done(request, result))
         threads = torch.get_num_threads()
@@ -200,8 +202,8 @@ class StageContext:
         }
         return cast(R, {**common, **result})
 
-    def _plan(self, request: RunRequest, *, done: bool) -> Plan:
-        """The plan of a dry run.
+    def _plan(self, request: RunRequest, result: StageResult | None) -> Plan:
+        """The plan of a dry run; an equal run may be finished, with ``result``.
 
         Raises what would prevent it: a damaged input, a name that is being written.
         """
@@ -209,15 +211,12 @@ class StageContext:
             for problem in artifact_problems(self.project.root, artifact.kind, artifact.name):
                 raise problem
         check_unlocked(self.project.root, request.locks)
-        begun = (
-            can_resume(self.project, request)
-            if self.overwrite
-            else is_interrupted(self.project, request)
-        )
-        return {
+        overwrites = self.overwrite and not can_resume(self.project, request)
+        begun = None if overwrites else interrupted_at(self.project, request)
+        plan: Plan = {
             "dry_run": True,
-            "done": done,
-            "begun": begun,
+            "done": result is not None,
+            "begun": begun is not None,
             "name": request.name,
             "device": str(self.device),
             "produces": [f"{kind} {name}" for kind, name in request.produces],
@@ -229,6 +228,13 @@ class StageContext:
             "inputs": {use: f"{a.kind} {a.name}" for use, a in request.inputs.items()},
             "options": request.options,
         }
+        if begun is not None and (steps := steps_done(begun["stage"])) is not None:
+            plan["steps"] = steps
+        if (result is not None and "cut" in result) or (
+            begun is not None and cut_run(self.project, request) is not None
+        ):
+            plan["cut"] = True
+        return plan
 
     def source_q(self, name: str | None = None) -> Artifact:
         """Q_S: the named Q-function, or the newest that was trained on the source task."""

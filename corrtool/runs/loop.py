@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from corrtool.errors import InterruptedRunError, TrainingDivergedError
+from corrtool.runs.limits import TimeLimit
 from corrtool.runs.resumable import Resumable
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console, Numbers
@@ -84,10 +85,11 @@ class Loop:
     ) -> None:
         self._run, self._stop, self._resumable, self._after = run, stop, resumable, after_checkpoint
         self.done, self.total, self.unit = start, total, unit
-        self._max_minutes = getattr(run.request.settings, "max_minutes", None)
-        self._agreed = agreed
+        self._limit, self._cut = TimeLimit(run, agreed), False
         title = f"{run.request.settings.stage} {run.request.name}"
-        self._progress = console.progress(title, total, unit, start, steady=steady)
+        self._progress = console.progress(
+            title, total, unit, start, steady=steady, seconds_left=self._limit.seconds_left
+        )
         if start:
             console.say(f"{title}: resuming at {start:,} of {total:,} {unit}")
         self._began = self._saved = time.monotonic()
@@ -104,7 +106,7 @@ class Loop:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Save what was done, for what follows may fail.
+        """Save what was done, for what follows may fail, and for a run with more time to go on.
 
         Raises:
             InterruptedRunError: a signal came.
@@ -112,7 +114,7 @@ class Loop:
         try:
             if kind is None:
                 self.poll()
-                if time.monotonic() - self._saved >= MAX_LOST_SECONDS:
+                if self._cut or time.monotonic() - self._saved >= MAX_LOST_SECONDS:
                     self.save()
         finally:
             self._stop.polled = False
@@ -129,9 +131,8 @@ class Loop:
         A loop asks at every step, in all processes that share it or in none, since they must end
         together.
         """
-        if self._max_minutes is None:
-            return False
-        return self._agreed(self._run.seconds >= 60 * self._max_minutes)
+        self._cut = self._limit.over()
+        return self._cut
 
     def advance(self, count: int, numbers: Numbers | None = None) -> None:
         """``count`` more are done. Shows ``numbers``, saves when it is time, stops when asked to.

@@ -75,7 +75,9 @@ class Checkpoint(TypedDict):
     stage: State
 
 
-STAGED_MEMORY = "staged.zarr"  # in a run's directory: a memory that is being written
+# In a run's directory: a memory that is being written, the blocks of one that grows, pictures, and
+# the starts that searches have found.
+STAGED_MEMORY, JOURNAL, PICTURES, STARTS = "staged.zarr", "journal", "pictures", "starts.json"
 
 
 def run_directories(root: Path, stage: str = "*") -> list[Path]:
@@ -103,7 +105,7 @@ def run_directories(root: Path, stage: str = "*") -> list[Path]:
 
 def _has_begun(directory: Path) -> bool:
     """True if a run left anything; one that ended before it began leaves its directory."""
-    left = ("run.json", metrics_path(directory).name, "journal", STAGED_MEMORY)
+    left = ("run.json", metrics_path(directory).name, JOURNAL, STAGED_MEMORY)
     return bool(checkpoint_paths(directory)) or any((directory / name).exists() for name in left)
 
 
@@ -118,6 +120,7 @@ _RECORD = {
     **dict.fromkeys(("settings", "tasks", "parents", "machine", "identity"), dict),
     **dict.fromkeys(("locks", "artifacts"), list),
 }
+_NEWER = {"continues": list}  # what older records lack
 
 
 def read_record(directory: Path) -> RunRecord:
@@ -129,7 +132,9 @@ def read_record(directory: Path) -> RunRecord:
     path = directory / "run.json"
     record = read_sealed_json(path)
     finished = {"result": dict} if record.get("state") == "finished" else {}
-    if any(type(record.get(name)) is not kind for name, kind in (_RECORD | finished).items()):
+    newer = {name: kind for name, kind in _NEWER.items() if name in record}
+    kinds = _RECORD | finished | newer
+    if any(type(record.get(name)) is not kind for name, kind in kinds.items()):
         raise damaged(path)
     references = [*record["parents"].values(), *record["artifacts"]]
     parts = [record["identity"].get(part) for part in ("settings", "options", "tasks", "inputs")]
@@ -177,7 +182,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         digest_of_saved(metrics_path(directory), state["metrics"])
         check_files(directory / STAGED_MEMORY, state["stage"].get("files", {}))
         for first, last in state["stage"].get("journal", {}).get("blocks", []):
-            check_memory(directory / "journal" / f"{first}-{last}.zarr")
+            check_memory(directory / JOURNAL / f"{first}-{last}.zarr")
     except (KeyError, TypeError, ValueError, AttributeError):  # sealed by somebody else
         raise damaged(path) from None
     return state
@@ -202,6 +207,20 @@ def newest_checkpoint(directory: Path) -> tuple[Path, Checkpoint, list[ArtifactE
     if problems:
         raise problems[0]
     return None
+
+
+def steps_done(state: State) -> int | None:
+    """The environment or gradient steps that a stage's state in a checkpoint has behind it.
+
+    None for stages that do not learn.
+    """
+    progress, learner = state.get("progress"), state.get("learner")
+    found = (
+        progress.get("env_steps") if isinstance(progress, dict) else None,
+        learner.get("gradient_steps") if isinstance(learner, dict) else None,
+        state.get("done"),
+    )
+    return next((steps for steps in found if type(steps) is int), None)
 
 
 def run_problems(directory: Path) -> list[ArtifactError]:

@@ -26,8 +26,15 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.manifests import Origin
-from corrtool.runs.checkpoints import checkpoint_paths
-from corrtool.runs.records import Identity, RunRecord, newest_checkpoint, read_record, run_directory
+from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths
+from corrtool.runs.records import (
+    Checkpoint,
+    Identity,
+    RunRecord,
+    newest_checkpoint,
+    read_record,
+    run_directory,
+)
 from corrtool.runs.results import StageResult
 from corrtool.settings.base import Settings
 from corrtool.settings.stages import STAGE_SETTINGS, identifying_settings
@@ -135,6 +142,8 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
     if record is not None and record["state"] == "running" and not begun:
         record = None  # it failed before it had anything to lose, so it does not claim the name
     if record is not None and not request.matches(record):
+        if cut_run(project, request) is not None:
+            return None  # it is whole, and goes on
         raise _another_run(directory, record, request)
     resumes_overwriting = (
         record is not None and record["state"] == "running" and record.get("overwrites") is True
@@ -157,8 +166,31 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
     return record["result"]
 
 
-def is_interrupted(project: Project, request: RunRequest) -> bool:
-    """True if there is an equal run to resume.
+def cut_run(project: Project, request: RunRequest) -> RunRecord | None:
+    """The record of a finished run from which this request goes on; None if there is none.
+
+    Its time limit cut it short, it is equal but for that limit, which is larger now or gone, and
+    its checkpoint is still there.
+
+    Raises:
+        ArtifactError: its record is damaged.
+    """
+    directory = run_directory(project.root, request.settings.stage, request.name)
+    if not (directory / CHECKPOINT).exists():
+        return None
+    record, limit = read_record(directory), getattr(request.settings, "max_minutes", None)
+    if record["state"] != "finished" or "cut" not in record["result"]:
+        return None
+    made = identity_of(record)
+    before = made["settings"].get("max_minutes")
+    if type(before) is not float or (limit is not None and limit <= before):
+        return None
+    longer: Identity = {**made, "settings": made["settings"] | {"max_minutes": limit}}
+    return record if _digest(longer) == request.fingerprint else None
+
+
+def interrupted_at(project: Project, request: RunRequest) -> Checkpoint | None:
+    """The checkpoint from which an equal run goes on, or one that was cut short; None without one.
 
     Raises:
         ArtifactError: there is one, and its record or all its checkpoints, with what they need, are
@@ -166,20 +198,22 @@ def is_interrupted(project: Project, request: RunRequest) -> bool:
     """
     directory = run_directory(project.root, request.settings.stage, request.name)
     if not checkpoint_paths(directory):
-        return False
+        return None
     record = read_record(directory)
-    if record["state"] != "running" or not request.matches(record):
-        return False
-    return newest_checkpoint(directory) is not None
+    interrupted = record["state"] == "running" and request.matches(record)
+    if not interrupted and cut_run(project, request) is None:
+        return None
+    newest = newest_checkpoint(directory)
+    return None if newest is None else newest[1]
 
 
 def can_resume(project: Project, request: RunRequest) -> bool:
     """True if ``--overwrite`` finds an equal run to resume.
 
-    A damaged one is there to be overwritten.
+    A damaged one is there to be overwritten, and so is one that is finished, cut short or not.
     """
     try:
-        return is_interrupted(project, request)
+        return cut_run(project, request) is None and interrupted_at(project, request) is not None
     except ArtifactError:
         return False
 

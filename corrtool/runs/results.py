@@ -152,7 +152,8 @@ class CorrespondenceSummary(Cut):
     """How the training of a correspondence ended; older results lack some of it.
 
     ``action_map``, of each target action the source action, is there where it was learnt;
-    ``recipe`` and the scores of all that were tried, where one was chosen.
+    ``recipe`` and the scores of all that were tried, where one was chosen, with the settings that
+    it decided. ``score_uncertain`` says why, where F is one that a score cannot rely on.
     """
 
     generator: NotRequired[str]
@@ -166,6 +167,8 @@ class CorrespondenceSummary(Cut):
     score: NotRequired[Score | None]
     recipe: NotRequired[str]
     recipe_scores: NotRequired[dict[str, float]]
+    recipe_settings: NotRequired[dict[str, bool | int | float | str | None]]
+    score_uncertain: NotRequired[str]
     action_map: NotRequired[list[int]]
 
 
@@ -208,6 +211,8 @@ class Plan(TypedDict):
     Attributes:
         done, begun: whether there is an equal run, finished or interrupted.
         missing: lines on inputs that are not there yet.
+        steps: environment or gradient steps from which it would go on; where it has begun.
+        cut: where a time limit has ended it early, done or going on with a larger limit.
     """
 
     dry_run: bool
@@ -221,5 +226,7 @@ class Plan(TypedDict):
     inputs: dict[str, str]
     produces: list[str]
     missing: list[str]
+    steps: NotRequired[int]
+    cut: NotRequired[bool]
     tasks: NotRequired[dict[str, TaskDescription]]
     options: NotRequired[dict[str, Any]]

@@ -1,4 +1,7 @@
-"""A run: one execution of a stage, with its settings, metrics and checkpoint under ``runs/``."""
+"""A run: one execution of a stage, with its settings, metrics and checkpoint under ``runs/``.
+
+Opened by :mod:`corrtool.runs.opening`.
+"""
 
 from __future__ import annotations
 
@@ -15,40 +18,45 @@ from torch import Tensor
 
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import (
-    inside,
+    copy_atomic,
     publish_directory,
     publish_file,
     recover_directory,
-    remove_partial,
-    replaced_path,
-    set_aside,
     write_atomic,
 )
 from corrtool.files.sealed import damaged, seal_json
 from corrtool.project.artifacts import Artifact, artifact_path, save_weights
 from corrtool.project.directory import Project
-from corrtool.project.locks import lock_artifacts
 from corrtool.project.manifests import About, Manifest, Origin
 from corrtool.project.memory_files import seal_memory
 from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpoint
 from corrtool.runs.commands import this_command
-from corrtool.runs.metrics import MetricsLog, NoMetrics
+from corrtool.runs.metrics import MetricsLog, NoMetrics, metrics_path
 from corrtool.runs.records import (
+    JOURNAL,
+    PICTURES,
     STAGED_MEMORY,
+    STARTS,
     Checkpoint,
     RunRecord,
     newest_checkpoint,
+    read_checkpoint,
     read_record,
     run_directory,
 )
-from corrtool.runs.requests import RunRequest, can_resume
+from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import StageResult
 from corrtool.runs.resumable import Resumable, State
 from corrtool.runtime.machine import Machine
 
 
 class Run:
-    """An opened run, under the locks of its artifacts. Made by :func:`open_run`."""
+    """An opened run, under the locks of its artifacts.
+
+    Attributes:
+        continues: of a run that goes on from one which its time limit cut short, or was made from
+            inputs that have gone on since, the SHA-256 of what that one made and took the place of.
+    """
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class Run:
         self.keep_checkpoints = keep_checkpoints
         self.overwrites = overwrites
         self.resumptions = 0
+        self.continues: list[str] = []
         self._began, self._earlier_seconds = time.monotonic(), 0.0
         self._tensorboard = tensorboard
         self._published: list[Artifact] = []
@@ -88,6 +97,7 @@ class Run:
                 self.resumptions = int(state["resumptions"]) + 1
                 self.overwrites |= bool(state["overwrites"])
                 self._earlier_seconds = float(state["seconds"])
+                self.continues = [*read_record(self.directory).get("continues", [])]
         self._write_record("running", {})  # before all else that is in its directory
         self.metrics = MetricsLog(
             self.directory, None if state is None else state["metrics"], self._tensorboard
@@ -188,7 +198,7 @@ class Run:
     def origin(self) -> Origin:
         """What the record of this run and the manifests of all its artifacts say."""
         request = self.request
-        return {
+        origin: Origin = {
             "created": datetime.now(UTC).isoformat(),
             "stage": request.settings.stage,
             "run": self.project.relative(self.directory),
@@ -202,6 +212,7 @@ class Run:
             "machine": self.machine,
             "command": this_command(request.settings.stage),
         }
+        return {**origin, "continues": self.continues} if self.continues else origin
 
     def publish_weights(
         self, kind: str, name: str, tensors: dict[str, Tensor], about: About
@@ -223,16 +234,46 @@ class Run:
         self._published.append(artifact)
         return artifact
 
+    def succeed(self, record: RunRecord) -> None:
+        """Take the place of the finished run with this record in all that is made from it."""
+        self.continues = [made["sha256"] for made in record["artifacts"]]
+        self.continues += record.get("continues", [])
+
+    def go_on_from(self, cut: Path, record: RunRecord) -> None:
+        """Begin where the finished run in the directory ``cut``, with this record, was cut short.
+
+        Its checkpoint is written last: without it the run has not begun, and the other comes back.
+        """
+        self.succeed(record)
+        self._write_record("running", {})
+        for name in (JOURNAL, PICTURES):
+            if (cut / name).is_dir():
+                shutil.copytree(cut / name, self.directory / name, copy_function=_link)
+        shutil.copyfile(metrics_path(cut), metrics_path(self.directory))
+        state: Checkpoint = {
+            **read_checkpoint(cut / CHECKPOINT),
+            "fingerprint": self.request.fingerprint,
+            "overwrites": True,
+        }
+        save_checkpoint(self.checkpoint_path, state)
+
     def finish(self, result: StageResult) -> None:
-        """Records the result and drops what only a resumption would need."""
+        """Record the result, and drop what only a resumption would need.
+
+        A run that its time limit cut short keeps its newest checkpoint: with a larger limit it goes
+        on from there (:func:`corrtool.runs.requests.cut_run`).
+        """
         metrics = self.metrics.sync()
         self.metrics.close()
         self._write_record("finished", {"result": result, "metrics_sha256": metrics["sha256"]})
         recover_directory(self.directory)  # what this run replaces has waited until now
-        for path in reversed(checkpoint_paths(self.directory)):
+        checkpoints, cut = checkpoint_paths(self.directory), "cut" in result
+        for path in reversed(checkpoints[1:] if cut else checkpoints):
             path.unlink()
-        shutil.rmtree(self.directory / "journal", ignore_errors=True)
+        if not cut:
+            shutil.rmtree(self.directory / JOURNAL, ignore_errors=True)
         shutil.rmtree(self.directory / STAGED_MEMORY, ignore_errors=True)
+        (self.directory / STARTS).unlink(missing_ok=True)
 
     def _check_exists(self) -> None:
         """Raise :class:`ArtifactError` where the run was removed.
@@ -280,71 +321,6 @@ class FollowerRun(Run):
         """The first rank does."""
 
 
-@contextmanager
-def open_run(
-    project: Project,
-    request: RunRequest,
-    *,
-    machine: Machine,
-    overwrite: bool,
-    tensorboard: bool,
-    keep_checkpoints: int = 1,
-) -> Iterator[Run]:
-    """Take the locks of the request's artifacts, and open its run, new or interrupted.
-
-    ``overwrite`` replaces a finished run or one with other settings; an interrupted equal run goes
-    on all the same, so that a script with ``--overwrite`` can be preempted. What is replaced steps
-    aside until its successor is whole, and comes back where that fails before it has a checkpoint.
-
-    Raises:
-        LockedError: another process is writing one of the artifacts.
-    """
-    stage = request.settings.stage
-    with lock_artifacts(project.root, request.locks):
-        for kind, name in request.produces:
-            artifact = artifact_path(project.root, kind, name)
-            remove_partial(artifact.parent, f"{artifact.name}.")
-            if kind == "memory":
-                recover_directory(artifact)
-        directory = run_directory(project.root, stage, request.name)
-        _recover_run(directory)
-        if directory.exists() and overwrite and not can_resume(project, request):
-            if replaced_path(
-                directory
-            ).exists():  # a successor that was never finished is itself replaced
-                shutil.rmtree(directory)
-            else:
-                set_aside(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        remove_partial(directory)
-        for path in directory.rglob("*"):
-            inside(project.root, path)
-        run = Run(
-            project,
-            request,
-            machine,
-            overwrites=overwrite,
-            tensorboard=tensorboard,
-            keep_checkpoints=keep_checkpoints,
-        )
-        try:
-            yield run
-        finally:
-            if hasattr(run, "metrics"):
-                run.metrics.close()
-            _recover_run(directory)
-
-
-def _recover_run(directory: Path) -> None:
-    """Put back the run that an ``--overwrite`` was to replace, if that left nothing to resume."""
-    if not replaced_path(directory).exists():
-        return
-    try:
-        finished = read_record(directory)["state"] == "finished"
-    except ArtifactError:
-        finished = False
-    if not finished:
-        if checkpoint_paths(directory):
-            return  # it goes on, and what it replaces waits
-        shutil.rmtree(directory, ignore_errors=True)
-    recover_directory(directory)
+def _link(path: str, copy: str) -> None:
+    """A second name for a file that is never written to again."""
+    copy_atomic(Path(path), Path(copy))

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ _last_line_at = time.monotonic()
 
 # Numbers to show while something runs, each under its name; None where there is none yet.
 Numbers: TypeAlias = Mapping[str, int | float | str | None]
+SecondsLeft: TypeAlias = Callable[[], float | None]  # None where there is no limit
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,14 @@ class Console:
                     out.print(printable(line), markup=False)
 
     def progress(
-        self, title: str, total: int, unit: str, start: int = 0, *, steady: bool = True
+        self,
+        title: str,
+        total: int,
+        unit: str,
+        start: int = 0,
+        *,
+        steady: bool = True,
+        seconds_left: SecondsLeft = lambda: None,
     ) -> ProgressBar:
         """A progress display over ``total`` ``unit``, such as environment steps; a context manager.
 
@@ -104,7 +112,9 @@ class Console:
             steady: whether what is done so far tells the time left; games that are played side by
                 side end together.
         """
-        return ProgressBar(self, title, total, unit, start, steady=steady)
+        return ProgressBar(
+            self, title, total, unit, start, steady=steady, seconds_left=seconds_left
+        )
 
     def transient_progress(self, title: str, total: int, unit: str) -> ProgressBar:
         """A progress display of which nothing stays: for what is often done at once."""
@@ -143,7 +153,9 @@ class ProgressBar:
         *,
         steady: bool,
         transient: bool = False,
+        seconds_left: SecondsLeft = lambda: None,
     ) -> None:
+        self._seconds_left = seconds_left
         self._title, self._total, self._unit, self._steady = title, total, unit, steady
         self._done = self._start = start
         self._began = self._last_call = time.monotonic()
@@ -238,7 +250,8 @@ class ProgressBar:
         if not self._steady or self._done >= self._total:
             return f"{_clock(time.monotonic() - self._began)} taken"
         seconds = (self._total - self._done) / self.rate if self.rate > 0 else float("inf")
-        return f"{_clock(seconds)} left"
+        limit = self._seconds_left()
+        return f"{_clock(seconds if limit is None else min(seconds, limit))} left"
 
     def _print_line(self) -> None:
         self._last_line, self._printed_count = time.monotonic(), self._done

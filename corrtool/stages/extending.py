@@ -41,15 +41,18 @@ def plan_extension(
     if context.overwrite:
         raise UsageError("--extend and --overwrite contradict each other", "give one of them")
     directory = run_directory(context.project.root, settings.stage, name)
-    asked = {"settings": settings.identity(), "seed": context.seed, "tasks": tasks}
     try:
         newest = read_record(directory)
     except ArtifactError:
         if (directory / "run.json").exists():
             raise
         newest = None
-    if newest is not None and asked.items() <= identity_of(newest).items():
-        return context, identity_of(newest)["options"]  # it is as long already, or on its way
+    if newest is not None:
+        made = identity_of(newest)
+        limit = {"max_minutes": made["settings"].get("max_minutes")}  # with more it goes on
+        asked = {"settings": settings.identity() | limit, "seed": context.seed, "tasks": tasks}
+        if asked.items() <= made.items():
+            return context, made["options"]  # it is as long already, or on its way
     finished = finished_run(directory) if newest is not None else None
     if finished is None:
         raise UsageError(
@@ -78,8 +81,8 @@ def plan_extension(
         raise UsageError(
             f"{settings.stage} {name!r} has {env_steps:,} env steps", "give a larger --env-steps"
         )
-    made = {a["kind"]: a["sha256"] for a in record["artifacts"] if a["name"] == name}
-    return replace(context, overwrite=True), {OPTION: {"env_steps": env_steps, **made}}
+    extended = {a["kind"]: a["sha256"] for a in record["artifacts"] if a["name"] == name}
+    return replace(context, overwrite=True), {OPTION: {"env_steps": env_steps, **extended}}
 
 
 def load_starting_point(

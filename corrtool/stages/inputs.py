@@ -101,12 +101,18 @@ def choose_random_memory(
     return random
 
 
-def different_play(source_memory: Artifact, target_memory: Artifact) -> str | None:
-    """A line that says how M_S and M_T differ in who played them; None where they do not."""
+def different_play(
+    source_memory: Artifact, target_memory: Artifact, agent: str | None
+) -> str | None:
+    """A line that says how M_S and M_T differ in who played them; None where they do not.
+
+    Args:
+        agent: the name of Q_S, if it is known, which is to play.
+    """
     source, target = (play_of_memory(m.manifest) for m in (source_memory, target_memory))
     if source is None or target is None or source == target:
         return None
-    policy = "" if target == "random" else " --policy q:NAME"
+    policy = "" if target == "random" else f" --policy q:{agent or 'NAME'}"
     return (
         f"{source_memory} is of {PLAY_WORDS[source]}, {target_memory} of {PLAY_WORDS[target]}, and "
         f"the losses compare the two: make one of the same kind with 'corrtool collect --task "

@@ -21,9 +21,10 @@ from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
 from corrtool.project.manifests import About
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
+from corrtool.reporting.doubts import doubt_of_model
 from corrtool.reporting.symptoms import discriminators_have_won
 from corrtool.runs.context import StageContext
-from corrtool.runs.loop import Loop, StopSignals
+from corrtool.runs.loop import MAX_LOST_SECONDS, Loop, StopSignals
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import CorrespondenceSummary, LearnCorrResult
 from corrtool.runs.resumable import State
@@ -153,13 +154,17 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnC
     inputs = job.request.inputs
     lines = [different_agents(inputs, find_artifacts(opened.project.root, "memory"))]
     if job.matched:
-        lines.append(different_play(inputs["source_memory"], inputs["target_memory"]))
+        agent = inputs["q"].name if "q" in inputs else None
+        lines.append(different_play(inputs["source_memory"], inputs["target_memory"], agent))
+    lines.append(_identity_only(job))
     for line in filter(None, lines):
         job.context.console.say(f"learn-corr: {line}")
     knowledge = _load(job)
     portfolio = Portfolio(job.context, opened, knowledge, job.candidates)
     if state is None:
         training = portfolio.best()
+        if opened.seconds >= MAX_LOST_SECONDS:  # of searches and trials
+            opened.save(training.state())
     else:
         with opened.restoring():
             training = portfolio.training_of(state)
@@ -168,6 +173,17 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnC
     if not job.context.ranks.first:
         return cast(LearnCorrResult, {})
     return _publish(job, opened, training)
+
+
+def _identity_only(job: Job) -> str | None:
+    """A line where ``--action-map auto`` comes to the identity, since no candidate finds a map."""
+    maps = {candidate.settings.action_map for candidate in job.candidates}
+    if job.settings.action_map != AUTO or maps != {IDENTITY}:
+        return None
+    return (
+        "--action-map auto is the identity here: another map is found only with a search for a "
+        "start, which takes --lambda-m above 0, and a generator with an angle or --linear-starts"
+    )
 
 
 def _load(job: Job) -> Knowledge:
@@ -280,10 +296,14 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
     if training.recipe_scores:
         summary["recipe"] = training.recipe
         summary["recipe_scores"] = training.recipe_scores
+        summary["recipe_settings"] = training.chosen_settings(job.settings)
     if training.cut:
         summary["cut"] = True
     if scores.best is not None:
         summary["score"] = scores.best
+        doubt = doubt_of_model(job.request.inputs["model"].manifest)
+        if doubt is not None:
+            summary["score_uncertain"] = doubt
     about: About = {
         "network": training.correspondence.describe(),
         "source_task_sha256": project.task("source").sha256,

@@ -22,6 +22,7 @@ from corrtool.layers import copy_of_weights
 from corrtool.memory import JoinedMemory, Transitions
 from corrtool.memory.rows import Rows
 from corrtool.project.manifests import play_of_memory
+from corrtool.reporting.doubts import is_useless
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
 from corrtool.runs.requests import RunRequest
@@ -138,6 +139,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
     opened.metrics.write(training.total, {"event": "validation", **errors})
     _warn(context, errors, apart)
     cut: Cut = {"cut": True} if training.cut else {}
+    learnt = {"gradient_steps": training.total} if training.cut else {}
     artifact = opened.publish_weights(
         "model",
         job.request.name,
@@ -146,7 +148,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainM
             "network": job.description.to_json(),
             "role": "source",
             "task_sha256": job.task.sha256,
-            "summary": {**errors, **apart, **cut},
+            "summary": {**errors, **apart, **cut, **learnt},
         },
     )
     result = {
@@ -222,15 +224,11 @@ def _warn(context: StageContext, errors: NewestFrameErrors, apart: ErrorsByMemor
         f" in the {use.replace('_', ' ')}": found
         for use, found in apart.get("validation_by_memory", {}).items()
     }
-    for where, found in (overall if _is_useless(errors) else by_memory).items():
-        if _is_useless(found):
+    for where, found in (overall if is_useless(errors) else by_memory).items():
+        if is_useless(found):
             context.console.say(
                 f"train-model: of what changes{where}, F predicts no more than if nothing moved "
                 f"(error {found['l1_newest']:.5f}, persistence "
                 f"{found['l1_newest_persistence']:.5f}); a model loss by it would mislead: use "
                 "more --gradient-steps, or a --memory with more records or of better play"
             )
-
-
-def _is_useless(errors: NewestFrameErrors) -> bool:
-    return errors["l1_newest"] >= errors["l1_newest_persistence"]

@@ -36,6 +36,7 @@ class StageCall:
         options: the stage's inputs and its options that are not settings.
         environment: settings that environment variables give.
         from_environment: those of ``options`` that environment variables give.
+        to_come: names of artifacts that stages before this one will have made, in a dry run.
     """
 
     stage: Stage
@@ -44,11 +45,13 @@ class StageCall:
     options: dict[str, Any]
     environment: dict[str, Any] = field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()
+    to_come: frozenset[str] = frozenset()
 
     def execute(self, project: Project, console: Console) -> StageResult:
         """Run the stage, or plan it in a dry run; of several ranks only the first has a result.
 
-        What is wrong with the settings comes first, then the device, then the inputs.
+        What is wrong with the settings comes first, then the device, then the inputs. A dry run
+        plans without inputs that are still to be made, but not without one that is named.
 
         Raises:
             CorrtoolError: see ``corrtool.errors``.
@@ -58,7 +61,7 @@ class StageCall:
         try:
             return self.stage.run(context, settings, **self._with_named_inputs(project, settings))
         except MissingInputError as error:
-            if not self.common.dry_run:
+            if not self.common.dry_run or set(error.names) - self.to_come:
                 raise
             return cast(StageResult, _plan_without_inputs(context, settings, error))
 

@@ -12,6 +12,7 @@ import torch
 from corrtool.correspondence.explaining import (
     Observed,
     Sample,
+    distance_of_nothing,
     distances,
     find_actions,
     observe,
@@ -25,8 +26,10 @@ from corrtool.files.pictures import EXAMPLES
 from corrtool.project.artifacts import Artifact
 from corrtool.project.directory import Project
 from corrtool.project.manifests import play_of_memory
+from corrtool.reporting.doubts import doubt_of_model, is_useless
 from corrtool.reporting.explanation import (
     ActionsFound,
+    AgentKnown,
     Explanation,
     FBlindness,
     LastLosses,
@@ -37,7 +40,7 @@ from corrtool.reporting.explanation import (
 )
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.heat_maps import action_matrix_picture
-from corrtool.reporting.symptoms import symptoms
+from corrtool.reporting.symptoms import is_blind, symptoms
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import finished_run
 from corrtool.runs.results import LearnCorrResult, Score
@@ -91,13 +94,15 @@ def _measure(
         each = (known.correspondence, knowledge, sample, known.actions)
         observed = observe(*each, progress.advance)
         actions = find_actions(*each, progress.advance)
-    run = _run(context.project, artifact)
+    run, blindness = _run(context.project, artifact), _blindness(known, observed)
     measured: Measured = {
         "correspondence": artifact.name,
         "inputs": {use: str(found) for use, found in inputs.items()},
+        "agent": _agent(inputs),
         "losses": None if run is None else _last_losses(run),
         "score": _score(context, known, sample),
-        "blindness": _blindness(known, observed),
+        "score_uncertain": _doubt(inputs, blindness),
+        "blindness": blindness,
         "memories": _memories(inputs, observed),
         "actions": actions,
         "returns": _returns(known),
@@ -146,7 +151,7 @@ def _score(context: StageContext, known: ExplainInputs, sample: Sample) -> Score
         "explain: the score", length, "transitions"
     ) as progress:
         scorer = Scorer(known.knowledge, random, count)
-        return scorer.score(known.correspondence, progress.advance).to_json()
+        return scorer.score(known.correspondence, progress.advance)
 
 
 def _is_score(said: dict[str, Any]) -> bool:
@@ -161,14 +166,42 @@ def _is_score(said: dict[str, Any]) -> bool:
 def _blindness(known: ExplainInputs, observed: Observed) -> FBlindness | None:
     if "model" not in known.inputs:
         return None
-    settings: Any = known.inputs["model"].manifest.get("settings")
-    steps = settings.get("gradient_steps") if isinstance(settings, dict) else None
+    model = known.inputs["model"]
+    summary: Any = model.manifest.get("summary") or {}
     return {
-        "model": known.inputs["model"].name,
-        "gradient_steps": steps if type(steps) is int else None,
+        "model": model.name,
+        "gradient_steps": _planned(model, "gradient_steps"),
+        "cut": summary.get("cut") is True,
+        "useless": is_useless(summary),
         "source": observed.source.to_json(),
         "translated": observed.translated.to_json(),
     }
+
+
+def _doubt(inputs: dict[str, Artifact], blindness: FBlindness | None) -> str | None:
+    """Why the score cannot be relied on: what F is known to be, or to be on M_S."""
+    if blindness is None:
+        return None
+    if is_blind(blindness):
+        return "F explains next to nothing of M_S"
+    return doubt_of_model(inputs["model"].manifest)
+
+
+def _agent(inputs: dict[str, Artifact]) -> AgentKnown | None:
+    if "q" not in inputs:
+        return None
+    summary: Any = inputs["q"].manifest.get("summary") or {}
+    return {
+        "name": inputs["q"].name,
+        "env_steps": _planned(inputs["q"], "env_steps"),
+        "cut": summary.get("cut") is True,
+    }
+
+
+def _planned(artifact: Artifact, steps: str) -> int | None:
+    """The steps for which an artifact was to learn; None where its settings do not say."""
+    planned = artifact.manifest.get("settings", {}).get(steps)
+    return planned if type(planned) is int else None
 
 
 def _memories(inputs: dict[str, Artifact], observed: Observed) -> MemoryDistance:
@@ -180,6 +213,7 @@ def _memories(inputs: dict[str, Artifact], observed: Observed) -> MemoryDistance
         "measure": "moments" if observed.source_frames.ndim == 2 else "mean frames",
         "distance": distance,
         "distance_in_source": in_source,
+        "distance_of_nothing": distance_of_nothing(observed.source_frames),
     }
 
 
@@ -192,17 +226,21 @@ def _memory_known(memory: Artifact) -> MemoryKnown:
 
 
 def _returns(known: ExplainInputs) -> ReturnsKnown:
-    """Returns from M_T, and from the summaries of Q_S and of the correspondence."""
-    games: list[float] = []
-    if play_of_memory(known.inputs["target_memory"].manifest) == "random":
-        games = known.knowledge.target.game_returns()
+    """Returns from M_S and M_T, and from the summaries of Q_S and of the correspondence."""
+    knowledge, inputs = known.knowledge, known.inputs
+    random = {
+        role: memory.game_returns()
+        for role, memory in (("source", knowledge.source), ("target", knowledge.target))
+        if play_of_memory(inputs[f"{role}_memory"].manifest) == "random"
+    }
     agent = None
     if "q" in known.inputs:
         agent = _number(known.inputs["q"], "best_mean_return")
         if agent is None:
             agent = _number(known.inputs["q"], "mean_return_20")
     return {
-        "random": fmean(games) if games else None,
+        "random": fmean(random["target"]) if random.get("target") else None,
+        "source_random": fmean(random["source"]) if random.get("source") else None,
         "agent": agent,
         "reuse": _number(known.artifact, "reuse_mean_return"),
         "transfer": _number(known.artifact, "mean_return"),

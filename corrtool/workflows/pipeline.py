@@ -6,13 +6,13 @@ As ``quickstart``, ``transfer`` and ``reproduce`` run them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 from corrtool.pretrained import PONG, adopt
 from corrtool.project.directory import Project
 from corrtool.reporting.evaluations import STICKY
-from corrtool.runs.results import EvaluateResult, Returns, StageResult, TrainDqnResult
+from corrtool.runs.results import EvaluateResult, Plan, Returns, StageResult, TrainDqnResult
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import TrainModelSettings
 from corrtool.workflows.call import StageCall
@@ -41,12 +41,14 @@ class Pipeline:
     Attributes:
         calls: what is said of each stage before anything else is.
         on_result: called with the name and the result of each stage that ends.
+        to_come: names of what the stages of a dry run would make.
     """
 
     project: Project
     console: Console
     calls: Mapping[str, StageCall]
     on_result: OnResult
+    to_come: set[str] = field(default_factory=set)
 
     def run(
         self,
@@ -55,6 +57,7 @@ class Pipeline:
         *,
         name: str | None = None,
         seed: int | None = None,
+        overwrite: bool = False,
         **options: Any,
     ) -> StageResult:
         """Run one stage, unless it is done already; in a dry run, its plan is the result.
@@ -63,11 +66,16 @@ class Pipeline:
             given: settings that nothing else decides.
             name: of what the stage makes; otherwise made from the settings.
             seed: otherwise that of the calls.
+            overwrite: replace what has the name.
             options: the stage's inputs and options that are not settings.
         """
-        result = self.call(stage, given, name=name, seed=seed, **options).execute(
-            self.project, self.console
-        )
+        call = self.call(stage, given, name=name, seed=seed, **options)
+        if overwrite:
+            call = replace(call, common=replace(call.common, overwrite=True))
+        result = call.execute(self.project, self.console)
+        if call.common.dry_run:
+            made = cast(Plan, result)["produces"]
+            self.to_come.update(artifact.partition(" ")[2] for artifact in made)
         self.on_result(stage, result)
         return result
 
@@ -89,6 +97,7 @@ class Pipeline:
             settings=call.settings | (given or {}),
             options=call.options | options,
             from_environment=call.from_environment - options.keys(),
+            to_come=frozenset(self.to_come),
         )
 
     def evaluate(

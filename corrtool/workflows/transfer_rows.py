@@ -56,13 +56,16 @@ def make_notes(
             "transfer is no better than reuse, which is the source's Q-function without a "
             "correspondence"
         )
-    if score is not None and score["value"] < NO_TRANSFER_BELOW:
+    doubt = learnt.get("score_uncertain")
+    if doubt is not None:
+        notes.append(f"the score of the correspondence is uncertain, since {doubt}")
+    elif score is not None and score["value"] < NO_TRANSFER_BELOW:
         notes.append(
             f"no transfer expected: the score of the correspondence is {score['value']:.2f} of 1"
         )
     if cut:
         notes.append(
-            f"ended early for want of time: {', '.join(cut)}; the same stage's own command with "
-            "--overwrite learns to its end"
+            f"ended early for want of time: {', '.join(cut)}; 'corrtool transfer' with a larger "
+            "--budget, or without one, goes on from there"
         )
     return notes

@@ -199,6 +199,34 @@ def test_the_search_tells_of_every_gradient_step(monkeypatch: pytest.MonkeyPatch
     assert told == [1] * 7
 
 
+def test_a_search_whose_time_is_over_ends_with_the_best_map_so_far() -> None:
+    told, asked = list[int](), list[int]()
+
+    def over() -> bool:
+        asked.append(1)
+        return len(asked) > 5
+
+    source = played(100, 0)
+    start = LinearStartSearch(
+        MODEL,
+        source.states,
+        source,
+        ActionMap.identity(3),
+        np.random.default_rng(0),
+        told.append,
+        over=over,
+    ).best(4)
+    assert told == [1] * 5
+    assert np.isfinite(start.loss) and not start.signed_permutation
+
+
+def test_a_start_is_kept_to_the_last_bit() -> None:
+    start = start_of(torch.rand(4, 4), torch.rand(4))
+    again = LinearStart.from_state(json.loads(json.dumps(start.state())))
+    assert torch.equal(again.weight, start.weight) and torch.equal(again.bias, start.bias)
+    assert again.state() == start.state() and again.action_map == start.action_map
+
+
 def start_of(weight: Tensor, bias: Tensor) -> LinearStart:
     return LinearStart(weight, bias, ActionMap(ACTIONS, 3), 0.25, signed_permutation=True)
 

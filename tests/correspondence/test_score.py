@@ -19,10 +19,10 @@ from corrtool.correspondence.generators import LinearGenerator
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.score import (
-    CorrespondenceScore,
     error_share,
     explained_share,
     score_correspondence,
+    score_numbers,
     score_value,
 )
 from corrtool.correspondence.spatial_starts import Start, set_start
@@ -30,6 +30,7 @@ from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import FIELDS, MemoryRows
 from corrtool.q_learning.saved import RewardsLearnt
+from corrtool.runs.results import Score
 from corrtool.states import StateScaling, StateSpec
 
 NUMBER = StateSpec("vector", (1,))
@@ -94,9 +95,7 @@ def known(
     return Knowledge(source, target, q, ScaledModel(Step(step), StateScaling(NUMBER)), **more)
 
 
-def scored(
-    correspondence: Correspondence, knowledge: Knowledge, n: int = 99
-) -> CorrespondenceScore:
+def scored(correspondence: Correspondence, knowledge: Knowledge, n: int = 99) -> Score:
     return score_correspondence(correspondence, knowledge, np.random.default_rng(0), n)
 
 
@@ -109,23 +108,23 @@ class TestByHand:
     def test_f_on_translated_transitions_is_compared_with_f_on_the_source(self) -> None:
         knowledge = known(SOURCE, TARGET, 0.5)  # moves half as far as the source does
         exact, as_it_is = scored(linear(0.5), knowledge), scored(linear(1.0), knowledge)
-        assert exact.source_model_loss == pytest.approx(0.5, abs=1e-5)
-        assert exact.model_loss == pytest.approx(0.5, abs=1e-5)
-        assert exact.model_share == exact.value == pytest.approx(1.0, abs=1e-5)
-        assert as_it_is.model_loss == pytest.approx(0.75, abs=1e-5)
-        assert as_it_is.model_share == as_it_is.value == pytest.approx(0.5, abs=1e-5)
-        assert scored(linear(0.0), knowledge).value == 0.0  # nothing that moves is left
+        assert exact["source_model_loss"] == pytest.approx(0.5, abs=1e-5)
+        assert exact["model_loss"] == pytest.approx(0.5, abs=1e-5)
+        assert exact["model_share"] == exact["value"] == pytest.approx(1.0, abs=1e-5)
+        assert as_it_is["model_loss"] == pytest.approx(0.75, abs=1e-5)
+        assert as_it_is["model_share"] == as_it_is["value"] == pytest.approx(0.5, abs=1e-5)
+        assert scored(linear(0.0), knowledge)["value"] == 0.0  # nothing that moves is left
 
     def test_losses_are_sums_over_all_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(scoring, "BATCH", 1)  # of changes 1 and 3 it knows 1 each: 2 of 4
         source = memory(numbers(0, 1, 4))
         found = scored(linear(1.0), known(source, source, 1.0))
-        assert found.source_model_loss == found.model_loss == pytest.approx(0.5, abs=1e-5)
+        assert found["source_model_loss"] == found["model_loss"] == pytest.approx(0.5, abs=1e-5)
 
     def test_where_f_explains_nothing_of_the_source_nothing_is_explained(self) -> None:
         found = scored(linear(0.5), known(SOURCE, TARGET, -1.0))
-        assert found.source_model_loss == pytest.approx(2.0, abs=1e-5)
-        assert found.model_share == found.value == 0.0
+        assert found["source_model_loss"] == pytest.approx(2.0, abs=1e-5)
+        assert found["model_share"] == found["value"] == 0.0
 
     @pytest.mark.parametrize(("clip", "error"), [(False, 5.0), (True, 3.0)])
     def test_bellman_errors(self, clip: bool, error: float) -> None:
@@ -135,22 +134,22 @@ class TestByHand:
         rewards = RewardsLearnt(gamma=0.5, clip_rewards=clip)
         found = scored(linear(1.0), known(source, target, 0.5, OnceAndTwice(), rewards=rewards))
         deviation = np.std([0, 0, 1, 2, 2, 4])
-        assert found.source_bellman_error == pytest.approx(2.0 / deviation)
-        assert found.bellman_error == pytest.approx(error / deviation)
-        assert found.bellman_share == pytest.approx(2.0 / error)
-        assert found.value == pytest.approx(found.model_share * (2.0 / error) ** 0.5)
+        assert found["source_bellman_error"] == pytest.approx(2.0 / deviation)
+        assert found["bellman_error"] == pytest.approx(error / deviation)
+        assert found["bellman_share"] == pytest.approx(2.0 / error)
+        assert found["value"] == pytest.approx(found["model_share"] * (2.0 / error) ** 0.5)
 
     def test_without_q_there_is_no_bellman_error(self) -> None:
         found = scored(linear(0.5), known(SOURCE, TARGET, 1.0))
-        errors = found.bellman_error, found.source_bellman_error, found.bellman_share
+        errors = found["bellman_error"], found["source_bellman_error"], found["bellman_share"]
         assert errors == (None, None, None)
-        assert found.value == found.model_share == pytest.approx(1.0)
-        assert set(found.numbers()) < set(found.to_json())
+        assert found["value"] == found["model_share"] == pytest.approx(1.0)
+        assert set(score_numbers(found)) < set(found)
 
     def test_the_cycle_error_is_a_share_of_what_the_mean_gets_wrong(self) -> None:
         """Of 0, 1 and 2 come back 0, 2 and 4; the mean, 1, is off by 1, 0 and 1."""
-        assert scored(linear(1.0, 2.0), known(SOURCE, TARGET, 1.0)).cycle_error == 1.5
-        assert scored(linear(0.5, 2.0), known(SOURCE, TARGET, 1.0)).cycle_error == 0.0
+        assert scored(linear(1.0, 2.0), known(SOURCE, TARGET, 1.0))["cycle_error"] == 1.5
+        assert scored(linear(0.5, 2.0), known(SOURCE, TARGET, 1.0))["cycle_error"] == 0.0
 
     def test_states_that_never_change_are_mapped_back_without_an_error(self) -> None:
         still = memory(numbers(1, 1, 1))
@@ -159,7 +158,7 @@ class TestByHand:
     def test_transitions_that_end_an_episode_do_not_count(self) -> None:
         target = memory(numbers(0, 2, -9, 0, 2))
         target.fields["terminated"][1], target.fields["valid"][2] = True, False
-        assert scored(linear(0.5), known(SOURCE, target, 1.0)).model_loss < 1e-5
+        assert scored(linear(0.5), known(SOURCE, target, 1.0))["model_loss"] < 1e-5
 
     def test_without_f_there_is_none(self) -> None:
         with pytest.raises(ValueError, match="needs F"):
@@ -254,10 +253,10 @@ def test_an_exact_correspondence_scores_1_and_others_next_to_nothing(kind: str) 
             correspondence = Correspondence(scaling, target_scaling, LINEAR)
         values.append(scored(correspondence, knowledge, 200))
     if kind == "exact":
-        assert values[0].model_share == pytest.approx(1.0) and values[0].value > 0.95
-        assert values[0].cycle_error < 1e-5
+        assert values[0]["model_share"] == pytest.approx(1.0) and values[0]["value"] > 0.95
+        assert values[0]["cycle_error"] < 1e-5
     else:
-        assert max(found.value for found in values) < 0.1
+        assert max(found["value"] for found in values) < 0.1
 
 
 class Raw(nn.Module):
@@ -300,7 +299,7 @@ def test_pictures_in_which_a_ball_falls_to_the_side() -> None:
         correspondence = Correspondence(scaling, StateScaling(PICTURE), kind)
         set_start(correspondence, Start(degrees))
         values.append(scored(correspondence, knowledge))
-    assert values[0].source_model_loss < 1e-5
-    assert values[0].value == pytest.approx(1.0, abs=1e-3)
-    assert values[0].cycle_error == pytest.approx(0.0, abs=1e-3)
-    assert max(values[1].value, values[2].value) < 0.25
+    assert values[0]["source_model_loss"] < 1e-5
+    assert values[0]["value"] == pytest.approx(1.0, abs=1e-3)
+    assert values[0]["cycle_error"] == pytest.approx(0.0, abs=1e-3)
+    assert max(values[1]["value"], values[2]["value"]) < 0.25

@@ -14,8 +14,8 @@ import pytest
 from corrtool.errors import CorrtoolError, LockedError
 from corrtool.project.directory import create_project
 from corrtool.project.locks import lock_artifacts, lock_holder
+from corrtool.runs.opening import open_run
 from corrtool.runs.requests import RunRequest
-from corrtool.runs.run import open_run
 from corrtool.settings.stages import CollectSettings
 from corrtool.workflows import doctor as doctor
 

@@ -9,7 +9,7 @@ import pytest
 from support.commands import ROOT
 
 from corrtool.project.manifests import Play
-from corrtool.reporting.explanation import Measured, explanation_tables
+from corrtool.reporting.explanation import Explanation, Measured, explanation_tables
 from corrtool.reporting.symptoms import (
     HIGH_SCORE,
     PERSISTENCE,
@@ -23,6 +23,7 @@ from corrtool.runs.results import NO_TRANSFER_BELOW
 HEALTHY: Measured = {
     "correspondence": "auto",
     "inputs": {},
+    "agent": {"name": "agent", "env_steps": 5000, "cut": False},
     "losses": {
         "gradient_steps": 100,
         "terms": {"gan": 0.5, "source_discriminator": 0.25, "target_discriminator": 0.25},
@@ -33,18 +34,22 @@ HEALTHY: Measured = {
         "bellman_error": 0.2, "source_bellman_error": 0.2, "bellman_share": 1.0,
         "cycle_error": 0.1, "value": 0.9,
     },
+    "score_uncertain": None,
     "blindness": {
         "model": "f",
         "gradient_steps": 1000,
+        "cut": False,
+        "useless": False,
         "source": {"transitions": 1, "model_loss": 0.1, "by_action": [], "by_place": []},
         "translated": {"transitions": 1, "model_loss": 0.1, "by_action": [], "by_place": []},
     },
     "memories": {
         "source": {"name": "s", "play": "random", "records": 10},
         "target": {"name": "t", "play": "random", "records": 10},
-        "measure": "moments",
-        "distance": 0.1,
-        "distance_in_source": 0.1,
+        "measure": "mean frames",
+        "distance": 0.01,
+        "distance_in_source": 0.005,
+        "distance_of_nothing": 0.06,
     },
     "actions": {
         "transitions": 1,
@@ -55,7 +60,9 @@ HEALTHY: Measured = {
         "margin": 0.0,
         "best_is_better": False,
     },
-    "returns": {"random": 0.0, "agent": 100.0, "reuse": 10.0, "transfer": 90.0},
+    "returns": {
+        "random": 0.0, "source_random": 5.0, "agent": 100.0, "reuse": 10.0, "transfer": 90.0,
+    },
 }  # fmt: skip
 
 Change = Callable[[Measured], None]
@@ -110,6 +117,28 @@ def reuse(share: float, random: float | None = 0.0) -> Change:
     return lambda m: m["returns"].update({"reuse": 100 * share, "random": random})
 
 
+def agent(mean: float | None, random: float | None = 5.0) -> Change:
+    return lambda m: m["returns"].update({"agent": mean, "source_random": random})
+
+
+def of_f(cut: bool = False, useless: bool = False) -> Change:
+    def change(m: Measured) -> None:
+        assert m["blindness"]
+        m["blindness"].update({"cut": cut, "useless": useless})
+
+    return change
+
+
+def apart(distance: float, chance: float = 0.005, of_nothing: float | None = 0.06) -> Change:
+    return lambda m: m["memories"].update(
+        {
+            "distance": distance,
+            "distance_in_source": chance,
+            "distance_of_nothing": of_nothing,
+        }
+    )
+
+
 def nothing(m: Measured) -> None:
     """The healthy one as it is."""
 
@@ -124,6 +153,18 @@ E = 1e-6
             "reuse is good already",
             [reuse(REUSE_IS_GOOD)],
             [reuse(REUSE_IS_GOOD - E), reuse(1, None)],
+        ),
+        (
+            "the agent has learnt nothing",
+            [agent(5.0), agent(-200.0, -200.0)],
+            [agent(5.0 + E), agent(None), agent(0.0, None)],
+        ),
+        ("F was cut short", [of_f(cut=True)], [of_f(useless=True)]),
+        ("F is no better than persistence", [of_f(useless=True)], [of_f(cut=True)]),
+        (
+            "translations do not look like the source",
+            [apart(0.03), apart(0.068, 0.0046, 0.062)],
+            [apart(0.03 - E), apart(0.03, chance=0.0101), apart(9.0, of_nothing=None)],
         ),
         ("F is blind", [blind(PERSISTENCE), blind(1.5)], [blind(PERSISTENCE - E)]),
         ("M_S and M_T are of different play", [play("agent")], [play("random"), play(None)]),
@@ -172,18 +213,54 @@ def test_a_healthy_one_has_none_and_says_so() -> None:
 def test_where_nothing_is_known_nothing_is_told() -> None:
     unknown = deepcopy(HEALTHY)
     unknown.update({"losses": None, "score": None, "blindness": None, "actions": None})
-    unknown["returns"] = {"random": None, "agent": None, "reuse": None, "transfer": None}
+    unknown["agent"] = None
+    unknown["returns"] = {
+        "random": None, "source_random": None, "agent": None, "reuse": None, "transfer": None,
+    }  # fmt: skip
     assert symptoms(unknown) == []
     tables = explanation_tables({**unknown, "symptoms": [], "files": []})
     assert [table.title for table in tables][1:] == ["What was measured"]
 
 
-def test_a_blind_f_says_nothing_of_a_low_score() -> None:
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_an_uncertain_score_says_nothing(value: float) -> None:
     def change(m: Measured) -> None:
         blind(1.0)(m)
-        score(0.0)(m)
+        score(value, transfer=0.0)(m)
+        m["score_uncertain"] = "F explains next to nothing of M_S"
 
     assert names(change) == ["F is blind"]
+
+
+def explanation(measured: Measured) -> Explanation:
+    return {**measured, "symptoms": [], "files": []}
+
+
+def test_an_uncertain_score_is_told_as_such() -> None:
+    uncertain = deepcopy(HEALTHY)
+    uncertain["score_uncertain"] = "the training of F was cut short"
+    certain, doubtful = (
+        next(row for row in explanation_tables(told)[1].rows if row[0] == "score")
+        for told in (explanation(HEALTHY), explanation(uncertain))
+    )
+    assert certain == ["score", "0.90", "0 to 1"]
+    assert doubtful[1] == "uncertain" and "cut short; by that F it comes to 0.90" in doubtful[2]
+
+
+def test_what_learnt_nothing_cannot_gain_by_more_records() -> None:
+    def change(m: Measured) -> None:
+        agent(0.0)(m)
+        score(1.0, transfer=0.0)(m)
+
+    assert names(change) == ["the agent has learnt nothing"]
+
+
+def test_where_the_play_differs_so_do_the_mean_frames() -> None:
+    def change(m: Measured) -> None:
+        play("agent")(m)
+        apart(0.06)(m)
+
+    assert names(change) == ["M_S and M_T are of different play"]
 
 
 def test_commands_name_numbers_of_the_run() -> None:
@@ -195,6 +272,36 @@ def test_commands_name_numbers_of_the_run() -> None:
         "corrtool train-model --gradient-steps 4000 --name longer",
         "corrtool learn-corr --action-map '[1, 0]'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "command"),
+    [
+        (agent(0.0), "corrtool train-dqn --name agent --extend --env-steps 20000"),
+        (of_f(cut=True), "corrtool train-model --name f"),
+        (score(1.0, transfer=0.0), "corrtool collect --task source --policy q:agent --records"),
+    ],
+)
+def test_commands_name_what_the_project_has(change: Change, command: str) -> None:
+    measured = deepcopy(HEALTHY)
+    change(measured)
+    (symptom,) = symptoms(measured)
+    assert symptom["command"].startswith(command)
+
+
+def test_an_agent_plays_by_its_name() -> None:
+    measured = deepcopy(HEALTHY)
+    measured["memories"]["target"]["play"] = "agent"
+    (symptom,) = symptoms(measured)
+    assert symptom["command"] == "corrtool collect --task source --policy q:agent"
+
+
+def test_an_agent_that_was_cut_short_goes_on_without_extending() -> None:
+    measured = deepcopy(HEALTHY)
+    agent(0.0)(measured)
+    assert measured["agent"]
+    measured["agent"]["cut"] = True
+    assert symptoms(measured)[0]["command"] == "corrtool train-dqn --name agent"
 
 
 def test_the_documentation_has_every_rule() -> None:

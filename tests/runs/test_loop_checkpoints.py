@@ -91,7 +91,7 @@ class Display:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def progress(self, *given: Any, steady: bool) -> Display:
+    def progress(self, *given: Any, steady: bool, seconds_left: Any) -> Display:
         self.told.append((*given, steady))
         return self
 

@@ -78,6 +78,24 @@ def test_a_plain_line_comes_before_ten_seconds_of_silence(
     assert clock.now - began == first_line - (call_seconds if call_seconds == 0.5 else 0)
 
 
+@pytest.mark.parametrize(
+    ("limit", "shown"), [(None, "0:18 left"), (20.0, "0:18 left"), (5.0, "0:05 left")]
+)
+def test_no_more_time_is_left_than_a_limit_leaves(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float | None,
+    shown: str,
+) -> None:
+    clock = Clock(monkeypatch)
+    bar = Console().progress("learn-corr c", 20, "gradient steps", seconds_left=lambda: limit)
+    for _ in range(2):
+        clock.now += 1.0
+        bar.advance(1)
+    bar.__exit__()
+    assert shown in capsys.readouterr().err
+
+
 def test_silence_before_the_bar_counts_up_to_a_half(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

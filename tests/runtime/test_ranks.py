@@ -26,6 +26,7 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel, build_environment_model
 from corrtool.errors import UsageError
 from corrtool.layers import freeze
+from corrtool.project.artifacts import read_artifact
 from corrtool.q_learning.network import build_q_function
 from corrtool.runtime.ranks import Ranks
 from corrtool.runtime.signals import exit_without_cleanup
@@ -223,6 +224,27 @@ class TestTwoProcesses:
             for name in ("one", "two")
         ]
         assert len(lines[0]) == len(lines[1])
+        assert run_in_process("verify", "-p", lab) == 0
+
+    @pytest.mark.parametrize("limit", [(), ("--max-minutes", "60")])
+    def test_choose_one_recipe(self, cartpole: Callable[..., Path], limit: tuple[str, ...]) -> None:
+        """Both search, try and score, and learn with the recipe that the first has chosen."""
+        lab = cartpole("scale:-1,1,1,1")
+        tiny = ("-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet")
+        for stage in ("train-dqn", "collect", "train-model"):
+            assert run_in_process(stage, *tiny) == 0
+        more = (
+            "--recipe", "auto", "--action-map", "auto", "--recipe-trial-steps", "5",
+            "--recipe-enough", "1", "--batch-size", "8", "--eval-games", "0", *limit,
+        )  # fmt: skip
+        outcome = run_torchrun("learn-corr", *tiny, *more, "--name", "two", "--json")
+        assert outcome.code == 0, outcome.err
+        assert run_in_process("learn-corr", *tiny, *more, "--name", "one") == 0
+        one, two = (read_artifact(lab, "corr", name).manifest["summary"] for name in ("one", "two"))
+        assert two["recipe"] == one["recipe"]
+        assert two["recipe_scores"] == pytest.approx(one["recipe_scores"], abs=1e-3)
+        assert two["recipe_settings"] == one["recipe_settings"]
+        assert greatest_difference(lab, "corr", "one-last", "two-last") < 1e-4
         assert run_in_process("verify", "-p", lab) == 0
 
     def test_share_pictures_too_and_go_on_after_a_signal(self, pong_copy: Path) -> None:

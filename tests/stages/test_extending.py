@@ -20,6 +20,7 @@ from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import load_weights, read_artifact
 from corrtool.project.memory_files import check_memory
 from corrtool.q_learning.progress import StartingPoint
+from corrtool.runs.limits import TimeLimit
 from corrtool.runs.loop import Loop
 from corrtool.runs.metrics import read_metrics
 
@@ -132,6 +133,22 @@ def test_it_can_be_interrupted_and_keeps_the_shorter_one_until_it_ends(
         == json.loads(before["run.json"])["result"]["env_steps"]
     )
     assert not run_of(trained).with_name(".source-dqn.replaced").exists()
+
+
+def test_a_longer_one_that_was_cut_short_goes_on(trained: Path) -> None:
+    longer = (*TRAIN, "-p", trained, "--env-steps", 3_000, "--extend")
+    short = (*TRAIN, "-p", trained, "--env-steps", 600, "--max-minutes", 30, "--name", "limited")
+    assert run_in_process(*short) == 0
+    limited = (*longer, "--name", "limited", "--max-minutes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TimeLimit, "over", lambda self: True)
+        assert run_in_process(*limited, 30) == 0
+    run = run_of(trained).with_name("limited")
+    cut = read_sealed_json(run / "run.json")
+    assert cut["result"]["cut"] and cut["result"]["env_steps"] < 3_000
+    assert run_in_process(*limited, 60) == 0
+    record = read_sealed_json(run / "run.json")
+    assert record["result"]["env_steps"] >= 3_000 and record["options"] == cut["options"]
 
 
 def test_what_fails_at_once_leaves_the_finished_run(

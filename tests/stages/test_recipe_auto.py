@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 from support.commands import run_in_process, run_interrupted
 
 from corrtool.correspondence import linear_starts
+from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch
+from corrtool.correspondence.portfolio import Portfolio
 from corrtool.project.artifacts import read_artifact
 from corrtool.runs.metrics import read_metrics
+from corrtool.runs.records import STARTS
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 AUTO = ("--recipe", "auto", "--action-map", "auto", "--linear-starts", 4, "--eval-games", 0)
@@ -63,6 +67,81 @@ def test_a_killed_run_goes_on_with_its_recipe(lab: Path) -> None:
     killed, unbroken = (read_artifact(lab, "corr", name) for name in ("killed", "unbroken"))
     assert killed.sha256 == unbroken.sha256
     assert killed.manifest["summary"] == unbroken.manifest["summary"]
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One for each search that was made: whether it found the actions too."""
+    made, best = list[bool](), LinearStartSearch.best
+
+    def counted(self: LinearStartSearch, count: int) -> LinearStart:
+        made.append(self._find_actions)
+        return best(self, count)
+
+    monkeypatch.setattr(LinearStartSearch, "best", counted)
+    return made
+
+
+ALL = (*AUTO, "--recipe-trial-steps", 3, "--recipe-enough", 1, "--gradient-steps", 5)
+
+
+def test_recipes_that_search_alike_search_once(lab: Path, searches: list[bool]) -> None:
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *ALL) == 0
+    assert searches == [False, True]  # with the identity, and with the map of actions open
+    assert not (lab / "runs" / "learn-corr" / "auto" / STARTS).exists()
+
+
+def test_what_a_killed_run_has_searched_is_not_searched_again(
+    lab: Path, searches: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *ALL, "--name", "unbroken") == 0
+    searches.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Portfolio, "_tried", lambda *_: 1 / 0)
+        assert run_in_process("learn-corr", "-p", lab, *TINY, *ALL, "--name", "killed") == 1
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *ALL, "--name", "killed") == 0
+    assert searches == [False, True]
+    killed, unbroken = (read_artifact(lab, "corr", name) for name in ("killed", "unbroken"))
+    assert killed.sha256 == unbroken.sha256
+
+
+def test_a_search_ends_when_the_time_is_over(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_starts, "ROUNDS", ((10**9, 64, 0.03, 1.0),))
+    flags = (*AUTO, "--max-minutes", 0.03, "--name", "short")
+    began = time.monotonic()
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *flags) == 0
+    assert time.monotonic() - began < 30
+    summary = read_artifact(lab, "corr", "short").manifest["summary"]
+    assert summary["cut"] and summary["gradient_steps"] == 1
+    assert list(summary["recipe_scores"]) == ["linear"]
+
+
+def test_what_the_recipe_decided_is_recorded(lab: Path) -> None:
+    flags = (*AUTO, "--recipe-enough", 0, "--gradient-steps", 3)
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *flags) == 0
+    decided = read_artifact(lab, "corr", "auto").manifest["summary"]["recipe_settings"]
+    assert decided == {
+        "generator": "linear", "lambda_cyc": 0.0, "lambda_q": 0.0, "lambda_m": 100.0,
+        "action_map": "identity",
+    }  # fmt: skip
+    assert run_in_process("report", "-p", lab, "--quiet") == 0
+    page = (lab / "report" / "report.html").read_text(encoding="utf-8")
+    assert "lambda-cyc=1.0" in page and "The recipe linear decided:" in page
+    assert "generator=linear" in page
+
+
+def test_a_map_that_no_search_looks_for_is_said_to_be_the_identity(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = ("--preset", "tiny", "--device", "cpu", "--gradient-steps", 1, "--eval-games", 0)
+    for flags, said in (
+        (("--action-map", "auto", "--lambda-m", 0), True),
+        (("--action-map", "auto", "--linear-starts", 4), False),
+        (("--lambda-m", 0), False),
+    ):
+        name = f"m{len(flags)}{said}"
+        assert run_in_process("learn-corr", "-p", lab, *loud, *flags, "--name", name) == 0
+        assert ("--action-map auto is the identity here" in capsys.readouterr().err) is said
 
 
 def test_a_flag_that_a_recipe_decides_has_no_effect_beside_it(made: Path) -> None:

@@ -16,8 +16,8 @@ from corrtool.errors import ArtifactError
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
-PARTS = {"correspondence", "inputs", "losses", "score", "blindness", "memories", "actions",
-         "returns", "symptoms", "files"}  # fmt: skip
+PARTS = {"correspondence", "inputs", "agent", "losses", "score", "score_uncertain", "blindness",
+         "memories", "actions", "returns", "symptoms", "files"}  # fmt: skip
 
 
 def make(lab: Path, *init: str, learn_corr: tuple[str, ...] = ()) -> Path:
@@ -64,6 +64,10 @@ def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert len(blind["by_action"]) == 2 and len(blind["by_place"]) == 4
         assert sum(at["share"] for at in blind["by_place"]) == pytest.approx(1)
     assert told["memories"]["measure"] == "moments"
+    assert told["memories"]["distance_of_nothing"] is None
+    assert told["agent"] == {"name": "source-dqn", "env_steps": 600, "cut": False}
+    assert told["returns"]["source_random"] > 8  # even a pole that nobody holds
+    assert not told["blindness"]["cut"]
     assert told["memories"]["target"]["play"] == "random"
     assert told["actions"]["map_in_use"] == [0, 1]
     assert told["files"] == [
@@ -93,6 +97,7 @@ def test_small_pictures_have_sheets(
     told = explained(capsys, lab)
     assert len(told["blindness"]["source"]["by_place"]) == 16
     assert told["memories"]["measure"] == "mean frames"
+    assert told["memories"]["distance_of_nothing"] > 0
     sheets = [name for name in told["files"] if name.endswith(".png")]
     assert [Path(name).name for name in sheets] == [
         "action-matrix.png", "worst-of-source.png", "worst-translated.png",
@@ -116,7 +121,7 @@ def test_without_f_and_run_it_tells_the_rest(lab: Path, capsys: pytest.CaptureFi
     told = explained(capsys, lab)
     assert told["correspondence"] == "plain"
     assert [part for part in sorted(PARTS) if told[part] is None] == [
-        "actions", "blindness", "losses", "score",
+        "actions", "blindness", "losses", "score", "score_uncertain",
     ]  # fmt: skip
     assert told["memories"]["distance"] > 0
 

@@ -33,7 +33,7 @@ def lab(cartpole: Callable[..., Path]) -> Path:
     return cartpole(*VIEWS)
 
 
-def asked(capsys: pytest.CaptureFixture[str], *arguments: object, command: str = "transfer") -> Any:
+def asked(capsys: Any, *arguments: object, command: str = "transfer") -> Any:
     """What a command prints with --json."""
     capsys.readouterr()
     assert run_in_process(command, *TINY, "--json", *arguments) == 0
@@ -91,7 +91,11 @@ class TestWhatIsMissing:
         assert [plan["stage"] for plan in plans].count("evaluate") == 4
         assert sorted(lab.rglob("*")) == before
         assert run_in_process("transfer", "-p", lab, *TINY, "--dry-run") == 0
-        assert "would run: train-dqn source-dqn\n" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert out.startswith("1. train-dqn source-dqn: to do\n2. collect target-random: to do\n")
+        assert "3. train-model: to do\n   with what the stages before it make\n" in out
+        assert "evaluate random play on the target: to do\n" in out
+        assert max(map(len, out.splitlines())) <= 80
         monkeypatch.setenv("CORRTOOL_TRAIN_DQN_RANDOM_RECORDS", "0")
         assert steps(capsys, lab) == [to_do[0], ("collect", "source-random"), *to_do[1:]]
 
@@ -170,6 +174,45 @@ class TestWhatIsMissing:
             (note,) = make_notes(rows, cast(Any, {}), [], found)
             assert note.startswith("reuse is left out: ") and why in note
 
+    @pytest.mark.parametrize(
+        ("stage", "flags", "named"),
+        [
+            ("learn-corr", ("--q", "nope"), "no Q-function 'nope'"),
+            ("learn-corr", ("--target-memory", "nope"), "no memory 'nope'"),
+            ("train-model", ("--memory", "nope"), "no memory 'nope'"),
+            ("evaluate", ("--corr", "nope"), "no correspondence 'nope'"),
+            ("finetune", ("--q", "nope"), "no Q-function 'nope'"),
+            ("collect", ("--policy", "q:nope"), "no Q-function 'nope'"),
+            ("transfer", ("--from-q", "nope"), "no Q-function 'nope'"),
+        ],
+    )
+    def test_a_named_input_that_is_not_there_is_named(
+        self,
+        lab: Path,
+        capsys: pytest.CaptureFixture[str],
+        stage: str,
+        flags: tuple[str, ...],
+        named: str,
+    ) -> None:
+        assert run_in_process(stage, "-p", lab, *TINY, "--dry-run", *flags) == 3
+        assert named in one_line_error(capsys)
+
+    @pytest.mark.parametrize("use", ["q", "model", "source-memory", "target-memory"])
+    def test_so_is_one_that_the_project_names(
+        self, lab: Path, capsys: pytest.CaptureFixture[str], use: str
+    ) -> None:
+        toml = (lab / "corrtool.toml").read_text()
+        (lab / "corrtool.toml").write_text(toml + f'\n[learn-corr]\n{use} = "nope"\n')
+        for command in ("learn-corr", "transfer"):
+            assert run_in_process(command, "-p", lab, *TINY, "--dry-run") == 3, command
+            assert "'nope'" in one_line_error(capsys)
+
+    def test_inputs_that_are_still_to_be_made_are_no_error(
+        self, lab: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for command in ("train-model", "learn-corr", "evaluate", "finetune"):
+            assert asked(capsys, "-p", lab, "--dry-run", command=command)["missing"]
+
     def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan: Any = corrtool.open_project(lab).transfer(preset="tiny", device="cpu", dry_run=True)
         by_command = asked(capsys, "-p", lab, "--dry-run")
@@ -231,17 +274,71 @@ def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFi
     assert "--seed" in one_line_error(capsys)
 
 
-def test_a_budget_ends_what_learns_and_the_result_says_so(
+def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
     lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CORRTOOL_LEARN_CORR_GRADIENT_STEPS", "1000000")
     began = time.monotonic()
-    result = asked(capsys, "-p", lab, "--budget", "12s")
+    result = asked(capsys, "-p", lab, "--budget", "8s")
     assert time.monotonic() - began < 60
     assert "learn-corr" in result["cut"] and result["learn_corr"]["cut"]
     assert 0 < result["learn_corr"]["gradient_steps"] < 1_000_000
     assert any("ended early" in note for note in result["notes"])
     before = digests(lab)
-    again = asked(capsys, "-p", lab)  # what is finished is not done again, with a budget or without
+    again = asked(capsys, "-p", lab, "--budget", "1s")  # no more time than it had
     assert again["cut"] == result["cut"] and digests(lab) == before
     assert again["rows"] == result["rows"]
+
+    plans = asked(capsys, "-p", lab, "--budget", "20s", "--dry-run")["steps"]
+    (learn,) = [plan for plan in plans if plan["stage"] == "learn-corr"]
+    assert learn["begun"] and learn["steps"] == result["learn_corr"]["gradient_steps"]
+    assert [p["done"] for p in plans if p["stage"] == "evaluate"] == [True, True, True, False]
+    assert run_in_process("transfer", "-p", lab, *TINY, "--budget", "20s", "--dry-run") == 0
+    assert f"goes on from step {learn['steps']:,}, in" in capsys.readouterr().out
+    longer = asked(capsys, "-p", lab, "--budget", "20s")
+    assert longer["learn_corr"]["gradient_steps"] > learn["steps"]
+    corr = read_artifact(lab, "corr", longer["learn_corr"]["corr"]).manifest
+    assert before["corr", longer["learn_corr"]["corr"]] in corr["continues"]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_in_process("transfer", "-p", lab, *TINY, "--budget", "1s") == 0
+    assert "cut short" in capsys.readouterr().out
+
+
+def test_an_agent_that_goes_on_takes_all_that_was_made_from_it_along(
+    lab: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRTOOL_TRAIN_DQN_ENV_STEPS", "10000000")
+    first = asked(capfd, "-p", lab, "--budget", "4s")
+    assert "train-dqn" in first["cut"]
+    before = digests(lab)
+    command = ("-p", lab, "--budget", "12s")
+    done = {plan["stage"]: plan["done"] for plan in asked(capfd, *command, "--dry-run")["steps"]}
+    assert not (done["train-dqn"] or done["train-model"] or done["learn-corr"])
+    result = asked(capfd, *command)
+    after = digests(lab)
+    assert "train-dqn" in result["cut"]
+    q = read_artifact(lab, "q", "source-dqn")
+    assert before["q", "source-dqn"] in q.manifest["continues"]
+    corr = read_artifact(lab, "corr", result["learn_corr"]["corr"]).manifest
+    assert corr["parents"]["q"]["sha256"] == q.sha256
+    assert corr["parents"]["model"]["sha256"] == after["model", "source-dqn"]
+    model = read_artifact(lab, "model", "source-dqn").manifest
+    assert model["parents"]["source_memory"]["sha256"] == after["memory", "source-dqn"]
+    assert after["memory", "source-dqn"] != before["memory", "source-dqn"]
+    assert after["memory", "target-random"] == before["memory", "target-random"]
+    assert run_in_process("verify", "-p", lab) == 0
+
+
+def test_notes_say_that_a_score_is_uncertain() -> None:
+    rows: list[TransferRow] = [
+        {"policy": policy, "returns": [0.0], "mean_return": mean, "ci95": [0.0, 0.0]}
+        for policy, mean in (("source", 2.0), ("random", 0.0), ("transfer", 1.0))
+    ]
+    score = {"value": 0.1}
+    certain, doubtful = (
+        make_notes(rows, cast(Any, {"score": score} | more), [], "why")
+        for more in ({}, {"score_uncertain": "the training of F was cut short"})
+    )
+    assert any("no transfer expected" in note for note in certain)
+    assert not any("no transfer expected" in note for note in doubtful)
+    assert any("uncertain, since the training of F was cut short" in note for note in doubtful)

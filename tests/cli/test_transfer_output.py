@@ -1,0 +1,77 @@
+"""What ``transfer`` shows to people: the plan of a dry run, and its table in a narrow terminal."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from corrtool.cli.transfer import _plan_lines, _table
+from corrtool.runtime.console import Console
+
+
+def step(stage: str, name: str | None, **more: Any) -> Any:
+    plan = {"stage": stage, "name": name, "done": False, "begun": False}
+    return plan | {"inputs": {}, "missing": [], "settings": {}} | more
+
+
+def test_a_plan_says_what_happens_to_each_stage_and_with_what() -> None:
+    plays = {"policy": "q", "task": "target"}
+    steps = [
+        step("train-dqn", "source-dqn", done=True, cut=True),
+        step("collect", "target-random", done=True),
+        step(
+            "train-model",
+            "source-dqn",
+            begun=True,
+            steps=1380,
+            settings={"max_minutes": 6.5},
+            inputs={"source_memory": "memory source-dqn", "random_memory": "memory r"},
+        ),
+        step("collect", "more", begun=True),
+        step("learn-corr", None, missing=["no memory"]),
+        step("evaluate", "t", settings=plays, inputs={"q": "q source-dqn", "corr": "corr auto"}),
+        step("evaluate", "r", settings=plays | {"policy": "random"}),
+    ]
+    assert _plan_lines({"dry_run": True, "steps": steps}) == [
+        "1. train-dqn source-dqn: done, cut short by its time limit",
+        "2. collect target-random: done",
+        "3. train-model source-dqn: goes on from step 1,380, in 6.5 minutes at most",
+        "   with memory source-dqn, memory r",
+        "4. collect more: goes on where it was interrupted",
+        "5. learn-corr: to do",
+        "   with what the stages before it make",
+        "6. evaluate the agent on the target through the correspondence: to do",
+        "   with q source-dqn, corr auto",
+        "7. evaluate random play on the target: to do",
+    ]
+
+
+def row(policy: str, mean: float) -> dict[str, Any]:
+    returns = [mean + 1.7 * k - 24.65 for k in range(30)]
+    return {"policy": policy, "returns": returns, "mean_return": mean, "ci95": [mean, mean]}
+
+
+def test_numbers_stay_whole_in_80_columns_and_what_was_cut_short_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    project: Any = SimpleNamespace(task=lambda role: f"ALE/Breakout-v5, the {role}")
+    rows = [row("source", 219.3), row("random", -1.2), row("reuse", 3.4)]
+    result: Any = {
+        "rows": [*rows, row("transfer", 180.1) | {"normalised": 0.82}],
+        "games": 30,
+        "source_agent": "source-dqn",
+        "learn_corr": {"corr": "auto-mapped-seed12"},
+        "minutes": 12.3,
+        "cut": ["train-dqn", "train-model"],
+    }
+    Console().result(result, _table(project, result))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = "\n".join(lines)
+    assert all(shown.count(f"{mean}, 95% [") == 1 for mean in ("219.3", "-1.2", "3.4", "180.1"))
+    assert sum("95% [" in line and line.count("]") == 1 for line in lines) == 4
+    assert "(training cut short)" in shown and "(cut short: train-model)" in shown
+    assert "learn-corr" not in shown
