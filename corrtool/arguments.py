@@ -127,6 +127,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     recipe: Literal["none", "auto"]
     recipe_trial_steps: int
     recipe_enough: float
+    recipe_patience: int
     lambda_cyc: float
     lambda_q: float
     lambda_m: float

@@ -38,6 +38,8 @@ class ScoreResults:
         best_gradient_steps, best_weights, best_angle_degrees, best_source_of: when, of what, with
             which action map; only where the score says which is best.
         scored_at, last: the last score, in gradient steps; None before the first.
+        highest: the highest value of all scores; None before the first.
+        no_better: scores in a row since then, none of them higher.
     """
 
     best: Score | None = None
@@ -47,6 +49,25 @@ class ScoreResults:
     best_source_of: list[int] | None = None
     scored_at: int | None = None
     last: Score | None = None
+    highest: float | None = None
+    no_better: int = 0
+
+    def add(self, step: int, score: Score) -> None:
+        """One more score, after ``step`` gradient steps."""
+        self.scored_at, self.last = step, score
+        if self.highest is None or score["value"] > self.highest:
+            self.highest, self.no_better = score["value"], 0
+        else:
+            self.no_better += 1
+
+    def settled(self, patience: int, enough: float) -> bool:
+        """True if ``patience`` scores in a row were no better than one that is enough."""
+        return (
+            patience > 0
+            and self.highest is not None
+            and self.highest >= enough
+            and self.no_better >= patience
+        )
 
     def numbers(self) -> dict[str, Any]:
         """The number to show all the time."""
@@ -82,17 +103,17 @@ class Scores:
         found = self.scorer.score(correspondence, _Poll(loop))
         correspondence.train()
         loop.checked(score_numbers(found))
-        results.scored_at, results.last = step, found
-        self.run.metrics.write(step, {"event": "score", "gradient_steps": step, **results.last})
+        results.add(step, found)
+        self.run.metrics.write(step, {"event": "score", "gradient_steps": step, **found})
         if is_best is None:
             if results.best is None or found["value"] >= results.best["value"]:
-                results.best, results.best_gradient_steps = results.last, step
+                results.best, results.best_gradient_steps = found, step
                 results.best_weights = copy_of_weights(correspondence)
                 results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
                 m = correspondence.action_map
                 results.best_source_of = None if m is None else list(m.source_of)
         elif is_best:
-            results.best = results.last
+            results.best = found
         loop.note(results.numbers())
 
 

@@ -131,6 +131,12 @@ class CorrespondenceTraining:
         """True if the run's time was over before the planned gradient steps were done."""
         return self.total < self._planned
 
+    def end_here(self) -> None:
+        """Take no further gradient step, which is no cut: nothing more is to be learnt."""
+        self.total = self._planned = self.gradient_steps
+        if self.gradient_steps % LOG_EVERY_GRADIENT_STEPS:
+            self.terms = self._sums.take()
+
     @property
     def angle_degrees(self) -> float | None:
         """The angle of G_T's spatial layer; None without one."""

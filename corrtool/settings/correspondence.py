@@ -15,6 +15,7 @@ from corrtool.settings.compute import (
 from corrtool.settings.play import max_idle_frames_setting
 from corrtool.settings.recipes import DECIDED, RECIPES
 
+_OF_RECIPES = ("recipe_trial_steps", "recipe_enough", "recipe_patience")
 _SPATIAL_GENERATORS = (
     "rotation",
     "affine",
@@ -51,6 +52,12 @@ class LearnCorrSettings(Settings):
         "score at which no further recipe is tried",
         minimum=0,
         maximum=1,
+    )
+    recipe_patience: int = setting(
+        0,
+        "scores in a row, no better than the best before and that one at least --recipe-enough, "
+        "after which learning ends; 0 for any number",
+        minimum=0,
     )
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
@@ -231,7 +238,7 @@ class LearnCorrSettings(Settings):
         unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if self.recipe == "auto":
             return self._without_effect_on_any(state_kind, options)
-        unused |= dict.fromkeys(("recipe_trial_steps", "recipe_enough"), "--recipe is none")
+        unused |= dict.fromkeys(_OF_RECIPES, "--recipe is none")
         if not self.eval_games:
             unused |= dict.fromkeys(("eval_epsilon", "max_idle_frames"), "--eval-games is 0")
             if "model" not in self.loss_weights:
@@ -262,7 +269,7 @@ class LearnCorrSettings(Settings):
         """What no recipe uses, and what they decide themselves."""
         tried = self.candidates(state_kind, same_actions=True).values()
         unused = [settings.without_effect(state_kind, options) for settings in tried]
-        by_all = set.intersection(*map(set, unused)) - {"recipe_trial_steps", "recipe_enough"}
+        by_all = set.intersection(*map(set, unused)) - set(_OF_RECIPES)
         decided = dict.fromkeys(DECIDED, "--recipe auto chooses it")
         return {name: unused[0][name] for name in by_all} | decided
 

@@ -239,6 +239,8 @@ def _learn(
             if scores is not None and due and training.scores.scored_at != step:
                 tested = None if tests is None else results.best_gradient_steps == step
                 scores.score(training.scores, loop, step, is_best=tested)
+            if due and _settled(job, training):
+                training.end_here()
             if step == training.total:
                 break
             if loop.out_of_time():
@@ -252,6 +254,13 @@ def _learn(
             loop.advance(1, numbers)
         if tests is None:
             _draw(job, opened, training)
+
+
+def _settled(job: Job, training: CorrespondenceTraining) -> bool:
+    """True if a recipe's score is high enough and rises no more; the first process knows."""
+    patience = 0 if job.settings.recipe == "none" else job.settings.recipe_patience
+    settled = training.scores.settled(patience, job.settings.recipe_enough)
+    return job.context.ranks.agreed(settled, job.context.device)
 
 
 def _play_reuse(

@@ -13,7 +13,7 @@ from corrtool.correspondence import scores as module
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.score import TRANSITIONS, CorrespondenceScore
+from corrtool.correspondence.score import TRANSITIONS
 from corrtool.correspondence.scores import (
     PICTURE_TRANSITIONS,
     ScoreResults,
@@ -21,9 +21,18 @@ from corrtool.correspondence.scores import (
     scored_transitions,
 )
 from corrtool.errors import TrainingDivergedError
+from corrtool.runs.results import Score
 from corrtool.states import StateScaling, StateSpec
 
 NUMBERS = StateSpec("vector", (2,))
+
+
+def score_of(value: float) -> Score:
+    return {
+        "model_loss": 0.1, "source_model_loss": 0.1, "model_share": 1.0,
+        "bellman_error": None, "source_bellman_error": None, "bellman_share": None,
+        "cycle_error": 0.0, "value": value,
+    }  # fmt: skip
 
 
 class Setting:
@@ -47,10 +56,10 @@ class Setting:
         scorer: Any = SimpleNamespace(score=self._score)
         self.scores, self.results = Scores(run, self.correspondence, scorer), ScoreResults()
 
-    def _score(self, correspondence: Correspondence, advance: Callable[[int], None]) -> Any:
+    def _score(self, correspondence: Correspondence, advance: Callable[[int], None]) -> Score:
         self.modes.append(correspondence.training)
         advance(5)
-        return CorrespondenceScore(0.1, 0.1, 1.0, None, None, None, 0.0, next(self._values))
+        return score_of(next(self._values))
 
     def _write(self, step: int, line: dict[str, Any]) -> None:
         self.events.append(("write", step, line))
@@ -149,3 +158,29 @@ def test_scores_draw_from_a_generator_of_their_own(monkeypatch: pytest.MonkeyPat
     made: Any = Scores.of(run, correspondence, knowledge)
     assert (made.run, made.correspondence) == (run, correspondence)
     assert made.scorer == (knowledge, (4, "learn-corr score"), TRANSITIONS)
+
+
+def with_values(*values: float) -> ScoreResults:
+    results = ScoreResults()
+    for step, value in enumerate(values):
+        results.add(step, score_of(value))
+    return results
+
+
+@pytest.mark.parametrize(
+    ("values", "settled"),
+    [
+        ((), False),
+        ((0.95,), False),
+        ((0.95, 0.95), False),
+        ((0.95, 0.95, 0.95), True),
+        ((0.95, 0.94, 0.96, 0.96), False),  # a higher one in between
+        ((0.95, 0.2, 0.1), True),
+        ((0.89, 0.8, 0.7), False),  # not enough
+    ],
+)
+def test_learning_settles_where_two_scores_are_no_better_than_one_that_is_enough(
+    values: tuple[float, ...], settled: bool
+) -> None:
+    assert with_values(*values).settled(2, 0.9) is settled
+    assert not with_values(*values).settled(0, 0.9)

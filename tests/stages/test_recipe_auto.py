@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands import run_in_process, run_interrupted
@@ -13,9 +14,11 @@ from support.commands import run_in_process, run_interrupted
 from corrtool.correspondence import linear_starts
 from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch
 from corrtool.correspondence.portfolio import Portfolio
+from corrtool.correspondence.score import Scorer
 from corrtool.project.artifacts import read_artifact
 from corrtool.runs.metrics import read_metrics
 from corrtool.runs.records import STARTS
+from corrtool.runs.results import Score
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 AUTO = ("--recipe", "auto", "--action-map", "auto", "--linear-starts", 4, "--eval-games", 0)
@@ -147,3 +150,27 @@ def test_a_map_that_no_search_looks_for_is_said_to_be_the_identity(
 def test_a_flag_that_a_recipe_decides_has_no_effect_beside_it(made: Path) -> None:
     asked = ("learn-corr", "-p", made, *TINY, "--recipe", "auto", "--generator", "mlp")
     assert run_in_process(*asked, "--dry-run") == 2
+
+
+@pytest.mark.parametrize("recipe", ["auto", "none"])
+def test_learning_ends_early_where_the_score_rises_no_more_but_only_of_a_recipe(
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    """Every score is the same, so after the first, at the start, two more are no better."""
+    same = Scorer.score
+
+    def first(self: Scorer, *arguments: Any) -> Score:
+        return {**same(self, *arguments), "value": 0.9}
+
+    monkeypatch.setattr(Scorer, "score", first)
+    flags = ("--linear-starts", 4, "--gradient-steps", 50, "--eval-every", 10, "--eval-games", 0)
+    patience = ("--recipe-patience", 2) if recipe == "auto" else ()
+    assert (
+        run_in_process(
+            "learn-corr", "-p", lab, *TINY, *flags, "--recipe", recipe, *patience, "--json"
+        )
+        == 0
+    )
+    result = json.loads(capsys.readouterr().out)
+    assert result["gradient_steps"] == (20 if recipe == "auto" else 50)
+    assert "cut" not in result
