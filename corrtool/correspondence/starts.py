@@ -12,8 +12,13 @@ from corrtool.correspondence.generators import LinearGenerator, MlpGenerator
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch, Transitions
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.signal_starts import (
+    candidate_signal_starts,
+    gain_shift_layer,
+    sampled_frames,
+)
 from corrtool.correspondence.spatial_starts import candidate_starts
-from corrtool.correspondence.start_search import ANGLE_STARTS, StartSearch
+from corrtool.correspondence.start_search import ANGLE_STARTS, SignalStartSearch, StartSearch
 from corrtool.correspondence.tone_layer import tone_layer
 from corrtool.correspondence.tones import ChannelFeatures, Tone, candidate_tones
 from corrtool.environment_model.network import ScaledModel
@@ -40,6 +45,8 @@ def find_start(
         return False
     if isinstance(correspondence.target_to_source, LinearGenerator | MlpGenerator):
         found = _find_linear_start(context, run, settings, knowledge, model, correspondence)
+    elif gain_shift_layer(correspondence.target_to_source) is not None:
+        found = _find_signal_start(context, run, settings, knowledge, model, correspondence)
     elif settings.can_search_angles and (knowledge.same_shape or _has_tone(correspondence)):
         found = _find_spatial_start(context, run, settings, knowledge, model, correspondence)
     else:
@@ -89,6 +96,36 @@ def _find_spatial_start(
     with context.console.progress(title, search.length, "transitions") as progress:
         start, compared = replace(search, advance=progress.advance).run()
     run.metrics.write(0, {"event": "spatial_search", **compared})
+    context.console.say(f"learn-corr: starting at {start}")
+    return True
+
+
+def _find_signal_start(
+    context: StageContext,
+    run: Run,
+    settings: LearnCorrSettings,
+    knowledge: Knowledge,
+    model: ScaledModel,
+    correspondence: Correspondence,
+) -> bool:
+    """The best of many pitches, delays and orders of channels for a gain-and-shift layer."""
+    if not settings.can_search_signals:
+        return False
+    random, c = numpy_generator(context.seed, "learn-corr start"), correspondence
+    source = sampled_frames(knowledge.source, c.source_scaling, random)
+    target = sampled_frames(knowledge.target, c.target_scaling, random)
+    search = SignalStartSearch(
+        correspondence,
+        model,
+        knowledge.target,
+        candidate_signal_starts(source, target, settings.signal_starts),
+        random,
+        find_actions=settings.action_map == LEARNED,
+    )
+    title = f"learn-corr {run.request.name}: the best of {len(search.starts)} starts"
+    with context.console.progress(title, search.length, "transitions") as progress:
+        start, compared = replace(search, advance=progress.advance).run()
+    run.metrics.write(0, {"event": "signal_search", **compared})
     context.console.say(f"learn-corr: starting at {start}")
     return True
 
