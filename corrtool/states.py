@@ -152,7 +152,8 @@ class StateScaling(nn.Module):
     For images the conversion is fixed. For vectors it standardises with the mean and the standard
     deviation of the task's own memory, because a coordinate's unit says nothing about its
     importance; both are buffers, so they travel with the weights of F and of the correspondence.
-    For signals it does so channel by channel, over all samples and frames.
+    For signals it does so channel by channel, over all samples and frames, so that single frames
+    (…, C, L) can be converted as well as states, as those of images can.
     """
 
     mean: Tensor
@@ -164,7 +165,7 @@ class StateScaling(nn.Module):
         super().__init__()
         self.spec = spec
         if spec.kind != IMAGE:
-            shape = (spec.state_shape[0], *[1] * (len(spec.state_shape) - 1))
+            shape = spec.state_shape if spec.kind == VECTOR else (spec.frame_shape[0], 1)
             self.register_buffer("mean", torch.zeros(shape) if mean is None else mean.float())
             self.register_buffer(
                 "deviation", torch.ones(shape) if deviation is None else deviation.float()
@@ -187,19 +188,25 @@ class StateScaling(nn.Module):
         """uint8 [0, 255] → [-1, 1]; a vector or a signal is standardised."""
         if self.spec.kind == IMAGE:
             return raw.float().mul_(2.0 / 255.0).sub_(1.0)
-        return (raw - self.mean) / self.deviation
+        return (raw - self._for(raw, self.mean)) / self._for(raw, self.deviation)
 
     def model_to_raw(self, model: Tensor) -> Tensor:
         """The inverse of :meth:`raw_to_model`; images are rounded to uint8."""
         if self.spec.kind == IMAGE:
             return ((model + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return model * self.deviation + self.mean
+        return model * self._for(model, self.deviation) + self._for(model, self.mean)
 
     def model_to_q(self, model: Tensor) -> Tensor:
         """[-1, 1] → [0, 1]; all but an image goes back to the task's units. Differentiable."""
         if self.spec.kind == IMAGE:
             return (model + 1.0) * 0.5
-        return model * self.deviation + self.mean
+        return model * self._for(model, self.deviation) + self._for(model, self.mean)
+
+    def _for(self, states: Tensor, statistic: Tensor) -> Tensor:
+        """A statistic as states need it: that of a signal's channels once for each frame."""
+        if self.spec.kind == VECTOR:
+            return statistic
+        return statistic.repeat(states.shape[-2] // len(statistic), 1)
 
     def raw_to_q(self, raw: Tensor) -> Tensor:
         """uint8 [0, 255] → [0, 1]; all but an image stays as it is."""
@@ -214,11 +221,7 @@ def raw_to_q(spec: StateSpec, raw: Tensor) -> Tensor:
 
 
 def _of_channels(spec: StateSpec, states: Tensor) -> tuple[Tensor, Tensor]:
-    """μ and σ of each channel of signals (N, K·c, L), as (K·c, 1): the same for all K frames.
-
-    So a generator that takes each frame by itself gets all of them in one range.
-    """
+    """μ and σ of each channel of signals (N, K·c, L), as (c, 1): the same for all K frames."""
     frames = spec.frames_of(states)
     mean, deviation = frames.mean((0, 1, 3)), frames.std((0, 1, 3), unbiased=False)
-    deviation = torch.where(deviation > 1e-6, deviation, 1.0)
-    return mean.repeat(spec.stack)[:, None], deviation.repeat(spec.stack)[:, None]
+    return mean[:, None], torch.where(deviation > 1e-6, deviation, 1.0)[:, None]

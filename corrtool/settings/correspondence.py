@@ -12,7 +12,7 @@ from corrtool.settings.compute import (
     max_minutes_setting,
     precision_setting,
 )
-from corrtool.settings.generators import GAIN_SHIFT, SPATIAL, TONED, Generator
+from corrtool.settings.generators import GAIN_SHIFT, SPATIAL, TONED
 from corrtool.settings.play import max_idle_frames_setting
 from corrtool.settings.recipes import DECIDED, RECIPES
 
@@ -53,7 +53,18 @@ class LearnCorrSettings(Settings):
         "newest is news: with K frames it acts on that as a K-th of it, 10 as 2.5 for Pong's four",
         minimum=0,
     )
-    generator: Generator = setting(
+    generator: Literal[
+        "auto",
+        "resnet",
+        "rotation",
+        "resnet-rotation",
+        "affine",
+        "affine-resnet",
+        "gain-shift",
+        "gain-shift-resnet",
+        "linear",
+        "mlp",
+    ] = setting(
         "auto",
         "kind of generator: 'linear' and 'mlp' for vectors, 'resnet', 'gain-shift' and "
         "'gain-shift-resnet' for signals, the others and 'resnet' for images; 'auto' is resnet or "

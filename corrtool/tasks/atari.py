@@ -60,8 +60,9 @@ class SoundOfSteps(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         space = env.observation_space
         assert isinstance(space, spaces.Dict)
-        assert space[ATARI_SOUND].shape is not None
-        self._of_frame = space[ATARI_SOUND].shape[0]
+        sound = space[ATARI_SOUND]
+        assert isinstance(sound, spaces.Box)
+        self._of_frame = sound.shape[0]
         self._frames, self._lost_life_ends = frame_skip, terminal_on_life_loss
         self.observation_space = spaces.Box(0, 255, (frame_skip * self._of_frame,), np.uint8)
 

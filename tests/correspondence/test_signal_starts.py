@@ -32,7 +32,8 @@ def sounds() -> np.ndarray:
     time = np.arange(96) / 96
     call = np.exp(-3 * time) * np.sin(2 * np.pi * 5 * time)
     share = np.linspace(0.1, 0.9, PLACES)
-    return (np.stack([1 - share, share], 1)[:, :, None] * call).astype(np.float32)
+    calls: np.ndarray = np.stack([1 - share, share], 1)[:, :, None] * call
+    return calls.astype(np.float32)
 
 
 class Walks(torch.nn.Module):

@@ -174,7 +174,8 @@ class TestViews:
         assert view.spec(STEREO) == STEREO
         found: np.ndarray = view.frames(self.ramp if frames is None else frames)
         assert found.dtype == np.float32
-        return found[0]
+        one: np.ndarray = found[0]
+        return one
 
     def test_pitch_is_read_where_it_says(self) -> None:
         high, low = self.seen("pitch:2"), self.seen("pitch:0.5")

@@ -27,7 +27,8 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
 def test_every_stage_hears_pong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = tmp_path / "pong"
     views = ("--target-view", "gain:0.5", "--target-view", "pitch:1.25")
-    made = told(capsys, "init", lab, *PONG, "--stack", 2, *views)
+    short = ("--stack", 2, "--max-episode-steps", 60)
+    made = told(capsys, "init", lab, *PONG, *short, *views)
     assert made["tasks"]["target"]["states"] == {
         "kind": "signal", "frame_shape": [1, 2048], "stack": 2, "stack_order": [0, 1],
     }  # fmt: skip
