@@ -17,6 +17,7 @@ from corrtool.errors import UsageError
 from corrtool.settings.preprocessing import Preprocessing
 from corrtool.states import SIGNAL, StateSpec
 from corrtool.tasks import Lanes, parse_task
+from corrtool.tasks.atari import SoundOfSteps
 from corrtool.tasks.observations import as_frames
 from corrtool.tasks.signals import looks_like_signal, signal_layout
 from corrtool.tasks.views import parse_view
@@ -141,6 +142,47 @@ def test_pong_is_heard_frame_after_frame() -> None:
     assert signals.dtype == np.float32 and np.abs(signals).max() <= 1
     loud = (signals != 0).any(axis=(1, 2))
     assert 0 < loud.sum() < len(loud)  # the ball hits something now and then
+
+
+class Beeping(gymnasium.Env[Any, int]):
+    """Four samples a frame, all of them its number; a life is lost at frame 6, the last at 9."""
+
+    observation_space = spaces.Dict(sound=box(4, low=0, high=255, dtype="uint8"))
+    action_space = spaces.Discrete(1)
+
+    def reset(self, **more: Any) -> Any:
+        self.frame, self.ale = 0, self
+        return self.see(), {}
+
+    def see(self) -> dict[str, np.ndarray]:
+        return {"sound": np.full(4, self.frame, np.uint8)}
+
+    def lives(self) -> int:
+        return 3 - (self.frame >= 6)
+
+    def step(self, action: int) -> Any:
+        self.frame += 1
+        return self.see(), 1.0, self.frame == 9, False, {}
+
+
+@pytest.mark.parametrize("life_ends", [False, True])
+def test_a_step_is_heard_whole_and_silent_where_the_game_is_over(life_ends: bool) -> None:
+    env = SoundOfSteps(Beeping(), 4, life_ends)
+    assert env.observation_space == box(16, low=0, high=255, dtype="uint8")
+    assert env.reset()[0][::4].tolist() == [128, 128, 128, 0]
+    heard, rewards, ended = [], [], []
+    for _ in range(2 if life_ends else 3):
+        sound, reward, terminated, truncated, _ = env.step(0)
+        assert sound.shape == (16,) and not truncated
+        heard.append(sound[::4].tolist())
+        rewards.append(reward)
+        ended.append(terminated)
+    if life_ends:
+        assert heard == [[1, 2, 3, 4], [5, 6, 128, 128]]
+        assert (rewards, ended) == ([4, 2], [False, True])
+    else:
+        assert heard == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 128, 128, 128]]
+        assert (rewards, ended) == ([4, 4, 1], [False, False, True])
 
 
 def test_sound_without_a_key_is_refused() -> None:

@@ -11,7 +11,11 @@ import pytest
 from support.commands import one_line_error, run_in_process
 from support.hearing import HEARING
 
+from corrtool.errors import UsageError
 from corrtool.runs.metrics import read_metrics
+from corrtool.states import SIGNAL, StateSpec
+from corrtool.tasks import parse_task
+from corrtool.workflows.pair import TriedTask, check_pair
 
 TINY = ("--preset", "tiny", "--device", "cpu")
 PONG = ("--source", "ALE/Pong-v5", "--observation-key", "sound")
@@ -115,3 +119,10 @@ def test_settings_that_do_nothing_for_signals_are_refused(
     ):
         assert run_in_process("learn-corr", "-p", lab, *TINY, "--quiet", *flags) == 2
         assert words in one_line_error(capsys)
+
+
+def test_signals_of_two_lengths_are_refused(tmp_path: Path) -> None:
+    task = parse_task("source", {"id": HEARING, "preprocessing": {"signal": True}}, tmp_path)
+    tried = [TriedTask(task, StateSpec(SIGNAL, (2, length)), 3, []) for length in (128, 4_096)]
+    with pytest.raises(UsageError, match="signals have 128 samples, the target's 4,096"):
+        check_pair(tried[0], tried[1], lambda settings, states: settings())
