@@ -144,7 +144,7 @@ def test_pong_is_heard_frame_after_frame() -> None:
     assert 0 < loud.sum() < len(loud)  # the ball hits something now and then
 
 
-class Beeping(gymnasium.Env[Any, int]):
+class Beeping(gymnasium.Env[Any, Any]):
     """Four samples a frame, all of them its number; a life is lost at frame 6, the last at 9."""
 
     observation_space = spaces.Dict(sound=box(4, low=0, high=255, dtype="uint8"))
