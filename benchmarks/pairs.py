@@ -38,6 +38,7 @@ class Pair:
     source: str
     target: str
     views: tuple[str, ...]
+    init: tuple[str, ...] = ()  # what else `corrtool init` is told
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,13 @@ class Outcome:
 def pairs() -> Iterator[Pair]:
     """All pairs, in the order of the file."""
     defined = tomllib.loads(DEFINITIONS.read_text(encoding="utf-8"))
-    sources = defined.pop("sources")
+    sources, more = defined.pop("sources"), defined.pop("init")
     for source_name, targets in defined.items():
-        source = sources[source_name]
+        source, init = sources[source_name], tuple(more.get(source_name, ()))
         for name, target in targets.pop("targets", {}).items():
-            yield Pair(f"{source_name}/{name}", source_name, source, target, ())
+            yield Pair(f"{source_name}/{name}", source_name, source, target, (), init)
         for name, views in targets.items():
-            yield Pair(f"{source_name}/{name}", source_name, source, source, tuple(views))
+            yield Pair(f"{source_name}/{name}", source_name, source, source, tuple(views), init)
 
 
 def main() -> None:
@@ -115,7 +116,8 @@ def play(directory: Path, pair: Pair, seed: int) -> Outcome:
     project = directory / pair.name / f"seed-{seed}"
     shutil.rmtree(project, ignore_errors=True)
     views = [flag for view in pair.views for flag in ("--target-view", view)]
-    corrtool("init", project, "--source", pair.source, "--target", pair.target, *views)
+    named = ("--source", pair.source, "--target", pair.target, *pair.init, *views)
+    corrtool("init", project, *named)
     for part in SHARED:
         if (base / part).exists():
             shutil.copytree(base / part, project / part, dirs_exist_ok=True)
@@ -148,7 +150,7 @@ def prepare(directory: Path, pair: Pair, seed: int) -> tuple[Path, float]:
     if not record.exists():
         shutil.rmtree(base, ignore_errors=True)
         pretrained = ["--pretrained"] if pair.source_name in PRETRAINED else []
-        corrtool("init", base, "--source", pair.source, *pretrained)
+        corrtool("init", base, "--source", pair.source, *pair.init, *pretrained)
         began = time.monotonic()
         if not pretrained:
             corrtool("train-dqn", "-p", base, "--seed", seed)

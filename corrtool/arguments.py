@@ -24,6 +24,9 @@ class PreprocessingArguments(TypedDict, total=False):
     max_episode_steps: int | None
     screen_size: int | None
     channels_axis: Literal["first", "last"] | None
+    observation_key: str | None
+    signal: bool
+    time_axis: Literal["first", "last"] | None
     grayscale: bool
     stack: int
 
@@ -82,7 +85,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     compile: bool
     max_minutes: float | None
     task: Literal["source", "target"]
-    architecture: Literal["auto", "nature", "paper", "small", "grid", "mlp", "linear"]
+    architecture: Literal["auto", "nature", "paper", "small", "grid", "conv1d", "mlp", "linear"]
     width: int
     init: Literal["default", "normal"]
     memory_records: int
@@ -132,11 +135,21 @@ class LearnCorrArguments(LearningArguments, total=False):
     lambda_q: float
     lambda_m: float
     generator: Literal[
-        "auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"
+        "auto",
+        "resnet",
+        "rotation",
+        "resnet-rotation",
+        "affine",
+        "affine-resnet",
+        "gain-shift",
+        "gain-shift-resnet",
+        "linear",
+        "mlp",
     ]
     angle_init: float
     angle_starts: int | None
     linear_starts: int
+    signal_starts: int
     spatial_learning_rate: float
     tone: bool
     filters: int

@@ -36,7 +36,7 @@ def init_normal(network: nn.Module) -> None:
     for module in network.modules():
         if next(module.parameters(recurse=False), torch.empty(0)).is_meta:
             continue
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -31,7 +31,7 @@ def test_there_is_a_network_of_every_kind(spec: StateSpec) -> None:
     assert build_discriminator(spec, 8)(x).shape == (2, 1, *spec.frame_shape[1:])
     model = build_environment_model(spec, ACTIONS, filters=2, blocks=1, prediction="residual")
     assert model(x, torch.tensor([0, 2])).shape == x.shape
-    for kind in (name for name, kind in GENERATORS.items() if kind.states == "image"):
+    for kind in GENERATORS["image"]:
         translated = GeneratorDescription(kind, filters=2, blocks=1, framewise=True).build(
             spec, spec
         )(x)

@@ -46,7 +46,8 @@ def init(
         typer.Option(
             help="View of the target task. Of pictures: rotate:DEG, flip:h, flip:v, invert, "
             "mosaic-rotate:DEG, shift:DX,DY, zoom:FACTOR, channels:1,0,…, camera:SEED, "
-            "background:SEED, noise:SIGMA. Of vectors: permute:1,0,…, scale:-1,…, orthogonal:SEED, "
+            "background:SEED, noise:SIGMA. Of signals: gain:FACTOR,…, pitch:FACTOR, delay:N, "
+            "channels:1,0,…, noise:SIGMA. Of vectors: permute:1,0,…, scale:-1,…, orthogonal:SEED, "
             "pad:N, affine:FILE, noise:SIGMA. Of actions: actions:1,0,…. Repeat for several."
         ),
     ] = None,

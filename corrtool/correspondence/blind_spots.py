@@ -16,7 +16,7 @@ from corrtool.memory.rows import Rows
 from corrtool.reporting.explanation import Blindness, LossAt
 from corrtool.states import StateSpec
 
-GRID = 4  # a picture is cut into so many rows and columns of places
+GRID = 4  # a picture is cut into so many rows and columns of places, a signal into parts of time
 
 
 @dataclass
@@ -90,16 +90,24 @@ def place_names(frame_shape: tuple[int, ...]) -> list[str]:
     """Names of the places of a frame, in the order of :func:`place_sums`."""
     if len(frame_shape) == 1:
         return [f"coordinate {index}" for index in range(frame_shape[0])]
+    if len(frame_shape) == 2:
+        channels = range(frame_shape[0])
+        return [
+            f"channel {channel} quarter {part + 1}" for channel in channels for part in range(GRID)
+        ]
     return [f"row {row + 1} column {column + 1}" for row in range(GRID) for column in range(GRID)]
 
 
 def place_sums(values: Tensor) -> Tensor:
-    """Sums over a batch by place: (B, n) → (n,), and (B, C, H, W) → (16,), row by row.
+    """Sums over a batch by place: (B, n) → (n,), (B, C, H, W) → (16,), and (B, C, L) → (4C,).
 
-    A side that four does not divide gives some places one pixel less.
+    Row by row, and channel by channel. A side that four does not divide gives some places one
+    pixel less.
     """
     if values.ndim == 2:
         return values.sum(0)
+    if values.ndim == 3:
+        return (values.sum(0) @ _place_of_pixels(values.shape[-1]).to(values)).flatten()
     rows, columns = (_place_of_pixels(side) for side in values.shape[-2:])
     whole = values.sum((0, 1))
     return (rows.T.to(whole) @ whole @ columns.to(whole)).flatten()

@@ -1,7 +1,7 @@
 """Kinds of generators, how they are built, and what a manifest says of the two of a correspondence.
 
 A new kind is a class in generators.py, a line in ``GENERATORS`` and a name in the setting
-``generator``.
+``generator``. One name may stand for a generator of several kinds of states.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import nn
 from corrtool.correspondence.generators import (
     AffineResnetGenerator,
     FramewiseGenerator,
+    GainShiftResnetGenerator,
     LinearGenerator,
     MlpGenerator,
     ResnetGenerator,
@@ -23,7 +24,8 @@ from corrtool.correspondence.generators import (
 from corrtool.correspondence.tone_layer import TonedGenerator, ToneLayer
 from corrtool.layers import AffineLayer, FullResolutionResnet, Norm, RotationLayer, init_normal
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import IMAGE, VECTOR, StateSpec
+from corrtool.signal_layers import GainShiftLayer, SignalResnet
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
 
 TonePlace = Literal["none", "before", "after"]
 
@@ -36,8 +38,9 @@ class GeneratorDescription:
 
     ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind;
     ``skips`` and ``framewise`` only matter to those with a resnet, which for small pictures keeps
-    every pixel, without ``norm`` and ``skips``; ``angle_init`` is in degrees counter-clockwise and
-    only matters to those with a rotation or affine layer. ``tone`` says where that of G_T has its
+    every pixel, and for signals always has skips, both without ``norm`` and ``skips``;
+    ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or
+    affine layer. ``tone`` says where that of G_T has its
     tone layer. Image weights start from N(0, 0.02).
     """
 
@@ -58,7 +61,7 @@ class GeneratorDescription:
         """
         kind: str = settings.generator
         if kind == "auto":
-            kind = "resnet" if states.kind == IMAGE else "linear"
+            kind = "linear" if states.kind == VECTOR else "resnet"
         return cls(
             kind,
             settings.filters,
@@ -95,15 +98,14 @@ class GeneratorDescription:
         """
         if from_spec.kind != to_spec.kind:
             raise ValueError(f"no generator maps {from_spec.kind} states to {to_spec.kind} states")
-        fitting = [name for name, kind in GENERATORS.items() if kind.states == from_spec.kind]
+        fitting = GENERATORS[from_spec.kind]
         if self.kind not in fitting:
             raise ValueError(
                 f"generator {self.kind!r} does not take {from_spec.kind} states; choose "
                 f"{', '.join(fitting)}"
             )
-        kind = GENERATORS[self.kind]
-        if from_spec.kind == IMAGE:
-            self._check_pictures(kind, from_spec, to_spec)
+        kind = fitting[self.kind]
+        self._check_shapes(kind, from_spec, to_spec)
         if not (kind.has_resnet and self.framewise):
             return self._build(kind, from_spec, to_spec)
         from_frame, to_frame = (
@@ -121,14 +123,13 @@ class GeneratorDescription:
         inside = to_spec if tone_first else from_spec  # the tone changes the number of channels
         return TonedGenerator(tone, kind.build(inside, inside, self), tone_first=tone_first)
 
-    def _check_pictures(
-        self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec
-    ) -> None:
-        """Raise ValueError where it cannot turn one task's pictures into the other's."""
+    def _check_shapes(self, kind: GeneratorKind, from_spec: StateSpec, to_spec: StateSpec) -> None:
+        """Raise ValueError where it cannot turn one task's states into the other's."""
         in_shape, out_shape = from_spec.state_shape, to_spec.state_shape
         if in_shape[1:] != out_shape[1:]:
+            things = "pictures" if from_spec.kind == IMAGE else "signals"
             raise ValueError(
-                f"pictures of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both "
+                f"{things} of {in_shape[1:]} cannot be translated to {out_shape[1:]}; give both "
                 "tasks one size"
             )
         if kind.keeps_channels and in_shape != out_shape and self.tone == "none":
@@ -139,6 +140,11 @@ class GeneratorDescription:
             raise ValueError(
                 f"a tone layer cannot turn {from_spec.stack} frames into {to_spec.stack}; give "
                 "both tasks one stack of frames"
+            )
+        if kind.keeps_stack and from_spec.stack != to_spec.stack:
+            raise ValueError(
+                f"generator {self.kind!r} cannot turn {from_spec.stack} frames into "
+                f"{to_spec.stack}; give both tasks one stack of frames"
             )
         if kind.has_resnet and self.framewise and from_spec.stack != to_spec.stack:
             raise ValueError(
@@ -152,15 +158,15 @@ class GeneratorKind:
     """A kind of generator.
 
     Attributes:
-        states: the kind of states that it takes and gives.
         build: makes one between two specs of states, or of single frames.
         keeps_channels: whether it gives as many channels as it takes.
+        keeps_stack: whether it gives as many frames as it takes.
         has_resnet: whether it may translate each frame by itself.
     """
 
-    states: str
     build: Callable[[StateSpec, StateSpec, GeneratorDescription], nn.Module]
     keeps_channels: bool = False
+    keeps_stack: bool = False
     has_resnet: bool = False
 
 
@@ -202,12 +208,37 @@ def _mlp(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> n
     return MlpGenerator(from_spec.state_shape[0], to_spec.state_shape[0], d.filters, d.blocks)
 
 
-GENERATORS = {
-    "resnet": GeneratorKind(IMAGE, _resnet, has_resnet=True),
-    "rotation": GeneratorKind(IMAGE, _rotation, keeps_channels=True),
-    "resnet-rotation": GeneratorKind(IMAGE, _resnet_rotation, has_resnet=True),
-    "affine": GeneratorKind(IMAGE, _affine, keeps_channels=True),
-    "affine-resnet": GeneratorKind(IMAGE, _affine_resnet, keeps_channels=True, has_resnet=True),
-    "linear": GeneratorKind(VECTOR, _linear),
-    "mlp": GeneratorKind(VECTOR, _mlp),
+def _gain_shift(
+    from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription
+) -> GainShiftLayer:
+    return GainShiftLayer(from_spec.frame_shape[0], to_spec.frame_shape[0])
+
+
+def _signal_resnet(
+    from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription
+) -> SignalResnet:
+    return SignalResnet(from_spec.state_shape[0], to_spec.state_shape[0], d.filters, d.blocks)
+
+
+def _gain_shift_resnet(
+    from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription
+) -> nn.Module:
+    resnet = _signal_resnet(to_spec, to_spec, d)
+    return GainShiftResnetGenerator(resnet, _gain_shift(from_spec, to_spec, d))
+
+
+GENERATORS: dict[str, dict[str, GeneratorKind]] = {  # by the kind of states that it takes and gives
+    IMAGE: {
+        "resnet": GeneratorKind(_resnet, has_resnet=True),
+        "rotation": GeneratorKind(_rotation, keeps_channels=True),
+        "resnet-rotation": GeneratorKind(_resnet_rotation, has_resnet=True),
+        "affine": GeneratorKind(_affine, keeps_channels=True),
+        "affine-resnet": GeneratorKind(_affine_resnet, keeps_channels=True, has_resnet=True),
+    },
+    SIGNAL: {
+        "resnet": GeneratorKind(_signal_resnet, has_resnet=True),
+        "gain-shift": GeneratorKind(_gain_shift, keeps_stack=True),
+        "gain-shift-resnet": GeneratorKind(_gain_shift_resnet, keeps_stack=True, has_resnet=True),
+    },
+    VECTOR: {"linear": GeneratorKind(_linear), "mlp": GeneratorKind(_mlp)},
 }

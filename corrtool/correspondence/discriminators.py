@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from corrtool.layers import Norm, init_normal, norm_layer
-from corrtool.states import GRID, IMAGE, VECTOR, StateSpec
+from corrtool.states import GRID, IMAGE, SIGNAL, VECTOR, StateSpec
 
 
 class PatchDiscriminator(nn.Module):
@@ -61,6 +61,28 @@ class GridDiscriminator(nn.Module):
         return scores
 
 
+class SignalDiscriminator(nn.Module):
+    """``C64, C128``, of 8 samples with stride 4, and a convolution to one channel, LeakyReLU 0.2.
+
+    One score per 68 samples of a signal. Without normalisation, which would hide how loud it is.
+    (B, C, L) in the model range → (B, 1, ⌊L/16⌋).
+    """
+
+    def __init__(self, in_channels: int, filters: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(in_channels, filters, 8, stride=4, padding=2),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv1d(filters, 2 * filters, 8, stride=4, padding=2),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv1d(2 * filters, 1, 3, padding=1),
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        scores: Tensor = self.layers(states)
+        return scores
+
+
 class VectorDiscriminator(nn.Module):
     """Fully connected discriminator, (B, n) → (B, 1); two hidden layers, LeakyReLU 0.2."""
 
@@ -86,6 +108,7 @@ Kind = Callable[
 DISCRIMINATORS: dict[str, Kind] = {  # by the settings_kind of the states
     IMAGE: PatchDiscriminator,
     GRID: lambda channels, filters, norm: GridDiscriminator(channels, filters),
+    SIGNAL: lambda channels, filters, norm: SignalDiscriminator(channels, filters),
     VECTOR: lambda size, units, norm: VectorDiscriminator(size, units),
 }
 
@@ -93,6 +116,7 @@ DISCRIMINATORS: dict[str, Kind] = {  # by the settings_kind of the states
 def build_discriminator(spec: StateSpec, filters: int = 64, norm: Norm = "instance") -> nn.Module:
     """A discriminator for states of ``spec``.
 
-    70×70 PatchGAN for images, patches of 7×7 for small ones, fully connected for vectors.
+    70×70 PatchGAN for images, patches of 7×7 for small ones and of 68 samples for signals, fully
+    connected for vectors.
     """
     return DISCRIMINATORS[spec.settings_kind](spec.state_shape[0], filters, norm)

@@ -134,9 +134,12 @@ def distances(source: Tensor, translated: Tensor) -> tuple[float, float]:
     """How far translated frames are from those of the source, and how far that is from itself.
 
     Of vectors (N, n) by their moments, of pictures (N, C, H, W) the mean absolute difference of the
-    mean frames. Every second frame of the source is what both are compared with; the rest says what
-    chance alone makes. With a single frame there is no second half, and the same one serves.
+    mean frames, of signals (N, C, L) the same of how loud they are. Every second frame of the
+    source is what both are compared with; the rest says what chance alone makes. With a single
+    frame there is no second half, and the same one serves.
     """
+    if source.ndim == 3:
+        source, translated = source.abs(), translated.abs()
     half, rest = source[::2], source[1::2] if len(source) > 1 else source
     if source.ndim == 2:
         if len(half) < 2:  # a covariance needs two

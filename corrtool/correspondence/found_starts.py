@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from corrtool.correspondence.linear_starts import LinearStart
+from corrtool.correspondence.signal_starts import SignalStart
 from corrtool.correspondence.spatial_starts import Start
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import write_atomic
@@ -19,9 +20,10 @@ from corrtool.files.sealed import read_sealed_json, seal_json
 from corrtool.runs.records import STARTS
 from corrtool.runs.run import Run
 
-AnyStart: TypeAlias = Start | LinearStart
+AnyStart: TypeAlias = Start | SignalStart | LinearStart
 _READ: dict[str, Callable[[dict[str, Any]], AnyStart]] = {
     "spatial": Start.from_state,
+    "signal": SignalStart.from_state,
     "linear": LinearStart.from_state,
 }
 

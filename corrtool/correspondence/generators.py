@@ -15,6 +15,7 @@ from corrtool.layers import (
     RotationLayer,
     mlp,
 )
+from corrtool.signal_layers import GainShiftLayer, SignalResnet
 from corrtool.states import StateSpec
 
 
@@ -155,6 +156,27 @@ class AffineResnetGenerator(nn.Module):
         warped: Tensor = self.warp(states)
         change: Tensor = self.resnet(warped)
         return (warped + 2.0 * change).clamp(-1.0, 1.0)
+
+
+class GainShiftResnetGenerator(nn.Module):
+    """A gain-and-shift layer, and a resnet that changes what comes out of it: t(s) + resnet(t(s)).
+
+    (B, C, L) → the same, in the model range. The signals' twin of :class:`AffineResnetGenerator`:
+    the resnet's last convolution starts at zero too.
+    """
+
+    def __init__(self, resnet: SignalResnet, gain_shift: GainShiftLayer) -> None:
+        super().__init__()
+        self.gain_shift = gain_shift
+        self.resnet = resnet
+        nn.init.zeros_(resnet.last.weight)
+        assert resnet.last.bias is not None
+        nn.init.zeros_(resnet.last.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        moved: Tensor = self.gain_shift(states)
+        change: Tensor = self.resnet(moved)
+        return moved + change
 
 
 class LinearGenerator(nn.Module):

@@ -19,6 +19,7 @@ from corrtool.layers import AffineLayer, RotationLayer, load_optimizer_state
 from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.stages import LearnCorrSettings
+from corrtool.signal_layers import GainShiftLayer
 
 
 def learning_rate_share(step: int, total: int, constant_share: float) -> float:
@@ -75,7 +76,7 @@ class CorrespondenceLearner:
         self._discriminators = nn.ModuleList([self.source_discriminator, self.target_discriminator])
         self._make_objectives(source_q, environment_model, statistics)
         rate, betas = settings.learning_rate, (0.5, 0.999)  # β as in [33]
-        own_rate = RotationLayer | AffineLayer | ToneLayer
+        own_rate = RotationLayer | AffineLayer | ToneLayer | GainShiftLayer
         layers = [m for m in correspondence.modules() if isinstance(m, own_rate)]
         spatial = [p for layer in layers for p in layer.parameters()]
         others = [p for p in correspondence.parameters() if all(p is not own for own in spatial)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.tone_layer import TonedGenerator, ToneLayer, inverse_tone, tone_layer
 from corrtool.correspondence.tones import Tone
 from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
+
+TURNS_DEGREES = (-1.0, 0.0, 1.0)  # of the best start of either hand, if both are finalists
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,36 @@ class Start:
         if self.action_map is not None and not self.action_map.is_identity:
             words.append(f"target actions are {list(self.action_map.source_of)} of the source")
         return ", ".join(words)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the metrics hold the one that was taken."""
+        return {"start_degrees": self.degrees, "start_mirrored": self.mirrored}
+
+    @staticmethod
+    def columns(prefix: str, starts: Sequence[Start]) -> dict[str, list[Any]]:
+        """As the metrics hold several."""
+        angles = {f"{prefix}angles_degrees": [start.degrees for start in starts]}
+        return angles if prefix else {**angles, "mirrored": [start.mirrored for start in starts]}
+
+    @staticmethod
+    def nearby(worst_first: Sequence[Start]) -> list[Start]:
+        """The best start of either hand turned a little, if both are there."""
+        orientations = {start.mirrored: start for start in worst_first}
+        if len(orientations) == 1:
+            return []
+        return [
+            replace(best_of, degrees=best_of.degrees + turn)
+            for best_of in orientations.values()
+            for turn in TURNS_DEGREES
+        ]
+
+    def layers(self, correspondence: Correspondence) -> nn.Module:
+        """What G_T would be at this start: see :func:`start_layers`."""
+        return start_layers(correspondence, self)
+
+    def set(self, correspondence: Correspondence) -> None:
+        """Begin there: see :func:`set_start`."""
+        set_start(correspondence, self)
 
 
 def spatial_layer(generator: nn.Module) -> RotationLayer | AffineLayer | None:

@@ -1,4 +1,4 @@
-"""The start of a generator's spatial layer: the best of many angles.
+"""The start of a generator's spatial layer, or of its gain-and-shift layer: the best of many.
 
 The model loss is flat but near the right angle, so the search looks all around. The printed loss
 (11) has a basin some ten degrees wide, 0° is a ridge of it, and descent goes either way; the paper
@@ -11,15 +11,17 @@ the two are compared then, on more transitions: on Pong turned by 85° they diff
 standard deviation of 0.006 over samples of 128.
 
 Where tones or a map of the actions are open as well, these are compared first, at right angles
-only: every angle with every tone would take as many times as long.
+only: every angle with every tone would take as many times as long. Starts of signals bring channels
+and gains of their own; the best is retuned where one of pictures is turned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +30,8 @@ from torch import Tensor
 from corrtool.correspondence.action_matrix import ActionMatrix, batch_matrix
 from corrtool.correspondence.losses import relative_model_loss
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.spatial_starts import Start, set_start, start_layers
+from corrtool.correspondence.signal_starts import SignalStart
+from corrtool.correspondence.spatial_starts import Start
 from corrtool.correspondence.tones import Tone
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
@@ -38,13 +41,14 @@ ANGLE_STARTS = 120  # three degrees apart: one of them is within 1.5 degrees of 
 FIRST_TRANSITIONS = 16  # of the target, on which all starts are compared
 FINALISTS = 8  # those with the least loss, compared once more on other transitions
 FINAL_TRANSITIONS = 64
-TURNS_DEGREES = (-1.0, 0.0, 1.0)  # of the best start of either hand, if both are finalists
-TURNED_TRANSITIONS = 512
+TURNED_TRANSITIONS = 512  # on which those near the best are compared
 BATCH = 128  # transitions at a time, which bounds the memory
 COARSE_ANGLES = 4  # of each hand, at which tones and maps of the actions are compared
 COARSE_TRANSITIONS = 32
 KEPT_TONES = 2  # which are compared at all angles, the second only
 NEAR = 1.1  # if its loss is at most so many times that of the best: it costs as much again
+
+S = TypeVar("S", Start, SignalStart)
 
 
 @torch.no_grad()
@@ -54,7 +58,7 @@ def model_loss_by_start(
     raw_states: Tensor,
     actions: Tensor,
     raw_next_states: Tensor,
-    starts: list[Start],
+    starts: Sequence[Start | SignalStart],
 ) -> list[float]:
     """The relative model loss of each start on transitions (B, …) of the target task, raw.
 
@@ -65,7 +69,7 @@ def model_loss_by_start(
     states, next_states = scaling.raw_to_model(raw_states), scaling.raw_to_model(raw_next_states)
     losses = []
     for start in starts:
-        layer = start_layers(correspondence, start).to(states.device)
+        layer = start.layers(correspondence).to(states.device)
         translated = layer(states)
         predicted_next = environment_model(
             translated, _source_actions(correspondence, start, actions)
@@ -78,7 +82,9 @@ def model_loss_by_start(
     return losses
 
 
-def _source_actions(correspondence: Correspondence, start: Start, actions: Tensor) -> Tensor:
+def _source_actions(
+    correspondence: Correspondence, start: Start | SignalStart, actions: Tensor
+) -> Tensor:
     """Target actions (B,) → source actions (B,), by the start's own map if it has one."""
     if start.action_map is None:
         return correspondence.source_actions(actions)
@@ -104,7 +110,7 @@ class _Comparison:
         self.done += transitions
         self.advance(transitions)
 
-    def losses(self, rows: Rows, starts: list[Start]) -> list[float]:
+    def losses(self, rows: Rows, starts: Sequence[S]) -> list[float]:
         """The mean model loss of each start on the transitions at ``rows``."""
         batches = np.array_split(rows, -(-len(rows) // BATCH))
         return [
@@ -112,7 +118,7 @@ class _Comparison:
             for start in starts
         ]
 
-    def _loss(self, rows: Rows, start: Start) -> float:
+    def _loss(self, rows: Rows, start: Start | SignalStart) -> float:
         target = self.target
         (loss,) = model_loss_by_start(
             self.correspondence,
@@ -125,9 +131,9 @@ class _Comparison:
         self._count(len(rows))
         return loss
 
-    def mapped(self, rows: Rows, starts: list[Start]) -> tuple[list[Start], list[float]]:
+    def mapped(self, rows: Rows, starts: Sequence[S]) -> tuple[list[S], list[float]]:
         """Each start with its best map of the actions, and the model loss with that."""
-        maps, losses = [], []
+        maps, losses = list[S](), list[float]()
         for start in starts:
             if self.over():
                 maps.append(start)
@@ -140,9 +146,9 @@ class _Comparison:
         return maps, losses
 
     @torch.no_grad()
-    def _matrix(self, rows: Rows, start: Start) -> ActionMatrix:
+    def _matrix(self, rows: Rows, start: Start | SignalStart) -> ActionMatrix:
         correspondence, target = self.correspondence, self.target
-        layer = start_layers(correspondence, start).to(target.device)
+        layer = start.layers(correspondence).to(target.device)
         here, following = (
             layer(correspondence.target_scaling.raw_to_model(target.states(at)))
             for at in (rows, target.next_rows(rows))
@@ -155,11 +161,11 @@ class _Comparison:
 
 
 @dataclass(frozen=True)
-class StartSearch:
+class _Search(ABC, Generic[S]):
     """The search for a start among many.
 
     Attributes:
-        starts: angles, of either hand.
+        starts: angles, of either hand, or pitches and delays.
         tones: of which each may go with each start; none where there is no tone layer.
         find_actions: whether the map of the actions is to be found as well.
         advance: called with so many more of the :meth:`length`.
@@ -170,7 +176,7 @@ class StartSearch:
     correspondence: Correspondence
     environment_model: ScaledModel
     target: ReplayMemory
-    starts: list[Start]
+    starts: Sequence[S]
     random: np.random.Generator
     advance: Callable[[int], None] = lambda transitions: None
     tones: tuple[Tone, ...] = ()
@@ -186,11 +192,10 @@ class StartSearch:
         coarse = len(self._coarse_starts()) * min(COARSE_TRANSITIONS, available) * mapped
         first = count * min(FIRST_TRANSITIONS, available)
         final = min(FINALISTS, count) * min(FINAL_TRANSITIONS, available) * mapped
-        orientations = len({start.mirrored for start in self.starts})
-        turned = orientations * len(TURNS_DEGREES) * min(TURNED_TRANSITIONS, available)
-        return coarse + first + final + (turned if orientations > 1 else 0)
+        near = len(self.starts[0].nearby(self.starts)) * min(TURNED_TRANSITIONS, available)
+        return coarse + first + final + near
 
-    def run(self) -> tuple[Start, dict[str, Any]]:
+    def run(self) -> tuple[S, dict[str, Any]]:
         """Set the generators to the start with the least loss on random transitions of M_T.
 
         Returns that start and, for the metrics, all that was compared.
@@ -212,7 +217,7 @@ class StartSearch:
         if turned:
             best = turned[int(np.argmin(turned_losses))]
         self.advance(self.length - comparison.done)  # there may have been less to compare
-        set_start(self.correspondence, best)
+        best.set(self.correspondence)
         if compared:
             compared |= {
                 "start_tone": None if best.tone is None else best.tone.to_json(),
@@ -221,21 +226,49 @@ class StartSearch:
                 else list(best.action_map.source_of),
             }
         return best, {
-            "angles_degrees": [start.degrees for start in starts],
-            "mirrored": [start.mirrored for start in starts],
+            **best.columns("", starts),
             "model_losses": _known(first),
-            "finalist_angles_degrees": [start.degrees for start in finalists],
+            **best.columns("finalist_", finalists),
             "finalist_model_losses": _known(final),
-            "turned_angles_degrees": [start.degrees for start in turned],
+            **best.columns("turned_", turned),
             "turned_model_losses": turned_losses,
-            "start_degrees": best.degrees,
-            "start_mirrored": best.mirrored,
+            **best.to_json(),
             **compared,
         }
 
     def _sample(self, count: int) -> Rows:
         rows = self.target.dynamics_rows()
         return self.random.choice(rows, size=min(count, len(rows)), replace=False)
+
+    @abstractmethod
+    def _coarse_starts(self) -> list[S]:
+        """Those on which tones and maps of the actions are compared; none where these are known."""
+
+    @abstractmethod
+    def _with_appearance(self, comparison: _Comparison) -> tuple[list[S], dict[str, Any]]:
+        """All starts with tones, and with the map of the actions that goes best.
+
+        And what of these was compared.
+        """
+
+    def _turned(
+        self, comparison: _Comparison, finalists: list[S], final: list[float]
+    ) -> tuple[list[S], list[float]]:
+        """What is near the best finalists, as their kind has it, and the losses.
+
+        None where the time was over before all of them were compared.
+        """
+        worst_first = sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
+        turned = finalists[0].nearby([start for _, start in worst_first])
+        if not turned:
+            return [], []
+        losses = comparison.losses(self._sample(TURNED_TRANSITIONS), turned)
+        return ([], []) if inf in losses else (turned, losses)
+
+
+@dataclass(frozen=True)
+class StartSearch(_Search[Start]):
+    """The search of spatial layers: a few angles say with which tones and map all are tried."""
 
     def _coarse_starts(self) -> list[Start]:
         """A few angles of each hand, with each tone; none where only angles are open."""
@@ -277,26 +310,22 @@ class StartSearch:
             "tone_model_losses": _known([best[tone][0] for tone in self.tones]),
         }
 
-    def _turned(
-        self, comparison: _Comparison, finalists: list[Start], final: list[float]
-    ) -> tuple[list[Start], list[float]]:
-        """The best finalist of either hand turned a little, if both are there, and their losses.
 
-        None where the time was over before all of them were compared.
-        """
-        orientations = {
-            start.mirrored: start
-            for _, start in sorted(zip(final, finalists, strict=True), key=lambda pair: -pair[0])
-        }
-        if len(orientations) == 1:
-            return [], []
-        turned = [
-            replace(best_of, degrees=best_of.degrees + turn)
-            for best_of in orientations.values()
-            for turn in TURNS_DEGREES
-        ]
-        losses = comparison.losses(self._sample(TURNED_TRANSITIONS), turned)
-        return ([], []) if inf in losses else (turned, losses)
+@dataclass(frozen=True)
+class SignalStartSearch(_Search[SignalStart]):
+    """The search of gain-and-shift layers, whose starts each find their own map of the actions.
+
+    At a wrong pitch no map explains anything, so that a few starts could not say which.
+    """
+
+    def _coarse_starts(self) -> list[SignalStart]:
+        return list(self.starts) if self.find_actions else []
+
+    def _with_appearance(self, comparison: _Comparison) -> tuple[list[SignalStart], dict[str, Any]]:
+        coarse = self._coarse_starts()
+        if not coarse:
+            return list(self.starts), {}
+        return comparison.mapped(self._sample(COARSE_TRANSITIONS), coarse)[0], {}
 
 
 def _known(losses: list[float]) -> list[float | None]:

@@ -15,8 +15,13 @@ from corrtool.correspondence.generators import FramewiseGenerator, LinearGenerat
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch, Transitions
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.spatial_starts import candidate_starts, set_start
-from corrtool.correspondence.start_search import ANGLE_STARTS, StartSearch
+from corrtool.correspondence.signal_starts import (
+    candidate_signal_starts,
+    gain_shift_layer,
+    sampled_frames,
+)
+from corrtool.correspondence.spatial_starts import candidate_starts
+from corrtool.correspondence.start_search import ANGLE_STARTS, SignalStartSearch, StartSearch
 from corrtool.correspondence.tone_layer import tone_layer
 from corrtool.correspondence.tones import ChannelFeatures, Tone, candidate_tones
 from corrtool.environment_model.network import ScaledModel
@@ -55,6 +60,8 @@ class StartFinder:
         tone = tone_layer(correspondence.target_to_source) is not None
         if isinstance(correspondence.target_to_source, LinearGenerator | MlpGenerator):
             start = self._linear_start(settings, model, correspondence)
+        elif gain_shift_layer(correspondence.target_to_source) is not None:
+            start = self._signal_start(settings, model, correspondence)
         elif settings.can_search_angles and (self.knowledge.same_shape or tone):
             start = self._spatial_start(settings, model, correspondence)
         else:
@@ -64,7 +71,7 @@ class StartFinder:
         if isinstance(start, LinearStart):
             set_linear_start(correspondence, start)
         else:
-            set_start(correspondence, start)
+            start.set(correspondence)
         context.console.say(f"learn-corr: starting at {start}")
         context.ranks.broadcast_weights(correspondence)
         agree_on_actions(context.ranks, correspondence)
@@ -106,6 +113,36 @@ class StartFinder:
         with self._progress(title, search.length, "transitions") as progress:
             start, compared = replace(search, advance=progress.advance).run()
         return self._told(searched, start, {"event": "spatial_search", **compared})
+
+    def _signal_start(
+        self, settings: LearnCorrSettings, model: ScaledModel, correspondence: Correspondence
+    ) -> AnyStart | None:
+        """The best of many pitches, delays and orders of channels for a gain-and-shift layer.
+
+        None where there is only one.
+        """
+        if not settings.can_search_signals:
+            return None
+        find_actions = settings.action_map == LEARNED
+        searched = f"{settings.signal_starts} pitches" + (", actions too" if find_actions else "")
+        if (known := self.found.get(searched)) is not None:
+            return known
+        random, c = numpy_generator(self.context.seed, "learn-corr start"), correspondence
+        source = sampled_frames(self.knowledge.source, c.source_scaling, random)
+        target = sampled_frames(self.knowledge.target, c.target_scaling, random)
+        search = SignalStartSearch(
+            correspondence,
+            model,
+            self.knowledge.target,
+            candidate_signal_starts(source, target, settings.signal_starts),
+            random,
+            find_actions=find_actions,
+            over=self.limit.over,
+        )
+        title = f"learn-corr {self.run.request.name}: the best of {len(search.starts)} starts"
+        with self._progress(title, search.length, "transitions") as progress:
+            start, compared = replace(search, advance=progress.advance).run()
+        return self._told(searched, start, {"event": "signal_search", **compared})
 
     @cached_property
     def _tones(self) -> tuple[Tone, ...]:

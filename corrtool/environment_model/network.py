@@ -18,7 +18,8 @@ from corrtool.layers import (
     init_normal,
     mlp,
 )
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.signal_layers import SignalResnet
+from corrtool.states import SIGNAL, VECTOR, StateScaling, StateSpec
 
 Prediction = Literal["residual", "state"]
 
@@ -111,6 +112,32 @@ class GridModel(nn.Module):
         return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
 
 
+class SignalModel(nn.Module):
+    """F of signals: the one-hot action is signals beside the state's channels, as long as they.
+
+    (B, C, L) and (B,) int64 → (B, C, L); ``prediction`` as in :class:`ResnetModel`, without bounds.
+    """
+
+    def __init__(
+        self, spec: StateSpec, actions: int, filters: int, blocks: int, prediction: Prediction
+    ) -> None:
+        super().__init__()
+        self.actions, self._spec, self._residual = actions, spec, prediction == "residual"
+        channels = spec.state_shape[0]
+        out_channels = spec.frame_shape[0] if self._residual else channels
+        self.resnet = SignalResnet(channels + actions, out_channels, filters, blocks)
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        one_hot = F.one_hot(actions, self.actions).to(states.dtype)[:, :, None]
+        one_hot = one_hot.expand(-1, -1, states.shape[-1])
+        decoded: Tensor = self.resnet(torch.cat([states, one_hot], dim=1))
+        if not self._residual:
+            return decoded
+        frames = self._spec.frames_of(states)
+        newest = frames[:, -1:] + decoded[:, None]
+        return self._spec.stack_frames(torch.cat([frames[:, 1:], newest], dim=1))
+
+
 def _with_newest_changed(spec: StateSpec, states: Tensor, change: Tensor) -> Tensor:
     """s_{t+1} from s_t and the change of its newest frame.
 
@@ -153,24 +180,26 @@ def build_environment_model(
     prediction: Prediction = "state",
     skips: bool = False,
 ) -> nn.Module:
-    """F for states of ``spec``: 'resnet' for images, 'mlp' for vectors.
+    """F for states of ``spec``: 'resnet' for images and signals, 'mlp' for vectors.
 
     The resnet of small pictures keeps every pixel.
 
-    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. Sizes,
-    ``prediction`` and ``skips``, but ``filters`` and ``blocks``, are for images; the model of
+    ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. ``norm``,
+    ``action_block`` and ``skips`` are for images, ``prediction`` for signals as well; the model of
     vectors always predicts the change.
 
     Raises:
         ValueError: the architecture does not go with the states, or there is no such action block.
     """
-    fitting = "resnet" if spec.kind == IMAGE else "mlp"
+    fitting = "mlp" if spec.kind == VECTOR else "resnet"
     if architecture not in ("auto", fitting):
         raise ValueError(
             f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}"
         )
-    if spec.kind != IMAGE:
+    if spec.kind == VECTOR:
         return VectorModel(spec.state_shape[0], actions, filters, blocks)
+    if spec.kind == SIGNAL:
+        return SignalModel(spec, actions, filters, blocks, prediction)
     if spec.is_grid:
         return GridModel(spec, actions, filters, blocks, prediction)
     action_block = action_block or (blocks + 1) // 2

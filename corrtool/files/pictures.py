@@ -1,4 +1,7 @@
-"""Example pictures of a correspondence (target states, translated, and back) and of F."""
+"""Example pictures of a correspondence (target states, translated, and back) and of F.
+
+Signals are drawn as waveforms, each channel in a band of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from corrtool.files.atomic import write_atomic
-from corrtool.states import StateSpec
+from corrtool.states import SIGNAL, StateSpec
 
 EXAMPLES = 6  # states on a sheet of learn-corr
 # Pixels of a picture's longer side, at least; each of its own is a whole number of them, over one.
@@ -20,6 +23,8 @@ _GAP = 4
 _LABEL = 16
 _GREY = 128  # sheets without labels, of earlier versions, begin with grey
 _PAPER = 255
+_WAVE_WIDTH = 128  # pixels of a drawn signal, a column for each stretch of time
+_WAVE_BAND = 32  # pixels of each of its channels
 
 
 def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDArray[Any]:
@@ -55,7 +60,12 @@ def write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) ->
 
 
 def newest_frames(raw_states: Tensor, spec: StateSpec) -> NDArray[np.uint8]:
-    """The newest frames of raw image states (N, *state_shape) as RGB (N, height, width, 3)."""
+    """The newest frames of raw states (N, *state_shape) as RGB (N, height, width, 3).
+
+    Of images, or of signals as waveforms.
+    """
+    if spec.kind == SIGNAL:
+        return waveforms(spec.frames_of(raw_states)[:, -1])
     channels = spec.frame_shape[0]
     place = spec.stack_order.index(spec.stack - 1)
     frames = (
@@ -64,3 +74,23 @@ def newest_frames(raw_states: Tensor, spec: StateSpec) -> NDArray[np.uint8]:
     if channels == 3:
         return np.ascontiguousarray(frames)
     return np.repeat(frames[..., :1], 3, axis=-1)
+
+
+def waveforms(frames: Tensor) -> NDArray[np.uint8]:
+    """Signals (N, C, L) drawn as RGB (N, C · 32, 128, 3): from least to most of each stretch.
+
+    The loudest sample of all of them reaches the edge of its channel's band.
+    """
+    values = frames.detach().cpu().float().numpy()
+    count, channels, length = values.shape
+    width = min(_WAVE_WIDTH, length)
+    loudest = max(float(np.abs(values).max(initial=0)), 1e-9)
+    starts = np.arange(width) * length // width
+    low, high = (
+        np.rint((0.5 - 0.5 * reduce(values, starts, axis=-1) / loudest) * (_WAVE_BAND - 1))
+        for reduce in (np.maximum.reduceat, np.minimum.reduceat)  # rows are counted downwards
+    )
+    row = np.arange(_WAVE_BAND)[:, None]
+    drawn = (row >= low[..., None, :]) & (row <= high[..., None, :])
+    grey = np.where(drawn, 255, 0).astype(np.uint8).reshape(count, channels * _WAVE_BAND, width)
+    return np.repeat(grey[..., None], 3, axis=-1)

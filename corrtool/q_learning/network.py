@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from corrtool.layers import init_normal, mlp
-from corrtool.states import IMAGE, StateSpec
-
-_VECTOR_ARCHITECTURES = ("mlp", "linear")
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,13 @@ CONVOLUTIONS = {
     "grid": Convolutions(
         ((3, 1, 16),), 128
     ),  # for the 10×10 of MinAtar: Young & Tian 2019 (arXiv 1903.03176)
+}
+
+
+ARCHITECTURES = {  # of each kind of states; the first is what 'auto' takes, but for pictures
+    IMAGE: tuple(CONVOLUTIONS),
+    SIGNAL: ("conv1d",),
+    VECTOR: ("mlp", "linear"),
 }
 
 
@@ -116,6 +121,27 @@ class ConvolutionalQ(nn.Module):
         return q_values
 
 
+class SignalQ(nn.Module):
+    """Three convolutions along time and two fully connected layers; (B, C, L) → (B, A).
+
+    Without normalisation, which would take away how loud a sound is.
+    """
+
+    def __init__(self, state_shape: tuple[int, ...], actions: int, units: int = 256) -> None:
+        super().__init__()
+        channels, length = state_shape
+        layers: list[nn.Module] = []
+        for kernel, stride, filters in ((8, 4, 32), (8, 4, 64), (3, 2, 64)):
+            layers += [nn.Conv1d(channels, filters, kernel, stride, kernel // 2), nn.ReLU()]
+            channels, length = filters, (length + 2 * (kernel // 2) - kernel) // stride + 1
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        self.head = mlp(channels * length, units, 1, actions)
+
+    def forward(self, states: Tensor) -> Tensor:
+        q_values: Tensor = self.head(self.convolutions(states))
+        return q_values
+
+
 class VectorQ(nn.Module):
     """Fully connected Q-function, (B, n) → (B, A); two hidden layers of ``width`` units."""
 
@@ -146,7 +172,7 @@ def resolve_architecture(spec: StateSpec, architecture: str) -> str:
     if architecture != "auto":
         return architecture
     if spec.kind != IMAGE:
-        return "mlp"
+        return ARCHITECTURES[spec.kind][0]
     return "small" if CONVOLUTIONS["small"].output_side(min(spec.state_shape[1:])) > 0 else "grid"
 
 
@@ -159,13 +185,13 @@ def build_q_function(
 ) -> nn.Module:
     """A Q-function for states of ``spec``.
 
-    Images take 'nature', 'paper', 'small' or 'grid', vectors 'mlp' or 'linear'.
+    Images take 'nature', 'paper', 'small' or 'grid', signals 'conv1d', vectors 'mlp' or 'linear'.
 
     Raises:
         ValueError: the architecture does not go with the states, or is too deep for the picture.
     """
     architecture = resolve_architecture(spec, architecture)
-    fitting = CONVOLUTIONS if spec.kind == IMAGE else _VECTOR_ARCHITECTURES
+    fitting = ARCHITECTURES[spec.kind]
     if architecture not in fitting:
         raise ValueError(
             f"Q-function {architecture!r} does not take {spec.kind} states; choose "
@@ -181,6 +207,8 @@ def build_q_function(
                 f"{architecture!r}; choose grid"
             )
         network = ConvolutionalQ(spec.state_shape, actions, convolutions)
+    elif architecture == "conv1d":
+        network = SignalQ(spec.state_shape, actions)
     elif architecture == "mlp":
         network = VectorQ(spec.state_shape[0], actions, width)
     else:

@@ -47,8 +47,8 @@ def models(results: Results) -> Table:
         "Environment models",
         columns,
         rows,
-        "Mean absolute error on held-out records, pictures in [-1, 1], vectors in standard "
-        "deviations; persistence predicts that "
+        "Mean absolute error on held-out records, pictures in [-1, 1], vectors and signals in "
+        "standard deviations; persistence predicts that "
         "nothing changes.",
     )
     table = table.with_column(

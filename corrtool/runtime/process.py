@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from corrtool.states import GRID, VECTOR
+from corrtool.states import GRID, SIGNAL, VECTOR
 
 # malloc.h of glibc
 _MMAP_THRESHOLD = -3
@@ -21,13 +21,14 @@ _TOP_PAD = -2
 def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
     """Make a run repeatable on the CPU, and keep glibc from returning memory in every step.
 
-    Networks on vectors and small pictures get one thread: they are so small that a second waits.
+    Networks on vectors, signals and small pictures get one thread: they are so small that a second
+    waits.
 
     On CUDA the backward passes of reflection padding and of grid sampling have no deterministic
     kernel (docs/deviations.md), so determinism is only promised on the CPU.
     """
     torch.manual_seed(seed)
-    if state_kind in (VECTOR, GRID):
+    if state_kind in (VECTOR, GRID, SIGNAL):
         torch.set_num_threads(1)
     if device.type == "cpu":
         # As use_deterministic_algorithms, but without torch's compiler: seconds at every start.

@@ -12,17 +12,11 @@ from corrtool.settings.compute import (
     max_minutes_setting,
     precision_setting,
 )
+from corrtool.settings.generators import GAIN_SHIFT, SPATIAL, TONED, Generator
 from corrtool.settings.play import max_idle_frames_setting
 from corrtool.settings.recipes import DECIDED, RECIPES
 
 _OF_RECIPES = ("recipe_trial_steps", "recipe_enough", "recipe_patience")
-_SPATIAL_GENERATORS = (
-    "rotation",
-    "affine",
-    "resnet-rotation",
-    "affine-resnet",
-)  # those with a spatial layer
-_TONED_GENERATORS = ("affine", "affine-resnet")  # those that may have a tone layer
 
 
 @dataclass(frozen=True)
@@ -67,12 +61,11 @@ class LearnCorrSettings(Settings):
         "newest is news: with K frames it acts on that as a K-th of it, 10 as 2.5 for Pong's four",
         minimum=0,
     )
-    generator: Literal[
-        "auto", "resnet", "rotation", "resnet-rotation", "affine", "affine-resnet", "linear", "mlp"
-    ] = setting(
+    generator: Generator = setting(
         "auto",
-        "kind of generator: 'linear' and 'mlp' for vectors, the others for images; 'auto' is "
-        "resnet or linear",
+        "kind of generator: 'linear' and 'mlp' for vectors, 'resnet', 'gain-shift' and "
+        "'gain-shift-resnet' for signals, the others and 'resnet' for images; 'auto' is resnet or "
+        "linear",
     )
     angle_init: float = setting(
         0.0,
@@ -96,10 +89,18 @@ class LearnCorrSettings(Settings):
         minimum=1,
         maximum=100_000,
     )
+    signal_starts: int = setting(
+        96,
+        "pitches and delays, of a whole grid those that make the target sound most like the "
+        "source, of which the one with the least relative model loss becomes the start of a "
+        "gain-and-shift layer; 1 for none of them",
+        minimum=1,
+        maximum=100_000,
+    )
     spatial_learning_rate: float = setting(
         1e-3,
-        "step size of Adam for the angle of a rotation layer, in radians, or the matrix of an "
-        "affine one and its tone layer",
+        "step size of Adam for the angle of a rotation layer, in radians, the matrix of an affine "
+        "one and its tone layer, or all of a gain-and-shift layer",
         above=0,
     )
     tone: bool = setting(
@@ -216,7 +217,7 @@ class LearnCorrSettings(Settings):
                 "--action-map is learned, but --lambda-m is 0",
                 "only the model loss knows actions; give --lambda-m or the map",
             )
-        if self.angle_init != 0 and self.generator not in _SPATIAL_GENERATORS:
+        if self.angle_init != 0 and self.generator not in SPATIAL:
             raise UsageError(
                 f"--angle-init is {self.angle_init:g}",
                 f"--generator {self.generator} has no angle; leave it out",
@@ -243,7 +244,7 @@ class LearnCorrSettings(Settings):
             unused |= dict.fromkeys(("eval_epsilon", "max_idle_frames"), "--eval-games is 0")
             if "model" not in self.loss_weights:
                 unused["eval_every"] = "--eval-games is 0, and with --lambda-m 0 there is no score"
-        if self.generator in ("rotation", "affine") or (
+        if self.generator in ("rotation", "affine", "gain-shift") or (
             self.generator in ("auto", "linear") and state_kind == "vector"
         ):
             unused |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
@@ -253,15 +254,21 @@ class LearnCorrSettings(Settings):
             unused |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
         if state_kind == "grid":
             unused["skips"] = "the resnet of small pictures keeps every pixel"
+        if state_kind == "signal":
+            unused["skips"] = "the resnet of signals always has them"
         if state_kind != "image":
             unused["norm"] = "it is for the convolutions of images, but of small ones"
         if state_kind != "vector":
             unused["linear_starts"] = "it is for generators of vectors"
         elif self.linear_starts > 1 and "model" not in self.loss_weights:
             unused["linear_starts"] = "--lambda-m is 0, and the model loss compares them"
-        if self.generator not in _SPATIAL_GENERATORS:
-            unused["spatial_learning_rate"] = "it is for generators with a rotation or affine layer"
-        if self.generator not in _TONED_GENERATORS:
+        if self.generator not in SPATIAL + GAIN_SHIFT:
+            unused["spatial_learning_rate"] = (
+                "it is for generators with a rotation, affine or gain-and-shift layer"
+            )
+        if not self.can_search_signals:
+            unused["signal_starts"] = "it is for gain-and-shift layers and --lambda-m above 0"
+        if self.generator not in TONED:
             unused["tone"] = "it is for generators with an affine layer"
         return unused
 
@@ -298,8 +305,8 @@ class LearnCorrSettings(Settings):
     def finds_actions(self, state_kind: str) -> bool:
         """True if the search for a start can find the map of actions too."""
         if state_kind == "vector":
-            return self.linear_starts > 1 and "model" in self.loss_weights
-        return self.can_search_angles
+            return self.can_search_linear
+        return self.can_search_angles or self.can_search_signals
 
     def may_need(self, term: str) -> bool:
         """True if a recipe that may be chosen, or this one, has a term that needs the network."""
@@ -318,12 +325,18 @@ class LearnCorrSettings(Settings):
 
     def has_tone(self, state_kind: str) -> bool:
         """True if the generators of such states get a tone layer: the setting is for some only."""
-        return self.tone and self.generator in _TONED_GENERATORS and state_kind != "vector"
+        return self.tone and self.generator in TONED and state_kind != "vector"
 
     @property
     def can_search_angles(self) -> bool:
         """True if the generator has a spatial layer, and the model loss can choose its start."""
-        return self.generator in _SPATIAL_GENERATORS and "model" in self.loss_weights
+        return self.generator in SPATIAL and "model" in self.loss_weights
+
+    @property
+    def can_search_signals(self) -> bool:
+        """True if a gain-and-shift layer has several starts, and the model loss to choose one."""
+        has_layer = self.generator in GAIN_SHIFT
+        return has_layer and self.signal_starts > 1 and "model" in self.loss_weights
 
     @property
     def can_search_linear(self) -> bool:

@@ -27,7 +27,7 @@ class TrainModelSettings(Settings):
     makes: ClassVar[tuple[str, ...]] = ("model",)
 
     architecture: Literal["auto", "resnet", "mlp"] = setting(
-        "auto", "'resnet' for images, 'mlp' for vectors; 'auto' is resnet or mlp"
+        "auto", "'resnet' for images and signals, 'mlp' for vectors; 'auto' is resnet or mlp"
     )
     filters: int = setting(
         16,
@@ -51,8 +51,8 @@ class TrainModelSettings(Settings):
     )
     prediction: Literal["residual", "state"] = setting(
         "residual",
-        "what F puts out for images: the change of the newest frame, the others being known, or "
-        "the whole next state as printed",
+        "what F puts out for images and signals: the change of the newest frame, the others being "
+        "known, or the whole next state as printed",
     )
     skips: bool = setting(
         False,
@@ -91,6 +91,8 @@ class TrainModelSettings(Settings):
             unused |= dict.fromkeys(
                 ("action_block", "norm", "skips"), "the F of small pictures has none"
             )
+        if state_kind == "signal":
+            unused |= dict.fromkeys(("action_block", "norm", "skips"), "the F of signals has none")
         if state_kind == "vector":
             unused |= dict.fromkeys(
                 ("action_block", "norm", "prediction", "skips"), "it is for the F of images"

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal, get_type_hints
 from corrtool.errors import UsageError
 from corrtool.settings.base import checked, setting
 
+ATARI_SOUND = "sound"  # the key of ale-py's dictionary
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -42,6 +44,17 @@ class Preprocessing:
     channels_axis: Literal["first", "last"] | None = setting(
         None, "where pictures have their channels, if that is not their shortest axis"
     )
+    observation_key: str | None = setting(
+        None,
+        "which part of a dictionary of observations is shown; of Atari games sound, which takes "
+        "the place of their pictures",
+    )
+    signal: bool = setting(
+        False, "observations are signals, samples in time of one or several channels, as of a sound"
+    )
+    time_axis: Literal["first", "last"] | None = setting(
+        None, "where signals have their samples, if that is not their longer axis"
+    )
     grayscale: bool = setting(True, "grey frames")
     stack: int = setting(4, "frames that make a state", minimum=1, maximum=64)
 
@@ -58,6 +71,9 @@ class Preprocessing:
         "repeat_action_probability",
         "max_episode_steps",
         "channels_axis",
+        "observation_key",
+        "signal",
+        "time_axis",
     )
 
     @classmethod
@@ -79,13 +95,12 @@ class Preprocessing:
                     f"preprocessing {name} is for Atari games only",
                     "leave it out for this environment",
                 )
-            if is_atari and name == "channels_axis" and value is not None:
-                raise UsageError(
-                    "preprocessing channels_axis is not for Atari games", "leave it out"
-                )
+            if is_atari and name in ("channels_axis", "time_axis") and value is not None:
+                raise UsageError(f"preprocessing {name} is not for Atari games", "leave it out")
             checked(
                 fields[name], hints[name], value, f"preprocessing {name}"
             )  # kept as written: 0 and 0.0 are two tasks
+        _check_signal(is_atari, given)
         if is_atari:
             return cls(**given)
         return cls(**({"screen_size": None, "grayscale": False, "stack": 1} | given))
@@ -97,3 +112,19 @@ class Preprocessing:
         later = self.ADDED_LATER[1:] if is_atari else self.ADDED_LATER
         values = {k: v for k, v in values.items() if k not in later or v != usual[k]}
         return values if is_atari else {k: v for k, v in values.items() if k not in self.ATARI_ONLY}
+
+
+def _check_signal(is_atari: bool, given: dict[str, Any]) -> None:
+    """Refuse what contradicts itself about signals. Raises :class:`UsageError`."""
+    if is_atari and given.get("observation_key") not in (None, ATARI_SOUND):
+        raise UsageError(
+            f"preprocessing observation_key of Atari games is {ATARI_SOUND!r}, or left out",
+            "without it they show pictures",
+        )
+    if is_atari and given.get("signal"):
+        raise UsageError(
+            "preprocessing signal is not for Atari games",
+            f"give --observation-key {ATARI_SOUND} to hear one",
+        )
+    if given.get("time_axis") is not None and not given.get("signal"):
+        raise UsageError("preprocessing time_axis is for signals only", "give --signal as well")

@@ -40,6 +40,17 @@ _PICTURES = (
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "image": _PICTURES,
     "grid": _PICTURES,
+    "signal": (
+        _recipe(
+            "gain-shift",
+            (10, 0, 10),
+            generator="gain-shift",
+            model_loss="relative",
+            spatial_learning_rate=1e-4,  # as of an affine layer
+        ),
+        _recipe("gain-shift-resnet", (1, 0, 1), generator="gain-shift-resnet"),
+        _recipe("resnet", (1, 1, 1), generator="resnet"),
+    ),
     "vector": (
         _recipe("linear", (0, 0, 100), generator="linear"),
         _recipe("mlp", (1, 1, 100), generator="mlp"),

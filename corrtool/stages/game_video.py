@@ -1,6 +1,7 @@
 """One game as a video.
 
-Pictures as seen and as translated, or the environment's own picture beside the numbers of a vector.
+Pictures as seen and as translated, or the environment's own picture beside the numbers of a vector
+or the waveforms of a signal.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from corrtool.play.video import GameVideo, check_video, numbers_panel
 from corrtool.runs.loop import StopSignals
 from corrtool.runtime.console import Console
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
-from corrtool.states import IMAGE
+from corrtool.states import IMAGE, VECTOR
 from corrtool.tasks import Lanes, Task, action_names, probe
 
 
@@ -100,7 +101,7 @@ class _Film:
         self._names = action_names(task)
 
     def open_lanes(self, count: int) -> Lanes:
-        """The lanes of the game, which a vector's pictures are asked of."""
+        """The lanes of the game, which the pictures of vectors and signals are asked of."""
         self._lanes = Lanes(self._task if self._spec.kind == IMAGE else _drawn(self._task), count)
         return self._lanes
 
@@ -118,11 +119,13 @@ class _Film:
                 )
             )
         panels = [
-            (title, newest_frames(raw, spec)[0]) for title, spec, raw in views if spec.kind == IMAGE
+            (title, newest_frames(raw, spec)[0])
+            for title, spec, raw in views
+            if spec.kind != VECTOR
         ]
         if self._spec.kind != IMAGE:
             panels.insert(0, (self._task.id, self._lanes.picture()))
-        numbers = [(title, raw[0].tolist()) for title, spec, raw in views if spec.kind != IMAGE]
+        numbers = [(title, raw[0].tolist()) for title, spec, raw in views if spec.kind == VECTOR]
         if numbers:
             panels.append(("state", numbers_panel(numbers)))
         self._video.add(panels, f"action: {self._names[int(actions[0])]}")

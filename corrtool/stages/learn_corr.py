@@ -39,7 +39,7 @@ from corrtool.stages.inputs import (
     load_transitions,
 )
 from corrtool.stages.source_agents import different_agents
-from corrtool.states import IMAGE
+from corrtool.states import VECTOR
 from corrtool.tasks import Lanes
 
 
@@ -278,8 +278,8 @@ def _play_reuse(
 
 
 def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
-    """Draw some translations as they are now, of tasks that have pictures."""
-    if training.correspondence.target_scaling.spec.kind == IMAGE and job.context.ranks.first:
+    """Draw some translations as they are now, but of vectors, which nobody sees anything in."""
+    if training.correspondence.target_scaling.spec.kind != VECTOR and job.context.ranks.first:
         path = opened.directory / "pictures" / f"step-{training.gradient_steps:08}.png"
         write_example_pictures(path, training.correspondence, training.examples)
 

@@ -137,7 +137,8 @@ STAGES = {
                     Path | None,
                     None,
                     "file for a video of one more game, .mp4 or .gif; replaced if it is there. "
-                    "Vectors are shown as numbers, beside the environment's own picture",
+                    "Vectors are shown as numbers and signals as waveforms, beside the "
+                    "environment's own picture",
                 ),
             ),
             learns=False,

@@ -38,7 +38,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import TrainModelSettings
 from corrtool.stages.inputs import choose_random_memory, load_memory
-from corrtool.states import IMAGE
+from corrtool.states import IMAGE, VECTOR
 from corrtool.tasks import Task
 
 EXAMPLE_PREDICTIONS = 8
@@ -176,9 +176,9 @@ def _load_memories(job: Job) -> JoinedMemory:
 def _validate(
     job: Job, opened: Run, model: ScaledModel, memory: Transitions, rows: Rows
 ) -> PredictionErrors:
-    """The error of F on the held-out ``rows``; draws some predictions if states are pictures."""
+    """The error of F on the held-out ``rows``; draws some predictions, but of vectors."""
     errors = _errors(job, model, memory, rows)
-    if memory.spec.kind == IMAGE:
+    if memory.spec.kind != VECTOR:
         shown = most_changed_rows(memory, rows, EXAMPLE_PREDICTIONS)
         write_prediction_pictures(
             opened.directory / "pictures" / "predictions.png",

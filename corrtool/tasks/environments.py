@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.runtime.signals import default_signal_handling
 from corrtool.runtime.waiting import in_thread
-from corrtool.states import IMAGE, VECTOR, StateSpec
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
 from corrtool.tasks.making import (
     ENVIRONMENT_ERRORS,
     atari_steps,
@@ -80,7 +80,8 @@ class Lanes:
         self.notes: list[str] = []  # on what it took to make frames of what the environment shows
         try:
             with redirect_stdout(sys.stderr):
-                if task.is_atari and not task.kwargs and not through_gymnasium:
+                slower = through_gymnasium or task.kwargs or task.shows_signal
+                if task.is_atari and not slower:
                     with default_signal_handling():  # it holds Python's lock while it loads
                         self._env: Any = atari_vector_env(task, count)
                 else:
@@ -245,12 +246,14 @@ class Lanes:
     def _frames(self, observations: Any) -> NDArray[Any]:
         if self.spec.kind == VECTOR:
             frames: NDArray[Any] = np.array(observations, dtype=np.float32).reshape(self.count, -1)
+        elif self.spec.kind == SIGNAL:
+            frames = np.array(observations, dtype=np.float32)
         else:
             pictures = np.asarray(observations)
             pictures = pictures[:, 0] if self._first_channel else pictures
             pictures = pictures[..., None] if pictures.ndim == 3 else pictures
             frames = np.ascontiguousarray(np.moveaxis(pictures, -1, 1))
-        if self.spec.kind == VECTOR and not np.isfinite(frames).all():
+        if self.spec.kind != IMAGE and not np.isfinite(frames).all():
             raise CorrtoolError(
                 f"the {self.task.role} task's environment {self.task.id} gave an observation that "
                 "is not a number"
@@ -286,9 +289,11 @@ def _spec(task: Task, shape: tuple[int, ...]) -> StateSpec:
     """The states of what one lane shows.
 
     (1, height, width) or (1, height, width, 3) from ale-py's vector environment, else pictures
-    (height, width, channels), or numbers.
+    (height, width, channels), signals (channels, length), or numbers.
     """
     stack = task.preprocessing.stack
+    if task.shows_signal:
+        return StateSpec(SIGNAL, shape, stack)
     if task.is_atari and shape[0] == 1:
         shape = (*shape[1:], 1)[:3]
     if len(shape) < 3:

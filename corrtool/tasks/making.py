@@ -18,8 +18,10 @@ from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from corrtool.errors import CorrtoolError, UsageError
-from corrtool.tasks.atari import NoopReset
+from corrtool.settings.preprocessing import ATARI_SOUND
+from corrtool.tasks.atari import NoopReset, SoundOfSteps
 from corrtool.tasks.observations import StickyActions, as_frames
+from corrtool.tasks.signals import as_signal
 from corrtool.tasks.task import Task
 from corrtool.tasks.trust import check_import
 
@@ -156,6 +158,8 @@ def make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
     And a word on what that took.
     """
     p = task.preprocessing
+    if task.is_atari and task.shows_signal:
+        return _atari_sound(task)
     if task.is_atari:
         if task.kwargs.get("obs_type") == "ram":
             raise UsageError(
@@ -168,21 +172,12 @@ def make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
                 "--no-max-pool needs ale-py's vector environment",
                 "leave the environment's keyword arguments out",
             )
-        env: gymnasium.Env[Any, Any] = gymnasium.make(
-            task.id,
-            disable_env_checker=True,
-            **(
-                {
-                    "frameskip": 1,
-                    "repeat_action_probability": p.repeat_action_probability,
-                    "full_action_space": p.full_action_space,
-                    # The time limit below does not count no-ops, as in the fast path.
-                    "max_num_frames_per_episode": 0,
-                }
-                | task.kwargs
-            ),
-        )
-        env = NoopReset(env, p.noop_max, p.fire_reset)
+        if task.kwargs.get("sound_obs"):
+            raise UsageError(
+                f"{task.id} with sound_obs shows a dictionary",
+                f"give --observation-key {ATARI_SOUND}, or leave sound_obs out",
+            )
+        env = _atari_frames(task)
         env = gymnasium.wrappers.AtariPreprocessing(
             env,
             noop_max=0,
@@ -202,3 +197,26 @@ def make_single(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
     except CorrtoolError:
         env.close()
         raise
+
+
+def _atari_frames(task: Task, **more: Any) -> gymnasium.Env[Any, Any]:
+    """An Atari game frame by frame, from the observations that the fast path begins with."""
+    p = task.preprocessing
+    kwargs = {
+        "frameskip": 1,
+        "repeat_action_probability": p.repeat_action_probability,
+        "full_action_space": p.full_action_space,
+        # The time limit does not count no-ops, as in the fast path.
+        "max_num_frames_per_episode": 0,
+    }
+    env = gymnasium.make(task.id, disable_env_checker=True, **(kwargs | task.kwargs | more))
+    return NoopReset(env, p.noop_max, p.fire_reset)
+
+
+def _atari_sound(task: Task) -> tuple[gymnasium.Env[Any, Any], list[str]]:
+    """An Atari game that is only heard; its memory is the cheapest picture that goes with that."""
+    p = task.preprocessing
+    env = _atari_frames(task, sound_obs=True, obs_type="ram")
+    env = SoundOfSteps(env, p.frame_skip, p.terminal_on_life_loss)
+    env, notes = as_signal(env, task.id, None)
+    return gymnasium.wrappers.TimeLimit(env, atari_steps(task)), notes

@@ -1,12 +1,14 @@
-"""Observations as frames: pictures, uint8 with the channels last, or vectors of numbers.
+"""Observations as frames: pictures, uint8 with the channels last, signals, or vectors of numbers.
 
 A picture is a box of two or three axes with one finite range of values for all of it: bytes,
 numbers from 0 to 1, booleans such as the grids of MinAtar. Its values are spread over 0 to 255, so
-that memories hold a byte for each. Everything else becomes a vector.
+that memories hold a byte for each. A signal is what is said to be one (:mod:`.signals`). Everything
+else becomes a vector.
 """
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from corrtool.errors import UsageError
 from corrtool.settings.preprocessing import Preprocessing
+from corrtool.tasks.signals import as_signal, looks_like_signal
 
 MIN_SIDE = 5  # pixels; what is smaller is a table of numbers
 CHANNEL_AXES = ("first", "last")
@@ -105,17 +108,24 @@ def _channels_axis(shape: tuple[int, ...], said: str | None) -> int:
 def as_frames(
     env: gymnasium.Env[Any, Any], identifier: str, wanted: Preprocessing
 ) -> tuple[gymnasium.Env[Any, Any], list[str]]:
-    """``env`` wrapped to show uint8 pictures (height, width, channels) or a vector, with notes.
+    """``env`` wrapped to show uint8 pictures (height, width, channels), a signal or a vector.
+
+    With notes.
 
     Raises:
-        UsageError: it shows neither, or what is asked of its pictures cannot be done.
+        UsageError: it shows none of them, or what is asked of its pictures cannot be done.
     """
+    if wanted.observation_key is not None:
+        env = _part(env, identifier, wanted.observation_key)
     space = env.observation_space
     if isinstance(space, spaces.Box) and 0 in space.shape:
         raise UsageError(
             f"{identifier} shows a box of the shape {space.shape}, which is empty",
             "fix the environment",
         )
+    if wanted.signal:
+        _refuse_picture_options(identifier, wanted)
+        return as_signal(env, identifier, wanted.time_axis)
     if not isinstance(space, spaces.Box):
         env, note = _flattened(env, identifier)
         layout, notes = None, [note]
@@ -131,8 +141,10 @@ def as_frames(
         _refuse_picture_options(identifier, wanted)
         if isinstance(space, spaces.Box) and len(space.shape) > 1:
             env = FlattenObservation(env)  # three axes would be taken for a picture
+            signal = "; if these are samples in time, give --signal"
             notes = [
                 f"a box of the shape {space.shape} is taken as {int(np.prod(space.shape))} numbers"
+                + (signal if looks_like_signal(space.shape) else "")
             ]
         return env, notes
     height, width, channels = layout.to_bytes(np.zeros(space.shape, space.dtype)).shape  # type: ignore[arg-type]
@@ -150,6 +162,18 @@ def as_frames(
     if wanted.screen_size is not None:
         env = ResizeObservation(env, (wanted.screen_size, wanted.screen_size))
     return env, notes
+
+
+def _part(env: gymnasium.Env[Any, Any], identifier: str, key: str) -> gymnasium.Env[Any, Any]:
+    """``env`` showing one part of its dictionary. Raises :class:`UsageError`."""
+    space = env.observation_space
+    if not isinstance(space, spaces.Dict):
+        raise UsageError(f"{identifier} shows no dictionary", "leave --observation-key out")
+    if key not in space.spaces:
+        raise UsageError(
+            f"{identifier} shows no {key!r}", f"give --observation-key one of {', '.join(space)}"
+        )
+    return TransformObservation(env, operator.itemgetter(key), space[key])
 
 
 def _flattened(

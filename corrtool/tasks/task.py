@@ -62,6 +62,12 @@ class Task:
         """Identify the task in manifests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def shows_signal(self) -> bool:
+        """True if its observations are signals; of an Atari game the only key is its sound."""
+        p = self.preprocessing
+        return p.signal or (self.is_atari and p.observation_key is not None)
+
     def environment_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The environment's actions (N,) for those that an agent of the task chose.
 

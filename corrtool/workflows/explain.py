@@ -47,7 +47,7 @@ from corrtool.runs.results import LearnCorrResult, Score
 from corrtool.runtime.console import Console
 from corrtool.runtime.process import configure_process, preserving_torch_state
 from corrtool.runtime.seeds import numpy_generator
-from corrtool.states import IMAGE
+from corrtool.states import VECTOR
 from corrtool.workflows.explain_inputs import ExplainInputs, find_inputs, load_inputs
 
 
@@ -261,13 +261,13 @@ def _draw(
     observed: Observed,
     actions: ActionsFound | None,
 ) -> list[Path]:
-    """Draw the heat map and, of pictures, the worst transitions; returns the files."""
+    """Draw the heat map and, but of vectors, the worst transitions; returns the files."""
     drawn = []
     if actions is not None:
         drawn.append(folder / "action-matrix.png")
         write_atomic(drawn[-1], action_matrix_picture(actions))
     model, c = known.knowledge.environment_model, known.correspondence
-    if model is None or c.source_scaling.spec.kind != IMAGE:
+    if model is None or c.source_scaling.spec.kind == VECTOR:
         return drawn
     source, target = known.knowledge.source, known.knowledge.target
     rows = sample.source_rows[observed.source.worst(EXAMPLES)]

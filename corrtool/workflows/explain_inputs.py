@@ -18,7 +18,7 @@ from corrtool.q_learning.saved import RewardsLearnt, load_q_function
 from corrtool.runs.context import StageContext
 from corrtool.stages.correspondence_checks import check_fit
 from corrtool.stages.inputs import load_transitions
-from corrtool.states import VECTOR
+from corrtool.states import IMAGE
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def _check_correspondence(
 def _newest_model(context: StageContext, inputs: dict[str, Artifact]) -> Artifact | None:
     """An F for a correspondence that was learnt without one, if it fits.
 
-    Of pictures only: one of vectors scales them by what it learnt from, not as this correspondence.
+    Of pictures only: one of others scales them by what it learnt from, not as this correspondence.
     """
     memory = inputs["source_memory"]
-    if memory.states.kind == VECTOR:
+    if memory.states.kind != IMAGE:
         return None
     try:
         model = context.artifact_of_task("model", None, context.project.task("source"))

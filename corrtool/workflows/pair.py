@@ -29,10 +29,11 @@ from corrtool.settings.stages import (
     TrainDqnSettings,
     TrainModelSettings,
 )
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateScaling, StateSpec
 from corrtool.tasks import Lanes, Task
 
 STEPS = 10  # of random play
+_THINGS = {IMAGE: "pictures", SIGNAL: "signals", VECTOR: "numbers"}
 
 SettingsFor = Callable[[type[Settings], StateSpec], Any]
 
@@ -124,15 +125,19 @@ def _action_warnings(source: TriedTask, target: TriedTask) -> list[str]:
 
 def _check_spaces(source: TriedTask, target: TriedTask) -> None:
     if source.states.kind != target.states.kind:
-        kinds = [
-            "pictures" if tried.states.kind == IMAGE else "numbers" for tried in (source, target)
-        ]
+        kinds = [_THINGS[tried.states.kind] for tried in (source, target)]
         raise UsageError(
             f"the source shows {kinds[0]} and the target {kinds[1]}, and no generator maps one to "
             "the other",
-            "give both tasks pictures, or both numbers",
+            f"give both tasks {kinds[0]}, or both {kinds[1]}",
         )
     sizes = [tried.states.frame_shape[1:] for tried in (source, target)]
+    if sizes[0] != sizes[1] and source.states.kind == SIGNAL:
+        raise UsageError(
+            f"the source's signals have {sizes[0][0]:,} samples, the target's {sizes[1][0]:,}, and "
+            "only signals of one length can be translated",
+            "wrap one of the environments so that they have",
+        )
     if sizes[0] != sizes[1]:
         of_source, of_target = (f"{height} × {width} pixels" for height, width in sizes)
         raise UsageError(

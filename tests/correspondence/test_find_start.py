@@ -16,12 +16,13 @@ from torch import nn
 from corrtool.correspondence import starts as module
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.found_starts import FoundStarts
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_starts import LinearStart
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.spatial_starts import Start
 from corrtool.correspondence.start_search import ANGLE_STARTS
-from corrtool.correspondence.starts import agree_on_actions, find_start
+from corrtool.correspondence.starts import StartFinder, agree_on_actions
 from corrtool.correspondence.tones import Tone
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import MemoryRows, ReplayMemory
@@ -59,8 +60,13 @@ class Noting(Ranks):
         return 1 - value
 
 
+def is_over() -> bool:
+    """Whether the time is over."""
+    return False
+
+
 class Searches:
-    """What `find_start` asks of both searches, which find what is given."""
+    """What a `StartFinder` asks of both searches, which find what is given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, ranks: Ranks) -> None:
         self.asked: list[Any] = []
@@ -79,7 +85,8 @@ class Searches:
         monkeypatch.setattr(module, "LinearStartSearch", Linear)
         monkeypatch.setattr(module, "numpy_generator", lambda *given: given)
 
-    def _progress(self, *given: Any) -> Any:
+    def _progress(self, *given: Any, seconds_left: Any) -> Any:
+        assert seconds_left() is None
         self.bars.append(given)
         return nullcontext(SimpleNamespace(advance=self.advance))
 
@@ -96,11 +103,12 @@ class Spatial:
     advance: Any = None
     tones: Any = None
     find_actions: Any = None
+    over: Any = None
     length = 17
     searches: ClassVar[Any]
 
     def run(self) -> Any:
-        assert self.advance is Spatial.searches.advance
+        assert self.advance is Spatial.searches.advance and self.over is is_over
         Spatial.searches.asked.append(self)
         return Start(90.0), {"start_degrees": 90.0}
 
@@ -111,9 +119,9 @@ class Linear:
     length = 19
     searches: ClassVar[Any]
 
-    def __init__(self, *given: Any, find_actions: bool) -> None:
+    def __init__(self, *given: Any, find_actions: bool, over: Any) -> None:
         self.given, self.find_actions, self.count = given, find_actions, 0
-        assert given[5] is Linear.searches.advance
+        assert given[5] is Linear.searches.advance and over is is_over
 
     def best(self, count: int) -> LinearStart:
         self.count = count
@@ -143,7 +151,7 @@ def found(
     without_model: bool = False,
     **values: Any,
 ) -> tuple[bool, Correspondence]:
-    """What `find_start` says of a correspondence with generators of this kind, and that one."""
+    """What a `StartFinder` says of a correspondence of this kind, and that one."""
     torch.manual_seed(0)
     description = GeneratorDescription(kind, filters=4, blocks=2, tone=tone)
     scalings = StateScaling(source), StateScaling(target)
@@ -151,7 +159,10 @@ def found(
     model = None if without_model else ScaledModel(TwoActions(), StateScaling(source))
     knowledge = Knowledge(memory(source), memory(target), None, model)
     settings = LearnCorrSettings(**{"generator": kind, **values})
-    is_found = find_start(searches.context, searches.run, settings, knowledge, correspondence)
+    limit: Any = SimpleNamespace(over=is_over, seconds_left=lambda: None)
+    starts = FoundStarts(searches.run, kept=False)
+    finder = StartFinder(searches.context, searches.run, knowledge, limit, starts)
+    is_found = finder.find(settings, correspondence)
     return is_found, correspondence
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,9 +42,9 @@ class Training:
             train=lambda: self.done.append("train"),
         )
 
-    def find_start(self, context: Any, run: Any) -> None:
+    def find_start(self, finder: Any) -> None:
         self.done.append("start")
-        self.started = "started" in run.request.name
+        self.started = "started" in finder.run.request.name
 
     @property
     def actions_due(self) -> bool:
@@ -90,13 +91,14 @@ class Setting:
             console=SimpleNamespace(progress=self._progress, say=self.said.append),
             ranks=self.ranks, device=CPU, seed=5,
         )  # fmt: skip
+        usual: dict[str, Any] = {"recipe_trial_steps": 3, "recipe_enough": 0.9, "recipe": "auto"}
+        settings = LearnCorrSettings(**usual | values)
         run: Any = SimpleNamespace(
-            request=SimpleNamespace(name=name),
+            request=SimpleNamespace(name=name, settings=settings),
+            directory=Path("nowhere"),
             metrics=SimpleNamespace(write=lambda *line: self.logged.append(line)),
             seconds=seconds,
         )
-        usual: dict[str, Any] = {"recipe_trial_steps": 3, "recipe_enough": 0.9, "recipe": "auto"}
-        settings = LearnCorrSettings(**usual | values)
         knowledge: Any = "knowledge"
         generator: Any = "a generator"
         action_map: Any = "the map of actions"
@@ -110,12 +112,10 @@ class Setting:
     def _scorer(self, *given: Any) -> Any:
         self.scorers.append(given)
         return SimpleNamespace(
-            score=lambda correspondence: SimpleNamespace(
-                value=self._scores[correspondence.of.recipe]
-            )
+            score=lambda correspondence: {"value": self._scores[correspondence.of.recipe]}
         )
 
-    def _progress(self, title: str, total: int, unit: str) -> Any:
+    def _progress(self, title: str, total: int, unit: str, *, seconds_left: Any) -> Any:
         bar = nullcontext(SimpleNamespace(advance=lambda count: self.bars[-1].append(count)))
         self.bars.append([title, total, unit])
         return bar

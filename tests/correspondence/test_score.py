@@ -153,7 +153,7 @@ class TestByHand:
 
     def test_states_that_never_change_are_mapped_back_without_an_error(self) -> None:
         still = memory(numbers(1, 1, 1))
-        assert scored(linear(1.0, 2.0), known(still, TARGET, 1.0)).cycle_error == 0.0
+        assert scored(linear(1.0, 2.0), known(still, TARGET, 1.0))["cycle_error"] == 0.0
 
     def test_transitions_that_end_an_episode_do_not_count(self) -> None:
         target = memory(numbers(0, 2, -9, 0, 2))

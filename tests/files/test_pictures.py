@@ -6,8 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
-from corrtool.files.pictures import target_and_translation, write_sheet
+from corrtool.files.pictures import newest_frames, target_and_translation, write_sheet
+from corrtool.states import SIGNAL, StateSpec
 
 
 def shades(*values: int) -> np.ndarray:
@@ -44,3 +46,19 @@ def test_sheets_of_earlier_versions_have_no_labels() -> None:
     sheet[4:24, 52:72], sheet[28:48, 52:72] = 3, 13
     pair = target_and_translation(sheet, examples=4)
     assert pair.shape == (24, 48, 3) and set(pair.flatten().tolist()) == {3, 13, 128}
+
+
+def test_signals_are_drawn_as_waveforms() -> None:
+    """Two channels of 256 samples: a column shows two of them, from the least to the most."""
+    spec = StateSpec(SIGNAL, (2, 256), 2)
+    states = torch.zeros(1, 4, 256)
+    states[0, 0] = 9.0  # an older frame
+    states[0, 2, :2] = torch.tensor([1.0, -1.0])
+    states[0, 3] = 0.5
+    (picture,) = newest_frames(states, spec)
+    assert picture.shape == (64, 128, 3) and picture.dtype == np.uint8
+    first, second = picture[:32, :, 0], picture[32:, :, 0]
+    assert (first[:, 0] == 255).all()  # both edges of its band
+    assert np.flatnonzero(first[:, 1]).tolist() == [16]  # silence, in the middle
+    assert np.flatnonzero(second[:, 0]).tolist() == [8]  # half of the loudest
+    assert not newest_frames(torch.zeros(1, 4, 256), spec)[0, :8].any()

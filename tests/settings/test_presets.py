@@ -35,6 +35,7 @@ class TestPresets:
             assert {name for name, value in section.items() if isinstance(value, dict)} <= {
                 "image",
                 "grid",
+                "signal",
                 "vector",
             }
 

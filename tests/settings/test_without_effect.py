@@ -57,6 +57,12 @@ class TestWithoutEffect:
             (LearnCorrSettings, "image", {"generator": "rotation", "tone": True}, "--tone"),
             (LearnCorrSettings, "image", {"linear_starts": 8}, "--linear-starts"),
             (LearnCorrSettings, "vector", {"linear_starts": 8, "lambda_m": 0}, "--linear-starts"),
+            (LearnCorrSettings, "image", {"signal_starts": 8}, "--signal-starts"),
+            (LearnCorrSettings, "signal", {"generator": "gain-shift", "filters": 8}, "--filters"),
+            (LearnCorrSettings, "signal", {"skips": False}, "--skips"),
+            (LearnCorrSettings, "signal", {"norm": "batch"}, "--norm"),
+            (TrainModelSettings, "signal", {"action_block": 1}, "--action-block"),
+            (TrainDqnSettings, "signal", {"width": 64}, "--width"),
         ],
     )
     def test_is_refused_by_name(
@@ -76,6 +82,10 @@ class TestWithoutEffect:
             (LearnCorrSettings, "vector", {"generator": "mlp", "filters": 8}),
             (LearnCorrSettings, "vector", {"generator": "mlp", "linear_starts": 8}),
             (LearnCorrSettings, "vector", {"action_map": "learned"}),
+            (LearnCorrSettings, "signal", {"signal_starts": 8}),  # of the recipes
+            (LearnCorrSettings, "signal", {"generator": "gain-shift", "signal_starts": 8}),
+            (LearnCorrSettings, "signal", {"generator": "resnet", "framewise": False}),
+            (TrainModelSettings, "signal", {"prediction": "state"}),
             (
                 LearnCorrSettings,
                 "image",

@@ -118,7 +118,14 @@ class _Noting(Console):
         self.seen.append(message)
 
     def progress(
-        self, title: str, total: int, unit: str, start: int = 0, *, steady: bool = True
+        self,
+        title: str,
+        total: int,
+        unit: str,
+        start: int = 0,
+        *,
+        steady: bool = True,
+        seconds_left: Callable[[], float | None] = lambda: None,
     ) -> Any:
         self.seen.append((title, total, unit, start, steady))
         return _Bar(self.seen)

@@ -122,5 +122,5 @@ class TestChannels:
 
 @pytest.mark.parametrize("text", ["shift:1,0", "zoom:2", "channels:0,1,2", "camera:0"])
 def test_vectors_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=f"'{text}' is for image states"):
+    with pytest.raises(UsageError, match=f"'{text}' is for image (or signal )?states"):
         view(text).spec(StateSpec("vector", (3,)))

@@ -15,12 +15,15 @@ from corrtool.tasks.views import (
     VIEWS,
     Camera,
     Channels,
+    Delay,
+    Gain,
     MosaicRotate,
     Noise,
     Orthogonal,
     Pad,
     Permute,
     PermuteActions,
+    Pitch,
     Rotate,
     Scale,
     Shift,
@@ -46,6 +49,9 @@ ANY_VIEW: st.SearchStrategy[View] = st.one_of(
     st.builds(Scale, st.lists(factors, min_size=1, max_size=4).map(tuple)),
     st.builds(Orthogonal, whole),
     st.builds(Pad, st.integers(1, 2**70)),
+    st.builds(Gain, st.lists(factors, min_size=1, max_size=4).map(tuple)),
+    st.builds(Pitch, st.floats(1 / 16, 16)),
+    st.builds(Delay, signed),
     st.builds(PermuteActions, orders),
     st.sampled_from(["flip:h", "flip:v", "invert"]).map(lambda text: view(text)),
 )
@@ -63,7 +69,8 @@ class TestIdentity:
         [
             "rotate:90", "flip:h", "flip:v", "invert", "permute:1,0", "mosaic-rotate:180",
             "scale:-1,2.5", "shift:-3,4", "zoom:0.5", "channels:2,0,1", "camera:7",
-            "background:7", "noise:12.5", "orthogonal:3", "pad:2", "actions:2,0,1",
+            "background:7", "noise:12.5", "orthogonal:3", "pad:2", "gain:2,-0.5", "pitch:1.3",
+            "delay:-4", "actions:2,0,1",
         ],
     )  # fmt: skip
     def test_is_the_text_for_most_views(self, text: str) -> None:
@@ -106,7 +113,9 @@ class TestIdentity:
         "zoom:0.0099", "zoom:100.1", "channels", "channels:a", "camera", "camera:-1", "camera:1.5",
         "noise", "noise:0", "noise:-1", "noise:nan", "noise:inf", "noise:1.1e30", "orthogonal",
         "orthogonal:-1", "orthogonal:x", "pad", "pad:0", "pad:-1", "pad:1.5", "actions", "actions:",
-        "actions:a", "actions:0,1.5", "background", "background:-1", "background:x",
+        "actions:a", "actions:0,1.5", "background", "background:-1", "background:x", "gain",
+        "gain:0", "gain:1,inf", "gain:a", "pitch", "pitch:0", "pitch:-1", "pitch:nan",
+        "pitch:16.1", "delay", "delay:1.5", "delay:a",
     ],
 )  # fmt: skip
 def test_unknown_views(text: str) -> None:

@@ -1,8 +1,9 @@
 """Views: transforms of what an agent sees or does, which make a target of a known environment.
 
 A view works on a batch of frames, before they are stacked, so that a memory holds each frame once.
-Images are ``(N, C, H, W)`` uint8, vectors ``(N, n)`` float32. A view of actions works on what the
-agent chooses, before the environment sees it. Each view is written as ``name:argument``.
+Images are ``(N, C, H, W)`` uint8, signals ``(N, C, L)`` float32, vectors ``(N, n)`` float32. A view
+of actions works on what the agent chooses, before the environment sees it. Each view is written as
+``name:argument``.
 """
 
 from corrtool.tasks.views.actions import PermuteActions
@@ -20,6 +21,7 @@ from corrtool.tasks.views.pictures import (
     Zoom,
 )
 from corrtool.tasks.views.registry import VIEWS, parse_view
+from corrtool.tasks.views.signals import Delay, Gain, Pitch
 from corrtool.tasks.views.vectors import Affine, Orthogonal, Permute, Scale
 
 __all__ = [
@@ -28,8 +30,10 @@ __all__ = [
     "Background",
     "Camera",
     "Channels",
+    "Delay",
     "Flip",
     "Frames",
+    "Gain",
     "Invert",
     "MosaicRotate",
     "Noise",
@@ -37,6 +41,7 @@ __all__ = [
     "Pad",
     "Permute",
     "PermuteActions",
+    "Pitch",
     "Rotate",
     "Scale",
     "Shift",

@@ -56,11 +56,13 @@ class View(ABC):
         return actions
 
 
-def require_kind(kind: str, spec: StateSpec, text: str) -> None:
-    """Refuse states of another kind. Raises :class:`UsageError`."""
-    if spec.kind != kind:
+def require_kind(kind: str | tuple[str, ...], spec: StateSpec, text: str) -> None:
+    """Refuse states of another kind, or of none of several. Raises :class:`UsageError`."""
+    kinds = (kind,) if isinstance(kind, str) else kind
+    if spec.kind not in kinds:
         raise UsageError(
-            f"view {text!r} is for {kind} states, but this task has {spec.kind} states",
+            f"view {text!r} is for {' or '.join(kinds)} states, but this task has {spec.kind} "
+            "states",
             "remove the view",
         )
 

@@ -44,11 +44,11 @@ def _generator(frame: Frames, text: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Noise(View):
-    """``noise:SIGMA``: adds Gaussian noise to every pixel, or to every coordinate of a vector.
+    """``noise:SIGMA``: adds Gaussian noise to every pixel, coordinate of a vector, or sample.
 
     Of pictures σ is in grey levels of 255, each channel has noise of its own, and the sum is
-    rounded and clipped to a byte; of vectors it is in the task's units. Equal frames have equal
-    noise.
+    rounded and clipped to a byte; of vectors and signals it is in the task's units. Equal
+    frames have equal noise.
     """
 
     sigma: float

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from corrtool.errors import UsageError
-from corrtool.states import IMAGE, StateSpec
+from corrtool.states import IMAGE, SIGNAL, StateSpec
 from corrtool.tasks.views.base import (
     Frames,
     View,
@@ -23,6 +23,10 @@ from corrtool.tasks.views.base import (
 )
 
 MAX_ZOOM = 100.0
+_SEVERAL_CHANNELS = {  # of each kind what has them, and how to see more than one
+    IMAGE: ("pictures", ", or show colours (Atari games: --no-grayscale)"),
+    SIGNAL: ("signals", ""),
+}
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,7 @@ class Invert(View):
 
 @dataclass(frozen=True)
 class Channels(View):
-    """``channels:2,0,1``: channel i of the view is channel ``order[i]`` of the picture."""
+    """``channels:2,0,1``: channel i is what was channel ``order[i]`` of the picture or signal."""
 
     order: tuple[int, ...]
 
@@ -193,12 +197,13 @@ class Channels(View):
         return cls(whole_numbers(argument))
 
     def spec(self, spec: StateSpec) -> StateSpec:
-        require_kind(IMAGE, spec, self.identity())
+        require_kind((IMAGE, SIGNAL), spec, self.identity())
         if spec.frame_shape[0] == 1:
+            things, advice = _SEVERAL_CHANNELS[spec.kind]
             raise UsageError(
-                f"view {self.identity()!r} is for pictures of several channels, but those of this "
+                f"view {self.identity()!r} is for {things} of several channels, but those of this "
                 "task have one",
-                "remove the view, or show colours (Atari games: --no-grayscale)",
+                f"remove the view{advice}",
             )
         require_permutation(self.order, spec.frame_shape[0], "channels", self.identity())
         return spec

@@ -21,6 +21,7 @@ from corrtool.tasks.views.pictures import (
     Shift,
     Zoom,
 )
+from corrtool.tasks.views.signals import Delay, Gain, Pitch
 from corrtool.tasks.views.vectors import Affine, Orthogonal, Permute, Scale
 
 
@@ -53,6 +54,9 @@ VIEWS = {
     "orthogonal": ViewForm(Orthogonal.parse, "orthogonal:SEED"),
     "pad": ViewForm(Pad.parse, "pad:N"),
     "affine": ViewForm(Affine.parse, "affine:FILE"),
+    "gain": ViewForm(Gain.parse, "gain:FACTOR,…"),
+    "pitch": ViewForm(Pitch.parse, "pitch:FACTOR"),
+    "delay": ViewForm(Delay.parse, "delay:N"),
     "actions": ViewForm(PermuteActions.parse, "actions:1,0,…"),
 }
 
