@@ -100,8 +100,8 @@ def test_the_plan_of_an_experiment_before_anything_is_made(tmp_path: Path) -> No
         f"finetune-{name}-seed{seed}" for name in ("model", "scratch", "reuse") for seed in (0, 1)
     ]
     assert cells == {
-        **dict.fromkeys(learnt, ["learn-corr", "evaluate", "evaluate"]),
-        **dict.fromkeys(finetuned, ["finetune", "evaluate", "evaluate"]),
+        **{name: ["learn-corr", "evaluate", "evaluate"] for name in learnt},
+        **{name: ["finetune", "evaluate", "evaluate"] for name in finetuned},
     }
     assert set(states(sweep.status()).values()) == {"missing"}
     assert sorted(project.root.rglob("*")) == before

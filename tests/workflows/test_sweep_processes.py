@@ -133,7 +133,7 @@ def test_a_cell_that_fails_while_it_runs(lab: Path) -> None:
     _, err = sweep.communicate(timeout=120)
     assert sweep.returncode == 1
     assert "1 of 2 cells are not done" in err.splitlines()[-1]
-    assert "became NaN or infinite" in err.splitlines()[-1]
+    assert "gan became nan by" in err.splitlines()[-1]
     cells = read_sweep(lab, "s")["cells"]
     assert [cell["failure"] is None for cell in cells] == [False, True]
     assert "Traceback" not in err
