@@ -15,8 +15,10 @@ from support.sweeps import FakeEngine, Told, planned_sweep, run_sweep, states
 
 from corrtool.errors import ArtifactError, CorrtoolError, UsageError
 from corrtool.project.artifacts import find_artifacts
+from corrtool.project.directory import Project
 from corrtool.project.locks import lock_artifacts
 from corrtool.runs.sweeps import read_sweep, sweep_path
+from corrtool.workflows.report import report as write_report
 from corrtool.workflows.sweeps import running
 from corrtool.workflows.sweeps.engine import Outcome, outcome_of
 from corrtool.workflows.sweeps.local import LocalEngine, Shares, share_out
@@ -261,6 +263,13 @@ class TestWhatComesAfter:
         again = FakeEngine()
         assert states(run_sweep(planned_sweep(lab, *grid, then=then), again)) == states(result)
         assert again.submitted == []
+        written = write_report(Project(lab), lab.parent / "tables.md")
+        table = next(t for t in written["tables"] if t["title"] == "Sweep learn-corr-lambda-q")
+        assert [row[0] for row in table["rows"]] == ["0", "1"] and table["columns"][2] == (
+            "95 % interval"
+        )
+        assert "Sweep learn-corr-lambda-q" in (lab.parent / "tables.md").read_text()
+        assert "mean return of fresh games" in (lab / "report" / "report.html").read_text()
 
     def test_after_an_agent(self, lab: Path) -> None:
         sweep = planned_sweep(lab, "n-step=1,2", stage="train-dqn", then=["evaluate"])
