@@ -36,7 +36,8 @@ _COLOURS = (
 )  # Okabe & Ito: for all eyes
 _PANEL_INCHES = (3.6, 2.4)
 _SMALLEST_SHEET = 64  # pixels; three rows of the smallest pictures have more
-MOST_CELLS = 24  # in one figure; the tables have them all
+MOST_CELLS = 24  # in one figure; of more it shows the first few, and the tables have them all
+FEW_CELLS = 3
 _STRIP_STEPS = 4  # the paper shows the correspondence at four moments
 
 
@@ -102,7 +103,7 @@ def play_tests(results: Results) -> Figure | None:
     cells = [cell for cell in results.correspondences if any(run.play_tests for run in cell.runs)]
     if not cells:
         return None
-    figure, panels = panels_of(min(len(cells), MOST_CELLS))
+    figure, panels = panels_of(cells_shown(len(cells)))
     cells = _first_cells(figure, cells)
     for axes, cell in zip(panels, cells, strict=True):
         for index, run in enumerate(cell.runs):
@@ -130,7 +131,7 @@ def losses(results: Results) -> Figure | None:
     cells = [cell for cell in results.correspondences if cell.runs[0].losses]
     if not cells:
         return None
-    figure, panels = panels_of(min(len(cells), MOST_CELLS))
+    figure, panels = panels_of(cells_shown(len(cells)))
     cells = _first_cells(figure, cells)
     for axes, cell in zip(panels, cells, strict=True):
         lines = cell.runs[0].losses
@@ -158,7 +159,8 @@ def translations(results: Results) -> Figure | None:
     At four moments of each cell's first seed.
     """
     strips = ((cell, _strip(cell)) for cell in results.correspondences)
-    shown = list(itertools.islice(((c, strip) for c, strip in strips if strip), MOST_CELLS))
+    count = cells_shown(len(results.correspondences))
+    shown = list(itertools.islice(((c, strip) for c, strip in strips if strip), count))
     if not shown:
         return None
     figure = Figure(
@@ -184,7 +186,7 @@ def finetuning(results: Results) -> Figure | None:
 
     Mean over seeds, and their 95 % interval as a band.
     """
-    cells = results.finetunings[:MOST_CELLS]
+    cells = results.finetunings[: cells_shown(len(results.finetunings))]
     curves = [
         [moving_means([game.game_return for game in run.games]) for run in cell.runs]
         for cell in cells
@@ -293,9 +295,15 @@ def finish(axes: Axes, x: str, y: str, *, legend: bool = False) -> None:
 
 def _first_cells(figure: Figure, cells: list[Cell[R]]) -> list[Cell[R]]:
     """As many cells as a figure shows; it says so where there are more."""
-    if len(cells) > MOST_CELLS:
-        figure.suptitle(f"the first {MOST_CELLS} of {len(cells):,} cells", fontsize=8)
-    return cells[:MOST_CELLS]
+    shown = cells_shown(len(cells))
+    if shown < len(cells):
+        figure.suptitle(f"the first {shown} of {len(cells):,} cells", fontsize=8)
+    return cells[:shown]
+
+
+def cells_shown(count: int, most: int = MOST_CELLS) -> int:
+    """How many of so many cells a figure shows: all, or a few where nobody could compare them."""
+    return count if count <= most else FEW_CELLS
 
 
 def wrapped(label: str, width: int) -> str:

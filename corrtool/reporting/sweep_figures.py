@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from corrtool.reporting.figures import finish, panels_of, share_returns, wrapped
+from corrtool.reporting.figures import cells_shown, finish, panels_of, share_returns, wrapped
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.sweep_tables import bounds, format_number
 from corrtool.reporting.sweeps import PointResult, SweepResults
 from corrtool.settings.grid import as_text, shown
 from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
 
-MOST_PANELS = 12
-_MOST_TEXTS = 200  # more of them nobody reads, and the table has them all
+MOST_PANELS = 24
+_MOST_TEXTS = 100  # more of them nobody reads, and the table has them all
 _CELL_INCHES = (1.05, 0.62)
 _NO_TEXT_INCHES = (0.3, 0.3)
 _COLOUR = "#0072b2"
@@ -68,10 +68,19 @@ def heat_map(sweep: SweepResults) -> Figure | None:
         _draw_panel(axes, sweep, points, (y, x), colours, texts=texts)
         axes.set_title(as_text(held), fontsize=8)
         panels.append(axes)
+    if not texts:
+        figure.suptitle(f"n = {_counts(sweep)}; the table has the intervals", fontsize=8)
     bar = figure.colorbar(panels[0].images[0], ax=panels)
     bar.set_label(sweep.what, fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
+
+
+def _counts(sweep: SweepResults) -> str:
+    """How many seeds the points have: ``5``, or ``3 to 5``."""
+    counts = [point.interval.count for point in sweep.points]
+    least, most = min(counts), max(counts)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def _has(point: PointResult, held: dict[str, Any]) -> bool:
@@ -123,8 +132,9 @@ def curves(sweep: SweepResults) -> Figure | None:
     Play tests of a correspondence by gradient steps, training games of a DQN; the best points,
     where there are many. None where no run has such a curve.
     """
-    ranked = [point for point in sweep.ranked() if _seeds(point.runs)][:MOST_PANELS]
-    chosen = [point for point in sweep.points if any(point is best for best in ranked)]
+    ranked = [point for point in sweep.ranked() if _seeds(point.runs)]
+    best = ranked[: cells_shown(len(ranked), MOST_PANELS)]
+    chosen = [point for point in sweep.points if any(point is one for one in best)]
     if not chosen:
         return None
     figure, panels = panels_of(len(chosen))
@@ -144,6 +154,8 @@ def curves(sweep: SweepResults) -> Figure | None:
         axes.set_title(wrapped(f"{said}, n = {len(seeds)}", 48), fontsize=8)
         finish(axes, _CURVES[sweep.stage], "return")
     share_returns(panels)
+    if len(chosen) < len(ranked):
+        figure.suptitle(f"the best {len(chosen)} of {len(ranked):,}", fontsize=8)
     return figure
 
 

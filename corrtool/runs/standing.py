@@ -97,7 +97,7 @@ def _modified(path: Path) -> float:
     return 0.0
 
 
-def equal_runs(root: Path, directories: Sequence[Path]) -> dict[str, str]:
+def equal_runs(directories: Sequence[Path]) -> dict[str, str]:
     """The names of the runs in ``directories`` by fingerprint; damaged ones are nobody's."""
     found: dict[str, str] = {}
     for directory in directories:

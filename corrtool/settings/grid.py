@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.settings.base import Settings, checked, flag_name, former_names
+from corrtool.settings.base import Settings, checked, flag_name, former_names, type_hints
 
 Value: TypeAlias = bool | int | float | str
 Point: TypeAlias = dict[str, Value]  # a value for each of some settings or inputs, by name
@@ -194,7 +194,7 @@ def _value(settings_class: type[Settings], name: str, value: Any) -> Value:
         if not isinstance(value, str):
             raise UsageError(f"{flag_name(name)} is {value!r}", "give it the name of an artifact")
         return value
-    hint = get_type_hints(settings_class)[name]
+    hint = type_hints(settings_class)[name]
     field = settings_class.__dataclass_fields__[name]
     parsed = _parsed(value, hint) if isinstance(value, str) else value
     kept: Value = checked(field, hint, parsed, flag_name(name))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from corrtool.reporting.figures import FEW_CELLS
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.key_numbers import KeyNumber, key_number
 from corrtool.reporting.logged import PlayTest
@@ -130,6 +131,13 @@ class TestTheHeatMap:
         assert [axes.get_title() for axes in figure.axes[:-1]] == ["c=false", "c=true"]
         assert len(texts(figure)) == 11 and texts(figure)[0] == "1\nn = 1"
 
+    def test_of_many_cells_only_colours(self) -> None:
+        points = [point([1.0, float(a)], a=a, b=b) for a in range(15) for b in range(10)]
+        figure = heat_map(sweep(*points, point([1.0], a=15, b=0)))
+        assert figure is not None and texts(figure) == []
+        title = figure.get_suptitle()
+        assert title == "n = 1 to 2; the table has the intervals"
+
     def test_a_value_that_some_points_do_not_give(self) -> None:
         points = [point([1.0], kind="x", a=0), point([2.0], kind="x", a=1), point([3.0], kind="y")]
         figure = heat_map(sweep(*points))
@@ -149,8 +157,8 @@ class TestTheCurves:
     def test_the_best_ones_where_there_are_many(self) -> None:
         made = sweep(*(point([float(a)], a=a) for a in range(MOST_PANELS + 5)))
         figure = curves(made)
-        assert figure is not None and len(figure.axes) == MOST_PANELS
-        assert figure.axes[0].get_title() == "a=5, n = 1"
+        assert figure is not None and len(figure.axes) == FEW_CELLS
+        assert figure.axes[0].get_title() == f"a={MOST_PANELS + 5 - FEW_CELLS}, n = 1"
 
     def test_none_without_play_tests(self) -> None:
         one = point([1.0], a=0)

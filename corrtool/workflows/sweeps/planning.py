@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corrtool.errors import MissingInputError, UsageError
 from corrtool.project.artifacts import artifact_problems
@@ -12,6 +12,7 @@ from corrtool.project.directory import Project
 from corrtool.runs.records import run_directories
 from corrtool.runs.standing import equal_runs
 from corrtool.runs.sweeps import CellState, SweepCell, SweepManifest
+from corrtool.runtime.remembering import remembering
 from corrtool.settings.grid import varying
 from corrtool.workflows.call import StageCall
 from corrtool.workflows.sweeps.cells import Cell
@@ -103,6 +104,25 @@ def plan_cells(
     Raises:
         CorrtoolError: what a stage would refuse, of the first cell of which it does.
     """
+    with remembering():  # nothing runs yet
+        planned = _plan_first(project, cells, earlier, complete=complete)
+        _name(project, planned)
+        failures = {} if earlier is None else _failures_of(earlier)
+        for one in planned:
+            if one.steps:
+                one.failure = failures.get(one.steps[0].fingerprint)
+            while one.steps and not one.complete:
+                if one.steps[-1].standing(project).state != "done":
+                    break
+                one.plan_next(project, calls)
+    _check_inputs(project, planned)
+    return planned
+
+
+def _plan_first(
+    project: Project, cells: Sequence[Cell], earlier: SweepManifest | None, *, complete: bool
+) -> list[PlannedCell]:
+    """Plan the first run of each cell."""
     kept = {} if earlier is None else _inputs_of(earlier)
     planned = []
     for cell in cells:
@@ -113,16 +133,6 @@ def plan_cells(
                 raise
             steps = []  # what it reads is yet to be made by another cell
         planned.append(PlannedCell(cell, steps))
-    _name(project, planned)
-    _check_inputs(project, planned)
-    failures = {} if earlier is None else _failures_of(earlier)
-    for one in planned:
-        if one.steps:
-            one.failure = failures.get(one.steps[0].fingerprint)
-        while one.steps and not one.complete:
-            if one.steps[-1].standing(project).state != "done":
-                break
-            one.plan_next(project, calls)
     return planned
 
 
@@ -156,17 +166,16 @@ def _name(project: Project, planned: list[PlannedCell]) -> None:
         UsageError: two cells are the same run, or a run that was made from something else has the
             name.
     """
-    stages = {one.cell.call.stage.name for one in planned}
-    there = {
-        stage: equal_runs(project.root, run_directories(project.root, stage)) for stage in stages
-    }
     _check_different(planned)
+    there = _RunsThere(project)
     differing = list(varying([one.cell.point for one in planned]))
     unnamed = [one for one in planned if one.steps and one.cell.call.common.name is None]
     shared = Counter(one.name for one in unnamed)
     for one in unnamed:
         step = one.steps[0]
-        name = there[step.stage].get(step.fingerprint)
+        if shared[step.name] == 1 and step.standing(project).state not in ("missing", "other"):
+            continue
+        name = there.name_of(step)
         if name is None and shared[step.name] > 1:
             name = name_with_values(step.name, one.cell.seed, one.cell.point, differing)
             if not fits_as_name(name):
@@ -174,6 +183,21 @@ def _name(project: Project, planned: list[PlannedCell]) -> None:
         if name is not None and name != step.name:
             one.steps[0] = with_name(project, step, name)
     _check_names(project, planned)
+
+
+@dataclass
+class _RunsThere:
+    """The runs of a project by what they were asked for, read once they are asked about."""
+
+    project: Project
+    _names: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def name_of(self, step: Step) -> str | None:
+        """The name of a run that is equal to ``step``; None where there is none."""
+        if step.stage not in self._names:
+            directories = run_directories(self.project.root, step.stage)
+            self._names[step.stage] = equal_runs(directories)
+        return self._names[step.stage].get(step.fingerprint)
 
 
 def _check_different(planned: list[PlannedCell]) -> None:
