@@ -134,7 +134,8 @@ def check_output(path: Path, flag: str, project: Project) -> None:
     inside = parent.resolve() / path.name
     if inside.is_relative_to(project.root) and (
         inside.name == PROJECT_FILE
-        or inside.relative_to(project.root).parts[0] in ("memories", "weights", "runs", "report")
+        or inside.relative_to(project.root).parts[0]
+        in ("memories", "weights", "runs", "report", "sweeps")
     ):
         raise UsageError(
             f"{flag} {path} is one of the project's own files", "give it another place"

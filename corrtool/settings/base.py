@@ -9,7 +9,6 @@ torch or numpy, so ``--help`` stays fast.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -124,10 +123,14 @@ def variable_name(stage: str, field_name: str) -> str:
     return f"CORRTOOL_{stage}_{field_name}".upper().replace("-", "_")
 
 
-@functools.cache
-def type_hints(declared: type) -> dict[str, Any]:
+_hints: dict[Any, dict[str, Any]] = {}
+
+
+def type_hints(declared: Any) -> dict[str, Any]:
     """The types of a class's fields, which take Python longer than all other checks of them."""
-    return get_type_hints(declared)
+    if declared not in _hints:
+        _hints[declared] = get_type_hints(declared)
+    return _hints[declared]
 
 
 def check_fields(settings: Any) -> None:
