@@ -20,6 +20,7 @@ from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.settings.base import Preset
 from corrtool.settings.common import CommonOptions
+from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from corrtool.runtime.console import Console
@@ -132,7 +133,8 @@ def sweep(
         raise UsageError("no stage is named", "say which one to sweep, such as learn-corr")
     if status is not None and (stage is not None or grid or skip or then or name or dry_run):
         raise UsageError("--status shows a sweep as it is", "give it the name alone")
-    calls = {} if stage is None else calls_from_environment(common)
+    named = [known for known in STAGES if known in (stage, *(then or []))]
+    calls = calls_from_environment(common, named)
     check_variables()
 
     from corrtool.project.directory import find_project
@@ -163,7 +165,8 @@ def show(console: Console, result: SweepResult) -> None:
     """Print the cells of a sweep."""
     from corrtool.cli.sweep_display import cells_table
 
-    console.result(result, cells_table(result))
+    silent = console.json or console.quiet
+    console.result(result, [] if silent else cells_table(result))
 
 
 def run(
@@ -197,7 +200,8 @@ def describe(cells: int, open_cells: int, shares: Shares) -> str:
     """What will be done, in words."""
     if not open_cells:
         return f"all {cells:,} cells are done"
-    threads = f", {shares.threads} threads each" if shares.threads is not None else ""
+    noun = "thread" if shares.threads == 1 else "threads"
+    threads = f", {shares.threads} {noun} each" if shares.threads is not None else ""
     gpus = f", on the GPUs {', '.join(shares.gpus)}" if shares.gpus else ""
     return f"{open_cells:,} of {cells:,} cells to do, {shares.jobs} at once{threads}{gpus}"
 

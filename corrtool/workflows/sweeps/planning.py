@@ -170,10 +170,11 @@ def _name(project: Project, planned: list[PlannedCell]) -> None:
     there = _RunsThere(project)
     differing = list(varying([one.cell.point for one in planned]))
     unnamed = [one for one in planned if one.steps and one.cell.call.common.name is None]
-    shared = Counter(one.name for one in unnamed)
+    shared, settled = Counter(one.name for one in unnamed), set[str]()
     for one in unnamed:
         step = one.steps[0]
         if shared[step.name] == 1 and step.standing(project).state not in ("missing", "other"):
+            settled.add(step.name)
             continue
         name = there.name_of(step)
         if name is None and shared[step.name] > 1:
@@ -182,7 +183,7 @@ def _name(project: Project, planned: list[PlannedCell]) -> None:
                 name = name_with_digits(step, step.name)
         if name is not None and name != step.name:
             one.steps[0] = with_name(project, step, name)
-    _check_names(project, planned)
+    _check_names(project, planned, settled)
 
 
 @dataclass
@@ -213,11 +214,15 @@ def _check_different(planned: list[PlannedCell]) -> None:
                 )
 
 
-def _check_names(project: Project, planned: list[PlannedCell]) -> None:
-    """Rename what another run is in the way of, or raise :class:`UsageError`."""
-    taken = set[str]()
+def _check_names(project: Project, planned: list[PlannedCell], settled: set[str]) -> None:
+    """Rename what another run is in the way of, or raise :class:`UsageError`.
+
+    Args:
+        settled: names of those that are there, and in nobody's way.
+    """
+    taken = set(settled)
     for one in planned:
-        if one.steps:
+        if one.steps and one.name not in settled:
             step = one.steps[0]
             standing = step.standing(project)
             in_the_way = standing.state == "other" and standing.record is not None
