@@ -127,12 +127,14 @@ def play_tests(results: Results) -> Figure | None:
 
 
 def losses(results: Results) -> Figure | None:
-    """Each loss term of each cell's first seed, unweighted, by gradient steps."""
+    """Each loss term of each cell's first seed, unweighted, by gradient steps.
+
+    None where there are more cells than a figure can show: those of any few tell nothing.
+    """
     cells = [cell for cell in results.correspondences if cell.runs[0].losses]
-    if not cells:
+    if not 0 < len(cells) <= MOST_CELLS:
         return None
-    figure, panels = panels_of(cells_shown(len(cells)))
-    cells = _first_cells(figure, cells)
+    figure, panels = panels_of(len(cells))
     for axes, cell in zip(panels, cells, strict=True):
         lines = cell.runs[0].losses
         for colour, term in zip(_COLOURS, TERMS, strict=False):

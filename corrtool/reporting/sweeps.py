@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class PointResult:
     runs: list[FinishedRun[Any]]
     numbers: list[float]
 
-    @property
+    @functools.cached_property
     def interval(self) -> Interval:
         """Mean and Student's t interval over the seeds; no interval of a single one."""
         mean = sum(self.numbers) / len(self.numbers)
