@@ -60,44 +60,50 @@ FailFastFlag = Annotated[
 ]
 
 
+StageArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="Stage that learns: train-dqn, train-model, learn-corr or finetune.",
+        metavar="[STAGE]",
+        show_default="that of --status",
+    ),
+]
+GridOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Values of a setting or an input, by its flag without dashes; repeat for several. "
+        "Or one TOML file, with a table 'grid'.",
+        metavar="SETTING=V,V…",
+    ),
+]
+SkipOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave out the cells that have all of these values; may be repeated.",
+        metavar="SETTING=V,…",
+    ),
+]
+ThenOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Stage that follows in each cell, with what the one before it made: evaluate or "
+        "finetune; repeat for several, in order.",
+        metavar="STAGE",
+    ),
+]
+
+
 def add(app: typer.Typer) -> None:
     """Add the subcommand."""
     app.command("sweep", help=SUMMARIES["sweep"])(sweep)
 
 
 def sweep(
-    stage: Annotated[
-        str | None,
-        typer.Argument(
-            help="Stage that learns: train-dqn, train-model, learn-corr or finetune.",
-            metavar="[STAGE]",
-            show_default="that of --status",
-        ),
-    ] = None,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Values of a setting or an input, by its flag without dashes; repeat for several. "
-            "Or one TOML file, with a table 'grid'.",
-            metavar="SETTING=V,V…",
-        ),
-    ] = None,
-    skip: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Leave out the cells that have all of these values; may be repeated.",
-            metavar="SETTING=V,…",
-        ),
-    ] = None,
+    stage: StageArgument = None,
+    grid: GridOption = None,
+    skip: SkipOption = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each point, from --seed on.", min=1)] = 1,
-    then: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Stage that follows in each cell, with what the one before it made: evaluate or "
-            "finetune; repeat for several, in order.",
-            metavar="STAGE",
-        ),
-    ] = None,
+    then: ThenOption = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name of the sweep.", show_default="made from the stage and the grid"),

@@ -156,7 +156,8 @@ class Display:
 
 def _counted(works: Sequence[Work]) -> str:
     counted = Counter(work.state for work in works)
-    return f"{len(works):,} cells: " + ", ".join(f"{n} {state}" for state, n in counted.items())
+    noun = "cell" if len(works) == 1 else "cells"
+    return f"{len(works):,} {noun}: " + ", ".join(f"{n} {state}" for state, n in counted.items())
 
 
 def _live_table(works: Sequence[Work]) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.commands import run_corrtool, run_in_process
+from support.commands import run_corrtool
 
 from corrtool.project.locks import lock_artifacts
 from corrtool.runs.records import read_record, run_directories
@@ -24,19 +23,9 @@ LONG = ("--grid", "gradient-steps=400", "--grid", "eval-games=0")
 SHORT = ("--grid", "gradient-steps=3", "--grid", "eval-games=0")
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    lab = tmp_path_factory.mktemp("processes") / "lab"
-    init = ("init", lab, "--source", "CartPole-v1", "--target-view", "scale:-1,1,1,1", "--quiet")
-    assert run_in_process(*init) == 0
-    for stage in ("train-dqn", "collect", "train-model"):
-        assert run_in_process(stage, "-p", lab, *TINY, "--quiet") == 0
-    return lab
-
-
 @pytest.fixture
-def lab(template: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(template, tmp_path / "lab")
+def lab(cartpole_lab: Path) -> Path:
+    return cartpole_lab
 
 
 def command(lab: Path, *grid: str) -> list[str]:
