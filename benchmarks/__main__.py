@@ -16,7 +16,7 @@ from corrtool.runtime.device import resolve_device
 from corrtool.runtime.machine import describe_machine
 from corrtool.runtime.process import configure_process
 
-ROWS = ("collect", "sampling", "train_dqn", "learn_corr", "evaluate", "startup", "memory")
+ROWS = ("collect", "sampling", "train_dqn", "learn_corr", "evaluate", "startup", "memory", "sweep")
 
 
 def number(value: float) -> str:

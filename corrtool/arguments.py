@@ -10,6 +10,7 @@ from os import PathLike
 from typing import Literal, TypedDict
 
 from corrtool.settings.base import Preset
+from corrtool.settings.generators import Generator
 
 
 class PreprocessingArguments(TypedDict, total=False):
@@ -134,18 +135,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     lambda_cyc: float
     lambda_q: float
     lambda_m: float
-    generator: Literal[
-        "auto",
-        "resnet",
-        "rotation",
-        "resnet-rotation",
-        "affine",
-        "affine-resnet",
-        "gain-shift",
-        "gain-shift-resnet",
-        "linear",
-        "mlp",
-    ]
+    generator: Generator
     angle_init: float
     angle_starts: int | None
     linear_starts: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ def bootstrap_interval(returns: Sequence[float], confidence: float = 0.95) -> tu
     return float(low), float(high)
 
 
+@functools.cache
 def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
     """The value below which Student's t lies with ``probability``, at least ½."""
     low, high = 0.0, math.pi / 2

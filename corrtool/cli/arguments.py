@@ -30,6 +30,7 @@ from os import PathLike
 from typing import Literal, TypedDict
 
 from corrtool.settings.base import Preset
+from corrtool.settings.generators import Generator
 '''
 
 

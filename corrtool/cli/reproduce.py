@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -17,9 +19,26 @@ from corrtool.cli.options import (
 )
 from corrtool.cli.stage_command import saying_results, suggesting
 from corrtool.cli.summaries import SUMMARIES
+from corrtool.cli.sweep import (
+    FailFastFlag,
+    JobsOption,
+    RetriesOption,
+    jobs_of,
+    raise_if_unfinished,
+    run,
+    show,
+)
 from corrtool.settings.base import Preset
 from corrtool.settings.common import CommonOptions
 from corrtool.settings.resolve import load_preset
+
+if TYPE_CHECKING:
+    from corrtool.experiments import Experiment
+    from corrtool.project.directory import Project
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.pipeline import Pipeline
+    from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.sweep import Sweep
 
 
 def add(app: typer.Typer) -> None:
@@ -65,37 +84,105 @@ def reproduce(
             help="Learn Q_S and F here, instead of taking those that come with corrtool.",
         ),
     ] = False,
+    jobs: JobsOption = "1",
+    retries: RetriesOption = 3,
+    fail_fast: FailFastFlag = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show how far the cells are, and do nothing.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells and what is done, and do nothing.")
+    ] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Run the cells, and draw the report."""
     from corrtool.experiments import load_experiment
-    from corrtool.project.defaults import project_device, project_preset
+    from corrtool.project.directory import PROJECT_FILE, Project
+    from corrtool.runs.sweeps import read_sweep
     from corrtool.runtime.console import Console
     from corrtool.runtime.device import resolve_device
-    from corrtool.workflows.call import plain_calls
-    from corrtool.workflows.pipeline import Pipeline
     from corrtool.workflows.reproduce import only_cells, open_or_create
-    from corrtool.workflows.reproduce import reproduce as run_experiment
+    from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.status import sweep_status
 
-    console = Console(quiet=quiet, json=json)
+    console, at_once = Console(quiet=quiet, json=json), jobs_of(jobs)
     load_preset(
         "default" if preset is None else preset
     )  # before anything is made, as is the device
     if device is not None:
         resolve_device(device)
     table = only_cells(load_experiment(experiment), cell or [])
-    opened = open_or_create(project or Path(experiment), table)
+    directory = project or Path(experiment)
+    if status:
+        root = Project(directory).root
+        show(console, sweep_status(root, read_sweep(root, experiment)))
+        return
+    work = _Work(console, experiment, table, preset, device, seeds, from_scratch)
+    if dry_run:
+        with tempfile.TemporaryDirectory() as nowhere:
+            there = (directory / PROJECT_FILE).exists()
+            opened = open_or_create(directory if there else Path(nowhere) / experiment, table)
+            show(console, {**work.plan(opened, complete=False).status(), "dry_run": True})
+        return
+    work.run(open_or_create(directory, table), at_once, Limits(retries, fail_fast))
 
-    preset = project_preset(opened, preset)
-    console.say(f"{experiment} with the preset {preset}, in {opened.root}")
-    project_device(opened, device)
-    calls = plain_calls(CommonOptions(seed=0, device=device, preset=cast(Preset, preset)))
-    pipeline = Pipeline(opened, console, calls, saying_results(console))
-    with suggesting("--project"):
-        result = run_experiment(
-            pipeline, table, preset=preset, from_scratch=from_scratch, seeds=seeds
+
+@dataclass(frozen=True)
+class _Work:
+    """The experiment as the command line asks for it."""
+
+    console: Console
+    experiment: str
+    table: Experiment
+    preset: str | None
+    device: str | None
+    seeds: int
+    from_scratch: bool
+
+    def _pipeline(self, project: Project) -> Pipeline:
+        from corrtool.project.defaults import project_device, project_preset
+        from corrtool.workflows.call import plain_calls
+        from corrtool.workflows.pipeline import Pipeline
+
+        preset = cast(Preset, project_preset(project, self.preset))
+        project_device(project, self.device)
+        calls = plain_calls(CommonOptions(seed=0, device=self.device, preset=preset))
+        return Pipeline(project, self.console, calls, saying_results(self.console))
+
+    def plan(self, project: Project, *, complete: bool = True) -> Sweep:
+        """The sweep of its cells, in a project of its tasks."""
+        from corrtool.project.defaults import project_preset
+        from corrtool.runs.commands import this_command
+        from corrtool.workflows.reproduce import SWEPT, plan
+
+        return plan(
+            self._pipeline(project),
+            self.table,
+            name=self.experiment,
+            command=this_command(SWEPT),
+            preset=project_preset(project, self.preset),
+            seeds=self.seeds,
+            from_scratch=self.from_scratch,
+            complete=complete,
         )
-    console.result(
-        result, [*result["figures"], f"open {opened.root / result['report']} in a browser"]
-    )
+
+    def run(self, project: Project, jobs: int | None, limits: Limits) -> None:
+        """Make what the cells need, run them, draw the report, and print what came of it."""
+        from corrtool.project.defaults import project_preset
+        from corrtool.workflows.report import report
+        from corrtool.workflows.reproduce import prepare
+        from corrtool.workflows.sweeps.sweep import stage_variables
+
+        preset, console = project_preset(project, self.preset), self.console
+        console.say(f"{self.experiment} with the preset {preset}, in {project.root}")
+        with suggesting("--project"):
+            prepare(self._pipeline(project), from_scratch=self.from_scratch)
+            sweep = self.plan(project)
+        without = stage_variables()  # an experiment is the same whatever they say
+        cells = run(console, sweep, jobs, self.device, limits, without=without, lines=True)
+        result = report(project, console=console)
+        console.result(
+            result, [*result["figures"], f"open {project.root / result['report']} in a browser"]
+        )
+        raise_if_unfinished(cells)

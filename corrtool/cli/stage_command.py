@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -40,13 +40,16 @@ def add_stage(app: typer.Typer, stage: Stage) -> None:
     app.command(stage.name, help=stage.summary)(_command(stage, _run))
 
 
-def calls_from_environment(common: CommonOptions) -> dict[str, StageCall]:
-    """A call of each stage, by name, with what the environment variables say of it.
+def calls_from_environment(
+    common: CommonOptions, names: Iterable[str] = STAGES
+) -> dict[str, StageCall]:
+    """A call of each of these stages, by name, with what the environment variables say of it.
 
     As its own subcommand would read them.
     """
     calls = {}
-    for name, stage in STAGES.items():
+    for name in names:
+        stage = STAGES[name]
         app = typer.Typer(add_completion=False)
         app.command()(_command(stage, _call))
         call: StageCall = typer.main.get_command(app)(args=[], standalone_mode=False)

@@ -13,6 +13,7 @@ from corrtool.layers import (
     Norm,
     ResidualBlock,
     RotationLayer,
+    init_normal,
     mlp,
 )
 from corrtool.signal_layers import GainShiftLayer, SignalResnet
@@ -185,8 +186,7 @@ class LinearGenerator(nn.Module):
     def __init__(self, in_size: int, out_size: int) -> None:
         super().__init__()
         self.layer = nn.Linear(in_size, out_size)
-        nn.init.normal_(self.layer.weight, 0.0, 0.02)
-        nn.init.zeros_(self.layer.bias)
+        init_normal(self.layer)
 
     def forward(self, states: Tensor) -> Tensor:
         translated: Tensor = self.layer(states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from corrtool.files.sealed import (
 )
 from corrtool.project.manifests import Manifest, Reference
 from corrtool.project.memory_files import MEMORY_MANIFEST, memory_problems
+from corrtool.runtime.remembering import remembered
 from corrtool.settings.stages import MADE_BY
 from corrtool.states import StateSpec
 
@@ -142,7 +144,7 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
         raise MissingInputError(
             [(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)], (name,)
         )
-    return artifact_at(path, kind, name)
+    return remembered(("artifact", path), functools.partial(artifact_at, path, kind, name))
 
 
 def artifact_at(path: Path, kind: str, name: str) -> Artifact:
@@ -205,6 +207,10 @@ def is_foreign(root: Path, kind: str, name: str) -> bool:
 
 def find_artifacts(root: Path, kind: str) -> list[Artifact]:
     """All readable artifacts of a kind, newest first."""
+    return remembered(("artifacts", root, kind), functools.partial(_find_artifacts, root, kind))
+
+
+def _find_artifacts(root: Path, kind: str) -> list[Artifact]:
     found = []
     for name in artifact_names(root, kind):
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from corrtool.errors import ArtifactError, UsageError, check_encoding
 from corrtool.files.atomic import regular_file, write_atomic
+from corrtool.runtime.remembering import remembered
 from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS, TASK_ROLES
 from corrtool.tasks import Task, parse_task
 
@@ -100,7 +101,8 @@ class Project:
         """The ``source`` or the ``target`` task."""
         if role not in self._table:
             raise UsageError(f"{self.root / PROJECT_FILE} has no section [{role}]")
-        return parse_task(role, self._table[role], self.root)
+        table = self._table[role]
+        return remembered(("task", self.root, role), lambda: parse_task(role, table, self.root))
 
     def relative(self, path: Path) -> str:
         """A path of the project as it is shown and recorded."""
@@ -132,7 +134,8 @@ def check_output(path: Path, flag: str, project: Project) -> None:
     inside = parent.resolve() / path.name
     if inside.is_relative_to(project.root) and (
         inside.name == PROJECT_FILE
-        or inside.relative_to(project.root).parts[0] in ("memories", "weights", "runs", "report")
+        or inside.relative_to(project.root).parts[0]
+        in ("memories", "weights", "runs", "report", "sweeps")
     ):
         raise UsageError(
             f"{flag} {path} is one of the project's own files", "give it another place"

@@ -110,6 +110,14 @@ def lock_holder(root: Path, kind: str, name: str) -> str | None:
         return holder
 
 
+def recorded_holder(root: Path, kind: str, name: str) -> str:
+    """The process that said last that it writes an artifact, wherever it lives; empty for none.
+
+    One that was killed did not take that back.
+    """
+    return _read_holder(_lock_path(root, kind, name).with_suffix(".holder"))
+
+
 def _read_holder(path: Path) -> str:
     """The text that the holder of a lock wrote; empty if there is none."""
     return (

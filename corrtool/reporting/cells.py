@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic
@@ -45,9 +47,11 @@ def make_cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str
         key = (label(run), json.dumps(_all_settings(run), sort_keys=True), run.parent("q"))
         groups.setdefault(key, Cell(key[0])).runs.append(run)
     cells = list(groups.values())
-    for name in {cell.label for cell in cells}:
-        alike = [cell for cell in cells if cell.label == name]
-        differences = [_differences(cell.runs[0], [a.runs[0] for a in alike]) for cell in alike]
+    by_label: dict[str, list[Cell[R]]] = {}
+    for cell in cells:
+        by_label.setdefault(cell.label, []).append(cell)
+    for name, alike in by_label.items():
+        differences = _differences([cell.runs[0] for cell in alike])
         for cell, differing in zip(alike, differences, strict=True):
             cell.label = ", ".join([name, *differing])
     for cell in cells:
@@ -55,25 +59,35 @@ def make_cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str
     return sorted(cells, key=lambda cell: cell.runs[0].created)
 
 
-def _differences(run: FinishedRun[Any], alike: list[FinishedRun[R]]) -> list[str]:
-    """The settings and the agent of ``run`` where not all of ``alike`` have the same, in words."""
-    mine, others = _all_settings(run), [_all_settings(other) for other in alike]
-    differing = [key for key in mine if any(other.get(key) != mine[key] for other in others)]
-    words = [f"{key.replace('_', '-')} {mine[key]}" for key in differing]
-    agents = {other.parent("q"): other.parent_name("q") for other in alike}
-    own = run.parent("q")
-    if len(agents) == 1:
-        return words
-    if own is None:
-        return [*words, "without Q"]
-    namesakes = [name for name in agents.values() if name == agents[own]]
-    return [*words, f"with Q {agents[own]}" + (f" {own[:8]}" if len(namesakes) > 1 else "")]
+def _differences(alike: list[FinishedRun[R]]) -> list[list[str]]:
+    """Of each run the settings and the agent where not all have the same, in words."""
+    settings = [_all_settings(run) for run in alike]
+    keys = dict.fromkeys(key for own in settings for key in own)
+    differing = {key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)}
+    agents = {run.parent("q"): run.parent_name("q") for run in alike}
+    namesakes = Counter(agents.values())
+    found = []
+    for run, own in zip(alike, settings, strict=True):
+        words = [f"{key.replace('_', '-')} {own[key]}" for key in own if key in differing]
+        q = run.parent("q")
+        if len(agents) > 1 and q is None:
+            words.append("without Q")
+        elif len(agents) > 1 and q is not None:
+            digits = f" {q[:8]}" if namesakes[agents[q]] > 1 else ""
+            words.append(f"with Q {agents[q]}{digits}")
+        found.append(words)
+    return found
 
 
 def _all_settings(run: FinishedRun[Any]) -> dict[str, Any]:
     """The settings of a run; those newer than it have their defaults, as its fingerprint has."""
-    settings_class = STAGE_SETTINGS.get(run.stage)
-    return ({} if settings_class is None else settings_class().to_json()) | run.settings
+    return _default_settings(run.stage) | run.settings
+
+
+@functools.cache
+def _default_settings(stage: str) -> dict[str, Any]:
+    settings_class = STAGE_SETTINGS.get(stage)
+    return {} if settings_class is None else settings_class().to_json()
 
 
 def correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:

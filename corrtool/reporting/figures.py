@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from corrtool.files.pictures import target_and_translation
 from corrtool.reporting.cells import REUSE, SCRATCH, Cell
+from corrtool.reporting.finished import R
 from corrtool.reporting.logged import TERMS
 from corrtool.reporting.results import RANDOM_PLAY, Results
 from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
@@ -34,6 +36,8 @@ _COLOURS = (
 )  # Okabe & Ito: for all eyes
 _PANEL_INCHES = (3.6, 2.4)
 _SMALLEST_SHEET = 64  # pixels; three rows of the smallest pictures have more
+MOST_CELLS = 24  # in one figure; of more it shows the first few, and the tables have them all
+FEW_CELLS = 3
 _STRIP_STEPS = 4  # the paper shows the correspondence at four moments
 
 
@@ -71,7 +75,7 @@ def source_agent(results: Results) -> Figure | None:
     cells = results.source_agents
     if not any(run.games for cell in cells for run in cell.runs):
         return None
-    figure, (axes,) = _panels(1, width=2.0)
+    figure, (axes,) = panels_of(1, width=2.0)
     for colour, cell in zip(_cycle(cells), cells, strict=True):
         for index, run in enumerate(cell.runs):
             games = run.games
@@ -82,7 +86,7 @@ def source_agent(results: Results) -> Figure | None:
                 color=colour,
                 label=cell.label if index == 0 else None,
             )
-    _finish(
+    finish(
         axes,
         "environment steps",
         f"return, mean of {MOVING_MEAN_GAMES} games",
@@ -99,7 +103,8 @@ def play_tests(results: Results) -> Figure | None:
     cells = [cell for cell in results.correspondences if any(run.play_tests for run in cell.runs)]
     if not cells:
         return None
-    figure, panels = _panels(len(cells))
+    figure, panels = panels_of(cells_shown(len(cells)))
+    cells = _first_cells(figure, cells)
     for axes, cell in zip(panels, cells, strict=True):
         for index, run in enumerate(cell.runs):
             tests = run.play_tests
@@ -110,23 +115,26 @@ def play_tests(results: Results) -> Figure | None:
                 marker=".",
                 label=f"seed {run.seed}",
             )
-        axes.set_title(_wrapped(cell.label, 48), fontsize=9)
+        axes.set_title(wrapped(cell.label, 48), fontsize=9)
         for name, colour in ((REUSE, "black"), (RANDOM_PLAY, "grey")):
             if (mean := _baseline(results, name)) is not None:
                 axes.axhline(mean, color=colour, linestyle=":", linewidth=1, label=name)
         axes.set_xlim(left=0)
-        _finish(axes, "gradient steps", "return")
-    _share_returns(panels)
+        finish(axes, "gradient steps", "return")
+    share_returns(panels)
     _legend_below(figure, panels)
     return figure
 
 
 def losses(results: Results) -> Figure | None:
-    """Each loss term of each cell's first seed, unweighted, by gradient steps."""
+    """Each loss term of each cell's first seed, unweighted, by gradient steps.
+
+    None where there are more cells than a figure can show: those of any few tell nothing.
+    """
     cells = [cell for cell in results.correspondences if cell.runs[0].losses]
-    if not cells:
+    if not 0 < len(cells) <= MOST_CELLS:
         return None
-    figure, panels = _panels(len(cells))
+    figure, panels = panels_of(len(cells))
     for axes, cell in zip(panels, cells, strict=True):
         lines = cell.runs[0].losses
         for colour, term in zip(_COLOURS, TERMS, strict=False):
@@ -140,9 +148,9 @@ def losses(results: Results) -> Figure | None:
                     label=term.replace("_", " "),
                     linewidth=1,
                 )
-        axes.set_title(_wrapped(cell.label, 48), fontsize=9)
+        axes.set_title(wrapped(cell.label, 48), fontsize=9)
         axes.set_yscale("log")
-        _finish(axes, "gradient steps", "loss, unweighted")
+        finish(axes, "gradient steps", "loss, unweighted")
     _legend_below(figure, panels)
     return figure
 
@@ -152,8 +160,9 @@ def translations(results: Results) -> Figure | None:
 
     At four moments of each cell's first seed.
     """
-    strips = [(cell, _strip(cell)) for cell in results.correspondences]
-    shown = [(cell, strip) for cell, strip in strips if strip]
+    strips = ((cell, _strip(cell)) for cell in results.correspondences)
+    count = cells_shown(len(results.correspondences))
+    shown = list(itertools.islice(((c, strip) for c, strip in strips if strip), count))
     if not shown:
         return None
     figure = Figure(
@@ -168,7 +177,7 @@ def translations(results: Results) -> Figure | None:
             )
         for axes in row:
             axes.set_axis_off()
-        label = "\n".join(_wrapped(part, 24) for part in cell.label.split(", ", 1))
+        label = "\n".join(wrapped(part, 24) for part in cell.label.split(", ", 1))
         row[0].text(-0.06, 0.5, label, transform=row[0].transAxes, rotation=90,
                     fontsize=7, ha="right", va="center")  # fmt: skip
     return figure
@@ -179,14 +188,14 @@ def finetuning(results: Results) -> Figure | None:
 
     Mean over seeds, and their 95 % interval as a band.
     """
-    cells = results.finetunings
+    cells = results.finetunings[: cells_shown(len(results.finetunings))]
     curves = [
         [moving_means([game.game_return for game in run.games]) for run in cell.runs]
         for cell in cells
     ]
     if not any(curve for cell in curves for curve in cell):
         return None
-    figure, (axes,) = _panels(1, width=2.0)
+    figure, (axes,) = panels_of(1, width=2.0)
     for colour, cell, seeds in zip(_cycle(cells), cells, curves, strict=True):
         length = min(map(len, seeds))
         if not length:
@@ -194,7 +203,7 @@ def finetuning(results: Results) -> Figure | None:
         games = np.arange(1, length + 1)
         values = np.array([curve[:length] for curve in seeds])
         style = "--" if cell.label in (SCRATCH, REUSE) else "-"
-        named = _wrapped(cell.label, 48) + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
+        named = wrapped(cell.label, 48) + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
         axes.plot(games, values.mean(axis=0), color=colour, label=named, linestyle=style)
         if len(seeds) > 1:
             bands = np.array(
@@ -204,7 +213,7 @@ def finetuning(results: Results) -> Figure | None:
     axes.set_ylim(
         *_range_of_lines(axes)
     )  # bands over two or three seeds can be many times as wide as the curves
-    _finish(
+    finish(
         axes, "games of the target task", f"return, mean of {MOVING_MEAN_GAMES} games", legend=True
     )
     return figure
@@ -263,7 +272,7 @@ def _strip(cell: Cell[Any]) -> list[tuple[int, NDArray[np.uint8]]]:
     return strip
 
 
-def _panels(count: int, width: float = 1.0) -> tuple[Figure, list[Axes]]:
+def panels_of(count: int, width: float = 1.0) -> tuple[Figure, list[Axes]]:
     """A figure with ``count`` panels, at most three beside each other."""
     columns = min(3, count)
     rows = -(-count // columns)
@@ -276,7 +285,7 @@ def _panels(count: int, width: float = 1.0) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _finish(axes: Axes, x: str, y: str, *, legend: bool = False) -> None:
+def finish(axes: Axes, x: str, y: str, *, legend: bool = False) -> None:
     axes.set_xlabel(x, fontsize=8)
     axes.set_ylabel(y, fontsize=8)
     axes.tick_params(labelsize=7)
@@ -286,7 +295,20 @@ def _finish(axes: Axes, x: str, y: str, *, legend: bool = False) -> None:
         axes.legend(fontsize=7, frameon=False)
 
 
-def _wrapped(label: str, width: int) -> str:
+def _first_cells(figure: Figure, cells: list[Cell[R]]) -> list[Cell[R]]:
+    """As many cells as a figure shows; it says so where there are more."""
+    shown = cells_shown(len(cells))
+    if shown < len(cells):
+        figure.suptitle(f"the first {shown} of {len(cells):,} cells", fontsize=8)
+    return cells[:shown]
+
+
+def cells_shown(count: int, most: int = MOST_CELLS) -> int:
+    """How many of so many cells a figure shows: all, or a few where nobody could compare them."""
+    return count if count <= most else FEW_CELLS
+
+
+def wrapped(label: str, width: int) -> str:
     """A label in lines of at most ``width`` characters.
 
     Of cells that differ in many settings it names the first ones.
@@ -312,7 +334,7 @@ def _legend_below(figure: Figure, panels: list[Axes]) -> None:
     )
 
 
-def _share_returns(panels: list[Axes]) -> None:
+def share_returns(panels: list[Axes]) -> None:
     """One range of returns for all panels, so that they can be compared."""
     low = min(axes.get_ylim()[0] for axes in panels)
     high = max(axes.get_ylim()[1] for axes in panels)

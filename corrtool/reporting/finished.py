@@ -83,17 +83,13 @@ class FinishedRun(Generic[R]):
                 return reference["sha256"]
         return None
 
-    def used_output_of(self, other: FinishedRun[Any], kind: str) -> bool:
-        """True if it read an output of ``other``.
+    def reference_to(self, use: str) -> tuple[str, str | None] | None:
+        """Name and SHA-256 of the artifact it read for ``use``; None where it read none.
 
-        The name is compared too: weights that learnt nothing equal their first ones.
+        The name too: weights that learnt nothing equal their first ones.
         """
-        reference = self.record["parents"].get(kind)
-        made = other.output_sha256(kind, other.name)
-        return reference is not None and (reference["name"], reference["sha256"]) == (
-            other.name,
-            made,
-        )
+        reference = self.record["parents"].get(use)
+        return None if reference is None else (reference["name"], reference["sha256"])
 
     @functools.cached_property
     def games(self) -> list[TrainingGame]:

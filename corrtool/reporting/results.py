@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from corrtool.errors import ArtifactError
@@ -20,6 +20,7 @@ from corrtool.reporting.cells import (
 from corrtool.reporting.evaluations import Protocol
 from corrtool.reporting.finished import Evaluation, FinishedRun
 from corrtool.reporting.rows import Row, evaluation_rows
+from corrtool.reporting.sweeps import SweepResults, read_sweeps
 from corrtool.runs.records import finished_run, run_directories, run_problems
 from corrtool.runs.results import (
     FinetuneResult,
@@ -42,6 +43,7 @@ class Results:
         baselines: rows of random play and of direct reuse on the target.
         thresholds: returns whose reaching is told; none where nothing tells which.
         left_out: runs that cannot be read, and why.
+        sweeps: those that have a finished cell.
     """
 
     project: Project
@@ -53,6 +55,7 @@ class Results:
     baselines: dict[str, list[Row]]
     thresholds: tuple[float, ...]
     left_out: list[str]
+    sweeps: list[SweepResults] = field(default_factory=list)
 
     def machines(self) -> list[str]:
         """On what the runs were made.
@@ -92,33 +95,39 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         [run for run in evaluations if run.settings["task"] == role]
         for role in ("source", "target")
     )
-    learnt_on_target = [
-        run
+    learnt_on_target = {
+        (run.name, run.output_sha256("q", run.name))
         for run in runs
         if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
-    ]
-    zero_shot = [
-        e for e in on_target if not any(e.used_output_of(run, "q") for run in learnt_on_target)
-    ]
+    }
+    zero_shot = [e for e in on_target if e.reference_to("q") not in learnt_on_target]
+    through, of_agents, of_finetuned = (
+        _by_reference(played, use)
+        for played, use in ((zero_shot, "corr"), (on_source, "q"), (on_target, "q"))
+    )
     learn_corr: list[FinishedRun[LearnCorrResult]] = by_stage.get("learn-corr", [])
     own_q = _default_q(learn_corr, zero_shot)
     correspondences = make_cells(learn_corr, correspondence_label)
     for cell in correspondences:
         _assign_rows(
-            cell, zero_shot, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q
+            cell, through, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q
         )
     agents = make_cells(
         [r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], agent_label
     )
     for cell in agents:
-        _assign_rows(cell, on_source, "q", [None] * len(cell.runs), lambda evaluation, _: "")
+        _assign_rows(cell, of_agents, "q", [None] * len(cell.runs), lambda evaluation, _: "")
     finetunings = make_cells(
         [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
         lambda run: finetuning_label(run, correspondences),
     )
     for cell in finetunings:
         _assign_rows(
-            cell, on_target, "q", [run.parent("corr") for run in cell.runs], _other_correspondence
+            cell,
+            of_finetuned,
+            "q",
+            [run.parent("corr") for run in cell.runs],
+            _other_correspondence,
         )
     baselines = _baselines(zero_shot, own_q)
     return Results(
@@ -131,6 +140,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         baselines=baselines,
         thresholds=thresholds or _thresholds(project, on_source, baselines),
         left_out=left_out,
+        sweeps=read_sweeps(project.root, runs, [*agents, *correspondences, *finetunings]),
     )
 
 
@@ -209,9 +219,19 @@ def _default_q(
     return next((sha256 for sha256 in agents if sha256 is not None), None)
 
 
+def _by_reference(
+    evaluations: list[Evaluation], use: str
+) -> dict[tuple[str, str | None] | None, list[Evaluation]]:
+    """Evaluations by the artifact that they read for ``use``, its name and SHA-256, in order."""
+    found: dict[tuple[str, str | None] | None, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        found.setdefault(evaluation.reference_to(use), []).append(evaluation)
+    return found
+
+
 def _assign_rows(
     cell: Cell[Any],
-    evaluations: list[Evaluation],
+    evaluations: dict[tuple[str, str | None] | None, list[Evaluation]],
     use: str,
     own: list[str | None],
     deviation_of: Callable[[Evaluation, str | None], str],
@@ -219,10 +239,13 @@ def _assign_rows(
     """The rows of a cell whose runs made the artifacts that ``evaluations`` read for ``use``.
 
     Args:
+        evaluations: by those artifacts.
         own: by run, the other artifact that belongs to it.
         deviation_of: how an evaluation was played other than with that.
     """
-    by_run = [[e for e in evaluations if e.used_output_of(run, use)] for run in cell.runs]
+    by_run = [
+        evaluations.get((run.name, run.output_sha256(use, run.name)), []) for run in cell.runs
+    ]
     cell.rows = evaluation_rows(
         by_run, [run.seed for run in cell.runs], lambda i, e: deviation_of(e, own[i])
     )

@@ -12,6 +12,7 @@ from corrtool.reporting.lineage import lineage, models, models_by_action
 from corrtool.reporting.logged import TrainingGame
 from corrtool.reporting.results import Results
 from corrtool.reporting.rows import Row, interval_of_all
+from corrtool.reporting.sweep_tables import sweep_table
 from corrtool.reporting.table import Table, duration
 from corrtool.runs.results import FinetuneResult, LearnCorrResult
 from corrtool.statistics import MIN_DISTINCT_GAMES, TransferMetrics, transfer_metrics
@@ -39,12 +40,13 @@ def tables(results: Results) -> list[Table]:
 
 
 def result_tables(results: Results) -> list[Table]:
-    """Tables of zero-shot transfer and of learning on the target.
+    """Tables of zero-shot transfer, of learning on the target, and of each sweep.
 
-    The latter may hold only its note.
+    The second may hold only its note.
     """
     made = ((_zero_shot(results), False), (_transfer(results), bool(results.finetunings)))
-    return [table for table, always in made if table.rows or always]
+    tables = [table for table, always in made if table.rows or always]
+    return [*tables, *map(sweep_table, results.sweeps)]
 
 
 def lineage_tables(results: Results) -> list[Table]:

@@ -93,11 +93,9 @@ class RunRequest:
     def matches(self, made: Origin) -> bool:
         """True if ``made``, the record of a run or a manifest of its, is of an equal request.
 
-        It may have been written before the stage had one of its settings: then it counts as made
-            with that setting's default, which
-        is chosen so that it says what was done before. Settings count by their present names.
+        See :func:`is_equal`.
         """
-        return self.fingerprint in (made.get("fingerprint"), _digest(identity_of(made)))
+        return is_equal(self.fingerprint, made)
 
 
 def inputs_of(inputs: dict[str, Artifact]) -> dict[str, list[str]]:
@@ -123,6 +121,16 @@ def identity_of(made: Origin) -> Identity:
         },
         "options": options if isinstance(options := made.get("options"), dict) else {},
     }
+
+
+def is_equal(fingerprint: str, made: Origin) -> bool:
+    """True if ``made``, the record of a run or a manifest of its, is of a request like this.
+
+    It may have been written before the stage had one of its settings: then it counts as made with
+    that setting's default, which is chosen so that it says what was done before. Settings count by
+    their present names.
+    """
+    return fingerprint == made.get("fingerprint") or fingerprint == _digest(identity_of(made))
 
 
 def _digest(identity: Identity) -> str:

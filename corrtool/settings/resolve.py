@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tomllib
 from collections.abc import Callable
 from importlib import resources
-from typing import Any, get_type_hints
+from typing import Any
 
 from corrtool.errors import UsageError
 from corrtool.settings.base import (
@@ -17,6 +18,7 @@ from corrtool.settings.base import (
     checked,
     flag_name,
     former_names,
+    type_hints,
     variable_name,
 )
 
@@ -31,6 +33,11 @@ def load_preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise UsageError(f"there is no preset {name!r}", f"choose one of {', '.join(PRESETS)}")
     file = f"{SYNONYMS.get(name, name)}.toml"
+    return _load(file)
+
+
+@functools.cache
+def _load(file: str) -> dict[str, Any]:
     text = resources.files("corrtool.presets").joinpath(file).read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -66,7 +73,7 @@ def resolve(
     stage = settings_class.stage
     fields, hints = (
         {field.name: field for field in dataclasses.fields(settings_class)},
-        get_type_hints(settings_class),
+        type_hints(settings_class),
     )
     values: dict[str, Any] = {}
     section = load_preset(preset).get(stage, {})

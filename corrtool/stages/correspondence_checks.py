@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import torch
@@ -11,9 +12,11 @@ from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.portfolio import Candidate
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.layers import Norm
 from corrtool.project.artifacts import Artifact
 from corrtool.q_learning.saved import QDescription
 from corrtool.runs.context import StageContext
+from corrtool.runtime.remembering import remembered
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages.inputs import action_map_of
 from corrtool.states import IMAGE, StateScaling, StateSpec
@@ -79,11 +82,22 @@ def check_networks(
             "shapes",
             "use --angle-starts 1, or give both tasks one stack of frames",
         )
+    filters, norm = settings.discriminator_filters, settings.norm
+    remembered(
+        ("networks", *specs, generator, filters, norm),
+        functools.partial(_build_networks, specs, generator, filters, norm),
+    )
+
+
+def _build_networks(
+    specs: list[StateSpec], generator: GeneratorDescription, filters: int, norm: Norm
+) -> None:
+    """Build them where they take no memory. Raises :class:`UsageError` where that cannot be."""
     try:
-        with torch.device("meta"):  # takes no memory
+        with torch.device("meta"):
             Correspondence(StateScaling(specs[0]), StateScaling(specs[1]), generator)
             for spec in specs:
-                build_discriminator(spec, settings.discriminator_filters, settings.norm)
+                build_discriminator(spec, filters, norm)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

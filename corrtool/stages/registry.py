@@ -38,6 +38,8 @@ class Stage:
         options: those that are not settings.
         learns: whether it writes metrics and checkpoints that somebody may want to see.
         splits: whether the processes of torchrun can share its mini-batches.
+        comes_after: the stages whose artifacts it plays or learns on with, where it follows one of
+            them in a sweep.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Stage:
     options: tuple[Option, ...] = ()
     learns: bool = True
     splits: bool = False
+    comes_after: tuple[str, ...] = ()
 
     @property
     def settings(self) -> type[Settings]:
@@ -142,6 +145,7 @@ STAGES = {
                 ),
             ),
             learns=False,
+            comes_after=("train-dqn", "learn-corr", "finetune"),
         ),
         Stage(
             name="finetune",
@@ -153,6 +157,7 @@ STAGES = {
                     "from_scratch", bool, False, "start from new weights, without a correspondence"
                 ),
             ),
+            comes_after=("learn-corr",),
         ),
     )
 }

@@ -11,6 +11,7 @@ end the process, and what it prints goes to stderr.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from contextlib import closing, redirect_stdout
@@ -23,6 +24,7 @@ from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
 from corrtool.errors import CorrtoolError, UsageError
+from corrtool.runtime.remembering import remembered
 from corrtool.runtime.signals import default_signal_handling
 from corrtool.runtime.waiting import in_thread
 from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
@@ -265,6 +267,10 @@ class Lanes:
 
 def probe(task: Task) -> tuple[StateSpec, int]:
     """The states and the number of actions of a task, by making it once, or :class:`UsageError`."""
+    return remembered(("probe", task.role, task.sha256), functools.partial(_probe, task))
+
+
+def _probe(task: Task) -> tuple[StateSpec, int]:
     with Lanes(task, 1) as lanes:
         return lanes.spec, lanes.actions
 

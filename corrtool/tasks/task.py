@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ class Task:
             "views": [view.identity() for view in self.views],
         }
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """Identify the task in manifests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,9 @@ from corrtool.project.defaults import (
     resolve_settings,
 )
 from corrtool.project.directory import Project
+from corrtool.runs.asking import AskingContext
 from corrtool.runs.context import StageContext
+from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import Plan, StageResult
 from corrtool.runtime.console import Console
 from corrtool.runtime.ranks import Ranks
@@ -64,6 +66,17 @@ class StageCall:
             if not self.common.dry_run or set(error.names) - self.to_come:
                 raise
             return cast(StageResult, _plan_without_inputs(context, settings, error))
+
+    def request(self, project: Project, console: Console) -> RunRequest:
+        """What the stage would be asked for: inputs chosen and checked, and nothing begun.
+
+        Raises:
+            CorrtoolError: what is wrong with the settings, the device or the inputs.
+        """
+        settings = self.resolved(project, console)
+        context = AskingContext(**vars(self._context(project, console)))
+        self.stage.run(context, settings, **self._with_named_inputs(project, settings))
+        return context.asked[0]
 
     def resolved(self, project: Project, console: Console) -> Settings:
         """The settings, from all their sources. Raises :class:`UsageError`."""

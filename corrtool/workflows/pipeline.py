@@ -22,6 +22,12 @@ SOURCE_PLAY = "source-play"
 TARGET_PLAY = "target-random"
 
 
+# How fresh games are played: without sticky actions and with those of the reports' tables, whatever
+# the task has.
+PROTOCOLS: tuple[dict[str, Any], ...] = tuple(
+    {"repeat_action_probability": probability} for probability in (0.0, STICKY)
+)
+
 OnResult: TypeAlias = Callable[[str, StageResult], None]
 
 
@@ -32,6 +38,10 @@ class SourceAgent:
     q: str
     model: str
     source_memory: str
+
+
+PRETRAINED_AGENT = SourceAgent(PONG, PONG, SOURCE_PLAY)
+LEARNT_AGENT = SourceAgent(SOURCE_DQN, SOURCE_DQN, SOURCE_DQN)
 
 
 @dataclass(frozen=True)
@@ -103,13 +113,9 @@ class Pipeline:
     def evaluate(
         self, given: dict[str, Any] | None = None, **more: Any
     ) -> tuple[EvaluateResult, EvaluateResult]:
-        """Evaluate without sticky actions and with those of the reports' tables.
-
-        Whatever the task has.
-        """
+        """Evaluate with both of the :data:`PROTOCOLS`."""
         plain, sticky = (
-            self.run("evaluate", (given or {}) | {"repeat_action_probability": probability}, **more)
-            for probability in (0.0, STICKY)
+            self.run("evaluate", (given or {}) | protocol, **more) for protocol in PROTOCOLS
         )
         return cast(EvaluateResult, plain), cast(EvaluateResult, sticky)
 
@@ -125,13 +131,13 @@ class Pipeline:
             for kind in ("q", "model"):
                 adopt(self.project, kind, PONG)
             self.run("collect", {"task": "source", "policy": f"q:{PONG}"}, name=SOURCE_PLAY)
-            return SourceAgent(PONG, PONG, SOURCE_PLAY)
+            return PRETRAINED_AGENT
         learnt = cast(TrainDqnResult, self.run("train-dqn", name=SOURCE_DQN))
         resolved = self.calls["train-model"].resolved(self.project, self.console)
         mixed = cast(TrainModelSettings, resolved).mixed_memories
         random = learnt.get("random_memory") if mixed else None  # by name: there may be newer ones
         self.run("train-model", name=SOURCE_DQN, memory=SOURCE_DQN, random_memory=random)
-        return SourceAgent(SOURCE_DQN, SOURCE_DQN, SOURCE_DQN)
+        return LEARNT_AGENT
 
 
 def returns_of(evaluation: EvaluateResult) -> Returns:

@@ -14,6 +14,8 @@ from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.heat_maps import action_matrix_figure
 from corrtool.reporting.page import page
 from corrtool.reporting.results import Results, read_results
+from corrtool.reporting.sweep_figures import sweep_figures
+from corrtool.reporting.sweep_tables import caption
 from corrtool.reporting.table import Table
 from corrtool.reporting.tables import tables, title
 from corrtool.runtime.console import Console
@@ -98,7 +100,11 @@ def report(
     folder = inside(project.root, project.root / "report")
     pictures = {}
     explained = _explained(project, console)
-    figures = draw_figures(results)
+    figures, captions = draw_figures(results), dict(CAPTIONS)
+    for sweep in results.sweeps:
+        of_sweep = sweep_figures(sweep)
+        figures |= of_sweep
+        captions |= dict.fromkeys(of_sweep, caption(sweep))
     if isinstance(explained, dict) and explained["actions"] is not None:
         figures["action-matrix"] = action_matrix_figure(explained["actions"])
     for name, figure in figures.items():
@@ -106,7 +112,7 @@ def report(
         write_atomic(folder / f"{name}.png", pictures[name])
         write_atomic(folder / f"{name}.svg", encode(figure, "svg"))
     write_atomic(
-        folder / "report.html", page(results, pictures, CAPTIONS, _explanation(explained)).encode()
+        folder / "report.html", page(results, pictures, captions, _explanation(explained)).encode()
     )
     made = tables(results)
     if markdown is not None:

@@ -1,4 +1,4 @@
-"""The paper's experiments, cell by cell.
+"""The paper's experiments: a sweep whose cells a table names.
 
 What is finished is not done again, what was interrupted goes on.
 """
@@ -13,8 +13,18 @@ from corrtool.errors import UsageError
 from corrtool.experiments import Experiment, different_task
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
-from corrtool.workflows.pipeline import TARGET_PLAY, Pipeline
-from corrtool.workflows.report import ReportResult, report
+from corrtool.workflows.pipeline import (
+    LEARNT_AGENT,
+    PRETRAINED_AGENT,
+    PROTOCOLS,
+    TARGET_PLAY,
+    Pipeline,
+    SourceAgent,
+)
+from corrtool.workflows.sweeps.cells import Cell, Then
+from corrtool.workflows.sweeps.sweep import Sweep, make_sweep
+
+SWEPT = "learn-corr"  # the stage of an experiment's sweep; finetuning cells come after it
 
 
 def open_or_create(directory: Path, experiment: Experiment) -> Project:
@@ -57,44 +67,78 @@ def only_cells(experiment: Experiment, names: list[str]) -> Experiment:
     )
 
 
-def reproduce(
-    pipeline: Pipeline, experiment: Experiment, *, preset: str, seeds: int, from_scratch: bool
-) -> ReportResult:
-    """Run every cell of an experiment with seeds 0 … ``seeds`` - 1, and draw the report.
-
-    Each is evaluated. The fresh games are played twice, without sticky actions and with them.
+def cells_of(
+    pipeline: Pipeline, experiment: Experiment, agent: SourceAgent, *, preset: str, seeds: int
+) -> list[Cell]:
+    """Every cell of an experiment with seeds 0 … ``seeds`` - 1, each with its evaluations.
 
     Args:
         preset: what the calls of the pipeline have.
-        from_scratch: learn Q_S and F here, instead of taking those that come with corrtool.
     """
-    run, agent = pipeline.run, pipeline.source_agent(from_scratch=from_scratch)
-    evaluate = pipeline.evaluate
-    evaluate({"task": "source"}, q=agent.q)
-    if not artifact_path(pipeline.project.root, "memory", TARGET_PLAY).exists():
-        run("collect", name=TARGET_PLAY)
-    evaluate({"policy": "random"})
-    evaluate(q=agent.q, no_corr=True)
+    evaluations = tuple(Then("evaluate", protocol) for protocol in PROTOCOLS)
+    cells = []
     for cell in experiment.correspondence:
         for seed in range(seeds):
-            name = f"{cell.name}-seed{seed}"
-            run(
+            call = pipeline.call(
                 "learn-corr",
                 cell.settings_at(preset),
-                name=name,
+                name=f"{cell.name}-seed{seed}",
                 seed=seed,
                 **vars(agent),
                 target_memory=TARGET_PLAY,
             )
-            evaluate(seed=seed, q=agent.q, corr=name)
+            cells.append(Cell({}, call, evaluations))
     for finetuning in experiment.finetune:
         for seed in range(seeds):
-            start = finetuning.start
-            through: dict[str, Any] = {"corr": f"{start}-seed{seed}"}
-            if start in ("scratch", "reuse"):
-                through = {"no_corr": True}
-            begin = {"from_scratch": True} if start == "scratch" else {"q": agent.q, **through}
-            name = f"finetune-{start}-seed{seed}"
-            run("finetune", finetuning.settings_at(preset), name=name, seed=seed, **begin)
-            evaluate(seed=seed, q=name, **through)
-    return report(pipeline.project, console=pipeline.console)
+            start, needs = finetuning.start, None
+            begin: dict[str, Any] = {"q": agent.q, "no_corr": True}
+            if start == "scratch":
+                begin = {"from_scratch": True}
+            elif start != "reuse":
+                needs = f"{start}-seed{seed}"
+                begin = {"q": agent.q, "corr": needs}
+            call = pipeline.call(
+                "finetune",
+                finetuning.settings_at(preset),
+                name=f"finetune-{start}-seed{seed}",
+                seed=seed,
+                **begin,
+            )
+            cells.append(Cell({}, call, evaluations, after=needs))
+    return cells
+
+
+def prepare(pipeline: Pipeline, *, from_scratch: bool) -> None:
+    """Make what every cell needs, and play what is played before there is any correspondence."""
+    agent = pipeline.source_agent(from_scratch=from_scratch)
+    pipeline.evaluate({"task": "source"}, q=agent.q)
+    if not artifact_path(pipeline.project.root, "memory", TARGET_PLAY).exists():
+        pipeline.run("collect", name=TARGET_PLAY)
+    pipeline.evaluate({"policy": "random"})
+    pipeline.evaluate(q=agent.q, no_corr=True)
+
+
+def plan(
+    pipeline: Pipeline,
+    experiment: Experiment,
+    *,
+    name: str,
+    command: str,
+    preset: str,
+    seeds: int,
+    from_scratch: bool,
+    complete: bool = True,
+) -> Sweep:
+    """The sweep of an experiment's cells.
+
+    Args:
+        name: of the sweep.
+        command: for people.
+        preset: what the calls of the pipeline have.
+        from_scratch: use the Q_S and F that are learnt here, not those that come with corrtool.
+        complete: whether :func:`prepare` has made all that they read.
+    """
+    agent = LEARNT_AGENT if from_scratch else PRETRAINED_AGENT
+    cells = cells_of(pipeline, experiment, agent, preset=preset, seeds=seeds)
+    calls, project = pipeline.calls, pipeline.project
+    return make_sweep(project, name, SWEPT, command, calls, cells, complete=complete)

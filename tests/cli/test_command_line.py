@@ -13,7 +13,17 @@ from support.commands import one_line_error, run_corrtool, run_in_process
 STAGES = ("collect", "train-dqn", "train-model", "learn-corr", "evaluate", "finetune")
 
 
-COMMANDS = ("init", *STAGES, "explain", "status", "verify", "doctor", "quickstart", "transfer")
+COMMANDS = (
+    "init",
+    *STAGES,
+    "explain",
+    "status",
+    "verify",
+    "doctor",
+    "quickstart",
+    "transfer",
+    "sweep",
+)
 
 
 def test_help_imports_neither_torch_nor_gymnasium() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.sweeps import FakeEngine, Told, states
 
 from corrtool.errors import UsageError
 from corrtool.experiments import (
@@ -17,6 +18,7 @@ from corrtool.experiments import (
     load_experiment,
 )
 from corrtool.project.defaults import resolve_settings
+from corrtool.project.directory import Project
 from corrtool.reporting.cells import REUSE, SCRATCH
 from corrtool.reporting.results import read_results
 from corrtool.reporting.rows import interval_of_all
@@ -27,7 +29,10 @@ from corrtool.settings.stages import FinetuneSettings, LearnCorrSettings
 from corrtool.workflows.call import plain_calls
 from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.report import ReportResult
-from corrtool.workflows.reproduce import only_cells, open_or_create, reproduce
+from corrtool.workflows.report import report as write_report
+from corrtool.workflows.reproduce import only_cells, open_or_create, plan, prepare
+from corrtool.workflows.sweeps.running import Limits
+from corrtool.workflows.sweeps.sweep import Sweep
 
 CARTPOLE = Experiment(
     title="CartPole with its numbers in another order",
@@ -53,14 +58,53 @@ CARTPOLE = Experiment(
 def run(directory: Path, seeds: int, preset: Preset = "tiny") -> tuple[list[str], ReportResult]:
     """Run the experiment; give the stages that ended, in order, and the report's result."""
     ended: list[str] = []
-    pipeline = Pipeline(
-        open_or_create(directory, CARTPOLE),
+    pipeline = pipeline_of(open_or_create(directory, CARTPOLE), preset, ended)
+    prepare(pipeline, from_scratch=True)
+    told = Told()
+    result = sweep_of(pipeline, seeds, preset).run(FakeEngine(), Limits(), told)
+    assert set(states(result).values()) == {"done"}
+    return [*ended, *(stage for stage, _ in told.done)], write_report(pipeline.project)
+
+
+def pipeline_of(project: Project, preset: Preset, ended: list[str]) -> Pipeline:
+    return Pipeline(
+        project,
         Console(quiet=True),
         plain_calls(CommonOptions(seed=0, device="cpu", preset=preset)),
         lambda stage, _: ended.append(stage),
     )
-    report = reproduce(pipeline, CARTPOLE, preset=preset, seeds=seeds, from_scratch=True)
-    return ended, report
+
+
+def sweep_of(pipeline: Pipeline, seeds: int, preset: str, *, complete: bool = True) -> Sweep:
+    return plan(
+        pipeline,
+        CARTPOLE,
+        name="cartpole",
+        command="corrtool reproduce",
+        preset=preset,
+        seeds=seeds,
+        from_scratch=True,
+        complete=complete,
+    )
+
+
+def test_the_plan_of_an_experiment_before_anything_is_made(tmp_path: Path) -> None:
+    project = open_or_create(tmp_path / "lab", CARTPOLE)
+    before = sorted(project.root.rglob("*"))
+    sweep = sweep_of(pipeline_of(project, "tiny", []), 2, "tiny", complete=False)
+    cells = {
+        cell["name"]: [step["stage"] for step in cell["steps"]] for cell in sweep.status()["cells"]
+    }
+    learnt = [f"{name}-seed{seed}" for name in ("gan", "model") for seed in (0, 1)]
+    finetuned = [
+        f"finetune-{name}-seed{seed}" for name in ("model", "scratch", "reuse") for seed in (0, 1)
+    ]
+    assert cells == {
+        **{name: ["learn-corr", "evaluate", "evaluate"] for name in learnt},
+        **{name: ["finetune", "evaluate", "evaluate"] for name in finetuned},
+    }
+    assert set(states(sweep.status()).values()) == {"missing"}
+    assert sorted(project.root.rglob("*")) == before
 
 
 def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:

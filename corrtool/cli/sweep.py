@@ -1,0 +1,224 @@
+"""``corrtool sweep``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from corrtool.cli.options import (
+    DeviceOption,
+    JsonFlag,
+    ProjectOption,
+    QuietFlag,
+    check_variables,
+    common_option,
+)
+from corrtool.cli.stage_command import calls_from_environment, warn_of_tiny
+from corrtool.cli.summaries import SUMMARIES
+from corrtool.errors import CorrtoolError, UsageError
+from corrtool.settings.base import Preset
+from corrtool.settings.common import CommonOptions
+from corrtool.stages.registry import STAGES
+
+if TYPE_CHECKING:
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.sweeps.local import Shares
+    from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.status import SweepResult
+    from corrtool.workflows.sweeps.sweep import Sweep
+
+
+def jobs_of(text: str) -> int | None:
+    """A number of jobs; None for ``auto``. Raises :class:`UsageError` for anything else."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 10_000):
+        raise UsageError(f"--jobs is {text!r}", "give it a number of jobs from 1, or auto")
+    return int(text)
+
+
+JobsOption = Annotated[
+    str,
+    typer.Option(
+        "--jobs",
+        help="Commands at once; auto shares the GPUs out, or the cores where there is none, as far "
+        "as there is memory.",
+        metavar="N",
+    ),
+]
+RetriesOption = Annotated[
+    int,
+    typer.Option(
+        help="How often a run whose process was killed is begun again, from its checkpoint.",
+        min=0,
+    ),
+]
+FailFastFlag = Annotated[
+    bool, typer.Option("--fail-fast", help="End at the first cell that fails.")
+]
+
+
+StageArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="Stage that learns: train-dqn, train-model, learn-corr or finetune.",
+        metavar="[STAGE]",
+        show_default="that of --status",
+    ),
+]
+GridOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Values of a setting or an input, by its flag without dashes; repeat for several. "
+        "Or one TOML file, with a table 'grid'.",
+        metavar="SETTING=V,V…",
+    ),
+]
+SkipOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave out the cells that have all of these values; may be repeated.",
+        metavar="SETTING=V,…",
+    ),
+]
+ThenOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Stage that follows in each cell, with what the one before it made: evaluate or "
+        "finetune; repeat for several, in order.",
+        metavar="STAGE",
+    ),
+]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the subcommand."""
+    app.command("sweep", help=SUMMARIES["sweep"])(sweep)
+
+
+def sweep(
+    stage: StageArgument = None,
+    grid: GridOption = None,
+    skip: SkipOption = None,
+    seeds: Annotated[int, typer.Option(help="Seeds of each point, from --seed on.", min=1)] = 1,
+    then: ThenOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the sweep.", show_default="made from the stage and the grid"),
+    ] = None,
+    engine: Annotated[
+        Literal["local"],
+        typer.Option(help="Where the cells run: processes of this machine.", metavar="<choice>"),
+    ] = "local",
+    jobs: JobsOption = "auto",
+    retries: RetriesOption = 3,
+    fail_fast: FailFastFlag = False,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            "--status",
+            help="Show how far the sweep of this name is, and do nothing.",
+            metavar="NAME",
+        ),
+    ] = None,
+    project: ProjectOption = None,
+    seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
+    device: DeviceOption = None,
+    preset: Annotated[Preset | None, common_option("preset", show_envvar=False)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells and what is done, and do nothing.")
+    ] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Plan every cell, then run those that are missing."""
+    common, at_once = CommonOptions(seed=seed, device=device, preset=preset), jobs_of(jobs)
+    if status is None and stage is None:
+        raise UsageError("no stage is named", "say which one to sweep, such as learn-corr")
+    if status is not None and (stage is not None or grid or skip or then or name or dry_run):
+        raise UsageError("--status shows a sweep as it is", "give it the name alone")
+    named = [known for known in STAGES if known in (stage, *(then or []))]
+    calls = calls_from_environment(common, named)
+    check_variables()
+
+    from corrtool.project.directory import find_project
+    from corrtool.runs.commands import this_command
+    from corrtool.runs.sweeps import read_sweep
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.status import sweep_status
+    from corrtool.workflows.sweeps.sweep import Asked, plan_sweep
+
+    console, opened = Console(quiet=quiet, json=json), find_project(project)
+    if stage is None:
+        show(console, sweep_status(opened.root, read_sweep(opened.root, status or "")))
+        return
+    asked = Asked(stage, grid or [], skip or [], seeds, then or [], name)
+    planned = plan_sweep(opened, calls, asked, this_command(stage))
+    if dry_run:
+        show(console, {**planned.status(), "dry_run": True})
+        return
+    limits = Limits(retries, fail_fast)
+    result = run(console, planned, at_once, device, limits)
+    show(console, result)
+    warn_of_tiny(console, opened, preset)
+    raise_if_unfinished(result)
+
+
+def show(console: Console, result: SweepResult) -> None:
+    """Print the cells of a sweep."""
+    from corrtool.cli.sweep_display import cells_table
+
+    silent = console.json or console.quiet
+    console.result(result, [] if silent else cells_table(result))
+
+
+def run(
+    console: Console,
+    planned: Sweep,
+    jobs: int | None,
+    device: str | None,
+    limits: Limits,
+    *,
+    without: Sequence[str] = (),
+    lines: bool = False,
+) -> SweepResult:
+    """Run a planned sweep on this machine, and tell what happens.
+
+    Args:
+        jobs: how many commands at once; None shares the machine out.
+        without: environment variables that the commands are not to see.
+        lines: whether what was done before is told as well.
+    """
+    from corrtool.cli.sweep_display import Display
+    from corrtool.workflows.sweeps.local import LocalEngine, shares_of_this_machine
+
+    open_cells = sum(cell["state"] != "done" for cell in planned.status()["cells"])
+    shares = shares_of_this_machine(jobs, open_cells, device)
+    console.say(f"sweep {planned.name}: {describe(len(planned.planned), open_cells, shares)}")
+    with Display(console, lines=lines) as display:
+        return planned.run(LocalEngine(shares, without), limits, display)
+
+
+def describe(cells: int, open_cells: int, shares: Shares) -> str:
+    """What will be done, in words."""
+    if not open_cells:
+        return f"all {cells:,} cells are done"
+    noun = "thread" if shares.threads == 1 else "threads"
+    threads = f", {shares.threads} {noun} each" if shares.threads is not None else ""
+    gpus = f", on the GPUs {', '.join(shares.gpus)}" if shares.gpus else ""
+    return f"{open_cells:,} of {cells:,} cells to do, {shares.jobs} at once{threads}{gpus}"
+
+
+def raise_if_unfinished(result: SweepResult) -> None:
+    """Raise :class:`CorrtoolError` unless every cell is done."""
+    unfinished = [cell for cell in result["cells"] if cell["state"] != "done"]
+    if unfinished:
+        said = next((c["failure"] for c in unfinished if c["failure"] is not None), None)
+        raise CorrtoolError(
+            f"{len(unfinished)} of {len(result['cells'])} cells are not done"
+            + (f"; the first said: {said}" if said else ""),
+            "the same command tries them again",
+        )

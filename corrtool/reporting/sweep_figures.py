@@ -1,0 +1,183 @@
+"""The figures of a sweep: a heat map over two axes of its grid, and curves of its best points."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from corrtool.reporting.figures import cells_shown, finish, panels_of, share_returns, wrapped
+from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.sweep_tables import bounds, format_number
+from corrtool.reporting.sweeps import PointResult, SweepResults
+from corrtool.settings.grid import as_text, shown
+from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
+
+MOST_PANELS = 24
+_MOST_TEXTS = 100  # more of them nobody reads, and the table has them all
+_CELL_INCHES = (1.05, 0.62)
+_NO_TEXT_INCHES = (0.3, 0.3)
+_COLOUR = "#0072b2"
+
+
+def sweep_figures(sweep: SweepResults) -> dict[str, Figure]:
+    """The figures of a sweep, by name."""
+    drawn = {"map": heat_map(sweep), "curves": curves(sweep)}
+    return {
+        f"sweep-{sweep.name}-{kind}": figure for kind, figure in drawn.items() if figure is not None
+    }
+
+
+def heat_map(sweep: SweepResults) -> Figure | None:
+    """The mean of each point over two axes, those with the most values; others make panels.
+
+    In each cell stand Student's t interval over its seeds and how many there are. None where the
+    grid has fewer than two axes.
+    """
+    if len(sweep.axes) < 2:
+        return None
+    longest = sorted(sweep.axes, key=lambda axis: -len(sweep.axes[axis]))[:2]
+    y, x = (axis for axis in sweep.axes if axis in longest)
+    rest = [axis for axis in sweep.axes if axis not in longest]
+    combinations = [
+        dict(zip(rest, values, strict=True))
+        for values in itertools.product(*(sweep.axes[axis] for axis in rest))
+    ]
+    by_panel = [(held, [p for p in sweep.points if _has(p, held)]) for held in combinations]
+    shown_panels = [(held, points) for held, points in by_panel if points][:MOST_PANELS]
+    texts = len(sweep.points) <= _MOST_TEXTS
+    width, height = _CELL_INCHES if texts else _NO_TEXT_INCHES
+    columns = min(3, len(shown_panels))
+    rows = -(-len(shown_panels) // columns)
+    figure = Figure(
+        figsize=(
+            columns * (width * len(sweep.axes[x]) + 0.7) + 0.9,
+            rows * (height * len(sweep.axes[y]) + 0.7) + 0.3,
+        ),
+        layout="constrained",
+    )
+    means = [point.interval.mean for point in sweep.points]
+    colours = Normalize(min(means), max(means) if max(means) > min(means) else min(means) + 1)
+    panels = []
+    for number, (held, points) in enumerate(shown_panels):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        _draw_panel(axes, sweep, points, (y, x), colours, texts=texts)
+        axes.set_title(as_text(held), fontsize=8)
+        panels.append(axes)
+    if not texts:
+        figure.suptitle(f"n = {_counts(sweep)}; the table has the intervals", fontsize=8)
+    bar = figure.colorbar(panels[0].images[0], ax=panels)
+    bar.set_label(sweep.what, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def _counts(sweep: SweepResults) -> str:
+    """How many seeds the points have: ``5``, or ``3 to 5``."""
+    counts = [point.interval.count for point in sweep.points]
+    least, most = min(counts), max(counts)
+    return str(most) if least == most else f"{least} to {most}"
+
+
+def _has(point: PointResult, held: dict[str, Any]) -> bool:
+    return all(point.point.get(axis) == value for axis, value in held.items())
+
+
+def _draw_panel(
+    axes: Axes,
+    sweep: SweepResults,
+    points: list[PointResult],
+    over: tuple[str, str],
+    colours: Normalize,
+    *,
+    texts: bool,
+) -> None:
+    """One heat map, over the axes (y, x)."""
+    y, x = over
+    values = np.full((len(sweep.axes[y]), len(sweep.axes[x])), np.nan)
+    for point in points:
+        place = tuple(sweep.axes[axis].index(point.point.get(axis)) for axis in over)
+        values[place] = point.interval.mean
+    palette = "viridis_r" if sweep.less_is_better else "viridis"
+    axes.imshow(values, cmap=palette, norm=colours, aspect="auto")
+    axes.set_facecolor("#e8e8e8")
+    axes.set_xticks(range(values.shape[1]), [shown(value) for value in sweep.axes[x]])
+    axes.set_yticks(range(values.shape[0]), [shown(value) for value in sweep.axes[y]])
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel(x.replace("_", "-"), fontsize=8)
+    axes.set_ylabel(y.replace("_", "-"), fontsize=8)
+    for point in points if texts else []:
+        row, column = (sweep.axes[axis].index(point.point.get(axis)) for axis in over)
+        share = float(colours(point.interval.mean))
+        dark = share > 0.5 if sweep.less_is_better else share < 0.5
+        said = [format_number(point.interval.mean), bounds(point), f"n = {point.interval.count}"]
+        axes.text(
+            column,
+            row,
+            "\n".join(line for line in said if line != "–"),
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            color="white" if dark else "black",
+        )
+
+
+def curves(sweep: SweepResults) -> Figure | None:
+    """How the runs of each point learnt: the mean over seeds, and Student's t interval as a band.
+
+    Play tests of a correspondence by gradient steps, training games of a DQN; the best points,
+    where there are many. None where no run has such a curve.
+    """
+    ranked = [point for point in sweep.ranked() if _seeds(point.runs)]
+    best = ranked[: cells_shown(len(ranked), MOST_PANELS)]
+    chosen = [point for point in sweep.points if any(point is one for one in best)]
+    if not chosen:
+        return None
+    figure, panels = panels_of(len(chosen))
+    for axes, point in zip(panels, chosen, strict=True):
+        seeds = _seeds(point.runs)
+        length = min(len(curve) for _, curve in seeds)
+        steps = seeds[0][0][:length]
+        values = np.array([curve[:length] for _, curve in seeds])  # (seeds, steps)
+        marker = "." if length < 30 else None
+        axes.plot(steps, values.mean(axis=0), color=_COLOUR, marker=marker)
+        if len(seeds) > 1:
+            band = np.array([student_t_interval(values[:, i].tolist()) for i in range(length)])
+            low, high = axes.get_ylim()
+            axes.fill_between(steps, band[:, 0], band[:, 1], color=_COLOUR, alpha=0.2, linewidth=0)
+            axes.set_ylim(min(low, values.min()), max(high, values.max()))
+        said = as_text({axis: point.point.get(axis) for axis in sweep.axes}) or sweep.name
+        axes.set_title(wrapped(f"{said}, n = {len(seeds)}", 48), fontsize=8)
+        finish(axes, _CURVES[sweep.stage], "return")
+    share_returns(panels)
+    if len(chosen) < len(ranked):
+        figure.suptitle(f"the best {len(chosen)} of {len(ranked):,}", fontsize=8)
+    return figure
+
+
+_CURVES = {
+    "learn-corr": "gradient steps",
+    "train-dqn": f"games, mean of {MOVING_MEAN_GAMES}",
+    "finetune": f"games, mean of {MOVING_MEAN_GAMES}",
+}
+
+
+def _seeds(runs: list[FinishedRun[Any]]) -> list[tuple[list[int], list[float]]]:
+    """The curves of runs that have one: where its points are, and the returns there."""
+    found = []
+    for run in runs:
+        if run.stage == "learn-corr":
+            tests = run.play_tests
+            curve = [t.gradient_steps for t in tests], [t.mean_return for t in tests]
+        elif run.stage in _CURVES:
+            means = moving_means([game.game_return for game in run.games])
+            curve = list(range(1, len(means) + 1)), means
+        else:
+            continue
+        if curve[1]:
+            found.append(curve)
+    return found

@@ -1,0 +1,160 @@
+"""The manifest of a sweep: which cells it has, and which runs they are.
+
+The truth is the project's runs. A manifest says which of them belong together, along which axes
+they differ, and what the last attempt at a cell that failed had to say. Whoever loses it loses
+nothing: the same command writes it again, and finds what is done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict, cast
+
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.files.atomic import inside, write_atomic
+from corrtool.files.sealed import damaged, read_sealed_json, seal_json
+from corrtool.project.artifacts import check_name, is_name
+from corrtool.settings.grid import Value
+from corrtool.settings.stages import STAGE_SETTINGS
+
+CellState: TypeAlias = Literal["missing", "running", "interrupted", "done", "failed"]
+FOLDER = "sweeps"
+
+
+class SweepStep(TypedDict):
+    """A run of a cell: its own stage, or one that comes after it.
+
+    Attributes:
+        name, fingerprint: None as long as what it reads is not there.
+        produces: kind and name of each artifact that it makes.
+    """
+
+    stage: str
+    name: str | None
+    fingerprint: str | None
+    produces: list[list[str]]
+
+
+class SweepCell(TypedDict):
+    """A point of the grid with one seed.
+
+    Attributes:
+        name: that of its first run.
+        point: the values that the grid gives it, by the name of the setting.
+        settings: all settings of its own stage, resolved.
+        inputs: names of the artifacts that its own stage reads, by use.
+        failure: what its last attempt said where that failed, else None.
+    """
+
+    name: str
+    seed: int
+    point: dict[str, Value]
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    steps: list[SweepStep]
+    failure: str | None
+
+
+class SweepManifest(TypedDict):
+    """What ``sweeps/NAME.json`` holds.
+
+    Attributes:
+        command: the words of the command, for people.
+        engine: where the cells ran.
+    """
+
+    name: str
+    stage: str
+    command: str
+    engine: str
+    created: str
+    cells: list[SweepCell]
+
+
+def sweep_path(root: Path, name: str) -> Path:
+    """The place of a manifest. Raises :class:`UsageError` for what is no name."""
+    return inside(root, root / FOLDER / f"{check_name(name)}.json")
+
+
+def log_path(root: Path, sweep: str, run: str, stage: str) -> Path:
+    """The place of what the commands of one run of a sweep say."""
+    return inside(root, root / FOLDER / check_name(sweep) / f"{run}.{stage}.log")
+
+
+def sweep_names(root: Path) -> list[str]:
+    """The names of all sweeps of a project."""
+    folder = inside(root, root / FOLDER)
+    return sorted(path.stem for path in folder.glob("*.json") if is_name(path.stem))
+
+
+def write_sweep(root: Path, manifest: SweepManifest) -> None:
+    """Write the manifest of a sweep, in place of an earlier one."""
+    write_atomic(sweep_path(root, manifest["name"]), seal_json(manifest))
+
+
+def read_sweep(root: Path, name: str) -> SweepManifest:
+    """The manifest of a sweep, every field checked: anybody can seal a file.
+
+    Raises:
+        ArtifactError: there is none of this name, or it is damaged.
+    """
+    path = sweep_path(root, name)
+    if not path.exists():
+        have = sweep_names(root)
+        raise ArtifactError(
+            f"there is no sweep {name!r} in this project",
+            f"there is {', '.join(have)}" if have else "begin one with 'corrtool sweep'",
+        )
+    manifest = read_sealed_json(path)
+    if not _well_formed(manifest):
+        raise damaged(path)
+    return cast(SweepManifest, manifest)
+
+
+_CELL: dict[str, Any] = {
+    "name": str,
+    "seed": int,
+    **dict.fromkeys(("point", "settings", "inputs"), dict),
+    "steps": list,
+    "failure": (str, type(None)),
+}
+
+
+def _well_formed(manifest: dict[str, Any]) -> bool:
+    """True if all that is read of a manifest is there, in its type."""
+    texts = ("name", "stage", "command", "engine", "created")
+    if not all(isinstance(manifest.get(text), str) for text in texts):
+        return False
+    cells = manifest.get("cells")
+    return (
+        manifest["stage"] in STAGE_SETTINGS
+        and isinstance(cells, list)
+        and all(isinstance(cell, dict) and _is_cell(cell) for cell in cells)
+    )
+
+
+def _is_cell(cell: dict[str, Any]) -> bool:
+    return (
+        all(isinstance(cell.get(name), kind) for name, kind in _CELL.items())
+        and all(isinstance(value, bool | int | float | str) for value in cell["point"].values())
+        and all(isinstance(name, str) for name in cell["inputs"].values())
+        and bool(cell["steps"])
+        and all(isinstance(step, dict) and _is_step(step) for step in cell["steps"])
+    )
+
+
+def _is_step(step: dict[str, Any]) -> bool:
+    texts = [step.get("name"), step.get("fingerprint")]
+    made = step.get("produces")
+    if step.get("stage") not in STAGE_SETTINGS or not isinstance(made, list):
+        return False
+    if not all(text is None or isinstance(text, str) for text in texts):
+        return False
+    pairs = [pair for pair in made if isinstance(pair, list) and len(pair) == 2]
+    try:
+        for name in [*texts[:1], *(name for pair in pairs for name in pair)]:
+            if name is not None:
+                check_name(name)
+    except (UsageError, TypeError):
+        return False
+    return len(pairs) == len(made)

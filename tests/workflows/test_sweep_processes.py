@@ -1,0 +1,154 @@
+"""Sweeps as processes: killed, interrupted, beside each other, and with a cell that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.commands import run_corrtool
+
+from corrtool.project.locks import lock_artifacts
+from corrtool.runs.records import read_record, run_directories
+from corrtool.runs.sweeps import read_sweep
+
+TINY = ("--preset", "tiny", "--device", "cpu")
+LONG = ("--grid", "gradient-steps=400", "--grid", "eval-games=0")
+SHORT = ("--grid", "gradient-steps=3", "--grid", "eval-games=0")
+
+
+@pytest.fixture
+def lab(cartpole_lab: Path) -> Path:
+    return cartpole_lab
+
+
+def command(lab: Path, *grid: str) -> list[str]:
+    given = ("sweep", "learn-corr", *grid, *TINY, "--name", "s", "--jobs", "2", "-p", str(lab))
+    return [sys.executable, "-m", "corrtool", *given]
+
+
+def start(lab: Path, *grid: str) -> subprocess.Popen[str]:
+    """A sweep in a session of its own, as a shell starts it."""
+    pipe = subprocess.PIPE
+    words = command(lab, *grid)
+    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def holders(lab: Path) -> set[int]:
+    """The processes that write something now."""
+    found = set()
+    for path in (lab / "runs" / ".locks").glob("*.holder"):
+        words = path.read_text().split()
+        if len(words) == 4 and is_alive(int(words[1])):
+            found.add(int(words[1]))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
+def finish(lab: Path, *grid: str) -> dict[str, str]:
+    done = subprocess.run(
+        [*command(lab, *grid), "--json"], capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    return {cell["name"]: cell["state"] for cell in json.loads(done.stdout)["cells"]}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing kills the cells as well")
+def test_killed_twice_and_finished_by_the_same_command(lab: Path) -> None:
+    grid = ("--grid", "lambda-q=0,1,2", *LONG)
+    for _ in range(2):
+        sweep = start(lab, *grid)
+        wait_for(lambda: len(holders(lab)) == 2)
+        writing = holders(lab)
+        time.sleep(0.3)
+        os.kill(sweep.pid, signal.SIGKILL)
+        sweep.communicate()
+        wait_for(lambda pids=writing: not any(map(is_alive, pids)), 10)  # type: ignore[misc]
+        assert not holders(lab)
+    assert set(finish(lab, *grid).values()) == {"done"}
+    names = sorted(path.name for path in (lab / "weights" / "corr").iterdir())
+    assert len(names) == 6  # of each cell the best and the last
+    made = {path: path.stat().st_mtime_ns for path in (lab / "weights").rglob("*.safetensors")}
+    assert set(finish(lab, *grid).values()) == {"done"}
+    assert made == {path: path.stat().st_mtime_ns for path in made}
+    assert run_corrtool("verify", "-p", lab).code == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+def test_a_signal_is_passed_on_and_everything_is_saved(
+    lab: Path, number: signal.Signals, code: int
+) -> None:
+    grid = ("--grid", "lambda-q=0,1", *LONG)
+    sweep = start(lab, *grid)
+    wait_for(lambda: len(holders(lab)) == 2)
+    wait_for(lambda: all(m.stat().st_size for m in lab.glob("runs/learn-corr/*/metrics.jsonl")))
+    os.killpg(sweep.pid, number)  # as Ctrl-C does
+    _, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == code, err
+    assert "run the same command again to resume" in err.splitlines()[-1]
+    assert not holders(lab)
+    assert len(list(lab.glob("runs/learn-corr/*/checkpoint.safetensors"))) == 2
+    status = json.loads(run_corrtool("sweep", "--status", "s", "-p", lab, "--json").out)
+    assert [cell["state"] for cell in status["cells"]] == ["interrupted"] * 2
+    assert all(cell["saved_seconds_ago"] is not None for cell in status["cells"])
+    assert set(finish(lab, *grid).values()) == {"done"}
+    records = map(read_record, run_directories(lab, "learn-corr"))
+    assert [record["resumptions"] for record in records] == [1, 1]
+
+
+def test_a_cell_that_fails_while_it_runs(lab: Path) -> None:
+    sweep = start(lab, "--grid", "learning-rate=1e30,1e-3", *SHORT)
+    _, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1
+    assert "1 of 2 cells are not done" in err.splitlines()[-1]
+    assert "gan became nan by" in err.splitlines()[-1]
+    cells = read_sweep(lab, "s")["cells"]
+    assert [cell["failure"] is None for cell in cells] == [False, True]
+    assert "Traceback" not in err
+
+
+def test_what_another_process_writes_is_waited_for(lab: Path) -> None:
+    name = "linear-cyc1-q1-m1"
+    with lock_artifacts(lab, [("corr", name), ("corr", f"{name}-last")]):
+        sweep = start(lab, "--grid", "lambda-q=0,1", *SHORT)
+        wait_for(lambda: (lab / "weights" / "corr" / "linear-cyc1-q0-m1.safetensors").exists())
+        time.sleep(1)
+        assert sweep.poll() is None
+        assert not (lab / "weights" / "corr" / f"{name}.safetensors").exists()
+    _, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 0, err
+    assert (lab / "weights" / "corr" / f"{name}.safetensors").exists()
+
+
+def test_two_sweeps_at_once_do_each_cell_once(lab: Path) -> None:
+    grid = ("--grid", "lambda-q=0,1,2", *LONG)
+    sweeps = [start(lab, *grid) for _ in range(2)]
+    for sweep in sweeps:
+        _, err = sweep.communicate(timeout=240)
+        assert sweep.returncode == 0, err
+    logs = list((lab / "sweeps" / "s").glob("*.log"))
+    assert len(logs) == 3 and not any("resuming at" in log.read_text() for log in logs)
+    records = [read_record(path) for path in run_directories(lab, "learn-corr")]
+    assert [record["resumptions"] for record in records] == [0, 0, 0]
+    assert run_corrtool("verify", "-p", lab).code == 0
