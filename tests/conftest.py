@@ -13,6 +13,8 @@ import filelock
 import pytest
 from support.commands import Outcome, run_example, run_in_process
 
+from corrtool.workflows.sweeps import running
+
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # two workers side by side: more threads than cores only wait
@@ -98,3 +100,31 @@ def _threads_as_before() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+_TINY = ("--preset", "tiny", "--device", "cpu")
+
+
+@pytest.fixture(scope="session")
+def cartpole_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, made once. Copy it before changing it."""
+    lab = tmp_path_factory.mktemp("sweeps") / "lab"
+    init = ("init", lab, "--source", "CartPole-v1", "--target-view", "scale:-1,1,1,1", "--quiet")
+    assert run_in_process(*init) == 0
+    for stage in ("train-dqn", "collect", "train-model"):
+        assert run_in_process(stage, "-p", lab, *_TINY, "--quiet") == 0
+    return lab
+
+
+@pytest.fixture
+def cartpole_lab(cartpole_template: Path, tmp_path: Path) -> Path:
+    """A copy of the project."""
+    return shutil.copytree(cartpole_template, tmp_path / "lab")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps in this process do not wait between attempts."""
+    monkeypatch.setattr(running, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(running, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(running, "LONGEST_PAUSE_SECONDS", 0.0)

@@ -155,12 +155,13 @@ def distances(source: Tensor, translated: Tensor) -> tuple[float, float]:
 def distance_of_nothing(source: Tensor) -> float | None:
     """How far pictures with nothing in them are from those of the source, by the mean frames.
 
-    Each channel is one value, the mean of the source's (N, C, H, W). None for vectors.
+    Each channel is one value, the mean of the source's (N, C, H, W), of signals (N, C, L) of how
+    loud they are. None for vectors.
     """
     if source.ndim == 2:
         return None
-    mean = source.mean(0)
-    return (mean - mean.mean((1, 2), keepdim=True)).abs().mean().item()
+    mean = (source.abs() if source.ndim == 3 else source).mean(0).flatten(1)
+    return (mean - mean.mean(1, keepdim=True)).abs().mean().item()
 
 
 def find_actions(

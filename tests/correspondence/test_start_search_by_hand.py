@@ -43,9 +43,9 @@ class Comparisons:
         )
         self.model: Any = SimpleNamespace(actions=2)
         monkeypatch.setattr(module, "model_loss_by_start", self._losses)
-        monkeypatch.setattr(module, "start_layers", lambda _, start: _Layer(start))
+        monkeypatch.setattr(Start, "layers", lambda start, _: _Layer(start))
         monkeypatch.setattr(module, "batch_matrix", self._matrix)
-        monkeypatch.setattr(module, "set_start", lambda _, start: self.set.append(start))
+        monkeypatch.setattr(Start, "set", lambda start, _: self.set.append(start))
 
     def search(self, starts: list[Start], **more: Any) -> StartSearch:
         random = np.random.default_rng(0)

@@ -28,9 +28,18 @@ def lab(cartpole_lab: Path) -> Path:
     return cartpole_lab
 
 
+_LISTENING = """\
+import signal, sys
+from corrtool.cli import main
+# pytest may run in the background, where a shell has SIGINT ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(sys.argv[1:])
+"""
+
+
 def command(lab: Path, *grid: str) -> list[str]:
     given = ("sweep", "learn-corr", *grid, *TINY, "--name", "s", "--jobs", "2", "-p", str(lab))
-    return [sys.executable, "-m", "corrtool", *given]
+    return [sys.executable, "-c", _LISTENING, *given]
 
 
 def start(lab: Path, *grid: str) -> subprocess.Popen[str]:

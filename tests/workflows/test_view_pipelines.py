@@ -73,7 +73,7 @@ def test_a_memory_has_the_actions_of_the_agent(
     [
         ("actions:1,0", "actions:1,0 is not a permutation of 3 actions"),
         ("camera:1", "view 'camera:1' is for image states"),
-        ("channels:1,0", "view 'channels:1,0' is for image states"),
+        ("channels:1,0", "view 'channels:1,0' is for image or signal states"),
         ("pad:0", "view 'pad:0' cannot be made; write pad:"),
     ],
 )

@@ -100,7 +100,7 @@ def shown(**preprocessing: Any) -> spaces.Space[Any]:
 
 def test_a_key_chooses_a_part_of_a_dictionary() -> None:
     assert shown(observation_key="ear", signal=True).shape == (2, 64)
-    assert shown(observation_key="ear").shape == (2, 64)  # as numbers, which nothing reshapes yet
+    assert shown(observation_key="ear").shape == (128,)  # as numbers
     assert shown(observation_key="eye").shape == (9, 9, 1)  # a picture
     assert shown().shape == (2 * 64 + 81,)
     with pytest.raises(UsageError, match="no 'nose'"):
