@@ -17,6 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.appearance import (
+    appearance_from_state,
+    appearance_state,
+    appearance_words,
+)
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.tones import Tone
 from corrtool.memory import ReplayMemory
@@ -53,30 +58,19 @@ class SignalStart:
             "kind": "signal",
             "pitch": self.pitch,
             "earlier": self.earlier,
-            "tone": None if self.tone is None else self.tone.to_json(),
-            "action_map": None if self.action_map is None else self.action_map.to_json(),
+            **appearance_state(self.tone, self.action_map),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> SignalStart:
         """The inverse of :meth:`state`; KeyError, TypeError or ValueError where it is none."""
-        tone, action_map = state["tone"], state["action_map"]
-        return cls(
-            float(state["pitch"]),
-            float(state["earlier"]),
-            None if tone is None else Tone.from_json(tone),
-            None if action_map is None else ActionMap.from_json(action_map),
-        )
+        return cls(float(state["pitch"]), float(state["earlier"]), *appearance_from_state(state))
 
     def __str__(self) -> str:
         words = [f"pitch × {self.pitch:.3f}"]
         if self.earlier:
             words.append(f"{abs(self.earlier):.1%} {'earlier' if self.earlier > 0 else 'later'}")
-        if self.tone is not None and str(self.tone):
-            words.append(str(self.tone))
-        if self.action_map is not None and not self.action_map.is_identity:
-            words.append(f"target actions are {list(self.action_map.source_of)} of the source")
-        return ", ".join(words)
+        return ", ".join([*words, *appearance_words(self.tone, self.action_map)])
 
     def to_json(self) -> dict[str, Any]:
         """As the metrics hold the one that was taken."""

@@ -10,6 +10,11 @@ import torch
 from torch import nn
 
 from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.appearance import (
+    appearance_from_state,
+    appearance_state,
+    appearance_words,
+)
 from corrtool.correspondence.generators import FramewiseGenerator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.tone_layer import TonedGenerator, ToneLayer, inverse_tone, tone_layer
@@ -41,30 +46,19 @@ class Start:
             "kind": "spatial",
             "degrees": self.degrees,
             "mirrored": self.mirrored,
-            "tone": None if self.tone is None else self.tone.to_json(),
-            "action_map": None if self.action_map is None else self.action_map.to_json(),
+            **appearance_state(self.tone, self.action_map),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Start:
         """The inverse of :meth:`state`; KeyError, TypeError or ValueError where it is none."""
-        tone, action_map = state["tone"], state["action_map"]
-        return cls(
-            float(state["degrees"]),
-            bool(state["mirrored"]),
-            None if tone is None else Tone.from_json(tone),
-            None if action_map is None else ActionMap.from_json(action_map),
-        )
+        return cls(float(state["degrees"]), bool(state["mirrored"]), *appearance_from_state(state))
 
     def __str__(self) -> str:
         words = [f"{self.degrees:.1f}°"]
         if self.mirrored:
             words.append("mirrored")
-        if self.tone is not None and str(self.tone):
-            words.append(str(self.tone))
-        if self.action_map is not None and not self.action_map.is_identity:
-            words.append(f"target actions are {list(self.action_map.source_of)} of the source")
-        return ", ".join(words)
+        return ", ".join([*words, *appearance_words(self.tone, self.action_map)])
 
     def to_json(self) -> dict[str, Any]:
         """As the metrics hold the one that was taken."""

@@ -92,6 +92,14 @@ def whole_number(argument: str, least: int) -> int:
     return number
 
 
+def factors_of(argument: str) -> tuple[float, ...]:
+    """``-1,2.5`` → (-1.0, 2.5), none of them 0. Raises :class:`ValueError`."""
+    factors = tuple(float(part) for part in argument.split(","))
+    if not all(0 < abs(factor) <= MAX_NUMBER for factor in factors):
+        raise ValueError
+    return factors
+
+
 def joined(numbers: Sequence[int]) -> str:
     """(2, 0, 1) → ``2,0,1``."""
     return ",".join(map(str, numbers))

@@ -10,7 +10,7 @@ import numpy as np
 
 from corrtool.errors import UsageError
 from corrtool.states import SIGNAL, StateSpec
-from corrtool.tasks.views.base import MAX_NUMBER, Frames, View, require_kind, shortest
+from corrtool.tasks.views.base import Frames, View, factors_of, require_kind, shortest
 
 MAX_PITCH = 16.0
 
@@ -26,10 +26,7 @@ class Gain(View):
 
     @classmethod
     def parse(cls, argument: str, directory: Path) -> Self:
-        factors = tuple(float(part) for part in argument.split(","))
-        if not all(0 < abs(factor) <= MAX_NUMBER for factor in factors):
-            raise ValueError
-        return cls(factors)
+        return cls(factors_of(argument))
 
     def spec(self, spec: StateSpec) -> StateSpec:
         require_kind(SIGNAL, spec, self.identity())

@@ -18,6 +18,7 @@ from corrtool.tasks.views.base import (
     MAX_NUMBER,
     Frames,
     View,
+    factors_of,
     joined,
     require_kind,
     require_permutation,
@@ -59,10 +60,7 @@ class Scale(View):
 
     @classmethod
     def parse(cls, argument: str, directory: Path) -> Self:
-        factors = tuple(float(part) for part in argument.split(","))
-        if not all(0 < abs(factor) <= MAX_NUMBER for factor in factors):
-            raise ValueError
-        return cls(factors)
+        return cls(factors_of(argument))
 
     def spec(self, spec: StateSpec) -> StateSpec:
         require_kind(VECTOR, spec, self.identity())
