@@ -101,7 +101,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         if run.stage in ("train-dqn", "finetune") and run.settings["task"] == "target"
     }
     zero_shot = [e for e in on_target if e.reference_to("q") not in learnt_on_target]
-    through, of_agents, of_finetuned = (
+    through, of_agents, of_learnt = (
         _by_reference(played, use)
         for played, use in ((zero_shot, "corr"), (on_source, "q"), (on_target, "q"))
     )
@@ -112,11 +112,8 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         _assign_rows(
             cell, through, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q
         )
-    agents = make_cells(
-        [r for r in by_stage.get("train-dqn", []) if r.settings["task"] == "source"], agent_label
-    )
-    for cell in agents:
-        _assign_rows(cell, of_agents, "q", [None] * len(cell.runs), lambda evaluation, _: "")
+    agents = _agents(by_stage.get("train-dqn", []), "source", of_agents)
+    target_agents = _agents(by_stage.get("train-dqn", []), "target", of_learnt)
     finetunings = make_cells(
         [r for r in by_stage.get("finetune", []) if r.settings["task"] == "target"],
         lambda run: finetuning_label(run, correspondences),
@@ -124,7 +121,7 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     for cell in finetunings:
         _assign_rows(
             cell,
-            of_finetuned,
+            of_learnt,
             "q",
             [run.parent("corr") for run in cell.runs],
             _other_correspondence,
@@ -140,7 +137,9 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         baselines=baselines,
         thresholds=thresholds or _thresholds(project, on_source, baselines),
         left_out=left_out,
-        sweeps=read_sweeps(project.root, runs, [*agents, *correspondences, *finetunings]),
+        sweeps=read_sweeps(
+            project.root, runs, [*agents, *target_agents, *correspondences, *finetunings]
+        ),
     )
 
 
@@ -217,6 +216,18 @@ def _default_q(
     made: list[FinishedRun[Any]] = sorted(learn_corr, key=lambda run: run.created)
     agents = (run.parent("q") for run in [*made, *evaluations])
     return next((sha256 for sha256 in agents if sha256 is not None), None)
+
+
+def _agents(
+    runs: list[FinishedRun[TrainDqnResult]],
+    task: str,
+    evaluations: dict[tuple[str, str | None] | None, list[Evaluation]],
+) -> list[Cell[TrainDqnResult]]:
+    """Cells of the DQNs of a task, with the rows of the evaluations on it."""
+    cells = make_cells([run for run in runs if run.settings["task"] == task], agent_label)
+    for cell in cells:
+        _assign_rows(cell, evaluations, "q", [None] * len(cell.runs), _other_correspondence)
+    return cells
 
 
 def _by_reference(

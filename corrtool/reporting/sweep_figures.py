@@ -48,7 +48,8 @@ def heat_map(sweep: SweepResults) -> Figure | None:
         for values in itertools.product(*(sweep.axes[axis] for axis in rest))
     ]
     by_panel = [(held, [p for p in sweep.points if _has(p, held)]) for held in combinations]
-    shown_panels = [(held, points) for held, points in by_panel if points][:MOST_PANELS]
+    filled = [(held, points) for held, points in by_panel if points]
+    shown_panels = filled[:MOST_PANELS]
     texts = len(sweep.points) <= _MOST_TEXTS
     width, height = _CELL_INCHES if texts else _NO_TEXT_INCHES
     columns = min(3, len(shown_panels))
@@ -68,8 +69,13 @@ def heat_map(sweep: SweepResults) -> Figure | None:
         _draw_panel(axes, sweep, points, (y, x), colours, texts=texts)
         axes.set_title(as_text(held), fontsize=8)
         panels.append(axes)
-    if not texts:
-        figure.suptitle(f"n = {_counts(sweep)}; the table has the intervals", fontsize=8)
+    title = [] if texts else [f"n = {_counts(sweep)}; the table has the intervals"]
+    if len(shown_panels) < len(filled):
+        title.append(
+            f"the first {len(shown_panels)} of {len(filled):,} panels; the table has all points"
+        )
+    if title:
+        figure.suptitle("\n".join(title), fontsize=8)
     bar = figure.colorbar(panels[0].images[0], ax=panels)
     bar.set_label(sweep.what, fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -102,7 +108,7 @@ def _draw_panel(
     for point in points:
         place = tuple(sweep.axes[axis].index(point.point.get(axis)) for axis in over)
         values[place] = point.interval.mean
-    palette = "viridis_r" if sweep.less_is_better else "viridis"
+    palette = "viridis_r" if sweep.kind.less_is_better else "viridis"
     axes.imshow(values, cmap=palette, norm=colours, aspect="auto")
     axes.set_facecolor("#e8e8e8")
     axes.set_xticks(range(values.shape[1]), [shown(value) for value in sweep.axes[x]])
@@ -113,7 +119,7 @@ def _draw_panel(
     for point in points if texts else []:
         row, column = (sweep.axes[axis].index(point.point.get(axis)) for axis in over)
         share = float(colours(point.interval.mean))
-        dark = share > 0.5 if sweep.less_is_better else share < 0.5
+        dark = share > 0.5 if sweep.kind.less_is_better else share < 0.5
         said = [format_number(point.interval.mean), bounds(point), f"n = {point.interval.count}"]
         axes.text(
             column,
@@ -127,36 +133,48 @@ def _draw_panel(
 
 
 def curves(sweep: SweepResults) -> Figure | None:
-    """How the runs of each point learnt: the mean over seeds, and Student's t interval as a band.
+    """How what is measured at each point was learnt: the mean over seeds, Student's t as a band.
 
     Play tests of a correspondence by gradient steps, training games of a DQN; the best points,
     where there are many. None where no run has such a curve.
     """
-    ranked = [point for point in sweep.ranked() if _seeds(point.runs)]
+    ranked = [point for point in sweep.ranked() if _seeds(point.learnt)]
     best = ranked[: cells_shown(len(ranked), MOST_PANELS)]
     chosen = [point for point in sweep.points if any(point is one for one in best)]
     if not chosen:
         return None
     figure, panels = panels_of(len(chosen))
     for axes, point in zip(panels, chosen, strict=True):
-        seeds = _seeds(point.runs)
-        length = min(len(curve) for _, curve in seeds)
-        steps = seeds[0][0][:length]
-        values = np.array([curve[:length] for _, curve in seeds])  # (seeds, steps)
-        marker = "." if length < 30 else None
-        axes.plot(steps, values.mean(axis=0), color=_COLOUR, marker=marker)
-        if len(seeds) > 1:
-            band = np.array([student_t_interval(values[:, i].tolist()) for i in range(length)])
-            low, high = axes.get_ylim()
-            axes.fill_between(steps, band[:, 0], band[:, 1], color=_COLOUR, alpha=0.2, linewidth=0)
-            axes.set_ylim(min(low, values.min()), max(high, values.max()))
+        seeds = _seeds(point.learnt)
+        _draw_curves(axes, seeds)
         said = as_text({axis: point.point.get(axis) for axis in sweep.axes}) or sweep.name
         axes.set_title(wrapped(f"{said}, n = {len(seeds)}", 48), fontsize=8)
-        finish(axes, _CURVES[sweep.stage], "return")
+        finish(axes, _CURVES[sweep.kind.stage], "return")
     share_returns(panels)
     if len(chosen) < len(ranked):
         figure.suptitle(f"the best {len(chosen)} of {len(ranked):,}", fontsize=8)
     return figure
+
+
+def _draw_curves(axes: Axes, seeds: list[dict[int, float]]) -> None:
+    """The mean of some curves with a band, at the steps that all of them have.
+
+    A mean of fewer would jump where a seed begins or ends. Where they have no step in common, each
+    is a line of its own.
+    """
+    steps = sorted(set.intersection(*map(set, seeds)))
+    if not steps:
+        for seed in seeds:
+            axes.plot(list(seed), list(seed.values()), color=_COLOUR, linewidth=1, marker=".")
+        return
+    values = np.array([[seed[step] for step in steps] for seed in seeds])  # (seeds, steps)
+    marker = "." if len(steps) < 30 else None
+    axes.plot(steps, values.mean(axis=0), color=_COLOUR, marker=marker)
+    if len(seeds) > 1:
+        band = np.array([student_t_interval(at.tolist()) for at in values.T])
+        low, high = axes.get_ylim()
+        axes.fill_between(steps, band[:, 0], band[:, 1], color=_COLOUR, alpha=0.2, linewidth=0)
+        axes.set_ylim(min(low, values.min()), max(high, values.max()))
 
 
 _CURVES = {
@@ -166,18 +184,15 @@ _CURVES = {
 }
 
 
-def _seeds(runs: list[FinishedRun[Any]]) -> list[tuple[list[int], list[float]]]:
-    """The curves of runs that have one: where its points are, and the returns there."""
+def _seeds(runs: list[FinishedRun[Any]]) -> list[dict[int, float]]:
+    """The curves of runs that have one: returns by gradient step, or by game."""
     found = []
     for run in runs:
+        curve: dict[int, float] = {}
         if run.stage == "learn-corr":
-            tests = run.play_tests
-            curve = [t.gradient_steps for t in tests], [t.mean_return for t in tests]
+            curve = {test.gradient_steps: test.mean_return for test in run.play_tests}
         elif run.stage in _CURVES:
-            means = moving_means([game.game_return for game in run.games])
-            curve = list(range(1, len(means) + 1)), means
-        else:
-            continue
-        if curve[1]:
+            curve = dict(enumerate(moving_means([game.game_return for game in run.games]), 1))
+        if curve:
             found.append(curve)
     return found

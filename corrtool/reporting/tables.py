@@ -96,7 +96,7 @@ def _zero_shot(results: Results) -> Table:
     for name, played in results.baselines.items():
         rows += [[_named(name, row), "–", "–", *_played(row), *["–"] * 5] for row in played]
     for cell in results.correspondences:
-        steps = f"{cell.runs[0].result['gradient_steps']:,}"
+        steps = _gradient_steps(cell)
         about = [
             "; ".join(map(play_tests, cell.runs)),
             "; ".join(map(angles, cell.runs))
@@ -289,6 +289,12 @@ def _played(row: Row, runs: slice = slice(None)) -> list[str]:
     intervals = (interval_of_all(row.plain[runs]), interval_of_all(row.sticky[runs]))
     shown = ["–" if interval is None else format_interval(interval) for interval in intervals]
     return [*shown, "–" if intervals == (None, None) else row.described()]
+
+
+def _gradient_steps(cell: Cell[LearnCorrResult]) -> str:
+    """The gradient steps of a cell's runs; of each where they differ, as those of patience do."""
+    steps = [f"{run.result['gradient_steps']:,}" for run in cell.runs]
+    return steps[0] if len(set(steps)) == 1 else "; ".join(steps)
 
 
 def _each_seed(row: Row) -> str:

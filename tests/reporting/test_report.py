@@ -16,7 +16,13 @@ from corrtool.project.directory import Project, create_project
 from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.results import read_results
-from corrtool.reporting.tables import angles, finetuning_paper_value, paper_value, play_tests
+from corrtool.reporting.tables import (
+    _gradient_steps,
+    angles,
+    finetuning_paper_value,
+    paper_value,
+    play_tests,
+)
 from corrtool.runs.records import RunRecord
 from corrtool.runs.results import LearnCorrResult
 
@@ -150,6 +156,15 @@ def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) ->
     assert (play_tests(run), angles(run)) == ("–", "5° → 45.00°")
     result["angle_degrees"] = None
     assert angles(run) == "–"
+
+
+def test_gradient_steps_of_each_seed_where_they_differ() -> None:
+    def cell(*steps: int) -> Cell[LearnCorrResult]:
+        records: list[RunRecord] = [{"seed": 0, "result": {"gradient_steps": n}} for n in steps]  # type: ignore[typeddict-unknown-key]
+        return Cell("", [FinishedRun("learn-corr", "c", Path(), record) for record in records])
+
+    assert _gradient_steps(cell(1500, 1500)) == "1,500"
+    assert _gradient_steps(cell(1500, 750, 1500)) == "1,500; 750; 1,500"
 
 
 def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,48 @@ from matplotlib.figure import Figure
 
 from corrtool.reporting.figures import FEW_CELLS
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.key_numbers import KeyNumber, key_number
-from corrtool.reporting.logged import PlayTest
+from corrtool.reporting.key_numbers import KeyNumber, key_numbers
+from corrtool.reporting.logged import PlayTest, TrainingGame
 from corrtool.reporting.sweep_figures import MOST_PANELS, curves, heat_map, sweep_figures
 from corrtool.reporting.sweep_tables import bounds, caption, sweep_table
-from corrtool.reporting.sweeps import PointResult, SweepResults
+from corrtool.reporting.sweeps import NumberKind, PointResult, SweepResults
 from corrtool.runs.records import RunRecord
 from corrtool.settings.grid import varying
 
 
-def learnt(name: str, returns: list[float]) -> FinishedRun[Any]:
+def learnt(name: str, tests: dict[int, float]) -> FinishedRun[Any]:
     record: RunRecord = {"command": f"corrtool learn-corr --name {name} --project /p", "seed": 0}
     run: FinishedRun[Any] = FinishedRun("learn-corr", name, Path(), record)
-    run.__dict__["play_tests"] = [PlayTest(10 * i, value) for i, value in enumerate(returns)]
+    run.__dict__["play_tests"] = [PlayTest(at, value) for at, value in tests.items()]
     return run
 
 
 def point(numbers: list[float], **values: Any) -> PointResult:
-    runs = [learnt(f"c{seed}", [0.0, number]) for seed, number in enumerate(numbers)]
-    return PointResult(values, runs, numbers)
+    return curve_point([{0: 0.0, 10: number} for number in numbers], **values)
+
+
+def curve_point(curves: list[dict[int, float]], **values: Any) -> PointResult:
+    """A point whose seeds have these play tests, by gradient step."""
+    runs = [learnt(f"c{seed}", curve) for seed, curve in enumerate(curves)]
+    return PointResult(values, runs, [[*curve.values()][-1] for curve in curves], runs)
 
 
 def sweep(*points: PointResult, count: int | None = None, less: bool = False) -> SweepResults:
     axes = varying([p.point for p in points])
-    what = "error" if less else "best play test"
-    return SweepResults("s", "learn-corr", axes, [*points], count or len(points), what, less)
+    kind = NumberKind("learn-corr", "error" if less else "best play test", less_is_better=less)
+    finished = sum(len(p.runs) for p in points)
+    return SweepResults(
+        "s", "learn-corr", axes, [*points], count or len(points), kind, None, finished
+    )
+
+
+def ended_finetuning(returns: list[list[float]]) -> list[FinishedRun[Any]]:
+    found = []
+    for seed, own in enumerate(returns):
+        run: FinishedRun[Any] = FinishedRun("finetune", f"f{seed}", Path(), {"seed": seed})
+        run.__dict__["games"] = [TrainingGame(100 * i, value) for i, value in enumerate(own)]
+        found.append(run)
+    return found
 
 
 def texts(figure: Figure) -> list[str]:
@@ -59,14 +77,15 @@ class TestKeyNumbers:
         ],
     )
     def test_of_each_stage(self, stage: str, result: dict[str, Any], value: float | None) -> None:
-        number = key_number(stage, result)
+        number = next(iter(key_numbers(stage, result)), None)
         assert (None if number is None else number.value) == value
         assert number is None or number.less_is_better == (stage == "train-model")
 
     def test_a_score_is_no_play_test(self) -> None:
-        assert key_number("learn-corr", {"score": {"value": 0.0}}) == KeyNumber("score", 0.0)
-        tested = {"best_mean_return": 0.0, "score": {"value": 0.9}}
-        assert key_number("learn-corr", tested) == KeyNumber("best play test", 0.0)
+        score, tested = KeyNumber("score", 0.9), KeyNumber("best play test", 0.0)
+        assert key_numbers("learn-corr", {"score": {"value": 0.9}}) == [score]
+        both = {"best_mean_return": 0.0, "score": {"value": 0.9}}
+        assert key_numbers("learn-corr", both) == [tested, score]
 
 
 def test_students_t_over_seeds() -> None:
@@ -90,7 +109,7 @@ class TestTheTable:
             ["0", "2", "[-0.484, 4.48]", "3", "1, 2, 3"],
             ["1", "20", "–", "1", "20"],
         ]
-        assert "2 of 3 done." in table.note and "is therefore too good" in table.note
+        assert "2 of 3 points have it." in table.note and "is therefore too good" in table.note
         assert table.note.endswith("Best (lambda-q=1): corrtool learn-corr --name c0")
         assert "| 1 | 20 | – | 1 | 20 |" in table.to_markdown()
 
@@ -138,6 +157,15 @@ class TestTheHeatMap:
         title = figure.get_suptitle()
         assert title == "n = 1 to 2; the table has the intervals"
 
+    def test_panels_that_have_no_room_are_counted(self) -> None:
+        values = [(c, d) for c in range(5) for d in range(5)]
+        points = [point([1.0], a=c, b=d, c=c, d=d) for c, d in values]
+        whole = heat_map(sweep(*points[:MOST_PANELS]))
+        assert whole is not None and whole.get_suptitle() == ""
+        figure = heat_map(sweep(*points))
+        assert figure is not None and len(figure.axes) == MOST_PANELS + 1  # and the colours
+        assert figure.get_suptitle().startswith("the first 24 of 25 panels")
+
     def test_a_value_that_some_points_do_not_give(self) -> None:
         points = [point([1.0], kind="x", a=0), point([2.0], kind="x", a=1), point([3.0], kind="y")]
         figure = heat_map(sweep(*points))
@@ -154,6 +182,32 @@ class TestTheCurves:
         assert several.get_title() == "a=0, n = 2"
         assert several.get_ylim() == single.get_ylim()
 
+    def test_seeds_are_averaged_by_gradient_step(self) -> None:
+        """One seed was tested before it learnt, one ended early."""
+        curved = curve_point([{0: 9.0, 250: 1.0, 500: 2.0}, {250: 3.0, 500: 6.0, 750: 8.0}], a=0)
+        figure = curves(sweep(curved))
+        assert figure is not None
+        (line,) = figure.axes[0].lines
+        assert list(line.get_xdata()) == [250, 500]  # type: ignore[arg-type]
+        assert list(line.get_ydata()) == [2.0, 4.0]  # type: ignore[arg-type]
+
+    def test_seeds_without_a_step_in_common_are_lines_of_their_own(self) -> None:
+        figure = curves(sweep(curve_point([{0: 1.0, 10: 2.0}, {5: 3.0, 15: 4.0}], a=0)))
+        assert figure is not None
+        assert [list(line.get_xdata()) for line in figure.axes[0].lines] == [[0, 10], [5, 15]]  # type: ignore[arg-type]
+        assert not figure.axes[0].collections
+
+    def test_of_finetuning_by_game(self) -> None:
+        tuned = ended_finetuning([[1.0, 3.0], [5.0, 5.0, 5.0]])
+        one = point([1.0, 2.0], a=0)
+        made = sweep(replace(one, learnt=tuned))
+        figure = curves(replace(made, kind=NumberKind("finetune", "games")))
+        assert figure is not None
+        (line,) = figure.axes[0].lines
+        assert list(line.get_xdata()) == [1, 2]  # type: ignore[arg-type]
+        assert list(line.get_ydata()) == [3.0, 3.5]  # type: ignore[arg-type]
+        assert figure.axes[0].get_xlabel().startswith("games")
+
     def test_the_best_ones_where_there_are_many(self) -> None:
         made = sweep(*(point([float(a)], a=a) for a in range(MOST_PANELS + 5)))
         figure = curves(made)
@@ -162,6 +216,6 @@ class TestTheCurves:
 
     def test_none_without_play_tests(self) -> None:
         one = point([1.0], a=0)
-        one.runs[0].__dict__["play_tests"] = []
+        one.learnt[0].__dict__["play_tests"] = []
         assert curves(sweep(one)) is None
         assert sweep_figures(sweep(one)) == {}

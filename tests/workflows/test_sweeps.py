@@ -13,6 +13,7 @@ from corrtool.errors import ArtifactError, CorrtoolError, UsageError
 from corrtool.project.artifacts import find_artifacts
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_artifacts
+from corrtool.reporting.results import read_results
 from corrtool.runs.sweeps import read_sweep, sweep_path
 from corrtool.workflows.report import report as write_report
 from corrtool.workflows.sweeps import running
@@ -236,9 +237,11 @@ class TestWhatComesAfter:
         assert again.submitted == []
         written = write_report(Project(lab), lab.parent / "tables.md")
         table = next(t for t in written["tables"] if t["title"] == "Sweep learn-corr-lambda-q")
-        assert [row[0] for row in table["rows"]] == ["0", "1"] and table["columns"][2] == (
-            "95 % interval"
-        )
+        assert [row[0] for row in table["rows"]] == ["0", "1"]
+        assert table["columns"][1:3] == [f"{outcome['what']} after finetune", "95 % interval"]
+        assert [row[4] for row in table["rows"]] == [
+            f"{cell['outcome']['value']:.3g}" for cell in result["cells"] if cell["outcome"]
+        ]  # what --status says
         assert "Sweep learn-corr-lambda-q" in (lab.parent / "tables.md").read_text()
         assert "mean return of fresh games" in (lab / "report" / "report.html").read_text()
 
@@ -248,6 +251,14 @@ class TestWhatComesAfter:
         assert set(states(result).values()) == {"done"}
         assert {cell["steps"][1]["stage"] for cell in result["cells"]} == {"evaluate"}
         assert all(str(c["steps"][1]["name"]).startswith("source-") for c in result["cells"])
+
+    def test_after_an_agent_of_the_target(self, lab: Path) -> None:
+        sweep = planned_sweep(lab, "task=target", stage="train-dqn", then=["evaluate"])
+        result = run_sweep(sweep, FakeEngine())
+        (found,) = read_results(Project(lab)).sweeps
+        (cell,) = result["cells"]
+        assert cell["outcome"] == {"what": found.what, "value": found.points[0].numbers[0]}
+        assert found.what == "mean return of fresh games"
 
     @pytest.mark.parametrize(
         ("stage", "then", "says"),

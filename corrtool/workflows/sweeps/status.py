@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from corrtool.errors import ArtifactError
-from corrtool.reporting.key_numbers import KeyNumber, key_number
+from corrtool.reporting.cell_numbers import cell_numbers
+from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.key_numbers import KeyNumber
 from corrtool.runs.standing import Standing, standing_of
 from corrtool.runs.sweeps import CellState, SweepCell, SweepManifest, SweepStep, log_path
 from corrtool.settings.grid import Value
@@ -136,13 +138,14 @@ def _standing(root: Path, step: SweepStep) -> Standing:
 
 
 def _number(steps: Sequence[SweepStep], standings: Sequence[Standing]) -> KeyNumber | None:
-    """The number of the last run that is done and has one."""
-    for step, standing in zip(reversed(steps), reversed(standings), strict=True):
-        if standing.state == "done" and standing.record is not None:
-            number = key_number(step["stage"], standing.record["result"])
-            if number is not None:
-                return number
-    return None
+    """The number of a cell that counts, of its own runs that are done."""
+    runs: list[FinishedRun[Any] | None] = [
+        FinishedRun(step["stage"], step["name"] or "", Path(), standing.record)
+        if standing.state == "done" and standing.record is not None
+        else None
+        for step, standing in zip(steps, standings, strict=True)
+    ]
+    return next((found.number for found in cell_numbers(steps, runs, {})), None)
 
 
 def _log(root: Path, sweep: str, step: SweepStep) -> Path | None:
