@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pairs import Outcome, Pair, corrtool, pairs, read
+from corrtool.project.artifacts import find_artifacts
 from corrtool.runs.results import Score
 
 GAMES = 20
@@ -27,18 +28,28 @@ _LINEAR = ("--generator", "linear", "--linear-starts", "1")
 _MODEL_ONLY = ("--lambda-cyc", "0", "--lambda-q", "0", "--lambda-m", "100")
 _ALL = ("--lambda-cyc", "1", "--lambda-q", "1", "--lambda-m", "1")
 _NO_SEARCH = ("--angle-starts", "1")
-_AFFINE = ("--generator", "affine", "--model-loss", "relative", "--spatial-learning-rate", "1e-4")
+_RELATIVE = ("--model-loss", "relative", "--spatial-learning-rate", "1e-4")
+_AFFINE = ("--generator", "affine", *_RELATIVE)
+_GAIN_SHIFT = ("--generator", "gain-shift", *_RELATIVE)
 _PICTURES = {
     "affine, no search": (*_AFFINE, *_NO_SEARCH),
-    "affine, 10° off": (*_AFFINE, *_NO_SEARCH, "--angle-init", "-80"),
-    "affine, 3° off, 1 step": (
-        *(*_AFFINE, *_NO_SEARCH),
-        *("--angle-init", "-87", "--gradient-steps", "1"),
-    ),
     "affine": _AFFINE,
     "resnet, all losses": ("--generator", "resnet", *_ALL),
 }
-TRIALS: dict[str, dict[str, tuple[str, ...]]] = {
+TRIALS: dict[str, dict[str, tuple[str, ...]]] = {  # by the settings_kind of the states
+    "signal": {
+        "gain-shift, no search": (*_GAIN_SHIFT, "--signal-starts", "1"),
+        "gain-shift, no search, 1 step": (
+            *(*_GAIN_SHIFT, "--signal-starts", "1"),
+            *("--gradient-steps", "1"),
+        ),
+        "gain-shift, 4 starts, 1 step": (
+            *(*_GAIN_SHIFT, "--signal-starts", "4"),
+            *("--gradient-steps", "1"),
+        ),
+        "gain-shift": _GAIN_SHIFT,
+        "resnet, all losses": ("--generator", "resnet", *_ALL),
+    },
     "vector": {
         "linear, 30 steps": (*_LINEAR, *_MODEL_ONLY, "--gradient-steps", "30"),
         "linear, 200 steps": (*_LINEAR, *_MODEL_ONLY, "--gradient-steps", "200"),
@@ -121,7 +132,7 @@ def learn_all(directory: Path, pair: Pair, outcome: Outcome, record: Path) -> No
     if not project.exists():
         return
     done = {(t.pair, t.seed, t.name) for t in read_trials(record)}
-    for number, (name, flags) in enumerate(TRIALS[_kind(pair)].items()):
+    for number, (name, flags) in enumerate(trials(states_kind(project), pair.views).items()):
         if (pair.name, outcome.seed, name) in done:
             continue
         corr = f"trial-{number}"
@@ -139,10 +150,27 @@ def learn_all(directory: Path, pair: Pair, outcome: Outcome, record: Path) -> No
         print(pair.name, outcome.seed, name, round(share, 2), round(trial.score["value"], 2))
 
 
-def _kind(pair: Pair) -> str:
-    if pair.source.startswith("ALE/"):
-        return "image"
-    return "grid" if pair.source.startswith("minatar") else "vector"
+def states_kind(project: Path) -> str:
+    """The kind of states that a project's tasks have, by its memories."""
+    return find_artifacts(project, "memory")[0].states.settings_kind
+
+
+def trials(kind: str, views: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The flags of each trial of a pair whose target has these views."""
+    flags = dict(TRIALS[kind])
+    if "affine" in flags and (right := right_degrees(views)) is not None:
+        near = (*_AFFINE, *_NO_SEARCH, "--angle-init")
+        flags["affine, 10° off"] = (*near, f"{right + 10:g}")
+        flags["affine, 3° off, 1 step"] = (*near, f"{right + 3:g}", "--gradient-steps", "1")
+    return flags
+
+
+def right_degrees(views: Sequence[str]) -> float | None:
+    """The angle of G_T that undoes the views; None where no angle does without a mirror image."""
+    parts = [view.partition(":") for view in views]
+    if any(name == "flip" for name, _, _ in parts):
+        return None
+    return -sum(float(degrees) for name, _, degrees in parts if name == "rotate")
 
 
 def read_trials(record: Path) -> list[Trial]:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from benchmarks.calibration import Trial, best_formula, fit, ranks, spearman, value
+import pytest
+from support.commands import run_in_process
+
+from benchmarks.calibration import (
+    TRIALS,
+    Trial,
+    best_formula,
+    fit,
+    ranks,
+    right_degrees,
+    spearman,
+    states_kind,
+    trials,
+    value,
+)
+from benchmarks.pairs import pairs
+from corrtool.correspondence.description import GENERATORS
 from corrtool.runs.results import Score
+from corrtool.settings.resolve import resolve
+from corrtool.settings.stages import LearnCorrSettings
 
 
 def score_of(model_share: float, loss: float, bellman_share: float | None = None) -> Score:
@@ -53,3 +71,50 @@ def test_the_fit_of_a_pair_does_not_see_it() -> None:
     lines = fit(trials)
     assert lines[0].startswith("a: 2 trials") and lines[0].endswith("in it 1.00")
     assert lines[2].startswith("all, each pair by the others")
+
+
+def given(flags: tuple[str, ...]) -> dict[str, object]:
+    """The settings that flags give."""
+    numbers = {"angle_starts", "linear_starts", "signal_starts", "gradient_steps"}
+    values = dict[str, object]()
+    for flag, text in zip(flags[::2], flags[1::2], strict=True):
+        name = flag.removeprefix("--").replace("-", "_")
+        is_word = name in ("generator", "model_loss")
+        values[name] = text if is_word else int(text) if name in numbers else float(text)
+    return values
+
+
+@pytest.mark.parametrize("kind", TRIALS)
+def test_each_trial_is_of_a_generator_for_such_states(kind: str) -> None:
+    for flags in trials(kind, ("rotate:90",)).values():
+        settings = resolve(
+            LearnCorrSettings, preset="default", state_kind=kind, project_values={},
+            given={"recipe": "none", "action_map": "identity", "eval_games": 0, **given(flags)},
+        )  # fmt: skip
+        settings.check()
+        assert settings.generator in GENERATORS["image" if kind == "grid" else kind]
+
+
+@pytest.mark.parametrize(
+    ("views", "degrees"),
+    [(("rotate:90",), -90), (("invert", "rotate:-30"), 30), (("invert",), 0), (("flip:h",), None)],
+)
+def test_an_angle_is_off_by_the_pairs_own(views: tuple[str, ...], degrees: float | None) -> None:
+    assert right_degrees(views) == degrees
+    flags = trials("image", views)
+    if degrees is None:
+        assert not any("off" in name for name in flags)
+        return
+    assert flags["affine, 10° off"][-1] == f"{degrees + 10}"
+    assert f"{degrees + 3}" in flags["affine, 3° off, 1 step"]
+
+
+def test_the_kind_of_states_is_the_projects(tmp_path: Path) -> None:
+    """As ``pairs`` makes the one that is heard, with the smallest of memories."""
+    sound = next(pair for pair in pairs() if pair.source_name == "sound")
+    lab = tmp_path / "lab"
+    made = ("--source", sound.source, *sound.init, "--quiet")
+    assert run_in_process("init", lab, *made) == 0
+    collect = ("collect", "-p", lab, "--preset", "tiny", "--device", "cpu", "--records", 20)
+    assert run_in_process(*collect, "--quiet") == 0
+    assert states_kind(lab) == "signal"

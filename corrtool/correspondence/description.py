@@ -40,8 +40,8 @@ class GeneratorDescription:
     ``skips`` and ``framewise`` only matter to those with a resnet, which for small pictures keeps
     every pixel, and for signals always has skips, both without ``norm`` and ``skips``;
     ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or
-    affine layer. ``tone`` says where that of G_T has its
-    tone layer. Image weights start from N(0, 0.02).
+    affine layer. ``tone`` says where that of G_T has its tone layer. Weights for large pictures and
+    of 'linear' start from N(0, 0.02), those for small pictures and signals as torch has it.
     """
 
     kind: str

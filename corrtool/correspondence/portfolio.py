@@ -68,6 +68,7 @@ class Portfolio:
             training.find_start(self._finder)
             self._find_actions(training)
             if len(self.candidates) == 1:
+                self._log_start(training)
                 return training
             scores[candidate.name] = score = self._tried(candidate, training)
             if best is None or score > scores[best.recipe] + CLEARLY_BETTER:
@@ -77,6 +78,7 @@ class Portfolio:
         assert best is not None
         best.recipe_scores = scores
         self._say(best)
+        self._log_start(best)
         return best
 
     def _new(self, candidate: Candidate) -> CorrespondenceTraining:
@@ -137,6 +139,16 @@ class Portfolio:
         """One for all, so that they are scored on the same transitions."""
         random = numpy_generator(self.context.seed, "learn-corr recipe score")
         return Scorer(self.knowledge, random, scored_transitions(self.knowledge))
+
+    def _log_start(self, chosen: CorrespondenceTraining) -> None:
+        """Log where the one that learns began: of several searches none says that it was taken.
+
+        And one that was made before a kill is not logged any more.
+        """
+        if chosen.start is not None:
+            self.run.metrics.write(0, {"event": "start", **chosen.start.state()})
+        elif len(self.candidates) > 1:  # others may have searched
+            self.run.metrics.write(0, {"event": "start", "kind": "none"})
 
     def _say(self, chosen: CorrespondenceTraining) -> None:
         scores = chosen.recipe_scores

@@ -7,9 +7,9 @@ sounds on the average as the source's does: how loud it is at each time, and at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice, permutations, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from corrtool.correspondence.appearance import (
     appearance_words,
 )
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.signal_tones import ChannelSounds, candidate_signal_tones
 from corrtool.correspondence.tones import Tone
 from corrtool.memory import ReplayMemory
 from corrtool.signal_layers import GainShiftLayer, resampled
@@ -32,7 +33,6 @@ PITCHES = tuple(2.0 ** (step / 24) for step in range(-24, 25))  # quarter tones,
 SHIFTS = tuple(step / 64 for step in range(-16, 17))  # of the length
 NEARBY_PITCHES = (0.99, 1.0, 1.01)  # by which the best start is retuned
 NEARBY_SHIFTS = (-1 / 128, 0.0, 1 / 128)
-MOST_ORDERS = 6  # of the channels
 SAMPLED_FRAMES = 512
 
 
@@ -146,7 +146,7 @@ def sampled_frames(
 
 
 def candidate_signal_starts(source: Tensor, target: Tensor, count: int) -> list[SignalStart]:
-    """``count`` pitches with delays, the most alike first, each with the channels in some orders.
+    """``count`` pitches with delays, the most alike first, each with some tones of the channels.
 
     Args:
         source, target: frames (N, C, L) of both memories in the model range; the numbers of frames
@@ -159,10 +159,13 @@ def candidate_signal_starts(source: Tensor, target: Tensor, count: int) -> list[
     )
     identity = (1.0, 0.0)
     kept = [identity, *(place for place in places if place != identity)][:count]
+    sounds = ChannelSounds.of(source)
     return [
         SignalStart(pitch, earlier, tone)
         for pitch, earlier in kept
-        for tone in _tones(source, _resampled(target, pitch, earlier))
+        for tone in candidate_signal_tones(
+            sounds, ChannelSounds.of(_resampled(target, pitch, earlier))
+        )
     ]
 
 
@@ -191,24 +194,3 @@ def _share(loudness: Tensor) -> Tensor:
 
 def _resampled(x: Tensor, scale: float, shift: float) -> Tensor:
     return resampled(x, torch.tensor(scale), torch.tensor(shift))
-
-
-def _tones(source: Tensor, target: Tensor) -> Iterator[Tone]:
-    """Channels in each order, as they are and inverted, so loud that they have one deviation.
-
-    Args:
-        source, target: frames (N, C, L), the latter as they sound at a start.
-    """
-    means = [frames.mean((0, 2)) for frames in (source, target)]
-    deviations = [frames.std((0, 2)).clamp(min=1e-3) for frames in (source, target)]
-    for order, sign in product(_orders(source.shape[1], target.shape[1]), (1.0, -1.0)):
-        gains = sign * deviations[0] / deviations[1][list(order)]
-        offsets = means[0] - gains * means[1][list(order)]
-        yield Tone(order, tuple(gains.tolist()), tuple(offsets.tolist()))
-
-
-def _orders(source: int, target: int) -> list[tuple[int, ...]]:
-    """Which channel of the target each of the source's may be; as they are first."""
-    each = range(target)
-    orders = permutations(each, source) if source <= target else product(each, repeat=source)
-    return list(islice(orders, MOST_ORDERS))

@@ -49,14 +49,14 @@ class StartFinder:
     limit: TimeLimit
     found: FoundStarts
 
-    def find(self, settings: LearnCorrSettings, correspondence: Correspondence) -> bool:
+    def find(self, settings: LearnCorrSettings, correspondence: Correspondence) -> AnyStart | None:
         """Put both generators at the best start, where there are several.
 
-        Returns whether there were. All ranks begin where the first one does.
+        Returns it, or None if there were none. All ranks begin where the first one does.
         """
         model, context = self.knowledge.environment_model, self.context
         if model is None or "model" not in settings.loss_weights:
-            return False
+            return None
         tone = tone_layer(correspondence.target_to_source) is not None
         if isinstance(correspondence.target_to_source, LinearGenerator | MlpGenerator):
             start = self._linear_start(settings, model, correspondence)
@@ -65,9 +65,9 @@ class StartFinder:
         elif settings.can_search_angles and (self.knowledge.same_shape or tone):
             start = self._spatial_start(settings, model, correspondence)
         else:
-            return False
+            return None
         if start is None:
-            return False
+            return None
         if isinstance(start, LinearStart):
             set_linear_start(correspondence, start)
         else:
@@ -75,7 +75,7 @@ class StartFinder:
         context.console.say(f"learn-corr: starting at {start}")
         context.ranks.broadcast_weights(correspondence)
         agree_on_actions(context.ranks, correspondence)
-        return True
+        return start
 
     def _spatial_start(
         self, settings: LearnCorrSettings, model: ScaledModel, correspondence: Correspondence

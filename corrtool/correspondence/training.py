@@ -12,6 +12,7 @@ import numpy as np
 from corrtool.correspondence.action_matrix import action_matrix
 from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.found_starts import AnyStart
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
@@ -43,6 +44,7 @@ class CorrespondenceTraining:
         test_results: what the play tests have found so far.
         scores: the scores so far.
         started: whether the generators began where a search said.
+        start: where that was; None without a search, and after a resumption.
         recipe, recipe_scores: by whose settings it learns, and what led to that, where it was
             chosen of several.
     """
@@ -97,6 +99,7 @@ class CorrespondenceTraining:
         self.terms: dict[str, float] = {}
         self.test_results, self.scores = PlayTestResults(), ScoreResults()
         self.started = False
+        self.start: AnyStart | None = None
         self.recipe, self.recipe_scores = "", dict[str, float]()
 
     def _statistics(
@@ -144,7 +147,8 @@ class CorrespondenceTraining:
 
     def find_start(self, finder: StartFinder) -> None:
         """Begin at the best of many starts, if the model loss can tell them apart."""
-        self.started = finder.find(self._settings, self.correspondence)
+        self.start = finder.find(self._settings, self.correspondence)
+        self.started = self.start is not None
 
     @property
     def actions_due(self) -> bool:

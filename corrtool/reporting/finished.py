@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from corrtool.files.sealed import damaged
-from corrtool.reporting.logged import Line, LossTerms, PlayTest, TrainingGame, start_degrees
+from corrtool.reporting.logged import (
+    Line,
+    LossTerms,
+    PlayTest,
+    TrainingGame,
+    found_degrees,
+    start_degrees,
+)
 from corrtool.runs.metrics import metrics_path, read_metrics
 from corrtool.runs.records import RunRecord
 from corrtool.runs.results import EvaluateResult, StageResult
@@ -108,8 +115,13 @@ class FinishedRun(Generic[R]):
 
     @functools.cached_property
     def start_degrees(self) -> float | None:
-        """The angle at which a search let a correspondence begin; None where none was made."""
-        return next(reversed(self._logged("spatial_search", start_degrees)), None)
+        """The angle at which a search let a correspondence begin; None where none was made.
+
+        Runs of older versions do not say which start was taken: theirs is what was found last.
+        """
+        taken = self._logged("start", start_degrees)
+        found = taken or self._logged("spatial_search", found_degrees)
+        return found[-1] if found else None
 
     def check_metrics(self) -> None:
         """Read all that the report may show. Raises :class:`ArtifactError` where it is damaged."""

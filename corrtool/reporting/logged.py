@@ -52,7 +52,12 @@ class LossTerms:
         return cls(int(_number(line["gradient_steps"])), terms)
 
 
-def start_degrees(line: Line) -> float:
+def start_degrees(line: Line) -> float | None:
+    """The angle where learning began, from a line with the event ``start``; None for no angle."""
+    return _number(line["degrees"]) if line["kind"] == "spatial" else None
+
+
+def found_degrees(line: Line) -> float:
     """The angle that a search found, from a line with the event ``spatial_search``."""
     return _number(line["start_degrees"])
 

@@ -52,7 +52,7 @@ class RunRequest:
         tasks: JSON of each task that is played, by role.
         inputs: the artifacts read, by what they are used for.
         produces: pairs of kind and name.
-        state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``.
+        state_kind: ``"image"``, ``"grid"`` for small pictures, ``"signal"`` or ``"vector"``.
         options: choices that are not settings but change the outcome, such as ``no_corr``.
     """
 

@@ -37,8 +37,8 @@ class LearnCorrSettings(Settings):
         "none",
         "'auto' tries several generators and losses for a short time each, simple ones first, and "
         "learns with the one that explains the target best; for 'none' they are those of the "
-        "settings, and so they are wherever a generator, a λ, a model loss or an option of one "
-        "kind of generator is given",
+        "settings, and so they are wherever one of these is given: --generator, a λ, --model-loss, "
+        "--angle-init, --angle-starts, --spatial-learning-rate, --tone",
     )
     recipe_trial_steps: int = setting(100, "gradient steps for which a recipe is tried", minimum=1)
     recipe_enough: float = setting(
@@ -266,7 +266,7 @@ class LearnCorrSettings(Settings):
             unused["spatial_learning_rate"] = (
                 "it is for generators with a rotation, affine or gain-and-shift layer"
             )
-        if not self.can_search_signals:
+        if self.generator not in GAIN_SHIFT or "model" not in self.loss_weights:
             unused["signal_starts"] = "it is for gain-and-shift layers and --lambda-m above 0"
         if self.generator not in TONED:
             unused["tone"] = "it is for generators with an affine layer"

@@ -56,7 +56,8 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
         _recipe("mlp", (1, 1, 100), generator="mlp"),
     ),
 }
-# What a recipe may decide: whoever says one of these wants no recipe.
+# What a recipe may decide: whoever says one of these wants no recipe. How many maps of vectors and
+# pitches of signals a search looks at is no such thing: recipes search among so many as are said.
 DECIDED = (
     "generator",
     "lambda_cyc",

@@ -58,8 +58,8 @@ def resolve(
     ``given`` > ``environment`` > ``corrtool.toml`` > preset > default.
 
     Args:
-        state_kind: ``"image"``, ``"grid"`` for small pictures, or ``"vector"``; a preset's section
-            may hold a sub-table for each of them.
+        state_kind: ``"image"``, ``"grid"`` for small pictures, ``"signal"`` or ``"vector"``; a
+            preset's section may hold a sub-table for each of them.
         project_values: the stage's table in ``corrtool.toml``.
         given: what the flags say; ``None`` means not given.
         environment: what the environment variables say, likewise.

@@ -16,7 +16,7 @@ from torch import nn
 from corrtool.correspondence import starts as module
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
-from corrtool.correspondence.found_starts import FoundStarts
+from corrtool.correspondence.found_starts import AnyStart, FoundStarts
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_starts import LinearStart
 from corrtool.correspondence.model import Correspondence
@@ -150,8 +150,8 @@ def found(
     actions: ActionMap | None = None,
     without_model: bool = False,
     **values: Any,
-) -> tuple[bool, Correspondence]:
-    """What a `StartFinder` says of a correspondence of this kind, and that one."""
+) -> tuple[AnyStart | None, Correspondence]:
+    """The start that a `StartFinder` finds for a correspondence of this kind, and that one."""
     torch.manual_seed(0)
     description = GeneratorDescription(kind, filters=4, blocks=2, tone=tone)
     scalings = StateScaling(source), StateScaling(target)
@@ -162,8 +162,8 @@ def found(
     limit: Any = SimpleNamespace(over=is_over, seconds_left=lambda: None)
     starts = FoundStarts(searches.run, kept=False)
     finder = StartFinder(searches.context, searches.run, knowledge, limit, starts)
-    is_found = finder.find(settings, correspondence)
-    return is_found, correspondence
+    start = finder.find(settings, correspondence)
+    return start, correspondence
 
 
 class TestNone:
@@ -183,7 +183,7 @@ class TestNone:
     def test_nothing_is_searched_for_where_nothing_can_tell_starts_apart(
         self, searches: Searches, kind: str, given: dict[str, Any]
     ) -> None:
-        assert found(searches, kind, **given)[0] is False
+        assert found(searches, kind, **given)[0] is None
         assert not (searches.asked or searches.logged or searches.said)
         assert not searches.context.ranks.shared
 
@@ -193,9 +193,9 @@ class TestSpatial:
     def test_an_angle_is_searched_for(
         self, searches: Searches, angles: int | None, count: int
     ) -> None:
-        is_found, correspondence = found(searches, "rotation", angle_starts=angles, angle_init=30.0)
+        start, correspondence = found(searches, "rotation", angle_starts=angles, angle_init=30.0)
         (search,) = searches.asked
-        assert is_found is True and search.correspondence is correspondence
+        assert start == Start(90.0) and search.correspondence is correspondence
         assert [start.degrees for start in search.starts][:1] == [30.0]
         assert len(search.starts) == count
         assert search.random == (3, "learn-corr start")
@@ -225,7 +225,8 @@ class TestSpatial:
         features = SimpleNamespace(of_memory=lambda *given: given)
         monkeypatch.setattr(module, "ChannelFeatures", features)
         monkeypatch.setattr(module, "candidate_tones", candidates)
-        assert found(searches, "affine", tone="before", angle_starts=1)[0] is searched
+        start, _ = found(searches, "affine", tone="before", angle_starts=1)
+        assert start == (Start(90.0) if searched else None)
         ((source, source_random), (target, target_random)) = asked[0]
         assert source_random == target_random == (3, "learn-corr tones")
         assert isinstance(source, ReplayMemory) and source is not target
@@ -247,9 +248,10 @@ class TestLinear:
         self, searches: Searches, kind: str, action_map: ActionMap | None
     ) -> None:
         vectors: dict[str, Any] = {"source": NUMBERS, "target": NUMBERS, "actions": action_map}
-        is_found, correspondence = found(searches, kind, **vectors, linear_starts=2)
+        start, correspondence = found(searches, kind, **vectors, linear_starts=2)
         (search,) = searches.asked
-        assert is_found is True and (search.count, search.find_actions) == (2, False)
+        assert isinstance(start, LinearStart) and start.loss == 0.125
+        assert (search.count, search.find_actions) == (2, False)
         model, source, transitions, actions, random, _ = search.given
         assert isinstance(model, ScaledModel) and random == (3, "learn-corr start")
         assert actions == (action_map or ActionMap.identity(2))

@@ -13,6 +13,7 @@ import torch
 
 from corrtool.correspondence import portfolio as module
 from corrtool.correspondence.portfolio import Candidate, Portfolio
+from corrtool.correspondence.spatial_starts import Start
 from corrtool.runtime.ranks import Ranks
 from corrtool.settings.stages import LearnCorrSettings
 
@@ -32,6 +33,7 @@ class Training:
     recipe_scores: dict[str, float] = field(default_factory=dict)
     total: int = 1_000
     started: bool = False
+    start: Start | None = None
     gradient_steps: int = 0
     done: list[str] = field(default_factory=list)
 
@@ -45,6 +47,7 @@ class Training:
     def find_start(self, finder: Any) -> None:
         self.done.append("start")
         self.started = "started" in finder.run.request.name
+        self.start = Start(7.0 * len(self.recipe)) if self.started else None
 
     @property
     def actions_due(self) -> bool:
@@ -176,6 +179,27 @@ class TestBest:
         assert best is setting.made[0] and best.done == ["start", "actions"]
         assert [line["event"] for _, line in setting.logged] == ["action_matrix"]
         assert not (setting.said or setting.scorers or best.recipe_scores)
+
+
+class TestStart:
+    """What is logged of where learning begins, since the report tells it."""
+
+    @pytest.mark.parametrize(
+        ("scores", "degrees"), [({"a": 0.8, "bb": 0.1}, 7.0), ({"a": 0.1, "bb": 0.8}, 14.0),
+                                ({"a": 0.1}, 7.0)],
+    )  # fmt: skip
+    def test_is_that_of_the_one_that_was_chosen(
+        self, monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], degrees: float
+    ) -> None:
+        setting = Setting(monkeypatch, scores, name="started")
+        setting.portfolio.best()
+        lines = [line for line in setting.logged if line[1]["event"] == "start"]
+        assert lines == [(0, {"event": "start", **Start(degrees).state()})]
+
+    def test_is_none_where_others_may_have_searched(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        setting = Setting(monkeypatch, {"first": 0.1, "second": 0.2})
+        setting.portfolio.best()
+        assert setting.logged[-1] == (0, {"event": "start", "kind": "none"})
 
 
 class TestTrial:

@@ -20,7 +20,7 @@ from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.states import SIGNAL, StateScaling, StateSpec
-from corrtool.tasks.views.signals import Pitch
+from corrtool.tasks.views.signals import Gain, Pitch
 
 SPEC = StateSpec(SIGNAL, (2, 96))
 PLACES = 5
@@ -84,7 +84,7 @@ def test_swapped_channels_at_another_pitch_are_found(moves: tuple[int, int]) -> 
         for scaling, m in zip(scalings, (source, target), strict=True)
     ]
     starts = candidate_signal_starts(frames[0], frames[1], 40)
-    assert len(starts) == 40 * 4  # two orders, either sign
+    assert len(starts) == 40 * 8  # two orders, either sign of each channel
     advanced: list[int] = []
     search = SignalStartSearch(
         correspondence,
@@ -116,11 +116,33 @@ def test_swapped_channels_at_another_pitch_are_found(moves: tuple[int, int]) -> 
     assert back.scale.item() == pytest.approx(1 / start.pitch)
 
 
+def test_a_channel_of_the_other_sign_is_found() -> None:
+    """The view ``gain:0.5,-1``: F knows calls that are positive first, and no others."""
+    source, target = memory(sounds()), memory(Gain((0.5, -1.0)).frames(sounds()))
+    scalings = scaling_of(source), scaling_of(target)
+    kind = GeneratorDescription("gain-shift")
+    frames = [
+        scaling.raw_to_model(m.states(m.transition_rows()))
+        for scaling, m in zip(scalings, (source, target), strict=True)
+    ]
+    search = SignalStartSearch(
+        Correspondence(*scalings, kind, ActionMap.identity(2)),
+        ScaledModel(Walks(scalings[0]), scalings[0]),
+        target,
+        candidate_signal_starts(frames[0], frames[1], 40),
+        np.random.default_rng(0),
+    )
+    start, _ = search.run()
+    assert start.pitch == pytest.approx(1, abs=0.02)
+    assert start.tone is not None and start.tone.channels == (0, 1)
+    assert start.tone.gains[0] > 0 > start.tone.gains[1]
+
+
 def test_candidates_begin_with_the_identity_and_have_one_deviation() -> None:
     source, target = torch.randn(30, 2, 64), 3 * torch.randn(30, 2, 64) + 1
     starts = candidate_signal_starts(source, target, 5)
     assert (starts[0].pitch, starts[0].earlier) == (1, 0)
-    assert len(starts) == 20
+    assert len(starts) == 40
     for start in starts:
         assert start.tone is not None
         assert sorted(start.tone.channels) == [0, 1]

@@ -16,6 +16,7 @@ GAME = {"event": "game", "env_steps": 7, "return": -1.0}
 TEST = {"event": "play_test", "gradient_steps": 3, "mean_return": 2}
 TERMS = {"event": "progress", "gradient_steps": 3, "gan": 0.5, "q": 0.25, "learning_rate": 1e-4}
 SEARCH = {"event": "spatial_search", "start_degrees": 87.0}
+START = {"event": "start", "kind": "spatial", "degrees": 3.0}
 
 
 def run(directory: Path, stage: str, *lines: dict[str, Any]) -> FinishedRun[Any]:
@@ -36,7 +37,17 @@ def test_each_event_is_read_into_its_own_type(tmp_path: Path) -> None:
     assert run(tmp_path, "learn-corr").start_degrees is None
 
 
-@pytest.mark.parametrize("line", [GAME, TEST, TERMS, SEARCH], ids=lambda line: str(line["event"]))
+def test_the_start_that_was_taken_is_told_whatever_was_searched_for_last(tmp_path: Path) -> None:
+    assert run(tmp_path, "learn-corr", SEARCH, START).start_degrees == 3.0
+    assert run(tmp_path, "learn-corr", START, SEARCH).start_degrees == 3.0
+    for kind in ("none", "signal", "linear"):
+        no_angle = {"event": "start", "kind": kind}
+        assert run(tmp_path, "learn-corr", SEARCH, no_angle).start_degrees is None
+
+
+@pytest.mark.parametrize(
+    "line", [GAME, TEST, TERMS, SEARCH, START], ids=lambda line: str(line["event"])
+)
 def test_a_line_that_lacks_a_field_or_has_another_type_is_damage(
     tmp_path: Path, line: dict[str, Any]
 ) -> None:

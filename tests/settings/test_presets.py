@@ -80,6 +80,14 @@ class TestPresets:
         assert (corr.filters, corr.blocks, corr.eval_every, corr.eval_games) == (64, 9, 1_000, 5)
         assert resolved(CollectSettings, "paper").records == 10_000
 
+    def test_the_paper_searches_for_no_start(self) -> None:
+        assert resolved(LearnCorrSettings, "paper").angle_starts == 1
+        assert resolved(LearnCorrSettings, "paper", kind="vector").linear_starts == 1
+        assert resolved(LearnCorrSettings, "paper", kind="signal").signal_starts == 1
+        # It counts for nothing there, but stands in the fingerprint of every run.
+        for kind in ("image", "grid", "vector"):
+            assert resolved(LearnCorrSettings, "paper", kind=kind).signal_starts == 96
+
     def test_whoever_says_epochs_means_epochs(self) -> None:
         assert resolved(LearnCorrSettings, "paper").gradient_steps is None
         assert resolved(LearnCorrSettings, "tiny", project={"epochs": 2}).gradient_steps is None

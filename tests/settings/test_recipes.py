@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from corrtool.settings.recipes import RECIPES
+from corrtool.settings.base import flag_name
+from corrtool.settings.recipes import DECIDED, RECIPES
 from corrtool.settings.resolve import resolve
 from corrtool.settings.stages import LearnCorrSettings
 
@@ -32,6 +34,27 @@ def test_whoever_says_what_a_recipe_decides_gets_that_and_the_papers_actions(
     assert (settings.recipe, settings.action_map) == ("none", "identity")
     assert resolved({**given, "action_map": "learned"}).action_map == "learned"
     assert resolved({"gradient_steps": 10}).recipe == "auto"
+
+
+def test_the_help_names_all_that_recipes_decide() -> None:
+    (told,) = [
+        field.metadata["help"]
+        for field in dataclasses.fields(LearnCorrSettings)
+        if field.name == "recipe"
+    ]
+    named = {name for name in DECIDED if flag_name(name) in told}
+    assert named == {name for name in DECIDED if not name.startswith("lambda_")}
+    assert "a λ" in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("vector", "linear_starts"), ("signal", "signal_starts")]
+)
+def test_how_many_starts_are_compared_is_no_recipes_decision(kind: str, name: str) -> None:
+    settings = resolved({name: 8}, kind)
+    assert settings.recipe == "auto"
+    tried = settings.candidates(kind, same_actions=True).values()
+    assert {getattr(own, name) for own in tried} == {8}
 
 
 @pytest.mark.parametrize("kind", RECIPES)

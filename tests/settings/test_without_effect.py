@@ -84,6 +84,8 @@ class TestWithoutEffect:
             (LearnCorrSettings, "vector", {"action_map": "learned"}),
             (LearnCorrSettings, "signal", {"signal_starts": 8}),  # of the recipes
             (LearnCorrSettings, "signal", {"generator": "gain-shift", "signal_starts": 8}),
+            (LearnCorrSettings, "signal", {"generator": "gain-shift", "signal_starts": 1}),
+            (LearnCorrSettings, "signal", {"signal_starts": 1}),
             (LearnCorrSettings, "signal", {"generator": "resnet", "framewise": False}),
             (TrainModelSettings, "signal", {"prediction": "state"}),
             (

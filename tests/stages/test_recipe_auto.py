@@ -40,6 +40,11 @@ def lab(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return shutil.copytree(made, tmp_path / "lab")
 
 
+def logged(lab: Path, name: str) -> list[dict[str, Any]]:
+    """The metrics of a run."""
+    return read_metrics(lab / "runs" / "learn-corr" / name / "metrics.jsonl")
+
+
 def test_all_are_tried_where_none_explains_enough(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,8 +62,7 @@ def test_all_are_tried_where_none_explains_enough(
 def test_a_trial_counts_as_learning_and_the_first_that_is_enough_ends_them(lab: Path) -> None:
     flags = (*AUTO, "--recipe-trial-steps", 3, "--recipe-enough", 0, "--gradient-steps", 5)
     assert run_in_process("learn-corr", "-p", lab, *TINY, *flags) == 0
-    lines = read_metrics(lab / "runs" / "learn-corr" / "auto" / "metrics.jsonl")
-    (told,) = [line for line in lines if line["event"] == "recipe"]
+    (told,) = [line for line in logged(lab, "auto") if line["event"] == "recipe"]
     assert told["chosen"] == "linear" and list(told["scores"]) == ["linear"]
 
 
@@ -106,6 +110,14 @@ def test_what_a_killed_run_has_searched_is_not_searched_again(
     assert searches == [False, True]
     killed, unbroken = (read_artifact(lab, "corr", name) for name in ("killed", "unbroken"))
     assert killed.sha256 == unbroken.sha256
+    # The first search's own line is lost with the kill; where learning began is told all the same.
+    events = [line["event"] for line in logged(lab, "killed")]
+    assert events.count("linear_search") == events.count("start") == 1
+    starts = [
+        next(line for line in logged(lab, name) if line["event"] == "start")
+        for name in ("killed", "unbroken")
+    ]
+    assert starts[0] == starts[1] and starts[0]["kind"] == "linear"
 
 
 def test_a_search_ends_when_the_time_is_over(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:

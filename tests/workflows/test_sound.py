@@ -67,7 +67,7 @@ def test_transfer_searches_pitch_and_channels(
     searches = [
         line for line in read_metrics(run / "metrics.jsonl") if line["event"] == "signal_search"
     ]
-    assert searches and len(searches[0]["pitches"]) == 4 * 4  # of two orders, either sign
+    assert searches and len(searches[0]["pitches"]) == 4 * 8  # of two orders, each sign
     assert searches[0]["pitches"][0] == 1
     sheet = cv2.imread(str(next((run / "pictures").glob("step-*.png"))))
     assert sheet is not None and sheet.shape[1] > 6 * 256  # six waveforms of 128 columns, twice
