@@ -20,6 +20,7 @@ from corrtool.q_learning.saved import load_q_function
 
 KINDS = {"q": load_q_function, "model": load_model, "corr": load_correspondence}
 PONG_TABLE = {"id": "ALE/Pong-v5"}
+PLAYING = ("learn-corr", "evaluate")
 ROTATED_TABLE = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
 
 
@@ -86,14 +87,16 @@ def test_init_can_copy_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On real Pong, at the smallest size.
+    """On real Pong, at the smallest size, where games end 30 steps after the last point.
 
     An interrupted or finished quickstart is not begun again.
     """
+    lab = tmp_path / "lab"
+    create_project(lab, {"source": PONG_TABLE, "target": ROTATED_TABLE}, {})
+    with (lab / "corrtool.toml").open("a") as file:
+        file.write("".join(f"\n[{stage}]\nmax-idle-frames = 120\n" for stage in PLAYING))
     for _ in range(2):
-        assert (
-            run_in_process("quickstart", str(tmp_path / "lab"), "--preset", "tiny", "--json") == 0
-        )
+        assert run_in_process("quickstart", str(lab), "--preset", "tiny", "--json") == 0
         result = json.loads(capsys.readouterr().out)
         assert [row["policy"] for row in result["rows"]] == ["random", "reuse", "transfer"]
         assert result["source_agent"] == PONG
@@ -102,15 +105,12 @@ def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]
                 "distinct_games"
             ] in (1, 2)
             assert numbers["mean_return"] == sum(numbers["returns"]) / 2
-    evaluations = [
-        json.loads(path.read_text()) for path in (tmp_path / "lab").glob("runs/evaluate/*/run.json")
-    ]
+    evaluations = [json.loads(path.read_text()) for path in lab.glob("runs/evaluate/*/run.json")]
     assert (
         sorted(e["settings"]["repeat_action_probability"] for e in evaluations)
         == [0.0] * 3 + [0.25] * 3
     )
-    assert not (tmp_path / "lab" / "runs" / "train-dqn").exists()
+    assert not (lab / "runs" / "train-dqn").exists()
     assert (
-        adopt(Project(tmp_path / "lab"), "model", PONG).sha256
-        == read_artifact(PRETRAINED, "model", PONG).sha256
+        adopt(Project(lab), "model", PONG).sha256 == read_artifact(PRETRAINED, "model", PONG).sha256
     )

@@ -18,14 +18,21 @@ from safetensors.numpy import load_file
 
 STAGES = ("train-dqn", "collect", "train-model", "learn-corr", "evaluate", "finetune")
 PAIRS = {
-    "pong": ("--source", "ALE/Pong-v5", "--target-view", "rotate:90"),
+    "pong": (
+        "--source",
+        "ALE/Pong-v5",
+        "--target-view",
+        "rotate:90",
+        "--max-episode-frames",
+        "1200",
+    ),
     "cartpole": ("--source", "CartPole-v1", "--target-view", "scale:-1,1,1,1"),
 }
 # More of what a stage can do, under names of their own.
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "pong": {
         "learn-corr": ("--generator", "affine-resnet", "--gan-loss", "log",
-                       "--model-loss", "relative", "--batch-size", "2"),
+                       "--model-loss", "relative", "--batch-size", "2", "--angle-starts", "12"),
         "train-dqn": ("--double-q", "--priority-exponent", "0.5", "--optimizer", "rmsprop",
                       "--loss", "squared"),
     },

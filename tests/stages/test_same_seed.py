@@ -42,7 +42,7 @@ def test_the_same_seed_twice_gives_the_same_artifacts(pong_copy: Path) -> None:
         length = (
             ("--gradient-steps", "10")
             if stage in ("learn-corr", "train-model")
-            else ("--env-steps", "300")
+            else ("--env-steps", "240")
         )
         for name, seed in (("one", 7), ("two", 7), ("other", 8)):
             more = (
