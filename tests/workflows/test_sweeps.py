@@ -212,7 +212,8 @@ class TestExitCodes:
 
 
 class TestWhatComesAfter:
-    def test_evaluations_and_finetuning(self, lab: Path) -> None:
+    def test_evaluations_and_finetuning(self, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CORRTOOL_FINETUNE_ENV_STEPS", "120")
         grid = ("lambda-q=0,1", SHORT, NO_GAMES)
         then = ["evaluate", "finetune", "evaluate"]
         engine, told = FakeEngine(), Told()
