@@ -19,7 +19,8 @@ from corrtool.runs.records import read_record, run_directories
 from corrtool.runs.sweeps import read_sweep
 
 TINY = ("--preset", "tiny", "--device", "cpu")
-LONG = ("--grid", "gradient-steps=400", "--grid", "eval-games=0")
+LONG = ("--grid", "gradient-steps=200", "--grid", "eval-games=0")
+LONGER = ("--grid", "gradient-steps=800", "--grid", "eval-games=0")  # one waits for the other
 SHORT = ("--grid", "gradient-steps=3", "--grid", "eval-games=0")
 
 
@@ -113,7 +114,7 @@ def test_killed_twice_and_finished_by_the_same_command(
 def test_signals_are_passed_on_and_everything_is_saved(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid = ("--grid", "lambda-q=0,1", *LONG)
+    grid = ("--grid", "lambda-q=0,1", *LONGER)
 
     def interrupt(sweep: subprocess.Popen[str], number: signal.Signals, code: int) -> None:
         os.killpg(sweep.pid, number)  # as Ctrl-C does
