@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,8 @@ import pytest
 from support.commands import files_of, run_in_process, run_interrupted
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
-LONG = ("train-dqn", *TINY, "--env-steps", 20_000)
+SOON = 0.2  # seconds of work before the signal: what is interrupted can be short
+LONG = ("train-dqn", *TINY, "--env-steps", 3_000)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def _halted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run_in_process("init", lab, "--source", "CartPole-v1", "--quiet") == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["corrtool", *map(str, LONG), "-p", str(lab)])
-        assert run_interrupted(lab, *LONG, logged=True) == 143
+        assert run_interrupted(lab, *LONG, logged=True, seconds=0) == 143
     return lab
 
 
@@ -103,14 +102,14 @@ def test_variables_belong_to_the_recorded_command(
 ) -> None:
     lab = cartpole()
     monkeypatch.setenv("CORRTOOL_PRESET", "tiny")
-    monkeypatch.setenv("CORRTOOL_TRAIN_DQN_ENV_STEPS", "20000")
+    monkeypatch.setenv("CORRTOOL_TRAIN_DQN_ENV_STEPS", "3000")
     monkeypatch.setenv("CORRTOOL_COLLECT_RECORDS", "7")
     monkeypatch.setattr(sys, "argv", ["corrtool", "train-dqn", "-p", str(lab)])
-    assert run_interrupted(lab, "train-dqn") == 143
+    assert run_interrupted(lab, "train-dqn", seconds=SOON) == 143
     capsys.readouterr()
     assert run_in_process("status", "-p", lab, "--json") == 0
     (run,) = json.loads(capsys.readouterr().out)["unfinished_runs"]
-    variables = "CORRTOOL_PRESET=tiny CORRTOOL_TRAIN_DQN_ENV_STEPS=20000"
+    variables = "CORRTOOL_PRESET=tiny CORRTOOL_TRAIN_DQN_ENV_STEPS=3000"
     assert (
         run["command"]
         == f"{variables} corrtool train-dqn --name source-dqn --project {shlex.quote(str(lab))}"
@@ -124,7 +123,7 @@ def test_an_interrupted_overwrite_goes_on_and_what_it_replaces_stays_in_reach(
     short = ("train-dqn", *TINY)
     assert run_in_process(*short, "-p", lab) == 0
     before = files_of(run_of(lab))
-    assert run_interrupted(lab, *LONG, "--overwrite") == 143
+    assert run_interrupted(lab, *LONG, "--overwrite", seconds=SOON) == 143
     assert files_of(run_of(lab).with_name(".source-dqn.replaced")) == before
     assert run_in_process("report", "-p", lab, "--quiet") == 0
     capsys.readouterr()
@@ -138,15 +137,15 @@ def test_an_interrupted_overwrite_goes_on_and_what_it_replaces_stays_in_reach(
         run_in_process(*LONG, "-p", lab) == 0
     )  # without --overwrite: that was asked for when it began
     assert not run_of(lab).with_name(".source-dqn.replaced").exists()
-    assert json.loads((run_of(lab) / "run.json").read_text())["settings"]["env_steps"] == 20_000
+    assert json.loads((run_of(lab) / "run.json").read_text())["settings"]["env_steps"] == 3_000
 
 
 def test_a_run_without_target_network_can_be_interrupted_and_goes_on(
     cartpole: Callable[..., Path],
 ) -> None:
     lab = cartpole()
-    command = ("train-dqn", *TINY, "--no-target-network", "--env-steps", 30_000)
-    assert run_interrupted(lab, *command) == 143
+    command = ("train-dqn", *TINY, "--no-target-network", "--env-steps", 3_000)
+    assert run_interrupted(lab, *command, seconds=SOON) == 143
     assert run_in_process(*command, "-p", lab) == 0
 
 
@@ -154,8 +153,8 @@ def test_overwrite_replaces_an_interrupted_run_whose_checkpoint_is_damaged(
     cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = cartpole()
-    command = ("train-dqn", *TINY, "--env-steps", 20_000)
-    assert run_interrupted(lab, *command) == 143
+    command = ("train-dqn", *TINY, "--env-steps", 3_000)
+    assert run_interrupted(lab, *command, seconds=SOON) == 143
     checkpoint = lab / "runs" / "train-dqn" / "source-dqn" / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert run_in_process(*command, "-p", lab) == 3
@@ -164,11 +163,9 @@ def test_overwrite_replaces_an_interrupted_run_whose_checkpoint_is_damaged(
 
 
 def test_status_names_the_inputs_of_what_it_says_goes_on(
-    cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    cartpole_lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab = cartpole()
-    for stage in ("train-dqn", "collect", "train-model"):
-        assert run_in_process(stage, "-p", lab, *TINY) == 0
+    lab = cartpole_lab
     learn_corr = (
         "learn-corr",
         *TINY,
@@ -181,14 +178,8 @@ def test_status_names_the_inputs_of_what_it_says_goes_on(
         "-p",
         str(lab),
     )
-    process = subprocess.Popen([sys.executable, "-m", "corrtool", *learn_corr])
-    metrics = lab / "runs" / "learn-corr" / "corr" / "metrics.jsonl"
-    while (
-        not metrics.exists() or not metrics.stat().st_size
-    ):  # a line comes once the loop has begun
-        time.sleep(0.05)
-    process.terminate()
-    assert process.wait(60) == 143
+    monkeypatch.setattr(sys, "argv", ["corrtool", *learn_corr])
+    assert run_interrupted(lab, *learn_corr[:-2], logged=True, seconds=0) == 143
     assert run_in_process("collect", "-p", lab, *TINY, "--seed", 1, "--name", "newer") == 0
     capsys.readouterr()
     assert run_in_process("status", "-p", lab, "--json") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import ctypes
+import itertools
 import json
 import os
 import shutil
@@ -13,16 +14,26 @@ from pathlib import Path
 
 import pytest
 from support.commands import run_in_process
+from support.falling import FALLING
 
 from corrtool.files.sealed import read_sealed_json, seal_json
 
 PACKAGE = Path(__file__).parents[2] / "corrtool"
 
 
+NO_NAMES = ["../x", "/etc/passwd", "a/b", "a\nb", "a\x1b[31m", "", ".", "..", "-x", "x" * 101]
+
+
 @pytest.mark.parametrize(
-    "name", ["../x", "/etc/passwd", "a/b", "a\nb", "a\x1b[31m", "", ".", "..", "-x", "x" * 101]
+    ("flag", "name"),
+    [
+        *itertools.product(["--name", "--q"], NO_NAMES),
+        # an input as --q is: they are checked in one place
+        *itertools.product(
+            ["--model", "--source-memory", "--target-memory"], ["../x", "", "x" * 101]
+        ),
+    ],
 )
-@pytest.mark.parametrize("flag", ["--name", "--q", "--model", "--source-memory", "--target-memory"])
 def test_names_that_are_none_are_refused(pong_lab: Path, flag: str, name: str) -> None:
     assert (
         run_in_process("learn-corr", "-p", pong_lab, "--dry-run", f"{flag}={name}", "--quiet") == 2
@@ -41,11 +52,11 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_links_out_of_a_project_are_refused(pong_copy: Path, tmp_path: Path, place: str) -> None:
+def test_links_out_of_a_project_are_refused(cartpole_lab: Path, tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
-    (pong_copy / "report").mkdir(exist_ok=True)
-    shutil.move(str(pong_copy / place), str(outside))
-    (pong_copy / place).symlink_to(outside)
+    (cartpole_lab / "report").mkdir(exist_ok=True)
+    shutil.move(str(cartpole_lab / place), str(outside))
+    (cartpole_lab / place).symlink_to(outside)
     before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
     commands = {
         "collect": ("collect", "--preset", "tiny", "--name", "target-random", "--overwrite"),
@@ -54,34 +65,38 @@ def test_links_out_of_a_project_are_refused(pong_copy: Path, tmp_path: Path, pla
         "verify": ("verify",),
     }
     codes = {
-        name: run_in_process(*command, "-p", pong_copy, "--quiet")
+        name: run_in_process(*command, "-p", cartpole_lab, "--quiet")
         for name, command in commands.items()
     }
     assert 3 in codes.values()
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
 
 
-def test_a_link_in_a_run_is_refused(pong_copy: Path, tmp_path: Path) -> None:
+def test_a_link_in_a_run_is_refused(cartpole_lab: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "mine.txt").write_text("mine")
-    run = pong_copy / "runs" / "collect" / "fresh"
+    run = cartpole_lab / "runs" / "collect" / "fresh"
     run.mkdir(parents=True)
     (run / "staged.zarr").symlink_to(outside)
     assert (
-        run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet")
+        run_in_process(
+            "collect", "-p", cartpole_lab, "--preset", "tiny", "--name", "fresh", "--quiet"
+        )
         == 3
     )
     assert (outside / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("suffix", ["lock", "holder"])
-def test_a_link_among_the_locks_is_refused(pong_copy: Path, tmp_path: Path, suffix: str) -> None:
+def test_a_link_among_the_locks_is_refused(cartpole_lab: Path, tmp_path: Path, suffix: str) -> None:
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
-    (pong_copy / "runs" / ".locks" / f"memory-fresh.{suffix}").symlink_to(mine)
+    (cartpole_lab / "runs" / ".locks" / f"memory-fresh.{suffix}").symlink_to(mine)
     assert (
-        run_in_process("collect", "-p", pong_copy, "--preset", "tiny", "--name", "fresh", "--quiet")
+        run_in_process(
+            "collect", "-p", cartpole_lab, "--preset", "tiny", "--name", "fresh", "--quiet"
+        )
         == 3
     )
     assert mine.read_text() == "mine"
@@ -119,11 +134,11 @@ def test_the_view_of_a_new_project_overwrites_nothing(tmp_path: Path) -> None:
         "memories/target-random.zarr/corrtool.json",
     ],
 )
-def test_a_named_pipe_is_not_waited_for(pong_copy: Path, place: str) -> None:
-    (pong_copy / place).unlink(missing_ok=True)
-    os.mkfifo(pong_copy / place)
-    assert run_in_process("verify", "-p", pong_copy, "--quiet") == 3
-    assert run_in_process("status", "-p", pong_copy, "--quiet") == 0
+def test_a_named_pipe_is_not_waited_for(cartpole_lab: Path, place: str) -> None:
+    (cartpole_lab / place).unlink(missing_ok=True)
+    os.mkfifo(cartpole_lab / place)
+    assert run_in_process("verify", "-p", cartpole_lab, "--quiet") == 3
+    assert run_in_process("status", "-p", cartpole_lab, "--quiet") == 0
 
 
 RECORD = [
@@ -180,11 +195,11 @@ for place in sys.argv[2:]:
 """
 
 
-def test_what_cannot_be_read_is_not_whole(pong_copy: Path) -> None:
+def test_what_cannot_be_read_is_not_whole(cartpole_lab: Path) -> None:
     """In a process without root's powers, which may read everything."""
     places = ("memories", "weights/q", "runs/collect", "memories/target-random.zarr/actions/c/0")
     done = subprocess.run(
-        [sys.executable, "-c", VERIFY_EACH, str(pong_copy), *places],
+        [sys.executable, "-c", VERIFY_EACH, str(cartpole_lab), *places],
         capture_output=True, text=True, preexec_fn=as_others_may if os.geteuid() == 0 else None,
     )  # fmt: skip
     assert [f"{place} 3" in done.stdout for place in places] == [True] * 4, done
@@ -221,29 +236,33 @@ print(json.dumps(seen))
 """
 
 
-def test_nothing_of_a_project_is_unpickled_or_executed(pong_copy: Path) -> None:
+def test_nothing_of_a_project_is_unpickled_or_executed(tmp_path: Path) -> None:
     """CPython's audit hooks see every unpickled class.
 
-    They also see every file that is compiled, executed or loaded as a library.
+    They also see every file that is compiled, executed or loaded as a library. All is made twice,
+    so the second time there is something in each place.
     """
-    (pong_copy / "memories" / "__init__.py").write_text("raise SystemExit('executed')")
-    shutil.rmtree(pong_copy / "runs")
+    lab = tmp_path / "lab"
+    assert run_in_process("init", lab, "--source", FALLING, "--quiet") == 0
+    (lab / "memories").mkdir()
+    (lab / "memories" / "__init__.py").write_text("raise SystemExit('executed')")
     tiny = ["--preset", "tiny", "--device", "cpu", "--overwrite"]
-    commands = [
-        ["train-dqn", *tiny, "--env-steps", "100", "--eval-games", "1"],
-        ["collect", *tiny, "--records", "100"],
-        ["train-model", *tiny, "--gradient-steps", "5"],
+    few = ["--env-steps", "60", "--learning-starts", "20"]
+    make = [
+        ["train-dqn", *tiny, *few, "--random-records", "60"],
+        ["collect", *tiny, "--records", "60"],
+        ["train-model", *tiny, "--gradient-steps", "2"],
         ["learn-corr", *tiny, "--gradient-steps", "2", "--eval-games", "0"],
         ["evaluate", *tiny, "--games", "1"],
-        ["finetune", *tiny, "--env-steps", "100"],
-        ["report"],
-        ["status"],
+        ["finetune", *tiny, *few],
     ]
+    commands = [*make, *make, ["report"], ["status"]]
     done = subprocess.run(
-        [sys.executable, "-c", AUDIT, str(pong_copy), json.dumps(commands)],
+        [sys.executable, "-c", AUDIT, str(lab), json.dumps(commands)],
         capture_output=True,
         text=True,
-        env=os.environ,
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join(sys.path), "CORRTOOL_TRUST": "support.falling"},
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []

@@ -104,9 +104,10 @@ def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(
     pong_copy: Path, stage: str
 ) -> None:
     whole = shutil.copytree(pong_copy, pong_copy.with_name("whole"))
-    assert execute(whole, stage, save_seconds=1e9).code == 0
-    assert execute(pong_copy, stage, die_at=25).code == -signal.SIGKILL
-    assert execute(pong_copy, stage).code == 0
+    short = ("--gradient-steps", "12")
+    assert execute(whole, stage, *short, save_seconds=1e9).code == 0
+    assert execute(pong_copy, stage, *short, die_at=7).code == -signal.SIGKILL
+    assert execute(pong_copy, stage, *short).code == 0
     assert result_sha256(pong_copy, stage) == result_sha256(whole, stage)
     assert read_metrics(run_of(pong_copy, stage) / "metrics.jsonl") == read_metrics(
         run_of(whole, stage) / "metrics.jsonl"
@@ -114,19 +115,21 @@ def test_weights_and_metrics_after_a_kill_are_those_of_an_unbroken_run(
 
 
 def test_a_killed_collect_writes_exactly_its_records(pong_copy: Path) -> None:
-    assert execute(pong_copy, "collect", die_at=1000).code == -signal.SIGKILL
+    short = ("--records", "900")
+    assert execute(pong_copy, "collect", *short, die_at=500).code == -signal.SIGKILL
     assert "hit-memory" not in artifact_names(pong_copy, "memory")
-    assert execute(pong_copy, "collect").code == 0
+    assert execute(pong_copy, "collect", *short).code == 0
     manifest = read_artifact(pong_copy, "memory", "hit-memory").manifest
-    assert manifest["records"] == 3000 and manifest["resumptions"] == 1
+    assert manifest["records"] == 900 and manifest["resumptions"] == 1
     assert_whole(pong_copy)
 
 
 def test_a_killed_dqn_goes_on_with_its_memory_and_counters(pong_copy: Path) -> None:
-    assert execute(pong_copy, "train-dqn", die_at=1100).code == -signal.SIGKILL
+    few = ("--env-steps-per-update", "200", "--random-records", "40")
+    assert execute(pong_copy, "train-dqn", *few, die_at=1100).code == -signal.SIGKILL
     journal = run_of(pong_copy, "train-dqn") / "journal"
     assert list(journal.glob("*.zarr"))
-    assert execute(pong_copy, "train-dqn").code == 0
+    assert execute(pong_copy, "train-dqn", *few).code == 0
     events = read_metrics(run_of(pong_copy, "train-dqn") / "metrics.jsonl")
     steps = [event["env_steps"] for event in events if event["event"] == "progress"]
     assert steps == [1000, 2000]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 from support.commands import run_in_process
 from support.environments import register
+from support.falling import FALLING
 
 from corrtool.runs.checkpoints import load_checkpoint
 
@@ -92,6 +94,23 @@ def test_an_environment_that_fails_in_step_500_is_named(
     assert not (lab / "memories").exists() or not list((lab / "memories").glob("*.zarr"))
 
 
+@pytest.fixture(scope="module")
+def _pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lab = tmp_path_factory.mktemp("numbers") / "pictures"
+    assert run_in_process("init", lab, "--source", FALLING, "--quiet") == 0
+    for stage in ("train-dqn", "collect", "train-model"):
+        assert run_in_process(stage, "-p", lab, *TINY) == 0
+    resnet = ("--generator", "resnet", "--gradient-steps", 1, "--eval-games", 0)
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *resnet) == 0
+    return lab
+
+
+@pytest.fixture
+def pictures(_pictures: Path, tmp_path: Path) -> Path:
+    """A project of small pictures with an artifact of every kind, to add to."""
+    return shutil.copytree(_pictures, tmp_path / "lab")
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -104,14 +123,16 @@ def test_an_environment_that_fails_in_step_500_is_named(
     ids=" ".join,
 )
 def test_settings_beyond_reason_end_with_finite_weights_or_a_line(
-    pong_copy: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    pictures: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = run_in_process(
         "learn-corr",
         "-p",
-        pong_copy,
+        pictures,
         *TINY,
         *more,
+        "--generator",
+        "resnet",
         "--gradient-steps",
         "10",
         "--eval-games",
@@ -120,7 +141,7 @@ def test_settings_beyond_reason_end_with_finite_weights_or_a_line(
         "beyond",
     )
     error = capsys.readouterr().err
-    made = sorted((pong_copy / "weights" / "corr").glob("beyond*.safetensors"))
+    made = sorted((pictures / "weights" / "corr").glob("beyond*.safetensors"))
     if code == 0:
         assert len(made) == 2
         assert all(
@@ -143,11 +164,11 @@ def test_settings_beyond_reason_end_with_finite_weights_or_a_line(
     ids=lambda command: command[0],
 )
 def test_a_learning_rate_beyond_reason_ends_with_finite_weights_or_a_line(
-    pong_copy: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    pictures: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = run_in_process(*command, "-p", pong_copy, *TINY, "--name", "beyond")
+    code = run_in_process(*command, "-p", pictures, *TINY, "--name", "beyond")
     error = capsys.readouterr().err
-    made = sorted((pong_copy / "weights").rglob("beyond*.safetensors"))
+    made = sorted((pictures / "weights").rglob("beyond*.safetensors"))
     assert bool(made) == (code == 0), (code, made)
     assert all(
         bool(torch.isfinite(tensor).all()) for path in made for tensor in load_file(path).values()
@@ -179,8 +200,8 @@ def test_the_last_good_state_of_a_run_that_diverges_is_kept(
         return result
 
     monkeypatch.setattr(DqnLearner, "update", poisoned)
-    lab = cartpole()
-    assert run_in_process("train-dqn", "-p", lab, *TINY, "--weight-ema", "0") == 1
+    lab, often = cartpole(), ("--learning-starts", "20", "--env-steps-per-update", "4")
+    assert run_in_process("train-dqn", "-p", lab, *TINY, *often, "--weight-ema", "0") == 1
     error = capsys.readouterr().err
     assert "the last good state is kept" in error and "smaller --learning-rate" in error
     state = load_checkpoint(lab / "runs" / "train-dqn" / "source-dqn" / "checkpoint.safetensors")

@@ -76,8 +76,8 @@ def test_an_interrupted_run_goes_on(
     cartpole: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, killed_at_once: bool
 ) -> None:
     lab = cartpole()
-    command = ("train-dqn", *TINY, "--env-steps", 20_000)
-    assert run_interrupted(lab, *command) == 143
+    command = ("train-dqn", *TINY, "--env-steps", 3_000)
+    assert run_interrupted(lab, *command, seconds=0.2) == 143
     age(lab, "double_q")
     if killed_at_once:  # between the checkpoint, which is written anew, and the record
         with monkeypatch.context() as patch:
@@ -92,8 +92,8 @@ def test_a_checkpoint_of_another_run_is_refused(
     cartpole: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab = cartpole()
-    command = ("train-dqn", *TINY, "--env-steps", 20_000)
-    assert run_interrupted(lab, *command) == 143
+    command = ("train-dqn", *TINY, "--env-steps", 3_000)
+    assert run_interrupted(lab, *command, seconds=0.2) == 143
     (path,) = lab.glob("runs/*/*/checkpoint.safetensors")
     save_checkpoint(path, load_checkpoint(path) | {"fingerprint": "0" * 64})
     assert run_in_process(*command, "-p", lab) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -9,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from faults.harness import Victim
 from safetensors.torch import load_file, save_file
 from support.commands import Outcome, run_in_process
+from support.falling import FALLING
 from torch import nn
 
 from corrtool.correspondence.actions import ActionMap
@@ -43,19 +47,42 @@ TORCHRUN = (
     "-m",
     "corrtool",
 )
+TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 MASTER = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+FINDS_SUPPORT = {"PYTHONPATH": os.pathsep.join(sys.path), "CORRTOOL_TRUST": "support.falling"}
 LOOPBACK = {
     "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     "OMP_NUM_THREADS": "1",
 }
 
 
-def run_torchrun(*arguments: object) -> Outcome:
-    command = [*TORCHRUN, *map(str, arguments)]
-    done = subprocess.run(
-        command, env=os.environ | LOOPBACK, capture_output=True, text=True, timeout=280
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def as_rank(rank: int, port: int) -> None:
+    """Set what torchrun sets for each of two processes, in the process that is one of them."""
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    os.environ.update({name: str(value) for name, value in variables.items()})
+    os.environ.update(LOOPBACK | FINDS_SUPPORT | MASTER | {"MASTER_PORT": str(port)})
+
+
+def run_on_two_ranks(*arguments: object) -> Outcome:
+    """Run the command line in two processes that share its mini-batches; what the first said.
+
+    They are forked from one that has imported torch. torchrun and its processes would import it
+    three times, which takes longer than what they learn here.
+    """
+    words, port = [str(argument) for argument in arguments], free_port()
+    ranks = [
+        Victim(words, save_seconds=60.0, die_at=0, before=partial(as_rank, rank, port))
+        for rank in (0, 1)
+    ]
+    first, second = (rank.end(240) for rank in ranks)
+    assert second.code == 0, first.err + second.err
+    return first
 
 
 def greatest_difference(lab: Path, kind: str, one: str, two: str) -> float:
@@ -107,6 +134,13 @@ def save_gradients(ranks: Ranks, path: Path) -> None:
         save_file(
             {name: gradient.contiguous() for name, gradient in (gradients | agreed).items()}, path
         )
+
+
+def save_gradients_of(rank: int, port: int, path: Path) -> None:
+    """As one of two processes."""
+    as_rank(rank, port)
+    save_gradients(Ranks.from_environment(), path)
+    exit_without_cleanup(0)  # as the command line does
 
 
 class TestRanks:
@@ -199,24 +233,19 @@ class TestRanks:
 
 
 class TestTwoProcesses:
-    def test_learn_what_one_process_learns_from_the_whole_batch(
-        self, cartpole: Callable[..., Path]
-    ) -> None:
+    def test_learn_what_one_process_learns_from_the_whole_batch(self, cartpole_lab: Path) -> None:
         """To 1e-5, over two hundred steps of networks on vectors.
 
         They have reconstructions, F, Q_S and pools of generated states.
         """
-        lab = cartpole("scale:-1,1,1,1")
-        tiny = ("-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet")
-        assert run_in_process("train-dqn", *tiny) == 0
-        assert run_in_process("collect", *tiny) == 0
+        lab, tiny = cartpole_lab, ("-p", cartpole_lab, *TINY)
         for stage, kind, more in (
             ("train-model", "model", ("--batch-size", "16", "--gradient-steps", "200")),
             ("learn-corr", "corr", ("--model", "one", "--batch-size", "8",
                                     "--gradient-steps", "200", "--eval-every", "100")),
         ):  # fmt: skip
             assert run_in_process(stage, *tiny, *more, "--name", "one") == 0
-            outcome = run_torchrun(stage, *tiny, *more, "--name", "two")
+            outcome = run_on_two_ranks(stage, *tiny, *more, "--name", "two")
             assert outcome.code == 0, outcome.err
             assert greatest_difference(lab, kind, "one", "two") < 1e-5
         lines = [
@@ -227,17 +256,14 @@ class TestTwoProcesses:
         assert run_in_process("verify", "-p", lab) == 0
 
     @pytest.mark.parametrize("limit", [(), ("--max-minutes", "60")])
-    def test_choose_one_recipe(self, cartpole: Callable[..., Path], limit: tuple[str, ...]) -> None:
+    def test_choose_one_recipe(self, cartpole_lab: Path, limit: tuple[str, ...]) -> None:
         """Both search, try and score, and learn with the recipe that the first has chosen."""
-        lab = cartpole("scale:-1,1,1,1")
-        tiny = ("-p", lab, "--preset", "tiny", "--device", "cpu", "--quiet")
-        for stage in ("train-dqn", "collect", "train-model"):
-            assert run_in_process(stage, *tiny) == 0
+        lab, tiny = cartpole_lab, ("-p", cartpole_lab, *TINY)
         more = (
             "--recipe", "auto", "--action-map", "auto", "--recipe-trial-steps", "5",
             "--recipe-enough", "1", "--batch-size", "8", "--eval-games", "0", *limit,
         )  # fmt: skip
-        outcome = run_torchrun("learn-corr", *tiny, *more, "--name", "two", "--json")
+        outcome = run_on_two_ranks("learn-corr", *tiny, *more, "--name", "two", "--json")
         assert outcome.code == 0, outcome.err
         assert run_in_process("learn-corr", *tiny, *more, "--name", "one") == 0
         one, two = (read_artifact(lab, "corr", name).manifest["summary"] for name in ("one", "two"))
@@ -247,28 +273,31 @@ class TestTwoProcesses:
         assert greatest_difference(lab, "corr", "one-last", "two-last") < 1e-4
         assert run_in_process("verify", "-p", lab) == 0
 
-    def test_share_pictures_too_and_go_on_after_a_signal(self, pong_copy: Path) -> None:
-        more = (
-            "-p", pong_copy, "--preset", "tiny", "--device", "cpu", "--batch-size", "2",
-            "--eval-games", "0", "--name", "two", "--gradient-steps",
+    def test_share_pictures_too_and_go_on_after_a_signal(self, tmp_path: Path) -> None:
+        """With torchrun itself, which passes signals on."""
+        lab = tmp_path / "falling"
+        assert run_in_process("init", lab, "--source", FALLING, "--quiet") == 0
+        for stage in ("train-dqn", "collect", "train-model"):
+            assert run_in_process(stage, "-p", lab, *TINY) == 0
+        command = (
+            "learn-corr", "-p", lab, "--preset", "tiny", "--device", "cpu", "--batch-size", "2",
+            "--generator", "resnet", "--eval-games", "0", "--name", "two",
+            "--gradient-steps", "150",
         )  # fmt: skip
         process = subprocess.Popen(
-            [*TORCHRUN, "learn-corr", *map(str, more), "40"],
-            env=os.environ | LOOPBACK, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [*TORCHRUN, *map(str, command)], env=os.environ | LOOPBACK | FINDS_SUPPORT,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        picture = (
-            pong_copy / "runs" / "learn-corr" / "two" / "pictures" / "step-00000000.png"
-        )  # right before the loop
+        metrics = lab / "runs" / "learn-corr" / "two" / "metrics.jsonl"  # a line comes in the loop
         until = time.monotonic() + 120
-        while not picture.exists() and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(1)
+        while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.02)
         process.send_signal(signal.SIGTERM)  # torchrun passes it on to both
         _, err = process.communicate(timeout=120)
         assert process.returncode != 0
         assert "resumable" in err
         assert "Traceback" not in err.partition("torch/distributed")[0]
-        outcome = run_torchrun("learn-corr", *more, "40")
+        outcome = run_on_two_ranks(*command)
         assert outcome.code == 0, outcome.err
         assert "resuming at" in outcome.err
 
@@ -279,12 +308,18 @@ class TestTwoProcesses:
         takes a whole step by that.
         """
         save_gradients(Ranks(), tmp_path / "one.safetensors")
-        outcome = subprocess.run(
-            [*TORCHRUN[:-2], __file__, tmp_path / "two.safetensors"],
-            env=os.environ | LOOPBACK | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert outcome.returncode == 0, outcome.stderr
+        forked, port = multiprocessing.get_context("forkserver"), free_port()
+        ranks = [
+            forked.Process(
+                target=save_gradients_of, args=(rank, port, tmp_path / "two.safetensors")
+            )
+            for rank in (0, 1)
+        ]
+        for rank in ranks:
+            rank.start()
+        for rank in ranks:
+            rank.join(120)
+        assert [rank.exitcode for rank in ranks] == [0, 0]
         one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
         assert one.keys() == two.keys() and len(one) > 40
         largest = max(gradient.abs().max().item() for gradient in one.values())
@@ -313,8 +348,3 @@ class TestTwoProcesses:
             monkeypatch.setenv(name, value)
         assert run_in_process(*arguments, "-p", pong_copy, "--preset", "tiny", "--name", "new") == 2
         assert said in capsys.readouterr().err
-
-
-if __name__ == "__main__":
-    save_gradients(Ranks.from_environment(), Path(sys.argv[1]))
-    exit_without_cleanup(0)  # as the command line does

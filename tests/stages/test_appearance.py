@@ -73,16 +73,16 @@ def test_tones_and_actions_are_searched_learnt_and_told(
 
 
 def test_a_killed_run_ends_where_an_unbroken_one_does(lab: Path) -> None:
-    flags = (*TONED, "--gradient-steps", 450, "--eval-games", 0)
+    flags = (*TONED, "--gradient-steps", 150, "--eval-games", 0)
     killed = ("learn-corr", *TINY, "--quiet", *flags, "--name", "killed")
-    assert run_interrupted(lab, *killed, logged=True) == 143
+    assert run_interrupted(lab, *killed, logged=True, seconds=0.2) == 143
     for name in ("killed", "unbroken"):
         assert run("learn-corr", lab, *flags, "--name", name) == 0
     one, other = (read_artifact(lab, "corr", name) for name in ("killed", "unbroken"))
     assert one.sha256 == other.sha256
     assert one.manifest["network"] == other.manifest["network"]
     matrices = [lines(lab, name, "action_matrix") for name in ("killed", "unbroken")]
-    assert [line["gradient_steps"] for line in matrices[1]] == [0, 100, 200, 300, 400, 450]
+    assert [line["gradient_steps"] for line in matrices[1]] == [0, 100, 150]
     for line, same in zip(*matrices, strict=True):
         assert line["relative_model_losses"] == same["relative_model_losses"]
         assert line["action_map"] == same["action_map"]

@@ -6,6 +6,7 @@ Whole games, their ends, how many differ, noise, and a film of vectors.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -33,19 +34,28 @@ def evaluated(lab: Path, capsys: pytest.CaptureFixture[str], *flags: object) -> 
     return result
 
 
-@pytest.fixture
-def breakouts(tmp_path: Path) -> tuple[Path, Path]:
-    """Two projects of real Breakout: learning ends at a lost life in the first."""
-    labs = tmp_path / "lives", tmp_path / "games"
-    for lab, flags in zip(labs, (["--terminal-on-life-loss"], []), strict=True):
-        assert run_in_process("init", lab, "--source", "ALE/Breakout-v5", *flags, "--quiet") == 0
+BREAKOUT = ("--source", "ALE/Breakout-v5", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def _breakouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    labs = tmp_path_factory.mktemp("breakouts")
+    for name, flags in (("lives", ["--terminal-on-life-loss"]), ("games", [])):
+        assert run_in_process("init", labs / name, *BREAKOUT, *flags) == 0
     return labs
+
+
+@pytest.fixture
+def breakouts(_breakouts: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two projects of real Breakout: learning ends at a lost life in the first."""
+    labs = shutil.copytree(_breakouts, tmp_path / "breakouts")
+    return labs / "lives", labs / "games"
 
 
 def test_whole_games_are_reported_where_learning_ends_at_a_life(
     breakouts: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lives, games = (evaluated(lab, capsys, "--policy", "random", "--games", 6) for lab in breakouts)
+    lives, games = (evaluated(lab, capsys, "--policy", "random", "--games", 4) for lab in breakouts)
     assert lives["returns"] == games["returns"] and max(games["returns"]) >= 1
     lengths = [
         [
@@ -65,7 +75,7 @@ def test_whole_games_are_reported_where_learning_ends_at_a_life(
 
 
 def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
-    breakouts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = {"train-dqn": train_dqn, "learn-corr": learn_corr, "finetune": finetune}
     made: dict[str, list[bool]] = {name: [] for name in stages}
@@ -76,11 +86,13 @@ def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
 
     for name, stage in stages.items():
         monkeypatch.setattr(stage, "Lanes", partial(lanes, made[name]))
-    lab, tests = breakouts[0], ("--eval-every", 40, "--eval-games", 1)
-    dqn = ("--env-steps", 40, "--learning-starts", 30, "--eval-epsilon", 0.5, *tests)
+    lab, tests = tmp_path / "short", ("--eval-every", 40, "--eval-games", 1)
+    short = ("--terminal-on-life-loss", "--max-episode-frames", 160, "--screen-size", 36)
+    assert run_in_process("init", lab, *BREAKOUT, *short) == 0
+    dqn = ("--lanes", 1, "--env-steps", 40, "--learning-starts", 30, "--eval-epsilon", 0.5, *tests)
     for command in (
-        ("train-dqn", "--greedy-from", 1, *dqn),
-        ("collect", "--records", 40),
+        ("train-dqn", "--greedy-from", 1, "--random-records", 40, *dqn),
+        ("collect", "--lanes", 1, "--records", 40),
         (
             "learn-corr",
             *tests,

@@ -18,10 +18,10 @@ from corrtool.runs.metrics import read_metrics
 TINY = ("--preset", "tiny", "--device", "cpu")
 # Each stage, its length, and after how many steps or questions of its loop the clock is over.
 STAGES = {
-    "train-dqn": ("--env-steps", "1200"),
+    "train-dqn": ("--env-steps", "600"),
     "train-model": ("--gradient-steps", "60"),
     "learn-corr": ("--gradient-steps", "60", "--eval-games", "0"),
-    "finetune": ("--env-steps", "800"),
+    "finetune": ("--env-steps", "400"),
 }
 LIMITED = ("--max-minutes", "30")
 
@@ -131,7 +131,7 @@ def test_it_can_be_interrupted_and_the_shorter_one_stays_until_it_ends(
     run, cut = lab / "runs" / "train-model" / "x", read_artifact(lab, "model", "x")
     before = files_of(run)
     clock(None)
-    assert run_interrupted(lab, *flags) == 143
+    assert run_interrupted(lab, *flags, seconds=0.2) == 143
     assert files_of(run.with_name(".x.replaced")) == before
     assert read_artifact(lab, "model", "x").sha256 == cut.sha256
     plan = asked(capfd, *flags, "-p", lab, "--dry-run")
@@ -139,7 +139,7 @@ def test_it_can_be_interrupted_and_the_shorter_one_stays_until_it_ends(
     capfd.readouterr()
     assert run_in_process(*flags, *LIMITED, "-p", lab) == 2
     assert "is being replaced by an interrupted run" in capfd.readouterr().err
-    assert run_interrupted(lab, *flags) == 143  # and again
+    assert run_interrupted(lab, *flags, seconds=0.2) == 143  # and again
     assert run_in_process("verify", "-p", lab) == 0
 
 

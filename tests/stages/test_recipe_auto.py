@@ -67,8 +67,9 @@ def test_a_trial_counts_as_learning_and_the_first_that_is_enough_ends_them(lab: 
 
 
 def test_a_killed_run_goes_on_with_its_recipe(lab: Path) -> None:
-    flags = (*AUTO, "--recipe-trial-steps", 3, "--recipe-enough", 1, "--gradient-steps", 1000)
-    assert run_interrupted(lab, "learn-corr", *TINY, *flags, "--name", "killed") == 143
+    flags = (*AUTO, "--recipe-trial-steps", 3, "--recipe-enough", 1, "--gradient-steps", 300)
+    command = ("learn-corr", *TINY, *flags, "--name", "killed")
+    assert run_interrupted(lab, *command, logged=True, seconds=0.3) == 143
     for name in ("killed", "unbroken"):
         assert run_in_process("learn-corr", "-p", lab, *TINY, *flags, "--name", name) == 0
     killed, unbroken = (read_artifact(lab, "corr", name) for name in ("killed", "unbroken"))

@@ -45,18 +45,19 @@ def searches(lab: Path, name: str) -> list[dict[str, Any]]:
 
 
 def test_a_killed_run_goes_on_from_its_start(lab: Path) -> None:
-    flags = (*STARTS, "--action-map", "learned", "--eval-games", 0, "--gradient-steps", 1000)
-    assert run_interrupted(lab, "learn-corr", *TINY, *flags, "--name", "killed") == 143
+    flags = (*STARTS, "--action-map", "learned", "--eval-games", 0, "--gradient-steps", 300)
+    killed = ("learn-corr", *TINY, *flags, "--name", "killed")
+    assert run_interrupted(lab, *killed, logged=True, seconds=0.1) == 143
     for name in ("killed", "unbroken"):
         assert run_in_process("learn-corr", "-p", lab, *TINY, *flags, "--name", name) == 0
-    killed, unbroken = (read_artifact(lab, "corr", name) for name in ("killed", "unbroken"))
-    assert killed.sha256 == unbroken.sha256
-    assert killed.manifest["network"] == unbroken.manifest["network"]
+    one, other = (read_artifact(lab, "corr", name) for name in ("killed", "unbroken"))
+    assert one.sha256 == other.sha256
+    assert one.manifest["network"] == other.manifest["network"]
     (found,) = searches(lab, "killed")  # not a second time
     (again,) = searches(lab, "unbroken")
     told = ("weight", "bias", "source_of", "loss", "signed_permutation")
     assert [found[part] for part in told] == [again[part] for part in told]
-    assert killed.manifest["network"]["action_map"]["source_of"] == found["source_of"]
+    assert one.manifest["network"]["action_map"]["source_of"] == found["source_of"]
 
 
 def test_what_was_started_is_play_tested_before_it_learns(

@@ -73,10 +73,12 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
+def run_interrupted(
+    lab: Path, *arguments: object, logged: bool = False, seconds: float = 1.0
+) -> int:
     """Run a stage in this process and interrupt it.
 
-    SIGTERM comes once its loop has worked for a while, or has ``logged`` something. Before its loop
+    SIGTERM comes ``seconds`` after its loop has begun, or has ``logged`` something. Before its loop
     works a signal would end this process.
     """
     record = lab / "runs" / str(arguments[0])
@@ -85,10 +87,10 @@ def run_interrupted(lab: Path, *arguments: object, logged: bool = False) -> int:
         while not getattr(
             getattr(signal.getsignal(signal.SIGTERM), "__self__", None), "polled", False
         ):
-            time.sleep(0.05)
+            time.sleep(0.02)
         while logged and not any(path.stat().st_size for path in record.glob("*/metrics.jsonl")):
-            time.sleep(0.05)
-        time.sleep(1)
+            time.sleep(0.02)
+        time.sleep(seconds)
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=stop)

@@ -30,6 +30,7 @@ lanes = 1
 learning_starts = 20
 memory_capacity = 100
 memory_records = 60
+random_records = 60
 [train-model]
 gradient_steps = 2
 [learn-corr]

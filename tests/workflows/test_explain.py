@@ -92,6 +92,9 @@ def test_small_pictures_have_sheets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CORRTOOL_TRUST", "odd_environments")
+    short = {"TRAIN_DQN_ENV": 240, "TRAIN_MODEL_GRADIENT": 4, "LEARN_CORR_GRADIENT": 4}
+    for stage, steps in short.items():
+        monkeypatch.setenv(f"CORRTOOL_{stage}_STEPS", str(steps))
     source = ["--source", "odd_environments:Picture-v0", *PLANES, "--source-kwarg", "high=1"]
     lab = make(tmp_path / "lab", *source, "--target-view", "channels:3,1,0,2")
     told = explained(capsys, lab)

@@ -28,10 +28,32 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+FEW = {
+    "TRAIN_DQN": {"ENV_STEPS": 80, "LEARNING_STARTS": 20, "RANDOM_RECORDS": 80, "LANES": 1},
+    "COLLECT": {"RECORDS": 80, "LANES": 1},
+    "TRAIN_MODEL": {"GRADIENT_STEPS": 4},
+    "LEARN_CORR": {"GRADIENT_STEPS": 4},
+    "EVALUATE": {"LANES": 1},
+    "FINETUNE": {"ENV_STEPS": 60, "LEARNING_STARTS": 20, "LANES": 1},
+}
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages that are shorter still than those of the preset tiny.
+
+    They play one game at a time: an emulator takes a quarter of a second to begin.
+    """
+    for stage, settings in FEW.items():
+        for name, value in settings.items():
+            monkeypatch.setenv(f"CORRTOOL_{stage}_{name}", str(value))
+
+
+@pytest.mark.usefixtures("few")
 def test_every_stage_hears_pong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = tmp_path / "pong"
     views = ("--target-view", "gain:0.5", "--target-view", "pitch:1.25")
-    short = ("--stack", 2, "--max-episode-steps", 60)
+    short = ("--stack", 2, "--max-episode-steps", 30)
     made = told(capsys, "init", lab, *PONG, *short, *views)
     assert made["tasks"]["target"]["states"] == {
         "kind": "signal", "frame_shape": [1, 2048], "stack": 2, "stack_order": [0, 1],
@@ -52,6 +74,7 @@ def test_every_stage_hears_pong(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert told(capsys, "verify", "-p", lab)["damaged"] == []
 
 
+@pytest.mark.usefixtures("few")
 def test_transfer_searches_pitch_and_channels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,7 +88,7 @@ class TestTheGrid:
     def test_cells_keep_the_inputs_that_they_began_with(self, lab: Path) -> None:
         grid = ("lambda-q=0,1", SHORT, NO_GAMES)
         run_sweep(planned_sweep(lab, *grid), FakeEngine())
-        newer = ("train-dqn", "-p", lab, *TINY, "--quiet", "--name", "newer", "--seed", "5")
+        newer = ("train-dqn", "-p", lab, *TINY, "--quiet", "--name", "newer", "--env-steps", "240")
         assert run_in_process(*newer) == 0
         assert set(states(planned_sweep(lab, *grid).status()).values()) == {"done"}
         sweep_path(lab, "learn-corr-lambda-q").unlink()
@@ -213,7 +213,8 @@ class TestExitCodes:
 
 
 class TestWhatComesAfter:
-    def test_evaluations_and_finetuning(self, lab: Path) -> None:
+    def test_evaluations_and_finetuning(self, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CORRTOOL_FINETUNE_ENV_STEPS", "120")
         grid = ("lambda-q=0,1", SHORT, NO_GAMES)
         then = ["evaluate", "finetune", "evaluate"]
         engine, told = FakeEngine(), Told()
@@ -245,7 +246,8 @@ class TestWhatComesAfter:
         assert "Sweep learn-corr-lambda-q" in (lab.parent / "tables.md").read_text()
         assert "mean return of fresh games" in (lab / "report" / "report.html").read_text()
 
-    def test_after_an_agent(self, lab: Path) -> None:
+    def test_after_an_agent(self, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CORRTOOL_TRAIN_DQN_ENV_STEPS", "240")
         sweep = planned_sweep(lab, "n-step=1,2", stage="train-dqn", then=["evaluate"])
         result = run_sweep(sweep, FakeEngine())
         assert set(states(result).values()) == {"done"}

@@ -24,7 +24,7 @@ from corrtool.workflows.transfer_rows import TransferRow, make_notes, normalised
 VIEWS = ("permute:2,3,0,1", "scale:-1,1,-1,1")
 TINY = ("--preset", "tiny", "--device", "cpu")
 QUIET = (*TINY, "--quiet")
-LONGER = {"CORRTOOL_LEARN_CORR_GRADIENT_STEPS": "1500"}  # long enough to be interrupted
+LONGER = {"CORRTOOL_LEARN_CORR_GRADIENT_STEPS": "400"}  # long enough to be interrupted
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_a_transfer_that_was_interrupted_ends_where_the_stages_by_hand_do(
         assert row["ci95"][0] <= row["mean_return"] <= row["ci95"][1]
         assert ("normalised" in row) is (row["policy"] == "transfer")
     assert result["source_agent"] == "source-dqn" and result["cut"] == []
-    assert result["learn_corr"]["gradient_steps"] == 1500 and result["minutes"] > 0
+    assert result["learn_corr"]["gradient_steps"] == 400 and result["minutes"] > 0
 
     run_by_hand(by_hand)
     assert digests(lab) == digests(by_hand)
@@ -277,9 +277,11 @@ def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFi
 def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
     lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for stage, steps in (("TRAIN_DQN_ENV", 200), ("TRAIN_MODEL_GRADIENT", 5)):  # well in their time
+        monkeypatch.setenv(f"CORRTOOL_{stage}_STEPS", str(steps))
     monkeypatch.setenv("CORRTOOL_LEARN_CORR_GRADIENT_STEPS", "1000000")
     began = time.monotonic()
-    result = asked(capsys, "-p", lab, "--budget", "8s")
+    result = asked(capsys, "-p", lab, "--budget", "5s")
     assert time.monotonic() - began < 60
     assert "learn-corr" in result["cut"] and result["learn_corr"]["cut"]
     assert 0 < result["learn_corr"]["gradient_steps"] < 1_000_000
@@ -289,13 +291,13 @@ def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
     assert again["cut"] == result["cut"] and digests(lab) == before
     assert again["rows"] == result["rows"]
 
-    plans = asked(capsys, "-p", lab, "--budget", "20s", "--dry-run")["steps"]
+    plans = asked(capsys, "-p", lab, "--budget", "10s", "--dry-run")["steps"]
     (learn,) = [plan for plan in plans if plan["stage"] == "learn-corr"]
     assert learn["begun"] and learn["steps"] == result["learn_corr"]["gradient_steps"]
     assert [p["done"] for p in plans if p["stage"] == "evaluate"] == [True, True, True, False]
-    assert run_in_process("transfer", "-p", lab, *TINY, "--budget", "20s", "--dry-run") == 0
+    assert run_in_process("transfer", "-p", lab, *TINY, "--budget", "10s", "--dry-run") == 0
     assert f"goes on from step {learn['steps']:,}, in" in capsys.readouterr().out
-    longer = asked(capsys, "-p", lab, "--budget", "20s")
+    longer = asked(capsys, "-p", lab, "--budget", "10s")
     assert longer["learn_corr"]["gradient_steps"] > learn["steps"]
     corr = read_artifact(lab, "corr", longer["learn_corr"]["corr"]).manifest
     assert before["corr", longer["learn_corr"]["corr"]] in corr["continues"]
@@ -308,10 +310,10 @@ def test_an_agent_that_goes_on_takes_all_that_was_made_from_it_along(
     lab: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CORRTOOL_TRAIN_DQN_ENV_STEPS", "10000000")
-    first = asked(capfd, "-p", lab, "--budget", "4s")
+    first = asked(capfd, "-p", lab, "--budget", "3s")
     assert "train-dqn" in first["cut"]
     before = digests(lab)
-    command = ("-p", lab, "--budget", "12s")
+    command = ("-p", lab, "--budget", "7s")
     done = {plan["stage"]: plan["done"] for plan in asked(capfd, *command, "--dry-run")["steps"]}
     assert not (done["train-dqn"] or done["train-model"] or done["learn-corr"])
     result = asked(capfd, *command)
