@@ -222,7 +222,7 @@ def _check_current_directory() -> None:
 
 
 def _user_trusts(error: UntrustedImportError) -> bool:
-    from corrtool.runtime.console import printable
+    from corrtool.runtime.printable import printable
     from corrtool.tasks.trust import trust
 
     question = f"{error.message}. Run it, now and whenever it is named?"
@@ -248,7 +248,7 @@ def _fail(message: str, code: int, error: BaseException) -> int:
         import traceback
 
         traceback.print_exception(error)
-    from corrtool.runtime.console import printable
+    from corrtool.runtime.printable import printable
 
     with contextlib.suppress(
         OSError

@@ -65,7 +65,8 @@ def doctor(
     for column in ("what", "works", "found"):
         table.add_column(column, overflow="fold")
     for check in checks:
-        table.add_row(check.subject, "[green]yes" if check.works else "[red]no", Text(check.says))
+        works_or_not = Text("yes", "green") if check.works else Text("no", "red")
+        table.add_row(check.subject, works_or_not, Text(check.says))
     result = {
         "corrtool": __version__,
         "works": works,

@@ -104,14 +104,10 @@ def _table(result: Status) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from corrtool.runtime.console import printable
-
     table = Table(
         title=Text(
-            printable(
-                f"{result['project']}\n"
-                f"source: {result['tasks']['source']}   target: {result['tasks']['target']}"
-            )
+            f"{result['project']}\n"
+            f"source: {result['tasks']['source']}   target: {result['tasks']['target']}"
         ),
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -133,7 +129,7 @@ def _table(result: Status) -> Table:
             )
             name.append(f"\n  {use.replace('_', ' ')} {parent['name']}{gone}", style="dim")
         colour = {"whole": "green", "foreign": "dim"}.get(a["state"], "red")
-        table.add_row(a["kind"], name, f"[{colour}]{a['state']}", _size(a), _outcome(a) or "–")
+        table.add_row(a["kind"], name, Text(a["state"], colour), _size(a), _outcome(a) or "–")
     for e in result["evaluations"]:
         players = "".join(f"\n  {use} {e[use]}" for use in ("q", "corr") if e.get(use) is not None)
         name = Text(str(e["name"])).append(players or "\n  random play", style="dim")

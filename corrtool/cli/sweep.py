@@ -171,7 +171,8 @@ def sweep(
         show(console, sweep_status(opened.root, read_sweep(opened.root, status or "")))
         return
     asked = Asked(stage, grid or [], skip or [], seeds, then or [], name)
-    planned = plan_sweep(opened, calls, asked, this_command(stage))
+    with console.used():  # planning thousands of cells takes a while
+        planned = plan_sweep(opened, calls, asked, this_command(stage))
     if cell is not None:
         planned = planned.with_only(cell)
     if dry_run:
@@ -226,7 +227,7 @@ def run(
 def describe(cells: int, open_cells: int, shares: Shares) -> str:
     """What will be done, in words."""
     if not open_cells:
-        return f"all {cells:,} cells are done"
+        return "the cell is done" if cells == 1 else f"all {cells:,} cells are done"
     noun = "thread" if shares.threads == 1 else "threads"
     threads = f", {shares.threads} {noun} each" if shares.threads is not None else ""
     gpus = f", on the GPUs {', '.join(shares.gpus)}" if shares.gpus else ""

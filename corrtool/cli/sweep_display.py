@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from corrtool.runs.records import RunRecord
-from corrtool.runtime.console import Console, printable
+from corrtool.runtime.console import Console
+from corrtool.runtime.printable import PrintableConsole
 from corrtool.settings.grid import as_text, varying
 from corrtool.stages.registry import STAGES
 from corrtool.workflows.sweeps.status import CellStatus, SweepResult, counted_text, how_far
@@ -39,12 +39,12 @@ def cells_table(result: SweepResult) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     for cell in cells:
-        name = Text(printable(cell["name"]))
+        name = Text(cell["name"])
         said = as_text({axis: cell["grid"].get(axis) for axis in axes})
         if said:
             name.append(f"\n  {said}", style="dim")
         row: list[str | Text] = [name, *([str(cell["seed"])] if several else [])]
-        row += [Text(cell["state"], _COLOURS.get(cell["state"], "")), printable(_how_far(cell))]
+        row += [Text(cell["state"], _COLOURS.get(cell["state"], "")), _how_far(cell)]
         outcome = cell["outcome"]
         shown_number = "–" if outcome is None else f"{outcome['value']:.4g}"
         if outcome is not None and len(outcomes) > 1:
@@ -57,7 +57,7 @@ def _table(title: str) -> Table:
     from rich import box
 
     return Table(
-        title=Text(printable(title)),
+        title=Text(title),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -97,7 +97,7 @@ class Display:
 
     def __init__(self, console: Console, *, lines: bool = False) -> None:
         self._console, self._lines = console, lines
-        self._terminal = RichConsole(stderr=True)
+        self._terminal = PrintableConsole(stderr=True)
         self._shown = self._said = time.monotonic()
         self._counted = ""
         self._live: Live | None = None
@@ -151,7 +151,7 @@ class Display:
         if self._live is None:
             self._console.say(line)
         else:
-            self._live.console.print(printable(line), markup=False, highlight=False)
+            self._live.console.print(line, highlight=False)
 
 
 def _counted(works: Sequence[Work]) -> str:

@@ -121,7 +121,10 @@ def _step_name(step: Plan) -> str:
     settings = step["settings"]
     if step["stage"] == "evaluate":
         plays = "random play" if settings["policy"] == "random" else "the agent"
-        through = " through the correspondence" if "corr" in step["inputs"] else ""
+        through = ""
+        if settings["policy"] != "random" and settings["task"] == "target":
+            alone = step.get("options", {}).get("no_corr") is True
+            through = " without correspondence" if alone else " through the correspondence"
         return f"evaluate {plays} on the {settings['task']}{through}"
     return step["stage"] + ("" if step["name"] is None else f" {step['name']}")
 

@@ -23,6 +23,7 @@ from corrtool.files.atomic import regular_file
 
 FORMAT_VERSION = 1
 METADATA_KEY = "corrtool"
+OVERWRITE = "make it again with --overwrite, or restore it from a copy"
 _BLANK = "0" * 64
 
 
@@ -80,18 +81,22 @@ def content_sha256(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def read_sealed_json(path: Path) -> dict[str, Any]:
+def read_sealed_json(path: Path, remedy: str = OVERWRITE) -> dict[str, Any]:
     """A sealed JSON file.
 
-    Raises :class:`ArtifactError` when it is missing, damaged or from a newer version.
+    Args:
+        remedy: what to do where it is damaged.
+
+    Raises:
+        ArtifactError: it is missing, damaged or from a newer version.
     """
     content = _read(path)
     if not _seal_holds(content, _JSON_MARKER):
-        raise damaged(path)
+        raise damaged(path, remedy)
     try:
-        return _checked_version(json.loads(content), path)
+        return _checked_version(json.loads(content), path, remedy)
     except (ValueError, RecursionError):  # sealed by somebody else
-        raise damaged(path) from None
+        raise damaged(path, remedy) from None
 
 
 def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -160,9 +165,9 @@ def _check_origin(content: bytes, path: Path) -> None:
         raise ForeignFileError(f"{path} was not made by corrtool", "move it elsewhere")
 
 
-def _checked_version(value: Any, path: Path) -> dict[str, Any]:
+def _checked_version(value: Any, path: Path, remedy: str = OVERWRITE) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("format_version"), int):
-        raise damaged(path)
+        raise damaged(path, remedy)
     if value["format_version"] > FORMAT_VERSION:
         raise NewerFormatError(
             f"{path} was written by a newer corrtool (format {value['format_version']}, this one "
@@ -181,8 +186,6 @@ def _read(path: Path) -> bytes:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
 
 
-def damaged(path: Path) -> ArtifactError:
+def damaged(path: Path, remedy: str = OVERWRITE) -> ArtifactError:
     """The error for a file whose bytes are not those that were written."""
-    return ArtifactError(
-        f"{path} is damaged", "make it again with --overwrite, or restore it from a copy"
-    )
+    return ArtifactError(f"{path} is damaged", remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-import textwrap
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from corrtool.files.pictures import target_and_translation
 from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.finished import R
+from corrtool.reporting.labels import plain, wrapped
 from corrtool.reporting.logged import TERMS
 from corrtool.reporting.results import RANDOM_PLAY, Results
 from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
@@ -58,9 +59,13 @@ def draw_figures(results: Results) -> dict[str, Figure]:
 
 
 def encode(figure: Figure, kind: str) -> bytes:
-    """The figure as ``"png"`` or ``"svg"``; the same figure gives the same bytes."""
+    """The figure as ``"png"`` or ``"svg"``; the same figure gives the same bytes.
+
+    Nobody is warned of how it looks, such as that the font lacks a glyph of a name.
+    """
     file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "corrtool"}):
+    with matplotlib.rc_context({"svg.hashsalt": "corrtool"}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         figure.savefig(
             file,
             format=kind,
@@ -84,7 +89,7 @@ def source_agent(results: Results) -> Figure | None:
                 [game.env_steps for game in games],
                 curve,
                 color=colour,
-                label=cell.label if index == 0 else None,
+                label=plain(cell.label) if index == 0 else None,
             )
     finish(
         axes,
@@ -306,14 +311,6 @@ def _first_cells(figure: Figure, cells: list[Cell[R]]) -> list[Cell[R]]:
 def cells_shown(count: int, most: int = MOST_CELLS) -> int:
     """How many of so many cells a figure shows: all, or a few where nobody could compare them."""
     return count if count <= most else FEW_CELLS
-
-
-def wrapped(label: str, width: int) -> str:
-    """A label in lines of at most ``width`` characters.
-
-    Of cells that differ in many settings it names the first ones.
-    """
-    return textwrap.fill(label, width, max_lines=3, placeholder=" …")
 
 
 def _legend_below(figure: Figure, panels: list[Axes]) -> None:

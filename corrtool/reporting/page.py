@@ -10,6 +10,7 @@ from corrtool.reporting.cells import Cell
 from corrtool.reporting.results import Results
 from corrtool.reporting.table import Table
 from corrtool.reporting.tables import lineage_tables, result_tables, title
+from corrtool.runtime.printable import printable
 
 
 def page(
@@ -43,7 +44,7 @@ def page(
         for cells in (results.source_agents, results.correspondences, results.finetunings)
         for cell in cells
     ]
-    return _PAGE.format(title=escape(title(results)), body="\n".join(parts))
+    return printable(_PAGE.format(title=escape(title(results)), body="\n".join(parts)))
 
 
 def _settings(cell: Cell[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from corrtool.errors import ArtifactError
@@ -28,11 +29,13 @@ from corrtool.runs.results import (
     TrainDqnResult,
     TrainModelResult,
 )
+from corrtool.runtime.console import Console
 
 PONG = "ALE/Pong-v5"
 PONG_THRESHOLDS = (0.0, 10.0, 18.0)
 THRESHOLD_SHARES = (0.25, 0.5, 0.9)  # of what the source agent has above random play
 RANDOM_PLAY = "random play"
+_QUIET = Console(quiet=True)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Results:
     Attributes:
         baselines: rows of random play and of direct reuse on the target.
         thresholds: returns whose reaching is told; none where nothing tells which.
-        left_out: runs that cannot be read, and why.
+        left_out: runs and manifests of sweeps that cannot be read, and why.
         sweeps: those that have a finished cell.
     """
 
@@ -75,7 +78,9 @@ class Results:
         ]
 
 
-def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Results:
+def read_results(
+    project: Project, thresholds: tuple[float, ...] = (), console: Console = _QUIET
+) -> Results:
     """Read the records and metrics of all finished runs.
 
     Unfinished ones and those that are damaged are left out.
@@ -83,8 +88,9 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
     Args:
         thresholds: returns whose reaching is told, instead of those that the tasks and the
             evaluations suggest.
+        console: shows how far it is.
     """
-    runs, left_out = _readable_runs(project)
+    runs, left_out = _readable_runs(project, console)
     by_stage = {
         stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}
     }
@@ -127,6 +133,8 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
             _other_correspondence,
         )
     baselines = _baselines(zero_shot, own_q)
+    evaluated: list[Cell[Any]] = [*agents, *target_agents, *correspondences, *finetunings]
+    sweeps, damaged_sweeps = read_sweeps(project.root, runs, evaluated)
     return Results(
         project=project,
         runs=runs,
@@ -136,31 +144,41 @@ def read_results(project: Project, thresholds: tuple[float, ...] = ()) -> Result
         finetunings=finetunings,
         baselines=baselines,
         thresholds=thresholds or _thresholds(project, on_source, baselines),
-        left_out=left_out,
-        sweeps=read_sweeps(
-            project.root, runs, [*agents, *target_agents, *correspondences, *finetunings]
-        ),
+        left_out=[*left_out, *damaged_sweeps],
+        sweeps=sweeps,
     )
 
 
-def _readable_runs(project: Project) -> tuple[list[FinishedRun[Any]], list[str]]:
+def _readable_runs(project: Project, console: Console) -> tuple[list[FinishedRun[Any]], list[str]]:
     """The finished runs that are whole, and what is wrong with the others."""
-    runs, left_out = [], []
-    for directory in run_directories(project.root):
-        try:
-            finished = finished_run(directory)
-            if finished is not None:
-                place, record = finished
-                run: FinishedRun[Any] = FinishedRun(record["stage"], record["name"], place, record)
-                run.check_metrics()
-                for problem in run_problems(place):
-                    raise problem
-                if not _is_whole(run):
-                    raise damaged(place / "run.json")
-                runs.append(run)
-        except ArtifactError as error:
-            left_out.append(str(error))
+    runs, left_out, directories = [], [], [*run_directories(project.root)]
+    with console.transient_progress("report: reading", len(directories), "runs") as bar:
+        for directory in directories:
+            try:
+                run = _readable_run(directory)
+                runs += [] if run is None else [run]
+            except ArtifactError as error:
+                left_out.append(str(error))
+            bar.advance(1)
     return runs, left_out
+
+
+def _readable_run(directory: Path) -> FinishedRun[Any] | None:
+    """The run in a directory, None where it is not finished.
+
+    Raises :class:`ArtifactError` where it is not whole.
+    """
+    finished = finished_run(directory)
+    if finished is None:
+        return None
+    place, record = finished
+    run: FinishedRun[Any] = FinishedRun(record["stage"], record["name"], place, record)
+    run.check_metrics()
+    for problem in run_problems(place):
+        raise problem
+    if not _is_whole(run):
+        raise damaged(place / "run.json")
+    return run
 
 
 _NUMBER = (int, float)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from corrtool.reporting.figures import cells_shown, finish, panels_of, share_returns, wrapped
+from corrtool.reporting.figures import cells_shown, finish, panels_of, share_returns
 from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.labels import wrapped
 from corrtool.reporting.sweep_tables import bounds, format_number
 from corrtool.reporting.sweeps import PointResult, SweepResults
 from corrtool.settings.grid import as_text, shown
@@ -67,7 +68,7 @@ def heat_map(sweep: SweepResults) -> Figure | None:
     for number, (held, points) in enumerate(shown_panels):
         axes = figure.add_subplot(rows, columns, number + 1)
         _draw_panel(axes, sweep, points, (y, x), colours, texts=texts)
-        axes.set_title(as_text(held), fontsize=8)
+        axes.set_title(wrapped(as_text(held), 48), fontsize=8)
         panels.append(axes)
     title = [] if texts else [f"n = {_counts(sweep)}; the table has the intervals"]
     if len(shown_panels) < len(filled):
@@ -111,11 +112,11 @@ def _draw_panel(
     palette = "viridis_r" if sweep.kind.less_is_better else "viridis"
     axes.imshow(values, cmap=palette, norm=colours, aspect="auto")
     axes.set_facecolor("#e8e8e8")
-    axes.set_xticks(range(values.shape[1]), [shown(value) for value in sweep.axes[x]])
-    axes.set_yticks(range(values.shape[0]), [shown(value) for value in sweep.axes[y]])
+    axes.set_xticks(range(values.shape[1]), [wrapped(shown(value), 16) for value in sweep.axes[x]])
+    axes.set_yticks(range(values.shape[0]), [wrapped(shown(value), 32) for value in sweep.axes[y]])
     axes.tick_params(labelsize=7)
-    axes.set_xlabel(x.replace("_", "-"), fontsize=8)
-    axes.set_ylabel(y.replace("_", "-"), fontsize=8)
+    axes.set_xlabel(wrapped(x.replace("_", "-"), 32), fontsize=8)
+    axes.set_ylabel(wrapped(y.replace("_", "-"), 32), fontsize=8)
     for point in points if texts else []:
         row, column = (sweep.axes[axis].index(point.point.get(axis)) for axis in over)
         share = float(colours(point.interval.mean))

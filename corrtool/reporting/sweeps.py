@@ -107,10 +107,10 @@ class SweepResults:
 
 def read_sweeps(
     root: Path, runs: Sequence[FinishedRun[Any]], evaluated: Sequence[Cell[Any]]
-) -> list[SweepResults]:
-    """Every sweep that has a finished cell.
+) -> tuple[list[SweepResults], list[str]]:
+    """Every sweep that has a finished cell, and what is wrong with the manifests left out.
 
-    A damaged manifest is left out: it says nothing that the runs do not say.
+    A damaged manifest says nothing that the runs do not say.
 
     Args:
         runs: the finished runs of the project.
@@ -118,16 +118,17 @@ def read_sweeps(
     """
     by_key = {(run.stage, run.name): run for run in runs}
     fresh = _fresh_games(evaluated)
-    found = []
+    found, left_out = [], []
     for name in sweep_names(root):
         try:
             manifest = read_sweep(root, name)
-        except ArtifactError:
+        except ArtifactError as error:
+            left_out.append(str(error))
             continue
         results = _results(manifest, by_key, fresh)
         if results is not None:
             found.append(results)
-    return found
+    return found, left_out
 
 
 def _fresh_games(cells: Iterable[Cell[Any]]) -> dict[RunKey, list[Evaluation]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from html import escape
 
+from corrtool.runtime.printable import printable
+
 
 @dataclass(frozen=True)
 class Table:
@@ -27,7 +29,7 @@ class Table:
         """As GitHub draws it."""
         lines = [f"### {self.title}", ""]
         if not self.rows:
-            return "\n".join([*lines, self.note, ""])
+            return printable("\n".join([*lines, self.note, ""]))
         lines += [
             "| " + " | ".join(self.columns) + " |",
             "| " + " | ".join("---" for _ in self.columns) + " |",
@@ -35,7 +37,7 @@ class Table:
         lines += [
             "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows
         ]
-        return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
+        return printable("\n".join([*lines, *(["", self.note] if self.note else []), ""]))
 
     def to_html(self) -> str:
         """As a section of the page."""

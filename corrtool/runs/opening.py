@@ -19,8 +19,13 @@ from corrtool.files.atomic import (
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_artifacts
-from corrtool.runs.checkpoints import checkpoint_paths
-from corrtool.runs.records import RunRecord, read_record, run_directory
+from corrtool.runs.records import (
+    RunRecord,
+    finished_run,
+    read_record,
+    run_directory,
+    standing_place,
+)
 from corrtool.runs.requests import RunRequest, can_resume, cut_run
 from corrtool.runs.run import Run
 from corrtool.runtime.machine import Machine
@@ -93,13 +98,13 @@ def open_run(
 def _outdated_run(directory: Path, request: RunRequest) -> RunRecord | None:
     """The record of a finished run, one of whose inputs has gone on since; None without one."""
     with contextlib.suppress(ArtifactError):
-        record = read_record(directory)
-        parents = record["parents"]
-        if record["state"] == "finished" and any(
+        finished = finished_run(directory)  # it waits where its successor was interrupted
+        parents = {} if finished is None else finished[1]["parents"]
+        if finished is not None and any(
             use in parents and artifact.succeeds(parents[use]["sha256"])
             for use, artifact in request.inputs.items()
         ):
-            return record
+            return finished[1]
     return None
 
 
@@ -113,12 +118,10 @@ def _recover_run(directory: Path) -> None:
     """Put back the run that an ``--overwrite`` was to replace, if that left nothing to resume."""
     if not replaced_path(directory).exists():
         return
-    try:
-        finished = read_record(directory)["state"] == "finished"
-    except ArtifactError:
-        finished = False
-    if not finished:
-        if checkpoint_paths(directory):
-            return  # it goes on, and what it replaces waits
+    if standing_place(directory) != directory:
         shutil.rmtree(directory, ignore_errors=True)
-    recover_directory(directory)
+        recover_directory(directory)
+        return
+    with contextlib.suppress(ArtifactError):
+        if read_record(directory)["state"] == "finished":
+            recover_directory(directory)  # else it goes on, and what it replaces waits

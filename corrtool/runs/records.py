@@ -6,6 +6,7 @@ used.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -151,6 +152,20 @@ def read_record(directory: Path) -> RunRecord:
         except UsageError:
             raise damaged(path) from None
     return cast(RunRecord, record)
+
+
+def standing_place(directory: Path) -> Path:
+    """Where the run stands that has a name: set aside, if its successor has nothing to lose yet.
+
+    Whoever opens the run puts it back: a process that was killed could not.
+    """
+    aside = replaced_path(directory)
+    if not aside.exists() or checkpoint_paths(directory):
+        return directory
+    with contextlib.suppress(ArtifactError):
+        if read_record(directory)["state"] == "finished":
+            return directory
+    return aside
 
 
 def finished_run(directory: Path) -> tuple[Path, RunRecord] | None:

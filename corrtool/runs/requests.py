@@ -34,6 +34,7 @@ from corrtool.runs.records import (
     newest_checkpoint,
     read_record,
     run_directory,
+    standing_place,
 )
 from corrtool.runs.results import StageResult
 from corrtool.settings.base import Settings
@@ -144,7 +145,8 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
         UsageError: the name is taken by a run with other settings or inputs.
         ArtifactError: an artifact that the run made is damaged.
     """
-    directory = run_directory(project.root, request.settings.stage, request.name)
+    place = run_directory(project.root, request.settings.stage, request.name)
+    directory = standing_place(place)
     begun = bool(checkpoint_paths(directory))
     record = read_record(directory) if begun or (directory / "run.json").exists() else None
     if record is not None and record["state"] == "running" and not begun:
@@ -152,7 +154,7 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
     if record is not None and not request.matches(record):
         if cut_run(project, request) is not None:
             return None  # it is whole, and goes on
-        raise _another_run(directory, record, request)
+        raise _another_run(place, record, request)
     resumes_overwriting = (
         record is not None and record["state"] == "running" and record.get("overwrites") is True
     )
@@ -164,8 +166,8 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
                 f"{kind} {name!r} exists and was made with other settings or inputs",
                 "choose another --name, or --overwrite it",
             )
-    if record is None or record["state"] != "finished":
-        return None
+    if record is None or record["state"] != "finished" or directory != place:
+        return None  # one that was set aside is put back first
     if not all(artifact_path(project.root, kind, name).exists() for kind, name in request.produces):
         return None
     for kind, name in request.produces:
@@ -183,7 +185,8 @@ def cut_run(project: Project, request: RunRequest) -> RunRecord | None:
     Raises:
         ArtifactError: its record is damaged.
     """
-    directory = run_directory(project.root, request.settings.stage, request.name)
+    place = run_directory(project.root, request.settings.stage, request.name)
+    directory = standing_place(place)
     if not (directory / CHECKPOINT).exists():
         return None
     record, limit = read_record(directory), getattr(request.settings, "max_minutes", None)
@@ -204,7 +207,8 @@ def interrupted_at(project: Project, request: RunRequest) -> Checkpoint | None:
         ArtifactError: there is one, and its record or all its checkpoints, with what they need, are
             damaged.
     """
-    directory = run_directory(project.root, request.settings.stage, request.name)
+    place = run_directory(project.root, request.settings.stage, request.name)
+    directory = standing_place(place)
     if not checkpoint_paths(directory):
         return None
     record = read_record(directory)

@@ -7,20 +7,22 @@ nothing: the same command writes it again, and finds what is done.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError
 from corrtool.files.atomic import inside, write_atomic
 from corrtool.files.sealed import damaged, read_sealed_json, seal_json
-from corrtool.project.artifacts import check_name, is_name
+from corrtool.project.artifacts import KINDS, check_name, is_name
 from corrtool.project.locks import kernel_lock
 from corrtool.settings.grid import Value
-from corrtool.settings.stages import STAGE_SETTINGS
+from corrtool.settings.stages import LEARNING_STAGES, STAGE_SETTINGS
 
 CellState: TypeAlias = Literal["missing", "running", "interrupted", "done", "failed"]
 FOLDER = "sweeps"
+REMEDY = "the command of that sweep writes it anew, and finds what is done; or delete it"
 
 
 class SweepStep(TypedDict):
@@ -114,9 +116,9 @@ def read_sweep(root: Path, name: str) -> SweepManifest:
             f"there is no sweep {name!r} in this project",
             f"there is {', '.join(have)}" if have else "begin one with 'corrtool sweep'",
         )
-    manifest = read_sealed_json(path)
-    if not _well_formed(manifest):
-        raise damaged(path)
+    manifest = read_sealed_json(path, REMEDY)
+    if not _well_formed(manifest, name):
+        raise damaged(path, REMEDY)
     return cast(SweepManifest, manifest)
 
 
@@ -127,17 +129,21 @@ _CELL: dict[str, Any] = {
     "steps": list,
     "failure": (str, type(None)),
 }
+_LONGEST_KEY = 100  # of a setting; a table and a figure have room for it
+_TOO_LARGE = 2**63  # for a seed, and for a whole number of any setting
 
 
-def _well_formed(manifest: dict[str, Any]) -> bool:
-    """True if all that is read of a manifest is there, in its type."""
-    texts = ("name", "stage", "command", "engine", "created")
+def _well_formed(manifest: dict[str, Any], name: str) -> bool:
+    """True if all that is read of the manifest of this name is there, in its type and range."""
+    texts = ("stage", "command", "engine", "created")
     if not all(isinstance(manifest.get(text), str) for text in texts):
         return False
     cells = manifest.get("cells")
     return (
-        manifest["stage"] in STAGE_SETTINGS
+        manifest.get("name") == name  # it becomes part of the names of files
+        and manifest["stage"] in LEARNING_STAGES
         and isinstance(cells, list)
+        and bool(cells)
         and all(isinstance(cell, dict) and _is_cell(cell) for cell in cells)
     )
 
@@ -145,25 +151,36 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
 def _is_cell(cell: dict[str, Any]) -> bool:
     return (
         all(isinstance(cell.get(name), kind) for name, kind in _CELL.items())
-        and all(isinstance(value, bool | int | float | str) for value in cell["point"].values())
-        and all(isinstance(name, str) for name in cell["inputs"].values())
+        and not isinstance(cell["seed"], bool)
+        and 0 <= cell["seed"] < _TOO_LARGE
+        and all(map(_is_value, cell["point"].values()))
+        and all(len(key) <= _LONGEST_KEY for key in cell["point"])
+        and all(map(_is_name, cell["inputs"].values()))
         and bool(cell["steps"])
         and all(isinstance(step, dict) and _is_step(step) for step in cell["steps"])
+        and cell["steps"][0]["stage"] in LEARNING_STAGES
     )
 
 
+def _is_value(value: Any) -> bool:
+    """True for what a grid can give a setting: a text, or a number that the setting could have."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str) or (isinstance(value, int) and abs(value) < _TOO_LARGE)
+
+
 def _is_step(step: dict[str, Any]) -> bool:
-    texts = [step.get("name"), step.get("fingerprint")]
-    made = step.get("produces")
-    if step.get("stage") not in STAGE_SETTINGS or not isinstance(made, list):
-        return False
-    if not all(text is None or isinstance(text, str) for text in texts):
-        return False
-    pairs = [pair for pair in made if isinstance(pair, list) and len(pair) == 2]
-    try:
-        for name in [*texts[:1], *(name for pair in pairs for name in pair)]:
-            if name is not None:
-                check_name(name)
-    except (UsageError, TypeError):
-        return False
-    return len(pairs) == len(made)
+    stage, name, made = (step.get(key) for key in ("stage", "name", "produces"))
+    return (
+        isinstance(stage, str)
+        and stage in STAGE_SETTINGS
+        and (name is None or _is_name(name))
+        and isinstance(step.get("fingerprint"), str | None)
+        and isinstance(made, list)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in made)
+        and all(kind in KINDS and _is_name(artifact) for kind, artifact in made)
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and is_name(value)

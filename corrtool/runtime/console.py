@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from corrtool.errors import CorrtoolError
+from corrtool.runtime.printable import PrintableConsole
 
 PLAIN_LINE_SECONDS = 10.0
 RATE_SECONDS = 60.0
@@ -83,7 +84,7 @@ class Console:
             ) from None
 
     def _print(self, result: Mapping[str, object], lines: list[str] | Table) -> None:
-        out = RichConsole(highlight=False, emoji=False, soft_wrap=not isinstance(lines, Table))
+        out = PrintableConsole(highlight=False, soft_wrap=not isinstance(lines, Table))
         if self.json:
             print(json.dumps(result), flush=True)
         elif not self.quiet:
@@ -94,7 +95,7 @@ class Console:
                 out.print(lines)
             else:
                 for line in lines:
-                    out.print(printable(line), markup=False)
+                    out.print(line)
 
     def progress(
         self,
@@ -289,17 +290,7 @@ def _bar(share: float, ascii_only: bool) -> Text:
     return Text.assemble((line * done, "green"), (line * (_BAR_WIDTH - done), "bright_black"))
 
 
-def printable(text: str) -> str:
-    """``text`` without what a terminal would obey.
-
-    Names and commands may come from a project that somebody else made.
-    """
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
-
-
-class _Stderr(RichConsole):
+class _Stderr(PrintableConsole):
     """rich ends the process, and closes its stdout, where the reader of what it prints is gone."""
 
     def on_broken_pipe(self) -> None:
@@ -311,9 +302,7 @@ def _print_on_stderr(line: str) -> None:
     global _last_line_at
     _last_line_at = time.monotonic()
     try:
-        _Stderr(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
-            printable(line), markup=False
-        )
+        _Stderr(stderr=True, highlight=False, soft_wrap=True).print(line)
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stderr.fileno())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from corrtool.settings.base import Settings, checked, flag_name, former_names, t
 
 Value: TypeAlias = bool | int | float | str
 Point: TypeAlias = dict[str, Value]  # a value for each of some settings or inputs, by name
+_MOST_COMBINATIONS = 1_000_000  # with those that are skipped
 _WORDS: dict[str, bool] = {"true": True, "on": True, "false": False, "off": False}
 
 
@@ -35,6 +37,10 @@ class Grid:
 
     axes: Mapping[str, tuple[Value, ...]]
     skips: tuple[Point, ...] = ()
+
+    def has(self, values: Point) -> bool:
+        """True if one of the combinations has all of these values."""
+        return all(value in self.axes.get(name, ()) for name, value in values.items())
 
     def points(self) -> list[Point]:
         """The combinations, the last axis fastest."""
@@ -54,8 +60,17 @@ def points_of(grids: Sequence[Grid]) -> list[Point]:
     """The combinations of several grids, one after the other.
 
     Raises:
-        UsageError: there are none, or one of them is there twice.
+        UsageError: there are none or too many, one is there twice, or none that is to be skipped.
     """
+    for skip in dict.fromkeys(tuple(skip.items()) for grid in grids for skip in grid.skips):
+        if not any(grid.has(dict(skip)) for grid in grids):
+            raise UsageError(
+                f"no cell of the grid has {as_text(dict(skip))}, which is to be skipped",
+                "name values of the grid, or leave it out",
+            )
+    combinations = sum(math.prod(map(len, grid.axes.values())) for grid in grids)
+    if combinations > _MOST_COMBINATIONS:
+        raise UsageError(f"the grid has {combinations:,} combinations", "give it fewer values")
     points = [point for grid in grids for point in grid.points()]
     if not points:
         raise UsageError("the grid has no cells", "skip less")

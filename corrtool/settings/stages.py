@@ -14,6 +14,7 @@ from corrtool.settings.play import CollectSettings, EvaluateSettings
 from corrtool.settings.q_learning import DqnSettings, FinetuneSettings, TrainDqnSettings
 
 __all__ = [
+    "LEARNING_STAGES",
     "MADE_BY",
     "STAGE_INPUTS",
     "STAGE_SETTINGS",
@@ -41,6 +42,12 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {  # in the order of the paper's exp
         FinetuneSettings,
     )
 }
+
+LEARNING_STAGES = tuple(  # that can be swept, and be given a time limit
+    stage
+    for stage, settings in STAGE_SETTINGS.items()
+    if "max_minutes" in settings.__dataclass_fields__
+)
 
 STAGE_INPUTS = {
     stage: tuple(settings.inputs) for stage, settings in STAGE_SETTINGS.items()

@@ -247,9 +247,9 @@ class Lanes:
 
     def _frames(self, observations: Any) -> NDArray[Any]:
         if self.spec.kind == VECTOR:
-            frames: NDArray[Any] = np.array(observations, dtype=np.float32).reshape(self.count, -1)
+            frames: NDArray[Any] = _as_float32(observations).reshape(self.count, -1)
         elif self.spec.kind == SIGNAL:
-            frames = np.array(observations, dtype=np.float32)
+            frames = _as_float32(observations)
         else:
             pictures = np.asarray(observations)
             pictures = pictures[:, 0] if self._first_channel else pictures
@@ -263,6 +263,12 @@ class Lanes:
         for view in self.task.views:
             frames = view.frames(frames)
         return frames
+
+
+def _as_float32(observations: Any) -> NDArray[np.float32]:
+    """A copy; what is too large for it becomes infinite without a word, which is refused then."""
+    with np.errstate(over="ignore"):
+        return np.array(observations, dtype=np.float32)
 
 
 def probe(task: Task) -> tuple[StateSpec, int]:

@@ -65,7 +65,7 @@ class StageCall:
         except MissingInputError as error:
             if not self.common.dry_run or set(error.names) - self.to_come:
                 raise
-            return cast(StageResult, _plan_without_inputs(context, settings, error))
+            return cast(StageResult, _plan_without_inputs(context, settings, error, self.options))
 
     def request(self, project: Project, console: Console) -> RunRequest:
         """What the stage would be asked for: inputs chosen and checked, and nothing begun.
@@ -243,7 +243,7 @@ def command_words(
 
 
 def _plan_without_inputs(
-    context: StageContext, settings: Settings, error: MissingInputError
+    context: StageContext, settings: Settings, error: MissingInputError, said: Mapping[str, Any]
 ) -> Plan:
     """The plan of a dry run without its inputs; the name of the run may depend on them."""
     return {
@@ -258,4 +258,5 @@ def _plan_without_inputs(
         "inputs": {},
         "produces": [],
         "missing": [f"{what}; {hint}" for what, hint in error.missing],
+        "options": {name: said[name] for name in ("no_corr",) if name in said},
     }

@@ -79,7 +79,9 @@ def try_task(task: Task) -> TriedTask:
             )
         if not task.is_atari and not _opens_second(task):
             tried.warnings.append(
-                f"there can be only one {task.id} at a time; give --lanes 1 to the stages that play"
+                f"there can be only one {task.id} at a time; give --lanes 1 to the stages that "
+                "play; for transfer and sweep write lanes = 1 below [train-dqn], [collect], "
+                "[evaluate] and [finetune] in corrtool.toml"
             )
     return tried
 

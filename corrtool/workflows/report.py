@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
+from matplotlib.figure import Figure
+
 from corrtool.errors import ArtifactError, CorrtoolError, MissingInputError, UsageError
 from corrtool.files.atomic import inside, write_atomic
 from corrtool.project.defaults import project_device, project_seed
@@ -48,7 +50,9 @@ class ReportedTable(TypedDict):
 
 
 class ReportResult(TypedDict):
-    """What ``report`` wrote; ``left_out`` has a line for each run that cannot be read.
+    """What ``report`` wrote.
+
+    ``left_out`` has a line for each run and each manifest of a sweep that cannot be read.
 
     ``explained`` is the correspondence that the page explains, None where there is none that can.
     """
@@ -73,7 +77,8 @@ def report(
     The page also says why the newest correspondence transfers or not, as ``explain`` does. The
     tables also as Markdown on request.
 
-    Runs that cannot be read are left out, and named under ``left_out`` in what is returned.
+    Runs and sweeps that cannot be read are left out, and named under ``left_out`` in what is
+    returned.
 
     Args:
         markdown: file for the tables; figures stay in ``report/``.
@@ -89,7 +94,7 @@ def report(
     if markdown is not None:
         check_output(markdown, "--markdown", project)
     before = _text_of(markdown) if markdown is not None and append and markdown.exists() else ""
-    results = read_results(project, thresholds)
+    results = read_results(project, thresholds, console)
     if not results.runs and results.left_out:
         raise ArtifactError(results.left_out[0], "there is no other finished run to report on")
     if not results.runs:
@@ -98,19 +103,19 @@ def report(
             "run a stage first, such as 'corrtool train-dqn'",
         )
     folder = inside(project.root, project.root / "report")
-    pictures = {}
     explained = _explained(project, console)
-    figures, captions = draw_figures(results), dict(CAPTIONS)
-    for sweep in results.sweeps:
-        of_sweep = sweep_figures(sweep)
-        figures |= of_sweep
-        captions |= dict.fromkeys(of_sweep, caption(sweep))
+    captions = dict(CAPTIONS)
+    with console.transient_progress("report: drawing", len(results.sweeps) + 1, "parts") as bar:
+        figures = draw_figures(results)
+        bar.advance(1)
+        for sweep in results.sweeps:
+            of_sweep = sweep_figures(sweep)
+            figures |= of_sweep
+            captions |= dict.fromkeys(of_sweep, caption(sweep))
+            bar.advance(1)
     if isinstance(explained, dict) and explained["actions"] is not None:
         figures["action-matrix"] = action_matrix_figure(explained["actions"])
-    for name, figure in figures.items():
-        pictures[name] = encode(figure, "png")
-        write_atomic(folder / f"{name}.png", pictures[name])
-        write_atomic(folder / f"{name}.svg", encode(figure, "svg"))
+    pictures = _write_figures(folder, figures, console)
     write_atomic(
         folder / "report.html", page(results, pictures, captions, _explanation(explained)).encode()
     )
@@ -124,6 +129,23 @@ def report(
         "left_out": results.left_out,
         "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in made],
     }
+
+
+def _write_figures(folder: Path, figures: dict[str, Figure], console: Console) -> dict[str, bytes]:
+    """Write each figure as PNG and SVG; returns the PNGs, by name.
+
+    Raises :class:`ArtifactError` for a name that is none of a file in ``folder``.
+    """
+    pictures = {}
+    with console.transient_progress("report: figures", len(figures), "figures") as bar:
+        for name, figure in figures.items():
+            if Path(name).name != name:
+                raise ArtifactError(f"no figure can be called {name!r}", "rename what it shows")
+            pictures[name] = encode(figure, "png")
+            write_atomic(folder / f"{name}.png", pictures[name])
+            write_atomic(folder / f"{name}.svg", encode(figure, "svg"))
+            bar.advance(1)
+    return pictures
 
 
 def _explained(project: Project, console: Console) -> Explanation | str | None:

@@ -20,7 +20,12 @@ from corrtool.project.defaults import project_device
 from corrtool.project.directory import Project
 from corrtool.project.manifests import Origin
 from corrtool.runs.context import StageContext
-from corrtool.runs.records import read_record, run_directories, run_directory
+from corrtool.runs.records import (
+    read_record,
+    run_directories,
+    run_directory,
+    standing_place,
+)
 from corrtool.runs.results import Plan, StageResult
 from corrtool.runtime.console import Console
 from corrtool.settings.budget import Budget
@@ -116,7 +121,8 @@ class Learner:
         if plan is None or plan["name"] is None:
             return False
         with contextlib.suppress(ArtifactError):
-            record = read_record(run_directory(self._root, plan["stage"], plan["name"]))
+            directory = run_directory(self._root, plan["stage"], plan["name"])
+            record = read_record(standing_place(directory))
             no_limit = {"max_minutes": None}
             if record["settings"] | no_limit == plan["settings"] | no_limit:
                 return self._has_changed(record)
@@ -286,7 +292,7 @@ def _recorded_limits(project: Project, stage: str) -> list[dict[str, Any]]:
     found = set[float]()
     for directory in run_directories(project.root, stage):
         with contextlib.suppress(ArtifactError):  # a damaged one is no equal one
-            limit = read_record(directory)["settings"].get("max_minutes")
+            limit = read_record(standing_place(directory))["settings"].get("max_minutes")
             found |= {limit} if isinstance(limit, float) else set()
     return [{}, *({"max_minutes": limit} for limit in sorted(found))]
 

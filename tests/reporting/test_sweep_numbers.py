@@ -78,7 +78,7 @@ def read(
             "cells": cells,
         },
     )
-    return next(iter(read_sweeps(root, runs, evaluated)), None)
+    return next(iter(read_sweeps(root, runs, evaluated)[0]), None)
 
 
 def by_hand(run: FinishedRun[Any], *evaluations: Evaluation) -> Cell[Any]:

@@ -11,6 +11,8 @@ from corrtool.settings.grid import Point, as_text
 from corrtool.stages.registry import STAGES
 from corrtool.workflows.call import StageCall
 
+MOST_CELLS = 10_000
+
 
 @dataclass(frozen=True)
 class Then:
@@ -58,7 +60,9 @@ def check_stages(stage: str, then: Sequence[str]) -> None:
     if stage not in learning:
         raise UsageError(f"{stage!r} is no stage that learns", f"choose {', '.join(learning)}")
     before = stage
-    for following in then:
+    for earlier, following in zip(["", *then], then, strict=False):
+        if following == earlier:
+            raise UsageError(f"--then {following} is given twice in a row", "give it once")
         if following not in STAGES or before not in STAGES[following].comes_after:
             able = [name for name, known in STAGES.items() if before in known.comes_after]
             raise UsageError(
@@ -66,6 +70,19 @@ def check_stages(stage: str, then: Sequence[str]) -> None:
                 f"{' and '.join(able)} can" if able else f"nothing comes after {before}",
             )
         before = before if following == "evaluate" else following
+
+
+def check_count(points: int, seeds: int) -> None:
+    """Check that a sweep has no more cells than anybody could run, before they are planned.
+
+    Raises :class:`UsageError`.
+    """
+    count = points * seeds
+    if count > MOST_CELLS:
+        raise UsageError(
+            f"the sweep has {count:,} cells",
+            f"give it {MOST_CELLS:,} at most: fewer values or seeds",
+        )
 
 
 def cells_of_grid(

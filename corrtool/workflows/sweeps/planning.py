@@ -12,6 +12,7 @@ from corrtool.project.directory import Project
 from corrtool.runs.records import run_directories
 from corrtool.runs.standing import equal_runs
 from corrtool.runs.sweeps import CellState, SweepCell, SweepManifest
+from corrtool.runtime.console import current_console
 from corrtool.runtime.remembering import remembering
 from corrtool.settings.grid import varying
 from corrtool.workflows.call import StageCall
@@ -125,14 +126,16 @@ def _plan_first(
     """Plan the first run of each cell."""
     kept = {} if earlier is None else _inputs_of(earlier)
     planned = []
-    for cell in cells:
-        try:
-            steps = [plan_step(project, cell.call, kept)]
-        except MissingInputError:
-            if complete and cell.after is None:
-                raise
-            steps = []  # what it reads is yet to be made by another cell
-        planned.append(PlannedCell(cell, steps))
+    with current_console().transient_progress("sweep: planning", len(cells), "cells") as bar:
+        for cell in cells:
+            try:
+                steps = [plan_step(project, cell.call, kept)]
+            except MissingInputError:
+                if complete and cell.after is None:
+                    raise
+                steps = []  # what it reads is yet to be made by another cell
+            planned.append(PlannedCell(cell, steps))
+            bar.advance(1)
     return planned
 
 

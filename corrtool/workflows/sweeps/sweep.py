@@ -16,7 +16,7 @@ from corrtool.runs.sweeps import SweepManifest, read_sweep, sweep_lock, sweep_pa
 from corrtool.settings.grid import Grid, Point, parse_grid, points_of, read_grids, varying
 from corrtool.settings.stages import STAGE_SETTINGS
 from corrtool.workflows.call import StageCall
-from corrtool.workflows.sweeps.cells import Cell, cells_of_grid, check_stages
+from corrtool.workflows.sweeps.cells import Cell, cells_of_grid, check_count, check_stages
 from corrtool.workflows.sweeps.engine import Engine
 from corrtool.workflows.sweeps.planning import PlannedCell, plan_cells
 from corrtool.workflows.sweeps.running import Limits, Runner, Watcher
@@ -147,6 +147,7 @@ def plan_sweep(
     """
     check_stages(asked.stage, asked.then)
     points = asked.points()
+    check_count(len(points), asked.seeds)
     name = asked.name or default_name(asked.stage, points)
     call = calls[asked.stage]
     first = project_seed(project, call.common.seed)
