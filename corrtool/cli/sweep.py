@@ -91,6 +91,25 @@ ThenOption = Annotated[
         metavar="STAGE",
     ),
 ]
+CellOption = Annotated[
+    int | None,
+    typer.Option(help="Run this one cell alone, counted from 0 in the order of --dry-run.", min=0),
+]
+SbatchFlag = Annotated[
+    bool,
+    typer.Option(
+        "--print-sbatch",
+        help="Print an array job for SLURM, with a task for each cell that is not done.",
+    ),
+]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--status",
+        help="Show how far the sweep of this name is, and do nothing.",
+        metavar="NAME",
+    ),
+]
 
 
 def add(app: typer.Typer) -> None:
@@ -115,27 +134,9 @@ def sweep(
     jobs: JobsOption = "auto",
     retries: RetriesOption = 3,
     fail_fast: FailFastFlag = False,
-    cell: Annotated[
-        int | None,
-        typer.Option(
-            help="Run this one cell alone, counted from 0 in the order of --dry-run.", min=0
-        ),
-    ] = None,
-    print_sbatch: Annotated[
-        bool,
-        typer.Option(
-            "--print-sbatch",
-            help="Print an array job for SLURM, with a task for each cell that is not done.",
-        ),
-    ] = False,
-    status: Annotated[
-        str | None,
-        typer.Option(
-            "--status",
-            help="Show how far the sweep of this name is, and do nothing.",
-            metavar="NAME",
-        ),
-    ] = None,
+    cell: CellOption = None,
+    print_sbatch: SbatchFlag = False,
+    status: StatusOption = None,
     project: ProjectOption = None,
     seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
     device: DeviceOption = None,
