@@ -91,6 +91,25 @@ ThenOption = Annotated[
         metavar="STAGE",
     ),
 ]
+CellOption = Annotated[
+    int | None,
+    typer.Option(help="Run this one cell alone, counted from 0 in the order of --dry-run.", min=0),
+]
+SbatchFlag = Annotated[
+    bool,
+    typer.Option(
+        "--print-sbatch",
+        help="Print an array job for SLURM, with a task for each cell that is not done.",
+    ),
+]
+StatusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--status",
+        help="Show how far the sweep of this name is, and do nothing.",
+        metavar="NAME",
+    ),
+]
 
 
 def add(app: typer.Typer) -> None:
@@ -115,14 +134,9 @@ def sweep(
     jobs: JobsOption = "auto",
     retries: RetriesOption = 3,
     fail_fast: FailFastFlag = False,
-    status: Annotated[
-        str | None,
-        typer.Option(
-            "--status",
-            help="Show how far the sweep of this name is, and do nothing.",
-            metavar="NAME",
-        ),
-    ] = None,
+    cell: CellOption = None,
+    print_sbatch: SbatchFlag = False,
+    status: StatusOption = None,
     project: ProjectOption = None,
     seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
     device: DeviceOption = None,
@@ -137,7 +151,8 @@ def sweep(
     common, at_once = CommonOptions(seed=seed, device=device, preset=preset), jobs_of(jobs)
     if status is None and stage is None:
         raise UsageError("no stage is named", "say which one to sweep, such as learn-corr")
-    if status is not None and (stage is not None or grid or skip or then or name or dry_run):
+    others = (stage is not None, grid, skip, then, name, dry_run, print_sbatch, cell is not None)
+    if status is not None and any(others):
         raise UsageError("--status shows a sweep as it is", "give it the name alone")
     named = [known for known in STAGES if known in (stage, *(then or []))]
     calls = calls_from_environment(common, named)
@@ -148,6 +163,7 @@ def sweep(
     from corrtool.runs.sweeps import read_sweep
     from corrtool.runtime.console import Console
     from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.sbatch import sbatch_script
     from corrtool.workflows.sweeps.status import sweep_status
     from corrtool.workflows.sweeps.sweep import Asked, plan_sweep
 
@@ -158,10 +174,16 @@ def sweep(
     asked = Asked(stage, grid or [], skip or [], seeds, then or [], name)
     with console.used():  # planning thousands of cells takes a while
         planned = plan_sweep(opened, calls, asked, this_command(stage))
+    if cell is not None:
+        planned = planned.with_only(cell)
     if dry_run:
         show(console, {**planned.status(), "dry_run": True})
         return
     limits = Limits(retries, fail_fast)
+    if print_sbatch:
+        planned.write()
+        typer.echo(sbatch_script(planned, asked, limits, device), nl=False)
+        return
     result = run(console, planned, at_once, device, limits)
     show(console, result)
     warn_of_tiny(console, opened, preset)

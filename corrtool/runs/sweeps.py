@@ -8,6 +8,7 @@ nothing: the same command writes it again, and finds what is done.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
@@ -15,6 +16,7 @@ from corrtool.errors import ArtifactError
 from corrtool.files.atomic import inside, write_atomic
 from corrtool.files.sealed import damaged, read_sealed_json, seal_json
 from corrtool.project.artifacts import KINDS, check_name, is_name
+from corrtool.project.locks import kernel_lock
 from corrtool.settings.grid import Value
 from corrtool.settings.stages import LEARNING_STAGES, STAGE_SETTINGS
 
@@ -87,6 +89,13 @@ def sweep_names(root: Path) -> list[str]:
     """The names of all sweeps of a project."""
     folder = inside(root, root / FOLDER)
     return sorted(path.stem for path in folder.glob("*.json") if is_name(path.stem))
+
+
+def sweep_lock(root: Path, name: str) -> AbstractContextManager[None]:
+    """Around reading a manifest and writing it anew, since the cells of one run side by side."""
+    folder = inside(root, root / "runs" / ".locks")
+    folder.mkdir(parents=True, exist_ok=True)
+    return kernel_lock(folder / f"sweep-{check_name(name)}.lock", timeout=-1)
 
 
 def write_sweep(root: Path, manifest: SweepManifest) -> None:

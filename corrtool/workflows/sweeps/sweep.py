@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.artifacts import check_name
 from corrtool.project.defaults import project_seed
 from corrtool.project.directory import Project
-from corrtool.runs.sweeps import SweepManifest, read_sweep, sweep_path, write_sweep
+from corrtool.runs.sweeps import SweepManifest, read_sweep, sweep_lock, sweep_path, write_sweep
 from corrtool.settings.grid import Grid, Point, parse_grid, points_of, read_grids, varying
 from corrtool.settings.stages import STAGE_SETTINGS
 from corrtool.workflows.call import StageCall
@@ -68,6 +68,8 @@ class Sweep:
     Attributes:
         calls: what is said of each stage before the grid is.
         command: for people.
+        only: the number of the one cell that is run and shown, of all that are planned; None for
+            all of them.
     """
 
     project: Project
@@ -78,6 +80,7 @@ class Sweep:
     planned: list[PlannedCell]
     engine: str = ENGINES[0]
     created: str = ""
+    only: int | None = None
 
     def manifest(self) -> SweepManifest:
         """The manifest as it stands now."""
@@ -91,12 +94,23 @@ class Sweep:
         }
 
     def write(self) -> None:
-        """Write the manifest."""
-        write_sweep(self.project.root, self.manifest())
+        """Write the manifest; where one cell alone is run, the others stay as they were told."""
+        root = self.project.root
+        with sweep_lock(root, self.name):
+            manifest = self.manifest()
+            if self.only is not None:
+                earlier = earlier_manifest(self.project, self.name, self.stage)
+                told = {} if earlier is None else {c["name"]: c for c in earlier["cells"]}
+                told.pop(self.planned[self.only].name, None)
+                manifest["cells"] = [told.get(cell["name"], cell) for cell in manifest["cells"]]
+            write_sweep(root, manifest)
 
     def status(self) -> SweepResult:
         """The state of each cell."""
-        return sweep_status(self.project.root, self.manifest())
+        manifest = self.manifest()
+        if self.only is not None:
+            manifest["cells"] = [manifest["cells"][self.only]]
+        return sweep_status(self.project.root, manifest)
 
     def run(self, engine: Engine, limits: Limits, watcher: Watcher) -> SweepResult:
         """Run what is missing; returns the state of each cell at the end.
@@ -106,9 +120,21 @@ class Sweep:
         """
         self.write()
         Runner(self.project, self.name, engine, self.calls, limits, watcher, self.write).run(
-            self.planned
+            self.planned if self.only is None else [self.planned[self.only]]
         )
         return self.status()
+
+    def with_only(self, number: int) -> Sweep:
+        """The same sweep, of which one cell alone is run and shown.
+
+        Args:
+            number: of the cell, counted from 0 in the order of the plan.
+        """
+        if not 0 <= number < len(self.planned):
+            raise UsageError(
+                f"there is no cell {number}", f"the last one is {len(self.planned) - 1}"
+            )
+        return replace(self, only=number)
 
 
 def plan_sweep(
