@@ -267,7 +267,8 @@ class TestWhatComesAfter:
         [
             ("train-model", ["evaluate"], "nothing comes after train-model"),
             ("train-dqn", ["finetune"], "cannot come after train-dqn; evaluate can"),
-            ("learn-corr", ["finetune", "finetune"], "cannot come after finetune"),
+            ("learn-corr", ["finetune", "evaluate", "finetune"], "cannot come after finetune"),
+            ("learn-corr", ["finetune", "finetune"], "finetune is given twice in a row"),
             ("learn-corr", ["report"], "'report' cannot come after learn-corr"),
             ("evaluate", [], "'evaluate' is no stage that learns"),
             ("nothing", [], "'nothing' is no stage that learns"),
