@@ -7,7 +7,7 @@ import contextlib
 from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.memory import ReplayMemory, read_rows
-from corrtool.project.artifacts import Artifact
+from corrtool.project.artifacts import Artifact, find_artifacts
 from corrtool.project.manifests import PLAY_WORDS, play_of_memory
 from corrtool.project.memory_files import check_memory
 from corrtool.runs.context import StageContext
@@ -28,11 +28,21 @@ def load_memory(context: StageContext, artifact: Artifact) -> ReplayMemory:
         )
 
 
-def load_transitions(context: StageContext, artifact: Artifact) -> ReplayMemory:
+def load_transitions(
+    context: StageContext, artifact: Artifact, *, chosen: bool = False
+) -> ReplayMemory:
     """The same of a memory with transitions that follow the dynamics.
+
+    Args:
+        chosen: whether it was taken among the memories of its task. The others are checked as
+            well then: the damaged one may be the one that was meant.
 
     Raises :class:`ArtifactError` also where there is none.
     """
+    if chosen:
+        for other in find_artifacts(context.project.root, "memory"):
+            if other.manifest.get("task_sha256") == artifact.manifest.get("task_sha256"):
+                check_memory(other.path)
     memory = load_memory(context, artifact)
     if not len(memory.dynamics_rows()):
         raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")

@@ -190,7 +190,7 @@ def _load(job: Job) -> Knowledge:
     """Load the inputs to the device. Raises :class:`ArtifactError`."""
     inputs, device = job.request.inputs, job.context.device
     return Knowledge(
-        load_transitions(job.context, inputs["source_memory"]),
+        load_transitions(job.context, inputs["source_memory"], chosen=job.matched),
         load_transitions(job.context, inputs["target_memory"]),
         load_q_function(inputs["q"], device) if "q" in inputs else None,
         load_model(inputs["model"], device) if "model" in inputs else None,

@@ -253,6 +253,16 @@ class TestLearnCorr:
         again = ("--target-memory", "target-random")
         assert result_of(capsys, *plan, *again)["inputs"][chosen] == "memory source-dqn-random"
 
+    def test_a_damaged_one_among_which_it_chose_is_refused(
+        self, played: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lost = next((played / "memories" / "source-dqn.zarr").glob("*/c/**/0"))
+        lost.unlink()
+        assert run_in_process("learn-corr", "-p", played, *QUIET, *NO_TESTS) == 3
+        assert f"{lost} is missing" in one_line_error(capsys)
+        named = ("--source-memory", "source-dqn-random")
+        assert run_in_process("learn-corr", "-p", played, *QUIET, *NO_TESTS, *named) == 0
+
     def test_says_so_where_there_is_no_such_memory(
         self, played: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
