@@ -301,13 +301,8 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         "reuse_mean_return": results.reuse_mean_return,
         "best_angle_degrees": best.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
+        **training.choices(job.settings),
     }
-    if training.recipe_scores:
-        summary["recipe"] = training.recipe
-        summary["recipe_scores"] = training.recipe_scores
-        summary["recipe_settings"] = training.chosen_settings(job.settings)
-    if training.cut:
-        summary["cut"] = True
     if scores.best is not None:
         summary["score"] = scores.best
         doubt = doubt_of_model(job.request.inputs["model"].manifest)

@@ -114,7 +114,7 @@ def test_small_pictures_have_sheets(
     assert report["explained"] == told["correspondence"]
     assert "report/action-matrix.png" in report["figures"]
     assert f"Why {told['correspondence']} transfers or not" in page
-    assert "row 1 column 1" in page
+    assert "row 1 of 4, column 1 of 4" in page
 
 
 def test_without_f_and_run_it_tells_the_rest(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
