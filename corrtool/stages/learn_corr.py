@@ -290,7 +290,7 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
     _warn_of_discriminators(job.context.console, job.settings, training.terms)
     last, scores = copy_of_weights(training.correspondence), training.scores
     best = results if results.best_weights is not None else scores
-    summary: CorrespondenceSummary = {
+    learnt_by: dict[str, object] = {
         "generator": training.correspondence.generator.kind,
         "gradient_steps": training.total,
         "best_gradient_steps": (
@@ -303,6 +303,7 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         "angle_degrees": training.angle_degrees,
         **training.choices(job.settings),
     }
+    summary = cast(CorrespondenceSummary, learnt_by)
     if scores.best is not None:
         summary["score"] = scores.best
         doubt = doubt_of_model(job.request.inputs["model"].manifest)

@@ -139,9 +139,8 @@ def test_the_time_of_a_run_is_that_of_its_whole_command(
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     one = work(tmp_path).step
-    monkeypatch.setitem(
-        sweep_display.STAGES, "learn-corr", SimpleNamespace(result_lines=lambda result: [])
-    )
+    silent = {"learn-corr": SimpleNamespace(result_lines=lambda result: [])}
+    monkeypatch.setattr(sweep_display, "STAGES", silent)
     record: Any = {"seconds": 17.0, "seed": 0, "settings": {}, "result": {}}
     with Display(Console()) as display:
         display.begun(one, "here")

@@ -49,10 +49,9 @@ def test_the_limits_of_an_empty_project_add_up_to_the_budget(lab: Path) -> None:
     assert sum(shares) <= 8.0
 
 
-def test_a_run_that_was_cut_short_goes_on_with_its_share_on_top(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CORRTOOL_TRAIN_MODEL_GRADIENT_STEPS", "10000000")
+def test_a_run_that_was_cut_short_goes_on_with_its_share_on_top(lab: Path) -> None:
+    with (lab / "corrtool.toml").open("a") as toml:
+        toml.write("\n[train-model]\ngradient-steps = 10000000\n")
     made(lab, ("train-dqn",), ("collect",), ("train-model", *CUT), ("learn-corr",))
     steps = planned(lab, 3.0)
     assert steps["train-dqn"]["done"]
