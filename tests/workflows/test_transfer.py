@@ -344,30 +344,3 @@ def test_notes_say_that_a_score_is_uncertain() -> None:
     assert any("no transfer expected" in note for note in certain)
     assert not any("no transfer expected" in note for note in doubtful)
     assert any("uncertain, since the training of F was cut short" in note for note in doubtful)
-
-
-@pytest.mark.parametrize(
-    ("share", "score", "explains"),
-    [(0.95, 0.95, False), (0.89, 0.95, True), (0.95, 0.89, True), (None, None, False)],
-)
-def test_notes_name_explain_where_the_transfer_lacks_something(
-    share: float | None, score: float | None, explains: bool
-) -> None:
-    rows: list[Any] = [
-        {"policy": policy, "mean_return": mean}
-        for policy, mean in (("source", 2.0), ("random", 0.0), ("reuse", 0.0), ("transfer", 1.0))
-    ]
-    rows[-1]["normalised"] = share
-    learnt: Any = {"score": None if score is None else {"value": score}}
-    notes = make_notes(rows, learnt | {"settings": {"recipe_enough": 0.9}}, [], None)
-    assert any("corrtool explain" in note for note in notes) is explains
-
-
-def test_notes_say_what_was_not_looked_at_for_want_of_time() -> None:
-    rows: list[Any] = [
-        {"policy": policy, "mean_return": mean}
-        for policy, mean in (("source", 2.0), ("random", 0.0), ("reuse", 0.0), ("transfer", 1.0))
-    ]
-    learnt: Any = {"recipe_scores": {"linear": 0.6}, "recipe_untried": ["linear, actions learned"]}
-    (note,) = make_notes(rows, learnt, [], None)
-    assert "--action-map learned" in note and "larger --budget" in note
