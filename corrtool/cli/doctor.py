@@ -37,10 +37,14 @@ def doctor(
     from rich.table import Table
     from rich.text import Text
 
+    from corrtool.runtime.console import Console
+
+    console = Console(quiet=quiet, json=json)
+    console.say("doctor: loading PyTorch, then trying each thing")
+
     from corrtool import __version__
     from corrtool.errors import UsageError, check_encoding
     from corrtool.project.directory import PROJECT_FILE, Project
-    from corrtool.runtime.console import Console
     from corrtool.workflows.doctor import check_machine, check_tasks
 
     try:
@@ -72,6 +76,6 @@ def doctor(
         "works": works,
         "checks": [asdict(check) for check in checks],
     }
-    Console(quiet=quiet, json=json).result(result, table)
+    console.result(result, table)
     if not works:
         raise typer.Exit(1)

@@ -41,12 +41,16 @@ def explain(
     """Measure a correspondence, and say what to try next."""
     check_variables()
 
+    from corrtool.runtime.console import Console
+
+    console = Console(quiet=quiet, json=json)
+    console.say("explain: loading PyTorch and the networks")
+
     from corrtool.project.defaults import project_device, project_seed
     from corrtool.project.directory import find_project
-    from corrtool.runtime.console import Console
     from corrtool.workflows.explain import explain as explain_correspondence
 
-    console, opened = Console(quiet=quiet, json=json), find_project(project)
+    opened = find_project(project)
     result = explain_correspondence(
         opened,
         console,

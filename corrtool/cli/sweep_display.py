@@ -100,6 +100,7 @@ class Display:
         self._terminal = PrintableConsole(stderr=True)
         self._shown = self._said = time.monotonic()
         self._counted = ""
+        self._began: dict[tuple[str, str], float] = {}  # stage and name; by the monotonic clock
         self._live: Live | None = None
         if not console.quiet and self._terminal.is_terminal:
             self._live = Live(console=self._terminal, auto_refresh=False, transient=True)
@@ -114,11 +115,15 @@ class Display:
             self._live.stop()
 
     def begun(self, step: Step, host: str) -> None:
+        self._began[step.stage, step.name] = time.monotonic()
         self._say(f"begun: {step.stage} {step.name}, on {host}")
 
     def ended(self, step: Step, record: RunRecord, *, here: bool) -> None:
         if here:
-            self._say(f"done: {step.stage} {step.name}, {record.get('seconds', 0.0):,.0f} s")
+            # The whole command, of which the run's own time lacks the start of the process.
+            began = self._began.pop((step.stage, step.name), None)
+            seconds = record.get("seconds", 0.0) if began is None else time.monotonic() - began
+            self._say(f"done: {step.stage} {step.name}, {seconds:,.0f} s")
         if here or self._lines:
             common: dict[str, Any] = {
                 "stage": step.stage,

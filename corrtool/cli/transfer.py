@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -52,7 +53,9 @@ def transfer(
     games: Annotated[
         int | None,
         typer.Option(
-            help="Fresh games of each evaluation.", min=1, show_default="that of evaluate"
+            help="Fresh games of each evaluation; fewer than 20 that differ have no interval.",
+            min=1,
+            show_default="that of evaluate",
         ),
     ] = None,
     budget: Annotated[
@@ -61,7 +64,8 @@ def transfer(
             help="Time for all of it, such as 90s, 20m or 2h: what is left of it as a stage "
             "begins goes to train-dqn by three fifths, to train-model by a third and to "
             "learn-corr by nine tenths, and each ends early where that is used up. A run that is "
-            "interrupted keeps its share; one that ended early goes on where its share is larger.",
+            "interrupted keeps its share; one that ended early goes on with a new one, where that "
+            "leaves those after it the time that they took before.",
             metavar="TIME",
             parser=minutes_of,
             show_default="none",
@@ -86,12 +90,15 @@ def transfer(
 
     from corrtool.project.directory import find_project
     from corrtool.runtime.console import Console
+    from corrtool.statistics import MIN_DISTINCT_GAMES
     from corrtool.workflows.pipeline import Pipeline
     from corrtool.workflows.transfer import transfer as run_transfer
 
     console = Console(quiet=quiet, json=json)
     opened = find_project(project)
     pipeline = Pipeline(opened, console, calls, saying_results(console))
+    if games is not None and games < MIN_DISTINCT_GAMES:
+        console.say(f"--games {games}: intervals need {MIN_DISTINCT_GAMES} games that differ")
     with suggesting("--seed"):
         result = run_transfer(pipeline, from_q=from_q, games=games, budget=Budget(budget))
     if dry_run:
@@ -132,8 +139,12 @@ def _step_name(step: Plan) -> str:
 def _what_happens(step: Plan) -> str:
     if step["done"]:
         return "done, cut short by its time limit" if "cut" in step else "done"
-    limit = step["settings"].get("max_minutes")
+    limit = step.get("minutes", step["settings"].get("max_minutes"))
     within = "" if limit is None else f", in {limit:g} minutes at most"
+    if "anew" in step:
+        verb = "played" if step["stage"] == "evaluate" else "learnt"
+        since = f", since {' and '.join(step['anew'])} will be another" if step["anew"] else ""
+        return f"{verb} anew{since}{within}"
     if not step["begun"]:
         return f"to do{within}"
     where = f"from step {step['steps']:,}" if "steps" in step else "where it was interrupted"
@@ -141,11 +152,9 @@ def _what_happens(step: Plan) -> str:
 
 
 def _next(project: Project) -> str:
-    where = shlex.quote(str(project.root))
-    return (
-        f"next: cd {where}, then corrtool report, corrtool finetune, or corrtool evaluate --video "
-        "game.mp4"
-    )
+    here = Path.cwd() == project.root
+    first = "" if here else f"cd {shlex.quote(str(project.root))}, then "
+    return f"next: {first}corrtool report, corrtool finetune, or corrtool evaluate --video game.mp4"
 
 
 def _table(project: Project, result: TransferResult) -> Table:

@@ -95,7 +95,11 @@ def place_names(frame_shape: tuple[int, ...]) -> list[str]:
         return [
             f"channel {channel} quarter {part + 1}" for channel in channels for part in range(GRID)
         ]
-    return [f"row {row + 1} column {column + 1}" for row in range(GRID) for column in range(GRID)]
+    return [
+        f"row {row + 1} of {GRID}, column {column + 1} of {GRID}"
+        for row in range(GRID)
+        for column in range(GRID)
+    ]
 
 
 def place_sums(values: Tensor) -> Tensor:

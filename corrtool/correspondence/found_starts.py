@@ -39,13 +39,21 @@ class FoundStarts:
     def __init__(self, run: Run, *, kept: bool) -> None:
         self._run, self._kept = run, kept
         self._found: dict[str, AnyStart] = self._read() if kept else {}
+        self._cut: dict[str, AnyStart] = {}
 
     def get(self, searched: str) -> AnyStart | None:
         """What such a search has found; None if there was none."""
-        return self._found.get(searched)
+        return self._found.get(searched) or self._cut.get(searched)
 
-    def add(self, searched: str, start: AnyStart) -> None:
-        """Keep what a search that came to its end has found."""
+    def add(self, searched: str, start: AnyStart, *, cut: bool = False) -> None:
+        """Keep what a search has found.
+
+        Of one that was ``cut`` short no more than until the process ends: another recipe gains
+        nothing by the same search in less time, but a resumed run may.
+        """
+        if cut:
+            self._cut[searched] = start
+            return
         self._found[searched] = start
         if self._kept:
             found = {name: one.state() for name, one in self._found.items()}

@@ -206,6 +206,12 @@ class MlpGenerator(nn.Module):
         return translated
 
 
+def is_mirrored(generator: nn.Module) -> bool:
+    """True if a generator has an affine layer that makes mirror images."""
+    matrices = (m.matrix.detach() for m in generator.modules() if isinstance(m, AffineLayer))
+    return any(torch.linalg.det(matrix[:, :2]).item() < 0 for matrix in matrices)
+
+
 def rotation_angle_degrees(generator: nn.Module) -> float | None:
     """The angle of a rotation or affine layer inside ``generator``; None without one.
 

@@ -27,6 +27,10 @@ from corrtool.settings.stages import LearnCorrSettings
 
 SCORE_STEPS = 1_000_000  # of a score, which ranks send each other as a whole number
 CLEARLY_BETTER = 0.02  # by which a later recipe, which can do more, has to beat an earlier one
+# Of a run with a time limit: what recipes may take of it, until no further one is looked at, and
+# what a trial may take of the rest of that. What is left over is for learning.
+LOOKING_SHARE = 0.75
+TRIAL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,11 @@ class Portfolio:
     def best(self) -> CorrespondenceTraining:
         """The training of the best candidate, at its start or after its trial.
 
-        A single one is not tried. The first that explains enough is taken at its start.
+        A single one is not tried. The first that explains enough is taken at its start. Those that
+        a time limit leaves out are named in what is returned.
         """
-        best, scores = None, dict[str, float]()
+        best, scores, looking = None, dict[str, float](), self._limit.part(LOOKING_SHARE)
+        enough = False
         for candidate in self.candidates:
             training = self._new(candidate)
             training.find_start(self._finder)
@@ -70,13 +76,16 @@ class Portfolio:
             if len(self.candidates) == 1:
                 self._log_start(training)
                 return training
-            scores[candidate.name] = score = self._tried(candidate, training)
+            trial = looking.part(TRIAL_SHARE)
+            scores[candidate.name] = score = self._tried(candidate, training, trial)
             if best is None or score > scores[best.recipe] + CLEARLY_BETTER:
                 best = training
-            if score >= candidate.settings.recipe_enough or self._limit.over():
+            enough = score >= candidate.settings.recipe_enough
+            if enough or looking.over():
                 break
         assert best is not None
         best.recipe_scores = scores
+        best.untried = [] if enough else [c.name for c in self.candidates[len(scores) :]]
         self._say(best)
         self._log_start(best)
         return best
@@ -92,18 +101,20 @@ class Portfolio:
         training.recipe = candidate.name
         return training
 
-    def _tried(self, candidate: Candidate, training: CorrespondenceTraining) -> float:
-        """The score at the start that was found, or after the steps of a trial."""
+    def _tried(
+        self, candidate: Candidate, training: CorrespondenceTraining, limit: TimeLimit
+    ) -> float:
+        """The score at the start that was found, or after the steps of a trial, while ``limit``."""
         settings = candidate.settings
         if training.started and (score := self._score(training)) >= settings.recipe_enough:
             return score
         steps = min(settings.recipe_trial_steps, training.total)
         title = f"learn-corr {self.run.request.name}: trying {candidate.name}"
         with self.context.console.progress(
-            title, steps, "gradient steps", seconds_left=self._limit.seconds_left
+            title, steps, "gradient steps", seconds_left=limit.seconds_left
         ) as progress:
             for _ in range(steps):
-                if self._limit.over():
+                if limit.over():
                     break
                 training.step()
                 self._find_actions(training)
@@ -112,7 +123,7 @@ class Portfolio:
 
     @cached_property
     def _limit(self) -> TimeLimit:
-        """Once it is over, what is best so far learns no more than a step."""
+        """That of the run: once it is over, what is best so far learns no more than a step."""
         context = self.context
         return TimeLimit(self.run, partial(context.ranks.agreed, device=context.device))
 

@@ -33,14 +33,18 @@ from corrtool.runtime.ranks import Ranks
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 
+# Of the time that is left as a search begins: the rest is for the search with the map of the
+# actions open, and for learning.
+SEARCH_SHARE = 0.5
+
 
 @dataclass(frozen=True)
 class StartFinder:
     """The searches for a start that the recipes of one run make.
 
     Attributes:
-        limit: a search that it ends has the best start so far.
-        found: what searches that came to their end have found.
+        limit: each search has a half of what is left of it, and then the best start so far.
+        found: what searches have found.
     """
 
     context: StageContext
@@ -98,6 +102,7 @@ class StartFinder:
             searched += ", frame by frame"
         if (known := self.found.get(searched)) is not None:
             return known
+        limit = self.limit.part(SEARCH_SHARE)
         search = StartSearch(
             correspondence,
             model,
@@ -106,13 +111,13 @@ class StartFinder:
             numpy_generator(self.context.seed, "learn-corr start"),
             tones=tones,
             find_actions=find_actions,
-            over=self.limit.over,
+            over=limit.over,
         )
         title = f"learn-corr {self.run.request.name}: the best of {len(starts)} starts"
         title += f" and {len(tones)} tones" if tones else ""
-        with self._progress(title, search.length, "transitions") as progress:
+        with self._progress(title, search.length, "transitions", limit) as progress:
             start, compared = replace(search, advance=progress.advance).run()
-        return self._told(searched, start, {"event": "spatial_search", **compared})
+        return self._told(searched, start, {"event": "spatial_search", **compared}, limit)
 
     def _signal_start(
         self, settings: LearnCorrSettings, model: ScaledModel, correspondence: Correspondence
@@ -130,6 +135,7 @@ class StartFinder:
         random, c = numpy_generator(self.context.seed, "learn-corr start"), correspondence
         source = sampled_frames(self.knowledge.source, c.source_scaling, random)
         target = sampled_frames(self.knowledge.target, c.target_scaling, random)
+        limit = self.limit.part(SEARCH_SHARE)
         search = SignalStartSearch(
             correspondence,
             model,
@@ -137,12 +143,12 @@ class StartFinder:
             candidate_signal_starts(source, target, settings.signal_starts),
             random,
             find_actions=find_actions,
-            over=self.limit.over,
+            over=limit.over,
         )
         title = f"learn-corr {self.run.request.name}: the best of {len(search.starts)} starts"
-        with self._progress(title, search.length, "transitions") as progress:
+        with self._progress(title, search.length, "transitions", limit) as progress:
             start, compared = replace(search, advance=progress.advance).run()
-        return self._told(searched, start, {"event": "signal_search", **compared})
+        return self._told(searched, start, {"event": "signal_search", **compared}, limit)
 
     @cached_property
     def _tones(self) -> tuple[Tone, ...]:
@@ -175,7 +181,8 @@ class StartFinder:
             scaling.raw_to_model(target.states(target.next_rows(rows))),
         )
         title = f"learn-corr {self.run.request.name}: the best of {settings.linear_starts} maps"
-        with self._progress(title, LinearStartSearch.length, "gradient steps") as progress:
+        limit = self.limit.part(SEARCH_SHARE)
+        with self._progress(title, LinearStartSearch.length, "gradient steps", limit) as progress:
             start = LinearStartSearch(
                 model,
                 correspondence.source_scaling.raw_to_model(source.states(source.transition_rows())),
@@ -184,19 +191,25 @@ class StartFinder:
                 numpy_generator(self.context.seed, "learn-corr start"),
                 progress.advance,
                 find_actions=find_actions,
-                over=self.limit.over,
+                over=limit.over,
             ).best(settings.linear_starts)
-        return self._told(searched, start, {"event": "linear_search", **start.to_json()})
+        return self._told(searched, start, {"event": "linear_search", **start.to_json()}, limit)
 
-    def _progress(self, title: str, length: int, unit: str) -> ProgressBar:
-        seconds_left = self.limit.seconds_left
+    def _progress(self, title: str, length: int, unit: str, limit: TimeLimit) -> ProgressBar:
+        seconds_left = limit.seconds_left
         return self.context.console.progress(title, length, unit, seconds_left=seconds_left)
 
-    def _told(self, searched: str, start: AnyStart, metrics: dict[str, Any]) -> AnyStart:
-        """The start, logged, and kept where its search came to its end."""
+    def _told(
+        self, searched: str, start: AnyStart, metrics: dict[str, Any], limit: TimeLimit
+    ) -> AnyStart:
+        """The start, logged and kept, and whether its search came to its end."""
         self.run.metrics.write(0, metrics)
-        if not self.limit.over():
-            self.found.add(searched, start)
+        cut = limit.over()
+        if cut:
+            self.context.console.say(
+                "learn-corr: the search ended early, since a half of the time that was left is over"
+            )
+        self.found.add(searched, start, cut=cut)
         return start
 
 

@@ -13,7 +13,7 @@ from corrtool.correspondence.action_matrix import action_matrix
 from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.found_starts import AnyStart
-from corrtool.correspondence.generators import rotation_angle_degrees
+from corrtool.correspondence.generators import is_mirrored, rotation_angle_degrees
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
 from corrtool.correspondence.model import Correspondence
@@ -24,6 +24,7 @@ from corrtool.correspondence.statistics import ElementStatistics, element_statis
 from corrtool.memory import ShuffledRows
 from corrtool.memory.rows import Rows
 from corrtool.runs.context import StageContext
+from corrtool.runs.results import CorrespondenceChoices
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling
@@ -47,6 +48,8 @@ class CorrespondenceTraining:
         start: where that was; None without a search, and after a resumption.
         recipe, recipe_scores: by whose settings it learns, and what led to that, where it was
             chosen of several.
+        untried: recipes that were not looked at for want of time, none of the others being enough.
+        settled: whether learning ended since the score rose no more.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class CorrespondenceTraining:
         self.started = False
         self.start: AnyStart | None = None
         self.recipe, self.recipe_scores = "", dict[str, float]()
+        self.untried = list[str]()
+        self.settled = False
 
     def _statistics(
         self, source_rows: Rows, target_rows: Rows
@@ -124,10 +129,24 @@ class CorrespondenceTraining:
         """True if the map of actions is learnt."""
         return self._settings.action_map == LEARNED
 
-    def chosen_settings(self, asked: LearnCorrSettings) -> dict[str, Any]:
-        """What the recipe decided: the settings that are not as they were asked for."""
-        request, own = asked.to_json(), self._settings.to_json()
-        return {n: own[n] for n in own if own[n] != request[n] and n != "recipe"}
+    def choices(self, asked: LearnCorrSettings) -> CorrespondenceChoices:
+        """What led to the correspondence; of settings those that are not as they were asked for."""
+        made: CorrespondenceChoices = {}
+        if self.recipe_scores:
+            request, own = asked.to_json(), self._settings.to_json()
+            made["recipe"], made["recipe_scores"] = self.recipe, self.recipe_scores
+            made["recipe_settings"] = {
+                n: own[n] for n in own if own[n] != request[n] and n != "recipe"
+            }
+        if self.untried:
+            made["recipe_untried"] = self.untried
+        if is_mirrored(self.correspondence.target_to_source):
+            made["mirrored"] = True
+        if self.settled:
+            made["settled"] = True
+        if self.cut:
+            made["cut"] = True
+        return made
 
     @property
     def cut(self) -> bool:
@@ -136,6 +155,7 @@ class CorrespondenceTraining:
 
     def end_here(self) -> None:
         """Take no further gradient step, which is no cut: nothing more is to be learnt."""
+        self.settled = self.gradient_steps < self._planned
         self.total = self._planned = self.gradient_steps
         if self.gradient_steps % LOG_EVERY_GRADIENT_STEPS:
             self.terms = self._sums.take()
@@ -228,6 +248,7 @@ class CorrespondenceTraining:
             "recipe": self.recipe,
             "recipe_scores": self.recipe_scores,
             "action_map": None if action_map is None else action_map.to_json(),
+            **({"untried": self.untried} if self.untried else {}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -249,6 +270,7 @@ class CorrespondenceTraining:
         """What older checkpoints lack. Raises KeyError or TypeError where it is not whole."""
         self.scores = ScoreResults(**state["scores"])
         self.recipe, self.recipe_scores = state["recipe"], dict(state["recipe_scores"])
+        self.untried = [str(name) for name in state.get("untried", [])]
         if type(state["started"]) is not bool:
             raise TypeError("whether it was started is not said")
         self.started = state["started"]

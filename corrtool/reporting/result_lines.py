@@ -12,6 +12,7 @@ from corrtool.runs.results import (
     TrainDqnResult,
     TrainModelResult,
 )
+from corrtool.settings.recipes import ACTIONS_LEARNED
 
 
 def train_dqn(result: TrainDqnResult) -> list[str]:
@@ -82,6 +83,9 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
     """What chose the correspondence, compared with reuse, and its score."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     line += _cut(result)
+    if result.get("settled"):
+        patience = result["settings"]["recipe_patience"]
+        line += f"; it ended early, since {patience} scores in a row were no better than before"
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     if best is not None:
         line += f"; the best play test, {best:.2f}, came after {result['best_gradient_steps']:,}"
@@ -89,17 +93,20 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         line += f"; the best score came after {result['best_gradient_steps']:,}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
+        line += ", mirrored" if result.get("mirrored") else ""
     if (learnt := result.get("action_map")) is not None:
         line += f"; target actions are {learnt} of the source"
+    more = [*_score_lines(result), *_untried_lines(result)]
     if best is None:
-        return [line, "no games chose it; 'corrtool evaluate' plays some", *_score_lines(result)]
+        return [line, "no games chose it; 'corrtool evaluate' plays some", *more]
     if reuse is not None and best <= reuse:
         return [
             line,
             f"no transfer expected: no better than reuse (mean {reuse:.2f}), which is the source's "
-            "Q-function without a correspondence: try more "
-            "--gradient-steps, another --generator, a better environment model, or another --seed",
-            *_score_lines(result),
+            "Q-function without a correspondence: try "
+            f"{_other_maps(result)}more --gradient-steps, another --generator, a better "
+            "environment model, or another --seed",
+            *more,
         ]
     if reuse is not None:
         line += f"; reuse, without a correspondence, has {reuse:.2f}"
@@ -107,8 +114,43 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         line,
         "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh "
         "ones",
-        *_score_lines(result),
+        *more,
     ]
+
+
+def _other_maps(result: LearnCorrResult) -> str:
+    """What to try first where only the identity map of actions and one generator were looked at."""
+    settings, tried = result["settings"], ""
+    if settings["action_map"] == "identity":
+        tried += "--action-map learned, "
+    if settings["recipe"] == "none":
+        tried += "--recipe auto, "
+    return tried
+
+
+def _untried_lines(result: LearnCorrResult) -> list[str]:
+    """What was left out for want of time, and the command that looks at it; none for nothing."""
+    note = untried_note(result)
+    return [] if note is None else [note]
+
+
+def untried_note(result: LearnCorrResult) -> str | None:
+    """Which recipes were left out for want of time, and the command; None where none were.
+
+    First the map of the actions, where no map but the identity was looked at.
+    """
+    untried = result.get("recipe_untried", [])
+    if not untried:
+        return None
+    only_identity = not any(ACTIONS_LEARNED in name for name in result["recipe_scores"])
+    if only_identity and any(ACTIONS_LEARNED in name for name in untried):
+        left_out, command = "a map of the actions", "corrtool learn-corr --action-map learned"
+    else:
+        left_out, command = "the rest of the recipes", "corrtool learn-corr --overwrite"
+    return (
+        f"no score was enough, and {left_out} was not looked at for want of time "
+        f"({'; '.join(untried)}): '{command}' with more time does"
+    )
 
 
 def _score_lines(result: LearnCorrResult) -> list[str]:
@@ -148,8 +190,8 @@ def evaluate(result: EvaluateResult) -> list[str]:
         "cut off, after too many steps": result["cut_games"],
     }
     return [
-        f"{who} on {where}: mean return {result['mean_return']:.2f}, "
-        f"95% interval {format_bounds(interval, 2)} over {format_counts(interval)}"
+        f"{who} on {where}: mean return {interval.mean:.1f}, "
+        f"95% interval {format_bounds(interval)} over {format_counts(interval)}"
         + (
             ""
             if interval.bounds

@@ -154,7 +154,8 @@ def angles(run: FinishedRun[LearnCorrResult]) -> str:
         return "–"
     start = run.settings["angle_init"] if run.start_degrees is None else run.start_degrees
     end = run.result["best_angle_degrees"]
-    return f"{start:.0f}° → {run.result['angle_degrees'] if end is None else end:.2f}°"
+    hand = ", mirrored" if run.result.get("mirrored") else ""
+    return f"{start:.0f}° → {run.result['angle_degrees'] if end is None else end:.2f}°{hand}"
 
 
 def paper_value(experiment: Experiment | None, cell: Cell[LearnCorrResult]) -> str:

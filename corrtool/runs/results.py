@@ -148,12 +148,28 @@ class Score(TypedDict):
 NO_TRANSFER_BELOW = 0.2  # the value of a score; a choice, not yet calibrated on games
 
 
-class CorrespondenceSummary(Cut):
+class CorrespondenceChoices(Cut):
+    """What led to a correspondence; older results lack some of it.
+
+    ``recipe`` and the scores of all that were tried are there where one was chosen, with the
+    settings that it decided; ``recipe_untried``, those that a time limit left out, where none of
+    the others was enough. ``mirrored`` is there, and true, where the angle is that of a mirror
+    image, ``settled`` where learning ended early since the score rose no more.
+    """
+
+    recipe: NotRequired[str]
+    recipe_scores: NotRequired[dict[str, float]]
+    recipe_settings: NotRequired[dict[str, bool | int | float | str | None]]
+    recipe_untried: NotRequired[list[str]]
+    mirrored: NotRequired[bool]
+    settled: NotRequired[bool]
+
+
+class CorrespondenceSummary(CorrespondenceChoices):
     """How the training of a correspondence ended; older results lack some of it.
 
-    ``action_map``, of each target action the source action, is there where it was learnt;
-    ``recipe`` and the scores of all that were tried, where one was chosen, with the settings that
-    it decided. ``score_uncertain`` says why, where F is one that a score cannot rely on.
+    ``action_map``, of each target action the source action, is there where it was learnt.
+    ``score_uncertain`` says why, where F is one that a score cannot rely on.
     """
 
     generator: NotRequired[str]
@@ -165,9 +181,6 @@ class CorrespondenceSummary(Cut):
     best_angle_degrees: float | None
     angle_degrees: float | None
     score: NotRequired[Score | None]
-    recipe: NotRequired[str]
-    recipe_scores: NotRequired[dict[str, float]]
-    recipe_settings: NotRequired[dict[str, bool | int | float | str | None]]
     score_uncertain: NotRequired[str]
     action_map: NotRequired[list[int]]
 
@@ -213,6 +226,9 @@ class Plan(TypedDict):
         missing: lines on inputs that are not there yet.
         steps: environment or gradient steps from which it would go on; where it has begun.
         cut: where a time limit has ended it early, done or going on with a larger limit.
+        anew: in the plan of ``transfer``, where there is an equal run, but what it was made from
+            changes: its inputs that do.
+        minutes: in that plan, what it takes of the budget at most.
     """
 
     dry_run: bool
@@ -228,5 +244,7 @@ class Plan(TypedDict):
     missing: list[str]
     steps: NotRequired[int]
     cut: NotRequired[bool]
+    anew: NotRequired[list[str]]
+    minutes: NotRequired[float]
     tasks: NotRequired[dict[str, TaskDescription]]
     options: NotRequired[dict[str, Any]]

@@ -30,29 +30,38 @@ def minutes_of(text: str) -> float:
     return minutes
 
 
-@dataclass(frozen=True)
+@dataclass
 class Budget:
     """A number of minutes that begins to be used up when this is made.
 
     Attributes:
         minutes: in all; None for any number.
         began: the monotonic clock at that time, in seconds.
+        planned_minutes: in a dry run, what the stages planned so far would take of it.
     """
 
     minutes: float | None
     began: float = field(default_factory=time.monotonic)
+    planned_minutes: float = 0.0
 
     @property
     def used_minutes(self) -> float:
         """Minutes since it began."""
         return (time.monotonic() - self.began) / 60
 
-    def share(self, stage: str) -> float | None:
+    def share(self, stage: str, reserved: float = 0.0) -> float | None:
         """The minutes that a stage which begins now may learn; None for any number.
 
         In hundredths, never none: whoever learns takes a step at least.
+
+        Args:
+            reserved: minutes that are to be left for the stages after it.
         """
         if self.minutes is None or stage not in SHARES:
             return None
-        left = self.minutes - self.used_minutes
-        return max(LEAST_MINUTES, round(SHARES[stage] * left, 2))
+        left = self.minutes - self.used_minutes - self.planned_minutes
+        return max(LEAST_MINUTES, round(min(SHARES[stage] * left, left - reserved), 2))
+
+    def plan(self, minutes: float) -> None:
+        """Count what a stage would take, so that those planned after it share the rest."""
+        self.planned_minutes += minutes

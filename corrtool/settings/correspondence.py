@@ -14,7 +14,7 @@ from corrtool.settings.compute import (
 )
 from corrtool.settings.generators import GAIN_SHIFT, SPATIAL, TONED, Generator
 from corrtool.settings.play import max_idle_frames_setting
-from corrtool.settings.recipes import DECIDED, RECIPES
+from corrtool.settings.recipes import ACTIONS_LEARNED, DECIDED, RECIPES
 
 _OF_RECIPES = ("recipe_trial_steps", "recipe_enough", "recipe_patience")
 
@@ -298,7 +298,7 @@ class LearnCorrSettings(Settings):
             if same_actions:
                 tried[name] = replace(settings, action_map="identity")
             if not same_actions or settings.finds_actions(state_kind):
-                named = f"{name}, actions learned".removeprefix(", ")
+                named = f"{name}, {ACTIONS_LEARNED}".removeprefix(", ")
                 tried[named] = replace(settings, action_map="learned")
         return tried
 

@@ -61,7 +61,11 @@ class EvaluateSettings(Settings):
     task: Literal["source", "target"] = setting("target", "which task to play")
     policy: Literal["q", "random"] = setting("q", "who plays: a Q-function, or random actions")
     games: int = setting(
-        30, "games to play; every game that is begun counts", minimum=1, maximum=1_000_000
+        30,
+        "games to play; every game that is begun counts, and fewer than 20 that differ have no "
+        "interval",
+        minimum=1,
+        maximum=1_000_000,
     )
     epsilon: float = setting(
         0.001,

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+ACTIONS_LEARNED = "actions learned"  # of a candidate's name, where it finds the map of the actions
+
 
 @dataclass(frozen=True)
 class Recipe:

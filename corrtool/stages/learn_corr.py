@@ -290,7 +290,7 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
     _warn_of_discriminators(job.context.console, job.settings, training.terms)
     last, scores = copy_of_weights(training.correspondence), training.scores
     best = results if results.best_weights is not None else scores
-    summary: CorrespondenceSummary = {
+    learnt_by: dict[str, object] = {
         "generator": training.correspondence.generator.kind,
         "gradient_steps": training.total,
         "best_gradient_steps": (
@@ -301,13 +301,9 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         "reuse_mean_return": results.reuse_mean_return,
         "best_angle_degrees": best.best_angle_degrees,
         "angle_degrees": training.angle_degrees,
+        **training.choices(job.settings),
     }
-    if training.recipe_scores:
-        summary["recipe"] = training.recipe
-        summary["recipe_scores"] = training.recipe_scores
-        summary["recipe_settings"] = training.chosen_settings(job.settings)
-    if training.cut:
-        summary["cut"] = True
+    summary = cast(CorrespondenceSummary, learnt_by)
     if scores.best is not None:
         summary["score"] = scores.best
         doubt = doubt_of_model(job.request.inputs["model"].manifest)

@@ -69,6 +69,11 @@ def explain(
     """
     context = StageContext(project, console, device, seed=seed)
     artifact = context.correspondence(name)
+    if name is None:
+        console.say(
+            f"explain: {artifact.name}, the newest correspondence; 'corrtool explain NAME' takes "
+            "another"
+        )
     with preserving_torch_state():
         inputs = find_inputs(project, artifact)
         configure_process(device, seed, inputs["source_memory"].states.settings_kind)

@@ -6,6 +6,7 @@ here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from corrtool.settings.base import Settings
 from corrtool.settings.resolve import resolve
 from corrtool.states import StateSpec
 from corrtool.tasks import parse_task
-from corrtool.tasks.trust import trust
+from corrtool.tasks.trust import module_of, trust, untrusted_origin
 from corrtool.workflows.pair import TriedTask, check_pair, try_task
 
 
@@ -105,12 +106,30 @@ def init(
         trust(table["id"])  # whoever says the name of a module wants it
         tried[role] = try_task(parse_task(role, local, Path()))
     warnings = check_pair(tried["source"], tried["target"], _default_settings)
+    warnings += _relative_modules({table["id"] for table in tables.values()})
     shipped = shipped_for(tried["source"].task, tried["target"].task) if pretrained else []
     if pretrained and not shipped:
         raise UsageError("no weights come with corrtool for these tasks", "leave --pretrained out")
     project = create_project(directory, tables, copies, overwrite=overwrite)
     adopted = [adopt(project, artifact.kind, artifact.name) for artifact in shipped]
     return NewProject(project, tried, warnings, adopted)
+
+
+def _relative_modules(identifiers: set[str]) -> list[str]:
+    """A warning for each module that is found from this directory only, by a relative path."""
+    warnings = []
+    for module in sorted({module_of(identifier) or "" for identifier in identifiers} - {""}):
+        origin = untrusted_origin(module)
+        for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+            path = Path(entry)
+            if origin is None or not entry or path.is_absolute():
+                continue
+            if origin.resolve().is_relative_to(path.resolve()):
+                warnings.append(
+                    f"{module} was found through {entry} of PYTHONPATH, where commands in another "
+                    f"directory do not look: write it as {path.resolve()}"
+                )
+    return warnings
 
 
 def _default_settings(settings_class: type[Settings], states: StateSpec) -> Settings:

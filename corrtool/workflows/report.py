@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from corrtool.errors import ArtifactError, CorrtoolError, MissingInputError, UsageError
 from corrtool.files.atomic import inside, write_atomic
+from corrtool.project.artifacts import find_artifacts
 from corrtool.project.defaults import project_device, project_seed
 from corrtool.project.directory import Project, check_output
+from corrtool.reporting.best import best_correspondence
 from corrtool.reporting.explanation import Explanation, explanation_tables
 from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.heat_maps import action_matrix_figure
@@ -36,8 +38,8 @@ CAPTIONS = {
     "8); "
     "bands are 95 % intervals over seeds, by Student's t, cut off where they leave the curves.",
     "action-matrix": "How well F predicts translated transitions of each target action as each "
-    "source action, of the newest correspondence: blue is well. A circle is the map in use, a "
-    "cross the best one.",
+    "source action, of the correspondence that plays best: blue is well. A circle is the map in "
+    "use, a cross the best one.",
 }
 
 
@@ -74,8 +76,8 @@ def report(
 ) -> ReportResult:
     """Write ``report/``: each figure as PNG and SVG, and ``report.html``.
 
-    The page also says why the newest correspondence transfers or not, as ``explain`` does. The
-    tables also as Markdown on request.
+    The page also says why the correspondence that plays best transfers or not, as ``explain``
+    does. The tables also as Markdown on request.
 
     Runs and sweeps that cannot be read are left out, and named under ``left_out`` in what is
     returned.
@@ -103,7 +105,7 @@ def report(
             "run a stage first, such as 'corrtool train-dqn'",
         )
     folder = inside(project.root, project.root / "report")
-    explained = _explained(project, console)
+    explained = _explained(results, console)
     captions = dict(CAPTIONS)
     with console.transient_progress("report: drawing", len(results.sweeps) + 1, "parts") as bar:
         figures = draw_figures(results)
@@ -148,24 +150,36 @@ def _write_figures(folder: Path, figures: dict[str, Figure], console: Console) -
     return pictures
 
 
-def _explained(project: Project, console: Console) -> Explanation | str | None:
-    """Why the newest correspondence transfers or not, or why that cannot be said.
+def _explained(results: Results, console: Console) -> Explanation | str | None:
+    """Why the correspondence that plays best transfers or not, or why that cannot be said.
 
-    None where there is none. What is damaged must not take the rest of the report along.
+    The newest where none has a number; None where there is none. What is damaged must not take the
+    rest of the report along.
     """
+    project = results.project
     try:
         device, seed = project_device(project, None), project_seed(project, None)
-        return explain(project, console, device, seed=seed)
+        return explain(project, console, device, _best(results), seed=seed)
     except MissingInputError:
         return None
     except CorrtoolError as error:
         return str(error)
 
 
+def _best(results: Results) -> str | None:
+    """The correspondence that plays best, of those that are still as they were learnt."""
+    there = {(a.name, a.sha256) for a in find_artifacts(results.project.root, "corr")}
+    learnt = [run for cell in results.correspondences for run in cell.runs]
+    return best_correspondence(
+        [run for run in learnt if (run.name, run.output_sha256("corr", run.name)) in there],
+        [run for run in results.runs if run.stage == "evaluate"],
+    )
+
+
 def _explanation(explained: Explanation | str | None) -> list[Table]:
     """The section of the page."""
     if isinstance(explained, str):
-        return [Table("Why the newest correspondence transfers or not", [], [], explained)]
+        return [Table("Why the best correspondence transfers or not", [], [], explained)]
     return [] if explained is None else explanation_tables(explained)
 
 

@@ -24,7 +24,8 @@ from corrtool.settings.budget import Budget
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.tasks import probe
 from corrtool.workflows.pipeline import Pipeline
-from corrtool.workflows.transfer_learning import QUIET, Learner
+from corrtool.workflows.time_shares import QUIET
+from corrtool.workflows.transfer_learning import Learner
 from corrtool.workflows.transfer_rows import TransferRow, make_notes, make_rows
 
 
@@ -95,11 +96,14 @@ def transfer(
 
 
 def again_where_inputs_change(steps: list[Plan]) -> list[Plan]:
-    """The plans in order, of which none is done whose inputs those before it make anew."""
+    """The plans in order, of which none is done, or goes on, whose inputs are others by then."""
     new, plans = set[str](), list[Plan]()
     for step in steps:
-        if new & set(step["inputs"].values()):
-            step = {**step, "done": False}
+        changed = sorted(new & set(step["inputs"].values()))
+        if changed and (step["done"] or step["begun"]):
+            step = {**step, "done": False, "begun": False, "anew": changed}
+            step.pop("steps", None)
+            step.pop("cut", None)
         if not step["done"]:
             new |= set(step["produces"])
         plans.append(step)

@@ -17,25 +17,28 @@ from typing import Any, cast
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.project.artifacts import Artifact, find_artifacts, read_artifact
 from corrtool.project.defaults import project_device
-from corrtool.project.directory import Project
 from corrtool.project.manifests import Origin
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import (
     read_record,
-    run_directories,
     run_directory,
     standing_place,
 )
 from corrtool.runs.results import Plan, StageResult
-from corrtool.runtime.console import Console
 from corrtool.settings.budget import Budget
 from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
 from corrtool.stages.source_agents import agent_of_memory, agent_of_q
 from corrtool.workflows.call import StageCall
 from corrtool.workflows.pipeline import Pipeline
+from corrtool.workflows.time_shares import (
+    MUCH_MORE,
+    QUIET,
+    TimeShares,
+    limit_of,
+    plan_of,
+    was_cut,
+)
 
-QUIET = Console(quiet=True)
-MUCH_MORE = 1.1  # times the limit that a run had: for less it does not go on
 _SOURCE = {"task": "source"}
 
 
@@ -67,7 +70,7 @@ class Learner:
                 raise
             return self._learn("train-dqn", _SOURCE)["name"]
         if q.manifest.get("stage") == "train-dqn":
-            self._go_on(q, _SOURCE)
+            self._go_on(q, _SOURCE, later=("train-model", "learn-corr"))
         return q.name
 
     def correspondence(self, q: str) -> StageResult:
@@ -78,9 +81,9 @@ class Learner:
         settings = self.pipeline.calls["learn-corr"].resolved(self.pipeline.project, QUIET)
         needs_model = "model" in cast(LearnCorrSettings, settings).loss_weights
         is_outdated = needs_model and self._model_has_changed()
-        begun = None if is_outdated else self._begun("learn-corr", {}, q=q)
-        if begun is not None and not self.changing & set(begun["inputs"].values()):
-            return self._learn("learn-corr", q=q)
+        begun = None if is_outdated else self._shares.begun("learn-corr", {}, q=q)
+        if begun is not None and not self._changing_inputs(begun):
+            return self._look_further(begun, q) or self._learn("learn-corr", q=q)
         memory = self._memory_of(q)
         inputs: dict[str, Any] = {"q": q, "target_memory": self._named("target_memory")}
         if self._named("source_memory") is None and not self._will_leave_random_play(q):
@@ -103,7 +106,7 @@ class Learner:
         if "model" in parents:
             behind.insert(1, ("model", parents["model"]["name"]))
         manifests = [found[made] for made in behind if made in found]
-        return [made["stage"] for made in manifests if _was_cut(made)]
+        return [made["stage"] for made in manifests if was_cut(made)]
 
     def run(self, stage: str, given: dict[str, Any] | None = None, **options: Any) -> StageResult:
         """Run a stage; what was made from inputs that have gone on since is made anew."""
@@ -112,12 +115,28 @@ class Learner:
         except UsageError:
             if not self._is_outdated(self.pipeline.call(stage, given, **options)):
                 raise
-        return self.pipeline.run(stage, given, overwrite=True, **options)
+        result = self.pipeline.run(stage, given, overwrite=True, **options)
+        if self._is_dry:
+            plan = cast(Plan, result)
+            plan["anew"] = self._changing_inputs(plan)
+        return result
+
+    @property
+    def _shares(self) -> TimeShares:
+        return TimeShares(self.pipeline, self.budget)
+
+    @property
+    def _is_dry(self) -> bool:
+        return self.pipeline.calls["learn-corr"].common.dry_run
+
+    def _changing_inputs(self, plan: Plan) -> list[str]:
+        """The inputs of a plan that would be others by then, in a dry run."""
+        return sorted(self.changing & set(plan["inputs"].values()))
 
     def _is_outdated(self, call: StageCall) -> bool:
         """True if the run of this name is equal but for inputs that have gone on, and for time."""
         overwriting = replace(call, common=replace(call.common, overwrite=True))
-        plan = _plan(overwriting, self.pipeline.project)
+        plan = plan_of(overwriting, self.pipeline.project)
         if plan is None or plan["name"] is None:
             return False
         with contextlib.suppress(ArtifactError):
@@ -180,7 +199,7 @@ class Learner:
         if self._has_changed(model.manifest):
             return self._named("model") is None
         if (memory := model.manifest.get("parents", {}).get("source_memory")) is not None:
-            self._go_on(model, {}, memory=memory["name"])
+            self._go_on(model, {}, later=("learn-corr",), memory=memory["name"])
         return False
 
     def _model(self, memory: str) -> str:
@@ -216,91 +235,66 @@ class Learner:
             ):
                 yield memory
 
-    def _go_on(self, made: Artifact, given: dict[str, Any], **options: Any) -> None:
-        """Let a stage go on that was cut short, if its call is the same and leaves it more time."""
-        if not _was_cut(made.manifest):
+    def _go_on(
+        self, made: Artifact, given: dict[str, Any], *, later: tuple[str, ...], **options: Any
+    ) -> None:
+        """Let a stage go on that was cut short, if its call is the same and there is time for it.
+
+        The stages ``later`` are then made anew: what they took is left for them.
+        """
+        if not was_cut(made.manifest):
             return
         options["name"], stage = made.name, made.manifest["stage"]
-        begun = self._begun(stage, given, **options)
-        if begun is not None and (limit := self._more(stage, given, begun, options)) is not None:
-            result = self.run(stage, given | limit, **options)
-            if self.pipeline.calls[stage].common.dry_run:
+        begun = self._shares.begun(stage, given, **options)
+        if begun is None:
+            return
+        limit = self._shares.more(stage, given, begun, options, later)
+        if limit is not None:
+            result = self._run_within(stage, given, limit, begun, options)
+            if self._is_dry:
                 self.changing.update(cast(Plan, result)["produces"])
 
     def _learn(
         self, stage: str, given: dict[str, Any] | None = None, **options: Any
     ) -> StageResult:
         """Run a stage that learns, in its share of the budget."""
-        given = given or {}
-        begun = self._begun(stage, given, **options)
-        if begun is None:
-            limit = self._limit(stage)
-        else:
-            limit = self._more(stage, given, begun, options) or _limit_of(begun)
-        return self.run(stage, given | limit, **options)
+        given, shares = given or {}, self._shares
+        begun = shares.begun(stage, given, **options)
+        if begun is None or self._changing_inputs(begun):
+            return self._run_within(stage, given, shares.limit(stage), None, options)
+        limit = shares.more(stage, given, begun, options) or limit_of(begun)
+        return self._run_within(stage, given, limit, begun, options)
 
-    def _limit(self, stage: str) -> dict[str, Any]:
-        """The setting that keeps a stage within its share; its own stays where it is less."""
-        share = self.budget.share(stage)
-        settings = self.pipeline.calls[stage].resolved(self.pipeline.project, QUIET).to_json()
-        own = settings["max_minutes"]
-        return {"max_minutes": own if share is None or (own or share) < share else share}
+    def _run_within(
+        self,
+        stage: str,
+        given: dict[str, Any],
+        limit: dict[str, Any],
+        begun: Plan | None,
+        options: dict[str, Any],
+    ) -> StageResult:
+        """Run a stage within a limit, of which the run that it goes on from has had its own."""
+        result = self.run(stage, given | limit, **options)
+        if self._is_dry:
+            self._shares.count(cast(Plan, result), begun)
+        return result
 
-    def _begun(self, stage: str, given: dict[str, Any], **options: Any) -> Plan | None:
-        """The plan of an equal run that is finished or was interrupted; None if there is none.
+    def _look_further(self, begun: Plan, q: str) -> StageResult | None:
+        """Learn a correspondence anew that had no time for all recipes, where there is more now.
 
-        It keeps the limit that it began with: with another it would be another run.
+        None where all were looked at, or there is no more time.
         """
-        for limit in _recorded_limits(self.pipeline.project, stage):
-            call = self.pipeline.call(stage, given | limit, **options)
-            plan = _plan(call, self.pipeline.project)
-            if plan is not None and (plan["done"] or (plan["begun"] and "cut" not in plan)):
-                return plan
-        return None
-
-    def _more(
-        self, stage: str, given: dict[str, Any], begun: Plan, options: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        """The limit with which a run goes on that was interrupted, or cut short and has more time.
-
-        None for one that is done.
-        """
-        if not begun["done"]:
-            return _limit_of(begun)
-        if "cut" not in begun:
+        limit = self._shares.limit("learn-corr")
+        minutes, before = limit["max_minutes"], begun["settings"]["max_minutes"]
+        if not begun["done"] or (minutes is not None and minutes < MUCH_MORE * (before or 0.0)):
             return None
-        limit, before = self._limit(stage), begun["settings"]["max_minutes"]
-        minutes = limit["max_minutes"]
-        if minutes is not None and minutes < MUCH_MORE * before:
+        directory = run_directory(self._root, begun["stage"], str(begun["name"]))
+        result: Any = read_record(standing_place(directory)).get("result", {})
+        if not result.get("recipe_untried"):
             return None
-        plan = _plan(self.pipeline.call(stage, given | limit, **options), self.pipeline.project)
-        return limit if plan is not None and plan["begun"] else None
-
-
-def _limit_of(plan: Plan) -> dict[str, Any]:
-    return {"max_minutes": plan["settings"]["max_minutes"]}
-
-
-def _was_cut(made: Origin) -> bool:
-    """True if its time limit ended early what made an artifact."""
-    summary: Any = cast(dict[str, Any], made).get("summary")
-    return isinstance(summary, dict) and summary.get("cut") is True
-
-
-def _recorded_limits(project: Project, stage: str) -> list[dict[str, Any]]:
-    """The limits that runs of a stage had, as settings; first that which the call has by itself."""
-    found = set[float]()
-    for directory in run_directories(project.root, stage):
-        with contextlib.suppress(ArtifactError):  # a damaged one is no equal one
-            limit = read_record(standing_place(directory))["settings"].get("max_minutes")
-            found |= {limit} if isinstance(limit, float) else set()
-    return [{}, *({"max_minutes": limit} for limit in sorted(found))]
-
-
-def _plan(call: StageCall, project: Project) -> Plan | None:
-    """The plan of a call; None where another run has the name that it would get."""
-    planned = replace(call, common=replace(call.common, dry_run=True))
-    try:
-        return cast(Plan, planned.execute(project, QUIET))
-    except UsageError:
-        return None
+        learnt = self.pipeline.run("learn-corr", limit, overwrite=True, q=q)
+        if self._is_dry:
+            plan = cast(Plan, learnt)
+            plan["anew"] = []
+            self._shares.count(plan, None)
+        return learnt

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NotRequired, cast
 
+from corrtool.reporting.result_lines import untried_note
 from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
 from corrtool.workflows.pipeline import returns_of
+
+TRANSFERRED = 0.9  # of the way from random play to the agent; less is worth an explanation
 
 
 class TransferRow(Returns):
@@ -63,9 +66,22 @@ def make_notes(
         notes.append(
             f"no transfer expected: the score of the correspondence is {score['value']:.2f} of 1"
         )
+    untried = untried_note(learnt)
+    if untried is not None:
+        notes.append(f"{untried}, and so does 'corrtool transfer' with a larger --budget")
     if cut:
         notes.append(
             f"ended early for want of time: {', '.join(cut)}; 'corrtool transfer' with a larger "
             "--budget, or without one, goes on from there"
         )
+    if _is_doubtful(rows[-1], learnt):
+        notes.append("'corrtool explain' says what may be wrong, and what to try next")
     return notes
+
+
+def _is_doubtful(row: TransferRow, learnt: LearnCorrResult) -> bool:
+    """True if the transfer lacks something: games, or a score that would have been enough."""
+    share, score = row.get("normalised"), learnt.get("score")
+    plays_less = share is not None and share < TRANSFERRED
+    enough = learnt.get("settings", {}).get("recipe_enough", TRANSFERRED)
+    return plays_less or (score is not None and score["value"] < enough)

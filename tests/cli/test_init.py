@@ -100,3 +100,23 @@ def test_what_toml_cannot_say_is_refused(
     )
     assert "corrtool.toml" in one_line_error(capsys)
     assert not (tmp_path / "lab").exists()
+
+
+def test_a_module_that_is_found_by_a_relative_path_only_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from corrtool.workflows.init import _relative_modules
+
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "found_here.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path / "envs"))
+    identifiers = {"found_here:Rain-v0", "found_here:Turned-v0", "CartPole-v1"}
+    monkeypatch.setenv("PYTHONPATH", "envs")
+    (warning,) = _relative_modules(identifiers)
+    assert "found_here" in warning and str(tmp_path / "envs") in warning
+    for harmless in (str(tmp_path / "envs"), "elsewhere", ""):
+        monkeypatch.setenv("PYTHONPATH", harmless)
+        assert _relative_modules(identifiers) == [], harmless
+    monkeypatch.delenv("PYTHONPATH")
+    assert _relative_modules(identifiers) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,6 +130,25 @@ def test_lines_without_a_terminal(
     with Display(Console(quiet=True)) as display:
         display.begun(one.step, "here")
     assert not capsys.readouterr().err
+
+
+def test_the_time_of_a_run_is_that_of_its_whole_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process takes seconds to start, which its run does not count."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    one = work(tmp_path).step
+    silent = {"learn-corr": SimpleNamespace(result_lines=lambda result: [])}
+    monkeypatch.setattr(sweep_display, "STAGES", silent)
+    record: Any = {"seconds": 17.0, "seed": 0, "settings": {}, "result": {}}
+    with Display(Console()) as display:
+        display.begun(one, "here")
+        now = 125.0
+        display.ended(one, record, here=True)
+        display.ended(one, record, here=True)  # nobody saw it begin
+    told = capsys.readouterr().err.splitlines()
+    assert told[1:] == ["done: learn-corr cell-1, 25 s", "done: learn-corr cell-1, 17 s"]
 
 
 def test_a_table_in_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from corrtool.cli.transfer import _plan_lines, _table
+from corrtool.cli.transfer import _next, _plan_lines, _table
 from corrtool.runtime.console import Console
 
 
@@ -33,6 +34,9 @@ def test_a_plan_says_what_happens_to_each_stage_and_with_what() -> None:
         step("learn-corr", None, missing=["no memory"]),
         step("evaluate", "t", settings=plays, inputs={"q": "q source-dqn", "corr": "corr auto"}),
         step("evaluate", "r", settings=plays | {"policy": "random"}),
+        step("learn-corr", "auto", anew=["model m"], minutes=1.5, settings={"max_minutes": 2.0}),
+        step("learn-corr", "auto", anew=[]),
+        step("evaluate", "s", settings=plays, anew=["corr auto"]),
     ]
     assert _plan_lines({"dry_run": True, "steps": steps}) == [
         "1. train-dqn source-dqn: done, cut short by its time limit",
@@ -45,6 +49,10 @@ def test_a_plan_says_what_happens_to_each_stage_and_with_what() -> None:
         "6. evaluate the agent on the target through the correspondence: to do",
         "   with q source-dqn, corr auto",
         "7. evaluate random play on the target: to do",
+        "8. learn-corr auto: learnt anew, since model m will be another, in 1.5 minutes at most",
+        "9. learn-corr auto: learnt anew",
+        "10. evaluate the agent on the target through the correspondence: played anew, since corr "
+        "auto will be another",
     ]
 
 
@@ -75,3 +83,12 @@ def test_numbers_stay_whole_in_80_columns_and_what_was_cut_short_is_named(
     assert sum("95% [" in line and line.count("]") == 1 for line in lines) == 4
     assert "(training cut short)" in shown and "(cut short: train-model)" in shown
     assert "learn-corr" not in shown
+
+
+def test_the_next_step_names_the_directory_unless_it_is_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project: Any = SimpleNamespace(root=tmp_path)
+    assert _next(project).startswith(f"next: cd {tmp_path}, then corrtool report")
+    monkeypatch.chdir(tmp_path)
+    assert _next(project).startswith("next: corrtool report")

@@ -27,7 +27,7 @@ def test_of_a_picture_the_places_are_a_grid_row_by_row() -> None:
     expected = torch.zeros(16)
     expected[0], expected[14] = 2.0, 5.0
     assert torch.equal(sums, expected)
-    assert place_names((1, 8, 4))[14] == "row 4 column 3"
+    assert place_names((1, 8, 4))[14] == "row 4 of 4, column 3 of 4"
 
 
 @given(

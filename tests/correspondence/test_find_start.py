@@ -159,7 +159,8 @@ def found(
     model = None if without_model else ScaledModel(TwoActions(), StateScaling(source))
     knowledge = Knowledge(memory(source), memory(target), None, model)
     settings = LearnCorrSettings(**{"generator": kind, **values})
-    limit: Any = SimpleNamespace(over=is_over, seconds_left=lambda: None)
+    half: Any = SimpleNamespace(over=is_over, seconds_left=lambda: None)
+    limit: Any = SimpleNamespace(part=lambda share: half if share == 0.5 else None)
     starts = FoundStarts(searches.run, kept=False)
     finder = StartFinder(searches.context, searches.run, knowledge, limit, starts)
     start = finder.find(settings, correspondence)
@@ -297,3 +298,19 @@ class TestAgreement:
         agree_on_actions(Noting(count=count), correspondence)
         found = correspondence.action_map
         assert (None if found is None else found.source_of) == agreed
+
+
+def test_a_search_that_was_cut_short_is_said_to_be_and_not_made_again(
+    searches: Searches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finder = StartFinder.__new__(StartFinder)
+    found = FoundStarts(searches.run, kept=False)
+    for name, value in (("context", searches.context), ("run", searches.run), ("found", found)):
+        object.__setattr__(finder, name, value)
+    whole: Any = SimpleNamespace(over=lambda: False)
+    cut: Any = SimpleNamespace(over=lambda: True)
+    assert finder._told("some", Start(5.0), {}, whole) == found.get("some") == Start(5.0)
+    assert searches.said == []
+    assert finder._told("others", Start(7.0), {}, cut) == found.get("others") == Start(7.0)
+    (said,) = searches.said
+    assert "ended early" in said

@@ -45,6 +45,15 @@ def test_what_is_not_kept_is_shared_all_the_same(tmp_path: Path) -> None:
     assert found.get("angles") is SPATIAL and list(tmp_path.iterdir()) == []
 
 
+def test_what_a_search_that_was_cut_short_found_is_gone_after_a_kill(tmp_path: Path) -> None:
+    found = FoundStarts(run_in(tmp_path), kept=True)
+    found.add("angles", SPATIAL, cut=True)
+    assert found.get("angles") is SPATIAL and not (tmp_path / STARTS).exists()
+    found.add("maps", LINEAR)
+    again = FoundStarts(run_in(tmp_path), kept=True)
+    assert again.get("angles") is None and again.get("maps") is not None
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -31,6 +31,7 @@ class Training:
     action_map: Any
     recipe: str = ""
     recipe_scores: dict[str, float] = field(default_factory=dict)
+    untried: list[str] = field(default_factory=list)
     total: int = 1_000
     started: bool = False
     start: Start | None = None
@@ -157,6 +158,7 @@ class TestBest:
         setting = Setting(monkeypatch, {"first": 0.2, "second": 0.9, "third": 1.0})
         best: Any = setting.portfolio.best()
         assert best.recipe == "second" and best.recipe_scores == {"first": 0.2, "second": 0.9}
+        assert best.untried == []
         assert setting.steps() == [3, 3]
 
     def test_one_that_is_started_where_it_is_enough_is_not_tried(
@@ -249,6 +251,45 @@ class TestTrial:
         assert best.recipe == ("first" if over else "second")
         asked = [told for told in setting.ranks.told if told == (int(over), CPU)]
         assert bool(asked) is (minutes is not None)  # all ranks stop together
+        assert best.untried == (["second"] if over else [])
+
+    def test_no_further_one_is_looked_at_once_three_quarters_of_the_time_are_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two minutes: the first trial may take until 45 s, the second until 67.5 s, of 90 s."""
+        setting = Setting(
+            monkeypatch,
+            {"first": 0.1, "second": 0.1, "third": 0.1},
+            max_minutes=2.0,
+            recipe_trial_steps=100,
+        )
+        run: Any = setting.portfolio.run
+
+        def step(training: Training) -> None:
+            training.gradient_steps += 1
+            run.seconds += 1.0
+
+        def find_start(training: Training, finder: Any) -> None:
+            run.seconds += 30.0 if training.recipe == "third" else 0.0
+
+        monkeypatch.setattr(Training, "step", step)
+        monkeypatch.setattr(Training, "find_start", find_start)
+        assert setting.portfolio.best().untried == []
+        assert setting.steps() == [45, 23, 0]  # the third's search took the rest
+        run.seconds, run.request.settings = 0.0, LearnCorrSettings(max_minutes=0.5)
+        monkeypatch.setattr(
+            Training, "find_start", lambda training, _: setattr(run, "seconds", run.seconds + 23)
+        )
+        setting.made.clear()
+        best = setting.portfolio.best()
+        assert best.untried == ["second", "third"] and setting.steps() == [0]
+
+    def test_none_is_left_out_where_the_last_one_was_enough(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scores = {"first": 0.95, "second": 0.1}
+        setting = Setting(monkeypatch, scores, seconds=60.0, max_minutes=1.0)
+        assert setting.portfolio.best().untried == []
 
 
 class TestCheckpoint:

@@ -154,6 +154,8 @@ def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) ->
     result["best_angle_degrees"] = None
     run = FinishedRun("learn-corr", "mine", tmp_path, record)  # neither a search nor a play test
     assert (play_tests(run), angles(run)) == ("–", "5° → 45.00°")
+    result["mirrored"] = True
+    assert angles(run) == "5° → 45.00°, mirrored"
     result["angle_degrees"] = None
     assert angles(run) == "–"
 

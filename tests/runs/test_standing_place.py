@@ -17,7 +17,8 @@ from corrtool.settings.budget import Budget
 from corrtool.settings.common import CommonOptions
 from corrtool.workflows.call import plain_calls
 from corrtool.workflows.pipeline import Pipeline
-from corrtool.workflows.transfer_learning import QUIET, Learner
+from corrtool.workflows.time_shares import QUIET
+from corrtool.workflows.transfer_learning import Learner
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 ENDLESS = ("train-dqn", "--env-steps", "10000000", "--max-minutes")

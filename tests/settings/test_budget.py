@@ -49,3 +49,19 @@ def test_a_stage_learns_a_little_where_nothing_is_left(monkeypatch: pytest.Monke
 def test_there_is_no_limit_without_a_budget_nor_for_what_learns_nothing() -> None:
     assert Budget(None).share("learn-corr") is None
     assert Budget(1.0).share("collect") is None
+
+
+def test_what_is_planned_and_what_is_reserved_is_not_shared_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    budget = Budget(10.0, began=0.0)
+    assert budget.share("train-dqn") == 6.0
+    assert budget.share("train-dqn", reserved=3.0) == 6.0  # 4 are left without it
+    assert budget.share("train-dqn", reserved=7.5) == 2.5
+    assert budget.share("train-dqn", reserved=11.0) == LEAST_MINUTES
+    shares = []
+    for stage in ("train-dqn", "train-model", "learn-corr"):
+        shares.append(budget.share(stage) or 0.0)
+        budget.plan(shares[-1])
+    assert shares == [6.0, 1.33, 2.4] and sum(shares) <= 10.0

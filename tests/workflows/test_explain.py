@@ -114,7 +114,7 @@ def test_small_pictures_have_sheets(
     assert report["explained"] == told["correspondence"]
     assert "report/action-matrix.png" in report["figures"]
     assert f"Why {told['correspondence']} transfers or not" in page
-    assert "row 1 column 1" in page
+    assert "row 1 of 4, column 1 of 4" in page
 
 
 def test_without_f_and_run_it_tells_the_rest(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +143,7 @@ def test_a_score_that_is_missing_is_found(lab: Path, monkeypatch: pytest.MonkeyP
 def test_a_memory_that_is_gone_is_named(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(lab / "memories" / "target-random.zarr")
     capsys.readouterr()
-    assert run_in_process("explain", "-p", lab) == 3
+    assert run_in_process("explain", "-p", lab, "--quiet") == 3
     assert "memory target-random, which is gone or damaged" in one_line_error(capsys)
     with pytest.raises(ArtifactError, match="target-random"):
         corrtool.open_project(lab).explain()
@@ -159,5 +159,5 @@ def test_a_project_without_a_correspondence(
     lab = tmp_path / "lab"
     assert run_in_process("init", lab, "--source", "CartPole-v1", "--quiet") == 0
     capsys.readouterr()
-    assert run_in_process("explain", "-p", lab) == 3
+    assert run_in_process("explain", "-p", lab, "--quiet") == 3
     assert "make it with 'corrtool learn-corr'" in one_line_error(capsys)

@@ -1,0 +1,70 @@
+"""What a stage's result says to the person who ran it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from corrtool.reporting.result_lines import learn_corr, untried_note
+from corrtool.runs.results import LearnCorrResult
+
+
+def result(settings: dict[str, Any] | None = None, **more: Any) -> LearnCorrResult:
+    """A correspondence that was played and beat reuse, by one recipe with the identity."""
+    usual = {"recipe": "auto", "action_map": "auto", "recipe_patience": 2}
+    made = {
+        "corr": "c",
+        "gradient_steps": 750,
+        "best_gradient_steps": 500,
+        "best_mean_return": 11.0,
+        "reuse_mean_return": -7.0,
+        "angle_degrees": None,
+        "recipe_scores": {"linear": 0.69},
+        "settings": usual | (settings or {}),
+    }
+    return cast(LearnCorrResult, made | more)
+
+
+def test_a_mirror_image_is_said_beside_its_angle() -> None:
+    assert "ended at 89.99°, mirrored;" in learn_corr(result(angle_degrees=89.99, mirrored=True))[0]
+    assert "ended at 89.99°;" in learn_corr(result(angle_degrees=89.99))[0]
+
+
+def test_why_learning_ended_early_is_said() -> None:
+    line = learn_corr(result(settled=True))[0]
+    assert line.startswith("correspondence c: 750 gradient steps; it ended early, since 2 scores")
+    assert "ended early" not in learn_corr(result())[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "tried"),
+    [
+        ({"recipe": "none", "action_map": "identity"}, "--action-map learned, --recipe auto, more"),
+        ({"recipe": "none"}, "try --recipe auto, more --gradient-steps"),
+        ({"action_map": "identity"}, "try --action-map learned, more --gradient-steps"),
+        ({}, "try more --gradient-steps"),
+    ],
+)
+def test_what_was_not_tried_is_advised_first(settings: dict[str, Any], tried: str) -> None:
+    line = learn_corr(result(settings, best_mean_return=-7.0))[1]
+    assert line.startswith("no transfer expected") and tried in line
+
+
+@pytest.mark.parametrize(
+    ("tried", "untried", "words"),
+    [
+        (["linear"], ["linear, actions learned", "mlp"], "a map of the actions was not looked at"),
+        (["linear"], ["linear, actions learned"], "'corrtool learn-corr --action-map learned'"),
+        (["linear", "linear, actions learned"], ["mlp", "mlp, actions learned"], "the rest of the"),
+        (["linear"], ["mlp"], "'corrtool learn-corr --overwrite' with more time"),
+    ],
+)
+def test_what_was_not_looked_at_for_want_of_time_is_named_with_a_command(
+    tried: list[str], untried: list[str], words: str
+) -> None:
+    short = result(recipe_scores=dict.fromkeys(tried, 0.5), recipe_untried=untried)
+    note = untried_note(short)
+    assert note is not None and words in note and "; ".join(untried) in note
+    assert learn_corr(short)[-1] == note
+    assert untried_note(result()) is None
