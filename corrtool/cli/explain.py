@@ -41,16 +41,15 @@ def explain(
     """Measure a correspondence, and say what to try next."""
     check_variables()
 
+    from corrtool.project.directory import find_project
     from corrtool.runtime.console import Console
 
-    console = Console(quiet=quiet, json=json)
+    console, opened = Console(quiet=quiet, json=json), find_project(project)
     console.say("explain: loading PyTorch and the networks")
 
     from corrtool.project.defaults import project_device, project_seed
-    from corrtool.project.directory import find_project
     from corrtool.workflows.explain import explain as explain_correspondence
 
-    opened = find_project(project)
     result = explain_correspondence(
         opened,
         console,

@@ -120,10 +120,10 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
 
 def _other_maps(result: LearnCorrResult) -> str:
     """What to try first where only the identity map of actions and one generator were looked at."""
-    settings, tried = result["settings"], ""
-    if settings["action_map"] == "identity":
+    settings, tried = result.get("settings", {}), ""
+    if settings.get("action_map") == "identity":
         tried += "--action-map learned, "
-    if settings["recipe"] == "none":
+    if settings.get("recipe") == "none":
         tried += "--recipe auto, "
     return tried
 

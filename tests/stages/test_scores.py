@@ -220,9 +220,11 @@ class TestWhatIsSaid:
             {"policy": policy, "mean_return": mean}
             for policy, mean in {"source": 9, "random": 0, "reuse": 1, "transfer": 2}.items()
         ]
-        assert make_notes(rows, self.result(0.5, 7.0, 1.0), [], None) == []
-        (note,) = make_notes(rows, self.result(0.1, 7.0, 1.0), [], None)
+        assert make_notes(rows, self.result(0.95, 7.0, 1.0), [], None) == []
+        note, explain = make_notes(rows, self.result(0.1, 7.0, 1.0), [], None)
         assert note == "no transfer expected: the score of the correspondence is 0.10 of 1"
+        assert [explain] == make_notes(rows, self.result(0.5, 7.0, 1.0), [], None)
+        assert "'corrtool explain'" in explain
 
 
 @pytest.mark.parametrize(
