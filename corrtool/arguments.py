@@ -49,6 +49,7 @@ class LearningArguments(CommonArguments, total=False):
 class TrainDqnArguments(LearningArguments, total=False):
     extend: bool
     env_steps: int
+    unsolved_env_steps: int
     stop_at_mean_return: float | None
     lanes: int
     learning_rate: float
@@ -188,6 +189,7 @@ class FinetuneArguments(LearningArguments, total=False):
     no_corr: bool
     from_scratch: bool
     env_steps: int
+    unsolved_env_steps: int
     stop_at_mean_return: float | None
     lanes: int
     learning_rate: float

@@ -90,6 +90,7 @@ class TranslatedLanes:
         self.spec = StateSpec(source.kind, source.state_shape)
         self.actions, self.count = lanes.actions, lanes.count
         self.frames_per_step, self.has_time_limit = lanes.frames_per_step, lanes.has_time_limit
+        self.reward_threshold = lanes.reward_threshold
 
     def __enter__(self) -> TranslatedLanes:
         self._lanes.__enter__()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.runs.run import Run
 from corrtool.statistics import moving_mean
+from corrtool.tasks import LaneStep
 
 
 @dataclass
@@ -57,6 +59,22 @@ class Progress:
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state`."""
         vars(self).update(vars(Progress(**state)))
+
+
+class OngoingGames:
+    """The training games, one a lane: what of each is known so far."""
+
+    def __init__(self, lanes: int) -> None:
+        self._returns, self._lengths = np.zeros(lanes), np.zeros(lanes, np.int64)
+
+    def add(self, step: LaneStep) -> list[tuple[float, int]]:
+        """Add one step of every lane; returns return and length of each game that ended with it."""
+        self._returns += np.where(step.valid, step.rewards, 0.0)
+        self._lengths += step.valid
+        ended = np.flatnonzero(step.valid & (step.terminated | step.truncated))
+        games = [(float(self._returns[lane]), int(self._lengths[lane])) for lane in ended]
+        self._returns[ended], self._lengths[ended] = 0.0, 0
+        return games
 
 
 @dataclass(frozen=True)

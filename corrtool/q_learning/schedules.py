@@ -1,8 +1,32 @@
-"""Schedules of the training: ε, learning rate, length of returns."""
+"""Schedules of the training: how long, ε, learning rate, length of returns."""
 
 from __future__ import annotations
 
 from corrtool.settings.stages import DqnSettings
+
+
+def env_steps_in_all(
+    settings: DqnSettings,
+    env_steps: int,
+    best_mean_return: float | None,
+    reward_threshold: float | None,
+) -> int:
+    """Where learning ends, as far as is known after ``env_steps``.
+
+    Later than planned where the best play test has not solved the task by then.
+
+    Args:
+        reward_threshold: the mean return that does; None where the task states none.
+    """
+    unsolved = reward_threshold is not None and not is_solved(best_mean_return, reward_threshold)
+    if unsolved and settings.eval_every and env_steps >= settings.env_steps:
+        return max(settings.env_steps, settings.unsolved_env_steps)
+    return settings.env_steps
+
+
+def is_solved(best_mean_return: float | None, reward_threshold: float) -> bool:
+    """True if a play test has reached the mean return that solves a task."""
+    return best_mean_return is not None and best_mean_return >= reward_threshold
 
 
 def exploration_rate(settings: DqnSettings, env_steps: int) -> float:

@@ -18,23 +18,27 @@ from torch import Tensor, nn
 
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory, StateStacker
-from corrtool.memory.rows import ring_bytes
 from corrtool.play.games import LanePool, direct_q_values
 from corrtool.q_learning.exploration import Exploration
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.memory_checkpoint import CheckpointedPriorities, JournalledRows
 from corrtool.q_learning.play_tests import PlayTests
-from corrtool.q_learning.progress import Progress, StartingPoint
-from corrtool.q_learning.schedules import exploration_rate, importance_exponent, return_length
+from corrtool.q_learning.progress import OngoingGames, Progress, StartingPoint
+from corrtool.q_learning.schedules import (
+    env_steps_in_all,
+    exploration_rate,
+    importance_exponent,
+    is_solved,
+    return_length,
+)
+from corrtool.q_learning.training_memory import new_memory
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.results import DqnSummary
 from corrtool.runs.resumable import Parts, RandomState
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
-from corrtool.runtime.free_memory import check_memory_is_free
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.settings.stages import DqnSettings
-from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep, Task
 from corrtool.tasks.environments import LanesLike
 
@@ -97,22 +101,6 @@ def learn_by_playing(
         return training.outcome()
 
 
-class OngoingGames:
-    """The training games, one a lane: what of each is known so far."""
-
-    def __init__(self, lanes: int) -> None:
-        self._returns, self._lengths = np.zeros(lanes), np.zeros(lanes, np.int64)
-
-    def add(self, step: LaneStep) -> list[tuple[float, int]]:
-        """Add one step of every lane; returns return and length of each game that ended with it."""
-        self._returns += np.where(step.valid, step.rewards, 0.0)
-        self._lengths += step.valid
-        ended = np.flatnonzero(step.valid & (step.terminated | step.truncated))
-        games = [(float(self._returns[lane]), int(self._lengths[lane])) for lane in ended]
-        self._returns[ended], self._lengths[ended] = 0.0, 0
-        return games
-
-
 class DqnTraining:
     """Algorithm 2 on lanes that are open: what it changes, and what it does in each step.
 
@@ -147,7 +135,7 @@ class DqnTraining:
                 "no further environment can be opened beside those that train: they play the play "
                 "tests too"
             )
-        self.memory = _new_memory(settings, lanes, device)
+        self.memory = new_memory(settings, lanes, device)
         self.learner = DqnLearner(q_function, lanes.spec, settings, device)
         self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed)
         # A longer run draws other numbers than the finished one, of the same seed, that it extends.
@@ -177,18 +165,40 @@ class DqnTraining:
             self._run,
             self._console,
             stop,
-            total=settings.env_steps,
+            total=self._env_steps_in_all,
             unit="env steps",
             start=progress.env_steps,
             resumable=self.parts,
             after_checkpoint=self._rows.prune,
         ) as loop:
-            while progress.env_steps < settings.env_steps and not progress.solved:
+            while not (progress.solved or self._is_through(loop)):
                 self._step(loop)
                 if loop.out_of_time():
                     break
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
                 self._tests.play(self.learner, progress, loop)
+        self._warn_if_unsolved()
+
+    @property
+    def _env_steps_in_all(self) -> int:
+        best, threshold = self.progress.best_mean_return, self._lanes.reward_threshold
+        return env_steps_in_all(self.settings, self.progress.env_steps, best, threshold)
+
+    def _is_through(self, loop: Loop) -> bool:
+        """True at the last step, which comes later where no play test has solved the task."""
+        total = self._env_steps_in_all
+        if total > loop.total:
+            self._console.say(f"{self._unsolved()}: learning on, up to {total:,} env steps")
+            loop.end_at(total)
+        return self.progress.env_steps >= total
+
+    def _warn_if_unsolved(self) -> None:
+        threshold, best = self._lanes.reward_threshold, self.progress.best_mean_return
+        if threshold is not None and best is not None and not is_solved(best, threshold):
+            self._console.say(f"{self._unsolved()}, the best has {best:.1f}; more --env-steps may")
+
+    def _unsolved(self) -> str:
+        return f"no play test has reached {self._lanes.reward_threshold:g}, which solves the task"
 
     def _step(self, loop: Loop) -> None:
         """Lines 4–17 of Algorithm 2, once for all lanes.
@@ -322,24 +332,3 @@ class DqnTraining:
             summary["cut"] = True
         weights = copy_of_weights(self.learner.ema) if best is None else best
         return DqnOutcome(weights, self.memory, summary, self.parts, self._rows.prune)
-
-
-def _new_memory(settings: DqnSettings, lanes: LanesLike, device: torch.device) -> ReplayMemory:
-    """Line 1 of Algorithm 2. Raises :class:`CorrtoolError` where there is no room for it."""
-    slots = _ring_slots(settings, lanes.spec, lanes.count)
-    check_memory_is_free(
-        ring_bytes(lanes.spec, slots * lanes.count),
-        device,
-        f"a memory of {settings.memory_capacity:,} records",
-        "use a smaller --memory-capacity",
-    )
-    return ReplayMemory(lanes.spec, lanes.count, slots, device, settings.priority_exponent)
-
-
-def _ring_slots(settings: DqnSettings, spec: StateSpec, lanes: int) -> int:
-    """Slots of a ring that holds ``memory_capacity`` records.
-
-    Besides them it has the open slot, the frames that its oldest states need, and a row for each
-    reset (one in a hundred leaves room for the games of Atari).
-    """
-    return spec.stack + settings.n_step + 2 - (-settings.memory_capacity * 101 // (100 * lanes))

@@ -170,6 +170,11 @@ class Loop:
                 )
         return numbers
 
+    def end_at(self, total: int) -> None:
+        """There are other ``total`` units to do than was thought."""
+        self.total = total
+        self._progress.end_at(total)
+
     def note(self, numbers: Numbers) -> None:
         """Show ``numbers`` before the others from now on."""
         self._progress.note(numbers)

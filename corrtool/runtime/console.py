@@ -228,6 +228,10 @@ class ProgressBar:
                 self._print_line()
         self._last_call = now
 
+    def end_at(self, total: int) -> None:
+        """There are other ``total`` units to do than was thought."""
+        self._total = total
+
     def note(self, numbers: Numbers) -> None:
         """Show ``numbers`` from now on, before those of :meth:`advance`."""
         self._pinned, self._temporary = {**numbers, **self._pinned, **numbers}, {}

@@ -20,6 +20,13 @@ class DqnSettings(Settings):
     """Algorithm 2, and its special case Algorithm 1, for ``train-dqn`` and ``finetune``."""
 
     env_steps: int = setting(300_000, "environment steps to learn for, over all lanes", minimum=1)
+    unsolved_env_steps: int = setting(
+        0,
+        "environment steps to learn for where no play test has reached the return that solves the "
+        "task (Gymnasium's reward_threshold) by the end of --env-steps, by which all schedules go; "
+        "0 for no more; 160,000 in the default preset for vectors, unless --env-steps is given",
+        minimum=0,
+    )
     stop_at_mean_return: float | None = setting(
         None, "stop early when the mean return of the last 20 training games reaches this"
     )
@@ -146,7 +153,19 @@ class DqnSettings(Settings):
     compile: bool = compile_setting()
     max_minutes: float | None = max_minutes_setting()
 
+    @classmethod
+    def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
+        if "env_steps" in said and "unsolved_env_steps" not in said:
+            return values | {"unsolved_env_steps": 0}  # who says how long means that
+        return values
+
     def check(self) -> None:
+        if 0 < self.unsolved_env_steps < self.env_steps:
+            raise UsageError(
+                f"--unsolved-env-steps is {self.unsolved_env_steps}, but --env-steps "
+                f"{self.env_steps}",
+                "give it more than those, or 0",
+            )
         if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
             raise UsageError(
                 f"--memory-capacity is {self.memory_capacity}",
@@ -168,7 +187,8 @@ class DqnSettings(Settings):
         unused: dict[str, str] = {}
         if not self.eval_every:
             unused |= dict.fromkeys(
-                ("eval_games", "max_idle_frames"), "there are no play tests without --eval-every"
+                ("eval_games", "max_idle_frames", "unsolved_env_steps"),
+                "there are no play tests without --eval-every",
             )
         if not self.eval_every and self.greedy_from == 1:
             unused["eval_epsilon"] = "there are no play tests without --eval-every"

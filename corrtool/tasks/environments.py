@@ -35,6 +35,7 @@ from corrtool.tasks.making import (
     make_single,
     make_vector_env,
     reason_of,
+    reward_threshold,
     time_limit,
 )
 from corrtool.tasks.task import Task
@@ -118,7 +119,9 @@ class Lanes:
             raise
         self.frames_per_step = task.preprocessing.frame_skip if task.is_atari else 1
         self.has_time_limit = task.is_atari or time_limit(self._env) is not None
-        self._own_time_limit = atari_steps(task) if isinstance(self._env, AtariVectorEnv) else None
+        fast = isinstance(self._env, AtariVectorEnv)
+        self.reward_threshold = None if fast else reward_threshold(self._env)
+        self._own_time_limit = atari_steps(task) if fast else None
         self._over = np.zeros(count, dtype=bool)
         self._episode_steps = np.zeros(count, dtype=np.int64)
         self._timed_out = np.zeros(count, dtype=bool)
@@ -322,6 +325,7 @@ class LanesLike(Protocol):
     count: int
     frames_per_step: int
     has_time_limit: bool
+    reward_threshold: float | None
 
     def __enter__(self) -> Any: ...
     def __exit__(self, *_: object) -> None: ...

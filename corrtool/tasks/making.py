@@ -145,6 +145,12 @@ def time_limit(vector: SyncVectorEnv) -> int | None:
     return None if spec is None else spec.max_episode_steps
 
 
+def reward_threshold(vector: SyncVectorEnv) -> float | None:
+    """The mean return with which an environment counts as solved, if it states one."""
+    spec = vector.envs[0].spec
+    return None if spec is None else spec.reward_threshold
+
+
 def atari_steps(task: Task) -> int:
     """After how many steps an Atari game is cut off."""
     p = task.preprocessing

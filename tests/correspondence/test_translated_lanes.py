@@ -41,6 +41,7 @@ class Played:
     """Two lanes with random frames, the second of which begins a new episode at the third step."""
 
     actions, count, frames_per_step, has_time_limit = 5, 2, 4, False
+    reward_threshold: float | None = 200.0
 
     def __init__(self, spec: StateSpec) -> None:
         self.spec = spec
@@ -122,6 +123,7 @@ def test_each_frame_is_the_translated_state(made: Any) -> None:
     )
     assert (translated.actions, translated.count) == (5, 2)
     assert (translated.frames_per_step, translated.has_time_limit) == (4, False)
+    assert translated.reward_threshold == 200.0
 
 
 def test_q_values_are_those_of_the_translated_state_in_the_source_tasks_units() -> None:

@@ -115,6 +115,7 @@ class Scripted(Countdown):
     """Games without an end, with a reward where the script of their lane has one."""
 
     has_time_limit = False
+    reward_threshold: float | None = None
 
     def __init__(self, rewards: dict[int, dict[int, float]]) -> None:
         super().__init__(len(rewards))

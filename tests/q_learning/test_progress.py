@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corrtool.q_learning.progress import Progress
-from corrtool.q_learning.training import OngoingGames
+from corrtool.q_learning.progress import OngoingGames, Progress
 from corrtool.tasks import LaneStep
 
 

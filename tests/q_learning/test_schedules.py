@@ -6,12 +6,41 @@ That is ε, learning rate, importance weights and length of returns.
 import pytest
 
 from corrtool.q_learning.schedules import (
+    env_steps_in_all,
     exploration_rate,
     importance_exponent,
     learning_rate,
     return_length,
 )
 from corrtool.settings.stages import TrainDqnSettings
+
+
+class TestEnvStepsInAll:
+    settings = TrainDqnSettings(env_steps=400, unsolved_env_steps=900, eval_every=100)
+
+    @pytest.mark.parametrize(
+        "env_steps, best, threshold, total",
+        [
+            (0, None, 200.0, 400),
+            (399, 10.0, 200.0, 400),  # it may still be solved in time
+            (400, 10.0, 200.0, 900),
+            (700, 199.9, 200.0, 900),
+            (700, 200.0, 200.0, 400),
+            (400, None, 200.0, 900),
+            (400, 10.0, None, 400),  # the task states no threshold
+            (0, -200.0, -110.0, 400),
+            (400, -100.0, -110.0, 400),
+        ],
+    )
+    def test_are_more_where_no_play_test_has_solved_the_task(
+        self, env_steps: int, best: float | None, threshold: float | None, total: int
+    ) -> None:
+        assert env_steps_in_all(self.settings, env_steps, best, threshold) == total
+
+    def test_are_as_planned_where_nothing_else_is_asked_for_or_nothing_is_tested(self) -> None:
+        for other in ({"unsolved_env_steps": 0}, {"eval_every": 0}):
+            settings = TrainDqnSettings(**{**self.settings.to_json(), **other})
+            assert env_steps_in_all(settings, 400, None, 200.0) == 400
 
 
 class TestExplorationRate:

@@ -18,6 +18,7 @@ class Countdown:
     """
 
     spec, actions, frames_per_step, has_time_limit = StateSpec("vector", (2,)), 3, 1, True
+    reward_threshold: float | None = None
 
     def __init__(self, count: int) -> None:
         self.count, self.opened, self.closed = count, 1, 0

@@ -75,6 +75,7 @@ class Endless(Games):
     """Games that neither end nor have a time limit of their own."""
 
     has_time_limit = False
+    reward_threshold: float | None = None
 
     def receive(self) -> LaneStep:
         return replace(super().receive(), terminated=np.zeros(self.count, bool))
