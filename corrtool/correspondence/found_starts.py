@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from corrtool.correspondence.linear_starts import LinearStart
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.signal_starts import SignalStart
 from corrtool.correspondence.spatial_starts import Start
 from corrtool.errors import ArtifactError

@@ -181,12 +181,20 @@ class GainShiftResnetGenerator(nn.Module):
 
 
 class LinearGenerator(nn.Module):
-    """s ↦ W s + b, a rotation generator for vectors: (B, n) → (B, m) in the model range."""
+    """s ↦ W s + b, a rotation generator for vectors: (B, n) → (B, m) in the model range.
+
+    Entries of W that are 0 stay so: one that starts as a signed permutation does not come to mix
+    coordinates where the memories alone cannot tell that it should not.
+    """
 
     def __init__(self, in_size: int, out_size: int) -> None:
         super().__init__()
         self.layer = nn.Linear(in_size, out_size)
         init_normal(self.layer)
+        self.layer.weight.register_hook(self._keep_zeros)  # type: ignore[no-untyped-call]
+
+    def _keep_zeros(self, gradient: Tensor) -> Tensor:
+        return gradient * (self.layer.weight.detach() != 0)
 
     def forward(self, states: Tensor) -> Tensor:
         translated: Tensor = self.layer(states)

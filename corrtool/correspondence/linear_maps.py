@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from corrtool.correspondence.assignment import assign
+from corrtool.states import StateScaling
 
-SignedPermutation = tuple[tuple[int, ...], tuple[int, ...]]  # the coordinate of each, its sign
+# For each source coordinate one of the target, another for each, and its sign.
+SignedPermutation = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,15 @@ class LinearMaps:
 
         States are scaled by what F learnt from, which is more than M_S.
         """
-        weight = matrices(permutations).to(source.device) * _ratios(source, target)
+        signed = matrices(permutations, target.shape[1]).to(source.device)
+        weight = signed * _ratios(source, target)
         return cls.with_means(weight, source, target)
+
+    @classmethod
+    def of_raw(cls, weight: Tensor, source: StateScaling, target: StateScaling) -> LinearMaps:
+        """The one map (R = 1) that is s ↦ ``weight`` s of raw states, ``weight`` (m, n)."""
+        scaled = weight * target.deviation / source.deviation[:, None]
+        return cls(scaled[None], source.raw_to_model(weight @ target.mean)[None])
 
 
 def candidate_maps(
@@ -51,13 +60,16 @@ def candidate_maps(
 ) -> LinearMaps:
     """``count`` maps of target states (N, n) that have the moments of source states (N, m).
 
-    Half are signed permutations, where n = m. The others are Σ_S^½ R Σ_T^-½, with R a part of an
+    Half are signed permutations, where n ≥ m. The others are Σ_S^½ R Σ_T^-½, with R a part of an
     orthogonal matrix that is uniform among all (QR of a Gaussian one, Mezzadri 2007).
     """
     size, from_size = source.shape[1], target.shape[1]
-    signed = count // 2 if size == from_size else 0
+    signed = count // 2 if size <= from_size else 0
     permutations = [
-        (tuple(map(int, random.permutation(size))), tuple(map(int, random.choice([-1, 1], size))))
+        (
+            tuple(map(int, random.permutation(from_size)[:size])),
+            tuple(map(int, random.choice([-1, 1], size))),
+        )
         for _ in range(signed)
     ]
     larger = max(size, from_size)
@@ -88,10 +100,10 @@ def _ratios(source: Tensor, target: Tensor) -> Tensor:
     return of_source[:, None] / of_target
 
 
-def matrices(permutations: list[SignedPermutation]) -> Tensor:
-    """Signed permutations of n coordinates as matrices (R, n, n)."""
+def matrices(permutations: list[SignedPermutation], from_size: int) -> Tensor:
+    """Signed permutations of m out of n = ``from_size`` coordinates as matrices (R, m, n)."""
     size = len(permutations[0][0])
-    weight = torch.zeros(len(permutations), size, size)
+    weight = torch.zeros(len(permutations), size, from_size)
     rows = torch.arange(size)
     for matrix, (order, signs) in zip(weight, permutations, strict=True):
         matrix[rows, torch.tensor(order)] = torch.tensor(signs, dtype=torch.float32)
@@ -99,21 +111,30 @@ def matrices(permutations: list[SignedPermutation]) -> Tensor:
 
 
 def nearest_signed_permutation(weight: Tensor, source: Tensor, target: Tensor) -> SignedPermutation:
-    """The one that takes the largest entries of a matrix (n, n) together.
+    """The one that takes the largest entries of a matrix (m, n) together, n ≥ m.
 
-    Of states (N, n) in units of the deviations of their coordinates.
+    Of states in units of the deviations of their coordinates.
     """
-    order = assign(-(weight / _ratios(source, target)).abs().cpu().numpy())
+    entries = (weight / _ratios(source, target)).abs().cpu().numpy()
+    size, from_size = entries.shape
+    unused = np.zeros((from_size - size, from_size))  # rows that take what is left over
+    order = assign(-np.concatenate([entries, unused]))[:size]
     signs = tuple(-1 if weight[row, column] < 0 else 1 for row, column in enumerate(order))
     return order, signs
 
 
-def neighbours(permutation: SignedPermutation) -> list[SignedPermutation]:
-    """Itself, and those with one sign, two signs or two coordinates changed, of any sign."""
+def neighbours(permutation: SignedPermutation, from_size: int) -> list[SignedPermutation]:
+    """Itself, and those with one sign, two signs or two coordinates changed, of any sign.
+
+    Where the target has more coordinates also those with one of the others in place of one.
+    """
     order, signs = permutation
     changed = [permutation]
     for i in range(len(order)):
         changed.append((order, _flipped(signs, i)))
+        for other in sorted(set(range(from_size)) - set(order)):
+            replaced = (*order[:i], other, *order[i + 1 :])
+            changed += [(replaced, signs), (replaced, _flipped(signs, i))]
     for i, j in combinations(range(len(order)), 2):
         changed.append((order, _flipped(signs, i, j)))
         swapped = list(order)

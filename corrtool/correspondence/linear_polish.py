@@ -27,8 +27,7 @@ def polished(
     states: Tensor,
     source_actions: Tensor,
     next_states: Tensor,
-    *,
-    sparse: bool,
+    moving: LinearMaps | None = None,
 ) -> LinearMaps:
     """A single map (R = 1) after descent on the squared model loss of each coordinate.
 
@@ -37,9 +36,9 @@ def polished(
     Args:
         states, next_states: (B, n) of the target in the model range.
         source_actions: (B,).
-        sparse: weights that are 0 stay so.
+        moving: 1 for what may change, 0 for what stays; None for everything.
     """
-    allowed = (maps.weight != 0).float() if sparse else torch.ones_like(maps.weight)
+    moving = moving or LinearMaps(torch.ones_like(maps.weight), torch.ones_like(maps.bias))
     weight, bias = (part.clone().requires_grad_() for part in (maps.weight, maps.bias))
     optimizer = torch.optim.LBFGS(
         [weight, bias],
@@ -50,14 +49,22 @@ def polished(
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        moving = LinearMaps(weight * allowed, bias)
-        here, following = moving(states)[0], moving(next_states)[0]
+        now = LinearMaps(weight, bias)
+        here, following = now(states)[0], now(next_states)[0]
         error = (environment_model(here, source_actions) - following).square().mean(0)
         change = (following - here).square().mean(0)
         total: Tensor = ((error + LEAST_CHANGE) / (change + LEAST_CHANGE)).mean()
         torch.autograd.backward(total)
+        keep_still(weight, bias, moving)
         return total
 
     step: Callable[[Callable[[], Tensor]], object] = optimizer.step
     step(loss)
-    return LinearMaps((weight * allowed).detach(), bias.detach())
+    return LinearMaps(weight.detach(), bias.detach())
+
+
+def keep_still(weight: Tensor, bias: Tensor, moving: LinearMaps) -> None:
+    """Take the gradients away where ``moving`` is 0."""
+    for part, mask in ((weight, moving.weight), (bias, moving.bias)):
+        if part.grad is not None:
+            part.grad *= mask

@@ -7,14 +7,16 @@ of M_S. F of vectors is small, so they are descended in one batch, on the relati
 and on how far their states are from those of M_S; without that a map could put everything where
 nothing moves. What explains them best is where the generator starts. A signed
 permutation that does so nearly as well is taken instead: it is exact where states lie that random
-play never reaches.
+play never reaches. What F does not explain of it, such as a leg that seldom touches the ground,
+keeps the scale that the moments give: descent would shrink it to nothing. One of the raw
+coordinates, without another scale and shift, is taken before that: a shift that F does not see,
+such as of the place of a car on an endless road, is all to an agent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +32,11 @@ from corrtool.correspondence.linear_maps import (
     nearest_signed_permutation,
     neighbours,
 )
-from corrtool.correspondence.linear_polish import polished
+from corrtool.correspondence.linear_polish import keep_still, polished
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
+from corrtool.states import StateScaling
 
 # Gradient steps, transitions in each, step size of Adam at first, weight of the moments. Two
 # memories of one kind of play have nearly the same moments: in the end F tells more.
@@ -48,6 +52,7 @@ JUDGED_TOGETHER = 64  # maps at a time, which bounds the memory
 SNAPPED_COORDINATES = 16  # beyond, a signed permutation has too many neighbours
 CHANGE = 0.02  # of a coordinate, in standard deviations: as in the relative model loss
 SIMPLER_TOLERANCE, SIMPLER_SLACK = 1.25, 0.005  # a signed permutation may explain so much less
+EXPLAINED = 0.5  # of a coordinate's change by F, from which on its scale is learnt by descent
 REASSIGN_EVERY_STEPS = 25
 
 
@@ -81,60 +86,13 @@ class Candidates:
         return [self.at(part) for part in torch.split(indices, JUDGED_TOGETHER)]
 
 
-@dataclass(frozen=True)
-class LinearStart:
-    """Where a linear generator starts: s ↦ W s + b, ``weight`` (m, n) and ``bias`` (m,).
-
-    Attributes:
-        loss: relative model loss and distance of the moments on transitions of M_T.
-        signed_permutation: whether ``weight`` is one.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    action_map: ActionMap
-    loss: float
-    signed_permutation: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """As the metrics have it."""
-        return {
-            "weight": self.weight.tolist(),
-            "bias": self.bias.tolist(),
-            "source_of": list(self.action_map.source_of),
-            "loss": self.loss,
-            "signed_permutation": self.signed_permutation,
-        }
-
-    def state(self) -> dict[str, Any]:
-        """As the run keeps it until it has a checkpoint: to the last bit."""
-        source_count = self.action_map.source_count
-        return {"kind": "linear", "source_count": source_count, **self.to_json()}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> LinearStart:
-        """The inverse of :meth:`state`; KeyError, TypeError or ValueError where it is none."""
-        return cls(
-            torch.tensor(state["weight"], dtype=torch.float32),
-            torch.tensor(state["bias"], dtype=torch.float32),
-            ActionMap.from_json(state),
-            float(state["loss"]),
-            bool(state["signed_permutation"]),
-        )
-
-    def __str__(self) -> str:
-        kind = "a signed permutation" if self.signed_permutation else "a linear map"
-        m = self.action_map
-        actions = "" if m.is_identity else f", target actions are {list(m.source_of)} of the source"
-        return f"{kind} of the coordinates{actions}"
-
-
 class LinearStartSearch:
     """The search for a :class:`LinearStart` on transitions of the target.
 
     Args:
         source_states: of M_S, (N, m) in the model range.
         transitions: of M_T.
+        target_scaling: of their states.
         action_map: m; where it is to be found along with the map of states, any that has the
             numbers of actions.
         find_actions: whether it is.
@@ -150,6 +108,7 @@ class LinearStartSearch:
         environment_model: ScaledModel,
         source_states: Tensor,
         transitions: Transitions,
+        target_scaling: StateScaling,
         action_map: ActionMap,
         random: np.random.Generator,
         advance: Callable[[int], None] = lambda steps: None,
@@ -162,6 +121,7 @@ class LinearStartSearch:
             source_states,
             transitions,
         )
+        self._target_scaling = target_scaling
         self._moments = StateMoments.of(source_states)
         self._action_map, self._find_actions = action_map, find_actions
         self._random, self._advance, self._over = random, advance, over
@@ -185,15 +145,13 @@ class LinearStartSearch:
         batch_size: int,
         step_size: float,
         moments_weight: float,
-        *,
-        sparse: bool = False,
+        moving_parts: LinearMaps | None = None,
     ) -> Candidates:
         """The candidates after ``steps`` of Adam, each on its own loss.
 
         Args:
-            sparse: weights that are 0 stay so.
+            moving_parts: 1 for what may change, 0 for what stays; None for everything.
         """
-        allowed = candidates.maps.weight != 0 if sparse else None
         weight, bias = (
             part.clone().requires_grad_() for part in (candidates.maps.weight, candidates.maps.bias)
         )
@@ -209,8 +167,8 @@ class LinearStartSearch:
             optimizer.zero_grad()
             loss = self._losses(moving, batch, moments_weight).sum()
             torch.autograd.backward(loss)
-            if allowed is not None and weight.grad is not None:
-                weight.grad *= allowed
+            if moving_parts is not None:
+                keep_still(weight, bias, moving_parts)
             optimizer.step()
             self._advance(1)
         still = moving.at(torch.arange(len(weight)))
@@ -270,26 +228,42 @@ class LinearStartSearch:
         best = self._judged(finalists).argmin()[None]
         if self._over():
             return self._start(finalists.at(best))
-        free = self._start(self._polished(finalists.at(best), sparse=False))
+        free = self._start(self._polished(finalists.at(best)))
         size, target_size = self._source.shape[1], self._transitions.states.shape[1]
-        if size != target_size or size > SNAPPED_COORDINATES:
+        if size > target_size or size > SNAPPED_COORDINATES:
             self._advance(ROUNDS[-1][0])
             return free
         found = zip(finalists.maps.weight, finalists.source_of, strict=True)
         nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
-        descended = self._descended(nearest, *ROUNDS[-1], sparse=True)
-        sparse = self._start(self._polished(descended, sparse=True))
-        if sparse.loss > SIMPLER_TOLERANCE * free.loss + SIMPLER_SLACK:
+        explained = self._explained(nearest)
+        descended = self._descended(nearest, *ROUNDS[-1], explained)
+        sparse = self._start(self._polished(descended, explained))
+        if _explains_less(sparse, free):
             return free
-        return replace(sparse, signed_permutation=True)
+        signs = descended.maps.weight[0].sign()
+        raw = LinearMaps.of_raw(signs, self._model.scaling, self._target_scaling)
+        exact = self._start(Candidates(raw, descended.source_of))
+        if _explains_less(exact, sparse):
+            return replace(sparse, signed_permutation=True)
+        return replace(exact, signed_permutation=True, exact=True)
 
-    def _polished(self, candidate: Candidates, *, sparse: bool) -> Candidates:
+    @torch.no_grad()
+    def _explained(self, candidate: Candidates) -> LinearMaps:
+        """What descent may change of a signed permutation: rows that F explains, but no zeros."""
+        here = candidate.maps(self._judging.states)
+        following = candidate.maps(self._judging.next_states)
+        predicted = self._predicted(here, candidate.source_of[:, self._judging.actions])
+        error, change = _errors(predicted, here, following)
+        explained = (error.sum(1) < (1 - EXPLAINED) * change.sum(1)).float()
+        return LinearMaps((candidate.maps.weight != 0) * explained[..., None], explained)
+
+    def _polished(
+        self, candidate: Candidates, moving_parts: LinearMaps | None = None
+    ) -> Candidates:
         """The candidate after L-BFGS on all transitions, if that explains them better."""
         t = self._transitions
         actions = candidate.source_of[0][t.actions]
-        maps = polished(
-            candidate.maps, self._model, t.states, actions, t.next_states, sparse=sparse
-        )
+        maps = polished(candidate.maps, self._model, t.states, actions, t.next_states, moving_parts)
         after, sample = Candidates(maps, candidate.source_of), self._sample()
         with torch.no_grad():
             losses = [self._losses(one, sample, ROUNDS[-1][3]) for one in (after, candidate)]
@@ -303,7 +277,7 @@ class LinearStartSearch:
         permutation = nearest_signed_permutation(weight, self._source, self._transitions.states)
         loss = float("inf")
         while True:
-            around = neighbours(permutation)
+            around = neighbours(permutation, self._transitions.states.shape[1])
             losses = self._judged(self._of(around, source_of))
             best = int(losses.argmin())
             if losses[best] >= loss:
@@ -328,6 +302,11 @@ class LinearStartSearch:
             float(self._judged(candidate)[0]),
             signed_permutation=False,
         )
+
+
+def _explains_less(simpler: LinearStart, other: LinearStart) -> bool:
+    """True if the loss of a simpler map is more than a little higher."""
+    return simpler.loss > SIMPLER_TOLERANCE * other.loss + SIMPLER_SLACK
 
 
 def _errors(predicted: Tensor, here: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:

@@ -106,8 +106,10 @@ class Portfolio:
     ) -> float:
         """The score at the start that was found, or after the steps of a trial, while ``limit``."""
         settings = candidate.settings
-        if training.started and (score := self._score(training)) >= settings.recipe_enough:
-            return score
+        if training.started:
+            score = self._score(training)
+            if training.exact or score >= settings.recipe_enough:
+                return score
         steps = min(settings.recipe_trial_steps, training.total)
         title = f"learn-corr {self.run.request.name}: trying {candidate.name}"
         with self.context.console.progress(

@@ -13,7 +13,8 @@ from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.found_starts import AnyStart, FoundStarts
 from corrtool.correspondence.generators import FramewiseGenerator, LinearGenerator, MlpGenerator
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch, Transitions
+from corrtool.correspondence.linear_start import LinearStart
+from corrtool.correspondence.linear_starts import LinearStartSearch, Transitions
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.signal_starts import (
     candidate_signal_starts,
@@ -187,6 +188,7 @@ class StartFinder:
                 model,
                 correspondence.source_scaling.raw_to_model(source.states(source.transition_rows())),
                 transitions,
+                scaling,
                 correspondence.action_map or ActionMap.identity(model.actions),
                 numpy_generator(self.context.seed, "learn-corr start"),
                 progress.advance,

@@ -13,9 +13,14 @@ from corrtool.correspondence.action_matrix import action_matrix
 from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.found_starts import AnyStart
-from corrtool.correspondence.generators import is_mirrored, rotation_angle_degrees
+from corrtool.correspondence.generators import (
+    LinearGenerator,
+    is_mirrored,
+    rotation_angle_degrees,
+)
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
 from corrtool.correspondence.scores import ScoreResults
@@ -45,6 +50,7 @@ class CorrespondenceTraining:
         test_results: what the play tests have found so far.
         scores: the scores so far.
         started: whether the generators began where a search said.
+        exact: whether that was a map that learning cannot make better.
         start: where that was; None without a search, and after a resumption.
         recipe, recipe_scores: by whose settings it learns, and what led to that, where it was
             chosen of several.
@@ -101,7 +107,7 @@ class CorrespondenceTraining:
         self._sums = RunningMeans(context.ranks)
         self.terms: dict[str, float] = {}
         self.test_results, self.scores = PlayTestResults(), ScoreResults()
-        self.started = False
+        self.started = self.exact = False
         self.start: AnyStart | None = None
         self.recipe, self.recipe_scores = "", dict[str, float]()
         self.untried = list[str]()
@@ -169,6 +175,8 @@ class CorrespondenceTraining:
         """Begin at the best of many starts, if the model loss can tell them apart."""
         self.start = finder.find(self._settings, self.correspondence)
         self.started = self.start is not None
+        linear = isinstance(self.correspondence.target_to_source, LinearGenerator)
+        self.exact = linear and isinstance(self.start, LinearStart) and self.start.exact
 
     @property
     def actions_due(self) -> bool:
@@ -249,6 +257,7 @@ class CorrespondenceTraining:
             "recipe_scores": self.recipe_scores,
             "action_map": None if action_map is None else action_map.to_json(),
             **({"untried": self.untried} if self.untried else {}),
+            **({"exact": True} if self.exact else {}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -273,7 +282,7 @@ class CorrespondenceTraining:
         self.untried = [str(name) for name in state.get("untried", [])]
         if type(state["started"]) is not bool:
             raise TypeError("whether it was started is not said")
-        self.started = state["started"]
+        self.started, self.exact = state["started"], state.get("exact") is True
         if state["action_map"] is not None:
             self.correspondence.action_map = ActionMap.from_json(state["action_map"])
 

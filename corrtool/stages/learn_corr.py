@@ -257,9 +257,10 @@ def _learn(
 
 
 def _settled(job: Job, training: CorrespondenceTraining) -> bool:
-    """True if a recipe's score is high enough and rises no more; the first process knows."""
+    """True if a recipe's map is exact or its score high and rises no more; first process knows."""
     patience = 0 if job.settings.recipe == "none" else job.settings.recipe_patience
-    settled = training.scores.settled(patience, job.settings.recipe_enough)
+    exact = patience > 0 and training.exact
+    settled = exact or training.scores.settled(patience, job.settings.recipe_enough)
     return job.context.ranks.agreed(settled, job.context.device)
 
 
@@ -287,7 +288,8 @@ def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
 def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCorrResult:
     """Write both correspondences; returns the run's result."""
     project, name, results = job.context.project, job.request.name, training.test_results
-    _warn_of_discriminators(job.context.console, job.settings, training.terms)
+    if training.gradient_steps:
+        _warn_of_discriminators(job.context.console, job.settings, training.terms)
     last, scores = copy_of_weights(training.correspondence), training.scores
     best = results if results.best_weights is not None else scores
     learnt_by: dict[str, object] = {

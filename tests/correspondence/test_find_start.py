@@ -18,7 +18,7 @@ from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.found_starts import AnyStart, FoundStarts
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.linear_starts import LinearStart
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.spatial_starts import Start
 from corrtool.correspondence.start_search import ANGLE_STARTS
@@ -121,7 +121,7 @@ class Linear:
 
     def __init__(self, *given: Any, find_actions: bool, over: Any) -> None:
         self.given, self.find_actions, self.count = given, find_actions, 0
-        assert given[5] is Linear.searches.advance and over is is_over
+        assert given[6] is Linear.searches.advance and over is is_over
 
     def best(self, count: int) -> LinearStart:
         self.count = count
@@ -253,8 +253,9 @@ class TestLinear:
         (search,) = searches.asked
         assert isinstance(start, LinearStart) and start.loss == 0.125
         assert (search.count, search.find_actions) == (2, False)
-        model, source, transitions, actions, random, _ = search.given
+        model, source, transitions, scaling, actions, random, _ = search.given
         assert isinstance(model, ScaledModel) and random == (3, "learn-corr start")
+        assert scaling is correspondence.target_scaling
         assert actions == (action_map or ActionMap.identity(2))
         assert source.tolist() == [[0.0, 0.0], [1.0, 1.0]]
         assert transitions.states.tolist() == [[0.0, 0.0], [1.0, 1.0]]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.found_starts import FoundStarts
-from corrtool.correspondence.linear_starts import LinearStart
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.spatial_starts import Start
 from corrtool.correspondence.tones import Tone
 from corrtool.files.sealed import seal_json

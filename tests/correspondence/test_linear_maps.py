@@ -13,6 +13,7 @@ from corrtool.correspondence.linear_maps import (
     nearest_signed_permutation,
     neighbours,
 )
+from corrtool.states import StateScaling, StateSpec
 
 
 def normal(count: int, size: int, seed: int = 0) -> torch.Tensor:
@@ -38,7 +39,7 @@ def test_a_map_that_is_taken_out_no_longer_learns() -> None:
 
 
 def test_a_signed_permutation_as_a_matrix() -> None:
-    (matrix,) = matrices([((2, 0, 1), (1, -1, -1))])
+    (matrix,) = matrices([((2, 0, 1), (1, -1, -1))], 3)
     assert (matrix @ torch.tensor([1.0, 2.0, 3.0])).tolist() == [3.0, -1.0, -2.0]
     states = normal(100, 3)
     assert nearest_signed_permutation(matrix, states, states) == ((2, 0, 1), (1, -1, -1))
@@ -63,8 +64,23 @@ def test_a_signed_permutation_gives_each_coordinate_the_deviation_of_the_source(
     torch.testing.assert_close(translated.mean(0), source.mean(0), atol=1e-5, rtol=0)
 
 
+def test_a_map_of_raw_states_is_the_same_in_the_model_range() -> None:
+    """Raw (3, 5, 9), which is (1, 2, 1) there, becomes (9, -3), which is (½, -4)."""
+    target = StateScaling(
+        StateSpec("vector", (3,)), torch.tensor([2.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, 9.0])
+    )
+    source = StateScaling(
+        StateSpec("vector", (2,)), torch.tensor([8.0, 1.0]), torch.tensor([2.0, 1.0])
+    )
+    signs = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]])
+    raw = torch.tensor([[3.0, 5.0, 9.0]])
+    maps = LinearMaps.of_raw(signs, source, target)
+    assert maps(target.raw_to_model(raw)).tolist() == [[[0.5, -4.0]]]
+    assert maps.weight.shape == (1, 2, 3) and maps.bias.shape == (1, 2)
+
+
 def test_neighbours_of_two_coordinates() -> None:
-    found = neighbours(((0, 1), (1, -1)))
+    found = neighbours(((0, 1), (1, -1)), 2)
     assert found == [
         ((0, 1), (1, -1)),
         ((0, 1), (-1, -1)),
@@ -77,9 +93,23 @@ def test_neighbours_of_two_coordinates() -> None:
     ]
 
 
+def test_of_more_coordinates_some_are_taken() -> None:
+    (matrix,) = matrices([((2, 0), (1, -1))], 3)
+    assert matrix.tolist() == [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]]
+    weight = torch.tensor([[0.1, 0.2, 0.9], [-0.5, 0.4, 0.8]])  # both would have the last
+    states = normal(100, 1)
+    source, target = states.expand(-1, 2), states.expand(-1, 3)
+    assert nearest_signed_permutation(weight, source, target) == ((2, 0), (1, -1))
+    around = neighbours(((2, 0), (1, -1)), 3)
+    assert len(set(around)) == len(around) == 1 + 2 + 5 + 2 * 2
+    for order in ((1, 0), (2, 1)):
+        assert sum(found == order for found, _ in around) == 2  # of either sign
+    assert all(len(set(order)) == 2 for order, _ in around)
+
+
 @pytest.mark.parametrize("size", [1, 3, 6])
 def test_neighbours_are_others_each_once(size: int) -> None:
-    around = neighbours((tuple(range(size)), (1,) * size))
+    around = neighbours((tuple(range(size)), (1,) * size), size)
     assert len(set(around)) == len(around) == 1 + size + 5 * size * (size - 1) // 2
     assert all(sorted(order) == list(range(size)) for order, _ in around)
 
@@ -98,7 +128,7 @@ def test_half_are_signed_permutations_and_the_others_have_the_covariance_of_the_
     maps = candidate_maps(source, target, 6, np.random.default_rng(0))
     deviations = source.std(0)[:, None] / target.std(0)
     for weight in maps.weight[:3]:
-        nearest = matrices([nearest_signed_permutation(weight, source, target)])[0]
+        nearest = matrices([nearest_signed_permutation(weight, source, target)], 3)[0]
         torch.testing.assert_close(nearest * deviations, weight)
     for translated in maps(target)[3:]:
         torch.testing.assert_close(
@@ -108,7 +138,7 @@ def test_half_are_signed_permutations_and_the_others_have_the_covariance_of_the_
 
 def test_more_coordinates_than_the_source_are_rotated_into_its_covariance() -> None:
     source, target = normal(300, 2), normal(200, 4, seed=1)
-    for translated in candidate_maps(source, target, 3, np.random.default_rng(0))(target):
+    for translated in candidate_maps(source, target, 4, np.random.default_rng(0))(target)[2:]:
         torch.testing.assert_close(
             torch.cov(translated.T), torch.cov(source.T), atol=1e-2, rtol=1e-2
         )

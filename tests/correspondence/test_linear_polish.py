@@ -40,11 +40,27 @@ def near(weight: Tensor, by: float = 0.05) -> LinearMaps:
     return LinearMaps(weight[None] * (1 + by), (SHIFT + by)[None])
 
 
+def of_nonzero(maps: LinearMaps) -> LinearMaps:
+    return LinearMaps((maps.weight != 0).float(), torch.ones_like(maps.bias))
+
+
+def test_what_does_not_move_stays() -> None:
+    states, actions, following = seen()
+    given = near(TURNED)
+    first = torch.tensor([[1.0, 0.0]])
+    moving = LinearMaps(first[..., None].expand(1, 2, 2), first)
+    found = polished(given, MODEL, states, actions, following, moving)
+    assert torch.equal(found.weight[0, 1], given.weight[0, 1])
+    assert torch.equal(found.bias[0, 1], given.bias[0, 1])
+    assert (found.weight[0, 0] != given.weight[0, 0]).any()
+    assert found.bias[0, 0] != given.bias[0, 0]
+
+
 @pytest.mark.parametrize(("off", "by"), [(0.05, 0.05), (0.3, 0.3), (0.9, 0.5)])
 def test_a_map_that_is_near_becomes_exact(off: float, by: float) -> None:
     """The farthest needs a line search, and more than twenty iterations."""
     states, actions, following = seen()
-    found = polished(near(TURNED + off, by), MODEL, states, actions, following, sparse=False)
+    found = polished(near(TURNED + off, by), MODEL, states, actions, following)
     torch.testing.assert_close(found.weight[0], TURNED, atol=5e-4, rtol=0)
     torch.testing.assert_close(found.bias[0], SHIFT, atol=1e-3, rtol=0)
     assert not (found.weight.requires_grad or found.bias.requires_grad)
@@ -55,7 +71,8 @@ def test_a_sparse_one_stays_sparse(sparse: bool) -> None:
     states, actions, following = seen()
     following = following + 0.05 * states  # no map is exact
     given = near(TURNED)
-    found = polished(given, MODEL, states, actions, following, sparse=sparse)
+    moving = of_nonzero(given) if sparse else None
+    found = polished(given, MODEL, states, actions, following, moving)
     zero = TURNED == 0
     assert bool((found.weight[0][zero] == 0).all()) is sparse
     assert (found.weight[0][~zero] != given.weight[0][~zero]).all()
@@ -76,6 +93,6 @@ def test_a_coordinate_that_never_changes_is_put_where_f_keeps_it() -> None:
     following = states + torch.tensor([4.0, 0.0])
     given = LinearMaps(torch.diag(torch.tensor([0.2, 0.1]))[None], torch.zeros(1, 2))
     actions = torch.zeros(10, dtype=torch.int64)
-    found = polished(given, model, states, actions, following, sparse=True)
+    found = polished(given, model, states, actions, following, of_nonzero(given))
     assert found.weight[0, 0, 0].item() == pytest.approx(0.25, abs=1e-3)
     assert found(states)[0][:, 1].abs().max() < 1e-2

@@ -14,10 +14,10 @@ from corrtool.correspondence import linear_starts
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.linear_maps import LinearMaps, matrices
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import (
     ROUNDS,
     Candidates,
-    LinearStart,
     LinearStartSearch,
     Transitions,
 )
@@ -28,7 +28,7 @@ from corrtool.states import StateScaling, StateSpec
 
 SPEC = StateSpec("vector", (4,), 1)
 ORDER, SIGNS = (2, 0, 3, 1), (-1, 1, 1, -1)
-UNDONE = matrices([(ORDER, SIGNS)])[0]  # target to source
+UNDONE = matrices([(ORDER, SIGNS)], 4)[0]  # target to source
 ACTIONS = (1, 2, 0)  # of each target action the source action
 PUSHES = torch.tensor([[0.9, 0.0, 0.0, 0.3], [-0.2, 0.7, 0.0, 0.0], [-0.4, -0.5, 0.6, 0.0]])
 DYNAMICS = torch.tensor(
@@ -71,10 +71,12 @@ def seen_as_target(transitions: Transitions) -> Transitions:
 def search(
     action_map: ActionMap, *, find_actions: bool, target: Transitions | None = None
 ) -> LinearStartSearch:
+    target = seen_as_target(played(2000, 1)) if target is None else target
     return LinearStartSearch(
         MODEL,
         played(2000, 0).states,
-        seen_as_target(played(2000, 1)) if target is None else target,
+        target,
+        StateScaling(StateSpec("vector", (target.states.shape[1],))),
         action_map,
         np.random.default_rng(0),
         find_actions=find_actions,
@@ -97,12 +99,22 @@ def test_a_signed_permutation_is_found_with_the_actions_or_without(find_actions:
     action_map = ActionMap.identity(3) if find_actions else known
     target = seen_as_target(played(2000, 0))  # the source's own game
     start = search(action_map, find_actions=find_actions, target=target).best(24)
-    assert start.signed_permutation
-    assert torch.equal(start.weight != 0, UNDONE != 0)
-    torch.testing.assert_close(start.weight, UNDONE, atol=5e-3, rtol=0)
+    assert start.signed_permutation and start.exact
+    assert torch.equal(start.weight, UNDONE)
     assert start.action_map == known
     assert start.loss < 5e-3
-    assert start.bias.abs().max() < 5e-3
+    assert not start.bias.any()
+
+
+def test_in_other_units_the_scales_are_learnt() -> None:
+    target = seen_as_target(played(2000, 0))
+    units = torch.tensor([1.0, 3.0, 0.5, 1.2])
+    target = replace(target, states=target.states * units, next_states=target.next_states * units)
+    start = search(ActionMap(ACTIONS, 3), find_actions=False, target=target).best(24)
+    assert start.signed_permutation and not start.exact
+    assert torch.equal(start.weight != 0, UNDONE != 0)
+    torch.testing.assert_close(start.weight, UNDONE / units, atol=1e-2, rtol=0)
+    assert start.bias.abs().max() < 1e-2
 
 
 def test_another_game_is_explained_as_well() -> None:
@@ -137,16 +149,65 @@ def test_a_rotation_stays_a_linear_map() -> None:
     torch.testing.assert_close(start.weight, turn, atol=0.1, rtol=0)
 
 
-def test_sizes_that_differ_have_no_signed_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
+def wider(plain: Transitions, by: int) -> Transitions:
+    """With so many more coordinates of noise."""
+    count = len(plain.states)
+    noise = torch.randn(count + 1, by, generator=torch.Generator().manual_seed(0))
+    states, following = noise[:-1], noise[1:]
+    return replace(
+        plain,
+        states=torch.cat([states, plain.states], 1),
+        next_states=torch.cat([following, plain.next_states], 1),
+    )
+
+
+def test_coordinates_of_noise_are_left_out() -> None:
+    target = wider(seen_as_target(played(2000, 0)), by=2)
+    start = search(ActionMap(ACTIONS, 3), find_actions=False, target=target).best(24)
+    assert start.signed_permutation
+    expected = torch.cat([torch.zeros(4, 2), UNDONE], 1)
+    assert torch.equal(start.weight != 0, expected != 0)
+    assert torch.equal(start.weight, expected)
+
+
+def test_fewer_coordinates_have_no_signed_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_starts, "ROUNDS", ((5, 256, 0.03, 1.0),))
     plain = played(300, 1)
-    wider = [
-        torch.cat([s, torch.randn(300, 2, generator=torch.Generator().manual_seed(k))], 1)
-        for k, s in enumerate((plain.states, plain.next_states))
-    ]
-    target = Transitions(wider[0], plain.actions, wider[1])
+    target = replace(plain, states=plain.states[:, :2], next_states=plain.next_states[:, :2])
     start = search(ActionMap.identity(3), find_actions=False, target=target).best(4)
-    assert start.weight.shape == (4, 6) and not start.signed_permutation
+    assert start.weight.shape == (4, 2) and not start.signed_permutation
+
+
+class Blind(nn.Module):
+    """F of two coordinates: the first is pushed by the action, of the second it knows nothing."""
+
+    actions = 2
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        return states + torch.stack([2.0 * actions - 1.0, torch.zeros(len(states))], 1)
+
+
+def test_what_the_model_does_not_explain_keeps_the_scale_of_the_moments() -> None:
+    """The second coordinate jumps as it likes; descent would make it so small that it is still."""
+    random = np.random.default_rng(0)
+    pushes = torch.from_numpy(random.integers(2, size=401))
+    jumps = torch.from_numpy(random.choice([0.0, 1.0], size=401)).float()
+    states = torch.stack([(2.0 * pushes - 1.0).cumsum(0), jumps], 1)
+    spec = StateSpec("vector", (2,))
+    units = torch.tensor([-0.5, -2.0])
+    target = Transitions(states[:-1].flip(1) * units, pushes[1:], states[1:].flip(1) * units)
+    made = LinearStartSearch(
+        ScaledModel(Blind(), StateScaling(spec)),
+        states,
+        target,
+        StateScaling(spec),
+        ActionMap.identity(2),
+        np.random.default_rng(0),
+    )
+    start = made.best(8)
+    assert start.signed_permutation and not start.exact
+    assert start.weight[0].tolist() == pytest.approx([0.0, -0.5], abs=0.02)
+    assert start.weight[1].tolist() == pytest.approx([-2.0, 0.0], abs=0.02)
 
 
 def test_many_coordinates_have_too_many_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +255,13 @@ def test_the_search_tells_of_every_gradient_step(monkeypatch: pytest.MonkeyPatch
     told: list[int] = []
     source = played(100, 0)
     LinearStartSearch(
-        MODEL, source.states, source, ActionMap.identity(3), np.random.default_rng(0), told.append
+        MODEL,
+        source.states,
+        source,
+        StateScaling(SPEC),
+        ActionMap.identity(3),
+        np.random.default_rng(0),
+        told.append,
     ).best(4)
     assert told == [1] * 7
 
@@ -211,6 +278,7 @@ def test_a_search_whose_time_is_over_ends_with_the_best_map_so_far() -> None:
         MODEL,
         source.states,
         source,
+        StateScaling(SPEC),
         ActionMap.identity(3),
         np.random.default_rng(0),
         told.append,

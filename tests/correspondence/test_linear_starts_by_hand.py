@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from corrtool.correspondence import linear_starts as module
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.linear_maps import LinearMaps, SignedPermutation, matrices
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import (
     Candidates,
-    LinearStart,
     LinearStartSearch,
     Transitions,
 )
@@ -24,6 +24,7 @@ from corrtool.states import StateScaling, StateSpec
 
 SPEC = StateSpec("vector", (2,))
 SAME, SWAPPED = ActionMap((0, 1), 2), ActionMap((1, 0), 2)
+FIRST_OF_TWO = LinearMaps(torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]), torch.tensor([[1.0, 0.0]]))
 
 
 class Half(nn.Module):
@@ -49,7 +50,7 @@ def search(
     """A search for which all states are of one kind, but for a distance of 2 of their moments."""
     model = ScaledModel(Half(), StateScaling(SPEC))
     states, random = torch.tensor([[0.0, 0.0], [1.0, 2.0]]), np.random.default_rng(0)
-    made = LinearStartSearch(model, states, played, SAME, random, **more)
+    made = LinearStartSearch(model, states, played, StateScaling(SPEC), SAME, random, **more)
     moments = SimpleNamespace(distances=lambda here: torch.full((len(here),), 2.0))
     monkeypatch.setattr(made, "_moments", moments)
     return made
@@ -128,9 +129,10 @@ class TestDescent:
         assert moved.maps.bias.flatten().tolist() == pytest.approx([0.25] * 4, abs=1e-4)
         assert not moved.maps.weight.requires_grad
         assert weights == [(1, 0.5)] * 4 and told == [1] * 4
-        sparse = made._descended(candidates(start), 4, 1, 0.1, 0.5, sparse=True)
-        expected = torch.tensor([[[0.75, 0.0], [0.0, 1.75]]])
+        sparse = made._descended(candidates(start), 4, 1, 0.1, 0.5, FIRST_OF_TWO)
+        expected = torch.tensor([[[0.75, 0.0], [0.0, 2.0]]])
         torch.testing.assert_close(sparse.maps.weight, expected, atol=1e-4, rtol=0)
+        assert sparse.maps.bias.tolist()[0] == pytest.approx([0.25, 0.0], abs=1e-4)
 
     @pytest.mark.parametrize("find_actions", [False, True])
     def test_finds_actions_anew_now_and_then(
@@ -227,6 +229,17 @@ class TestSnapped:
         assert asked == ([2] if find_actions else [])
 
 
+@pytest.mark.parametrize(("share", "moving"), [(0.1, True), (0.2, False)])
+def test_what_f_explains_may_move(
+    monkeypatch: pytest.MonkeyPatch, share: float, moving: bool
+) -> None:
+    """F misses 3½ of the first coordinate's 4, and all of the second's ½."""
+    monkeypatch.setattr(module, "EXPLAINED", share)
+    found = search(monkeypatch)._explained(candidates(torch.eye(2)))
+    assert torch.equal(found.weight, FIRST_OF_TWO.weight * moving)
+    assert torch.equal(found.bias, FIRST_OF_TWO.bias * moving)
+
+
 class TestPolished:
     @pytest.mark.parametrize(("after", "taken"), [(0.5, True), (1.0, False), (2.0, False)])
     def test_a_map_is_taken_if_it_is_better(
@@ -238,10 +251,11 @@ class TestPolished:
             asked.append((len(batch.states), moments_weight, given.source_of.tolist()))
             return by_first_weight(given)
 
-        def polish(maps: LinearMaps, model: Any, *given: Any, sparse: bool) -> LinearMaps:
-            states, actions, next_states = given
+        def polish(maps: LinearMaps, model: Any, *given: Any) -> LinearMaps:
+            states, actions, next_states, moving = given
             assert torch.equal(states, PLAYED.states) and actions.tolist() == [0, 1]
-            assert torch.equal(next_states, PLAYED.next_states) and sparse
+            assert torch.equal(next_states, PLAYED.next_states)
+            assert moving is FIRST_OF_TWO
             return LinearMaps(maps.weight * after, maps.bias)
 
         monkeypatch.setattr(
@@ -250,7 +264,7 @@ class TestPolished:
         monkeypatch.setattr(module, "polished", polish)
         monkeypatch.setattr(made, "_losses", losses)
         before = candidates(torch.eye(2), source_of=(1, 0))
-        found = made._polished(before, sparse=True)
+        found = made._polished(before, FIRST_OF_TWO)
         assert found.maps.weight[0, 0, 0] == (after if taken else 1.0)
         assert asked == [(2, 0.25, [[1, 0]])] * 2 and found.source_of.tolist() == [[1, 0]]
 
@@ -261,18 +275,27 @@ class TestSimplest:
     FINALISTS = candidates(3 * torch.eye(2), 2 * torch.eye(2))
 
     def chosen(
-        self, monkeypatch: pytest.MonkeyPatch, made: LinearStartSearch, loss: float
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        made: LinearStartSearch,
+        loss: float,
+        of_raw: float = 1e6,
     ) -> LinearStart:
         def snapped(weight: Tensor, source_of: Tensor) -> tuple[Candidates, float]:
             assert source_of.tolist() == [0, 1]
             return candidates(weight * 100), 5 - float(weight[0, 0])
 
-        def descended(given: Candidates, *of_round: Any, sparse: bool) -> Candidates:
-            assert given.maps.weight[0, 0, 0] == 300 and sparse and of_round == (7, 8, 0.5, 0.25)
-            return candidates(torch.full((2, 2), loss))
+        def explained(given: Candidates) -> LinearMaps:
+            assert given.maps.weight[0, 0, 0] == 300
+            return FIRST_OF_TWO
 
-        def polish(given: Candidates, *, sparse: bool) -> Candidates:
-            assert sparse == (given.maps.weight[0, 0, 1] != 0)
+        def descended(given: Candidates, *of_round: Any) -> Candidates:
+            assert given.maps.weight[0, 0, 0] == 300
+            assert of_round == (7, 8, 0.5, 0.25, FIRST_OF_TWO)
+            return candidates(torch.full((2, 2), loss) * torch.tensor([1.0, -1.0]))
+
+        def polish(given: Candidates, moving: LinearMaps | None = None) -> Candidates:
+            assert (moving is not None) == (given.maps.weight[0, 0, 1] != 0)
             return given
 
         monkeypatch.setattr(
@@ -283,6 +306,14 @@ class TestSimplest:
         for name, function in (("_snapped", snapped), ("_descended", descended)):
             monkeypatch.setattr(made, name, function)
         monkeypatch.setattr(made, "_polished", polish)
+        monkeypatch.setattr(made, "_explained", explained)
+
+        def raw(weight: Tensor, source: StateScaling, target: StateScaling) -> LinearMaps:
+            assert weight.tolist() == [[1.0, -1.0]] * 2
+            assert source is made._model.scaling and target is made._target_scaling
+            return LinearMaps(of_raw * weight[None], torch.zeros(1, 2))
+
+        monkeypatch.setattr(LinearMaps, "of_raw", raw)
         monkeypatch.setattr(made, "_judged", by_first_weight)
         return made._simplest(self.FINALISTS)
 
@@ -293,8 +324,23 @@ class TestSimplest:
         start = self.chosen(monkeypatch, search(monkeypatch), loss)
         assert start.signed_permutation is simple
         assert start.loss == (loss if simple else 2.0)
-        assert start.weight.tolist() == ([[loss] * 2] * 2 if simple else [[2.0, 0.0], [0.0, 2.0]])
+        of_simple = [[loss, -loss]] * 2
+        assert start.weight.tolist() == (of_simple if simple else [[2.0, 0.0], [0.0, 2.0]])
+        assert not start.exact
         assert start.bias.tolist() == [0.0, 0.0] and start.action_map == SAME
+
+    @pytest.mark.parametrize(
+        ("loss", "of_raw", "exact"),
+        [(1.0, 1.5, True), (1.0, 1.5625, False), (2.75, 3.5, True), (2.8125, 1.0, False)],
+    )
+    def test_one_of_the_raw_coordinates_again_a_little_less(
+        self, monkeypatch: pytest.MonkeyPatch, loss: float, of_raw: float, exact: bool
+    ) -> None:
+        start = self.chosen(monkeypatch, search(monkeypatch), loss, of_raw)
+        assert start.exact is exact
+        if exact:
+            assert start.signed_permutation and start.loss == of_raw
+            assert start.weight.tolist() == [[of_raw, -of_raw]] * 2
 
     @pytest.mark.parametrize(("most", "told"), [(1, [7]), (2, [])])
     def test_many_coordinates_are_not_snapped(
@@ -305,17 +351,20 @@ class TestSimplest:
         start = self.chosen(monkeypatch, search(monkeypatch, advance=found.append), 1.0)
         assert start.signed_permutation is not bool(told) and found == told
 
-    def test_other_numbers_of_coordinates_are_not_snapped(
-        self, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("coordinates", "snapped"), [(1, False), (3, True)])
+    def test_fewer_coordinates_are_not_snapped(
+        self, monkeypatch: pytest.MonkeyPatch, coordinates: int, snapped: bool
     ) -> None:
-        wide = Transitions(torch.zeros(2, 3), torch.tensor([1, 0]), torch.ones(2, 3))
-        assert not self.chosen(monkeypatch, search(monkeypatch, wide), 1.0).signed_permutation
+        shape = (2, coordinates)
+        other = Transitions(torch.zeros(shape), torch.tensor([1, 0]), torch.ones(shape))
+        chosen = self.chosen(monkeypatch, search(monkeypatch, other), 1.0)
+        assert chosen.signed_permutation is snapped
 
 
 def test_a_start_is_that_of_its_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     made = search(monkeypatch)
     monkeypatch.setattr(made, "_judged", lambda given: torch.tensor([0.5]))
-    weight = matrices([((1, 0), (1, -1))])
+    weight = matrices([((1, 0), (1, -1))], 2)
     maps = LinearMaps(weight, torch.tensor([[3.0, 4.0]]))
     start = made._start(Candidates(maps, torch.tensor([[1, 0]])))
     assert start.weight.tolist() == [[0.0, 1.0], [-1.0, 0.0]] and start.bias.tolist() == [3.0, 4.0]

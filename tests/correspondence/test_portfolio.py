@@ -34,6 +34,7 @@ class Training:
     untried: list[str] = field(default_factory=list)
     total: int = 1_000
     started: bool = False
+    exact: bool = False
     start: Start | None = None
     gradient_steps: int = 0
     done: list[str] = field(default_factory=list)
@@ -48,6 +49,7 @@ class Training:
     def find_start(self, finder: Any) -> None:
         self.done.append("start")
         self.started = "started" in finder.run.request.name
+        self.exact = "exactly" in finder.run.request.name
         self.start = Start(7.0 * len(self.recipe)) if self.started else None
 
     @property
@@ -174,6 +176,12 @@ class TestBest:
     ) -> None:
         setting = Setting(monkeypatch, {"first": 0.8, "second": 0.1}, name="started")
         assert setting.portfolio.best().recipe == "first" and setting.steps() == [3, 3]
+
+    def test_one_that_is_started_exactly_is_not_tried_however_low_its_score(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        setting = Setting(monkeypatch, {"first": 0.5, "second": 0.4}, name="started exactly")
+        assert setting.portfolio.best().recipe == "first" and setting.steps() == [0, 0]
 
     def test_a_single_one_is_neither_tried_nor_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         setting = Setting(monkeypatch, {"only": 0.1})

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.commands import run_in_process, run_interrupted
 
 from corrtool.correspondence import linear_starts
-from corrtool.correspondence.linear_starts import LinearStart, LinearStartSearch
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.linear_start import LinearStart
+from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.correspondence.portfolio import Portfolio
 from corrtool.correspondence.score import Scorer
-from corrtool.project.artifacts import read_artifact
+from corrtool.project.artifacts import load_weights, read_artifact
 from corrtool.runs.metrics import read_metrics
 from corrtool.runs.records import STARTS
 from corrtool.runs.results import Score
@@ -64,6 +67,45 @@ def test_a_trial_counts_as_learning_and_the_first_that_is_enough_ends_them(lab: 
     assert run_in_process("learn-corr", "-p", lab, *TINY, *flags) == 0
     (told,) = [line for line in logged(lab, "auto") if line["event"] == "recipe"]
     assert told["chosen"] == "linear" and list(told["scores"]) == ["linear"]
+
+
+@pytest.mark.parametrize("games", [0, 2])
+def test_an_exact_map_has_nothing_to_learn(
+    lab: Path, games: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is tested, scored and kept as it is, however low its score; --recipe none learns on."""
+
+    def exact(self: LinearStartSearch, count: int) -> LinearStart:
+        weight = torch.diag(torch.tensor([1.0, -1.0, 1.0, -1.0]))
+        identity = ActionMap.identity(2)
+        return LinearStart(
+            weight, torch.zeros(4), identity, 0.5, signed_permutation=True, exact=True
+        )
+
+    monkeypatch.setattr(LinearStartSearch, "best", exact)
+    flags = (
+        "--recipe",
+        "auto",
+        "--linear-starts",
+        4,
+        "--eval-games",
+        games,
+        "--recipe-patience",
+        1,
+    )
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *flags, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["gradient_steps"], result["settled"], result["recipe"]) == (0, True, "linear")
+    assert 0 <= result["score"]["value"] <= 1
+    for name in ("auto", "auto-last"):
+        weights = load_weights(read_artifact(lab, "corr", name))
+        kept = weights["target_to_source.layer.weight"]
+        assert torch.equal(kept, torch.diag(torch.tensor([1.0, -1.0, 1.0, -1.0])))
+    for command in (("evaluate", "--corr", "auto"), ("explain", "auto"), ("report",), ("status",)):
+        quiet = TINY if command[0] == "evaluate" else ("--quiet",)
+        assert run_in_process(command[0], "-p", lab, *quiet, *command[1:]) == 0
+    learns = (*flags[2:6], "--recipe", "none", "--gradient-steps", 3, "--name", "learns")
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *learns, "--json") == 0
 
 
 def test_a_killed_run_goes_on_with_its_recipe(lab: Path) -> None:
