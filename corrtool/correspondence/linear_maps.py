@@ -100,6 +100,11 @@ def _ratios(source: Tensor, target: Tensor) -> Tensor:
     return of_source[:, None] / of_target
 
 
+def raw_weight(weight: Tensor, source: StateScaling, target: StateScaling) -> Tensor:
+    """W (m, n) of raw states by that in the model range: :meth:`LinearMaps.of_raw` undoes it."""
+    return weight * source.deviation[:, None] / target.deviation
+
+
 def matrices(permutations: list[SignedPermutation], from_size: int) -> Tensor:
     """Signed permutations of m out of n = ``from_size`` coordinates as matrices (R, m, n)."""
     size = len(permutations[0][0])

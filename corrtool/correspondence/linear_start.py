@@ -18,8 +18,8 @@ class LinearStart:
     Attributes:
         loss: relative model loss and distance of the moments on transitions of M_T.
         signed_permutation: whether ``weight`` is one.
-        exact: whether it is one of the raw coordinates too, without another scale or a shift, so
-            that there is nothing left to learn.
+        exact: whether it shifts no raw coordinate, in the same units or in others, so that there is
+            nothing left to learn.
     """
 
     weight: Tensor
@@ -59,7 +59,7 @@ class LinearStart:
 
     def __str__(self) -> str:
         kind = "a signed permutation" if self.signed_permutation else "a linear map"
-        raw = "raw " if self.exact else ""
+        shift = ", without a shift" if self.exact else ""
         m = self.action_map
         actions = "" if m.is_identity else f", target actions are {list(m.source_of)} of the source"
-        return f"{kind} of the {raw}coordinates{actions}"
+        return f"{kind} of the coordinates{shift}{actions}"

@@ -8,9 +8,9 @@ and on how far their states are from those of M_S; without that a map could put 
 nothing moves. What explains them best is where the generator starts. A signed
 permutation that does so nearly as well is taken instead: it is exact where states lie that random
 play never reaches. What F does not explain of it, such as a leg that seldom touches the ground,
-keeps the scale that the moments give: descent would shrink it to nothing. One of the raw
-coordinates, without another scale and shift, is taken before that: a shift that F does not see,
-such as of the place of a car on an endless road, is all to an agent.
+keeps the scale that the moments give: descent would shrink it to nothing. One that shifts no raw
+coordinate, in the same units or in others, is taken before that: a shift that F does not see, such
+as of the place of a car on an endless road, is all to an agent.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from corrtool.correspondence.linear_maps import (
     candidate_maps,
     nearest_signed_permutation,
     neighbours,
+    raw_weight,
 )
 from corrtool.correspondence.linear_polish import keep_still, polished
 from corrtool.correspondence.linear_start import LinearStart
@@ -240,12 +241,14 @@ class LinearStartSearch:
         sparse = self._start(self._polished(descended, explained))
         if _explains_less(sparse, free):
             return free
-        signs = descended.maps.weight[0].sign()
-        raw = LinearMaps.of_raw(signs, self._model.scaling, self._target_scaling)
-        exact = self._start(Candidates(raw, descended.source_of))
-        if _explains_less(exact, sparse):
-            return replace(sparse, signed_permutation=True)
-        return replace(exact, signed_permutation=True, exact=True)
+        scalings = self._model.scaling, self._target_scaling
+        in_other_units = raw_weight(sparse.weight, *scalings)
+        for raw in (in_other_units.sign(), in_other_units):
+            maps = LinearMaps.of_raw(raw, *scalings)
+            exact = self._start(Candidates(maps, descended.source_of))
+            if not _explains_less(exact, sparse):
+                return replace(exact, signed_permutation=True, exact=True)
+        return replace(sparse, signed_permutation=True)
 
     @torch.no_grad()
     def _explained(self, candidate: Candidates) -> LinearMaps:

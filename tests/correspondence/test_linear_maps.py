@@ -12,6 +12,7 @@ from corrtool.correspondence.linear_maps import (
     matrices,
     nearest_signed_permutation,
     neighbours,
+    raw_weight,
 )
 from corrtool.states import StateScaling, StateSpec
 
@@ -77,6 +78,7 @@ def test_a_map_of_raw_states_is_the_same_in_the_model_range() -> None:
     maps = LinearMaps.of_raw(signs, source, target)
     assert maps(target.raw_to_model(raw)).tolist() == [[[0.5, -4.0]]]
     assert maps.weight.shape == (1, 2, 3) and maps.bias.shape == (1, 2)
+    torch.testing.assert_close(raw_weight(maps.weight[0], source, target), signs)
 
 
 def test_neighbours_of_two_coordinates() -> None:

@@ -111,10 +111,20 @@ def test_in_other_units_the_scales_are_learnt() -> None:
     units = torch.tensor([1.0, 3.0, 0.5, 1.2])
     target = replace(target, states=target.states * units, next_states=target.next_states * units)
     start = search(ActionMap(ACTIONS, 3), find_actions=False, target=target).best(24)
-    assert start.signed_permutation and not start.exact
+    assert start.signed_permutation and start.exact
     assert torch.equal(start.weight != 0, UNDONE != 0)
     torch.testing.assert_close(start.weight, UNDONE / units, atol=1e-2, rtol=0)
-    assert start.bias.abs().max() < 1e-2
+    assert not start.bias.any()
+
+
+def test_a_shift_is_learnt() -> None:
+    target = seen_as_target(played(2000, 0))
+    by = torch.tensor([0.0, 2.0, -1.0, 0.0])
+    target = replace(target, states=target.states + by, next_states=target.next_states + by)
+    start = search(ActionMap(ACTIONS, 3), find_actions=False, target=target).best(24)
+    assert start.signed_permutation and not start.exact
+    torch.testing.assert_close(start.weight, UNDONE, atol=1e-2, rtol=0)
+    torch.testing.assert_close(start.bias, -UNDONE @ by, atol=2e-2, rtol=0)
 
 
 def test_another_game_is_explained_as_well() -> None:
@@ -205,7 +215,7 @@ def test_what_the_model_does_not_explain_keeps_the_scale_of_the_moments() -> Non
         np.random.default_rng(0),
     )
     start = made.best(8)
-    assert start.signed_permutation and not start.exact
+    assert start.signed_permutation
     assert start.weight[0].tolist() == pytest.approx([0.0, -0.5], abs=0.02)
     assert start.weight[1].tolist() == pytest.approx([-2.0, 0.0], abs=0.02)
 

@@ -279,8 +279,10 @@ class TestSimplest:
         monkeypatch: pytest.MonkeyPatch,
         made: LinearStartSearch,
         loss: float,
-        of_raw: float = 1e6,
+        of_raw: tuple[float, float] = (1e6, 1e6),
     ) -> LinearStart:
+        of_raws = list(of_raw)
+
         def snapped(weight: Tensor, source_of: Tensor) -> tuple[Candidates, float]:
             assert source_of.tolist() == [0, 1]
             return candidates(weight * 100), 5 - float(weight[0, 0])
@@ -309,9 +311,10 @@ class TestSimplest:
         monkeypatch.setattr(made, "_explained", explained)
 
         def raw(weight: Tensor, source: StateScaling, target: StateScaling) -> LinearMaps:
-            assert weight.tolist() == [[1.0, -1.0]] * 2
+            same_units = len(of_raws) == 2
+            assert weight.tolist() == [[1.0, -1.0] if same_units else [loss, -loss]] * 2
             assert source is made._model.scaling and target is made._target_scaling
-            return LinearMaps(of_raw * weight[None], torch.zeros(1, 2))
+            return LinearMaps(of_raws.pop(0) * weight.sign()[None], torch.zeros(1, 2))
 
         monkeypatch.setattr(LinearMaps, "of_raw", raw)
         monkeypatch.setattr(made, "_judged", by_first_weight)
@@ -330,17 +333,28 @@ class TestSimplest:
         assert start.bias.tolist() == [0.0, 0.0] and start.action_map == SAME
 
     @pytest.mark.parametrize(
-        ("loss", "of_raw", "exact"),
-        [(1.0, 1.5, True), (1.0, 1.5625, False), (2.75, 3.5, True), (2.8125, 1.0, False)],
+        ("loss", "of_raw", "taken"),
+        [
+            (1.0, (1.5, 0.0), 1.5),
+            (1.0, (1.5625, 1.5), 1.5),
+            (1.0, (1.5625, 1.5625), None),
+            (2.75, (3.5, 0.0), 3.5),
+            (2.8125, (1.0, 1.0), None),
+        ],
     )
-    def test_one_of_the_raw_coordinates_again_a_little_less(
-        self, monkeypatch: pytest.MonkeyPatch, loss: float, of_raw: float, exact: bool
+    def test_one_without_a_shift_again_a_little_less(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        loss: float,
+        of_raw: tuple[float, float],
+        taken: float | None,
     ) -> None:
+        """In the same units first, then in those that descent has found."""
         start = self.chosen(monkeypatch, search(monkeypatch), loss, of_raw)
-        assert start.exact is exact
-        if exact:
-            assert start.signed_permutation and start.loss == of_raw
-            assert start.weight.tolist() == [[of_raw, -of_raw]] * 2
+        assert start.exact is (taken is not None)
+        if taken is not None:
+            assert start.signed_permutation and start.loss == taken
+            assert start.weight.tolist() == [[taken, -taken]] * 2
 
     @pytest.mark.parametrize(("most", "told"), [(1, [7]), (2, [])])
     def test_many_coordinates_are_not_snapped(

@@ -217,6 +217,7 @@ def test_learning_ends_early_where_the_score_rises_no_more_but_only_of_a_recipe(
         return {**same(self, *arguments), "value": 0.9}
 
     monkeypatch.setattr(Scorer, "score", first)
+    monkeypatch.setattr(linear_starts, "SNAPPED_COORDINATES", 0)  # no map that ends it at once
     flags = ("--linear-starts", 4, "--gradient-steps", 50, "--eval-every", 10, "--eval-games", 0)
     patience = ("--recipe-patience", 2) if recipe == "auto" else ()
     assert (
