@@ -54,7 +54,7 @@ class LinearStart:
             ActionMap.from_json(state),
             float(state["loss"]),
             bool(state["signed_permutation"]),
-            bool(state.get("exact", False)),  # older ones do not say
+            state.get("exact") is True,  # older ones do not say
         )
 
     def __str__(self) -> str:

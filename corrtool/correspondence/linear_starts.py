@@ -237,18 +237,23 @@ class LinearStartSearch:
         found = zip(finalists.maps.weight, finalists.source_of, strict=True)
         nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
         explained = self._explained(nearest)
-        descended = self._descended(nearest, *ROUNDS[-1], explained)
-        sparse = self._start(self._polished(descended, explained))
-        if _explains_less(sparse, free):
+        found_sparse = self._polished(self._descended(nearest, *ROUNDS[-1], explained), explained)
+        sparse = self._start(found_sparse)
+        if sparse.loss > _tolerated(free.loss):
             return free
         scalings = self._model.scaling, self._target_scaling
-        in_other_units = raw_weight(sparse.weight, *scalings)
+        in_other_units, most = raw_weight(sparse.weight, *scalings), self._model_loss(found_sparse)
         for raw in (in_other_units.sign(), in_other_units):
             maps = LinearMaps.of_raw(raw, *scalings)
-            exact = self._start(Candidates(maps, descended.source_of))
-            if not _explains_less(exact, sparse):
-                return replace(exact, signed_permutation=True, exact=True)
+            exact = Candidates(maps, found_sparse.source_of)
+            if self._model_loss(exact) <= _tolerated(most):
+                return replace(self._start(exact), signed_permutation=True, exact=True)
         return replace(sparse, signed_permutation=True)
+
+    @torch.no_grad()
+    def _model_loss(self, candidate: Candidates) -> float:
+        """Without the moments, which differ by more than a wrong unit would."""
+        return float(self._losses(candidate, self._judging, moments_weight=0.0)[0])
 
     @torch.no_grad()
     def _explained(self, candidate: Candidates) -> LinearMaps:
@@ -307,9 +312,9 @@ class LinearStartSearch:
         )
 
 
-def _explains_less(simpler: LinearStart, other: LinearStart) -> bool:
-    """True if the loss of a simpler map is more than a little higher."""
-    return simpler.loss > SIMPLER_TOLERANCE * other.loss + SIMPLER_SLACK
+def _tolerated(loss: float) -> float:
+    """The most loss of a simpler map that is taken instead of one with this."""
+    return SIMPLER_TOLERANCE * loss + SIMPLER_SLACK
 
 
 def _errors(predicted: Tensor, here: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:

@@ -228,6 +228,8 @@ def agree_on_actions(ranks: Ranks, correspondence: Correspondence) -> None:
 def set_linear_start(correspondence: Correspondence, start: LinearStart) -> None:
     """Put G_T at a start, G_S at its (pseudo-)inverse, and the action map at the start's."""
     back = torch.linalg.pinv(start.weight)
+    if start.signed_permutation:
+        back *= start.weight.T != 0  # of its inverse what is not 0 is noise of the computation
     _set_map(correspondence.target_to_source, start.weight, start.bias)
     _set_map(correspondence.source_to_target, back, -back @ start.bias)
     correspondence.action_map = start.action_map

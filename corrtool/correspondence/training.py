@@ -163,8 +163,7 @@ class CorrespondenceTraining:
         """Take no further gradient step, which is no cut: nothing more is to be learnt."""
         self.settled = self.gradient_steps < self._planned
         self.total = self._planned = self.gradient_steps
-        if self.gradient_steps % LOG_EVERY_GRADIENT_STEPS:
-            self.terms = self._sums.take()
+        self.terms = self._sums.take() or self.terms  # those of this step may be told already
 
     @property
     def angle_degrees(self) -> float | None:
@@ -176,7 +175,8 @@ class CorrespondenceTraining:
         self.start = finder.find(self._settings, self.correspondence)
         self.started = self.start is not None
         linear = isinstance(self.correspondence.target_to_source, LinearGenerator)
-        self.exact = linear and isinstance(self.start, LinearStart) and self.start.exact
+        exact = linear and isinstance(self.start, LinearStart) and self.start.exact
+        self.exact = self._ranks.agreed(exact, self._device)
 
     @property
     def actions_due(self) -> bool:

@@ -186,16 +186,22 @@ class DqnTraining:
 
     def _is_through(self, loop: Loop) -> bool:
         """True at the last step, which comes later where no play test has solved the task."""
+        if self._env_steps_in_all > loop.total and self.progress.evaluated_at < loop.total:
+            self._test_now(loop)  # it may be solved by now
         total = self._env_steps_in_all
         if total > loop.total:
             self._console.say(f"{self._unsolved()}: learning on, up to {total:,} env steps")
-            loop.end_at(total)
+        elif total < loop.total:
+            self._console.say(f"a play test has {self.progress.best_mean_return:.1f}: solved")
+        loop.end_at(total)
         return self.progress.env_steps >= total
 
     def _warn_if_unsolved(self) -> None:
         threshold, best = self._lanes.reward_threshold, self.progress.best_mean_return
         if threshold is not None and best is not None and not is_solved(best, threshold):
-            self._console.say(f"{self._unsolved()}, the best has {best:.1f}; more --env-steps may")
+            extends = self.settings.stage == "train-dqn"
+            longer = ": --extend with more --env-steps goes on" if extends else ""
+            self._console.say(f"{self._unsolved()}, the best has {best:.1f}{longer}")
 
     def _unsolved(self) -> str:
         return f"no play test has reached {self._lanes.reward_threshold:g}, which solves the task"
@@ -311,8 +317,10 @@ class DqnTraining:
 
     def _play_test(self, loop: Loop) -> None:
         """Play a test where one is due; if it takes the lanes, their games end by truncation."""
-        if not self._tests.due(self.progress):
-            return
+        if self._tests.due(self.progress):
+            self._test_now(loop)
+
+    def _test_now(self, loop: Loop) -> None:
         self._tests.play(self.learner, self.progress, loop)
         if self._borrows:
             self.memory.restart_episodes(self._start_games(self.progress.env_steps))

@@ -22,9 +22,10 @@ class DqnSettings(Settings):
     env_steps: int = setting(300_000, "environment steps to learn for, over all lanes", minimum=1)
     unsolved_env_steps: int = setting(
         0,
-        "environment steps to learn for where no play test has reached the return that solves the "
-        "task (Gymnasium's reward_threshold) by the end of --env-steps, by which all schedules go; "
-        "0 for no more; 160,000 in the default preset for vectors, unless --env-steps is given",
+        "environment steps to learn for, if more, where no play test has reached the return that "
+        "solves the task (Gymnasium's reward_threshold) by the end of --env-steps, whose schedules "
+        "stay as they are; 0 for no more; 160,000 in the default preset for vectors, unless "
+        "--env-steps is given",
         minimum=0,
     )
     stop_at_mean_return: float | None = setting(
@@ -160,12 +161,6 @@ class DqnSettings(Settings):
         return values
 
     def check(self) -> None:
-        if 0 < self.unsolved_env_steps < self.env_steps:
-            raise UsageError(
-                f"--unsolved-env-steps is {self.unsolved_env_steps}, but --env-steps "
-                f"{self.env_steps}",
-                "give it more than those, or 0",
-            )
         if self.replay and self.memory_capacity < self.lanes * (self.n_step + 2):
             raise UsageError(
                 f"--memory-capacity is {self.memory_capacity}",

@@ -64,7 +64,7 @@ def plan_extension(
     if type(env_steps) is not int:
         raise damaged(finished[0] / "run.json")
     shorter = identity_of(record)
-    same_length = {"env_steps": shorter["settings"]["env_steps"]}
+    same_length = {name: shorter["settings"][name] for name in ("env_steps", "unsolved_env_steps")}
     longer: Identity = {
         **shorter,
         "settings": settings.identity() | same_length,

@@ -288,7 +288,7 @@ def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
 def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCorrResult:
     """Write both correspondences; returns the run's result."""
     project, name, results = job.context.project, job.request.name, training.test_results
-    if training.gradient_steps:
+    if training.terms:
         _warn_of_discriminators(job.context.console, job.settings, training.terms)
     last, scores = copy_of_weights(training.correspondence), training.scores
     best = results if results.best_weights is not None else scores

@@ -146,9 +146,11 @@ def time_limit(vector: SyncVectorEnv) -> int | None:
 
 
 def reward_threshold(vector: SyncVectorEnv) -> float | None:
-    """The mean return with which an environment counts as solved, if it states one."""
+    """The mean return with which an environment counts as solved, if it states a finite one."""
     spec = vector.envs[0].spec
-    return None if spec is None else spec.reward_threshold
+    stated: Any = None if spec is None else spec.reward_threshold
+    is_number = isinstance(stated, int | float) and math.isfinite(stated)
+    return float(stated) if is_number else None
 
 
 def atari_steps(task: Task) -> int:

@@ -117,6 +117,16 @@ def test_in_other_units_the_scales_are_learnt() -> None:
     assert not start.bias.any()
 
 
+def test_one_coordinate_in_slightly_other_units_is_not_taken_for_the_same() -> None:
+    """Two memories of random play differ by more than that in their moments."""
+    target = seen_as_target(played(2000, 1))
+    units = torch.tensor([1.0, 1.0, 1.15, 1.0])
+    target = replace(target, states=target.states * units, next_states=target.next_states * units)
+    start = search(ActionMap(ACTIONS, 3), find_actions=False, target=target).best(24)
+    assert start.signed_permutation
+    torch.testing.assert_close(start.weight, UNDONE / units, atol=2e-2, rtol=0)
+
+
 def test_a_shift_is_learnt() -> None:
     target = seen_as_target(played(2000, 0))
     by = torch.tensor([0.0, 2.0, -1.0, 0.0])

@@ -83,6 +83,10 @@ class TestLosses:
         assert losses.tolist() == pytest.approx([here + 0.25 * 2, 1 + 0.25 * 2], abs=1e-5)
         assert made._losses(both, PLAYED).tolist() == pytest.approx([here + 2, 3], abs=1e-5)
 
+    def test_without_the_moments(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loss = search(monkeypatch)._model_loss(candidates(torch.eye(2)))
+        assert loss == pytest.approx((4.0 / 4.5 + (3.5 / 4 + 1) / 2) / 2, abs=1e-5)
+
     def test_know_the_actions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """With actions exchanged F adds (0, 0) and (½, 0), and misses 1, 2½ and ½."""
         made = search(monkeypatch)
@@ -317,6 +321,7 @@ class TestSimplest:
             return LinearMaps(of_raws.pop(0) * weight.sign()[None], torch.zeros(1, 2))
 
         monkeypatch.setattr(LinearMaps, "of_raw", raw)
+        monkeypatch.setattr(made, "_model_loss", lambda given: float(by_first_weight(given)))
         monkeypatch.setattr(made, "_judged", by_first_weight)
         return made._simplest(self.FINALISTS)
 

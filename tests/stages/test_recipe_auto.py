@@ -19,6 +19,7 @@ from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.correspondence.portfolio import Portfolio
 from corrtool.correspondence.score import Scorer
 from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.runs.loop import Loop
 from corrtool.runs.metrics import read_metrics
 from corrtool.runs.records import STARTS
 from corrtool.runs.results import Score
@@ -204,6 +205,20 @@ def test_a_map_that_no_search_looks_for_is_said_to_be_the_identity(
 def test_a_flag_that_a_recipe_decides_has_no_effect_beside_it(made: Path) -> None:
     asked = ("learn-corr", "-p", made, *TINY, "--recipe", "auto", "--generator", "mlp")
     assert run_in_process(*asked, "--dry-run") == 2
+
+
+def test_one_whose_time_is_over_and_that_is_settled_at_once(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The terms of the last step are told as the time is over, and nothing came since."""
+    same = Scorer.score
+    monkeypatch.setattr(Scorer, "score", lambda self, *given: {**same(self, *given), "value": 0.9})
+    monkeypatch.setattr(linear_starts, "SNAPPED_COORDINATES", 0)
+    monkeypatch.setattr(Loop, "out_of_time", lambda self: self.done == 29)
+    flags = (*AUTO, "--recipe-patience", 1, "--gradient-steps", 500, "--json")
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *flags) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["gradient_steps"] == 30 and result["score"]["value"] == 0.9
 
 
 @pytest.mark.parametrize("recipe", ["auto", "none"])

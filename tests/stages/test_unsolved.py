@@ -10,29 +10,29 @@ import gymnasium
 import pytest
 from odd_environments import Counting
 from support.commands import run_in_process
+from support.environments import register
+from support.lanes import task
 
-from corrtool.errors import UsageError
 from corrtool.settings.resolve import resolve
 from corrtool.settings.stages import TrainDqnSettings
+from corrtool.tasks import Lanes
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--env-steps", 400, "--eval-every", 200)
 
-COUNTING: Any = Counting  # Gymnasium's own types ask for one that takes any argument
-
-gymnasium.register("Never-v0", COUNTING, reward_threshold=1e6)
-gymnasium.register("AtOnce-v0", COUNTING, reward_threshold=-1e6)
+register("Never-v0", Counting, reward_threshold=1e6)
+register("AtOnce-v0", Counting, reward_threshold=-1e6)
 
 
-def train(lab: Path, task: str, *more: object) -> int:
-    assert run_in_process("init", lab, "--source", task, "--quiet") == 0
+def train(lab: Path, source: str, *more: object) -> int:
+    assert run_in_process("init", lab, "--source", source, "--quiet") == 0
     return run_in_process("train-dqn", "-p", lab, *TINY, *more, "--json")
 
 
-@pytest.mark.parametrize("task, solved", [("Never-v0", False), ("AtOnce-v0", True)])
+@pytest.mark.parametrize("source, solved", [("Never-v0", False), ("AtOnce-v0", True)])
 def test_it_goes_by_the_tasks_own_threshold(
-    task: str, solved: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: str, solved: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(tmp_path / "lab", task, "--unsolved-env-steps", 1_000) == 0
+    assert train(tmp_path / "lab", source, "--unsolved-env-steps", 1_000) == 0
     out = capsys.readouterr()
     env_steps = json.loads(out.out.splitlines()[-1])["env_steps"]
     assert (env_steps < 500) == solved and env_steps < 1_010
@@ -55,6 +55,42 @@ def test_who_says_how_long_means_that(tmp_path: Path) -> None:
     assert [s.unsolved_env_steps for s in settings.values()] == [160_000, 0]
 
 
-def test_fewer_than_env_steps_are_refused() -> None:
-    with pytest.raises(UsageError, match="--unsolved-env-steps is 399, but --env-steps 400"):
-        TrainDqnSettings(env_steps=400, unsolved_env_steps=399)
+@pytest.mark.parametrize("stated", [None, float("nan"), float("inf"), "195"])
+def test_what_is_no_finite_number_is_no_threshold(stated: Any, tmp_path: Path) -> None:
+    register("Odd-v0", Counting, reward_threshold=stated)
+    try:
+        with Lanes(task("Odd-v0"), 1) as lanes:
+            assert lanes.reward_threshold is None
+    finally:
+        del gymnasium.registry["Odd-v0"]
+
+
+def test_one_that_is_solved_in_its_last_test_is_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--eval-every does not divide --env-steps: the first test is that at the end."""
+    more = ("--unsolved-env-steps", 1_000, "--eval-every", 700)
+    assert train(tmp_path / "lab", "AtOnce-v0", *more) == 0
+    out = capsys.readouterr()
+    assert json.loads(out.out.splitlines()[-1])["env_steps"] < 500
+    assert "learning on" not in out.err
+
+
+def test_a_run_of_the_presets_length_can_be_extended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = tmp_path / "lab"
+    assert train(lab, "Never-v0", "--unsolved-env-steps", 600) == 0
+    longer = (
+        "train-dqn",
+        "-p",
+        lab,
+        *TINY[:4],
+        "--eval-every",
+        200,
+        "--env-steps",
+        900,
+        "--extend",
+    )
+    assert run_in_process(*longer, "--json") == 0
+    assert 900 <= json.loads(capsys.readouterr().out.splitlines()[-1])["env_steps"] < 910
