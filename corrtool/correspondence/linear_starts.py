@@ -236,8 +236,7 @@ class LinearStartSearch:
             return free
         found = zip(finalists.maps.weight, finalists.source_of, strict=True)
         nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
-        explained = self._explained(nearest)
-        found_sparse = self._polished(self._descended(nearest, *ROUNDS[-1], explained), explained)
+        found_sparse = self._without_shrinking(nearest)
         sparse = self._start(found_sparse)
         if sparse.loss > _tolerated(free.loss):
             return free
@@ -255,15 +254,28 @@ class LinearStartSearch:
         """Without the moments, which differ by more than a wrong unit would."""
         return float(self._losses(candidate, self._judging, moments_weight=0.0)[0])
 
+    def _without_shrinking(self, permutation: Candidates) -> Candidates:
+        """A signed permutation after descent; what F does not explain even then is as before."""
+        start = permutation.maps
+        nonzero = LinearMaps((start.weight != 0).float(), torch.ones_like(start.bias))
+        descended = self._descended(permutation, *ROUNDS[-1], nonzero)
+        explained = self._explained(descended)
+        row = explained[..., None]
+        maps = LinearMaps(
+            torch.where(row, descended.maps.weight, start.weight),
+            torch.where(explained, descended.maps.bias, start.bias),
+        )
+        moving = LinearMaps(nonzero.weight * row, explained.float())
+        return self._polished(Candidates(maps, descended.source_of), moving)
+
     @torch.no_grad()
-    def _explained(self, candidate: Candidates) -> LinearMaps:
-        """What descent may change of a signed permutation: rows that F explains, but no zeros."""
+    def _explained(self, candidate: Candidates) -> Tensor:
+        """Whether F explains a good part of each coordinate's change, (R, m) bool."""
         here = candidate.maps(self._judging.states)
         following = candidate.maps(self._judging.next_states)
         predicted = self._predicted(here, candidate.source_of[:, self._judging.actions])
         error, change = _errors(predicted, here, following)
-        explained = (error.sum(1) < (1 - EXPLAINED) * change.sum(1)).float()
-        return LinearMaps((candidate.maps.weight != 0) * explained[..., None], explained)
+        return error.sum(1) < (1 - EXPLAINED) * change.sum(1)
 
     def _polished(
         self, candidate: Candidates, moving_parts: LinearMaps | None = None

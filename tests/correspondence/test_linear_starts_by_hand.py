@@ -233,15 +233,43 @@ class TestSnapped:
         assert asked == ([2] if find_actions else [])
 
 
-@pytest.mark.parametrize(("share", "moving"), [(0.1, True), (0.2, False)])
-def test_what_f_explains_may_move(
-    monkeypatch: pytest.MonkeyPatch, share: float, moving: bool
-) -> None:
+@pytest.mark.parametrize(("share", "explained"), [(0.1, True), (0.2, False)])
+def test_what_f_explains(monkeypatch: pytest.MonkeyPatch, share: float, explained: bool) -> None:
     """F misses 3½ of the first coordinate's 4, and all of the second's ½."""
     monkeypatch.setattr(module, "EXPLAINED", share)
     found = search(monkeypatch)._explained(candidates(torch.eye(2)))
-    assert torch.equal(found.weight, FIRST_OF_TWO.weight * moving)
-    assert torch.equal(found.bias, FIRST_OF_TWO.bias * moving)
+    assert found.tolist() == [[explained, False]]
+
+
+def test_what_f_does_not_explain_after_descent_is_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "ROUNDS", ((1, 1, 1.0, 1.0), (7, 8, 0.5, 0.25)))
+    made = search(monkeypatch)
+
+    def descended(given: Candidates, *of_round: Any) -> Candidates:
+        *settings, moving = of_round
+        assert settings == [7, 8, 0.5, 0.25]
+        assert moving.weight.tolist() == [[[0.0, 1.0], [1.0, 0.0]]]
+        assert moving.bias.tolist() == [[1.0, 1.0]]
+        maps = LinearMaps(given.maps.weight / 4, given.maps.bias + 1)
+        return Candidates(maps, given.source_of.flip(1))
+
+    polished: list[LinearMaps] = []
+
+    def polish(given: Candidates, moving: LinearMaps) -> Candidates:
+        polished.append(moving)
+        return given
+
+    monkeypatch.setattr(made, "_descended", descended)
+    monkeypatch.setattr(made, "_explained", lambda given: torch.tensor([[True, False]]))
+    monkeypatch.setattr(made, "_polished", polish)
+    found = made._without_shrinking(candidates(torch.tensor([[0.0, 4.0], [-8.0, 0.0]])))
+    assert found.maps.weight.tolist() == [[[0.0, 1.0], [-8.0, 0.0]]]
+    assert found.maps.bias.tolist() == [[1.0, 0.0]] and found.source_of.tolist() == [[1, 0]]
+    (moving,) = polished
+    assert moving.weight.tolist() == [[[0.0, 1.0], [0.0, 0.0]]]
+    assert moving.bias.tolist() == [[1.0, 0.0]]
 
 
 class TestPolished:
@@ -291,28 +319,18 @@ class TestSimplest:
             assert source_of.tolist() == [0, 1]
             return candidates(weight * 100), 5 - float(weight[0, 0])
 
-        def explained(given: Candidates) -> LinearMaps:
+        def descended(given: Candidates) -> Candidates:
             assert given.maps.weight[0, 0, 0] == 300
-            return FIRST_OF_TWO
-
-        def descended(given: Candidates, *of_round: Any) -> Candidates:
-            assert given.maps.weight[0, 0, 0] == 300
-            assert of_round == (7, 8, 0.5, 0.25, FIRST_OF_TWO)
             return candidates(torch.full((2, 2), loss) * torch.tensor([1.0, -1.0]))
-
-        def polish(given: Candidates, moving: LinearMaps | None = None) -> Candidates:
-            assert (moving is not None) == (given.maps.weight[0, 0, 1] != 0)
-            return given
 
         monkeypatch.setattr(
             module, "ROUNDS", ((1, 1, 1.0, 1.0), (2, 2, 2.0, 2.0), (7, 8, 0.5, 0.25))
         )
         monkeypatch.setattr(module, "SIMPLER_TOLERANCE", 1.25)
         monkeypatch.setattr(module, "SIMPLER_SLACK", 0.25)
-        for name, function in (("_snapped", snapped), ("_descended", descended)):
+        for name, function in (("_snapped", snapped), ("_without_shrinking", descended)):
             monkeypatch.setattr(made, name, function)
-        monkeypatch.setattr(made, "_polished", polish)
-        monkeypatch.setattr(made, "_explained", explained)
+        monkeypatch.setattr(made, "_polished", lambda given: given)
 
         def raw(weight: Tensor, source: StateScaling, target: StateScaling) -> LinearMaps:
             same_units = len(of_raws) == 2
