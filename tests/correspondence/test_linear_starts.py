@@ -68,6 +68,11 @@ def seen_as_target(transitions: Transitions) -> Transitions:
     )
 
 
+def in_units(target: Transitions, units: Tensor) -> Transitions:
+    """The same with each coordinate in units of its own."""
+    return replace(target, states=target.states * units, next_states=target.next_states * units)
+
+
 def search(
     action_map: ActionMap, *, find_actions: bool, target: Transitions | None = None
 ) -> LinearStartSearch:
@@ -107,9 +112,8 @@ def test_a_signed_permutation_is_found_with_the_actions_or_without(find_actions:
 
 
 def test_in_other_units_the_scales_are_learnt() -> None:
-    target = seen_as_target(played(2000, 0))
     units = torch.tensor([1.0, 3.0, 0.5, 1.2])
-    target = replace(target, states=target.states * units, next_states=target.next_states * units)
+    target = in_units(seen_as_target(played(2000, 0)), units)
     start = search(ActionMap(ACTIONS, 3), find_actions=False, target=target).best(24)
     assert start.signed_permutation and start.exact
     assert torch.equal(start.weight != 0, UNDONE != 0)
@@ -119,9 +123,8 @@ def test_in_other_units_the_scales_are_learnt() -> None:
 
 def test_one_coordinate_in_slightly_other_units_is_not_taken_for_the_same() -> None:
     """Two memories of random play differ by more than that in their moments."""
-    target = seen_as_target(played(2000, 1))
     units = torch.tensor([1.0, 1.0, 1.15, 1.0])
-    target = replace(target, states=target.states * units, next_states=target.next_states * units)
+    target = in_units(seen_as_target(played(2000, 1)), units)
     start = search(ActionMap(ACTIONS, 3), find_actions=False, target=target).best(24)
     assert start.signed_permutation
     torch.testing.assert_close(start.weight, UNDONE / units, atol=2e-2, rtol=0)
