@@ -20,6 +20,8 @@ class Knowledge:
         source_q: Q_S; None where neither loss nor play tests need it.
         environment_model: F; None where there is no model loss.
         rewards: how Q_S sees them.
+        held_out_loss: the relative model loss of F on records like those of M_S that it has not
+            learnt from; None where it is not known.
     """
 
     source: ReplayMemory
@@ -27,6 +29,7 @@ class Knowledge:
     source_q: nn.Module | None
     environment_model: ScaledModel | None
     rewards: RewardsLearnt = field(default_factory=RewardsLearnt)
+    held_out_loss: float | None = None
 
     @property
     def same_shape(self) -> bool:

@@ -99,7 +99,9 @@ class _Reference:
     """What Q_S and F make of M_S itself.
 
     Attributes:
-        model_loss: the relative model loss of F.
+        model_loss: the relative model loss of F, on records that it has not learnt from where that
+            is known: F knows those of M_S better than any that it has not seen, and so better than
+            those of M_T, however exact their translation.
         bellman_error: of Q_S, in its own units; None without it.
         deviation: standard deviation of the values of Q_S; 1 without it.
         mean: the mean state, in the model range.
@@ -227,7 +229,9 @@ class Scorer:
                 sums.add_bellman(values, next_values, batch)
             advance(len(batch.rows))
         mean = element_statistics(source, self._source_rows, scaling).mean
-        return _Reference(sums.model_loss, sums.bellman_error, sums.deviation, mean)
+        held_out = self._knowledge.held_out_loss
+        model_loss = sums.model_loss if held_out is None else held_out
+        return _Reference(model_loss, sums.bellman_error, sums.deviation, mean)
 
     def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
         """F and Q_S on the translated transitions of M_T."""

@@ -87,3 +87,19 @@ def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
     )
     freeze(model.to(device))
     return model
+
+
+def held_out_loss(model: Artifact, memory: Artifact) -> float | None:
+    """The relative model loss of F on what ``train-model`` held out of a memory.
+
+    None where it did not learn from that one, or where nothing changes in what was held out.
+    """
+    parents = model.manifest.get("parents", {})
+    summary: dict[str, Any] = model.manifest.get("summary", {})
+    uses = [use for use, parent in parents.items() if parent["sha256"] == memory.sha256]
+    if not uses:
+        return None
+    apart = {uses[0]: summary} if len(parents) == 1 else summary.get("validation_by_memory", {})
+    errors = apart.get(uses[0], {})
+    persistence = errors.get("l1_newest_persistence")
+    return errors["l1_newest"] / persistence if persistence else None

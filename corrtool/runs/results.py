@@ -123,7 +123,8 @@ class Score(TypedDict):
     Attributes:
         model_loss: the relative model loss of F on translated transitions of M_T: 0 where it
             explains every change, 1 where none.
-        source_model_loss: the same on those of M_S: the best that F could do.
+        source_model_loss: the same on those of M_S that F has not learnt from, as ``train-model``
+            found it, or on those of M_S where that says nothing of them: the best that F could do.
         model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss); 0 where F explains next
             to nothing of M_S.
         bellman_error: mean |r + γ max Q(s') - Q(s, a)| of Q_S on translated transitions of M_T with

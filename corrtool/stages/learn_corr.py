@@ -15,7 +15,7 @@ from corrtool.correspondence.play_tests import PlayTests
 from corrtool.correspondence.portfolio import Candidate, Portfolio
 from corrtool.correspondence.scores import Scores
 from corrtool.correspondence.training import CorrespondenceTraining
-from corrtool.environment_model.saved import load_model
+from corrtool.environment_model.saved import held_out_loss, load_model
 from corrtool.layers import copy_of_weights
 from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
@@ -189,12 +189,14 @@ def _identity_only(job: Job) -> str | None:
 def _load(job: Job) -> Knowledge:
     """Load the inputs to the device. Raises :class:`ArtifactError`."""
     inputs, device = job.request.inputs, job.context.device
+    m_s = inputs["source_memory"]
     return Knowledge(
-        load_transitions(job.context, inputs["source_memory"], chosen=job.matched),
+        load_transitions(job.context, m_s, chosen=job.matched),
         load_transitions(job.context, inputs["target_memory"]),
         load_q_function(inputs["q"], device) if "q" in inputs else None,
         load_model(inputs["model"], device) if "model" in inputs else None,
         RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt(),
+        held_out_loss(inputs["model"], m_s) if "model" in inputs else None,
     )
 
 

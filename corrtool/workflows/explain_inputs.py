@@ -9,7 +9,7 @@ from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.saved import load_correspondence
-from corrtool.environment_model.saved import load_model
+from corrtool.environment_model.saved import held_out_loss, load_model
 from corrtool.errors import ArtifactError, MissingInputError
 from corrtool.memory import ReplayMemory
 from corrtool.project.artifacts import Artifact, find_artifacts
@@ -85,10 +85,11 @@ def load_inputs(
     ]
     correspondence = load_correspondence(artifact, device)
     correspondence.eval()
-    model = None
+    model = held_out = None
     if (found := inputs.get("model") or _newest_model(context, inputs)) is not None:
         inputs["model"] = found
         model = load_model(found, device)
+        held_out = held_out_loss(found, inputs["source_memory"])
         model.eval()
     q = load_q_function(inputs["q"], device) if "q" in inputs else None
     rewards = RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt()
@@ -98,7 +99,7 @@ def load_inputs(
         artifact,
         inputs,
         correspondence,
-        Knowledge(memories[0], memories[1], q, model, rewards),
+        Knowledge(memories[0], memories[1], q, model, rewards, held_out),
         (actions[0], actions[1]),
     )
 

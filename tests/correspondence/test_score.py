@@ -115,6 +115,13 @@ class TestByHand:
         assert as_it_is["model_share"] == as_it_is["value"] == pytest.approx(0.5, abs=1e-5)
         assert scored(linear(0.0), knowledge)["value"] == 0.0  # nothing that moves is left
 
+    def test_f_is_measured_by_what_it_has_not_learnt_from_where_that_is_known(self) -> None:
+        knowledge = known(SOURCE, TARGET, 0.5, held_out_loss=0.75)  # of M_S, which it knows: 0.5
+        found = scored(linear(1.0), knowledge)
+        assert found["source_model_loss"] == 0.75
+        assert found["model_loss"] == pytest.approx(0.75, abs=1e-5)
+        assert found["model_share"] == found["value"] == pytest.approx(1.0, abs=1e-5)
+
     def test_losses_are_sums_over_all_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(scoring, "BATCH", 1)  # of changes 1 and 3 it knows 1 each: 2 of 4
         source = memory(numbers(0, 1, 4))
