@@ -105,7 +105,7 @@ class CollectArguments(CommonArguments, total=False):
 class TrainModelArguments(LearningArguments, total=False):
     memory: str | None
     random_memory: str | None
-    architecture: Literal["auto", "resnet", "mlp"]
+    architecture: Literal["auto", "resnet", "folded", "mlp"]
     filters: int
     blocks: int
     action_block: int
@@ -114,6 +114,7 @@ class TrainModelArguments(LearningArguments, total=False):
     skips: bool
     loss: Literal["mse", "l1"]
     learning_rate: float
+    constant_share: float
     batch_size: int
     epochs: int
     gradient_steps: int | None

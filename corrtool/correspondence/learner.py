@@ -16,16 +16,11 @@ from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.correspondence.tone_layer import ToneLayer
 from corrtool.environment_model.network import ScaledModel
 from corrtool.layers import AffineLayer, RotationLayer, load_optimizer_state
+from corrtool.runs.steps import learning_rate_share
 from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.signal_layers import GainShiftLayer
-
-
-def learning_rate_share(step: int, total: int, constant_share: float) -> float:
-    """Linear decay to zero over ``total`` steps, constant for the first ``constant_share``."""
-    constant = constant_share * total
-    return 1.0 if step < constant else max(0.0, (total - step) / max(1.0, total - constant))
 
 
 class CorrespondenceLearner:

@@ -19,7 +19,7 @@ from corrtool.correspondence.generators import (
     rotation_angle_degrees,
 )
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans, learning_rate_share
+from corrtool.correspondence.learner import CorrespondenceLearner, RunningMeans
 from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play_tests import PlayTestResults
@@ -30,6 +30,7 @@ from corrtool.memory import ShuffledRows
 from corrtool.memory.rows import Rows
 from corrtool.runs.context import StageContext
 from corrtool.runs.results import CorrespondenceChoices
+from corrtool.runs.steps import learning_rate_share
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling

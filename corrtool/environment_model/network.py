@@ -19,9 +19,10 @@ from corrtool.layers import (
     mlp,
 )
 from corrtool.signal_layers import SignalResnet
-from corrtool.states import SIGNAL, VECTOR, StateScaling, StateSpec
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateScaling, StateSpec
 
 Prediction = Literal["residual", "state"]
+FOLD = 2  # of large pictures: with 4 an F of Pong learnt that nothing moves, or later and worse
 
 
 class ResnetModel(nn.Module):
@@ -87,28 +88,49 @@ class ResnetModel(nn.Module):
         return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
 
 
-class GridModel(nn.Module):
-    """F of small pictures: a resnet that keeps every pixel.
+class FoldedModel(nn.Module):
+    """F that sees ``fold`` × ``fold`` pixels as channels: a resnet on fewer, wider positions.
 
-    The one-hot action is planes beside the state's channels.
+    No pixel is lost on the way in, as by strides, and no layer works at full resolution, which is
+    what the time of :class:`ResnetModel` goes into (space to depth, Shi et al. 2016). Small
+    pictures are not folded: ``fold`` 1. The one-hot action is planes beside the folded state.
+    Sides that ``fold`` does not divide are continued by their last pixels, and cut again.
 
     (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in
     :class:`ResnetModel`.
     """
 
     def __init__(
-        self, spec: StateSpec, actions: int, filters: int, blocks: int, prediction: Prediction
+        self,
+        spec: StateSpec,
+        actions: int,
+        filters: int,
+        blocks: int,
+        prediction: Prediction,
+        fold: int,
     ) -> None:
         super().__init__()
         self.actions, self._spec, self._residual = actions, spec, prediction == "residual"
-        channels = spec.state_shape[0]
+        self._fold, channels = fold, spec.state_shape[0]
         out_channels = spec.frame_shape[0] if self._residual else channels
-        self.resnet = FullResolutionResnet(channels + actions, out_channels, 4 * filters, blocks)
+        self.resnet = FullResolutionResnet(
+            channels * fold**2 + actions, out_channels * fold**2, 4 * filters // fold, blocks
+        )
+        if (
+            fold > 1 and self._residual
+        ):  # begins with nothing that moves, as most of a large picture
+            nn.init.zeros_(self.resnet.last.weight)
+            nn.init.zeros_(cast(Tensor, self.resnet.last.bias))
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        height, width = states.shape[-2:]
+        below, right = -height % self._fold, -width % self._fold
+        whole = F.pad(states, (0, right, 0, below), mode="replicate") if below or right else states
+        folded = F.pixel_unshuffle(whole, self._fold)
         planes = F.one_hot(actions, self.actions).to(states.dtype)[:, :, None, None]
-        planes = planes.expand(-1, -1, *states.shape[-2:])
-        decoded: Tensor = self.resnet(torch.cat([states, planes], dim=1))
+        planes = planes.expand(-1, -1, *folded.shape[-2:])
+        decoded = F.pixel_shuffle(self.resnet(torch.cat([folded, planes], dim=1)), self._fold)
+        decoded = decoded[..., :height, :width]
         return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
 
 
@@ -168,6 +190,9 @@ class VectorModel(nn.Module):
         return states + change
 
 
+ARCHITECTURES = {IMAGE: ("resnet", "folded"), SIGNAL: ("resnet",), VECTOR: ("mlp",)}
+
+
 def build_environment_model(
     spec: StateSpec,
     actions: int,
@@ -180,28 +205,31 @@ def build_environment_model(
     prediction: Prediction = "state",
     skips: bool = False,
 ) -> nn.Module:
-    """F for states of ``spec``: 'resnet' for images and signals, 'mlp' for vectors.
+    """F for states of ``spec``.
 
-    The resnet of small pictures keeps every pixel.
+    'resnet' (the paper's) or 'folded' for images, 'resnet' for signals, 'mlp' for vectors. Both of
+    images are one of small pictures, which keeps every pixel.
 
     ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. ``norm``,
-    ``action_block`` and ``skips`` are for images, ``prediction`` for signals as well; the model of
-    vectors always predicts the change.
+    ``action_block`` and ``skips`` are for the resnet of images, ``prediction`` for all but vectors,
+    whose model always predicts the change.
 
     Raises:
         ValueError: the architecture does not go with the states, or there is no such action block.
     """
-    fitting = "mlp" if spec.kind == VECTOR else "resnet"
-    if architecture not in ("auto", fitting):
+    fitting = ARCHITECTURES[spec.kind]
+    if architecture not in ("auto", *fitting):
         raise ValueError(
-            f"environment model {architecture!r} does not take {spec.kind} states; choose {fitting}"
+            f"environment model {architecture!r} does not take {spec.kind} states; "
+            f"choose {' or '.join(fitting)}"
         )
     if spec.kind == VECTOR:
         return VectorModel(spec.state_shape[0], actions, filters, blocks)
     if spec.kind == SIGNAL:
         return SignalModel(spec, actions, filters, blocks, prediction)
-    if spec.is_grid:
-        return GridModel(spec, actions, filters, blocks, prediction)
+    if spec.is_grid or architecture == "folded":
+        fold = 1 if spec.is_grid else FOLD
+        return FoldedModel(spec, actions, filters, blocks, prediction, fold)
     action_block = action_block or (blocks + 1) // 2
     network = ResnetModel(spec, actions, filters, blocks, action_block, norm, prediction, skips)
     init_normal(network)

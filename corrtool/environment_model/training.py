@@ -16,6 +16,7 @@ from corrtool.memory import ShuffledRows, Transitions
 from corrtool.memory.rows import Rows
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.run import Run
+from corrtool.runs.steps import learning_rate_share
 from corrtool.runtime.console import Console
 from corrtool.runtime.precision import begin_step
 from corrtool.runtime.ranks import Ranks
@@ -83,6 +84,7 @@ class ModelTraining:
         """One gradient step; returns this process's loss."""
         memory, rows = self._memory, self._ranks.shard(self._batches.next())
         begin_step(self._settings.compile, memory.device)
+        self._set_learning_rate()
         loss = self._objective(
             memory.states(rows), memory.actions(rows), memory.states(memory.next_rows(rows))
         )
@@ -92,6 +94,13 @@ class ModelTraining:
         self.gradient_steps += 1
         newest: Tensor = loss.detach()
         return newest
+
+    def _set_learning_rate(self) -> None:
+        share = learning_rate_share(
+            self.gradient_steps, self._planned, self._settings.constant_share
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.learning_rate * share
 
     def _logged(self, run: Run, loop: Loop, loss: Tensor) -> dict[str, float] | None:
         """The numbers of the newest step, where it is time to log some."""

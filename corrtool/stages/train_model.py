@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from torch import nn
 
 from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.pictures import write_prediction_pictures
@@ -38,7 +39,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import TrainModelSettings
 from corrtool.stages.inputs import choose_random_memory, load_memory
-from corrtool.states import IMAGE, VECTOR
+from corrtool.states import VECTOR
 from corrtool.tasks import Task
 
 EXAMPLE_PREDICTIONS = 8
@@ -95,14 +96,14 @@ def plan(
     description = ModelDescription.of(settings, spec, int(source_memory.manifest["actions"]))
     try:
         with torch.device("meta"):  # takes no memory
-            description.build()
+            network = description.build()
     except ValueError as error:
         raise UsageError(str(error)) from None
     context.ranks.check_batch(settings.batch_size)
-    if settings.norm == "batch" and spec.kind == IMAGE and context.ranks.count > 1:
+    if context.ranks.count > 1 and any(isinstance(m, nn.BatchNorm2d) for m in network.modules()):
         raise UsageError(
             "--norm batch looks at a whole mini-batch, which several processes split",
-            "use --norm instance",
+            "use --norm instance or --architecture folded",
         )
     inputs = {"source_memory": source_memory}
     if random is not None:

@@ -13,13 +13,14 @@ from support.networks import gradient_of
 from torch import nn
 
 from corrtool.correspondence.description import GeneratorDescription
-from corrtool.correspondence.learner import CorrespondenceLearner, learning_rate_share
+from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.environment_model.network import ScaledModel, build_environment_model
 from corrtool.layers import copy_of_weights, freeze
 from corrtool.q_learning.network import build_q_function
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
+from corrtool.runs.steps import learning_rate_share
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
 

@@ -5,7 +5,11 @@ import torch
 from support.networks import ACTIONS, ODD, PONG, SMALL, VECTOR, gradient_of, pictures
 from torch import nn
 
-from corrtool.environment_model.network import build_environment_model
+from corrtool.environment_model.network import (
+    FoldedModel,
+    Prediction,
+    build_environment_model,
+)
 from corrtool.states import StateSpec
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -43,6 +47,53 @@ class TestShapesAndRanges:
         predicted = model(pictures(spec), torch.tensor([0, 5]))
         assert predicted.shape == (2, *spec.state_shape)
         assert -1.0 <= predicted.min() < predicted.max() <= 1.0
+
+
+class TestFoldedEnvironmentModel:
+    """Two by two pixels as channels."""
+
+    @pytest.mark.parametrize("prediction", ["residual", "state"])
+    def test_sides_need_not_be_even(self, prediction: Prediction) -> None:
+        model = build_environment_model(ODD, ACTIONS, "folded", filters=2, prediction=prediction)
+        assert isinstance(model, FoldedModel)
+        predicted = model(pictures(ODD), torch.tensor([0, 5]))
+        assert predicted.shape == (2, *ODD.state_shape)
+        assert -1.0 <= predicted.min() <= predicted.max() <= 1.0
+
+    def test_at_first_it_predicts_that_nothing_moves(self) -> None:
+        model = build_environment_model(SMALL, ACTIONS, "folded", filters=2, prediction="residual")
+        states = pictures(SMALL)
+        frames = SMALL.frames_of(states)
+        predicted = SMALL.frames_of(model(states, torch.tensor([0, 5])))
+        assert torch.equal(predicted, torch.cat([frames[:, 1:], frames[:, -1:]], dim=1))
+
+    def test_what_it_puts_out_stands_where_it_looked(self) -> None:
+        """With an identity for a resnet the newest frame comes back, pixel for pixel."""
+        spec = StateSpec("image", (1, 32, 36), 2)
+        model = build_environment_model(spec, 1, "folded", filters=2, prediction="residual")
+        assert isinstance(model, FoldedModel)
+        model.resnet = Newest()  # type: ignore[assignment]
+        states = pictures(spec) / 4
+        newest = model(states, torch.zeros(2, dtype=torch.int64))[:, 1]
+        torch.testing.assert_close(newest, 3 * states[:, 1])  # itself, and twice the change
+
+    def test_small_pictures_are_not_folded(self) -> None:
+        spec = StateSpec("image", (3, 10, 10))
+        folded, resnet = (
+            build_environment_model(spec, ACTIONS, architecture, filters=2).state_dict()
+            for architecture in ("folded", "resnet")
+        )
+        assert {name: value.shape for name, value in folded.items()} == {
+            name: value.shape for name, value in resnet.items()
+        }
+
+
+class Newest(nn.Module):
+    """Of two folded frames and one plane of an action the second frame."""
+
+    def forward(self, folded: torch.Tensor) -> torch.Tensor:
+        assert folded.shape[1] == 4 + 4 + 1
+        return folded[:, 4:8]
 
 
 class TestWhatDoesNotFit:

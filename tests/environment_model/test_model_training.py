@@ -42,6 +42,21 @@ def test_its_length_is_in_epochs_or_in_gradient_steps() -> None:
     assert training(replace(SETTINGS, gradient_steps=7))[0].total == 7
 
 
+def test_the_learning_rate_is_constant_or_falls_to_zero_after_a_share_of_the_steps() -> None:
+    def rates(constant_share: float) -> list[float]:
+        learning, _ = training(
+            replace(SETTINGS, gradient_steps=4, learning_rate=0.8, constant_share=constant_share)
+        )
+        found = []
+        for _ in range(4):
+            learning._update()
+            found.append(learning._optimizer.param_groups[0]["lr"])
+        return found
+
+    assert rates(1.0) == [0.8, 0.8, 0.8, 0.8]
+    assert rates(0.5) == pytest.approx([0.8, 0.8, 0.8, 0.4])
+
+
 def test_the_loss_falls() -> None:
     learning, _ = training()
     losses = [learning._update().item() for _ in range(60)]
