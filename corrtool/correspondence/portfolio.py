@@ -18,6 +18,7 @@ from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.score import Scorer
 from corrtool.correspondence.scores import scored_transitions
 from corrtool.correspondence.starts import StartFinder
+from corrtool.correspondence.symmetries import SymmetryTest
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.runs.context import StageContext
 from corrtool.runs.limits import TimeLimit
@@ -64,11 +65,12 @@ class Portfolio:
     def best(self) -> CorrespondenceTraining:
         """The training of the best candidate, at its start or after its trial.
 
-        A single one is not tried. The first that explains enough is taken at its start. Those that
-        a time limit leaves out are named in what is returned.
+        A single one is not tried. The first that explains enough is taken at its start. One that
+        may be another symmetry of the task has to win a play test. Those that a time limit leaves
+        out are named in what is returned.
         """
-        best, scores, looking = None, dict[str, float](), self._limit.part(LOOKING_SHARE)
-        enough = False
+        tried, scores = list[CorrespondenceTraining](), dict[str, float]()
+        looking, enough = self._limit.part(LOOKING_SHARE), False
         for candidate in self.candidates:
             training = self._new(candidate)
             training.find_start(self._finder)
@@ -78,17 +80,35 @@ class Portfolio:
                 return training
             trial = looking.part(TRIAL_SHARE)
             scores[candidate.name] = score = self._tried(candidate, training, trial)
-            if best is None or score > scores[best.recipe] + CLEARLY_BETTER:
-                best = training
+            tried.append(training)
             enough = score >= candidate.settings.recipe_enough
+            enough = enough and not self._symmetry.fails(training)
             if enough or looking.over():
                 break
-        assert best is not None
+        best = tried[-1] if enough else self._best_of(tried, scores)
         best.recipe_scores = scores
         best.untried = [] if enough else [c.name for c in self.candidates[len(scores) :]]
         self._say(best)
         self._log_start(best)
         return best
+
+    def _best_of(
+        self, tried: list[CorrespondenceTraining], scores: dict[str, float]
+    ) -> CorrespondenceTraining:
+        """The first that none after it beats clearly; where they may be symmetries, in games."""
+        left = list(tried)
+        while left:
+            best = left[0]
+            for other in left:
+                if scores[other.recipe] > scores[best.recipe] + CLEARLY_BETTER:
+                    best = other
+            least = scores[best.recipe] - CLEARLY_BETTER
+            rivals = [best, *(t for t in left if t is not best and scores[t.recipe] >= least)]
+            best = self._symmetry.best(rivals)
+            if not self._symmetry.fails(best):
+                return best
+            left.remove(best)
+        return max(tried, key=lambda training: scores[training.recipe])
 
     def _new(self, candidate: Candidate) -> CorrespondenceTraining:
         training = CorrespondenceTraining(
@@ -128,6 +148,11 @@ class Portfolio:
         """That of the run: once it is over, what is best so far learns no more than a step."""
         context = self.context
         return TimeLimit(self.run, partial(context.ranks.agreed, device=context.device))
+
+    @cached_property
+    def _symmetry(self) -> SymmetryTest:
+        settings = self.candidates[0].settings  # of play tests all have the same
+        return SymmetryTest(self.context, self.run, settings, self.knowledge, self._limit)
 
     @cached_property
     def _finder(self) -> StartFinder:

@@ -180,10 +180,15 @@ class CorrespondenceTraining:
         self.exact = self._ranks.agreed(exact, self._device)
 
     @property
+    def finds_actions(self) -> bool:
+        """True if the map of the actions is learnt."""
+        known = self._knowledge.environment_model is not None
+        return self._settings.action_map == LEARNED and known
+
+    @property
     def actions_due(self) -> bool:
         """True if the map of the actions is to be estimated after the last step."""
-        model = self._knowledge.environment_model
-        if self._settings.action_map != LEARNED or model is None:
+        if not self.finds_actions:
             return False
         step = self.gradient_steps
         if step == 0:

@@ -105,7 +105,7 @@ class Setting:
             metrics=SimpleNamespace(write=lambda *line: self.logged.append(line)),
             seconds=seconds,
         )
-        knowledge: Any = "knowledge"
+        knowledge: Any = SimpleNamespace(source_q=None)
         generator: Any = "a generator"
         action_map: Any = "the map of actions"
         candidates = [Candidate(n, settings, generator, action_map) for n in scores]
@@ -147,7 +147,10 @@ class TestBest:
         setting = Setting(monkeypatch, scores)
         best: Any = setting.portfolio.best()
         assert (best.recipe, best.recipe_scores, best.gradient_steps) == (chosen, scores, 3)
-        assert best.action_map == "the map of actions" and best.knowledge == "knowledge"
+        assert (
+            best.action_map == "the map of actions"
+            and best.knowledge == setting.portfolio.knowledge
+        )
         lines = [line for line in setting.logged if line[1]["event"] == "recipe"]
         assert lines == [(0, {"event": "recipe", "chosen": chosen, "scores": scores})]
         (said,) = setting.said
@@ -235,7 +238,9 @@ class TestTrial:
     def test_all_are_scored_on_the_same_transitions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         setting = Setting(monkeypatch, {"first": 0.1, "second": 0.2})
         setting.portfolio.best()
-        assert setting.scorers == [("knowledge", (5, "learn-corr recipe score"), 17)]
+        assert setting.scorers == [
+            (setting.portfolio.knowledge, (5, "learn-corr recipe score"), 17)
+        ]
 
     def test_the_first_ranks_score_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         setting = Setting(monkeypatch, {"first": 0.25, "second": 1 / 3})

@@ -1,0 +1,112 @@
+"""Which of several symmetries of the source a correspondence has found: only games tell.
+
+Pong upside down with its actions exchanged is Pong: F explains the mirror image as well as what is
+seen, and random play has no value that Q_S would miss. The agent still loses every game in the
+mirror, for its Q-function knows the picture on one side only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.spatial_starts import Start
+from corrtool.correspondence.training import CorrespondenceTraining
+from corrtool.play.games import GameLimits, game_counts, play_games, returns_of
+from corrtool.runs.context import StageContext
+from corrtool.runs.limits import TimeLimit
+from corrtool.runs.run import Run
+from corrtool.runtime.seeds import derive_seeds, numpy_generator
+from corrtool.settings.stages import LearnCorrSettings
+from corrtool.tasks import Lanes
+
+MEAN_STEPS = 1_000  # of a mean return, which ranks send each other as a whole number
+
+
+def may_be_another(training: CorrespondenceTraining) -> bool:
+    """True if it sees a mirror image, or found that the target's actions are others."""
+    start, found = training.start, training.correspondence.action_map
+    mirrored = isinstance(start, Start) and start.mirrored
+    other = found is not None and found != ActionMap.identity(found.source_count)
+    return mirrored or (training.finds_actions and other)
+
+
+@dataclass(frozen=True)
+class SymmetryTest:
+    """Games of what recipes have found, each played once, while ``limit`` is not over."""
+
+    context: StageContext
+    run: Run
+    settings: LearnCorrSettings
+    knowledge: Knowledge
+    limit: TimeLimit
+    _means: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def possible(self) -> bool:
+        """True if the run has play tests, and time for one."""
+        plays = self.settings.eval_games > 0 and self.knowledge.source_q is not None
+        return plays and not self.limit.over()
+
+    def fails(self, training: CorrespondenceTraining) -> bool:
+        """True if it may be another symmetry, and plays no better than M_T was played.
+
+        That is at random; where M_T is an agent's, or holds no whole game, all others are tried.
+        """
+        if not self.possible or not may_be_another(training):
+            return False
+        returns = self.knowledge.target.game_returns()
+        return not returns or self.mean_return(training) <= float(np.mean(returns))
+
+    def best(self, rivals: Sequence[CorrespondenceTraining]) -> CorrespondenceTraining:
+        """Of rivals whose scores are alike the one that plays best, of equals the first."""
+        if len(rivals) == 1 or not self.possible or not any(map(may_be_another, rivals)):
+            return rivals[0]
+        return max(rivals, key=self.mean_return)
+
+    def mean_return(self, training: CorrespondenceTraining) -> float:
+        """Of a play test; all ranks learn it from the first."""
+        if training.recipe not in self._means:
+            mean = round(MEAN_STEPS * self._play(training)) if self.context.ranks.first else 0
+            told = self.context.ranks.broadcast(mean, self.context.device)
+            self._means[training.recipe] = told / MEAN_STEPS
+        return self._means[training.recipe]
+
+    def _play(self, training: CorrespondenceTraining) -> float:
+        context, correspondence = self.context, training.correspondence
+        title = f"learn-corr {self.run.request.name}: playing {training.recipe}"
+        count = self.settings.eval_games
+        assert self.knowledge.source_q is not None
+        correspondence.eval()
+        with context.console.progress(title, count, "games") as progress:
+            games = play_games(
+                partial(Lanes, context.project.task("target").with_full_games()),
+                transferred_q_values(self.knowledge.source_q, correspondence),
+                seeds=derive_seeds(context.seed, "symmetry", count),
+                epsilon=self.settings.eval_epsilon,
+                random=numpy_generator(context.seed, "symmetry"),
+                device=context.device,
+                limits=GameLimits(self.settings.max_idle_frames),
+                on_game=lambda game: progress.advance(1),
+                poll=partial(progress.advance, 0),
+            )
+        correspondence.train()
+        returns = returns_of(games)
+        mean = float(np.mean(returns))
+        self.run.metrics.write(
+            training.gradient_steps,
+            {
+                "event": "symmetry_test",
+                "recipe": training.recipe,
+                "returns": returns,
+                "mean_return": mean,
+                **game_counts(games),
+            },
+        )
+        return mean

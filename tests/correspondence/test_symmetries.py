@@ -1,0 +1,122 @@
+"""Of symmetries that scores cannot tell apart games choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.portfolio import Portfolio
+from corrtool.correspondence.spatial_starts import Start
+from corrtool.correspondence.symmetries import SymmetryTest, may_be_another
+from corrtool.settings.stages import LearnCorrSettings
+
+SAME, OTHER = ActionMap.identity(2), ActionMap((1, 0), 2)
+RANDOM_PLAY = [-3.0, -1.0]
+
+
+def training(
+    recipe: str, *, mirrored: bool = False, actions: ActionMap | None = SAME, finds: bool = False
+) -> Any:
+    return SimpleNamespace(
+        recipe=recipe,
+        start=Start(90.0, mirrored),
+        correspondence=SimpleNamespace(action_map=actions),
+        finds_actions=finds,
+    )
+
+
+@dataclass(frozen=True)
+class Played(SymmetryTest):
+    """Returns by recipe instead of games, and which were asked for."""
+
+    returns: dict[str, float] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def _play(self, training: Any) -> float:
+        self.asked.append(training.recipe)
+        return self.returns[training.recipe]
+
+
+def games_of(
+    returns: dict[str, float],
+    *,
+    games: int = 5,
+    of_target: list[float] | None = None,
+    over: bool = False,
+) -> Any:
+    target = SimpleNamespace(game_returns=lambda: RANDOM_PLAY if of_target is None else of_target)
+    context: Any = SimpleNamespace(
+        ranks=SimpleNamespace(first=True, broadcast=lambda value, device: value), device="cpu"
+    )
+    knowledge: Any = SimpleNamespace(source_q="Q", target=target)
+    run: Any = None
+    settings = LearnCorrSettings(eval_games=games)
+    limit: Any = SimpleNamespace(over=lambda: over)
+    return Played(context, run, settings, knowledge, limit, returns=returns)
+
+
+def test_a_mirror_image_and_found_actions_may_be_another() -> None:
+    assert not may_be_another(training("upright"))
+    assert may_be_another(training("mirrored", mirrored=True))
+    assert may_be_another(training("others", actions=OTHER, finds=True))
+    assert not may_be_another(training("the same", actions=SAME, finds=True))
+    assert not may_be_another(training("none", actions=None))
+    assert not may_be_another(training("given", actions=OTHER))
+
+
+def test_it_fails_where_it_plays_no_better_than_at_random() -> None:
+    for mean, fails in ((-2.0, True), (-1.9, False), (-5.0, True)):
+        assert games_of({"a": mean}).fails(training("a", mirrored=True)) is fails
+
+
+def test_what_is_no_symmetry_and_what_cannot_play_is_not_played() -> None:
+    played = games_of({})
+    assert not played.fails(training("a")) and not played.asked
+    assert not games_of({}, games=0).fails(training("a", mirrored=True))
+    assert not games_of({}, over=True).fails(training("a", mirrored=True))
+
+
+def test_without_a_whole_game_of_the_target_nothing_is_good_enough() -> None:
+    assert games_of({"a": 9.0}, of_target=[]).fails(training("a", mirrored=True))
+
+
+def test_of_rivals_the_one_that_plays_best_is_taken_and_each_plays_once() -> None:
+    played = games_of({"mirrored": -3.0, "turned": 20.0})
+    rivals = [training("mirrored", mirrored=True), training("turned", actions=OTHER, finds=True)]
+    assert played.best(rivals) is rivals[1]
+    assert played.best(rivals) is rivals[1] and not played.fails(rivals[1])
+    assert played.asked == ["mirrored", "turned"]
+    equal = games_of({"mirrored": 1.0, "turned": 1.0})
+    assert equal.best(rivals) is rivals[0]
+
+
+def test_rivals_that_are_no_symmetries_are_left_to_their_scores() -> None:
+    played, rivals = games_of({}), [training("affine"), training("affine-resnet")]
+    assert played.best(rivals) is rivals[0] and not played.asked
+
+
+@pytest.mark.parametrize(
+    ("returns", "scores", "chosen"),
+    [
+        ({"mirrored": -3.0, "turned": 20.0}, {"mirrored": 0.88, "turned": 0.885}, "turned"),
+        ({"mirrored": 20.0, "turned": -3.0}, {"mirrored": 0.88, "turned": 0.885}, "mirrored"),
+        # Far apart by score: the better one has to play, else it is the other's turn.
+        ({"mirrored": -3.0, "turned": 20.0}, {"mirrored": 0.88, "turned": 0.5}, "turned"),
+        ({"mirrored": 1.0, "turned": 20.0}, {"mirrored": 0.88, "turned": 0.5}, "mirrored"),
+        # Nothing plays: the best score.
+        ({"mirrored": -3.0, "turned": -3.0}, {"mirrored": 0.88, "turned": 0.885}, "turned"),
+    ],
+)
+def test_a_portfolio_takes_what_plays(
+    returns: dict[str, float], scores: dict[str, float], chosen: str
+) -> None:
+    tried = [
+        training("mirrored", mirrored=True),
+        training("turned", actions=OTHER, finds=True),
+    ]
+    portfolio: Any = SimpleNamespace(_symmetry=games_of(returns))
+    assert Portfolio._best_of(portfolio, tried, scores).recipe == chosen
