@@ -2,7 +2,8 @@
 
 `init`, `train-dqn`, `collect`, `train-model`, `learn-corr`, `evaluate`, each as its user would type
 it and with default settings; the correspondence is an affine-resnet with λ (1, 0, 1), unless flags
-of `learn-corr` are given. A chain that was stopped goes on, but what it had done before is not timed.
+of `learn-corr` are given. A chain that was stopped goes on, but what it had done before is not
+timed.
 """
 
 from __future__ import annotations
