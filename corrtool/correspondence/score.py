@@ -216,12 +216,13 @@ class Scorer:
 
     def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
         source, scaling, q = self._knowledge.source, self._model.scaling, self._knowledge.source_q
-        sums = _Sums(scaling.spec)
+        sums, held_out = _Sums(scaling.spec), self._knowledge.held_out_loss
         for batch in self._batches(source, self._source_rows):
             here, following = (
                 scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
             )
-            sums.add_model(self._model(here, batch.actions), here, following)
+            if held_out is None:
+                sums.add_model(self._model(here, batch.actions), here, following)
             if q is not None:
                 values, next_values = (
                     q(scaling.raw_to_q(states)) for states in (batch.states, batch.next_states)
@@ -229,7 +230,6 @@ class Scorer:
                 sums.add_bellman(values, next_values, batch)
             advance(len(batch.rows))
         mean = element_statistics(source, self._source_rows, scaling).mean
-        held_out = self._knowledge.held_out_loss
         model_loss = sums.model_loss if held_out is None else held_out
         return _Reference(model_loss, sums.bellman_error, sums.deviation, mean)
 

@@ -14,9 +14,9 @@ from functools import partial
 import numpy as np
 
 from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.generators import is_mirrored
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.play import transferred_q_values
-from corrtool.correspondence.spatial_starts import Start
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.play.games import GameLimits, game_counts, play_games, returns_of
 from corrtool.runs.context import StageContext
@@ -31,9 +31,9 @@ MEAN_STEPS = 1_000  # of a mean return, which ranks send each other as a whole n
 
 def may_be_another(training: CorrespondenceTraining) -> bool:
     """True if it sees a mirror image, or found that the target's actions are others."""
-    start, found = training.start, training.correspondence.action_map
-    mirrored = isinstance(start, Start) and start.mirrored
+    found = training.correspondence.action_map
     other = found is not None and found != ActionMap.identity(found.source_count)
+    mirrored = is_mirrored(training.correspondence.target_to_source)  # on all ranks, unlike starts
     return mirrored or (training.finds_actions and other)
 
 

@@ -116,9 +116,7 @@ class FoldedModel(nn.Module):
         self.resnet = FullResolutionResnet(
             channels * fold**2 + actions, out_channels * fold**2, 4 * filters // fold, blocks
         )
-        if (
-            fold > 1 and self._residual
-        ):  # begins with nothing that moves, as most of a large picture
+        if fold > 1 and self._residual:  # at first nothing moves, as in most of a large picture
             nn.init.zeros_(self.resnet.last.weight)
             nn.init.zeros_(cast(Tensor, self.resnet.last.bias))
 

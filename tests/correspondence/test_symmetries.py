@@ -10,8 +10,8 @@ import pytest
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.portfolio import Portfolio
-from corrtool.correspondence.spatial_starts import Start
 from corrtool.correspondence.symmetries import SymmetryTest, may_be_another
+from corrtool.layers import AffineLayer
 from corrtool.settings.stages import LearnCorrSettings
 
 SAME, OTHER = ActionMap.identity(2), ActionMap((1, 0), 2)
@@ -23,8 +23,9 @@ def training(
 ) -> Any:
     return SimpleNamespace(
         recipe=recipe,
-        start=Start(90.0, mirrored),
-        correspondence=SimpleNamespace(action_map=actions),
+        correspondence=SimpleNamespace(
+            action_map=actions, target_to_source=AffineLayer(90.0, mirrored)
+        ),
         finds_actions=finds,
     )
 
