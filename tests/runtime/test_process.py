@@ -17,7 +17,7 @@ from corrtool.errors import CorrtoolError, DeviceError, UsageError
 from corrtool.runtime import free_memory, machine
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.machine import describe_machine
-from corrtool.runtime.process import configure_process
+from corrtool.runtime.process import configure_process, preserving_torch_state
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 
 PURPOSES = [
@@ -181,7 +181,8 @@ class TestProcess:
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),
         )
-        yield
+        with preserving_torch_state():
+            yield
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
 
@@ -196,6 +197,18 @@ class TestProcess:
         torch.use_deterministic_algorithms(False)
         configure_process(torch.device("cpu"), 0, "image")
         assert torch.are_deterministic_algorithms_enabled()
+
+    def test_numbers_too_small_to_matter_are_zero_and_are_numbers_again_afterwards(self) -> None:
+        torch.set_flush_denormal(False)
+        smallest = torch.full((1 << 20,), 1e-39)  # enough for every thread to have a part
+        with preserving_torch_state():
+            assert torch.count_nonzero(smallest * 0.5) == smallest.numel()
+            supported = torch.set_flush_denormal(True)
+            torch.set_flush_denormal(False)
+            configure_process(torch.device("cpu"), 0, "vector")
+            if supported:
+                assert torch.count_nonzero(smallest * 0.5) == 0
+        assert torch.count_nonzero(smallest * 0.5) == smallest.numel()
 
 
 def test_a_machine_is_described_in_plain_values() -> None:
