@@ -1,10 +1,11 @@
 """`python -m benchmarks.calibration DIR [NAME …] [--seeds N …]`: does the score know the games?
 
 Takes the projects that `python -m benchmarks.pairs DIR` has left. In each it learns further
-correspondences, most of them on purpose with less than the default takes: no search for a start, a
-few gradient steps, a network instead of a linear map, the identity for permuted actions. Each has a
-score, and plays. `--fit` prints how well scores rank returns, always by the formula that fits the
-other pairs best, and `--plot FILE` draws them.
+correspondences in ways that go right, go wrong or go slowly: no search for a start, a few degrees
+off, a network instead of a linear map, all losses, the identity for permuted actions. While they
+learn they are scored and play, checkpoint by checkpoint. `--fit` prints how well scores rank
+returns, always by the formula that fits the other pairs best, and how well one half of the games
+ranks the other, which no score can do better than. `--plot FILE` draws them.
 """
 
 from __future__ import annotations
@@ -24,42 +25,34 @@ from corrtool.project.artifacts import find_artifacts
 from corrtool.runs.results import Score
 
 GAMES = 20
+CHECKPOINTS = 8
 _LINEAR = ("--generator", "linear", "--linear-starts", "1")
 _MODEL_ONLY = ("--lambda-cyc", "0", "--lambda-q", "0", "--lambda-m", "100")
 _ALL = ("--lambda-cyc", "1", "--lambda-q", "1", "--lambda-m", "1")
 _NO_SEARCH = ("--angle-starts", "1")
 _RELATIVE = ("--model-loss", "relative", "--spatial-learning-rate", "1e-4")
 _AFFINE = ("--generator", "affine", *_RELATIVE)
-_GAIN_SHIFT = ("--generator", "gain-shift", *_RELATIVE)
+_GAIN_SHIFT = ("--generator", "gain-shift", *_RELATIVE, "--signal-starts")
 _PICTURES = {
     "affine, no search": (*_AFFINE, *_NO_SEARCH),
-    "affine": _AFFINE,
     "resnet, all losses": ("--generator", "resnet", *_ALL),
 }
-TRIALS: dict[str, dict[str, tuple[str, ...]]] = {  # by the settings_kind of the states
+WAYS: dict[str, dict[str, tuple[str, ...]]] = {  # to learn; by the settings_kind of the states
     "signal": {
-        "gain-shift, no search": (*_GAIN_SHIFT, "--signal-starts", "1"),
-        "gain-shift, no search, 1 step": (
-            *(*_GAIN_SHIFT, "--signal-starts", "1"),
-            *("--gradient-steps", "1"),
-        ),
-        "gain-shift, 4 starts, 1 step": (
-            *(*_GAIN_SHIFT, "--signal-starts", "4"),
-            *("--gradient-steps", "1"),
-        ),
-        "gain-shift": _GAIN_SHIFT,
+        "gain-shift, no search": (*_GAIN_SHIFT, "1"),
+        "gain-shift, 4 starts": (*_GAIN_SHIFT, "4"),
         "resnet, all losses": ("--generator", "resnet", *_ALL),
     },
     "vector": {
-        "linear, 30 steps": (*_LINEAR, *_MODEL_ONLY, "--gradient-steps", "30"),
-        "linear, 200 steps": (*_LINEAR, *_MODEL_ONLY, "--gradient-steps", "200"),
         "linear, one start": (*_LINEAR, *_MODEL_ONLY),
+        "linear, one start, slowly": (*_LINEAR, *_MODEL_ONLY, "--learning-rate", "1e-4"),
         "linear, all losses": (*_LINEAR, *_ALL),
         "mlp": ("--generator", "mlp", *_MODEL_ONLY),
     },
     "grid": _PICTURES,
     "image": _PICTURES,
 }
+GRADIENT_STEPS = {"signal": 240, "vector": 800, "grid": 160, "image": 160}
 
 
 @dataclass(frozen=True)
@@ -67,14 +60,21 @@ class Trial:
     """A correspondence that was scored and played.
 
     Attributes:
-        normalised: its mean return, as a share of the way from random play to the source's agent.
+        way: how it was learnt.
+        returns: of its games, each as a share of the way from random play to the source's agent.
     """
 
     pair: str
     seed: int
-    name: str
-    normalised: float
+    way: str
+    gradient_steps: int
+    returns: tuple[float, ...]
     score: Score
+
+    @property
+    def normalised(self) -> float:
+        """The mean return."""
+        return float(np.mean(self.returns))
 
 
 # What the number of a score may be made of, each in [0, 1].
@@ -131,23 +131,46 @@ def learn_all(directory: Path, pair: Pair, outcome: Outcome, record: Path) -> No
     project = directory / pair.name / f"seed-{outcome.seed}"
     if not project.exists():
         return
-    done = {(t.pair, t.seed, t.name) for t in read_trials(record)}
-    for number, (name, flags) in enumerate(trials(states_kind(project), pair.views).items()):
-        if (pair.name, outcome.seed, name) in done:
+    done = {(t.pair, t.seed, t.way) for t in read_trials(record)}
+    kind = states_kind(project)
+    steps = GRADIENT_STEPS[kind]
+    for number, (way, flags) in enumerate(ways(kind, pair.views).items()):
+        if (pair.name, outcome.seed, way) in done:
             continue
-        corr = f"trial-{number}"
-        common = ("-p", project, "--seed", outcome.seed)
-        maps = ("--recipe", "none", "--action-map", "identity")
         learnt = corrtool(
-            "learn-corr", *common, "--name", corr, *maps, "--eval-games", 0, *flags, "--overwrite"
+            *("learn-corr", "-p", project, "--seed", outcome.seed, "--name", f"trial-{number}"),
+            *("--recipe", "none", "--action-map", "identity", "--overwrite", *flags),
+            *("--gradient-steps", steps, "--eval-every", steps // CHECKPOINTS),
+            *("--eval-games", GAMES, "--recipe-patience", 0),
         )
-        games = corrtool("evaluate", *common, "--corr", corr, "--games", GAMES, "--overwrite")
-        mean = games["mean_return"]
-        share = (mean - outcome.random) / (outcome.source - outcome.random)
-        trial = Trial(pair.name, outcome.seed, name, share, learnt["score"])
+        trials = checkpoints(project / "runs" / "learn-corr" / learnt["name"], outcome, way)
         with record.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(trial)) + "\n")
-        print(pair.name, outcome.seed, name, round(share, 2), round(trial.score["value"], 2))
+            file.writelines(json.dumps(asdict(trial)) + "\n" for trial in trials)
+        for trial in trials:
+            print(pair.name, outcome.seed, way, trial.gradient_steps, round(trial.normalised, 2),
+                  round(trial.score["value"], 2), flush=True)  # fmt: skip
+
+
+def checkpoints(run: Path, outcome: Outcome, way: str) -> list[Trial]:
+    """What a run of learn-corr was each time that it was scored and played."""
+    played: dict[int, list[float]] = {}
+    scored: dict[int, Score] = {}
+    for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event.get("event") == "play_test":
+            played[event["gradient_steps"]] = event["returns"]
+        elif event.get("event") == "score":
+            scored[event["gradient_steps"]] = {name: event[name] for name in Score.__annotations__}  # type: ignore[assignment]
+    span = outcome.source - outcome.random
+    return [
+        Trial(
+            *(outcome.pair, outcome.seed, way, step),
+            tuple((one - outcome.random) / span for one in returns),
+            scored[step],
+        )
+        for step, returns in played.items()
+        if step in scored
+    ]
 
 
 def states_kind(project: Path) -> str:
@@ -155,13 +178,13 @@ def states_kind(project: Path) -> str:
     return find_artifacts(project, "memory")[0].states.settings_kind
 
 
-def trials(kind: str, views: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The flags of each trial of a pair whose target has these views."""
-    flags = dict(TRIALS[kind])
-    if "affine" in flags and (right := right_degrees(views)) is not None:
-        near = (*_AFFINE, *_NO_SEARCH, "--angle-init")
-        flags["affine, 10° off"] = (*near, f"{right + 10:g}")
-        flags["affine, 3° off, 1 step"] = (*near, f"{right + 3:g}", "--gradient-steps", "1")
+def ways(kind: str, views: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The flags of each way to learn a pair whose target has these views."""
+    flags = dict(WAYS[kind])
+    if "affine, no search" in flags and (right := right_degrees(views)) is not None:
+        for off in (10, 25):
+            near = ("--angle-init", f"{right + off:g}")
+            flags[f"affine, {off}° off"] = (*_AFFINE, *_NO_SEARCH, *near)
     return flags
 
 
@@ -228,6 +251,8 @@ def fit(trials: list[Trial]) -> list[str]:
     best = best_formula(trials)
     lines.append(f"all by one formula {best}: {_correlation(trials, best):.3f}")
     lines.append(f"all by the value that was stored: {stored:.3f}")
+    halves = ([float(np.mean(t.returns[part::2])) for t in trials] for part in (0, 1))
+    lines.append(f"one half of the games by the other: {spearman(*halves):.3f}")
     return lines
 
 

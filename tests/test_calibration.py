@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from support.commands import run_in_process
 
 from benchmarks.calibration import (
-    TRIALS,
+    CHECKPOINTS,
+    GRADIENT_STEPS,
+    WAYS,
     Trial,
     best_formula,
+    checkpoints,
     fit,
     ranks,
     right_degrees,
     spearman,
     states_kind,
-    trials,
     value,
+    ways,
 )
-from benchmarks.pairs import pairs
+from benchmarks.pairs import Outcome, pairs
 from corrtool.correspondence.description import GENERATORS
 from corrtool.runs.results import Score
 from corrtool.settings.resolve import resolve
@@ -62,15 +66,17 @@ def test_a_formula_is_a_product_of_powers() -> None:
 def test_the_fit_of_a_pair_does_not_see_it() -> None:
     """In both pairs the share is the wrong way round, and the ratio is not."""
     trials = [
-        Trial("a", 0, "1", 0.1, score_of(0.9, 0.08)),
-        Trial("a", 0, "2", 0.9, score_of(0.8, 0.04)),
-        Trial("b", 0, "1", 0.2, score_of(0.9, 0.16)),
-        Trial("b", 0, "2", 1.0, score_of(0.7, 0.02)),
+        Trial("a", 0, "1", 9, (0.1, 0.1), score_of(0.9, 0.08)),
+        Trial("a", 0, "2", 9, (0.8, 1.0), score_of(0.8, 0.04)),
+        Trial("b", 0, "1", 9, (0.3, 0.1), score_of(0.9, 0.16)),
+        Trial("b", 0, "2", 9, (1.1, 0.9), score_of(0.7, 0.02)),
     ]
     assert best_formula(trials[2:])[1] > 0
     lines = fit(trials)
     assert lines[0].startswith("a: 2 trials") and lines[0].endswith("in it 1.00")
     assert lines[2].startswith("all, each pair by the others")
+    # 0.1, 0.8, 0.3, 1.1 and 0.1, 1.0, 0.1, 0.9: ranks 0, 2, 1, 3 and 0.5, 3, 0.5, 2
+    assert lines[-1] == "one half of the games by the other: 0.738"
 
 
 def given(flags: tuple[str, ...]) -> dict[str, object]:
@@ -84,14 +90,31 @@ def given(flags: tuple[str, ...]) -> dict[str, object]:
     return values
 
 
-@pytest.mark.parametrize("kind", TRIALS)
-def test_each_trial_is_of_a_generator_for_such_states(kind: str) -> None:
-    for flags in trials(kind, ("rotate:90",)).values():
+def test_a_checkpoint_is_a_trial_once_it_was_scored_and_played(tmp_path: Path) -> None:
+    score = {**score_of(0.5, 0.08), "event": "score"}
+    lines = [
+        {"event": "play_test", "gradient_steps": 10, "returns": [-20.0, 20.0]},
+        {**score, "gradient_steps": 10},
+        {"event": "progress", "gradient_steps": 15},
+        {"event": "play_test", "gradient_steps": 20, "returns": [0.0, 0.0]},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
+    outcome = Outcome("a", 3, 20.0, -20.0, None, 20.0, 1.0, "auto", 1.0)
+    assert checkpoints(tmp_path, outcome, "mlp") == [
+        Trial("a", 3, "mlp", 10, (0.0, 1.0), score_of(0.5, 0.08))
+    ]
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_each_way_is_of_a_generator_for_such_states(kind: str) -> None:
+    for flags in ways(kind, ("rotate:90",)).values():
         settings = resolve(
             LearnCorrSettings, preset="default", state_kind=kind, project_values={},
             given={"recipe": "none", "action_map": "identity", "eval_games": 0, **given(flags)},
         )  # fmt: skip
         settings.check()
+        assert GRADIENT_STEPS[kind] % CHECKPOINTS == 0
         assert settings.generator in GENERATORS["image" if kind == "grid" else kind]
 
 
@@ -101,12 +124,12 @@ def test_each_trial_is_of_a_generator_for_such_states(kind: str) -> None:
 )
 def test_an_angle_is_off_by_the_pairs_own(views: tuple[str, ...], degrees: float | None) -> None:
     assert right_degrees(views) == degrees
-    flags = trials("image", views)
+    flags = ways("image", views)
     if degrees is None:
         assert not any("off" in name for name in flags)
         return
     assert flags["affine, 10° off"][-1] == f"{degrees + 10}"
-    assert f"{degrees + 3}" in flags["affine, 3° off, 1 step"]
+    assert flags["affine, 25° off"][-1] == f"{degrees + 25}"
 
 
 def test_the_kind_of_states_is_the_projects(tmp_path: Path) -> None:
