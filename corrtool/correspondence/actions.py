@@ -90,6 +90,12 @@ class ActionMap:
             source == target for target, source in enumerate(self.source_of)
         )  # a hostile manifest may have any source_count
 
+    def exchanged(self, a: int, b: int) -> ActionMap:
+        """The map in which the target actions ``a`` and ``b`` are each other's."""
+        source_of = list(self.source_of)
+        source_of[a], source_of[b] = source_of[b], source_of[a]
+        return ActionMap(tuple(source_of), self.source_count)
+
     def to_setting(self) -> str:
         """The map as a setting says it, whatever file it is from."""
         return IDENTITY if self.is_identity else json.dumps(list(self.source_of))

@@ -35,9 +35,11 @@ square = st.integers(1, 5).flatmap(
 )
 
 
-def measured(means: list[list[float]], each: int = 100, noise: float = 0.1) -> ActionMatrix:
+def measured(
+    means: list[list[float]], each: int = 100, noise: float = 0.1, seed: int = 0
+) -> ActionMatrix:
     """Errors about the ``means`` (A_T, A_S) of so many transitions of each target action."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     actions = np.arange(each * len(means)) % len(means)
     errors = np.array(means)[actions]
     errors = errors + noise * random.normal(size=errors.shape)
@@ -135,6 +137,16 @@ def test_actions_that_do_the_same_are_named() -> None:
     assert matrix.equivalent() == [(1, 2)]
     assert matrix.to_json()["equivalent_target_actions"] == [[1, 2]]
     assert measured([[0.25, 0.75], [0.25, 0.75]], noise=0.0).equivalent() == [(0, 1)]
+
+
+def test_what_cannot_be_told_apart_stays_in_the_order_of_the_source() -> None:
+    """Left and right are exchanged, each with a twin that does the same."""
+    left, right = [0.2, 0.6, 0.2, 0.6], [0.6, 0.2, 0.6, 0.2]
+    for seed in range(20):
+        matrix = measured([right, left, right, left], noise=0.1, seed=seed)
+        assert matrix.best_map() == ActionMap((1, 0, 3, 2), 4)
+    told = measured([[0.3, 0.1], [0.1, 0.3]], noise=0.1)
+    assert told.best_map() == ActionMap((1, 0), 2)
 
 
 def test_more_target_actions_than_source_actions_take_the_best_of_each() -> None:
