@@ -16,7 +16,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Pair:
     target: str
     views: tuple[str, ...]
     init: tuple[str, ...] = ()  # what else `corrtool init` is told
+    control: bool = False  # the tasks share nothing, so their returns have no common scale
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ def pairs() -> Iterator[Pair]:
     sources, more = defined.pop("sources"), defined.pop("init")
     for source_name, targets in defined.items():
         source, init = sources[source_name], tuple(more.get(source_name, ()))
-        for name, target in targets.pop("targets", {}).items():
-            yield Pair(f"{source_name}/{name}", source_name, source, target, (), init)
+        for kind in ("targets", "controls"):
+            for name, target in targets.pop(kind, {}).items():
+                pair = Pair(f"{source_name}/{name}", source_name, source, target, (), init)
+                yield replace(pair, control=kind == "controls")
         for name, views in targets.items():
             yield Pair(f"{source_name}/{name}", source_name, source, source, tuple(views), init)
 
@@ -187,8 +190,9 @@ def _row(pair: Pair, played: list[Outcome]) -> str:
         return f"{np.mean(numbers):.2f}".rstrip("0").rstrip(".") if numbers else "–"
 
     normalised = [outcome.normalised for outcome in played]
+    share = "–" if pair.control else f"**{np.mean(normalised):.2f}**"
     bounds = student_t_interval(normalised)
-    interval = "" if bounds is None else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+    interval = "" if bounds is None or pair.control else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
     views = ", ".join(f"`{view}`" for view in pair.views) or f"`{pair.target}`"
     cells = [
         f"{pair.source_name}: {views}",
@@ -197,7 +201,7 @@ def _row(pair: Pair, played: list[Outcome]) -> str:
         mean([outcome.random for outcome in played]),
         mean([outcome.reuse for outcome in played]),
         mean([outcome.transfer for outcome in played]),
-        f"**{np.mean(normalised):.2f}**{interval}",
+        share + interval,
         mean([outcome.score for outcome in played]),
         mean([outcome.minutes for outcome in played]),
     ]
