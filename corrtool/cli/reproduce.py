@@ -28,6 +28,7 @@ from corrtool.cli.sweep import (
     run,
     show,
 )
+from corrtool.errors import UsageError
 from corrtool.settings.base import Preset
 from corrtool.settings.common import CommonOptions
 from corrtool.settings.resolve import load_preset
@@ -72,6 +73,14 @@ def reproduce(
             show_default="every cell",
         ),
     ] = None,
+    grid: Annotated[
+        bool,
+        typer.Option(
+            "--grid",
+            help="Instead of the cells every combination of the λ's, as printed and with what "
+            "corrtool does otherwise: a sweep named EXPERIMENT-grid.",
+        ),
+    ] = False,
     device: DeviceOption = None,
     preset: Annotated[
         str | None,
@@ -102,7 +111,7 @@ def reproduce(
     from corrtool.runs.sweeps import read_sweep
     from corrtool.runtime.console import Console
     from corrtool.runtime.device import resolve_device
-    from corrtool.workflows.reproduce import only_cells, open_or_create
+    from corrtool.workflows.reproduce import check_grid, only_cells, open_or_create
     from corrtool.workflows.sweeps.running import Limits
     from corrtool.workflows.sweeps.status import sweep_status
 
@@ -112,13 +121,17 @@ def reproduce(
     )  # before anything is made, as is the device
     if device is not None:
         resolve_device(device)
-    table = only_cells(load_experiment(experiment), cell or [])
+    if grid and cell:
+        raise UsageError("--grid and --cell exclude each other", "leave out one of them")
+    table, name = only_cells(load_experiment(experiment), cell or []), experiment
+    if grid:
+        table, name = check_grid(table), f"{experiment}-grid"
     directory = project or Path(experiment)
     if status:
         root = Project(directory).root
-        show(console, sweep_status(root, read_sweep(root, experiment)))
+        show(console, sweep_status(root, read_sweep(root, name)))
         return
-    work = _Work(console, experiment, table, preset, device, seeds, from_scratch)
+    work = _Work(console, name, table, preset, device, seeds, from_scratch, grid)
     if dry_run:
         with tempfile.TemporaryDirectory() as nowhere:
             there = (directory / PROJECT_FILE).exists()
@@ -133,12 +146,13 @@ class _Work:
     """The experiment as the command line asks for it."""
 
     console: Console
-    experiment: str
+    name: str
     table: Experiment
     preset: str | None
     device: str | None
     seeds: int
     from_scratch: bool
+    grid: bool
 
     def _pipeline(self, project: Project) -> Pipeline:
         from corrtool.project.defaults import project_device, project_preset
@@ -159,11 +173,12 @@ class _Work:
         return plan(
             self._pipeline(project),
             self.table,
-            name=self.experiment,
+            name=self.name,
             command=this_command(SWEPT),
             preset=project_preset(project, self.preset),
             seeds=self.seeds,
             from_scratch=self.from_scratch,
+            grid=self.grid,
             complete=complete,
         )
 
@@ -175,7 +190,7 @@ class _Work:
         from corrtool.workflows.sweeps.sweep import stage_variables
 
         preset, console = project_preset(project, self.preset), self.console
-        console.say(f"{self.experiment} with the preset {preset}, in {project.root}")
+        console.say(f"{self.name} with the preset {preset}, in {project.root}")
         with suggesting("--project"):
             prepare(self._pipeline(project), from_scratch=self.from_scratch)
             sweep = self.plan(project)

@@ -55,6 +55,7 @@ class Experiment:
 
     Attributes:
         source, target: the tables of a project's ``corrtool.toml``.
+        grid: tables of values, as a file for ``sweep --grid`` has them.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Experiment:
     target: dict[str, Any]
     correspondence: tuple[CorrespondenceCell, ...]
     finetune: tuple[FinetuningCell, ...]
+    grid: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def from_toml(cls, table: dict[str, Any]) -> Experiment:
@@ -72,6 +74,7 @@ class Experiment:
         cells = {
             "correspondence": tuple(CorrespondenceCell(**cell) for cell in table["correspondence"]),
             "finetune": tuple(FinetuningCell(**cell) for cell in table["finetune"]),
+            "grid": tuple(table.get("grid", [])),
         }
         return cls(**(table | cells))
 

@@ -121,7 +121,7 @@ def parse_grid(settings_class: type[Settings], axes: list[str], skips: list[str]
         if key in table:
             raise UsageError(f"--grid {key} is given twice", "give all its values at once")
         table[key] = values.split(",")
-    return _grid(settings_class, table, [_skip_table(text) for text in skips])
+    return grid_of(settings_class, table, [_skip_table(text) for text in skips])
 
 
 def _skip_table(text: str) -> dict[str, str]:
@@ -154,7 +154,7 @@ def read_grids(settings_class: type[Settings], path: Path, skips: list[str]) -> 
         )
     grids, skipped = (_tables(content.get(name, []), name, path) for name in ("grid", "skip"))
     conditions = [*skipped, *map(_skip_table, skips)]
-    return [_grid(settings_class, grid, conditions) for grid in grids]
+    return [grid_of(settings_class, grid, conditions) for grid in grids]
 
 
 def _tables(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
@@ -165,10 +165,16 @@ def _tables(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
     return tables
 
 
-def _grid(
-    settings_class: type[Settings], table: Mapping[str, Any], skips: Sequence[Mapping[str, Any]]
+def grid_of(
+    settings_class: type[Settings],
+    table: Mapping[str, Any],
+    skips: Sequence[Mapping[str, Any]] = (),
 ) -> Grid:
-    """A grid whose values are texts, or as TOML has them."""
+    """A grid whose values are texts, or as TOML has them.
+
+    Raises:
+        UsageError: as :func:`parse_grid`.
+    """
     axes: dict[str, tuple[Value, ...]] = {}
     for key, values in table.items():
         listed = values if isinstance(values, list) else [values]

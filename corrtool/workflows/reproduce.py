@@ -13,6 +13,8 @@ from corrtool.errors import UsageError
 from corrtool.experiments import Experiment, different_task
 from corrtool.project.artifacts import artifact_path
 from corrtool.project.directory import PROJECT_FILE, Project, create_project
+from corrtool.settings.grid import grid_of, points_of
+from corrtool.settings.stages import LearnCorrSettings
 from corrtool.workflows.pipeline import (
     LEARNT_AGENT,
     PRETRAINED_AGENT,
@@ -67,6 +69,13 @@ def only_cells(experiment: Experiment, names: list[str]) -> Experiment:
     )
 
 
+def check_grid(experiment: Experiment) -> Experiment:
+    """The experiment, if it has a grid. Raises :class:`UsageError` if not."""
+    if not experiment.grid:
+        raise UsageError(f"there is no grid of {experiment.title!r}", "experiment-1 has one")
+    return experiment
+
+
 def cells_of(
     pipeline: Pipeline, experiment: Experiment, agent: SourceAgent, *, preset: str, seeds: int
 ) -> list[Cell]:
@@ -108,6 +117,23 @@ def cells_of(
     return cells
 
 
+def cells_of_grid(
+    pipeline: Pipeline, experiment: Experiment, agent: SourceAgent, *, seeds: int
+) -> list[Cell]:
+    """Every combination of an experiment's grid with seeds 0 … ``seeds`` - 1, evaluated."""
+    evaluations = tuple(Then("evaluate", protocol) for protocol in PROTOCOLS)
+    points = points_of([grid_of(LearnCorrSettings, table) for table in experiment.grid])
+    return [
+        Cell(
+            point,
+            pipeline.call(SWEPT, point, seed=seed, **vars(agent), target_memory=TARGET_PLAY),
+            evaluations,
+        )
+        for point in points
+        for seed in range(seeds)
+    ]
+
+
 def prepare(pipeline: Pipeline, *, from_scratch: bool) -> None:
     """Make what every cell needs, and play what is played before there is any correspondence."""
     agent = pipeline.source_agent(from_scratch=from_scratch)
@@ -127,9 +153,10 @@ def plan(
     preset: str,
     seeds: int,
     from_scratch: bool,
+    grid: bool = False,
     complete: bool = True,
 ) -> Sweep:
-    """The sweep of an experiment's cells.
+    """The sweep of an experiment's cells, or of its grid.
 
     Args:
         name: of the sweep.
@@ -139,6 +166,10 @@ def plan(
         complete: whether :func:`prepare` has made all that they read.
     """
     agent = LEARNT_AGENT if from_scratch else PRETRAINED_AGENT
-    cells = cells_of(pipeline, experiment, agent, preset=preset, seeds=seeds)
+    cells = (
+        cells_of_grid(pipeline, experiment, agent, seeds=seeds)
+        if grid
+        else cells_of(pipeline, experiment, agent, preset=preset, seeds=seeds)
+    )
     calls, project = pipeline.calls, pipeline.project
     return make_sweep(project, name, SWEPT, command, calls, cells, complete=complete)

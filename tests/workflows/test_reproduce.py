@@ -25,12 +25,13 @@ from corrtool.reporting.rows import interval_of_all
 from corrtool.runtime.console import Console
 from corrtool.settings.base import PRESETS, Preset
 from corrtool.settings.common import CommonOptions
+from corrtool.settings.grid import grid_of, points_of
 from corrtool.settings.stages import FinetuneSettings, LearnCorrSettings
 from corrtool.workflows.call import plain_calls
 from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.report import ReportResult
 from corrtool.workflows.report import report as write_report
-from corrtool.workflows.reproduce import only_cells, open_or_create, plan, prepare
+from corrtool.workflows.reproduce import check_grid, only_cells, open_or_create, plan, prepare
 from corrtool.workflows.sweeps.running import Limits
 from corrtool.workflows.sweeps.sweep import Sweep
 
@@ -87,15 +88,24 @@ def pipeline_of(project: Project, preset: Preset, ended: list[str]) -> Pipeline:
     )
 
 
-def sweep_of(pipeline: Pipeline, seeds: int, preset: str, *, complete: bool = True) -> Sweep:
+def sweep_of(
+    pipeline: Pipeline,
+    seeds: int,
+    preset: str,
+    *,
+    experiment: Experiment = CARTPOLE,
+    grid: bool = False,
+    complete: bool = True,
+) -> Sweep:
     return plan(
         pipeline,
-        CARTPOLE,
+        experiment,
         name="cartpole",
         command="corrtool reproduce",
         preset=preset,
         seeds=seeds,
         from_scratch=True,
+        grid=grid,
         complete=complete,
     )
 
@@ -117,6 +127,41 @@ def test_the_plan_of_an_experiment_before_anything_is_made(tmp_path: Path) -> No
     }
     assert set(states(sweep.status()).values()) == {"missing"}
     assert sorted(project.root.rglob("*")) == before
+
+
+def test_a_grid_is_a_sweep_with_a_table_and_a_map_in_the_report(tmp_path: Path) -> None:
+    values = {"lambda-cyc": [0, 1], "lambda-q": [0, 1], "lambda-m": [0], "gradient-steps": 5}
+    experiment = replace(CARTPOLE, grid=({"generator": "linear", **values},))
+    pipeline = pipeline_of(open_or_create(tmp_path / "lab", experiment), "tiny", [])
+    prepare(pipeline, from_scratch=True)
+    sweep = sweep_of(pipeline, 1, "tiny", experiment=experiment, grid=True)
+    names = [f"linear-cyc{cyc}-q{q}-m0" for cyc in (0, 1) for q in (0, 1)]
+    assert [cell.name for cell in sweep.planned] == names
+    result = sweep.run(FakeEngine(), Limits(), Told())
+    assert states(result) == dict.fromkeys(names, "done")
+    steps = [step["stage"] for step in result["cells"][0]["steps"]]
+    assert steps == ["learn-corr", "evaluate", "evaluate"]
+    report = write_report(pipeline.project)
+    assert any("sweep-cartpole-map" in figure for figure in report["figures"])
+
+
+def test_only_an_experiment_with_a_grid_has_one() -> None:
+    assert check_grid(load_experiment("experiment-1")).grid
+    with pytest.raises(UsageError, match="there is no grid of 'Experiment 2"):
+        check_grid(load_experiment("experiment-2"))
+
+
+def test_the_papers_grid_has_all_losses_twice() -> None:
+    """Section 4.3: λ_Cyc in {0, 1, 10}, λ_Q in {0, 1}, λ_M in {0, 1, 10}."""
+    tables = load_experiment("experiment-1").grid
+    points = points_of([grid_of(LearnCorrSettings, table) for table in tables])
+    weights = [(p["lambda_cyc"], p["lambda_q"], p["lambda_m"]) for p in points]
+    assert len(points) == 36 and len(set(weights)) == 18
+    printed = [point for point in points if point["cycle_loss"] == "printed"]
+    assert len(printed) == 18
+    assert all(not point["framewise"] and not point["skips"] for point in printed)
+    for point in points:
+        LearnCorrSettings(**point).check()
 
 
 def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
