@@ -33,7 +33,7 @@ _NO_SEARCH = ("--angle-starts", "1")
 _RELATIVE = ("--model-loss", "relative", "--spatial-learning-rate", "1e-4")
 _AFFINE = ("--generator", "affine", *_RELATIVE)
 _GAIN_SHIFT = ("--generator", "gain-shift", *_RELATIVE, "--signal-starts")
-_PICTURES = {
+_PICTURES: dict[str, tuple[str, ...]] = {
     "affine, no search": (*_AFFINE, *_NO_SEARCH),
     "resnet, all losses": ("--generator", "resnet", *_ALL),
 }

@@ -123,9 +123,10 @@ def reproduce(
         resolve_device(device)
     if grid and cell:
         raise UsageError("--grid and --cell exclude each other", "leave out one of them")
-    table, name = only_cells(load_experiment(experiment), cell or []), experiment
+    table = only_cells(load_experiment(experiment), cell or [])
     if grid:
-        table, name = check_grid(table), f"{experiment}-grid"
+        check_grid(table)
+    name = f"{experiment}-grid" if grid else experiment
     directory = project or Path(experiment)
     if status:
         root = Project(directory).root

@@ -69,11 +69,10 @@ def only_cells(experiment: Experiment, names: list[str]) -> Experiment:
     )
 
 
-def check_grid(experiment: Experiment) -> Experiment:
-    """The experiment, if it has a grid. Raises :class:`UsageError` if not."""
+def check_grid(experiment: Experiment) -> None:
+    """Raise :class:`UsageError` for an experiment without a grid."""
     if not experiment.grid:
         raise UsageError(f"there is no grid of {experiment.title!r}", "experiment-1 has one")
-    return experiment
 
 
 def cells_of(

@@ -146,7 +146,7 @@ def test_a_grid_is_a_sweep_with_a_table_and_a_map_in_the_report(tmp_path: Path) 
 
 
 def test_only_an_experiment_with_a_grid_has_one() -> None:
-    assert check_grid(load_experiment("experiment-1")).grid
+    check_grid(load_experiment("experiment-1"))
     with pytest.raises(UsageError, match="there is no grid of 'Experiment 2"):
         check_grid(load_experiment("experiment-2"))
 
@@ -161,7 +161,8 @@ def test_the_papers_grid_has_all_losses_twice() -> None:
     assert len(printed) == 18
     assert all(not point["framewise"] and not point["skips"] for point in printed)
     for point in points:
-        LearnCorrSettings(**point).check()
+        given: dict[str, Any] = dict(point)
+        LearnCorrSettings(**given).check()
 
 
 def test_every_cell_is_run_once_and_reported(tmp_path: Path) -> None:
