@@ -110,37 +110,38 @@ class ActionMatrix:
         """The relative model loss with a map of the actions."""
         return float(self.costs[np.arange(self.target_count), list(action_map.source_of)].sum())
 
-    def best_map(self, current: ActionMap | None = None) -> ActionMap:
-        """The map with the least loss; the ``current`` one unless that is worse beyond the noise.
+    def best_map(self) -> ActionMap:
+        """The map with the least loss; one to one where there are as many source actions."""
+        return ActionMap(assign(self.costs), self.errors.shape[1])
 
-        One to one where there are as many source actions. The best of many maps is better on the
-        transitions that chose it, whatever the actions do: so it is chosen on one half of them, and
-        compared with the ``current`` one on the other.
+    def better_map(self, current: ActionMap) -> ActionMap:
+        """The map with the least loss, if ``current`` is worse beyond the noise, else that one.
+
+        The best of many maps is better on the transitions that chose it, whatever the actions do:
+        so it is chosen on one half of them, and compared with the ``current`` one on the other.
         """
-        best = self._best_in_order()
-        if current is None or current == best:
-            return best
-        chosen = self._every_second(0)._best_in_order()
-        better = self._every_second(1)._deviations_better(chosen, current) > DEVIATIONS
-        return best if better else current
+        best = self.best_map()
+        if current == best:
+            return current
+        chosen, unseen = self._every_second(0).best_map(), self._every_second(1)
+        return best if unseen._deviations_better(chosen, current) > DEVIATIONS else current
 
-    def _best_in_order(self) -> ActionMap:
-        """The map with the least loss, with what cannot be told apart in the source's order.
+    def in_order(self, action_map: ActionMap) -> ActionMap:
+        """``action_map``, with what cannot be told apart in the order of the source.
 
         Actions that F cannot tell apart may differ all the same: in Pong a hit with FIRE is harder,
         which random play hardly ever shows, and through a map that exchanged four such actions the
         agent lost every game. Where nothing else is known, tasks list alike actions alike.
         """
-        best = ActionMap(assign(self.costs), self.errors.shape[1])
-        exchanged = True
+        ordered, exchanged = action_map, True
         while exchanged:  # fewer are out of order each time
             exchanged = False
             for a, b in combinations(range(self.target_count), 2):
-                other = best.exchanged(a, b)
-                ordered = other.source_of[a] < best.source_of[a]
-                if ordered and self._deviations_better(best, other) < OUT_OF_ORDER_DEVIATIONS:
-                    best, exchanged = other, True
-        return best
+                other = ordered.exchanged(a, b)
+                is_lower = other.source_of[a] < ordered.source_of[a]
+                if is_lower and self._deviations_better(ordered, other) < OUT_OF_ORDER_DEVIATIONS:
+                    ordered, exchanged = other, True
+        return ordered
 
     def _deviations_better(self, one: ActionMap, other: ActionMap) -> float:
         """How much less loss ``one`` has than ``other``, in standard deviations of the noise."""

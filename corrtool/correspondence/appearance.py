@@ -34,3 +34,9 @@ def appearance_words(tone: Tone | None, action_map: ActionMap | None) -> list[st
     if action_map is not None and not action_map.is_identity:
         words.append(f"target actions are {list(action_map.source_of)} of the source")
     return words
+
+
+def same_map(one: ActionMap | None, other: ActionMap | None) -> bool:
+    """True if two starts have the same map of the actions; none is the identity."""
+    maps = [None if m is None or m.is_identity else m for m in (one, other)]
+    return maps[0] == maps[1]

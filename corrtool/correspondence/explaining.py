@@ -185,7 +185,7 @@ def find_actions(
 
 def actions_found(matrix: ActionMatrix, in_use: ActionMap) -> ActionsFound:
     """What a matrix says of the map in use."""
-    best = matrix.best_map()
+    best = matrix.in_order(matrix.best_map())
     described = matrix.to_json()
     return {
         "transitions": described["transitions"],
@@ -194,5 +194,5 @@ def actions_found(matrix: ActionMatrix, in_use: ActionMap) -> ActionsFound:
         "map_in_use": list(in_use.source_of),
         "best_map": list(best.source_of),
         "margin": matrix.loss(in_use) - matrix.loss(best),
-        "best_is_better": matrix.best_map(in_use) != in_use,
+        "best_is_better": matrix.better_map(in_use) != in_use,
     }

@@ -21,6 +21,7 @@ from corrtool.correspondence.appearance import (
     appearance_from_state,
     appearance_state,
     appearance_words,
+    same_map,
 )
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.signal_tones import ChannelSounds, candidate_signal_tones
@@ -71,6 +72,11 @@ class SignalStart:
         if self.earlier:
             words.append(f"{abs(self.earlier):.1%} {'earlier' if self.earlier > 0 else 'later'}")
         return ", ".join([*words, *appearance_words(self.tone, self.action_map)])
+
+    def resembles(self, other: SignalStart) -> bool:
+        """True if it has the same channels, and the same map of the actions."""
+        channels = [None if s.tone is None else s.tone.channels for s in (self, other)]
+        return channels[0] == channels[1] and same_map(self.action_map, other.action_map)
 
     def to_json(self) -> dict[str, Any]:
         """As the metrics hold the one that was taken."""

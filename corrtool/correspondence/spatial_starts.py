@@ -14,6 +14,7 @@ from corrtool.correspondence.appearance import (
     appearance_from_state,
     appearance_state,
     appearance_words,
+    same_map,
 )
 from corrtool.correspondence.generators import FramewiseGenerator
 from corrtool.correspondence.model import Correspondence
@@ -81,6 +82,10 @@ class Start:
             for best_of in orientations.values()
             for turn in TURNS_DEGREES
         ]
+
+    def resembles(self, other: Start) -> bool:
+        """True if it is of the same hand, and has the same map of the actions."""
+        return self.mirrored == other.mirrored and same_map(self.action_map, other.action_map)
 
     def layers(self, correspondence: Correspondence) -> nn.Module:
         """What G_T would be at this start: see :func:`start_layers`."""

@@ -171,6 +171,8 @@ class _Search(ABC, Generic[S]):
         advance: called with so many more of the :meth:`length`.
         over: whether the time is over, asked before each comparison: the search then ends with the
             best start so far.
+        but_not: what was found with the actions as they are. In a task with a symmetry another
+            start, with other actions, explains as much, and only games tell: so that is preferred.
     """
 
     correspondence: Correspondence
@@ -182,6 +184,7 @@ class _Search(ABC, Generic[S]):
     tones: tuple[Tone, ...] = ()
     find_actions: bool = False
     over: Callable[[], bool] = lambda: False
+    but_not: S | None = None
 
     @property
     def length(self) -> int:
@@ -212,10 +215,8 @@ class _Search(ABC, Generic[S]):
             finalists, final = comparison.mapped(last_rows, finalists)
         else:
             final = comparison.losses(last_rows, finalists)
-        best = finalists[int(np.argmin(final))]
         turned, turned_losses = self._turned(comparison, finalists, final)
-        if turned:
-            best = turned[int(np.argmin(turned_losses))]
+        best = self._best(turned, turned_losses) if turned else self._best(finalists, final)
         self.advance(self.length - comparison.done)  # there may have been less to compare
         best.set(self.correspondence)
         if compared:
@@ -235,6 +236,15 @@ class _Search(ABC, Generic[S]):
             **best.to_json(),
             **compared,
         }
+
+    def _best(self, starts: Sequence[S], losses: Sequence[float]) -> S:
+        """The start with the least loss, but for one that is known, if another is near it."""
+        ranked = sorted(zip(losses, starts, strict=True), key=lambda pair: pair[0])
+        least, best = ranked[0]
+        if self.but_not is None or not best.resembles(self.but_not):
+            return best
+        others = (s for loss, s in ranked if loss <= NEAR * least and not s.resembles(self.but_not))
+        return next(others, best)
 
     def _sample(self, count: int) -> Rows:
         rows = self.target.dynamics_rows()

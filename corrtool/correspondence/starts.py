@@ -17,11 +17,12 @@ from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import LinearStartSearch, Transitions
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.signal_starts import (
+    SignalStart,
     candidate_signal_starts,
     gain_shift_layer,
     sampled_frames,
 )
-from corrtool.correspondence.spatial_starts import candidate_starts
+from corrtool.correspondence.spatial_starts import Start, candidate_starts
 from corrtool.correspondence.start_search import ANGLE_STARTS, SignalStartSearch, StartSearch
 from corrtool.correspondence.tone_layer import tone_layer
 from corrtool.correspondence.tones import ChannelFeatures, Tone, candidate_tones
@@ -98,9 +99,9 @@ class StartFinder:
         if len(starts) == 1 and len(tones) < 2 and not find_actions:
             return None
         searched = f"{len(starts)} starts from {settings.angle_init:g}°, {len(tones)} tones"
+        searched += ", frame by frame" if _reorders(correspondence) else ""
+        before = self.found.get(searched)
         searched += ", actions too" if find_actions else ""
-        if _reorders(correspondence):
-            searched += ", frame by frame"
         if (known := self.found.get(searched)) is not None:
             return known
         limit = self.limit.part(SEARCH_SHARE)
@@ -113,6 +114,7 @@ class StartFinder:
             tones=tones,
             find_actions=find_actions,
             over=limit.over,
+            but_not=before if find_actions and isinstance(before, Start) else None,
         )
         title = f"learn-corr {self.run.request.name}: the best of {len(starts)} starts"
         title += f" and {len(tones)} tones" if tones else ""
@@ -130,7 +132,9 @@ class StartFinder:
         if not settings.can_search_signals:
             return None
         find_actions = settings.action_map == LEARNED
-        searched = f"{settings.signal_starts} pitches" + (", actions too" if find_actions else "")
+        searched = f"{settings.signal_starts} pitches"
+        before = self.found.get(searched)
+        searched += ", actions too" if find_actions else ""
         if (known := self.found.get(searched)) is not None:
             return known
         random, c = numpy_generator(self.context.seed, "learn-corr start"), correspondence
@@ -145,6 +149,7 @@ class StartFinder:
             random,
             find_actions=find_actions,
             over=limit.over,
+            but_not=before if find_actions and isinstance(before, SignalStart) else None,
         )
         title = f"learn-corr {self.run.request.name}: the best of {len(search.starts)} starts"
         with self._progress(title, search.length, "transitions", limit) as progress:

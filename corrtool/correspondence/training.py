@@ -207,7 +207,8 @@ class CorrespondenceTraining:
         rows = target.dynamics_rows()
         rows = random.choice(rows, size=min(ACTION_TRANSITIONS, len(rows)), replace=False)
         matrix = action_matrix(c, model.environment_model, target, rows)
-        c.action_map = matrix.best_map(c.action_map)
+        current = c.action_map or ActionMap.identity(model.environment_model.actions)
+        c.action_map = matrix.in_order(matrix.better_map(current))
         agree_on_actions(self._ranks, c)
         return {
             "event": "action_matrix",

@@ -1,22 +1,25 @@
 """The search for the start of a generator's spatial layer."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from support.falling_ball import LargeBallFalls, ball_falls_turned
 
+from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.signal_starts import SignalStart
 from corrtool.correspondence.spatial_starts import Start, candidate_starts, set_start
 from corrtool.correspondence.start_search import (
     ANGLE_STARTS,
     StartSearch,
     model_loss_by_start,
 )
+from corrtool.correspondence.tones import Tone
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
 from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
@@ -203,6 +206,37 @@ def test_finalists_of_one_hand_are_not_turned_but_all_is_done(
     _, found = search.run()
     assert found["turned_model_losses"] == []
     assert sum(advanced) == search.length == 3 * (20 + 8 + 6)
+
+
+@pytest.mark.parametrize(
+    ("losses", "known", "expected"),
+    [
+        ((0.40, 0.41, 0.60), "mirrored", "exchanged"),  # two symmetries: the other one
+        ((0.40, 0.41, 0.60), None, "mirrored"),
+        ((0.40, 0.41, 0.60), "upright", "mirrored"),
+        ((0.40, 0.45, 0.46), "mirrored", "mirrored"),  # no other is near
+    ],
+)
+def test_another_symmetry_is_preferred_to_the_one_that_is_known(
+    losses: tuple[float, ...], known: str | None, expected: str
+) -> None:
+    same, exchanged = ActionMap((0, 1), 2), ActionMap((1, 0), 2)
+    starts = {
+        "mirrored": Start(-90.0, mirrored=True, action_map=same),
+        "exchanged": Start(-90.0, action_map=exchanged),
+        "upright": Start(-89.0, action_map=same),
+    }
+    but_not = None if known is None else replace(starts[known], degrees=-91.0, action_map=None)
+    search = StartSearch(*(cast(Any, None),) * 3, [], cast(Any, None), but_not=but_not)
+    assert search._best(list(starts.values()), losses) == starts[expected]
+
+
+def test_signals_resemble_each_other_by_channels_and_actions() -> None:
+    tones = [Tone.plain(channels) for channels in ((0, 1), (1, 0))]
+    start = SignalStart(1.3, 0.0, tones[0], ActionMap.identity(2))
+    assert start.resembles(SignalStart(1.0, 0.5, tones[0]))
+    assert not start.resembles(replace(start, tone=tones[1]))
+    assert not start.resembles(replace(start, action_map=ActionMap((1, 0), 2)))
 
 
 def test_many_transitions_are_compared_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
