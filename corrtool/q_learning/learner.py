@@ -101,6 +101,10 @@ class DqnLearner:
         )
         if settings.compile:
             compile_module(self._objective, device)
+        # Collected once: to walk through the modules is some per cent of an update of a small network.
+        self._weights, self._ema_weights = (
+            list(network.parameters()) for network in (self.q_function, self.ema)
+        )
         self.optimizer = _optimizer(q_function, settings)
         self.gradient_steps = 0
 
@@ -126,14 +130,11 @@ class DqnLearner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if settings.max_gradient_norm > 0:
-            nn.utils.clip_grad_norm_(self.q_function.parameters(), settings.max_gradient_norm)
+            nn.utils.clip_grad_norm_(self._weights, settings.max_gradient_norm)
         self.optimizer.step()
         if self.ema is not self.q_function:
             with torch.no_grad():
-                own: list[Tensor] = list(self.ema.parameters())
-                torch._foreach_lerp_(
-                    own, list(self.q_function.parameters()), 1.0 - self._ema_decay()
-                )
+                torch._foreach_lerp_(self._ema_weights, self._weights, 1.0 - self._ema_decay())
         self.gradient_steps += 1
         if settings.target_network and self.gradient_steps % settings.target_sync_every == 0:
             self.target.load_state_dict(self.q_function.state_dict())
