@@ -101,10 +101,9 @@ class DqnLearner:
         )
         if settings.compile:
             compile_module(self._objective, device)
-        # Collected once: to walk through the modules is some per cent of an update of a small network.
-        self._weights, self._ema_weights = (
-            list(network.parameters()) for network in (self.q_function, self.ema)
-        )
+        # Collected once: to walk through the modules takes some per cent of a small update.
+        self._weights: list[Tensor] = list(self.q_function.parameters())
+        self._ema_weights: list[Tensor] = list(self.ema.parameters())
         self.optimizer = _optimizer(q_function, settings)
         self.gradient_steps = 0
 
