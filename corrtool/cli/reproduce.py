@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from corrtool.cli.engines import EngineChoice
 from corrtool.cli.options import (
     ANY_TEXT,
     DeviceOption,
@@ -196,7 +197,15 @@ class _Work:
             prepare(self._pipeline(project), from_scratch=self.from_scratch)
             sweep = self.plan(project)
         without = stage_variables()  # an experiment is the same whatever they say
-        cells = run(console, sweep, jobs, self.device, limits, without=without, lines=True)
+        cells = run(
+            console,
+            sweep,
+            EngineChoice(jobs=jobs),
+            self.device,
+            limits,
+            without=without,
+            lines=True,
+        )
         result = report(project, console=console)
         console.result(
             result, [*result["figures"], f"open {project.root / result['report']} in a browser"]

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corrtool.cli.engines import (
+    CpusOption,
+    EngineChoice,
+    EngineOption,
+    GpusOption,
+    RayAddressOption,
+)
 from corrtool.cli.options import (
     DeviceOption,
     JsonFlag,
@@ -24,7 +31,6 @@ from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from corrtool.runtime.console import Console
-    from corrtool.workflows.sweeps.local import Shares
     from corrtool.workflows.sweeps.running import Limits
     from corrtool.workflows.sweeps.status import SweepResult
     from corrtool.workflows.sweeps.sweep import Sweep
@@ -127,11 +133,11 @@ def sweep(
         str | None,
         typer.Option(help="Name of the sweep.", show_default="made from the stage and the grid"),
     ] = None,
-    engine: Annotated[
-        Literal["local"],
-        typer.Option(help="Where the cells run: processes of this machine.", metavar="<choice>"),
-    ] = "local",
+    engine: EngineOption = "local",
     jobs: JobsOption = "auto",
+    ray_address: RayAddressOption = None,
+    cpus: CpusOption = None,
+    gpus: GpusOption = None,
     retries: RetriesOption = 3,
     fail_fast: FailFastFlag = False,
     cell: CellOption = None,
@@ -148,12 +154,14 @@ def sweep(
     quiet: QuietFlag = False,
 ) -> None:
     """Plan every cell, then run those that are missing."""
-    common, at_once = CommonOptions(seed=seed, device=device, preset=preset), jobs_of(jobs)
+    common = CommonOptions(seed=seed, device=device, preset=preset)
+    on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus)
     if status is None and stage is None:
         raise UsageError("no stage is named", "say which one to sweep, such as learn-corr")
     others = (stage is not None, grid, skip, then, name, dry_run, print_sbatch, cell is not None)
-    if status is not None and any(others):
+    if status is not None and (any(others) or engine != "local" or on.flags()):
         raise UsageError("--status shows a sweep as it is", "give it the name alone")
+    on.check(device, print_sbatch=print_sbatch)
     named = [known for known in STAGES if known in (stage, *(then or []))]
     calls = calls_from_environment(common, named)
     check_variables()
@@ -184,7 +192,7 @@ def sweep(
         planned.write()
         typer.echo(sbatch_script(planned, asked, limits, device), nl=False)
         return
-    result = run(console, planned, at_once, device, limits)
+    result = run(console, planned, on, device, limits)
     show(console, result)
     warn_of_tiny(console, opened, preset)
     raise_if_unfinished(result)
@@ -201,38 +209,34 @@ def show(console: Console, result: SweepResult) -> None:
 def run(
     console: Console,
     planned: Sweep,
-    jobs: int | None,
+    on: EngineChoice,
     device: str | None,
     limits: Limits,
     *,
     without: Sequence[str] = (),
     lines: bool = False,
 ) -> SweepResult:
-    """Run a planned sweep on this machine, and tell what happens.
+    """Run a planned sweep, and tell what happens.
 
     Args:
-        jobs: how many commands at once; None shares the machine out.
+        on: the engine that begins the commands.
         without: environment variables that the commands are not to see.
         lines: whether what was done before is told as well.
     """
     from corrtool.cli.sweep_display import Display
-    from corrtool.workflows.sweeps.local import LocalEngine, shares_of_this_machine
 
     open_cells = sum(cell["state"] != "done" for cell in planned.status()["cells"])
-    shares = shares_of_this_machine(jobs, open_cells, device)
-    console.say(f"sweep {planned.name}: {describe(len(planned.planned), open_cells, shares)}")
-    with Display(console, lines=lines) as display:
-        return planned.run(LocalEngine(shares, without), limits, display)
+    with on.begun(open_cells, device, without) as engine:
+        console.say(f"sweep {planned.name}: {describe(len(planned.planned), open_cells, engine)}")
+        with Display(console, lines=lines) as display:
+            return planned.run(engine, limits, display)
 
 
-def describe(cells: int, open_cells: int, shares: Shares) -> str:
-    """What will be done, in words."""
+def describe(cells: int, open_cells: int, engine: object) -> str:
+    """What will be done, in words, of which those of the engine say what the commands get."""
     if not open_cells:
         return "the cell is done" if cells == 1 else f"all {cells:,} cells are done"
-    noun = "thread" if shares.threads == 1 else "threads"
-    threads = f", {shares.threads} {noun} each" if shares.threads is not None else ""
-    gpus = f", on the GPUs {', '.join(shares.gpus)}" if shares.gpus else ""
-    return f"{open_cells:,} of {cells:,} cells to do, {shares.jobs} at once{threads}{gpus}"
+    return f"{open_cells:,} of {cells:,} cells to do, {engine}"
 
 
 def raise_if_unfinished(result: SweepResult) -> None:

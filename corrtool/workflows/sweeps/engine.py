@@ -28,15 +28,15 @@ class Job(Protocol):
 
 
 class Engine(Protocol):
-    """What begins commands.
+    """What begins commands."""
 
-    Attributes:
-        name: as ``--engine`` says it.
-        slots: how many commands it takes at once.
-    """
+    @property
+    def name(self) -> str:
+        """As ``--engine`` says it."""
 
-    name: str
-    slots: int
+    @property
+    def slots(self) -> int:
+        """How many commands it takes at once, as things stand now."""
 
     def submit(self, words: Sequence[str], log: Path) -> Job:
         """Begin ``corrtool`` with these words; what it says goes to the end of ``log``."""

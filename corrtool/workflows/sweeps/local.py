@@ -9,12 +9,9 @@ started again, finds their locks, and waits for them.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +19,9 @@ from pathlib import Path
 import torch
 
 from corrtool.runtime.free_memory import free_bytes
+from corrtool.workflows.sweeps.processes import begin_process, with_threads
 
-_SET_PARENT_DEATH_SIGNAL = 1  # sys/prctl.h
 _JOB_BYTES = 2_000_000_000  # what a stage on pictures takes, with some room
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -41,6 +37,13 @@ class Shares:
     jobs: int
     threads: int | None
     gpus: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """``2 at once, 1 thread each``."""
+        noun = "thread" if self.threads == 1 else "threads"
+        threads = f", {self.threads} {noun} each" if self.threads is not None else ""
+        gpus = f", on the GPUs {', '.join(self.gpus)}" if self.gpus else ""
+        return f"{self.jobs} at once{threads}{gpus}"
 
 
 def share_out(
@@ -74,13 +77,13 @@ def shares_of_this_machine(jobs: int | None, cells: int, device: str | None) -> 
     return share_out(
         jobs,
         cells,
-        cores=_usable_cores(),
+        cores=usable_cores(),
         gpus=_visible_gpus() if takes_turns else (),
         free=free_bytes(torch.device("cpu")),
     )
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """The cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
@@ -109,20 +112,14 @@ class LocalEngine:
         self._without = without
         self._on_gpus: list[tuple[str, LocalJob]] = []
 
+    def __str__(self) -> str:
+        return str(self._shares)
+
     def submit(self, words: Sequence[str], log: Path) -> LocalJob:
         """Begin ``corrtool`` with these words; what it says goes to the end of ``log``."""
         log.parent.mkdir(parents=True, exist_ok=True)
         gpu = self._next_gpu()
-        with log.open("ab") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "corrtool", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=self._environment(gpu),
-                process_group=0,
-                preexec_fn=_Tether(os.getpid()) if sys.platform == "linux" else None,
-            )
+        process = begin_process(words, log, self._environment(gpu))
         job = LocalJob(process)
         if gpu is not None:
             self._on_gpus.append((gpu, job))
@@ -138,11 +135,7 @@ class LocalEngine:
         """That of this process, with what of the machine the next job gets."""
         environment = {name: v for name, v in os.environ.items() if name not in self._without}
         if self._shares.threads is not None:
-            threads = self._shares.threads
-            for name in _THREAD_VARIABLES:
-                limit = environment.get(name, "")
-                own = int(limit) if limit.isdecimal() and int(limit) else threads
-                environment[name] = str(min(threads, own))
+            environment = with_threads(environment, self._shares.threads)
         if gpu is not None:
             environment[_GPU_VARIABLE] = gpu
         return environment
@@ -163,19 +156,3 @@ class LocalJob:
         """Pass a signal on; one that has ended hears nothing."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-@dataclass(frozen=True)
-class _Tether:
-    """Between fork and exec: ask the kernel to kill the process together with its ``parent``."""
-
-    parent: int
-
-    def __call__(self) -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != self.parent:  # it has died in between
-            os._exit(1)

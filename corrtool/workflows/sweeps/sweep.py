@@ -22,8 +22,6 @@ from corrtool.workflows.sweeps.planning import PlannedCell, plan_cells
 from corrtool.workflows.sweeps.running import Limits, Runner, Watcher
 from corrtool.workflows.sweeps.status import SweepResult, sweep_status
 
-ENGINES = ("local",)
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -68,6 +66,7 @@ class Sweep:
     Attributes:
         calls: what is said of each stage before the grid is.
         command: for people.
+        engine: where the cells run, or will.
         only: the number of the one cell that is run and shown, of all that are planned; None for
             all of them.
     """
@@ -78,7 +77,7 @@ class Sweep:
     command: str
     calls: Mapping[str, StageCall]
     planned: list[PlannedCell]
-    engine: str = ENGINES[0]
+    engine: str = "local"
     created: str = ""
     only: int | None = None
 
@@ -118,6 +117,7 @@ class Sweep:
         Raises:
             InterruptedRunError: a signal came.
         """
+        self.engine = engine.name
         self.write()
         Runner(self.project, self.name, engine, self.calls, limits, watcher, self.write).run(
             self.planned if self.only is None else [self.planned[self.only]]
