@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from corrtool.workflows.sweeps.engine import Engine
 
 EngineOption = Annotated[
-    Literal["local", "ray"],
+    Literal["local", "ray", "slurm"],
     typer.Option(
-        help="Where the cells run: processes of this machine, or of the nodes of a Ray cluster.",
+        help="Where the cells run: processes of this machine, or of the nodes of a Ray cluster, or "
+        "a job array of SLURM, which is submitted and left alone.",
         metavar="<choice>",
+    ),
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        help="What each task of --engine slurm is given, as submitit calls it, such as "
+        "timeout_min=120, slurm_partition=gpu, gpus_per_node=1 or mem_gb=8; may be repeated. "
+        "cluster=local tries it out on this machine.",
+        metavar="KEY=VALUE",
     ),
 ]
 RayAddressOption = Annotated[
@@ -58,6 +69,7 @@ class EngineChoice:
     Attributes:
         jobs: how many commands at once; None shares out what there is.
         address, cpus, gpus: of Ray.
+        slurm: of SLURM.
     """
 
     name: str = "local"
@@ -65,30 +77,51 @@ class EngineChoice:
     address: str | None = None
     cpus: int | None = None
     gpus: float | None = None
+    slurm: tuple[str, ...] = ()
 
-    def flags(self) -> list[str]:
-        """The flags that only Ray knows, of those that are given."""
+    @property
+    def submits(self) -> bool:
+        """True if the sweep ends once the cells are submitted."""
+        return self.name == "slurm"
+
+    @property
+    def is_said(self) -> bool:
+        """True if anything but the number of jobs is given."""
+        return self.name != "local" or any(self._flags().values())
+
+    def _flags(self) -> dict[str, str]:
+        """The flags that only one engine knows, of those that are given, with that engine."""
         given = {
             "--ray-address": self.address,
             "--cpus-per-cell": self.cpus,
             "--gpus-per-cell": self.gpus,
         }
-        return [flag for flag, value in given.items() if value is not None]
+        flags = {flag: "ray" for flag, value in given.items() if value is not None}
+        return flags | ({"--slurm": "slurm"} if self.slurm else {})
 
-    def check(self, device: str | None, *, print_sbatch: bool) -> None:
+    def check(self, device: str | None, given: Mapping[str, bool]) -> None:
         """Check that the engine is there, and that all that is said to it has an effect.
+
+        Args:
+            given: flags that not every engine knows, and whether each is given.
 
         Raises:
             UsageError: or not.
         """
-        if self.name != "ray":
-            for flag in self.flags():
-                raise UsageError(f"{flag} has no effect", "give it together with --engine ray")
-            return
-        if print_sbatch:
-            raise UsageError(
-                "--print-sbatch has no effect with --engine ray", "leave one of them out"
-            )
+        for flag, engine in self._flags().items():
+            if engine != self.name:
+                raise UsageError(
+                    f"{flag} has no effect", f"give it together with --engine {engine}"
+                )
+        for flag in _UNKNOWN_TO[self.name]:
+            if given[flag]:
+                raise UsageError(
+                    f"{flag} has no effect with --engine {self.name}", "leave one of them out"
+                )
+        if self.name == "ray":
+            self._check_ray(device)
+
+    def _check_ray(self, device: str | None) -> None:
         if self.address not in (None, "auto") and not _HOST_AND_PORT.fullmatch(self.address or ""):
             raise UsageError(f"--ray-address is {self.address!r}", "give it auto, or host:port")
         _check_gpus(self.gpus, device)
@@ -131,6 +164,11 @@ class EngineChoice:
 
 
 _HOST_AND_PORT = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+_UNKNOWN_TO: dict[str, tuple[str, ...]] = {
+    "local": (),
+    "ray": ("--print-sbatch",),
+    "slurm": ("--cell", "--print-sbatch", "--fail-fast"),
+}
 _TAKES_GPUS = (None, "auto", "cuda")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from corrtool.cli.engines import (
     EngineOption,
     GpusOption,
     RayAddressOption,
+    SlurmOption,
 )
 from corrtool.cli.options import (
     DeviceOption,
@@ -32,8 +34,9 @@ from corrtool.stages.registry import STAGES
 if TYPE_CHECKING:
     from corrtool.runtime.console import Console
     from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.slurm import Resources
     from corrtool.workflows.sweeps.status import SweepResult
-    from corrtool.workflows.sweeps.sweep import Sweep
+    from corrtool.workflows.sweeps.sweep import Asked, Sweep
 
 
 def jobs_of(text: str) -> int | None:
@@ -97,6 +100,10 @@ ThenOption = Annotated[
         metavar="STAGE",
     ),
 ]
+NameOption = Annotated[
+    str | None,
+    typer.Option(help="Name of the sweep.", show_default="made from the stage and the grid"),
+]
 CellOption = Annotated[
     int | None,
     typer.Option(help="Run this one cell alone, counted from 0 in the order of --dry-run.", min=0),
@@ -129,11 +136,9 @@ def sweep(
     skip: SkipOption = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each point, from --seed on.", min=1)] = 1,
     then: ThenOption = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name of the sweep.", show_default="made from the stage and the grid"),
-    ] = None,
+    name: NameOption = None,
     engine: EngineOption = "local",
+    slurm: SlurmOption = None,
     jobs: JobsOption = "auto",
     ray_address: RayAddressOption = None,
     cpus: CpusOption = None,
@@ -155,13 +160,18 @@ def sweep(
 ) -> None:
     """Plan every cell, then run those that are missing."""
     common = CommonOptions(seed=seed, device=device, preset=preset)
-    on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus)
+    on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus, tuple(slurm or ()))
     if status is None and stage is None:
         raise UsageError("no stage is named", "say which one to sweep, such as learn-corr")
     others = (stage is not None, grid, skip, then, name, dry_run, print_sbatch, cell is not None)
-    if status is not None and (any(others) or engine != "local" or on.flags()):
+    if status is not None and (any(others) or on.is_said):
         raise UsageError("--status shows a sweep as it is", "give it the name alone")
-    on.check(device, print_sbatch=print_sbatch)
+    not_for_all = {
+        "--cell": cell is not None,
+        "--print-sbatch": print_sbatch,
+        "--fail-fast": fail_fast,
+    }
+    on.check(device, not_for_all)
     named = [known for known in STAGES if known in (stage, *(then or []))]
     calls = calls_from_environment(common, named)
     check_variables()
@@ -172,6 +182,7 @@ def sweep(
     from corrtool.runtime.console import Console
     from corrtool.workflows.sweeps.running import Limits
     from corrtool.workflows.sweeps.sbatch import sbatch_script
+    from corrtool.workflows.sweeps.slurm import check_submission, parse_resources
     from corrtool.workflows.sweeps.status import sweep_status
     from corrtool.workflows.sweeps.sweep import Asked, plan_sweep
 
@@ -179,6 +190,9 @@ def sweep(
     if stage is None:
         show(console, sweep_status(opened.root, read_sweep(opened.root, status or "")))
         return
+    resources = parse_resources(on.slurm) if on.submits else None
+    if resources is not None and not dry_run:
+        check_submission(resources, on.jobs)
     asked = Asked(stage, grid or [], skip or [], seeds, then or [], name)
     with console.used():  # planning thousands of cells takes a while
         planned = plan_sweep(opened, calls, asked, this_command(stage))
@@ -192,10 +206,36 @@ def sweep(
         planned.write()
         typer.echo(sbatch_script(planned, asked, limits, device), nl=False)
         return
+    if resources is not None:
+        submit(console, replace(planned, engine=engine), asked, limits, device, resources, on.jobs)
+        return
     result = run(console, planned, on, device, limits)
     show(console, result)
     warn_of_tiny(console, opened, preset)
     raise_if_unfinished(result)
+
+
+def submit(
+    console: Console,
+    planned: Sweep,
+    asked: Asked,
+    limits: Limits,
+    device: str | None,
+    resources: Resources,
+    jobs: int | None,
+) -> None:
+    """Submit what is missing of a planned sweep, and say how to look at it later."""
+    from corrtool.workflows.sweeps.slurm import submit_sweep
+
+    ids = submit_sweep(planned, asked, limits, device, resources, jobs)
+    name, folder = planned.name, planned.project.root / "sweeps" / planned.name
+    said = ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"
+    lines = [
+        f"sweep {name}: submitted {len(ids):,} of {len(planned.planned):,} cells, as {said}",
+        f"what they say is in {folder}/cell-*.log; to see how far they are:",
+        f"corrtool sweep --status {name}",
+    ]
+    console.result({**planned.status(), "jobs": ids}, lines)
 
 
 def show(console: Console, result: SweepResult) -> None:

@@ -74,12 +74,16 @@ def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def run_interrupted(
-    lab: Path, *arguments: object, logged: bool = False, seconds: float = 1.0
+    lab: Path,
+    *arguments: object,
+    logged: bool = False,
+    seconds: float = 1.0,
+    number: int = signal.SIGTERM,
 ) -> int:
     """Run a stage in this process and interrupt it.
 
-    SIGTERM comes ``seconds`` after its loop has begun, or has ``logged`` something. Before its loop
-    works a signal would end this process.
+    The signal comes ``seconds`` after its loop has begun, or has ``logged`` something. Before its
+    loop works a signal would end this process.
     """
     record = lab / "runs" / str(arguments[0])
 
@@ -91,7 +95,7 @@ def run_interrupted(
         while logged and not any(path.stat().st_size for path in record.glob("*/metrics.jsonl")):
             time.sleep(0.02)
         time.sleep(seconds)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=stop)
     thread.start()

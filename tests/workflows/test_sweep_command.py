@@ -63,7 +63,7 @@ class TestTheCommand:
         assert says in one_line_error(capsys)
         assert sorted(lab.rglob("*")) == before
 
-    @pytest.mark.parametrize("engine", ["slurm", "none"])
+    @pytest.mark.parametrize("engine", ["slum", "none"])
     def test_engines_that_are_not_there(
         self, lab: Path, capsys: pytest.CaptureFixture[str], engine: str
     ) -> None:

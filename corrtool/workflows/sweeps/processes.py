@@ -5,19 +5,17 @@ It needs no torch: on a cluster a small process does this for each command, and 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-_SET_PARENT_DEATH_SIGNAL = 1  # sys/prctl.h
+from corrtool.workflows.sweeps.tether import Tether
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
@@ -47,7 +45,7 @@ def begin_process(
         folder: in which it works; None for that of this process.
         hears_again: whether it hears signals that this process has blocked or ignores.
     """
-    before_exec = _Tether(os.getpid(), hears_again)
+    before_exec = Tether(os.getpid(), hears=_STOP_SIGNALS if hears_again else ())
     with log.open("ab") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "corrtool", *words],
@@ -59,21 +57,3 @@ def begin_process(
             process_group=0,
             preexec_fn=before_exec if sys.platform == "linux" or hears_again else None,
         )
-
-
-@dataclass(frozen=True)
-class _Tether:
-    """Between fork and exec: ask the kernel to kill the process together with its ``parent``."""
-
-    parent: int
-    hears_again: bool
-
-    def __call__(self) -> None:
-        if self.hears_again:
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            for number in _STOP_SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-        if _LIBC is not None:
-            _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != self.parent:  # it has died in between
-            os._exit(1)

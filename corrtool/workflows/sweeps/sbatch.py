@@ -61,25 +61,50 @@ def sbatch_script(sweep: Sweep, asked: Asked, limits: Limits, device: str | None
     Raises:
         UsageError: all of them are done.
     """
-    states = [cell["state"] for cell in sweep.status()["cells"]]
-    missing = [number for number, state in enumerate(states) if state != "done"]
-    if not missing:
-        raise UsageError(f"all cells of {sweep.name!r} are done", "there is nothing to submit")
-    log = log_path(sweep.project.root.resolve(), sweep.name, "NUMBER", "slurm")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    variables = {name: os.environ[name] for name in sorted(stage_variables())}
+    missing = missing_cells(sweep)
+    log = str(cell_log(sweep, "NUMBER")).replace("%", "%%")
+    variables = task_variables()
     return _SCRIPT.format(
         job=f"corrtool-{sweep.name}",
         array=ranges(missing),
         seconds=SIGNAL_SECONDS,
-        log=shlex.quote(str(log).replace("%", "%%").replace("NUMBER.slurm", "cell-%a")),
+        log=shlex.quote(log.replace("cell-NUMBER.log", "cell-%a.log")),
         exports="\n".join(f"export {name}={shlex.quote(v)}" for name, v in variables.items()),
-        words=shlex.join([sys.executable, "-m", "corrtool", *_words(sweep, asked, limits, device)]),
+        words=shlex.join(sweep_words(sweep, asked, limits, device)),
     )
 
 
-def _words(sweep: Sweep, asked: Asked, limits: Limits, device: str | None) -> list[str]:
-    """The words of the sweep's command, with all that could be said elsewhere spelt out."""
+def missing_cells(sweep: Sweep) -> list[int]:
+    """The numbers of the cells that are not done, in the order of the plan.
+
+    Raises:
+        UsageError: all of them are done.
+    """
+    states = [cell["state"] for cell in sweep.status()["cells"]]
+    missing = [number for number, state in enumerate(states) if state != "done"]
+    if not missing:
+        raise UsageError(f"all cells of {sweep.name!r} are done", "there is nothing to submit")
+    return missing
+
+
+def cell_log(sweep: Sweep, number: str) -> Path:
+    """The place of what the task of a cell says; its folder is made."""
+    named = log_path(sweep.project.root.resolve(), sweep.name, f"cell-{number}", "slurm")
+    log = named.with_name(f"cell-{number}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log
+
+
+def task_variables() -> dict[str, str]:
+    """The stage variables that are set now: a task is to have them, whatever a node has."""
+    return {name: os.environ[name] for name in sorted(stage_variables())}
+
+
+def sweep_words(sweep: Sweep, asked: Asked, limits: Limits, device: str | None) -> list[str]:
+    """The sweep's command line, from the interpreter on, with all that could be said elsewhere.
+
+    With ``--cell NUMBER`` behind it, it is what a task runs.
+    """
     common = sweep.calls[asked.stage].common
     said: dict[str, Sequence[object]] = {
         "grid": [text if "=" in text else Path(text).resolve() for text in asked.grid],
@@ -95,7 +120,8 @@ def _words(sweep: Sweep, asked: Asked, limits: Limits, device: str | None) -> li
         "project": [sweep.project.root.resolve()],
     }
     given = [(flag_name(name), str(value)) for name, values in said.items() for value in values]
-    return ["sweep", asked.stage, *(word for pair in given for word in pair)]
+    corrtool = [sys.executable, "-m", "corrtool"]
+    return [*corrtool, "sweep", asked.stage, *(word for pair in given for word in pair)]
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -61,7 +61,11 @@ class CellStatus(TypedDict):
 
 
 class SweepResult(TypedDict):
-    """What ``sweep --json`` prints, for ``--dry-run`` and ``--status`` as well."""
+    """What ``sweep --json`` prints, for ``--dry-run`` and ``--status`` as well.
+
+    Attributes:
+        jobs: the ids of the jobs that were submitted, one for each cell that was not done.
+    """
 
     sweep: str
     stage: str
@@ -69,6 +73,7 @@ class SweepResult(TypedDict):
     engine: str
     cells: list[CellStatus]
     dry_run: NotRequired[bool]
+    jobs: NotRequired[list[str]]
 
 
 def sweep_status(root: Path, manifest: SweepManifest) -> SweepResult:

@@ -101,6 +101,8 @@ class Sweep:
                 earlier = earlier_manifest(self.project, self.name, self.stage)
                 told = {} if earlier is None else {c["name"]: c for c in earlier["cells"]}
                 told.pop(self.planned[self.only].name, None)
+                if earlier is not None:  # this command is a task of that one
+                    manifest["command"], manifest["engine"] = earlier["command"], earlier["engine"]
                 manifest["cells"] = [told.get(cell["name"], cell) for cell in manifest["cells"]]
             write_sweep(root, manifest)
 
