@@ -300,7 +300,7 @@ class TestWhatIsRefused:
             ((*LOCAL, "--cell", "0"), "--cell has no effect"),
             ((*LOCAL, "--print-sbatch"), "--print-sbatch has no effect"),
             ((*LOCAL, "--slurm", "slurm_partition=gpu"), "slurm_partition has no effect"),
-            (("--slurm", "timeout_min=5"), "--slurm has no effect with --engine local"),
+            (("--slurm", "timeout_min=5"), "--slurm has no effect"),
             ((*SLURM, "--slurm", "timeout_min"), "give it KEY=VALUE"),
             ((*SLURM, "--slurm", "slurm_tim=5"), "Unknown argument 'tim'"),
             ((*SLURM, "--slurm", "partition=gpu"), "slurm_partition"),
