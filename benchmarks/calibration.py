@@ -4,8 +4,8 @@ Takes the projects that `python -m benchmarks.pairs DIR` has left. In each it le
 correspondences in ways that go right, go wrong or go slowly: no search for a start, a few degrees
 off, a network instead of a linear map, all losses, the identity for permuted actions. While they
 learn they are scored and play, checkpoint by checkpoint. `--fit` prints how well scores rank
-returns, always by the formula that fits the other pairs best, and how well one half of the games
-ranks the other, which no score can do better than. `--plot FILE` draws them.
+returns, and how well one half of the games ranks the other, which bounds that. `--plot FILE` draws
+them.
 """
 
 from __future__ import annotations
@@ -122,8 +122,10 @@ def main() -> None:
     played = {(o.pair, o.seed): o for o in read(asked.directory / "outcomes.jsonl")}
     for seed, pair in product(asked.seeds, pairs()):
         wanted = not asked.names or pair.name in asked.names or pair.source_name in asked.names
-        if wanted and (pair.name, seed) in played:
-            learn_all(asked.directory, pair, played[pair.name, seed], record)
+        outcome = played.get((pair.name, seed))
+        # An agent no better than random play has nothing that could be kept.
+        if wanted and not pair.control and outcome and outcome.source > outcome.random:
+            learn_all(asked.directory, pair, outcome, record)
 
 
 def learn_all(directory: Path, pair: Pair, outcome: Outcome, record: Path) -> None:
@@ -233,27 +235,38 @@ def best_formula(trials: Sequence[Trial]) -> Formula:
 
 
 def fit(trials: list[Trial]) -> list[str]:
-    """Lines that say how scores rank returns, each pair by what fits the others."""
-    names = sorted({trial.pair for trial in trials})
-    predicted: list[float] = []
-    actual: list[float] = []
+    """Lines that say how scores rank returns.
+
+    The number that a score has was fitted to none of these trials. Formulas are fitted to those of
+    all other sources: pairs of one source share its agent and its F.
+    """
     lines = []
-    for name in names:
-        others = [trial for trial in trials if trial.pair != name]
-        left_out = [trial for trial in trials if trial.pair == name]
-        formula = best_formula(others)
-        predicted += [value(trial.score, formula) for trial in left_out]
-        actual += [trial.normalised for trial in left_out]
-        inside = _correlation(left_out, formula)
-        lines.append(f"{name}: {len(left_out)} trials, formula {formula}, in it {inside:.2f}")
-    stored = spearman([t.score["value"] for t in trials], [t.normalised for t in trials])
-    lines.append(f"all, each pair by the others: {spearman(predicted, actual):.3f}")
-    best = best_formula(trials)
-    lines.append(f"all by one formula {best}: {_correlation(trials, best):.3f}")
-    lines.append(f"all by the value that was stored: {stored:.3f}")
+    for source in sorted({source_of(trial) for trial in trials}):
+        others = [trial for trial in trials if source_of(trial) != source]
+        left_out = [trial for trial in trials if source_of(trial) == source]
+        stored = _stored_correlation(left_out)
+        line = f"{source}: {len(left_out)} trials, {stored:.2f} by their scores"
+        if others:
+            formula = best_formula(others)
+            line += f", {_correlation(left_out, formula):.2f} by {formula}, which fits the others"
+        lines.append(line)
+    lines.append(f"all {len(trials)} by their scores: {_stored_correlation(trials):.3f}")
     halves = ([float(np.mean(t.returns[part::2])) for t in trials] for part in (0, 1))
-    lines.append(f"one half of the games by the other: {spearman(*halves):.3f}")
+    r = max(0.0, spearman(*halves))
+    most = float(np.sqrt(2 * r / (1 + r)))  # Spearman and Brown: of the mean of both halves
+    lines.append(
+        f"one half of the games by the other: {r:.3f}; so no score can do more than {most:.3f}"
+    )
     return lines
+
+
+def source_of(trial: Trial) -> str:
+    """The name of its pair's source."""
+    return trial.pair.partition("/")[0]
+
+
+def _stored_correlation(trials: Sequence[Trial]) -> float:
+    return spearman([t.score["value"] for t in trials], [t.normalised for t in trials])
 
 
 def plot(trials: list[Trial], file: Path) -> None:
@@ -264,8 +277,8 @@ def plot(trials: list[Trial], file: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6.5, 4.5), layout="constrained")
-    for source in sorted({trial.pair.split("/")[0] for trial in trials}):
-        of = [trial for trial in trials if trial.pair.split("/")[0] == source]
+    for source in sorted(set(map(source_of, trials))):
+        of = [trial for trial in trials if source_of(trial) == source]
         axes.scatter(
             [trial.score["value"] for trial in of],
             [np.clip(trial.normalised, -0.5, 1.2) for trial in of],

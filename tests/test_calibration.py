@@ -63,20 +63,24 @@ def test_a_formula_is_a_product_of_powers() -> None:
     assert value(score_of(1.0, 0.01), (0.0, 1.0, 0.0)) == 1.0
 
 
-def test_the_fit_of_a_pair_does_not_see_it() -> None:
-    """In both pairs the share is the wrong way round, and the ratio is not."""
+def test_the_fit_of_a_source_does_not_see_it() -> None:
+    """In both sources the share is the wrong way round, and the ratio is not."""
     trials = [
-        Trial("a", 0, "1", 9, (0.1, 0.1), score_of(0.9, 0.08)),
-        Trial("a", 0, "2", 9, (0.8, 1.0), score_of(0.8, 0.04)),
-        Trial("b", 0, "1", 9, (0.3, 0.1), score_of(0.9, 0.16)),
-        Trial("b", 0, "2", 9, (1.1, 0.9), score_of(0.7, 0.02)),
+        Trial("a/x", 0, "1", 9, (0.1, 0.1), score_of(0.9, 0.08)),
+        Trial("a/y", 0, "2", 9, (0.8, 1.0), score_of(0.8, 0.04)),
+        Trial("b/x", 0, "1", 9, (0.3, 0.1), score_of(0.9, 0.16)),
+        Trial("b/x", 0, "2", 9, (1.1, 0.9), score_of(0.7, 0.02)),
     ]
     assert best_formula(trials[2:])[1] > 0
     lines = fit(trials)
-    assert lines[0].startswith("a: 2 trials") and lines[0].endswith("in it 1.00")
-    assert lines[2].startswith("all, each pair by the others")
+    assert lines[0].startswith("a: 2 trials, -1.00 by their scores, 1.00 by (")
+    # By scores the ranks are 2.5, 1, 2.5, 0, by returns 0, 2, 1, 3.
+    assert lines[2] == "all 4 by their scores: -0.949"
     # 0.1, 0.8, 0.3, 1.1 and 0.1, 1.0, 0.1, 0.9: ranks 0, 2, 1, 3 and 0.5, 3, 0.5, 2
-    assert lines[-1] == "one half of the games by the other: 0.738"
+    most = (2 * 0.7379 / 1.7379) ** 0.5
+    assert lines[3] == (
+        f"one half of the games by the other: 0.738; so no score can do more than {most:.3f}"
+    )
 
 
 def given(flags: tuple[str, ...]) -> dict[str, object]:

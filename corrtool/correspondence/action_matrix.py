@@ -8,6 +8,7 @@ it takes hundreds of transitions to tell them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TypedDict
@@ -19,9 +20,9 @@ from torch import Tensor
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.assignment import assign
-from corrtool.correspondence.losses import CHANGE
 from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel
+from corrtool.environment_model.validation import CHANGE
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
 from corrtool.states import StateSpec
@@ -29,7 +30,6 @@ from corrtool.states import StateSpec
 BATCH = 128  # transitions at a time, which bounds the memory
 FEWEST_TAKEN = 3  # transitions of an action; of fewer the noise cannot be told
 DEVIATIONS = 2.0  # of the sampling noise: what differs by less is not told apart
-OUT_OF_ORDER_DEVIATIONS = 3.0  # of a map that was chosen among many by the same transitions
 
 
 class ActionMatrixDescription(TypedDict):
@@ -131,16 +131,20 @@ class ActionMatrix:
 
         Actions that F cannot tell apart may differ all the same: in Pong a hit with FIRE is harder,
         which random play hardly ever shows, and through a map that exchanged four such actions the
-        agent lost every game. Where nothing else is known, tasks list alike actions alike.
+        agent lost every game. Where nothing else is known, tasks list alike actions alike. Neither
+        an exchange nor all of them together are worse beyond the noise.
         """
-        ordered, exchanged = action_map, True
-        while exchanged:  # fewer are out of order each time
-            exchanged = False
-            for a, b in combinations(range(self.target_count), 2):
-                other = ordered.exchanged(a, b)
-                is_lower = other.source_of[a] < ordered.source_of[a]
-                if is_lower and self._deviations_better(ordered, other) < OUT_OF_ORDER_DEVIATIONS:
-                    ordered, exchanged = other, True
+        ordered, changed = action_map, True
+        while changed:  # fewer are out of order, or shared, each time
+            changed = False
+            for other in _closer_to_order(ordered):
+                losses = (
+                    self._deviations_better(ordered, other),
+                    self._deviations_better(action_map, other),
+                )
+                if max(losses) <= DEVIATIONS:
+                    ordered, changed = other, True
+                    break
         return ordered
 
     def _deviations_better(self, one: ActionMap, other: ActionMap) -> float:
@@ -183,6 +187,23 @@ class ActionMatrix:
             "centred": double_centred(self.relative).round(6).tolist(),
             "equivalent_target_actions": [list(pair) for pair in self.equivalent()],
         }
+
+
+def _closer_to_order(action_map: ActionMap) -> Iterator[ActionMap]:
+    """The maps that are one step nearer to the order of the source.
+
+    Two target actions out of order are each other's, or one has a source action that no other has:
+    a lower one, or any where it shared its own.
+    """
+    source_of = action_map.source_of
+    for a, b in combinations(range(action_map.target_count), 2):
+        if source_of[b] < source_of[a]:
+            yield action_map.exchanged(a, b)
+    for a, source in enumerate(source_of):
+        taken = {*source_of[:a], *source_of[a + 1 :]}
+        for free in range(action_map.source_count if source in taken else source):
+            if free not in taken:
+                yield action_map.with_source(a, free)
 
 
 def double_centred(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -92,9 +92,13 @@ class ActionMap:
 
     def exchanged(self, a: int, b: int) -> ActionMap:
         """The map in which the target actions ``a`` and ``b`` are each other's."""
-        source_of = list(self.source_of)
-        source_of[a], source_of[b] = source_of[b], source_of[a]
-        return ActionMap(tuple(source_of), self.source_count)
+        return self.with_source(a, self.source_of[b]).with_source(b, self.source_of[a])
+
+    def with_source(self, target: int, source: int) -> ActionMap:
+        """The map in which a ``target`` action is another ``source`` action."""
+        changed = list(self.source_of)
+        changed[target] = source
+        return ActionMap(tuple(changed), self.source_count)
 
     def to_setting(self) -> str:
         """The map as a setting says it, whatever file it is from."""

@@ -194,5 +194,5 @@ def actions_found(matrix: ActionMatrix, in_use: ActionMap) -> ActionsFound:
         "map_in_use": list(in_use.source_of),
         "best_map": list(best.source_of),
         "margin": matrix.loss(in_use) - matrix.loss(best),
-        "best_is_better": matrix.better_map(in_use) != in_use,
+        "best_is_better": in_use not in (best, matrix.better_map(in_use)),
     }

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from corrtool.environment_model.validation import CHANGE
+
 GanLoss = Literal["lsgan", "log"]
 T = TypeVar("T", float, Tensor)
-CHANGE = 0.02  # of an element from one state to the next: less is none; a hundredth of [-1, 1]
 
 
 def discriminator_loss(

@@ -95,20 +95,21 @@ class Portfolio:
     def _best_of(
         self, tried: list[CorrespondenceTraining], scores: dict[str, float]
     ) -> CorrespondenceTraining:
-        """The first that none after it beats clearly; where they may be symmetries, in games."""
-        left = list(tried)
-        while left:
-            best = left[0]
-            for other in left:
-                if scores[other.recipe] > scores[best.recipe] + CLEARLY_BETTER:
-                    best = other
-            least = scores[best.recipe] - CLEARLY_BETTER
-            rivals = [best, *(t for t in left if t is not best and scores[t.recipe] >= least)]
-            best = self._symmetry.best(rivals)
-            if not self._symmetry.fails(best):
-                return best
-            left.remove(best)
-        return max(tried, key=lambda training: scores[training.recipe])
+        """The first that none after it beats clearly; where they may be symmetries, in games.
+
+        Where the best by score plays no better than random play, all others play as well.
+        """
+        best = tried[0]
+        for other in tried:
+            if scores[other.recipe] > scores[best.recipe] + CLEARLY_BETTER:
+                best = other
+        least = scores[best.recipe] - CLEARLY_BETTER
+        rivals = [best, *(t for t in tried if t is not best and scores[t.recipe] >= least)]
+        best = self._symmetry.best(rivals)
+        if not self._symmetry.fails(best):
+            return best
+        others = (training for training in tried if training is not best)
+        return max([best, *others], key=self._symmetry.mean_return)
 
     def _new(self, candidate: Candidate) -> CorrespondenceTraining:
         training = CorrespondenceTraining(

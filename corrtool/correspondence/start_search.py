@@ -215,8 +215,11 @@ class _Search(ABC, Generic[S]):
             finalists, final = comparison.mapped(last_rows, finalists)
         else:
             final = comparison.losses(last_rows, finalists)
-        turned, turned_losses = self._turned(comparison, finalists, final)
-        best = self._best(turned, turned_losses) if turned else self._best(finalists, final)
+        left, left_losses = self._others(finalists, final)
+        best = left[int(np.argmin(left_losses))]
+        turned, turned_losses = self._turned(comparison, left, left_losses)
+        if turned:
+            best = turned[int(np.argmin(turned_losses))]
         self.advance(self.length - comparison.done)  # there may have been less to compare
         best.set(self.correspondence)
         if compared:
@@ -237,14 +240,15 @@ class _Search(ABC, Generic[S]):
             **compared,
         }
 
-    def _best(self, starts: Sequence[S], losses: Sequence[float]) -> S:
-        """The start with the least loss, but for one that is known, if another is near it."""
-        ranked = sorted(zip(losses, starts, strict=True), key=lambda pair: pair[0])
-        least, best = ranked[0]
-        if self.but_not is None or not best.resembles(self.but_not):
-            return best
-        others = (s for loss, s in ranked if loss <= NEAR * least and not s.resembles(self.but_not))
-        return next(others, best)
+    def _others(self, starts: list[S], losses: list[float]) -> tuple[list[S], list[float]]:
+        """Those that are not the known one, with their losses, if one of them is near the best."""
+        if self.but_not is None:
+            return starts, losses
+        others = [index for index, one in enumerate(starts) if not one.resembles(self.but_not)]
+        least = min((losses[index] for index in others), default=inf)
+        if least == inf or least > NEAR * min(losses):
+            return starts, losses
+        return [starts[index] for index in others], [losses[index] for index in others]
 
     def _sample(self, count: int) -> Rows:
         rows = self.target.dynamics_rows()

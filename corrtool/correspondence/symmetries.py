@@ -26,6 +26,7 @@ from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.tasks import Lanes
 
+RANDOM = "random play"
 MEAN_STEPS = 1_000  # of a mean return, which ranks send each other as a whole number
 
 
@@ -55,14 +56,10 @@ class SymmetryTest:
         return plays and not self.limit.over()
 
     def fails(self, training: CorrespondenceTraining) -> bool:
-        """True if it may be another symmetry, and plays no better than M_T was played.
-
-        That is at random; where M_T is an agent's, or holds no whole game, all others are tried.
-        """
+        """True if it may be another symmetry, and plays no better than random play."""
         if not self.possible or not may_be_another(training):
             return False
-        returns = self.knowledge.target.game_returns()
-        return not returns or self.mean_return(training) <= float(np.mean(returns))
+        return self.mean_return(training) <= self._mean(RANDOM, training, 1.0)
 
     def best(self, rivals: Sequence[CorrespondenceTraining]) -> CorrespondenceTraining:
         """Of rivals whose scores are alike the one that plays best, of equals the first."""
@@ -72,15 +69,19 @@ class SymmetryTest:
 
     def mean_return(self, training: CorrespondenceTraining) -> float:
         """Of a play test; all ranks learn it from the first."""
-        if training.recipe not in self._means:
-            mean = round(MEAN_STEPS * self._play(training)) if self.context.ranks.first else 0
-            told = self.context.ranks.broadcast(mean, self.context.device)
-            self._means[training.recipe] = told / MEAN_STEPS
-        return self._means[training.recipe]
+        return self._mean(training.recipe, training, self.settings.eval_epsilon)
 
-    def _play(self, training: CorrespondenceTraining) -> float:
+    def _mean(self, who: str, training: CorrespondenceTraining, epsilon: float) -> float:
+        if who not in self._means:
+            first = self.context.ranks.first
+            mean = round(MEAN_STEPS * self._play(who, training, epsilon)) if first else 0
+            told = self.context.ranks.broadcast(mean, self.context.device)
+            self._means[who] = told / MEAN_STEPS
+        return self._means[who]
+
+    def _play(self, who: str, training: CorrespondenceTraining, epsilon: float) -> float:
         context, correspondence = self.context, training.correspondence
-        title = f"learn-corr {self.run.request.name}: playing {training.recipe}"
+        title = f"learn-corr {self.run.request.name}: playing {who}"
         count = self.settings.eval_games
         assert self.knowledge.source_q is not None
         correspondence.eval()
@@ -89,7 +90,7 @@ class SymmetryTest:
                 partial(Lanes, context.project.task("target").with_full_games()),
                 transferred_q_values(self.knowledge.source_q, correspondence),
                 seeds=derive_seeds(context.seed, "symmetry", count),
-                epsilon=self.settings.eval_epsilon,
+                epsilon=epsilon,
                 random=numpy_generator(context.seed, "symmetry"),
                 device=context.device,
                 limits=GameLimits(self.settings.max_idle_frames),
@@ -103,7 +104,7 @@ class SymmetryTest:
             training.gradient_steps,
             {
                 "event": "symmetry_test",
-                "recipe": training.recipe,
+                "recipe": who,
                 "returns": returns,
                 "mean_return": mean,
                 **game_counts(games),

@@ -198,8 +198,9 @@ class CorrespondenceTraining:
     def find_actions(self) -> dict[str, Any]:
         """Take the map of the actions that explains random transitions best; for the metrics.
 
-        The map stays where another is better by no more than the noise. What is drawn depends on
-        seed and step only, so a run that is resumed draws the same.
+        The map stays where another is better by no more than the noise. A new one is put in order,
+        once: each time anew a right one would be lost some day. What is drawn depends on seed and
+        step only, so a run that is resumed draws the same.
         """
         c, target, model = self.correspondence, self._knowledge.target, self._knowledge
         assert model.environment_model is not None
@@ -208,7 +209,9 @@ class CorrespondenceTraining:
         rows = random.choice(rows, size=min(ACTION_TRANSITIONS, len(rows)), replace=False)
         matrix = action_matrix(c, model.environment_model, target, rows)
         current = c.action_map or ActionMap.identity(model.environment_model.actions)
-        c.action_map = matrix.in_order(matrix.better_map(current))
+        found = matrix.better_map(current)
+        first = self.gradient_steps == (0 if self.started else ACTIONS_EVERY_GRADIENT_STEPS)
+        c.action_map = matrix.in_order(found) if first or found != current else found
         agree_on_actions(self._ranks, c)
         return {
             "event": "action_matrix",

@@ -92,7 +92,8 @@ def load_model(artifact: Artifact, device: torch.device) -> ScaledModel:
 def held_out_loss(model: Artifact, memory: Artifact) -> float | None:
     """The relative model loss of F on what ``train-model`` held out of a memory.
 
-    None where it did not learn from that one, or where nothing changes in what was held out.
+    None where it did not learn from that one, or where nothing changes in what was held out, and
+    for older models, which lack it.
     """
     parents = model.manifest.get("parents", {})
     summary: dict[str, Any] = model.manifest.get("summary", {})
@@ -101,5 +102,5 @@ def held_out_loss(model: Artifact, memory: Artifact) -> float | None:
         return None
     apart = {uses[0]: summary} if len(parents) == 1 else summary.get("validation_by_memory", {})
     errors = apart.get(uses[0], {})
-    persistence = errors.get("l1_newest_persistence")
-    return errors["l1_newest"] / persistence if persistence else None
+    persistence = errors.get("l1_moving_persistence")
+    return errors["l1_moving"] / persistence if persistence else None

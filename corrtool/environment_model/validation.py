@@ -15,6 +15,7 @@ from corrtool.memory import Transitions
 from corrtool.memory.rows import Rows
 from corrtool.runtime.seeds import numpy_generator
 
+CHANGE = 0.02  # of an element from one state to the next: less is none; a hundredth of [-1, 1]
 _VALIDATION_BATCH = 64
 
 
@@ -75,10 +76,11 @@ def prediction_errors(
     s_{t+1}: hardly any pixel of Pong changes, so that an F that predicts nothing looks good over
     all of them. ``l1_newest`` is over the elements of the newest frame that change; the older
     frames are not predictions, since s_t shows them. ``by_action`` has the same, for each action.
-    ``advance`` is called with how many more records are done.
+    ``l1_moving`` is over those of the newest frame that change by more than ``CHANGE``, as the
+    relative model loss is. ``advance`` is called with how many more records are done.
     """
     model.eval()
-    everything, changes, newest = _Errors(), _Errors(), _Errors()
+    everything, changes, newest, moving = _Errors(), _Errors(), _Errors(), _Errors()
     by_action = [_Errors() for _ in range(actions)]
     for start in range(0, len(rows), _VALIDATION_BATCH):
         batch = rows[start : start + _VALIDATION_BATCH]
@@ -92,6 +94,7 @@ def prediction_errors(
         everything.add(*errors, torch.ones_like(changing))
         changes.add(*errors, changing)
         newest.add(*errors, in_newest)
+        moving.add(*errors, in_newest & (errors[1] > CHANGE))
         for action, sums in enumerate(by_action):
             sums.add(
                 *errors,
@@ -104,6 +107,7 @@ def prediction_errors(
         **everything.named("l1"),
         **changes.named("l1_changing"),
         **newest.named("l1_newest"),
+        **moving.named("l1_moving"),
         "changing_share": changes.elements / everything.elements,
         "by_action": [
             {"action": action, **sums.named("l1_newest")} for action, sums in enumerate(by_action)

@@ -80,6 +80,8 @@ class NewestFrameErrors(TypedDict):
 
     l1_newest: NotRequired[float]
     l1_newest_persistence: NotRequired[float]
+    l1_moving: NotRequired[float]
+    l1_moving_persistence: NotRequired[float]
 
 
 class ActionErrors(NewestFrameErrors):

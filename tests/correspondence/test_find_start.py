@@ -104,6 +104,7 @@ class Spatial:
     tones: Any = None
     find_actions: Any = None
     over: Any = None
+    but_not: Any = None
     length = 17
     searches: ClassVar[Any]
 
@@ -211,6 +212,7 @@ class TestSpatial:
         settings: dict[str, Any] = {"angle_starts": 1, "action_map": "learned"}
         assert found(searches, "rotation", **settings)[0]
         assert len(searches.asked[0].starts) == 1 and searches.asked[0].find_actions is True
+        assert searches.asked[0].but_not is None
 
     @pytest.mark.parametrize(("count", "searched"), [(1, False), (2, True)])
     def test_a_single_angle_is_searched_at_where_there_are_tones(

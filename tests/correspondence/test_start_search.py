@@ -1,6 +1,7 @@
 """The search for the start of a generator's spatial layer."""
 
 from dataclasses import replace
+from math import inf
 from typing import Any, cast
 
 import numpy as np
@@ -228,7 +229,15 @@ def test_another_symmetry_is_preferred_to_the_one_that_is_known(
     }
     but_not = None if known is None else replace(starts[known], degrees=-91.0, action_map=None)
     search = StartSearch(*(cast(Any, None),) * 3, [], cast(Any, None), but_not=but_not)
-    assert search._best(list(starts.values()), losses) == starts[expected]
+    left, left_losses = search._others(list(starts.values()), list(losses))
+    assert left[int(np.argmin(left_losses))] == starts[expected]
+
+
+def test_where_the_time_is_over_none_is_preferred_unseen() -> None:
+    known = Start(-90.0, mirrored=True)
+    search = StartSearch(*(cast(Any, None),) * 3, [], cast(Any, None), but_not=known)
+    starts, losses = [known, Start(0.0)], [0.4, inf]
+    assert search._others(starts, losses) == (starts, losses)
 
 
 def test_signals_resemble_each_other_by_channels_and_actions() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.portfolio import Portfolio
-from corrtool.correspondence.symmetries import SymmetryTest, may_be_another
+from corrtool.correspondence.symmetries import RANDOM, SymmetryTest, may_be_another
 from corrtool.layers import AffineLayer
 from corrtool.settings.stages import LearnCorrSettings
 
 SAME, OTHER = ActionMap.identity(2), ActionMap((1, 0), 2)
-RANDOM_PLAY = [-3.0, -1.0]
+RANDOM_RETURN = -2.0
 
 
 def training(
@@ -37,23 +37,22 @@ class Played(SymmetryTest):
     returns: dict[str, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def _play(self, training: Any) -> float:
-        self.asked.append(training.recipe)
-        return self.returns[training.recipe]
+    def _play(self, who: str, training: Any, epsilon: float) -> float:
+        assert (epsilon == 1.0) == (who == RANDOM)
+        self.asked.append(who)
+        return {**self.returns, RANDOM: RANDOM_RETURN}[who]
 
 
 def games_of(
     returns: dict[str, float],
     *,
     games: int = 5,
-    of_target: list[float] | None = None,
     over: bool = False,
 ) -> Any:
-    target = SimpleNamespace(game_returns=lambda: RANDOM_PLAY if of_target is None else of_target)
     context: Any = SimpleNamespace(
         ranks=SimpleNamespace(first=True, broadcast=lambda value, device: value), device="cpu"
     )
-    knowledge: Any = SimpleNamespace(source_q="Q", target=target)
+    knowledge: Any = SimpleNamespace(source_q="Q")
     run: Any = None
     settings = LearnCorrSettings(eval_games=games)
     limit: Any = SimpleNamespace(over=lambda: over)
@@ -81,16 +80,12 @@ def test_what_is_no_symmetry_and_what_cannot_play_is_not_played() -> None:
     assert not games_of({}, over=True).fails(training("a", mirrored=True))
 
 
-def test_without_a_whole_game_of_the_target_nothing_is_good_enough() -> None:
-    assert games_of({"a": 9.0}, of_target=[]).fails(training("a", mirrored=True))
-
-
 def test_of_rivals_the_one_that_plays_best_is_taken_and_each_plays_once() -> None:
     played = games_of({"mirrored": -3.0, "turned": 20.0})
     rivals = [training("mirrored", mirrored=True), training("turned", actions=OTHER, finds=True)]
     assert played.best(rivals) is rivals[1]
     assert played.best(rivals) is rivals[1] and not played.fails(rivals[1])
-    assert played.asked == ["mirrored", "turned"]
+    assert played.asked == ["mirrored", "turned", RANDOM]
     equal = games_of({"mirrored": 1.0, "turned": 1.0})
     assert equal.best(rivals) is rivals[0]
 
@@ -105,11 +100,23 @@ def test_rivals_that_are_no_symmetries_are_left_to_their_scores() -> None:
     [
         ({"mirrored": -3.0, "turned": 20.0}, {"mirrored": 0.88, "turned": 0.885}, "turned"),
         ({"mirrored": 20.0, "turned": -3.0}, {"mirrored": 0.88, "turned": 0.885}, "mirrored"),
-        # Far apart by score: the better one has to play, else it is the other's turn.
+        # Far apart by score: the better one has to play, else all others do.
         ({"mirrored": -3.0, "turned": 20.0}, {"mirrored": 0.88, "turned": 0.5}, "turned"),
         ({"mirrored": 1.0, "turned": 20.0}, {"mirrored": 0.88, "turned": 0.5}, "mirrored"),
-        # Nothing plays: the best score.
-        ({"mirrored": -3.0, "turned": -3.0}, {"mirrored": 0.88, "turned": 0.885}, "turned"),
+        # Nothing plays: the first of those whose scores are alike.
+        ({"mirrored": -3.0, "turned": -3.0}, {"mirrored": 0.88, "turned": 0.885}, "mirrored"),
+        ({"mirrored": -3.0, "turned": -3.0}, {"mirrored": 0.5, "turned": 0.885}, "turned"),
+        # One that is no symmetry, and explains nothing, has to play better.
+        (
+            {"mirrored": -2.0, "turned": -3.0, "resnet": -2.0},
+            {"mirrored": 0.98, "turned": 0.5, "resnet": 0.03},
+            "mirrored",
+        ),
+        (
+            {"mirrored": -3.0, "turned": -2.5, "resnet": -2.9},
+            {"mirrored": 0.885, "turned": 0.6, "resnet": 0.03},
+            "turned",
+        ),
     ],
 )
 def test_a_portfolio_takes_what_plays(
@@ -118,6 +125,7 @@ def test_a_portfolio_takes_what_plays(
     tried = [
         training("mirrored", mirrored=True),
         training("turned", actions=OTHER, finds=True),
-    ]
+        training("resnet"),
+    ][: len(scores)]
     portfolio: Any = SimpleNamespace(_symmetry=games_of(returns))
     assert Portfolio._best_of(portfolio, tried, scores).recipe == chosen

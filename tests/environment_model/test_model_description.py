@@ -52,19 +52,19 @@ def _artifact(kind: str, name: str, **manifest: Any) -> Artifact:
 
 def test_what_it_held_out_of_a_memory_is_known_for_those_it_learnt_from() -> None:
     agents, random, other = (_artifact("memory", name) for name in ("agent", "random", "other"))
-    errors = {"l1_newest": 1.0, "l1_newest_persistence": 4.0}
+    errors = {"l1_moving": 1.0, "l1_moving_persistence": 4.0}
     one = _artifact("model", "one", parents={"source_memory": agents.reference()}, summary=errors)
     assert held_out_loss(one, agents) == 0.25
     assert held_out_loss(one, other) is None
 
     parents = {"source_memory": agents.reference(), "random_memory": random.reference()}
-    apart = {"random_memory": {"l1_newest": 3.0, "l1_newest_persistence": 4.0}}
+    apart = {"random_memory": {"l1_moving": 3.0, "l1_moving_persistence": 4.0}}
     both = _artifact(
         "model", "both", parents=parents, summary={**errors, "validation_by_memory": apart}
     )
     assert held_out_loss(both, random) == 0.75
     assert held_out_loss(both, agents) is None  # too few records: none was held out of it
 
-    still = {"l1_newest": 1.0, "l1_newest_persistence": 0.0}
+    still = {"l1_moving": 1.0, "l1_moving_persistence": 0.0}
     nothing_moves = _artifact("model", "still", parents=one.manifest["parents"], summary=still)
     assert held_out_loss(nothing_moves, agents) is None
