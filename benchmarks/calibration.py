@@ -143,7 +143,7 @@ def learn_all(directory: Path, pair: Pair, outcome: Outcome, record: Path) -> No
             *("learn-corr", "-p", project, "--seed", outcome.seed, "--name", f"trial-{number}"),
             *("--recipe", "none", "--action-map", "identity", "--overwrite", *flags),
             *("--gradient-steps", steps, "--eval-every", steps // CHECKPOINTS),
-            *("--eval-games", GAMES, "--recipe-patience", 0),
+            *("--eval-games", GAMES),
         )
         trials = checkpoints(project / "runs" / "learn-corr" / learnt["name"], outcome, way)
         with record.open("a", encoding="utf-8") as file:
