@@ -193,4 +193,6 @@ class Portfolio:
         scores = chosen.recipe_scores
         listed = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
         self.run.metrics.write(0, {"event": "recipe", "chosen": chosen.recipe, "scores": scores})
-        self.context.console.say(f"learn-corr: recipe {chosen.recipe} (scores: {listed})")
+        played = self._symmetry.told()
+        games = f"; mean returns of games between symmetries: {played}" if played else ""
+        self.context.console.say(f"learn-corr: recipe {chosen.recipe} (scores: {listed}{games})")

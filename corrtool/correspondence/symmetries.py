@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import hypot, sqrt
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class SymmetryTest:
     settings: LearnCorrSettings
     knowledge: Knowledge
     limit: TimeLimit
-    _means: dict[str, float] = field(default_factory=dict)
+    _means: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def possible(self) -> bool:
@@ -56,10 +57,15 @@ class SymmetryTest:
         return plays and not self.limit.over()
 
     def fails(self, training: CorrespondenceTraining) -> bool:
-        """True if it may be another symmetry, and plays no better than random play."""
+        """True if it may be another symmetry, and plays no better than random play.
+
+        That is by no more than two standard errors of the difference.
+        """
         if not self.possible or not may_be_another(training):
             return False
-        return self.mean_return(training) <= self._mean(RANDOM, training, 1.0)
+        mean, error = self._mean(training.recipe, training, self.settings.eval_epsilon)
+        random, random_error = self._mean(RANDOM, training, 1.0)
+        return mean - random <= 2.0 * hypot(error, random_error)
 
     def best(self, rivals: Sequence[CorrespondenceTraining]) -> CorrespondenceTraining:
         """Of rivals whose scores are alike the one that plays best, of equals the first."""
@@ -69,17 +75,28 @@ class SymmetryTest:
 
     def mean_return(self, training: CorrespondenceTraining) -> float:
         """Of a play test; all ranks learn it from the first."""
-        return self._mean(training.recipe, training, self.settings.eval_epsilon)
+        return self._mean(training.recipe, training, self.settings.eval_epsilon)[0]
 
-    def _mean(self, who: str, training: CorrespondenceTraining, epsilon: float) -> float:
+    def told(self) -> str:
+        """Who has played, and how well, for people; empty where nobody has."""
+        return ", ".join(f"{who} {mean:.1f}" for who, (mean, _) in self._means.items())
+
+    def _mean(
+        self, who: str, training: CorrespondenceTraining, epsilon: float
+    ) -> tuple[float, float]:
+        """The mean return and its standard error."""
         if who not in self._means:
-            first = self.context.ranks.first
-            mean = round(MEAN_STEPS * self._play(who, training, epsilon)) if first else 0
-            told = self.context.ranks.broadcast(mean, self.context.device)
-            self._means[who] = told / MEAN_STEPS
+            ranks, device = self.context.ranks, self.context.device
+            returns = self._play(who, training, epsilon) if ranks.first else [0.0]
+            error = float(np.std(returns)) / sqrt(max(1, len(returns) - 1))
+            mean, error = (
+                ranks.broadcast(round(MEAN_STEPS * number), device) / MEAN_STEPS
+                for number in (float(np.mean(returns)), error)
+            )
+            self._means[who] = mean, error
         return self._means[who]
 
-    def _play(self, who: str, training: CorrespondenceTraining, epsilon: float) -> float:
+    def _play(self, who: str, training: CorrespondenceTraining, epsilon: float) -> list[float]:
         context, correspondence = self.context, training.correspondence
         title = f"learn-corr {self.run.request.name}: playing {who}"
         count = self.settings.eval_games
@@ -99,15 +116,14 @@ class SymmetryTest:
             )
         correspondence.train()
         returns = returns_of(games)
-        mean = float(np.mean(returns))
         self.run.metrics.write(
             training.gradient_steps,
             {
                 "event": "symmetry_test",
                 "recipe": who,
                 "returns": returns,
-                "mean_return": mean,
+                "mean_return": float(np.mean(returns)),
                 **game_counts(games),
             },
         )
-        return mean
+        return returns

@@ -148,7 +148,7 @@ def untried_note(result: LearnCorrResult) -> str | None:
     else:
         left_out, command = "the rest of the recipes", "corrtool learn-corr --overwrite"
     return (
-        f"no score was enough, and {left_out} was not looked at for want of time "
+        f"none was good enough, and {left_out} was not looked at for want of time "
         f"({'; '.join(untried)}): '{command}' with more time does"
     )
 

@@ -28,6 +28,7 @@ WON_DISCRIMINATOR_LOSS = 0.02
 # task were 0.96 and 1.00, and 0.00 of two correspondences of CartPole that had learnt too little:
 # this is about the middle.
 HIGH_SCORE = 0.5
+LITTLE = 0.2  # of the way from random play to the agent
 # Share of the way from random play to the agent. Sticky actions alone cost the agent of Pong 6 % of
 # it (README): what is missing here is hardly worth a correspondence.
 REUSE_IS_GOOD = 0.9
@@ -228,19 +229,31 @@ def _another_map(measured: Measured) -> tuple[str, str] | None:
     return sentence, f"corrtool learn-corr --action-map '{actions['best_map']}'"
 
 
+def _plays_little(returns: ReturnsKnown) -> bool:
+    """True if transfer is hardly on the way from random play to the agent."""
+    transfer, random, agent = returns["transfer"], returns["random"], returns["agent"]
+    if transfer is None or random is None or agent is None or agent <= random:
+        return False
+    return (transfer - random) / (agent - random) < LITTLE
+
+
 def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     score, returns = measured["score"], measured["returns"]
-    transfer, reuse = returns["transfer"], returns["reuse"]
-    if score is None or transfer is None or reuse is None:
+    transfer, reuse, random = returns["transfer"], returns["reuse"], returns["random"]
+    if score is None or transfer is None or (reuse is None and random is None):
         return None
     if measured["score_uncertain"] is not None or _agent_learnt_nothing(measured) is not None:
         return None
-    if score["value"] < HIGH_SCORE or transfer > reuse or _reuse_is_good(measured) is not None:
+    no_gain = (reuse is not None and transfer <= reuse) or _plays_little(returns)
+    if score["value"] < HIGH_SCORE or not no_gain or _reuse_is_good(measured) is not None:
         return None
+    others = {"reuse": reuse, "random play": random, "the agent on its own task": returns["agent"]}
+    beside = ", ".join(f"{who} {mean:.1f}" for who, mean in others.items() if mean is not None)
     sentence = (
         f"the score is {score['value']:.2f}, but a play test through the correspondence came to "
-        f"{transfer:.1f} and reuse to {reuse:.1f}: Q_S depends on what F and M_S do not show; "
-        "collect more records, and let an agent play them"
+        f"{transfer:.1f} ({beside}): it may be another symmetry of the task, such as a part of the "
+        "state seen in a mirror, or Q_S depends on what F and M_S do not show; try another --seed, "
+        "or collect more records, and let an agent play them"
     )
     policy = _policy_of_agent(measured)
     return sentence, f"corrtool collect --task source --policy {policy} --records 50000"
@@ -312,8 +325,10 @@ RULES = (
     ),
     Rule(
         "no gain though the score is high",
-        f"`score` of {HIGH_SCORE} or more, and `returns`: transfer no better than reuse",
-        "more records, and an agent's memory: Q_S depends on what F and M_S do not show",
+        f"`score` of {HIGH_SCORE} or more, and `returns`: transfer no better than reuse, or less "
+        f"than {LITTLE:.0%} of the way from random play to the agent",
+        "another seed, for another symmetry may have been found; more records, and an agent's "
+        "memory, for Q_S may depend on what F and M_S do not show",
         _score_without_return,
     ),
 )

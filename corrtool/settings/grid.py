@@ -128,6 +128,8 @@ def _skip_table(text: str) -> dict[str, str]:
     parts = [part.partition("=") for part in text.split(",")]
     if not all(equals and value for _, equals, value in parts):
         raise UsageError(f"--skip {text!r} is no condition", "write SETTING=VALUE,SETTING=VALUE")
+    if len({key for key, _, _ in parts}) < len(parts):
+        raise UsageError(f"--skip {text!r} has a setting twice", "repeat --skip for another value")
     return {key: value for key, _, value in parts}
 
 

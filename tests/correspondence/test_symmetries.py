@@ -16,6 +16,7 @@ from corrtool.settings.stages import LearnCorrSettings
 
 SAME, OTHER = ActionMap.identity(2), ActionMap((1, 0), 2)
 RANDOM_RETURN = -2.0
+SPREAD = 0.3  # of three games: a standard error of √(0.06) / √2 = 0.1732
 
 
 def training(
@@ -37,10 +38,11 @@ class Played(SymmetryTest):
     returns: dict[str, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def _play(self, who: str, training: Any, epsilon: float) -> float:
+    def _play(self, who: str, training: Any, epsilon: float) -> list[float]:
         assert (epsilon == 1.0) == (who == RANDOM)
         self.asked.append(who)
-        return {**self.returns, RANDOM: RANDOM_RETURN}[who]
+        mean = {**self.returns, RANDOM: RANDOM_RETURN}[who]
+        return [mean - SPREAD, mean, mean + SPREAD]
 
 
 def games_of(
@@ -69,7 +71,8 @@ def test_a_mirror_image_and_found_actions_may_be_another() -> None:
 
 
 def test_it_fails_where_it_plays_no_better_than_at_random() -> None:
-    for mean, fails in ((-2.0, True), (-1.9, False), (-5.0, True)):
+    # Two standard errors of the difference are 2 · √2 · 0.1732 = 0.49.
+    for mean, fails in ((-2.0, True), (-1.52, True), (-1.5, False), (-5.0, True)):
         assert games_of({"a": mean}).fails(training("a", mirrored=True)) is fails
 
 

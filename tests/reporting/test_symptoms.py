@@ -189,10 +189,16 @@ E = 1e-6
         ),
         (
             "no gain though the score is high",
-            [score(HIGH_SCORE, transfer=10.0), score(1.0, transfer=-5.0)],
+            [
+                score(HIGH_SCORE, transfer=10.0),
+                score(1.0, transfer=-5.0),
+                score(HIGH_SCORE, transfer=20.0 - E),  # of random play 0 and the agent 100
+                score(HIGH_SCORE, transfer=20.0 - E, reuse=None),
+            ],
             [
                 score(HIGH_SCORE - E, transfer=10.0),
-                score(HIGH_SCORE, transfer=10.5),
+                score(HIGH_SCORE, transfer=20.0),
+                score(HIGH_SCORE, transfer=20.0, reuse=None),
                 score(HIGH_SCORE, transfer=None),
                 score(HIGH_SCORE, transfer=80.0, reuse=95.0),  # which is good already
             ],

@@ -93,6 +93,7 @@ def test_a_skip_of_the_command_line() -> None:
         (("lambda-q=0", "lambda-q=1"), (), "--grid lambda-q is given twice"),
         (("lambda-q=0", "lambda_q=1"), (), "has a value twice"),
         (("lambda-q=0",), ("lambda-q",), "--skip 'lambda-q' is no condition"),
+        (("lambda-q=0,1",), ("lambda-q=0,lambda-q=1",), "has a setting twice"),
         (("lambda-q=0",), ("lamda-q=0",), "learn-corr has no setting 'lamda-q'"),
         (("lambda-q=0",), ("lambda-q=0",), "the grid has no cells"),
     ],
