@@ -51,7 +51,7 @@ def score_value(model_share: float, bellman_share: float | None) -> float:
     Both are in [0, 1], and b is 1 without a Q-function. A product, since a correspondence has to
     have both. The root, since a Bellman error never falls to zero: Q_S is a learnt function, and
     on random play of the target it is asked about states that its own agent seldom sees. This is
-    a choice, not yet calibrated on games.
+    a choice: weights fitted to games rank others no better (docs/pairs.md).
     """
     return model_share * sqrt(1.0 if bellman_share is None else bellman_share)
 
