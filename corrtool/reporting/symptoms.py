@@ -30,7 +30,7 @@ WON_DISCRIMINATOR_LOSS = 0.02
 HIGH_SCORE = 0.5
 LITTLE = 0.2  # of the way from random play to the agent
 # Share of the way from random play to the agent. Sticky actions alone cost the agent of Pong 6 % of
-# it (README): what is missing here is hardly worth a correspondence.
+# it (docs/results.md): what is missing here is hardly worth a correspondence.
 REUSE_IS_GOOD = 0.9
 # Of the distance of a picture with nothing in it: a wrong correspondence of a game of small
 # pictures, with a score of 0.85, had 1.1 of it, and chance alone 0.08. Also so many times that.

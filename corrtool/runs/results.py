@@ -148,7 +148,7 @@ class Score(TypedDict):
     value: float
 
 
-# The value of a score. Below it 29 of 236 correspondences kept more than a half of their agent's
+# The value of a score. Below it 29 of 276 correspondences kept more than a half of their agent's
 # return, and exact ones have had 0.74 or more (docs/pairs.md).
 NO_TRANSFER_BELOW = 0.5
 
