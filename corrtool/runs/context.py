@@ -38,7 +38,7 @@ from corrtool.runs.run import FollowerRun, Run
 from corrtool.runtime.console import Console
 from corrtool.runtime.machine import Machine, describe_machine
 from corrtool.runtime.precision import compute_dtype, has_bf16_instructions
-from corrtool.runtime.process import configure_process
+from corrtool.runtime.process import configure_process, configured_process
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.base import Settings
 from corrtool.settings.stages import MADE_BY
@@ -129,12 +129,8 @@ class StageContext:
             return cast(R, self._plan(request, result))
         if result is not None:
             return self._with_common_fields(request, self._already_done(request, result))
-        threads = torch.get_num_threads()
-        configure_process(self.device, self.seed, request.state_kind)
-        try:
+        with configured_process(self.device, self.seed, request.state_kind):
             return self._with_common_fields(request, self._execute(request, work))
-        finally:
-            torch.set_num_threads(threads)  # the next stage in this process may be on pictures
 
     def _execute(self, request: RunRequest, work: Work[R]) -> R:
         with open_run(

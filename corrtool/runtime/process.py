@@ -45,15 +45,36 @@ def configure_process(device: torch.device, seed: int, state_kind: str) -> None:
 
 
 @contextmanager
+def configured_process(device: torch.device, seed: int, state_kind: str) -> Iterator[None]:
+    """As :func:`configure_process`, and afterwards as many threads as before, and small numbers.
+
+    The next stage in this process may be on pictures, and what is not corrtool's may need them.
+    """
+    threads, flushes = torch.get_num_threads(), _flushes_denormals()
+    configure_process(device, seed, state_kind)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushes)
+
+
+def _flushes_denormals() -> bool:
+    """Whether numbers below 1e-38 are zero in this thread; there is no other way to ask."""
+    return not torch.tensor(1e-39).mul(1.0)
+
+
+@contextmanager
 def preserving_torch_state() -> Iterator[None]:
     """Around :func:`configure_process` in a process of somebody else's.
 
-    Restores torch's random states and its global switches.
+    Restores torch's random states and its global switches, and what this thread does with numbers
+    below 1e-38; threads of torch's pool that began inside stay as they are.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     mode, precision = torch.get_deterministic_debug_mode(), torch.get_float32_matmul_precision()
     fill, threads = torch.utils.deterministic.fill_uninitialized_memory, torch.get_num_threads()  # type: ignore[attr-defined]
-    flushes = not torch.tensor(1e-39).mul(1.0)  # there is no other way to ask
+    flushes = _flushes_denormals()
     with torch.random.fork_rng(devices):
         try:
             yield

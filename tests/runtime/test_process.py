@@ -17,7 +17,11 @@ from corrtool.errors import CorrtoolError, DeviceError, UsageError
 from corrtool.runtime import free_memory, machine
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.machine import describe_machine
-from corrtool.runtime.process import configure_process, preserving_torch_state
+from corrtool.runtime.process import (
+    configure_process,
+    configured_process,
+    preserving_torch_state,
+)
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 
 PURPOSES = [
@@ -209,6 +213,10 @@ class TestProcess:
             if supported:
                 assert torch.count_nonzero(smallest * 0.5) == 0
         assert torch.count_nonzero(smallest * 0.5) == smallest.numel()
+        with configured_process(torch.device("cpu"), 0, "vector"):
+            assert torch.get_num_threads() == 1
+            assert not supported or torch.count_nonzero(smallest[:9] * 0.5) == 0
+        assert torch.count_nonzero(smallest[:9] * 0.5) == 9
 
 
 def test_a_machine_is_described_in_plain_values() -> None:
