@@ -43,6 +43,24 @@ if TYPE_CHECKING:
     from corrtool.workflows.sweeps.sweep import Sweep
 
 
+CellOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be "
+        "repeated.",
+        show_default="every cell",
+    ),
+]
+GridFlag = Annotated[
+    bool,
+    typer.Option(
+        "--grid",
+        help="Instead of the cells every combination of the λ's, as printed and with what "
+        "corrtool does otherwise: a sweep named EXPERIMENT-grid.",
+    ),
+]
+
+
 def add(app: typer.Typer) -> None:
     """Add the subcommand."""
     app.command("reproduce", help=SUMMARIES["reproduce"])(reproduce)
@@ -66,22 +84,8 @@ def reproduce(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each cell.", min=1)] = 1,
-    cell: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be "
-            "repeated.",
-            show_default="every cell",
-        ),
-    ] = None,
-    grid: Annotated[
-        bool,
-        typer.Option(
-            "--grid",
-            help="Instead of the cells every combination of the λ's, as printed and with what "
-            "corrtool does otherwise: a sweep named EXPERIMENT-grid.",
-        ),
-    ] = False,
+    cell: CellOption = None,
+    grid: GridFlag = False,
     device: DeviceOption = None,
     preset: Annotated[
         str | None,
