@@ -125,6 +125,12 @@ StatusOption = Annotated[
 ]
 
 
+SeedsOption = Annotated[int, typer.Option(help="Seeds of each point, from --seed on.", min=1)]
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Show the cells and what is done, and do nothing.")
+]
+
+
 def add(app: typer.Typer) -> None:
     """Add the subcommand."""
     app.command("sweep", help=SUMMARIES["sweep"])(sweep)
@@ -134,7 +140,7 @@ def sweep(
     stage: StageArgument = None,
     grid: GridOption = None,
     skip: SkipOption = None,
-    seeds: Annotated[int, typer.Option(help="Seeds of each point, from --seed on.", min=1)] = 1,
+    seeds: SeedsOption = 1,
     then: ThenOption = None,
     name: NameOption = None,
     engine: EngineOption = "local",
@@ -152,9 +158,7 @@ def sweep(
     seed: Annotated[int | None, common_option("seed", show_envvar=False)] = None,
     device: DeviceOption = None,
     preset: Annotated[Preset | None, common_option("preset", show_envvar=False)] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the cells and what is done, and do nothing.")
-    ] = False,
+    dry_run: DryRunFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -166,12 +170,8 @@ def sweep(
     others = (stage is not None, grid, skip, then, name, dry_run, print_sbatch, cell is not None)
     if status is not None and (any(others) or on.is_said):
         raise UsageError("--status shows a sweep as it is", "give it the name alone")
-    not_for_all = {
-        "--cell": cell is not None,
-        "--print-sbatch": print_sbatch,
-        "--fail-fast": fail_fast,
-    }
-    on.check(device, not_for_all)
+    given = {"--cell": cell is not None, "--print-sbatch": print_sbatch, "--fail-fast": fail_fast}
+    on.check(device, given)
     named = [known for known in STAGES if known in (stage, *(then or []))]
     calls = calls_from_environment(common, named)
     check_variables()
