@@ -21,6 +21,7 @@ from corrtool.cli.options import (
 from corrtool.cli.stage_command import saying_results, suggesting
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.cli.sweep import (
+    DryRunFlag,
     FailFastFlag,
     JobsOption,
     RetriesOption,
@@ -104,9 +105,7 @@ def reproduce(
     status: Annotated[
         bool, typer.Option("--status", help="Show how far the cells are, and do nothing.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the cells and what is done, and do nothing.")
-    ] = False,
+    dry_run: DryRunFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:

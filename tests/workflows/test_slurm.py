@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import one_line_error, run_in_process, run_interrupted
 from support.sweeps import planned_sweep
+from support.waiting import wait_for
 
 from corrtool.runs.records import read_record, run_directories
 from corrtool.runs.sweeps import read_sweep
@@ -38,13 +39,6 @@ needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"
 @pytest.fixture
 def lab(cartpole_lab: Path) -> Path:
     return cartpole_lab
-
-
-def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)
 
 
 def descendants(pid: int) -> Iterator[int]:

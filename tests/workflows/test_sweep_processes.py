@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.commands import run_in_process
+from support.waiting import wait_for
 
 from corrtool.project.locks import lock_artifacts
 from corrtool.runs.records import read_record, run_directories
@@ -64,13 +64,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)
 
 
 def finish(capsys: pytest.CaptureFixture[str], lab: Path, *grid: str) -> set[str]:

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import one_line_error, run_in_process
+from support.waiting import wait_for
 
 from corrtool.runs.metrics import read_metrics
 from corrtool.runs.records import read_record, run_directories
@@ -78,13 +79,6 @@ def start(words: list[str]) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)
 
 
 def logged(lab: Path) -> int:
