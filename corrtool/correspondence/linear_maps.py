@@ -49,10 +49,16 @@ class LinearMaps:
         return cls.with_means(weight, source, target)
 
     @classmethod
-    def of_raw(cls, weight: Tensor, source: StateScaling, target: StateScaling) -> LinearMaps:
-        """The one map (R = 1) that is s ↦ ``weight`` s of raw states, ``weight`` (m, n)."""
+    def of_raw(
+        cls,
+        weight: Tensor,
+        source: StateScaling,
+        target: StateScaling,
+        shift: Tensor | float = 0.0,
+    ) -> LinearMaps:
+        """The one map (R = 1) that is s ↦ ``weight`` s + ``shift`` of raw states, (m, n), (m,)."""
         scaled = weight * target.deviation / source.deviation[:, None]
-        return cls(scaled[None], source.raw_to_model(weight @ target.mean)[None])
+        return cls(scaled[None], source.raw_to_model(weight @ target.mean + shift)[None])
 
 
 def candidate_maps(

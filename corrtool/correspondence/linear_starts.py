@@ -16,15 +16,14 @@ as of the place of a car on an endless road, is all to an agent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from corrtool.correspondence.actions import ActionMap
-from corrtool.correspondence.assignment import assign
+from corrtool.correspondence.linear_candidates import CandidateLosses, Candidates, Transitions
 from corrtool.correspondence.linear_maps import (
     LinearMaps,
     SignedPermutation,
@@ -35,6 +34,7 @@ from corrtool.correspondence.linear_maps import (
 )
 from corrtool.correspondence.linear_polish import keep_still, polished
 from corrtool.correspondence.linear_start import LinearStart
+from corrtool.correspondence.linear_units import in_simpler_units
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 from corrtool.states import StateScaling
@@ -49,42 +49,9 @@ ROUNDS = (
 )
 KEPT_SHARE, MIN_KEPT = 0.25, 2  # of the maps, after each round
 JUDGED_TRANSITIONS = 2_000
-JUDGED_TOGETHER = 64  # maps at a time, which bounds the memory
 SNAPPED_COORDINATES = 16  # beyond, a signed permutation has too many neighbours
-CHANGE = 0.02  # of a coordinate, in standard deviations: as in the relative model loss
 SIMPLER_TOLERANCE, SIMPLER_SLACK = 1.25, 0.005  # a signed permutation may explain so much less
-EXPLAINED = 0.5  # of a coordinate's change by F, from which on its scale is learnt by descent
 REASSIGN_EVERY_STEPS = 25
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """B transitions in the model range: states (B, n), actions (B,), next states (B, n)."""
-
-    states: Tensor
-    actions: Tensor
-    next_states: Tensor
-
-    def at(self, index: Tensor) -> Transitions:
-        """Those at ``index``."""
-        return Transitions(self.states[index], self.actions[index], self.next_states[index])
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """R maps of states, each with its map of actions: ``source_of`` (R, A_T)."""
-
-    maps: LinearMaps
-    source_of: Tensor
-
-    def at(self, index: Tensor) -> Candidates:
-        """Those at ``index``."""
-        return Candidates(self.maps.at(index), self.source_of[index])
-
-    def parts(self) -> list[Candidates]:
-        """A few at a time, in order."""
-        indices = torch.arange(len(self.source_of), device=self.source_of.device)
-        return [self.at(part) for part in torch.split(indices, JUDGED_TOGETHER)]
 
 
 class LinearStartSearch:
@@ -117,16 +84,18 @@ class LinearStartSearch:
         find_actions: bool = False,
         over: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._model, self._source, self._transitions = (
-            environment_model,
-            source_states,
-            transitions,
-        )
+        self._model, self._source = environment_model, source_states
+        self._transitions = transitions
         self._target_scaling = target_scaling
-        self._moments = StateMoments.of(source_states)
         self._action_map, self._find_actions = action_map, find_actions
+        self.losses = CandidateLosses(
+            environment_model,
+            StateMoments.of(source_states),
+            action_map.target_count,
+            action_map.source_count,
+        )
         self._random, self._advance, self._over = random, advance, over
-        self._judging = self._sample()
+        self.judging = self._sample()
 
     def best(self, count: int) -> LinearStart:
         """The best of ``count`` maps after all rounds of descent."""
@@ -163,66 +132,27 @@ class LinearStartSearch:
                 break
             batch = self._sample(batch_size)
             if self._find_actions and step % REASSIGN_EVERY_STEPS == 0:
-                moving = self._with_actions(moving, batch)
+                moving = self.losses.assigned(moving, batch)
             optimizer.param_groups[0]["lr"] = step_size * (1 - step / steps)
             optimizer.zero_grad()
-            loss = self._losses(moving, batch, moments_weight).sum()
+            loss = self.losses(moving, batch, moments_weight).sum()
             torch.autograd.backward(loss)
             if moving_parts is not None:
                 keep_still(weight, bias, moving_parts)
             optimizer.step()
             self._advance(1)
         still = moving.at(torch.arange(len(weight)))
-        return self._with_actions(still, self._sample()) if self._find_actions else still
+        return self._assigned(still)
 
     def _sample(self, count: int = JUDGED_TRANSITIONS) -> Transitions:
         held = len(self._transitions.states)
         chosen = self._random.choice(held, size=min(count, held), replace=False)
         return self._transitions.at(torch.from_numpy(chosen))
 
-    def _losses(
-        self, candidates: Candidates, batch: Transitions, moments_weight: float = 1.0
-    ) -> Tensor:
-        """Of each candidate: relative model loss and distance of the moments → (R,).
-
-        The relative loss is half that over all coordinates together and half the mean of each
-        one's own, so that what moves little counts too.
-        """
-        here, following = candidates.maps(batch.states), candidates.maps(batch.next_states)
-        actions = candidates.source_of[:, batch.actions]
-        error, change = _errors(self._predicted(here, actions), here, following)
-        none = 1e-6
-        together = (error.sum((1, 2)) + none) / (change.sum((1, 2)) + none)
-        apart = ((error.sum(1) + none) / (change.sum(1) + none)).mean(1)
-        return 0.5 * (together + apart) + moments_weight * self._moments.distances(here)
-
-    def _predicted(self, here: Tensor, actions: Tensor) -> Tensor:
-        """F of states (R, B, m) and actions (R, B)."""
-        predicted: Tensor = self._model(here.flatten(0, 1), actions.flatten())
-        return predicted.view_as(here)
-
     @torch.no_grad()
     def _judged(self, candidates: Candidates) -> Tensor:
         """The losses of all candidates on the same transitions, whenever it is asked → (R,)."""
-        return torch.cat([self._losses(part, self._judging) for part in candidates.parts()])
-
-    @torch.no_grad()
-    def _with_actions(self, candidates: Candidates, batch: Transitions) -> Candidates:
-        """The candidates with the maps of actions that explain their transitions best."""
-        costs = torch.cat([self._action_costs(part.maps, batch) for part in candidates.parts()])
-        assigned = [assign(matrix) for matrix in costs.cpu().numpy()]
-        return Candidates(candidates.maps, torch.tensor(assigned, device=costs.device))
-
-    def _action_costs(self, maps: LinearMaps, batch: Transitions) -> Tensor:
-        """Errors where a target action is a source action, summed, for R maps → (R, A_T, A_S)."""
-        here, following = maps(batch.states), maps(batch.next_states)
-        taken = one_hot(batch.actions, self._action_map.target_count).float()
-        costs = []
-        for action in range(self._action_map.source_count):
-            actions = torch.full(here.shape[:2], action, device=here.device)
-            error, _ = _errors(self._predicted(here, actions), here, following)
-            costs.append(error.sum(2) @ taken)
-        return torch.stack(costs, dim=2)
+        return torch.cat([self.losses(part, self.judging) for part in candidates.parts()])
 
     def _simplest(self, finalists: Candidates) -> LinearStart:
         """The best finalist, or a signed permutation near one of them that does nearly as well."""
@@ -238,28 +168,58 @@ class LinearStartSearch:
         nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
         found_sparse = self._without_shrinking(nearest)
         sparse = self._start(found_sparse)
-        if sparse.loss > _tolerated(free.loss):
+        if sparse.loss > tolerated(free.loss):
             return free
+        return self.started(found_sparse)
+
+    def started(self, permutation: Candidates) -> LinearStart:
+        """The start at a single signed permutation, in the simplest units that explain as much."""
         scalings = self._model.scaling, self._target_scaling
-        in_other_units, most = raw_weight(sparse.weight, *scalings), self._model_loss(found_sparse)
+        in_other_units = raw_weight(permutation.maps.weight[0], *scalings)
+        most = tolerated(self._model_loss(permutation))
         for raw in (in_other_units.sign(), in_other_units):
             maps = LinearMaps.of_raw(raw, *scalings)
-            exact = Candidates(maps, found_sparse.source_of)
-            if self._model_loss(exact) <= _tolerated(most):
+            exact = Candidates(maps, permutation.source_of)
+            if self._model_loss(exact) <= most:
                 return replace(self._start(exact), signed_permutation=True, exact=True)
-        return replace(sparse, signed_permutation=True)
+        source_of = permutation.source_of
+        maps = in_simpler_units(
+            permutation.maps,
+            self._source,
+            self._transitions.states,
+            scalings,
+            lambda maps: self._model_loss(Candidates(maps, source_of)) <= most,
+        )
+        return replace(self._start(Candidates(maps, source_of)), signed_permutation=True)
 
     @torch.no_grad()
     def _model_loss(self, candidate: Candidates) -> float:
         """Without the moments, which differ by more than a wrong unit would."""
-        return float(self._losses(candidate, self._judging, moments_weight=0.0)[0])
+        return float(self.losses(candidate, self.judging, moments_weight=0.0)[0])
+
+    def changed(self, start: LinearStart, changes: Tensor, judging: Transitions) -> Candidates:
+        """A start followed by each of ``changes``, signed permutations (R, m, m) of the source.
+
+        Of raw coordinates where the start shifts none, else of those of M_S in units of their
+        deviations, around their means. With the maps of actions that explain ``judging`` best.
+        """
+        if start.exact:
+            scaling = self._model.scaling
+            units, centre = 1.0 / scaling.deviation, -scaling.mean / scaling.deviation
+        else:
+            units, centre = self._source.std(0).clamp(min=1e-2), self._source.mean(0)
+        changes = units[:, None] * changes.to(units.device) / units
+        maps = LinearMaps(changes @ start.weight, (start.bias - centre) @ changes.mT + centre)
+        source_of = torch.tensor(start.action_map.source_of, device=units.device)
+        candidates = Candidates(maps, source_of.expand(len(changes), -1))
+        return self.losses.assigned(candidates, judging) if self._find_actions else candidates
 
     def _without_shrinking(self, permutation: Candidates) -> Candidates:
         """A signed permutation after descent; what F does not explain even then is as before."""
         start = permutation.maps
         nonzero = LinearMaps((start.weight != 0).float(), torch.ones_like(start.bias))
         descended = self._descended(permutation, *ROUNDS[-1], nonzero)
-        explained = self._explained(descended)
+        explained = self.losses.explained(descended, self.judging)
         row = explained[..., None]
         maps = LinearMaps(
             torch.where(row, descended.maps.weight, start.weight),
@@ -267,15 +227,6 @@ class LinearStartSearch:
         )
         moving = LinearMaps(nonzero.weight * row, explained.float())
         return self._polished(Candidates(maps, descended.source_of), moving)
-
-    @torch.no_grad()
-    def _explained(self, candidate: Candidates) -> Tensor:
-        """Whether F explains a good part of each coordinate's change, (R, m) bool."""
-        here = candidate.maps(self._judging.states)
-        following = candidate.maps(self._judging.next_states)
-        predicted = self._predicted(here, candidate.source_of[:, self._judging.actions])
-        error, change = _errors(predicted, here, following)
-        return error.sum(1) < (1 - EXPLAINED) * change.sum(1)
 
     def _polished(
         self, candidate: Candidates, moving_parts: LinearMaps | None = None
@@ -286,7 +237,7 @@ class LinearStartSearch:
         maps = polished(candidate.maps, self._model, t.states, actions, t.next_states, moving_parts)
         after, sample = Candidates(maps, candidate.source_of), self._sample()
         with torch.no_grad():
-            losses = [self._losses(one, sample, ROUNDS[-1][3]) for one in (after, candidate)]
+            losses = [self.losses(one, sample, ROUNDS[-1][3]) for one in (after, candidate)]
         return after if losses[0] < losses[1] else candidate
 
     def _snapped(self, weight: Tensor, source_of: Tensor) -> tuple[Candidates, float]:
@@ -307,8 +258,13 @@ class LinearStartSearch:
     def _of(self, permutations: list[SignedPermutation], source_of: Tensor) -> Candidates:
         """Signed permutations as candidates, with the maps of actions that go best with them."""
         maps = LinearMaps.of_permutations(permutations, self._source, self._transitions.states)
-        candidates = Candidates(maps, source_of.expand(len(permutations), -1))
-        return self._with_actions(candidates, self._sample()) if self._find_actions else candidates
+        return self._assigned(Candidates(maps, source_of.expand(len(permutations), -1)))
+
+    def _assigned(self, candidates: Candidates) -> Candidates:
+        """With the maps of actions that go best with them, where those are open."""
+        if not self._find_actions:
+            return candidates
+        return self.losses.assigned(candidates, self._sample())
 
     def _start(self, candidate: Candidates) -> LinearStart:
         """A single candidate as a start."""
@@ -324,13 +280,6 @@ class LinearStartSearch:
         )
 
 
-def _tolerated(loss: float) -> float:
+def tolerated(loss: float) -> float:
     """The most loss of a simpler map that is taken instead of one with this."""
     return SIMPLER_TOLERANCE * loss + SIMPLER_SLACK
-
-
-def _errors(predicted: Tensor, here: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-    """The error of a prediction and of persistence, where the state changes: (R, B, m) each."""
-    change = (following - here).abs()
-    changing = (change > CHANGE).detach()
-    return (predicted - following).abs() * changing, change * changing

@@ -4,7 +4,8 @@ Two things are measured on random transitions. Do those of M_T, translated, obey
 do? And do they obey the Bellman equation of Q_S, with the target's own rewards? Both are compared
 with the source itself, so that neither F nor Q_S has to be good, and both are needed: F of Pong
 obeys the game upside down nearly as well, and a correspondence may explain nothing but what does
-not matter.
+not matter. Bellman errors are squared: what a wrong correspondence gets wrong are often the few
+transitions that are rewarded, of which most memories have one in twenty or fewer.
 
 Neither is sufficient. Nothing is known of states where the memories have none, such as those that
 random play never reaches, and a task with a symmetry has more than one correspondence that scores
@@ -102,7 +103,7 @@ class _Reference:
         model_loss: the relative model loss of F, on records that it has not learnt from where that
             is known: F knows those of M_S better than any that it has not seen, and so better than
             those of M_T, however exact their translation.
-        bellman_error: of Q_S, in its own units; None without it.
+        bellman_error: of Q_S, root mean square, in its own units; None without it.
         deviation: standard deviation of the values of Q_S; 1 without it.
         mean: the mean state, in the model range.
     """
@@ -115,10 +116,7 @@ class _Reference:
 
 @dataclass
 class _Sums:
-    """Sums over the transitions of one memory, as they are or translated.
-
-    ``add_model`` and ``add_bellman`` take the same transitions, one after the other.
-    """
+    """Sums over the transitions of one memory, as they are or translated."""
 
     states: StateSpec
     error: float = 0.0
@@ -126,10 +124,13 @@ class _Sums:
     bellman_errors: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
 
-    def add_model(self, predicted_next: Tensor, here: Tensor, following: Tensor) -> None:
-        """Add what F predicts and what comes, (B, …) in the model range."""
+    def add_model(
+        self, predicted_next: Tensor, here: Tensor, following: Tensor, goes_on: Tensor
+    ) -> None:
+        """Add what F predicts and what comes, (B, …) in the model range, where a game goes on."""
         newest = (
-            self.states.frames_of(states)[:, -1] for states in (predicted_next, here, following)
+            self.states.frames_of(states[goes_on])[:, -1]
+            for states in (predicted_next, here, following)
         )
         error, change = errors_and_changes(*newest)
         self.error += error.item()
@@ -137,10 +138,7 @@ class _Sums:
 
     def add_bellman(self, values: Tensor, next_values: Tensor, batch: TransitionBatch) -> None:
         """Add the values of all actions, (B, A), in the states of a batch and in the next ones."""
-        best = next_values.max(dim=1).values
-        targets = temporal_difference_target(batch.returns, batch.terminated, best, batch.discounts)
-        taken = values.gather(1, batch.actions[:, None]).squeeze(1)
-        self.bellman_errors.append((targets - taken).abs())
+        self.bellman_errors.append(temporal_differences(values, next_values, batch))
         self.values.append(values)
 
     @property
@@ -150,8 +148,10 @@ class _Sums:
 
     @property
     def bellman_error(self) -> float | None:
-        """Mean absolute Bellman error; None where nothing was added."""
-        return torch.cat(self.bellman_errors).mean().item() if self.bellman_errors else None
+        """Root of the mean square; None where nothing was added."""
+        if not self.bellman_errors:
+            return None
+        return torch.cat(self.bellman_errors).square().mean().sqrt().item()
 
     @property
     def deviation(self) -> float:
@@ -183,7 +183,7 @@ class Scorer:
         self._knowledge, self._model = knowledge, knowledge.environment_model
         self._source_rows, self._target_rows = (
             np.sort(random.choice(held, size=min(transitions, len(held)), replace=False))
-            for held in (knowledge.source.dynamics_rows(), knowledge.target.dynamics_rows())
+            for held in (knowledge.source.transition_rows(), knowledge.target.transition_rows())
         )
         self._reference: _Reference | None = None
 
@@ -217,12 +217,14 @@ class Scorer:
     def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
         source, scaling, q = self._knowledge.source, self._model.scaling, self._knowledge.source_q
         sums, held_out = _Sums(scaling.spec), self._knowledge.held_out_loss
-        for batch in self._batches(source, self._source_rows):
+        for batch in _batches(self._knowledge, source, self._source_rows):
             here, following = (
                 scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
             )
             if held_out is None:
-                sums.add_model(self._model(here, batch.actions), here, following)
+                sums.add_model(
+                    self._model(here, batch.actions), here, following, _goes_on(source, batch)
+                )
             if q is not None:
                 values, next_values = (
                     q(scaling.raw_to_q(states)) for states in (batch.states, batch.next_states)
@@ -236,14 +238,16 @@ class Scorer:
     def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
         """F and Q_S on the translated transitions of M_T."""
         q, sums = self._knowledge.source_q, _Sums(c.source_scaling.spec)
-        for batch in self._batches(self._knowledge.target, self._target_rows):
+        target = self._knowledge.target
+        for batch in _batches(self._knowledge, target, self._target_rows):
             here, following, _ = translate_together(
                 c.target_to_source,
                 c.target_scaling.raw_to_model(batch.states),
                 c.target_scaling.raw_to_model(batch.next_states),
             )
             assert following is not None
-            sums.add_model(self._model(here, c.source_actions(batch.actions)), here, following)
+            predicted_next = self._model(here, c.source_actions(batch.actions))
+            sums.add_model(predicted_next, here, following, _goes_on(target, batch))
             if q is not None:
                 values, next_values = (_target_values(c, q, states) for states in (here, following))
                 sums.add_bellman(values, next_values, batch)
@@ -263,11 +267,49 @@ class Scorer:
             advance(len(rows))
         return error / constant if constant else 0.0
 
-    def _batches(self, memory: ReplayMemory, rows: Rows) -> Iterator[TransitionBatch]:
-        """Transitions with rewards as Q_S learnt from them."""
-        rewards = self._knowledge.rewards
-        for part in _parts(rows, memory.spec):
-            yield memory.transitions(part, gamma=rewards.gamma, clip_rewards=rewards.clip_rewards)
+
+def temporal_differences(values: Tensor, next_values: Tensor, batch: TransitionBatch) -> Tensor:
+    """What eq. (4) corrects, (B,): of values (B, A) in the states of a batch and in the next."""
+    best = next_values.max(dim=1).values
+    targets = temporal_difference_target(batch.returns, batch.terminated, best, batch.discounts)
+    return targets - values.gather(1, batch.actions[:, None]).squeeze(1)
+
+
+@torch.no_grad()
+def target_differences(c: Correspondence, knowledge: Knowledge, rows: Rows) -> Tensor:
+    """The temporal differences (B,) of Q_S ∘ G_T at ``rows`` of M_T.
+
+    Raises:
+        ValueError: there is no Q_S.
+    """
+    q = knowledge.source_q
+    if q is None:
+        raise ValueError("temporal differences need Q_S, and there is none")
+    differences = []
+    for batch in _batches(knowledge, knowledge.target, rows):
+        values, next_values = (
+            _target_values(c, q, c.target_to_source(c.target_scaling.raw_to_model(states)))
+            for states in (batch.states, batch.next_states)
+        )
+        differences.append(temporal_differences(values, next_values, batch))
+    return torch.cat(differences)
+
+
+def _batches(knowledge: Knowledge, memory: ReplayMemory, rows: Rows) -> Iterator[TransitionBatch]:
+    """Transitions with rewards as Q_S learnt from them."""
+    rewards = knowledge.rewards
+    for part in _parts(rows, memory.spec):
+        yield memory.transitions(part, gamma=rewards.gamma, clip_rewards=rewards.clip_rewards)
+
+
+def _goes_on(memory: ReplayMemory, batch: TransitionBatch) -> Tensor:
+    """Which transitions of a batch do not end an episode, (B,) bool on the device.
+
+    Those that do follow no dynamics (:meth:`ReplayMemory.dynamics_rows`), but Q_S has an opinion on
+    them, and many tasks reward nothing else.
+    """
+    goes_on = np.isin(batch.rows, memory.dynamics_rows())
+    return torch.from_numpy(goes_on).to(batch.states.device)
 
 
 def _target_values(c: Correspondence, q: nn.Module, translated: Tensor) -> Tensor:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.found_starts import AnyStart, FoundStarts
 from corrtool.correspondence.generators import FramewiseGenerator, LinearGenerator, MlpGenerator
 from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.linear_candidates import Transitions
 from corrtool.correspondence.linear_start import LinearStart
-from corrtool.correspondence.linear_starts import LinearStartSearch, Transitions
+from corrtool.correspondence.linear_starts import LinearStartSearch
+from corrtool.correspondence.linear_symmetries import best_symmetry
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.score import target_differences
 from corrtool.correspondence.signal_starts import (
     SignalStart,
     candidate_signal_starts,
@@ -189,7 +192,7 @@ class StartFinder:
         title = f"learn-corr {self.run.request.name}: the best of {settings.linear_starts} maps"
         limit = self.limit.part(SEARCH_SHARE)
         with self._progress(title, LinearStartSearch.length, "gradient steps", limit) as progress:
-            start = LinearStartSearch(
+            search = LinearStartSearch(
                 model,
                 correspondence.source_scaling.raw_to_model(source.states(source.transition_rows())),
                 transitions,
@@ -199,8 +202,20 @@ class StartFinder:
                 progress.advance,
                 find_actions=find_actions,
                 over=limit.over,
-            ).best(settings.linear_starts)
-        return self._told(searched, start, {"event": "linear_search", **start.to_json()}, limit)
+            )
+            start = search.best(settings.linear_starts)
+        metrics = {"event": "linear_search", **start.to_json()}
+        if self.knowledge.source_q is not None and not limit.over():
+            differences = partial(self._linear_differences, correspondence)
+            start, compared = best_symmetry(search, start, differences)
+            metrics |= {**start.to_json(), "symmetries": compared}
+        return self._told(searched, start, metrics, limit)
+
+    def _linear_differences(self, correspondence: Correspondence, start: LinearStart) -> Tensor:
+        """The temporal differences (B,) of Q_S with a start, at all transitions of M_T."""
+        set_linear_start(correspondence, start)
+        rows = self.knowledge.target.transition_rows()
+        return target_differences(correspondence, self.knowledge, rows)
 
     def _progress(self, title: str, length: int, unit: str, limit: TimeLimit) -> ProgressBar:
         seconds_left = limit.seconds_left
@@ -240,7 +255,7 @@ def set_linear_start(correspondence: Correspondence, start: LinearStart) -> None
     correspondence.action_map = start.action_map
 
 
-def _set_map(generator: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
+def _set_map(generator: nn.Module, weight: Tensor, bias: Tensor) -> None:
     """Make a generator of vectors the map s ↦ W s + b, from which an mlp may learn to differ."""
     if isinstance(generator, LinearGenerator):
         generator.layer.weight.copy_(weight)

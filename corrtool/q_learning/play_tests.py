@@ -70,6 +70,7 @@ class PlayTests:
             if not better:
                 break
         progress.evaluated_at = progress.env_steps
+        progress.test_means = [*progress.test_means, mean]
         if better:
             progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.ema)
         loop.note({"best play test": progress.best_mean_return})

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.q_learning.learner import DqnLearner
+from corrtool.q_learning.schedules import still_improves
 from corrtool.runs.run import Run
 from corrtool.statistics import moving_mean
 from corrtool.tasks import LaneStep
@@ -21,7 +22,9 @@ class Progress:
 
     Attributes:
         recent_returns: of the last training games, at most 20.
+        first_returns: of the first ones, at most 20, played nearly at random.
         evaluated_at: the environment steps at the last play test.
+        test_means: of all play tests, in order.
         best_mean_return, best_weights: of the play test that went best.
         solved: whether the training games reached the return at which to stop.
     """
@@ -29,7 +32,9 @@ class Progress:
     env_steps: int = 0
     games: int = 0
     recent_returns: list[float] = field(default_factory=list)
+    first_returns: list[float] = field(default_factory=list)
     evaluated_at: int = 0
+    test_means: list[float] = field(default_factory=list)
     best_mean_return: float | None = None
     best_weights: dict[str, Tensor] | None = None
     solved: bool = False
@@ -38,11 +43,17 @@ class Progress:
         """Count one training game."""
         self.games += 1
         self.recent_returns = [*self.recent_returns, game_return][-20:]
+        self.first_returns = [*self.first_returns, game_return][:20]
 
     @property
     def mean_return(self) -> float | None:
         """Mean return of the last 20 training games."""
         return moving_mean(self.recent_returns)
+
+    @property
+    def improves(self) -> bool:
+        """True if the newest play tests are better than those before."""
+        return still_improves(self.test_means, moving_mean(self.first_returns))
 
     def has_reached(self, mean_return: float | None) -> bool:
         """True if the last 20 training games have this mean return; never for None."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from corrtool.settings.stages import DqnSettings
+
+COMPARED_TESTS = 3  # play tests, with as many before: one mean of ten games says little
+IMPROVED = 0.05  # of all that was learnt since random play
 
 
 def env_steps_in_all(
@@ -10,18 +17,38 @@ def env_steps_in_all(
     env_steps: int,
     best_mean_return: float | None,
     reward_threshold: float | None,
+    *,
+    improves: bool,
 ) -> int:
     """Where learning ends, as far as is known after ``env_steps``.
 
-    Later than planned where the best play test has not solved the task by then.
+    Later than planned where the best play test has not solved the task by then, or, of a task that
+    does not say what solves it, play tests still get better.
 
     Args:
         reward_threshold: the mean return that does; None where the task states none.
+        improves: what :func:`still_improves` says.
     """
-    unsolved = reward_threshold is not None and not is_solved(best_mean_return, reward_threshold)
-    if unsolved and settings.eval_every and env_steps >= settings.env_steps:
+    unfinished = (
+        improves if reward_threshold is None else not is_solved(best_mean_return, reward_threshold)
+    )
+    if unfinished and settings.eval_every and env_steps >= settings.env_steps:
         return max(settings.env_steps, settings.unsolved_env_steps)
     return settings.env_steps
+
+
+def still_improves(test_means: Sequence[float], random_mean: float | None) -> bool:
+    """True if the newest play tests are better than as many before, by a part of what was learnt.
+
+    Args:
+        test_means: of all play tests, in order; too few of them tell nothing.
+        random_mean: the mean return before anything was learnt; None where that is not known.
+    """
+    newest, before = test_means[-COMPARED_TESTS:], test_means[:-COMPARED_TESTS][-COMPARED_TESTS:]
+    if len(before) < COMPARED_TESTS or random_mean is None:
+        return False
+    learnt = max(test_means) - random_mean
+    return learnt > 0 and bool(np.mean(newest) - np.mean(before) > IMPROVED * learnt)
 
 
 def is_solved(best_mean_return: float | None, reward_threshold: float) -> bool:

@@ -181,18 +181,27 @@ class DqnTraining:
 
     @property
     def _env_steps_in_all(self) -> int:
-        best, threshold = self.progress.best_mean_return, self._lanes.reward_threshold
-        return env_steps_in_all(self.settings, self.progress.env_steps, best, threshold)
+        progress = self.progress
+        return env_steps_in_all(
+            self.settings,
+            progress.env_steps,
+            progress.best_mean_return,
+            self._lanes.reward_threshold,
+            improves=progress.improves,
+        )
 
     def _is_through(self, loop: Loop) -> bool:
-        """True at the last step, which comes later where no play test has solved the task."""
+        """True at the last step, which comes later where play tests show that there is more."""
         if self._env_steps_in_all > loop.total and self.progress.evaluated_at < loop.total:
             self._test_now(loop)  # it may be solved by now
         total = self._env_steps_in_all
         if total > loop.total:
             self._console.say(f"{self._unsolved()}: learning on, up to {total:,} env steps")
         elif total < loop.total:
-            self._console.say(f"a play test has {self.progress.best_mean_return:.1f}: solved")
+            through = "play tests get no better"
+            if self._lanes.reward_threshold is not None:
+                through = f"a play test has {self.progress.best_mean_return:.1f}: solved"
+            self._console.say(through)
         loop.end_at(total)
         return self.progress.env_steps >= total
 
@@ -204,7 +213,10 @@ class DqnTraining:
             self._console.say(f"{self._unsolved()}, the best has {best:.1f}{longer}")
 
     def _unsolved(self) -> str:
-        return f"no play test has reached {self._lanes.reward_threshold:g}, which solves the task"
+        threshold = self._lanes.reward_threshold
+        if threshold is None:
+            return "play tests still get better"
+        return f"no play test has reached {threshold:g}, which solves the task"
 
     def _step(self, loop: Loop) -> None:
         """Lines 4–17 of Algorithm 2, once for all lanes.

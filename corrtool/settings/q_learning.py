@@ -22,9 +22,10 @@ class DqnSettings(Settings):
     env_steps: int = setting(300_000, "environment steps to learn for, over all lanes", minimum=1)
     unsolved_env_steps: int = setting(
         0,
-        "environment steps to learn for, if more, where no play test has reached the return that "
-        "solves the task (Gymnasium's reward_threshold) by the end of --env-steps, whose schedules "
-        "stay as they are; 0 for no more; 160,000 in the default preset for vectors, unless "
+        "environment steps to learn for, if more, where by the end of --env-steps no play test "
+        "has reached the return that solves the task (Gymnasium's reward_threshold), or, of tasks "
+        "that state none, play tests still get better; the schedules stay as they are; 0 for no "
+        "more; in the default preset 160,000 for vectors and 600,000 for pictures, unless "
         "--env-steps is given",
         minimum=0,
     )

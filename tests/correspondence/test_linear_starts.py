@@ -10,17 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from corrtool.correspondence import linear_starts
+from corrtool.correspondence import linear_candidates, linear_starts
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
+from corrtool.correspondence.linear_candidates import Candidates, Transitions
 from corrtool.correspondence.linear_maps import LinearMaps, matrices
 from corrtool.correspondence.linear_start import LinearStart
-from corrtool.correspondence.linear_starts import (
-    ROUNDS,
-    Candidates,
-    LinearStartSearch,
-    Transitions,
-)
+from corrtool.correspondence.linear_starts import ROUNDS, LinearStartSearch
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.starts import set_linear_start
 from corrtool.environment_model.network import ScaledModel
@@ -158,7 +154,7 @@ def test_a_target_that_has_an_action_twice() -> None:
         LinearMaps.with_means(UNDONE[None], played(2000, 0).states, target.states),
         torch.tensor([[0, 1, 2, 0]]),
     )
-    assert found._with_actions(finalist, target).source_of.tolist() == [[1, 2, 0, 1]]
+    assert found.losses.assigned(finalist, target).source_of.tolist() == [[1, 2, 0, 1]]
     assert found.best(24).action_map.source_of == (1, 2, 0, 1)
 
 
@@ -248,10 +244,10 @@ def test_a_few_maps_at_a_time_are_judged_as_all_together(monkeypatch: pytest.Mon
     candidates = Candidates(maps, torch.tensor([ACTIONS]).expand(5, -1))
     together, sample = (f(ActionMap(ACTIONS, 3), find_actions=True) for f in (search, search))
     expected = together._judged(candidates)
-    assigned = together._with_actions(candidates, seen_as_target(played(300, 2))).source_of
-    monkeypatch.setattr(linear_starts, "JUDGED_TOGETHER", 2)
+    assigned = together.losses.assigned(candidates, seen_as_target(played(300, 2))).source_of
+    monkeypatch.setattr(linear_candidates, "JUDGED_TOGETHER", 2)
     torch.testing.assert_close(sample._judged(candidates), expected)
-    again = sample._with_actions(candidates, seen_as_target(played(300, 2))).source_of
+    again = sample.losses.assigned(candidates, seen_as_target(played(300, 2))).source_of
     assert torch.equal(assigned, again)
 
 
@@ -264,7 +260,7 @@ def test_the_loss_of_persistence_and_of_the_truth() -> None:
         for weight in (UNDONE, torch.zeros(4, 4))
     )
     losses = [
-        found._losses(Candidates(maps, torch.tensor([ACTIONS])), target).item()
+        found.losses(Candidates(maps, torch.tensor([ACTIONS])), target).item()
         for maps in (exact, flat)
     ]
     assert losses[0] == pytest.approx(0, abs=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,15 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from corrtool.correspondence import linear_candidates
 from corrtool.correspondence import linear_starts as module
 from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.linear_candidates import CandidateLosses, Candidates, Transitions
 from corrtool.correspondence.linear_maps import LinearMaps, SignedPermutation, matrices
 from corrtool.correspondence.linear_start import LinearStart
-from corrtool.correspondence.linear_starts import (
-    Candidates,
-    LinearStartSearch,
-    Transitions,
-)
+from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.environment_model.network import ScaledModel
 from corrtool.states import StateScaling, StateSpec
 
@@ -51,8 +50,8 @@ def search(
     model = ScaledModel(Half(), StateScaling(SPEC))
     states, random = torch.tensor([[0.0, 0.0], [1.0, 2.0]]), np.random.default_rng(0)
     made = LinearStartSearch(model, states, played, StateScaling(SPEC), SAME, random, **more)
-    moments = SimpleNamespace(distances=lambda here: torch.full((len(here),), 2.0))
-    monkeypatch.setattr(made, "_moments", moments)
+    moments: Any = SimpleNamespace(distances=lambda here: torch.full((len(here),), 2.0))
+    monkeypatch.setattr(made, "losses", replace(made.losses, moments=moments))
     return made
 
 
@@ -78,10 +77,10 @@ class TestLosses:
         """
         made = search(monkeypatch)
         both = candidates(torch.eye(2), torch.eye(2).flip(0))
-        losses = made._losses(both, PLAYED, 0.25)
+        losses = made.losses(both, PLAYED, 0.25)
         here = (4.0 / 4.5 + (3.5 / 4 + 1) / 2) / 2
         assert losses.tolist() == pytest.approx([here + 0.25 * 2, 1 + 0.25 * 2], abs=1e-5)
-        assert made._losses(both, PLAYED).tolist() == pytest.approx([here + 2, 3], abs=1e-5)
+        assert made.losses(both, PLAYED).tolist() == pytest.approx([here + 2, 3], abs=1e-5)
 
     def test_without_the_moments(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loss = search(monkeypatch)._model_loss(candidates(torch.eye(2)))
@@ -90,28 +89,28 @@ class TestLosses:
     def test_know_the_actions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """With actions exchanged F adds (0, 0) and (½, 0), and misses 1, 2½ and ½."""
         made = search(monkeypatch)
-        (loss,) = made._losses(candidates(torch.eye(2), source_of=(1, 0)), PLAYED, 0.0).tolist()
+        (loss,) = made.losses(candidates(torch.eye(2), source_of=(1, 0)), PLAYED, 0.0).tolist()
         assert loss == pytest.approx((4 / 4.5 + (3.5 / 4 + 1) / 2) / 2, abs=1e-5)
         three = Transitions(PLAYED.states, torch.tensor([1, 1]), PLAYED.next_states)
-        (loss,) = made._losses(candidates(torch.eye(2)), three, 0.0).tolist()
+        (loss,) = made.losses(candidates(torch.eye(2)), three, 0.0).tolist()
         assert loss == pytest.approx((3.5 / 4.5 + (3 / 4 + 1) / 2) / 2, abs=1e-5)
 
     def test_of_nothing_that_moves_are_those_of_persistence(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (loss,) = search(monkeypatch)._losses(candidates(torch.zeros(2, 2)), PLAYED, 0.0).tolist()
+        (loss,) = search(monkeypatch).losses(candidates(torch.zeros(2, 2)), PLAYED, 0.0).tolist()
         assert loss == pytest.approx(1.0)
 
     def test_of_each_pair_of_actions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Target action 1 was taken first, and misses 1 as 0 and ½ as 1; 0 misses 3½ and 3."""
-        costs = search(monkeypatch)._action_costs(candidates(torch.eye(2)).maps, PLAYED)
+        costs = search(monkeypatch).losses._action_costs(candidates(torch.eye(2)).maps, PLAYED)
         assert costs.tolist() == [[[3.5, 3.0], [1.0, 0.5]]]
 
     def test_the_best_map_of_actions_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = search(monkeypatch)
         costs = torch.tensor([[[1.0, 2.0], [0.0, 3.0]], [[0.0, 3.0], [1.0, 2.0]]])
-        monkeypatch.setattr(made, "_action_costs", lambda maps, batch: costs)
-        found = made._with_actions(candidates(torch.eye(2), torch.eye(2)), PLAYED)
+        monkeypatch.setattr(CandidateLosses, "_action_costs", lambda of, maps, batch: costs)
+        found = made.losses.assigned(candidates(torch.eye(2), torch.eye(2)), PLAYED)
         assert found.source_of.tolist() == [[1, 0], [0, 1]]
 
 
@@ -125,7 +124,7 @@ class TestDescent:
             weights.append((len(batch.states), moments_weight))
             return given.maps.weight.flatten(1).sum(1) - given.maps.bias.sum(1)
 
-        monkeypatch.setattr(made, "_losses", plane)
+        monkeypatch.setattr(made, "losses", plane)
         start = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         moved = made._descended(candidates(start, 2 * start), 4, 1, 0.1, 0.5)
         expected = torch.stack([start, 2 * start]) - 0.25
@@ -145,13 +144,13 @@ class TestDescent:
         monkeypatch.setattr(module, "REASSIGN_EVERY_STEPS", 2)
         made, asked = search(monkeypatch, find_actions=find_actions), list[Any]()
 
-        def exchanged(given: Candidates, batch: Transitions) -> Candidates:
+        def exchanged(losses: CandidateLosses, given: Candidates, batch: Transitions) -> Candidates:
             asked.append((given.source_of.tolist(), len(batch.states), len(told)))
             return Candidates(given.maps, given.source_of.flip(1))
 
         told: list[int] = []
         monkeypatch.setattr(made, "_advance", told.append)
-        monkeypatch.setattr(made, "_with_actions", exchanged)
+        monkeypatch.setattr(CandidateLosses, "assigned", exchanged)
         moved = made._descended(candidates(torch.eye(2)), 3, 1, 0.1, 0.5)
         same, other = [[0, 1]], [[1, 0]]
         assert asked == ([(same, 1, 0), (other, 1, 2), (same, 2, 3)] if find_actions else [])
@@ -222,11 +221,11 @@ class TestSnapped:
     ) -> None:
         made, asked = search(monkeypatch, find_actions=find_actions), list[int]()
 
-        def exchanged(given: Candidates, batch: Transitions) -> Candidates:
+        def exchanged(losses: CandidateLosses, given: Candidates, batch: Transitions) -> Candidates:
             asked.append(len(batch.states))
             return Candidates(given.maps, given.source_of.flip(1))
 
-        monkeypatch.setattr(made, "_with_actions", exchanged)
+        monkeypatch.setattr(CandidateLosses, "assigned", exchanged)
         found = made._of([((0, 1), (1, 1)), ((1, 0), (1, -1))], torch.tensor([0, 1]))
         assert found.source_of.tolist() == [[1, 0] if find_actions else [0, 1]] * 2
         assert found.maps.weight.sign().tolist() == [[[1, 0], [0, 1]], [[0, 1], [-1, 0]]]
@@ -236,8 +235,8 @@ class TestSnapped:
 @pytest.mark.parametrize(("share", "explained"), [(0.1, True), (0.2, False)])
 def test_what_f_explains(monkeypatch: pytest.MonkeyPatch, share: float, explained: bool) -> None:
     """F misses 3½ of the first coordinate's 4, and all of the second's ½."""
-    monkeypatch.setattr(module, "EXPLAINED", share)
-    found = search(monkeypatch)._explained(candidates(torch.eye(2)))
+    monkeypatch.setattr(linear_candidates, "EXPLAINED", share)
+    found = search(monkeypatch).losses.explained(candidates(torch.eye(2)), PLAYED)
     assert found.tolist() == [[explained, False]]
 
 
@@ -262,7 +261,8 @@ def test_what_f_does_not_explain_after_descent_is_as_before(
         return given
 
     monkeypatch.setattr(made, "_descended", descended)
-    monkeypatch.setattr(made, "_explained", lambda given: torch.tensor([[True, False]]))
+    explained = torch.tensor([[True, False]])
+    monkeypatch.setattr(CandidateLosses, "explained", lambda losses, given, batch: explained)
     monkeypatch.setattr(made, "_polished", polish)
     found = made._without_shrinking(candidates(torch.tensor([[0.0, 4.0], [-8.0, 0.0]])))
     assert found.maps.weight.tolist() == [[[0.0, 1.0], [-8.0, 0.0]]]
@@ -294,7 +294,7 @@ class TestPolished:
             module, "ROUNDS", ((1, 1, 1.0, 0.5), (1, 1, 1.0, 1.0), (1, 1, 1.0, 0.25))
         )
         monkeypatch.setattr(module, "polished", polish)
-        monkeypatch.setattr(made, "_losses", losses)
+        monkeypatch.setattr(made, "losses", losses)
         before = candidates(torch.eye(2), source_of=(1, 0))
         found = made._polished(before, FIRST_OF_TWO)
         assert found.maps.weight[0, 0, 0] == (after if taken else 1.0)
@@ -339,6 +339,7 @@ class TestSimplest:
             return LinearMaps(of_raws.pop(0) * weight.sign()[None], torch.zeros(1, 2))
 
         monkeypatch.setattr(LinearMaps, "of_raw", raw)
+        monkeypatch.setattr(module, "in_simpler_units", lambda maps, *rest: maps)
         monkeypatch.setattr(made, "_model_loss", lambda given: float(by_first_weight(given)))
         monkeypatch.setattr(made, "_judged", by_first_weight)
         return made._simplest(self.FINALISTS)

@@ -11,6 +11,7 @@ from corrtool.q_learning.schedules import (
     importance_exponent,
     learning_rate,
     return_length,
+    still_improves,
 )
 from corrtool.settings.stages import TrainDqnSettings
 
@@ -35,12 +36,41 @@ class TestEnvStepsInAll:
     def test_are_more_where_no_play_test_has_solved_the_task(
         self, env_steps: int, best: float | None, threshold: float | None, total: int
     ) -> None:
-        assert env_steps_in_all(self.settings, env_steps, best, threshold) == total
+        found = env_steps_in_all(self.settings, env_steps, best, threshold, improves=False)
+        assert found == total
+
+    @pytest.mark.parametrize(("env_steps", "total"), [(399, 400), (400, 900), (700, 900)])
+    def test_are_more_where_play_tests_get_better_of_a_task_without_a_threshold(
+        self, env_steps: int, total: int
+    ) -> None:
+        assert env_steps_in_all(self.settings, env_steps, 5.0, None, improves=True) == total
+
+    def test_a_task_that_is_solved_needs_to_get_no_better(self) -> None:
+        assert env_steps_in_all(self.settings, 400, 200.0, 200.0, improves=True) == 400
 
     def test_are_as_planned_where_nothing_else_is_asked_for_or_nothing_is_tested(self) -> None:
         for other in ({"unsolved_env_steps": 0}, {"eval_every": 0}):
             settings = TrainDqnSettings(**{**self.settings.to_json(), **other})
-            assert env_steps_in_all(settings, 400, None, 200.0) == 400
+            assert env_steps_in_all(settings, 400, None, 200.0, improves=True) == 400
+
+
+@pytest.mark.parametrize(
+    ("test_means", "random_mean", "improves"),
+    [
+        ([-16.3, -7.9, -4.9, -0.8, 5.2, 1.5, 4.7], -20.0, True),  # of Pong, after 300,000 steps
+        ([17.6, 19.4, 20.1, 20.0, 19.8, 20.2], -20.0, False),
+        ([0.0, 0.0, 0.0, 10.0, 10.0, 10.0], -90.0, True),  # a tenth of what was learnt
+        ([0.0, 0.0, 0.0, 4.0, 4.0, 4.0], -90.0, False),
+        ([9.0, 9.0, 9.0, 1.0, 1.0, 1.0], 0.0, False),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], 0.0, False),  # too few
+        ([-9.0, -8.0, -7.0, -3.0, -2.0, -1.0], 0.0, False),  # worse than random play
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], None, False),
+    ],
+)
+def test_play_tests_get_better_by_a_part_of_what_was_learnt(
+    test_means: list[float], random_mean: float | None, improves: bool
+) -> None:
+    assert still_improves(test_means, random_mean) is improves
 
 
 class TestExplorationRate:

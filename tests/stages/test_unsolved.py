@@ -13,6 +13,7 @@ from support.commands import run_in_process
 from support.environments import register
 from support.lanes import task
 
+from corrtool.q_learning import progress
 from corrtool.settings.resolve import resolve
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.tasks import Lanes
@@ -21,6 +22,7 @@ TINY = ("--preset", "tiny", "--device", "cpu", "--env-steps", 400, "--eval-every
 
 register("Never-v0", Counting, reward_threshold=1e6)
 register("AtOnce-v0", Counting, reward_threshold=-1e6)
+register("NoThreshold-v0", Counting)
 
 
 def train(lab: Path, source: str, *more: object) -> int:
@@ -39,6 +41,30 @@ def test_it_goes_by_the_tasks_own_threshold(
     said = "no play test has reached 1e+06, which solves the task"
     assert (f"{said}: learning on, up to 1,000 env steps" in out.err) != solved
     assert (f"{said}, the best has" in out.err) != solved
+
+
+@pytest.mark.parametrize("improves", [True, False])
+def test_of_a_task_without_a_threshold_play_tests_tell(
+    improves: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the first test beyond --env-steps they get no better, or do to the end."""
+    told: list[int] = []
+
+    def still(test_means: list[float], random_mean: float | None) -> bool:
+        told.append(len(test_means))
+        return improves or len(test_means) <= 2
+
+    monkeypatch.setattr(progress, "still_improves", still)
+    assert train(tmp_path / "lab", "NoThreshold-v0", "--unsolved-env-steps", 1_000) == 0
+    out = capsys.readouterr()
+    env_steps = json.loads(out.out.splitlines()[-1])["env_steps"]
+    assert env_steps in (range(1_000, 1_010) if improves else range(600, 610))
+    assert "play tests still get better: learning on, up to 1,000 env steps" in out.err
+    assert ("play tests get no better" in out.err) != improves
+    assert max(told) == (5 if improves else 3)
 
 
 def test_who_says_how_long_means_that(tmp_path: Path) -> None:

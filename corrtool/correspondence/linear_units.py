@@ -1,0 +1,62 @@
+"""The units of a signed permutation, coordinate by coordinate: the simplest that explain as much.
+
+F often says little of a coordinate's scale and nothing of its shift: a basket moves alike wherever
+it is. Then descent leaves some value there, by which an agent misses. Most coordinates of two tasks
+have a common zero, and two memories of one kind of play the same mean square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor
+
+from corrtool.correspondence.linear_maps import LinearMaps, raw_weight
+from corrtool.states import StateScaling
+
+
+def in_simpler_units(
+    maps: LinearMaps,
+    source_states: Tensor,
+    target_states: Tensor,
+    scalings: tuple[StateScaling, StateScaling],
+    accepted: Callable[[LinearMaps], bool],
+) -> LinearMaps:
+    """A signed permutation (R = 1), each of whose coordinates is as simple as is accepted.
+
+    Args:
+        source_states: of M_S, (N, m) in the model range.
+        target_states: of M_T, (N', n) in the model range.
+        scalings: of the source and of the target.
+        accepted: whether a map explains enough.
+    """
+    source, target = scalings
+    raw_source, raw_target = source.model_to_raw(source_states), target.model_to_raw(target_states)
+    weight = raw_weight(maps.weight[0], *scalings)
+    shift = source.model_to_raw(maps.bias[0]) - weight @ target.mean
+    for row in range(len(weight)):
+        column = int(weight[row].abs().argmax())
+        units = simpler_units(raw_source[:, row], raw_target[:, column], float(weight[row, column]))
+        for unit, moved_by in units:
+            one_weight, one_shift = weight.clone(), shift.clone()
+            one_weight[row, column], one_shift[row] = unit, moved_by
+            simpler = LinearMaps.of_raw(one_weight, source, target, one_shift)
+            if accepted(simpler):
+                maps, weight, shift = simpler, one_weight, one_shift
+                break
+    return maps
+
+
+def simpler_units(source: Tensor, target: Tensor, unit: float) -> Iterator[tuple[float, float]]:
+    """Units and shifts that turn a raw coordinate of M_T (N',) into one of M_S (N,).
+
+    The simplest first: the same unit; without a shift, by the mean squares or by ``unit``; by mean
+    and deviation.
+    """
+    sign = -1.0 if unit < 0 else 1.0
+    none = 1e-6
+    yield sign, 0.0
+    yield sign * float(source.square().mean().sqrt() / (target.square().mean().sqrt() + none)), 0.0
+    yield unit, 0.0
+    by_deviation = sign * float(source.std() / (target.std() + none))
+    yield by_deviation, float(source.mean() - by_deviation * target.mean())

@@ -1,0 +1,76 @@
+"""Units of a signed permutation, coordinate by coordinate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from corrtool.correspondence.linear_maps import LinearMaps
+from corrtool.correspondence.linear_units import in_simpler_units, simpler_units
+from corrtool.states import StateScaling, StateSpec
+
+
+def test_the_same_unit_comes_first_and_mean_and_deviation_last() -> None:
+    """M_S has 3 and 5, M_T -1 and 1: mean squares 17 and 1, deviations alike, means 4 apart."""
+    found = list(simpler_units(torch.tensor([3.0, 5.0]), torch.tensor([-1.0, 1.0]), -2.5))
+    units, shifts = zip(*found, strict=True)
+    assert units == pytest.approx((-1.0, -(17**0.5), -2.5, -1.0), abs=1e-4)
+    assert shifts == pytest.approx((0.0, 0.0, 0.0, 4.0), abs=1e-4)
+
+
+SCALINGS = tuple(
+    StateScaling(StateSpec("vector", (2,)), torch.tensor(mean), torch.tensor(deviation))
+    for mean, deviation in (([1.0, 2.0], [2.0, 0.5]), ([-1.0, 4.0], [3.0, 5.0]))
+)
+RAW_SOURCE = torch.tensor([[2.0, 1.0], [-2.0, 3.0]])
+RAW_TARGET = torch.tensor([[10.0, -2.0], [30.0, 2.0]])  # first: 10 per unit, from 2; second: as is
+FOUND = torch.tensor([[0.0, -1.1], [0.12, 0.0]])
+SHIFT = torch.tensor([0.3, 0.1])
+
+
+def simpler(*accepted: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Raw weights and shifts, where each row's (weight, shift) in ``accepted`` explains enough."""
+
+    def is_accepted(maps: LinearMaps) -> bool:
+        weight, shift = raw(maps)
+        rows = [(float(weight[0, 1]), float(shift[0])), (float(weight[1, 0]), float(shift[1]))]
+        as_found = ((-1.1, 0.3), (0.12, 0.1))
+        return all(
+            any(row == pytest.approx(one, abs=1e-3) for one in (*accepted, as_found[i]))
+            for i, row in enumerate(rows)
+        )
+
+    source, target = SCALINGS
+    maps = in_simpler_units(
+        LinearMaps.of_raw(FOUND, source, target, SHIFT),
+        source.raw_to_model(RAW_SOURCE),
+        target.raw_to_model(RAW_TARGET),
+        (source, target),
+        is_accepted,
+    )
+    return raw(maps)
+
+
+def raw(maps: LinearMaps) -> tuple[Tensor, Tensor]:
+    """Weight and shift of raw states, by what becomes of three of them."""
+    source, target = SCALINGS
+    states = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    origin, *axes = source.model_to_raw(maps(target.raw_to_model(states))[0])
+    return torch.stack(axes, 1) - origin[:, None], origin
+
+
+def test_a_row_that_nothing_simpler_explains_stays() -> None:
+    weight, shift = simpler()
+    torch.testing.assert_close(weight, FOUND)
+    torch.testing.assert_close(shift, SHIFT)
+
+
+def test_each_row_has_the_first_unit_that_is_accepted() -> None:
+    """The mean squares of the second row's coordinates are 5 and 500."""
+    weight, shift = simpler((-1.0, 0.0))
+    torch.testing.assert_close(weight, torch.tensor([[0.0, -1.0], [0.12, 0.0]]))
+    torch.testing.assert_close(shift, torch.tensor([0.0, 0.1]))
+    weight, shift = simpler((0.1, 0.0), (0.12, 0.0), (-1.0, 0.0))
+    torch.testing.assert_close(weight, torch.tensor([[0.0, -1.0], [0.1, 0.0]]))
+    torch.testing.assert_close(shift, torch.zeros(2))
