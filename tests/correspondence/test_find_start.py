@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ from corrtool.correspondence.tones import Tone
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
+from corrtool.q_learning.saved import RewardsLearnt
 from corrtool.runtime.ranks import Ranks
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
@@ -150,6 +151,7 @@ def found(
     tone: Any = "none",
     actions: ActionMap | None = None,
     without_model: bool = False,
+    q: nn.Module | None = None,
     **values: Any,
 ) -> tuple[AnyStart | None, Correspondence]:
     """The start that a `StartFinder` finds for a correspondence of this kind, and that one."""
@@ -158,7 +160,8 @@ def found(
     scalings = StateScaling(source), StateScaling(target)
     correspondence = Correspondence(*scalings, description, actions)
     model = None if without_model else ScaledModel(TwoActions(), StateScaling(source))
-    knowledge = Knowledge(memory(source), memory(target), None, model)
+    memories = memory(source), memory(target)
+    knowledge = Knowledge(*memories, q, model, RewardsLearnt(gamma=0.0))
     settings = LearnCorrSettings(**{"generator": kind, **values})
     half: Any = SimpleNamespace(over=is_over, seconds_left=lambda: None)
     limit: Any = SimpleNamespace(part=lambda share: half if share == 0.5 else None)
@@ -279,6 +282,29 @@ class TestLinear:
         open_: dict[str, Any] = {"linear_starts": 4, "action_map": "learned"}
         assert found(searches, "linear", **vectors, **open_)[0]
         assert searches.asked[0].find_actions is True
+
+    def test_rewards_tell_which_symmetry_it_is_where_there_is_a_q_function(
+        self, searches: Searches, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Q(s, a) is the a-th of both coordinates, and without discount nothing else counts."""
+        asked = list[Any]()
+
+        def other(search: Any, start: LinearStart, differences: Any) -> tuple[LinearStart, int]:
+            mirrored = replace(start, weight=-start.weight, loss=0.5)
+            asked.append((search, differences(start).tolist(), differences(mirrored).tolist()))
+            return mirrored, 7
+
+        monkeypatch.setattr(module, "best_symmetry", other)
+        vectors: dict[str, Any] = {"source": NUMBERS, "target": NUMBERS, "q": nn.Identity()}
+        start, correspondence = found(searches, "linear", **vectors, linear_starts=4)
+        assert isinstance(start, LinearStart) and start.loss == 0.5
+        # The states 0 and 1 become (0.5, 0.25) and (2.5, -0.75), and target action 1 is 0.
+        ((search, differences, mirrored),) = asked
+        assert search is searches.asked[0]
+        assert differences == [-0.5, 0.75] and mirrored == [-0.5, -1.25]
+        assert correspondence.target_to_source(torch.ones(1, 2)).tolist() == [[-1.5, 1.25]]
+        ((_, line),) = searches.logged
+        assert (line["symmetries"], line["loss"]) == (7, 0.5)
 
     def test_other_ranks_begin_where_the_first_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
         searches = Searches(monkeypatch, Noting(count=2))
