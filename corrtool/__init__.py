@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from corrtool.correspondence.model import Correspondence
     from corrtool.errors import CorrtoolError
 
-__version__ = "0.1.0"
+try:
+    from corrtool._version import VERSION as __version__
+except ImportError:  # a source tree that nothing was built from, as on PYTHONPATH
+    __version__ = "0+unknown"
 
 __all__ = [
     "Correspondence",

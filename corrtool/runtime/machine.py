@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import TypedDict
 
 import torch
 
+from corrtool import __version__
+
 
 class Machine(TypedDict, total=False):
     """The machine of a run and the versions on it; older records lack some of it.
 
     Attributes:
-        commit: of corrtool's own source tree, where it runs from one.
+        commit: of corrtool's own source tree, or of that which it was built from.
         processes: of torchrun.
         precision: what the networks computed in.
     """
@@ -75,11 +78,11 @@ def _processor() -> str:
 def _commit() -> str | None:
     """The commit of corrtool's own source tree, with '-dirty' if it was changed since.
 
-    None where it is installed without one.
+    Where it is installed without one that of its version, which has none at a tag.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return None
+        return commit_of_version(__version__)
     try:
         command = [
             "git",
@@ -99,3 +102,12 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def commit_of_version(version: str) -> str | None:
+    """The commit that a version such as 0.1.0.post1.dev576+g9f0a135db.d20261127 names, if any.
+
+    With '-dirty' where the tree was changed since: the build writes the day for that.
+    """
+    found = re.fullmatch(r"[^+]*\+g(?P<commit>[0-9a-f]+)(?P<changed>\.d\d{8})?", version)
+    return None if found is None else found["commit"] + ("-dirty" if found["changed"] else "")

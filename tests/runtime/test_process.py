@@ -248,6 +248,22 @@ def test_a_package_that_is_only_on_the_path_has_no_version() -> None:
     assert machine._version("no-such-package") == "not installed"
 
 
+@pytest.mark.parametrize(
+    ("version", "commit"),
+    [
+        ("0.1.0.post1.dev576+g9f0a135db", "9f0a135db"),
+        ("0.1.0.post1.dev576+g9f0a135db.d20261127", "9f0a135db-dirty"),
+        ("0.1.0", None),
+        ("0.1.0+d20261127", None),
+        ("0+unknown", None),
+    ],
+)
+def test_a_version_names_the_commit_that_it_was_built_from(
+    version: str, commit: str | None
+) -> None:
+    assert machine.commit_of_version(version) == commit
+
+
 def test_the_commit_is_that_of_the_checkout() -> None:
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
