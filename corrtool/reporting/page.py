@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from corrtool.reporting.cells import Cell
+from corrtool.reporting.lineage_graph import lineage_graph
 from corrtool.reporting.results import Results
 from corrtool.reporting.table import Table
 from corrtool.reporting.tables import lineage_tables, result_tables, title
@@ -18,10 +19,12 @@ def page(
     figures: dict[str, bytes],
     captions: dict[str, str],
     explanation: list[Table],
+    best: str | None,
 ) -> str:
     """The page as HTML; ``figures`` are PNGs by name and become part of it.
 
-    The tables of the ``explanation`` follow them.
+    The tables of the ``explanation`` follow them, and what the ``best`` correspondence was made
+    from.
     """
     project = results.project
     parts = [f"<h1>{escape(title(results))}</h1>"]
@@ -38,7 +41,11 @@ def page(
             f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}">'
             f"<figcaption>{caption}</figcaption></figure>"
         )
-    parts += [table.to_html() for table in (*explanation, *lineage_tables(results))]
+    parts += [table.to_html() for table in explanation]
+    if graph := lineage_graph(results.runs, best):
+        parts.append(f"<h2>What {escape(str(best))} was made from</h2>")
+        parts.append(f"<div class=wide>{graph}</div>")
+    parts += [table.to_html() for table in lineage_tables(results)]
     parts += [
         _settings(cell)
         for cells in (results.source_agents, results.correspondences, results.finetunings)
@@ -91,6 +98,10 @@ img {{ max-width: 100%; }}
 figcaption, .note {{ color: #555; font-size: .85rem; }}
 code {{ font-size: .85em; overflow-wrap: anywhere; }}
 details {{ margin: .3rem 0; }}
+.lineage rect {{ fill: #f4f6f8; stroke: #98a4b0; }}
+.lineage path {{ fill: none; stroke: #98a4b0; }}
+.lineage text {{ font-size: 12px; }}
+.lineage .stage {{ font-weight: 600; }}
 </style>
 {body}
 </html>

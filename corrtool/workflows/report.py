@@ -119,7 +119,8 @@ def report(
         figures["action-matrix"] = action_matrix_figure(explained["actions"])
     pictures = _write_figures(folder, figures, console)
     write_atomic(
-        folder / "report.html", page(results, pictures, captions, _explanation(explained)).encode()
+        folder / "report.html",
+        page(results, pictures, captions, _explanation(explained), _best(results)).encode(),
     )
     made = tables(results)
     if markdown is not None:

@@ -1,0 +1,76 @@
+"""The drawing of what a correspondence was made from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from corrtool.reporting.finished import FinishedRun
+from corrtool.reporting.lineage_graph import MOST_RESULTS, lineage_graph
+
+
+def run(stage: str, name: str, makes: str | None, *parents: str, **result: Any) -> FinishedRun[Any]:
+    """A run that makes an artifact of its own name; artifacts are KIND/NAME."""
+
+    def reference(artifact: str) -> dict[str, str]:
+        kind, _, called = artifact.partition("/")
+        return {"kind": kind, "name": called, "sha256": f"of {artifact}"}
+
+    record: Any = {
+        "seed": 3,
+        "seconds": 90.0,
+        "parents": {f"input {i}": reference(parent) for i, parent in enumerate(parents)},
+        "artifacts": [reference(f"{makes}/{name}")] if makes else [],
+        "result": result,
+    }
+    return FinishedRun(stage, name, Path(), record)
+
+
+RUNS = [
+    run("train-dqn", "agent", "q"),
+    run("collect", "play", "memory"),
+    run("collect", "elsewhere", "memory"),
+    run("train-model", "f", "model", "memory/shipped"),
+    run("learn-corr", "c<1>", "corr", "q/agent", "memory/play", "model/f"),
+    run("evaluate", "through", None, "q/agent", "corr/c<1>", mean_return=20.0),
+    run("evaluate", "reuse", None, "q/agent"),
+]
+
+
+def places(svg: str) -> dict[str, tuple[int, int]]:
+    """Where the box of each name is."""
+    found = {}
+    for group in ElementTree.fromstring(svg).findall("g"):
+        box, texts = group.find("rect"), group.findall("text")
+        assert box is not None and texts[1].text is not None
+        found[texts[1].text] = (int(box.attrib["x"]), int(box.attrib["y"]))
+    return found
+
+
+def test_what_it_was_made_from_is_on_its_left_and_what_used_it_on_its_right() -> None:
+    svg = lineage_graph(RUNS, "c<1>")
+    at = places(well_formed(svg))
+    assert set(at) == {"agent", "play", "shipped", "f", "c<1>", "through"}
+    assert at["agent"][0] == at["play"][0] == at["shipped"][0] < at["f"][0] < at["c<1>"][0]
+    assert at["c<1>"][0] < at["through"][0]
+    assert len({at[name] for name in at}) == len(at)
+    assert svg.count("<path ") == 6
+    assert "<title>evaluate through: seed 3, 1 min 30 s, mean return 20.0</title>" in svg
+    assert "<title>memory shipped</title>" in svg
+
+
+def well_formed(svg: str) -> str:
+    """The same as XML, whose attributes all have quotes."""
+    return re.sub(r"class=(\w+)", r'class="\1"', svg)
+
+
+def test_only_the_newest_results_are_drawn() -> None:
+    many = [run("evaluate", f"e{i}", None, "corr/c<1>") for i in range(MOST_RESULTS + 2)]
+    at = places(well_formed(lineage_graph(RUNS[:5] + many, "c<1>")))
+    assert "e1" not in at and {f"e{i}" for i in range(2, MOST_RESULTS + 2)} < set(at)
+
+
+def test_without_a_run_that_made_it_there_is_none() -> None:
+    assert lineage_graph(RUNS, "other") == lineage_graph(RUNS, None) == ""
