@@ -59,6 +59,7 @@ from corrtool.stages.players import check_player, choose_player
 from corrtool.stages.registry import STAGES, Stage
 from corrtool.tasks import Task, probe
 from corrtool.workflows.call import call_with, command_of, command_words, plain_calls
+from corrtool.workflows.export import ExportArguments, Exported, export_policy, export_q
 from corrtool.workflows.init import NamedTask, init
 from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.transfer import TransferResult, transfer
@@ -243,6 +244,18 @@ class OpenedProject:
                 name,
                 seed=project_seed(project, seed),
             )
+
+    def export_q(self, name: str | None = None, **how: Unpack[ExportArguments]) -> Exported:
+        """Write a Q-function for other programs (docs/exchange.md), as ``corrtool export q``."""
+        with _stage_lock, _as_library():
+            return export_q(self._project(), self._console, name, **how)
+
+    def export_policy(
+        self, corr: str | None = None, *, q: str | None = None, **how: Unpack[ExportArguments]
+    ) -> Exported:
+        """Write an agent with a correspondence for them, as ``corrtool export policy``."""
+        with _stage_lock, _as_library():
+            return export_policy(self._project(), self._console, corr, q=q, **how)
 
     def artifacts(self) -> list[ArtifactStatus]:
         """Every memory and network, as ``status --json`` lists them, after checking every byte."""

@@ -25,6 +25,7 @@ from corrtool.runtime.signals import exit_on_signals, exit_without_cleanup
 from corrtool.stages.registry import STAGES
 
 _debug = False
+_MODULES = {"export": "exports"}  # of subcommands that are groups
 
 
 def _version(wanted: bool) -> None:
@@ -72,7 +73,7 @@ def build_app(words: Container[str] = SUMMARIES) -> typer.Typer:
 
             add_stage(app, STAGES[name])
         else:
-            import_module(f"corrtool.cli.{name}").add(app)
+            import_module(f"corrtool.cli.{_MODULES.get(name, name)}").add(app)
     return app
 
 

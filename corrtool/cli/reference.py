@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
@@ -22,7 +23,7 @@ def reference() -> str:
     command: Any = typer.main.get_command(build_app())
     head = resources.files("corrtool.cli").joinpath("reference_head.md").read_text(encoding="utf-8")
     parts = [head]
-    for name, subcommand in command.commands.items():
+    for name, subcommand in _commands(command):
         arguments = [p for p in subcommand.params if p.param_type_name == "argument"]
         usage = " ".join(["corrtool", name, *(p.metavar for p in arguments), "[OPTIONS]"])
         parts.append(
@@ -39,6 +40,15 @@ def reference() -> str:
                 default = by_kind.get(parameter.name) or _default(parameter)
                 parts.append(f"| `{_flags(parameter)}` | {default} | {_cell(parameter.help)} |")
     return "\n".join(parts) + "\n"
+
+
+def _commands(group: Any) -> Iterator[tuple[str, Any]]:
+    """The subcommands with their names; those of a group within it as ``group subcommand``."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {inner}", of) for inner, of in _commands(command))
+        else:
+            yield name, command
 
 
 def _defaults_by_kind(stage: str) -> dict[str, str]:

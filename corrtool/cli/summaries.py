@@ -22,6 +22,10 @@ SUMMARIES = {
         "Say why a correspondence transfers or not, without playing: where F is blind, how far the "
         "memories differ, which actions fit, and what to try next."
     ),
+    "export": (
+        "Write an agent for other programs: ONNX, a program of torch, or weights for "
+        "Stable-Baselines3."
+    ),
     "sweep": (
         "Run a stage with every combination of some settings, over seeds, as many at once as the "
         "machine takes: what is done is not done again, what was interrupted goes on."

@@ -17,6 +17,7 @@ COMMANDS = (
     "init",
     *STAGES,
     "explain",
+    "export",
     "status",
     "verify",
     "doctor",

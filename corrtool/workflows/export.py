@@ -1,0 +1,320 @@
+"""Agents for elsewhere: a Q-function, alone or behind a correspondence, in other programs' files.
+
+Each file is tried by the program that reads it, where that is installed, before it is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack
+
+import torch
+from torch import Tensor
+
+from corrtool import __version__
+from corrtool.correspondence.saved import load_correspondence
+from corrtool.errors import MissingInputError, UsageError
+from corrtool.exchange import to_onnx, to_sb3, to_torch
+from corrtool.exchange.played_values import (
+    BATCHES,
+    OBSERVATION,
+    Q_VALUES,
+    Difference,
+    PlayedValues,
+    Runner,
+    compare,
+)
+from corrtool.files.atomic import inside, write_atomic
+from corrtool.project.artifacts import read_artifact
+from corrtool.project.directory import Project, check_output
+from corrtool.q_learning.saved import QDescription, RewardsLearnt, load_q_function
+from corrtool.runs.context import StageContext
+from corrtool.runtime.console import Console
+from corrtool.stages.inputs import load_memory
+from corrtool.stages.players import Player, check_player, choose_player
+from corrtool.states import StateScaling, StateSpec
+from corrtool.tasks import Task, action_names, probe
+
+Format = Literal["onnx", "sb3", "torch"]
+SUFFIXES = {"onnx": to_onnx.SUFFIX, "sb3": to_sb3.SUFFIX, "torch": to_torch.SUFFIX}
+_DIRECTORY = "exports"  # of a project, where no file is named
+_CPU = torch.device("cpu")
+
+
+class ExportArguments(TypedDict, total=False):
+    """How a file is to be written; docs/cli.md has the same as options."""
+
+    to: Format
+    output: str | PathLike[str] | None
+    overwrite: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class _How:
+    """The same with their defaults."""
+
+    to: Format = "onnx"
+    output: str | PathLike[str] | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.to not in SUFFIXES:
+            raise UsageError(f"there is no format {self.to!r}", f"choose {', '.join(SUFFIXES)}")
+
+
+class Check(TypedDict):
+    """How a file's values differ from corrtool's.
+
+    Attributes:
+        by: the program that computed them.
+        states: where the states are from: a memory, or random ones.
+        max_difference: max |ΔQ|; ``relative`` divided by max |Q|.
+    """
+
+    by: str
+    states: str
+    batches: list[int]
+    max_difference: float
+    relative: float
+
+
+class Exported(TypedDict, total=False):
+    """What was written, or with ``dry_run`` would be.
+
+    Attributes:
+        input: shape of one state and type of its numbers.
+        actions: the name of each action, in the order of the values.
+        check: None where the program that reads the file is not installed.
+    """
+
+    dry_run: bool
+    to: Format
+    path: str
+    task: str
+    q: str
+    corr: str | None
+    input: dict[str, object]
+    actions: list[str]
+    bytes: int
+    sha256: str
+    check: Check | None
+
+
+@dataclass(frozen=True)
+class _Export:
+    """Whose values are written, of which task, where and how."""
+
+    context: StageContext
+    task: Task
+    player: Player
+    spec: StateSpec
+    to: Format
+    path: Path
+
+    @property
+    def description(self) -> QDescription:
+        assert self.player.q is not None
+        return QDescription.from_manifest(self.player.q)
+
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself, in texts."""
+        used = self.player.inputs()
+        return {
+            "producer": f"corrtool {__version__}",
+            **{use: artifact.name for use, artifact in used.items()},
+            **{f"{use}_sha256": artifact.sha256 for use, artifact in used.items()},
+            "task": str(self.task),
+            "states": json.dumps(self.spec.to_json()),
+            "actions": json.dumps(action_names(self.task)),
+        }
+
+
+def export_q(
+    project: Project, console: Console, name: str | None = None, **how: Unpack[ExportArguments]
+) -> Exported:
+    """Write the named Q-function, or the newest of the source task: raw states of its task in.
+
+    Raises:
+        ArtifactError: it is missing, damaged, or does not fit its task.
+        UsageError: it plays through a correspondence, or the file cannot be written so.
+        CorrtoolError: what the file computes is something else.
+    """
+    context = StageContext(project, console, _CPU)
+    q = context.source_q() if name is None else read_artifact(project.root, "q", name)
+    task = project.task("target" if q.manifest.get("role") == "target" else "source")
+    player = choose_player(context, task, q=q.name, corr=None, no_corr=False)
+    if player.corr is not None:
+        raise UsageError(
+            f"{q} plays through {player.corr}", f"use 'corrtool export policy --q {q.name}'"
+        )
+    return _export(context, task, player, f"q-{q.name}", _How(**how))
+
+
+def export_policy(
+    project: Project,
+    console: Console,
+    corr: str | None = None,
+    *,
+    q: str | None = None,
+    **how: Unpack[ExportArguments],
+) -> Exported:
+    """Write Q_S ∘ G_T with the action map: raw states of the target in, values of its actions out.
+
+    Of the named correspondence, or the newest, and the Q-function that ``evaluate`` would take.
+
+    Raises:
+        ArtifactError: an artifact is missing, damaged, or does not fit.
+        UsageError: the Q-function plays without a correspondence, or the file cannot be written so.
+        CorrtoolError: what the file computes is something else.
+    """
+    if how.get("to") == "sb3":
+        raise UsageError(
+            "Stable-Baselines3 has no network with a correspondence",
+            "use 'corrtool export q --to sb3' and corrtool.wrappers, or --to onnx or --to torch",
+        )
+    context, task = StageContext(project, console, _CPU), project.task("target")
+    player = choose_player(context, task, q=q, corr=corr, no_corr=False)
+    if player.corr is None or player.q is None:
+        raise UsageError(
+            f"{player.q} plays without a correspondence", f"use 'corrtool export q {q}'"
+        )
+    name = player.q.name if player.values_target_actions else player.corr.name
+    return _export(context, task, player, name, _How(**how))
+
+
+def _export(context: StageContext, task: Task, player: Player, name: str, how: _How) -> Exported:
+    """Check, make, try and write the file."""
+    spec, actions = probe(task)
+    check_player(player, spec, actions)
+    path = _path(context.project, name, how)
+    export = _Export(context, task, player, spec, how.to, path)
+    _check_format(export)
+    result = _described(export)
+    if how.dry_run:
+        return {"dry_run": True, **result}
+    context.console.say(f"export: making {path.name}, which may take half a minute")
+    network = _network(export)
+    content, runner = _content(export, network)
+    check = None if runner is None else _check(export, network, *runner)
+    write_atomic(path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    return {**result, "bytes": len(content), "sha256": digest, "check": check}
+
+
+def _path(project: Project, name: str, how: _How) -> Path:
+    """Where the file goes. Raises :class:`UsageError` where it cannot."""
+    if how.output is None:
+        file = f"{name}{SUFFIXES[how.to]}"
+        path = inside(project.root, project.root / _DIRECTORY / file)
+    else:
+        path = Path(how.output)
+    if how.output is not None or path.parent.exists():
+        check_output(path, "--output", project)
+    if path.exists() and not how.overwrite:
+        raise UsageError(f"{path} is there already", "use --overwrite, or another --output")
+    return path
+
+
+def _check_format(export: _Export) -> None:
+    """Raise :class:`UsageError` where the format needs a package, or does not take the network."""
+    if export.to == "onnx":
+        to_onnx.check_installed()
+    if export.to == "sb3":
+        to_sb3.check_sb3(export.description)
+
+
+def _described(export: _Export) -> Exported:
+    player = export.player
+    assert player.q is not None
+    return {
+        "to": export.to,
+        "path": str(export.path),
+        "task": str(export.task),
+        "q": player.q.name,
+        "corr": None if player.corr is None else player.corr.name,
+        "input": {
+            "shape": list(export.spec.state_shape),
+            "dtype": str(export.spec.frame_dtype).removeprefix("torch."),
+        },
+        "actions": action_names(export.task),
+    }
+
+
+def _network(export: _Export) -> PlayedValues:
+    """The network from raw states to values. Raises :class:`ArtifactError`."""
+    player = export.player
+    assert player.q is not None
+    q_function = load_q_function(player.q, _CPU)
+    if player.corr is None:
+        return PlayedValues(q_function, export.spec)
+    correspondence = load_correspondence(player.corr, _CPU)
+    actions_of: Literal["source", "target"] = "target" if player.values_target_actions else "source"
+    return PlayedValues(q_function, export.spec, correspondence, actions_of)
+
+
+def _content(export: _Export, network: PlayedValues) -> tuple[bytes, tuple[str, Runner] | None]:
+    """The file, and the program that reads it, if it is installed."""
+    metadata = export.metadata()
+    if export.to == "onnx":
+        content = to_onnx.to_onnx(network, metadata)
+        return content, to_onnx.onnx_runner(content)
+    if export.to == "torch":
+        content = to_torch.to_torch(network, metadata)
+        return content, to_torch.torch_runner(content)
+    assert export.player.q is not None
+    gamma = RewardsLearnt.from_manifest(export.player.q).gamma
+    content = to_sb3.to_sb3(network.q_function, export.description, gamma, metadata)
+    return content, to_sb3.sb3_runner(content, export.description)
+
+
+def _check(export: _Export, network: PlayedValues, by: str, run: Runner) -> Check:
+    """Compare the file with corrtool. Raises :class:`CorrtoolError` where they differ."""
+    states, where = _states(export, network)
+    difference: Difference = compare(run, network, states)
+    return {
+        "by": by,
+        "states": where,
+        "batches": list(BATCHES),
+        "max_difference": difference.largest,
+        "relative": difference.relative,
+    }
+
+
+def _states(export: _Export, network: PlayedValues) -> tuple[Tensor, str]:
+    """Raw states of the task, and where they are from: its newest memory, or random ones."""
+    count = max(BATCHES)
+    try:
+        memory = export.context.artifact_of_task("memory", None, export.task)
+    except MissingInputError:
+        scaling = network.target_scaling if network.generator else StateScaling(export.spec)
+        random = torch.Generator().manual_seed(0)
+        between = torch.rand(count, *export.spec.state_shape, generator=random) * 2 - 1
+        return scaling.model_to_raw(between), "random"
+    replay = load_memory(export.context, memory)
+    rows = replay.transition_rows()
+    return replay.states(rows[:: max(1, len(rows) // count)][:count]), str(memory)
+
+
+def export_lines(result: Exported) -> list[str]:
+    """The result as text."""
+    shape = " × ".join(map(str, result["input"]["shape"]))  # type: ignore[call-overload]
+    who = result["q"] if result["corr"] is None else f"{result['q']} through {result['corr']}"
+    of = f"{who}, of {result['task']}: {OBSERVATION} (batch × {shape}) {result['input']['dtype']}"
+    lines = [f"{of} → {Q_VALUES} (batch × {len(result['actions'])})"]
+    if result.get("dry_run"):
+        return [*lines, f"would write {result['path']}"]
+    if (check := result["check"]) is None:
+        lines.append("not tried: the program that reads it is not installed")
+    else:
+        lines.append(
+            f"max |ΔQ| {check['max_difference']:.2g} ({check['relative']:.2g} of the greatest) by "
+            f"{check['by']}, batches {' and '.join(map(str, check['batches']))}, states: "
+            f"{check['states']}"
+        )
+    return [*lines, f"{result['path']}: {result['bytes']:,} bytes"]

@@ -1,0 +1,70 @@
+"""Agents as ONNX files, which onnxruntime computes."""
+
+from __future__ import annotations
+
+import sys
+
+import onnx
+import pytest
+import torch
+from support.agents import ACTION_MAP, raw_states, small_agent
+from torch import Tensor
+
+from corrtool.errors import CorrtoolError, UsageError
+from corrtool.exchange.played_values import PlayedValues, compare
+from corrtool.exchange.to_onnx import check_installed, onnx_runner, to_onnx
+
+
+# Every layer of every generator is in one of these: an export takes seconds. test_to_torch.py has
+# them all.
+@pytest.mark.parametrize("name", ["affine-resnet", "resnet-rotation", "gain-shift-resnet", "mlp"])
+def test_the_values_are_the_same_with_any_batch(name: str) -> None:
+    network, _ = small_agent(name, ACTION_MAP)
+    made = onnx_runner(to_onnx(network, {}))
+    assert made is not None
+    states = raw_states(network.spec)
+    assert compare(made[1], network, states).relative < 1e-5
+    assert made[1](states[:3]).shape == (3, 5)
+
+
+def test_the_file_says_what_it_is_and_what_goes_in_and_out() -> None:
+    network, _ = small_agent("affine")
+    model = onnx.load_from_string(to_onnx(network, {"q": "mine", "q_sha256": "ab"}))
+    assert {prop.key: prop.value for prop in model.metadata_props} == {
+        "q": "mine",
+        "q_sha256": "ab",
+    }
+    ((name, taken), (out, given)) = (
+        (v.name, v.type.tensor_type) for v in (*model.graph.input, *model.graph.output)
+    )
+    assert (name, out) == ("observation", "q_values")
+    assert (taken.elem_type, given.elem_type) == (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT)
+    batch, *shape = taken.shape.dim
+    assert batch.dim_param and [side.dim_value for side in shape] == [2, 36, 32]
+
+
+class Frozen(PlayedValues):
+    """With ``len``, which is a constant in what is exported: no error tells of it."""
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return super().forward(observation) + torch.zeros(1, 1).expand(len(observation), 1)
+
+
+def test_a_frozen_batch_is_noticed() -> None:
+    network, correspondence = small_agent("linear")
+    frozen = Frozen(network.q_function, network.spec, correspondence)
+    made = onnx_runner(to_onnx(frozen, {}))
+    assert made is not None
+    with pytest.raises(CorrtoolError, match="cannot be run with a batch of 1"):
+        compare(made[1], network, raw_states(network.spec))
+
+
+def test_without_the_packages_it_says_which_extra_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UsageError, match=r"needs onnxscript; pip install 'corrtool\[onnx\]'"):
+        check_installed()
+
+
+def test_without_onnxruntime_nobody_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert onnx_runner(b"") is None
