@@ -35,15 +35,17 @@ def cells_table(result: SweepResult) -> Table:
     table = _table(f"{result['sweep']}: {counted_text(cells)}")
     outcomes = list(dict.fromkeys(c["outcome"]["what"] for c in cells if c["outcome"]))
     numbers = [what if len(outcomes) == 1 else "outcome" for what in outcomes[:1]]
-    columns = ["cell", *(["seed"] if several else []), "state", "how far", *numbers]
+    numbered = ["#"] if len(cells) > 1 else []  # as --cell counts them
+    columns = [*numbered, "cell", *(["seed"] if several else []), "state", "how far", *numbers]
     for column in columns:
         table.add_column(column, overflow="fold")
-    for cell in cells:
+    for number, cell in enumerate(cells):
         name = Text(cell["name"])
         said = as_text({axis: cell["grid"].get(axis) for axis in axes})
         if said:
             name.append(f"\n  {said}", style="dim")
-        row: list[str | Text] = [name, *([str(cell["seed"])] if several else [])]
+        row: list[str | Text] = [str(number)] if numbered else []
+        row += [name, *([str(cell["seed"])] if several else [])]
         row += [Text(cell["state"], _COLOURS.get(cell["state"], "")), _how_far(cell)]
         outcome = cell["outcome"]
         shown_number = "–" if outcome is None else f"{outcome['value']:.4g}"

@@ -117,7 +117,10 @@ def parse_grid(settings_class: type[Settings], axes: list[str], skips: list[str]
     for text in axes:
         key, equals, values = text.partition("=")
         if not equals or not values:
-            raise UsageError(f"--grid {text!r} has no values", "write SETTING=VALUE,VALUE")
+            raise UsageError(
+                f"--grid {text!r} has no values",
+                "write SETTING=VALUE,VALUE, or give the path of a .toml file",
+            )
         if key in table:
             raise UsageError(f"--grid {key} is given twice", "give all its values at once")
         table[key] = values.split(",")

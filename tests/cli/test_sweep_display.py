@@ -68,6 +68,9 @@ def test_the_table_tells_what_a_person_wants_to_know_of_each_cell() -> None:
     assert "learn-corr, 3/4 gradient steps, process 1 on here" in text
     assert "learn-corr, saved 3 min ago" in text and "it became nan" in text
     assert "seed" not in text
+    rows = [line.split()[:2] for line in text.splitlines()]
+    assert all([str(i), name] in rows for i, name in enumerate(("a", "bb", "ccc", "dddd", "eeeee")))
+    assert "#" not in rendered(cells_table(result(cell("a", "done"))))
 
 
 def test_of_outcomes_of_several_kinds_each_says_its_own() -> None:

@@ -42,6 +42,8 @@ class TestTheCommand:
             (("learn-corr", "--grid", "q=nobody"), 3, "no Q-function 'nobody'"),
             (("learn-corr", "--jobs", "0"), 2, "--jobs is '0'"),
             (("learn-corr", "--name", "../x"), 2, "is not an artifact name"),
+            (("learn-corr", "--name", ""), 2, "is not an artifact name"),
+            (("learn-corr", "--grid", "folder/"), 2, "give the path of a .toml file"),
             (("learn-corr", "--device", "cuda:99"), 4, "cuda:99 is not there"),
             (("finetune",), 3, "no correspondence"),
             ((), 2, "no stage is named"),

@@ -150,7 +150,7 @@ def plan_sweep(
     check_stages(asked.stage, asked.then)
     points = asked.points()
     check_count(len(points), asked.seeds)
-    name = asked.name or default_name(asked.stage, points)
+    name = default_name(asked.stage, points) if asked.name is None else check_name(asked.name)
     call = calls[asked.stage]
     first = project_seed(project, call.common.seed)
     seeds = range(first, first + asked.seeds)
