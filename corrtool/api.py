@@ -8,15 +8,14 @@ is installed, and torch is left as it was found.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from os import PathLike
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast
 
 from torch import nn
 
+from corrtool.api_calls import StrPath, as_library, stage_lock
+from corrtool.api_exchange import Exchange
 from corrtool.arguments import (
     CollectArguments,
     EvaluateArguments,
@@ -28,12 +27,11 @@ from corrtool.arguments import (
 )
 from corrtool.correspondence import saved as correspondences
 from corrtool.correspondence.model import Correspondence
-from corrtool.errors import as_corrtool_error
 from corrtool.play.agent import Agent
 from corrtool.play.environment import TaskEnvironment
 from corrtool.project.artifacts import artifact_at
 from corrtool.project.defaults import project_device, project_seed
-from corrtool.project.directory import Project, find_project
+from corrtool.project.directory import find_project
 from corrtool.q_learning import saved as q_functions
 from corrtool.reporting.explanation import Explanation
 from corrtool.runs.commands import recording_command
@@ -51,7 +49,6 @@ from corrtool.runs.results import (
 from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
 from corrtool.runtime.process import preserving_torch_state
-from corrtool.runtime.signals import without_signal_handlers
 from corrtool.settings.base import Preset
 from corrtool.settings.budget import Budget, minutes_of
 from corrtool.settings.common import CommonOptions
@@ -59,13 +56,9 @@ from corrtool.stages.players import check_player, choose_player
 from corrtool.stages.registry import STAGES, Stage
 from corrtool.tasks import Task, probe
 from corrtool.workflows.call import call_with, command_of, command_words, plain_calls
-from corrtool.workflows.export import ExportArguments, Exported, export_policy, export_q
 from corrtool.workflows.init import NamedTask, init
 from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.transfer import TransferResult, transfer
-
-StrPath = str | PathLike[str]
-_stage_lock = threading.RLock()  # stages seed torch's own generator, of which a process has one
 
 
 def open_project(path: StrPath | None = None, *, verbose: bool = False) -> OpenedProject:
@@ -79,7 +72,7 @@ def open_project(path: StrPath | None = None, *, verbose: bool = False) -> Opene
         ArtifactError: the directory is not a project.
         UsageError: its ``corrtool.toml`` cannot be understood.
     """
-    with _as_library():
+    with as_library():
         found = find_project(None if path is None else Path(path))
     return OpenedProject(found.root, verbose=verbose)
 
@@ -105,7 +98,7 @@ def init_project(
     """
     if target is None:
         target, target_kwargs = source, target_kwargs or source_kwargs
-    with _stage_lock, _as_library():
+    with stage_lock, as_library():
         made = init(
             Path(path),
             NamedTask(source, source_view, source_kwargs or {}),
@@ -126,7 +119,7 @@ def load_q_function(path: StrPath, device: str = "cpu") -> nn.Module:
         ArtifactError: the file is missing, damaged, or holds no Q-function.
         DeviceError: the device is not there.
     """
-    with _as_library():
+    with as_library():
         file = Path(path)
         return q_functions.load_q_function(
             artifact_at(file, "q", file.stem), resolve_device(device, "device")
@@ -140,13 +133,13 @@ def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
         ArtifactError: the file is missing, damaged, or holds no correspondence.
         DeviceError: the device is not there.
     """
-    with _as_library():
+    with as_library():
         file = Path(path)
         artifact = artifact_at(file, "corr", file.stem)
         return correspondences.load_correspondence(artifact, resolve_device(device, "device"))
 
 
-class OpenedProject:
+class OpenedProject(Exchange):
     """A project directory, of which each stage is a method.
 
     A method does what its subcommand does, and returns what that prints with ``--json``: with
@@ -215,7 +208,7 @@ class OpenedProject:
         """
         common = CommonOptions(seed=seed, device=device, preset=preset, dry_run=dry_run)
         said = {"from_q": from_q, "games": games, "budget": budget, "device": device}
-        with _stage_lock, _as_library(), preserving_torch_state():
+        with stage_lock, as_library(), preserving_torch_state():
             project, limit = self._project(), None if budget is None else minutes_of(budget)
             pipeline = Pipeline(project, self._console, plain_calls(common), lambda *_: None)
             with recording_command(command_words("transfer", common, project, said)):
@@ -235,7 +228,7 @@ class OpenedProject:
         # Not above: it imports matplotlib, for which no other method should have to wait.
         from corrtool.workflows.explain import explain
 
-        with _stage_lock, _as_library():
+        with stage_lock, as_library():
             project = self._project()
             return explain(
                 project,
@@ -245,31 +238,19 @@ class OpenedProject:
                 seed=project_seed(project, seed),
             )
 
-    def export_q(self, name: str | None = None, **how: Unpack[ExportArguments]) -> Exported:
-        """Write a Q-function for other programs (docs/exchange.md), as ``corrtool export q``."""
-        with _stage_lock, _as_library():
-            return export_q(self._project(), self._console, name, **how)
-
-    def export_policy(
-        self, corr: str | None = None, *, q: str | None = None, **how: Unpack[ExportArguments]
-    ) -> Exported:
-        """Write an agent with a correspondence for them, as ``corrtool export policy``."""
-        with _stage_lock, _as_library():
-            return export_policy(self._project(), self._console, corr, q=q, **how)
-
     def artifacts(self) -> list[ArtifactStatus]:
         """Every memory and network, as ``status --json`` lists them, after checking every byte."""
-        with _as_library():
+        with as_library():
             return describe_artifacts(self._project())
 
     def task(self, role: str = "target") -> Task:
         """The ``"source"`` or the ``"target"`` task."""
-        with _as_library():
+        with as_library():
             return self._project().task(role)
 
     def environment(self, role: str = "target") -> TaskEnvironment:
         """A task as a Gymnasium environment, one game at a time."""
-        with _as_library():
+        with as_library():
             return TaskEnvironment(self._project().task(role))
 
     def load_agent(
@@ -287,7 +268,7 @@ class OpenedProject:
             q, corr: names of a Q-function and a correspondence; otherwise the newest that fit.
             no_corr: play directly, without a correspondence.
         """
-        with _as_library():
+        with as_library():
             context = self._context(device)
             task = context.project.task(role)
             player, (spec, actions) = (
@@ -301,7 +282,7 @@ class OpenedProject:
 
     def load_q_function(self, name: str | None = None, *, device: str = "cpu") -> nn.Module:
         """The named Q-function, or the newest of the source task: see :func:`load_q_function`."""
-        with _as_library():
+        with as_library():
             context = self._context(device)
             return q_functions.load_q_function(context.source_q(name), context.device)
 
@@ -309,36 +290,15 @@ class OpenedProject:
         self, name: str | None = None, *, device: str = "cpu"
     ) -> Correspondence:
         """The named correspondence, or the newest, as :func:`load_correspondence` loads it."""
-        with _as_library():
+        with as_library():
             context = self._context(device)
             return correspondences.load_correspondence(context.correspondence(name), context.device)
-
-    def _project(self) -> Project:
-        """Its ``corrtool.toml`` as it stands now: people edit it while a notebook is open."""
-        return Project(self.root)
 
     def _context(self, device: str) -> StageContext:
         return StageContext(self._project(), self._console, resolve_device(device, "device"))
 
     def _run(self, stage: Stage, arguments: Mapping[str, Any]) -> StageResult:
-        with _stage_lock, _as_library(), preserving_torch_state():
+        with stage_lock, as_library(), preserving_torch_state():
             call, project = call_with(stage, arguments), self._project()
             with recording_command(command_of(call, project)):
                 return call.execute(project, self._console)
-
-
-@contextmanager
-def _as_library() -> Iterator[None]:
-    """Leave signals to the caller, and raise what can be explained as a :class:`CorrtoolError`."""
-    with without_signal_handlers():
-        try:
-            yield
-        except Exception as error:
-            if isinstance(
-                error.__cause__, KeyboardInterrupt
-            ):  # it came while an environment was at work
-                raise KeyboardInterrupt from error
-            known = as_corrtool_error(error)
-            if known is None or known is error:
-                raise
-            raise known from error

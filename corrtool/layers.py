@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -309,14 +310,13 @@ def inverse_affine(matrix: Tensor) -> Tensor:
 
 def mlp(
     in_size: int,
-    width: int,
-    hidden_layers: int,
+    widths: Sequence[int],
     out_size: int,
     activation: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
-    """Fully connected layers: in_size → width × hidden_layers → out_size, linear at the end."""
+    """Fully connected layers: in_size → each of ``widths`` → out_size, linear at the end."""
     layers: list[nn.Module] = []
-    for _ in range(hidden_layers):
+    for width in widths:
         layers += [nn.Linear(in_size, width), activation()]
         in_size = width
     return nn.Sequential(*layers, nn.Linear(in_size, out_size))

@@ -67,7 +67,7 @@ def main(agent: Path | None) -> None:
     model = DQN.load(agent, device="cpu")
 
     project = corrtool.init_project(lab, source="CartPole-v1", target_view=TARGET_VIEW)
-    project.import_q(agent, format="sb3", task="source", name="sb3")
+    project.import_q(agent, format="sb3", preprocessing="same", name="sb3")
     project.transfer(from_q="sb3", games=GAMES)
     correspondence = project.load_correspondence()
 

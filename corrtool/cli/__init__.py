@@ -25,7 +25,7 @@ from corrtool.runtime.signals import exit_on_signals, exit_without_cleanup
 from corrtool.stages.registry import STAGES
 
 _debug = False
-_MODULES = {"export": "exports"}  # of subcommands that are groups
+_MODULES = {"import": "imports", "export": "exports"}  # of groups; `import` names no module
 
 
 def _version(wanted: bool) -> None:

@@ -207,6 +207,18 @@ def common_option(name: str, **more: Any) -> Any:
     return typer.Option(flag_name(name), **(of_field | more))
 
 
+def field_option(declared: Any, name: str, flag: str | None = None, **more: Any) -> Any:
+    """The option of a field of ``declared``, made by :func:`setting`, called as it or ``flag``.
+
+    ``more`` goes to ``typer.Option``.
+    """
+    field, kind = next((field, kind) for field, kind in _fields(declared) if field.name == name)
+    default = field.metadata["shown"] or shown(field.default)
+    return setting_option(
+        field, kind, flag, **({"metavar": _metavar(kind), "show_default": default} | more)
+    )
+
+
 # As the commands that run several stages have them: in short, and any text for a preset, which is
 # looked up before anything is made.
 DeviceOption = Annotated[

@@ -191,4 +191,6 @@ def _outcome(artifact: ArtifactStatus) -> str:
     lines = [
         words.format(number) for words, number in numbers.items() if isinstance(number, int | float)
     ]
+    if (imported := artifact["imported"]) is not None:
+        lines.append(f"from {str(imported.get('file'))[:60]}")
     return "\n".join([*lines, *(["cut short"] if summary.get("cut") is True else [])])

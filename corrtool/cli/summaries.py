@@ -22,6 +22,10 @@ SUMMARIES = {
         "Say why a correspondence transfers or not, without playing: where F is blind, how far the "
         "memories differ, which actions fit, and what to try next."
     ),
+    "import": (
+        "Bring in what other libraries have made: the Q-function of an agent that was trained "
+        "elsewhere."
+    ),
     "export": (
         "Write an agent for other programs: ONNX, a program of torch, or weights for "
         "Stable-Baselines3."

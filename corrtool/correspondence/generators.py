@@ -206,7 +206,7 @@ class MlpGenerator(nn.Module):
 
     def __init__(self, in_size: int, out_size: int, width: int, hidden_layers: int) -> None:
         super().__init__()
-        self.layers = mlp(in_size, width, hidden_layers, out_size)
+        self.layers = mlp(in_size, [width] * hidden_layers, out_size)
         self.skip = nn.Linear(in_size, out_size, bias=False)
 
     def forward(self, states: Tensor) -> Tensor:

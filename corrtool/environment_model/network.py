@@ -180,7 +180,7 @@ class VectorModel(nn.Module):
     def __init__(self, size: int, actions: int, width: int = 128, hidden_layers: int = 2) -> None:
         super().__init__()
         self.actions = actions
-        self.layers = mlp(size + actions, width, hidden_layers, size)
+        self.layers = mlp(size + actions, [width] * hidden_layers, size)
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         one_hot = F.one_hot(actions, self.actions).to(states.dtype)

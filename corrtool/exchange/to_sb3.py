@@ -30,7 +30,7 @@ _NATURE = {  # corrtool's names → those of SB3's NatureCNN and of the linear l
     "head.0": "features_extractor.linear.0",
     "head.2": "q_net.0",
 }
-_VECTORS = {"mlp": {f"layers.{n}": f"q_net.{n}" for n in (0, 2, 4)}, "linear": {"table": "q_net.0"}}
+_VECTORS = ("mlp", "linear")
 
 
 def check_sb3(description: QDescription) -> None:
@@ -72,14 +72,23 @@ def to_sb3(
 
 def _renamed(weights: dict[str, Tensor], description: QDescription) -> dict[str, Tensor]:
     """The weights under SB3's names; a layer without biases gets those that change nothing."""
-    names = _VECTORS.get(description.architecture, _NATURE)
     renamed: dict[str, Tensor] = {}
-    for ours, theirs in names.items():
+    for ours, theirs in _names(description).items():
         weight = weights[f"{ours}.weight"].contiguous()
         bias = weights.get(f"{ours}.bias")
         renamed[f"{theirs}.weight"] = weight
         renamed[f"{theirs}.bias"] = weight.new_zeros(len(weight)) if bias is None else bias
     return renamed
+
+
+def _names(description: QDescription) -> dict[str, str]:
+    """corrtool's names of layers, and SB3's."""
+    if description.architecture == "nature":
+        return _NATURE
+    if description.architecture == "linear":
+        return {"table": "q_net.0"}
+    layers = range(0, 2 * len(description.hidden_widths) + 1, 2)
+    return {f"layers.{n}": f"q_net.{n}" for n in layers}
 
 
 def _data(description: QDescription, gamma: float, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -105,7 +114,7 @@ def _policy_arguments(description: QDescription) -> dict[str, Any]:
     """``policy_kwargs`` of SB3's DQN, whose network is then the same."""
     if description.architecture == "nature":
         return {}
-    return {"net_arch": [description.width] * 2 if description.architecture == "mlp" else []}
+    return {"net_arch": list(description.hidden_widths)}
 
 
 def _saved(tensors: dict[str, Any]) -> bytes:

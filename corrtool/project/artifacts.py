@@ -175,7 +175,7 @@ def _well_formed(kind: str, manifest: dict[str, Any]) -> bool:
         return False
     tables = [
         manifest.get(name, {})
-        for name in ("parents", "settings", "summary", "network", "states", "tasks")
+        for name in ("parents", "settings", "summary", "network", "states", "tasks", "imported")
     ]
     most = {"records": 1 << 53, "parameters": 1 << 53, "actions": 1 << 16}
     counts = [(manifest.get(name, 0), limit) for name, limit in most.items()]

@@ -5,7 +5,7 @@ They describe JSON as it is written and read. A field may be missing: older vers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:  # the command line knows results before it imports torch
     from corrtool.runtime.machine import Machine
@@ -56,6 +56,21 @@ class MemoryContents(TypedDict):
     states: dict[str, Any]
 
 
+class Imported(TypedDict):
+    """Where weights from elsewhere come from.
+
+    Attributes:
+        file, sha256: its name without directories, and its bytes.
+        says: what it tells besides the weights.
+        mapping: of the format 'torch', corrtool's names of weights, each with the file's.
+    """
+
+    file: str
+    sha256: str
+    says: dict[str, Any]
+    mapping: NotRequired[dict[str, str]]
+
+
 class About(TypedDict, total=False):
     """What a stage says of an artifact that it publishes.
 
@@ -69,6 +84,7 @@ class About(TypedDict, total=False):
     target_task_sha256: str
     network: dict[str, Any]
     summary: Any
+    imported: Imported
     selection: str
     play: Play
     actions: int

@@ -41,7 +41,7 @@ def load_network(artifact: Artifact, build: Callable[[], N]) -> N:
 
 
 def _check_depth(artifact: Artifact) -> None:
-    """A hostile manifest may ask for more blocks than there is time to build."""
+    """A hostile manifest may ask for more layers than there is time to build."""
 
     def numbers(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, value in table.items():
@@ -50,3 +50,7 @@ def _check_depth(artifact: Artifact) -> None:
     for name, value in numbers(artifact.manifest.get("network", {})):
         if name == "blocks" and not (type(value) is int and 0 <= value <= MAX_BLOCKS):
             raise ArtifactError(f"{artifact.path} cannot be built: {name} is {value!r}")
+        if name == "widths" and not (type(value) is list and len(value) <= MAX_BLOCKS):
+            raise ArtifactError(
+                f"{artifact.path} cannot be built: its hidden layers are {value!r}"[:300]
+            )

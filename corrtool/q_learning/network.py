@@ -135,7 +135,7 @@ class SignalQ(nn.Module):
             layers += [nn.Conv1d(channels, filters, kernel, stride, kernel // 2), nn.ReLU()]
             channels, length = filters, (length + 2 * (kernel // 2) - kernel) // stride + 1
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
-        self.head = mlp(channels * length, units, 1, actions)
+        self.head = mlp(channels * length, [units], actions)
 
     def forward(self, states: Tensor) -> Tensor:
         q_values: Tensor = self.head(self.convolutions(states))
@@ -143,11 +143,11 @@ class SignalQ(nn.Module):
 
 
 class VectorQ(nn.Module):
-    """Fully connected Q-function, (B, n) → (B, A); two hidden layers of ``width`` units."""
+    """Fully connected Q-function, (B, n) → (B, A); a hidden layer of each of the ``widths``."""
 
-    def __init__(self, size: int, actions: int, width: int) -> None:
+    def __init__(self, size: int, actions: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.layers = mlp(size, width, 2, actions)
+        self.layers = mlp(size, widths, actions)
 
     def forward(self, states: Tensor) -> Tensor:
         q_values: Tensor = self.layers(states)
@@ -182,10 +182,12 @@ def build_q_function(
     architecture: str = "auto",
     width: int = 256,
     init: Literal["default", "normal"] = "default",
+    widths: Sequence[int] | None = None,
 ) -> nn.Module:
     """A Q-function for states of ``spec``.
 
     Images take 'nature', 'paper', 'small' or 'grid', signals 'conv1d', vectors 'mlp' or 'linear'.
+    An 'mlp' has two hidden layers of ``width`` units, or those that ``widths`` says.
 
     Raises:
         ValueError: the architecture does not go with the states, or is too deep for the picture.
@@ -210,7 +212,9 @@ def build_q_function(
     elif architecture == "conv1d":
         network = SignalQ(spec.state_shape, actions)
     elif architecture == "mlp":
-        network = VectorQ(spec.state_shape[0], actions, width)
+        network = VectorQ(
+            spec.state_shape[0], actions, (width, width) if widths is None else widths
+        )
     else:
         return LinearQ(spec.state_shape[0], actions)
     if init == "normal":

@@ -20,7 +20,8 @@ from corrtool.states import StateSpec
 class QDescription:
     """The architecture of a Q-function; the ``network`` table of its manifest.
 
-    It never says 'auto', which may come to mean another architecture.
+    It never says 'auto', which may come to mean another architecture. Only an 'mlp' from elsewhere
+    has ``widths``, its hidden layers; the others have two of ``width``.
     """
 
     states: StateSpec
@@ -28,19 +29,41 @@ class QDescription:
     architecture: str
     width: int = 256
     init: str = "default"
+    widths: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.widths is not None:
+            object.__setattr__(self, "widths", tuple(self.widths))
         object.__setattr__(
             self, "architecture", resolve_architecture(self.states, self.architecture)
         )
 
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer of an 'mlp'; none for other architectures."""
+        if self.architecture != "mlp":
+            return ()
+        return (self.width, self.width) if self.widths is None else self.widths
+
     def build(self) -> nn.Module:
         """A new Q-function. Raises ValueError when the architecture does not fit the states."""
-        return build_q_function(self.states, self.actions, self.architecture, self.width, self.init)  # type: ignore[arg-type]
+        return build_q_function(
+            self.states,
+            self.actions,
+            self.architecture,
+            self.width,
+            self.init,  # type: ignore[arg-type]
+            self.widths,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest holds it."""
-        return {**self.__dict__, "states": self.states.to_json()}
+        values = {**self.__dict__, "states": self.states.to_json()}
+        widths = values.pop("widths")
+        if widths is None:  # as older versions wrote it, which identifies a finetune from scratch
+            return values
+        del values["width"]
+        return {**values, "widths": list(widths)}
 
     @classmethod
     def from_manifest(cls, artifact: Artifact) -> QDescription:

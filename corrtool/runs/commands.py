@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import find_project
@@ -52,6 +52,22 @@ def this_command(stage: str) -> str:
         if value and (name in _COMMON_VARIABLES or name.startswith(prefix))
     }
     return _joined(spoken, ["corrtool", *sys.argv[1:]])
+
+
+def option_words(said: Mapping[str, Any], off: Container[str] = ()) -> list[str]:
+    """Options as words of a command line.
+
+    Args:
+        said: the options by name; what is None is not given.
+        off: those that have a ``--no-…``.
+    """
+    words = list[str]()
+    for name, value in said.items():
+        if isinstance(value, bool) and (value or name in off):
+            words.append(flag_name(name if value else f"no_{name}"))
+        elif value is not None and not isinstance(value, bool):
+            words += [flag_name(name), str(value)]
+    return words
 
 
 def without_project(command: str) -> str:

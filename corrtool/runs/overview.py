@@ -17,7 +17,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.locks import lock_holder
-from corrtool.project.manifests import Manifest, Play, Reference, play_of_memory
+from corrtool.project.manifests import Imported, Manifest, Play, Reference, play_of_memory
 from corrtool.project.memory_files import stray_files
 from corrtool.runs.checkpoints import checkpoint_paths
 from corrtool.runs.commands import resume_command
@@ -30,6 +30,7 @@ class ArtifactStatus(TypedDict):
 
     Attributes:
         state: ``"whole"``, ``"damaged"``, or ``"foreign"`` for weights that something else made.
+        imported: of weights from elsewhere, the file that they come from.
         play: of a memory, who played it: ``"random"``, ``"agent"``, or None where that is unknown.
         strangers: files in a memory that do not belong to it, which is no damage either.
     """
@@ -47,6 +48,7 @@ class ArtifactStatus(TypedDict):
     seed: int | None
     created: str | None
     summary: Any
+    imported: Imported | None
     state: str
     problems: list[str]
     strangers: list[str]
@@ -88,6 +90,7 @@ def describe_artifacts(project: Project) -> list[ArtifactStatus]:
                     "seed": manifest.get("seed"),
                     "created": manifest.get("created"),
                     "summary": None if problems else manifest.get("summary"),
+                    "imported": manifest.get("imported"),
                     "state": "foreign" if foreign else "damaged" if problems else "whole",
                     "problems": [
                         str(problem).replace(f"{project.root}/", "") for problem in problems

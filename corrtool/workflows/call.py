@@ -19,6 +19,7 @@ from corrtool.project.defaults import (
 )
 from corrtool.project.directory import Project
 from corrtool.runs.asking import AskingContext
+from corrtool.runs.commands import option_words
 from corrtool.runs.context import StageContext
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import Plan, StageResult
@@ -234,12 +235,7 @@ def command_words(
     """
     seed, preset = project_seed(project, common.seed), project_preset(project, common.preset)
     words = ["corrtool", command, "--seed", str(seed), "--preset", preset]
-    for name, value in said.items():
-        if isinstance(value, bool) and (value or name in off):
-            words.append(flag_name(name if value else f"no_{name}"))
-        elif value is not None and not isinstance(value, bool):
-            words += [flag_name(name), str(value)]
-    return words
+    return words + option_words(said, off)
 
 
 def _plan_without_inputs(

@@ -16,13 +16,17 @@ import torch.nn.functional as F
 from support.networks import PONG, VECTOR
 
 from corrtool.errors import UsageError
+from corrtool.exchange.fitting import description_of
+from corrtool.exchange.foreign import read_foreign
 from corrtool.exchange.played_values import PlayedValues, compare
+from corrtool.exchange.sb3 import read_sb3
 from corrtool.exchange.to_sb3 import sb3_runner, to_sb3
 from corrtool.q_learning.saved import QDescription
 from corrtool.states import StateSpec
 
 NATURE = QDescription(PONG, 6, "nature")
 MLP = QDescription(VECTOR, 3, "mlp", width=8)
+DEEP = QDescription(VECTOR, 3, "mlp", widths=(5, 7, 6))  # as an agent from elsewhere may have
 LINEAR = QDescription(VECTOR, 3, "linear")
 
 
@@ -126,3 +130,19 @@ def test_stable_baselines3_takes_it(description: QDescription, tmp_path: Path) -
     assert compare(model.q_net, network, states).relative < 1e-5
     actions, _ = model.predict(states.numpy(), deterministic=True)
     assert actions.tolist() == network(states).argmax(1).tolist()
+
+
+@pytest.mark.parametrize("description", [NATURE, MLP, DEEP])
+def test_what_is_written_can_be_imported(description: QDescription, tmp_path: Path) -> None:
+    q_function, content = written(description)
+    path = tmp_path / "agent.zip"
+    path.write_bytes(content)
+    file = read_foreign(path)
+    found = read_sb3(file)
+    spec = description.states
+    assert description_of(file, found.weights, spec, description.actions).hidden_widths == (
+        description.hidden_widths
+    )
+    weights = q_function.state_dict()
+    assert found.weights.keys() == weights.keys() and found.says["gamma"] == 0.95
+    assert all(torch.equal(found.weights[name], weights[name]) for name in weights)

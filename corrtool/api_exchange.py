@@ -1,0 +1,45 @@
+"""What of a project comes from other programs and goes to them, as methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Unpack, cast
+
+from corrtool.api_calls import StrPath, as_library, stage_lock
+from corrtool.exchange.q_import import import_q_called
+from corrtool.exchange.q_result import ImportQResult
+from corrtool.project.directory import Project
+from corrtool.runtime.console import Console
+from corrtool.settings.exchange import ImportQArguments, QFormat
+from corrtool.workflows.export import ExportArguments, Exported, export_policy, export_q
+
+
+class Exchange:
+    """The part of :class:`corrtool.api.OpenedProject` that knows other programs' formats."""
+
+    root: Path
+    _console: Console
+
+    def _project(self) -> Project:
+        """Its ``corrtool.toml`` as it stands now: people edit it while a notebook is open."""
+        return Project(self.root)
+
+    def import_q(
+        self, path: StrPath, *, format: QFormat, **arguments: Unpack[ImportQArguments]
+    ) -> ImportQResult:
+        """Import a Q-function that another library trained: see ``corrtool import q --help``."""
+        with stage_lock, as_library():
+            made = import_q_called(self._project(), Path(path), format, arguments)
+        return cast(ImportQResult, made)
+
+    def export_q(self, name: str | None = None, **how: Unpack[ExportArguments]) -> Exported:
+        """Write a Q-function for other programs (docs/exchange.md), as ``corrtool export q``."""
+        with stage_lock, as_library():
+            return export_q(self._project(), self._console, name, **how)
+
+    def export_policy(
+        self, corr: str | None = None, *, q: str | None = None, **how: Unpack[ExportArguments]
+    ) -> Exported:
+        """Write an agent with a correspondence for them, as ``corrtool export policy``."""
+        with stage_lock, as_library():
+            return export_policy(self._project(), self._console, corr, q=q, **how)

@@ -1,0 +1,58 @@
+"""State dicts of CleanRL's DQN scripts, ``NAME.cleanrl_model``.
+
+https://github.com/vwxyzjn/cleanrl: ``dqn_atari.py`` saves the layers of [23] as ``network.N``, and
+``dqn.py`` those of an MLP with 120 and 84 units. Some scripts save ``model_weights`` with ``args``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from corrtool.exchange.foreign import ForeignFile, FoundQ, load_torch, named_tensors
+
+_NAME = re.compile(r"network\.(\d{1,3})\.(weight|bias)")
+_NATURE = {"0": "convolutions.0", "2": "convolutions.2", "4": "convolutions.4"} | {
+    "7": "head.0",
+    "9": "head.2",
+}
+
+
+def read_cleanrl(file: ForeignFile) -> FoundQ:
+    """The Q-function of a state dict. Raises :class:`ArtifactError`."""
+    value, args = load_torch(file), {}
+    if isinstance(value, dict) and set(value) == {"model_weights", "args"}:
+        value, args = value["model_weights"], value["args"]
+    tensors = named_tensors(file, value)
+    if "atoms" in tensors:
+        raise file.refused(
+            "holds a distribution of returns for each action (C51), and no Q-function",
+            "take one of dqn.py or dqn_atari.py",
+        )
+    first = tensors.get("network.0.weight")
+    is_convolutional = first is not None and first.ndim == 4
+    weights = {}
+    for name, tensor in tensors.items():
+        match = _NAME.fullmatch(name)
+        layer = None
+        if match is not None:
+            layer = _NATURE.get(match[1]) if is_convolutional else f"layers.{match[1]}"
+        if match is None or layer is None:
+            raise file.refused(
+                f"holds {name[:80]!r}, which is no weight of CleanRL's dqn.py or dqn_atari.py"
+            )
+        weights[f"{layer}.{match[2]}"] = tensor
+    return FoundQ(weights, _says(args))
+
+
+def _says(args: Any) -> dict[str, Any]:
+    """What the arguments of the script tell, where they were saved."""
+    table, says = args if isinstance(args, dict) else {}, dict[str, Any]()
+    gamma, seed, steps = (table.get(name) for name in ("gamma", "seed", "total_timesteps"))
+    if isinstance(gamma, int | float) and 0 <= gamma <= 1:
+        says["gamma"] = gamma
+    if type(seed) is int and 0 <= seed < 2**63:
+        says["seed"] = seed
+    if type(steps) is int and 0 <= steps < 2**63:
+        says["env_steps"] = steps
+    return says

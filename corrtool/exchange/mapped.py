@@ -1,0 +1,77 @@
+"""Any other file of weights, with a mapping: corrtool's name of each → its name in the file."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from corrtool.errors import UsageError
+from corrtool.exchange.foreign import (
+    ForeignFile,
+    FoundQ,
+    load_safetensors,
+    load_torch,
+    named_tensors,
+)
+from corrtool.files.atomic import regular_file
+
+_MAX_MAPPING_BYTES = 1 << 20
+_ZIP = b"PK"
+
+
+def read_mapping(path: Path) -> dict[str, str]:
+    """The mapping of a JSON or TOML file; ``convolutions.0.weight`` may be written as tables.
+
+    Raises:
+        UsageError: it cannot be read, or is no table of texts.
+    """
+    try:
+        with regular_file(path).open("rb") as file:
+            content = file.read(_MAX_MAPPING_BYTES + 1)
+        if len(content) > _MAX_MAPPING_BYTES:
+            raise UsageError(f"--mapping {path} is larger than a megabyte")
+        text = content.decode("utf-8-sig")
+        table = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        mapping = dict(_flat(table))
+    except OSError as error:
+        raise UsageError(f"--mapping: cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"--mapping {path} cannot be understood: {' '.join(str(error).split())[:200]}",
+            'write {"head.0.weight": "name in the file", …}, or the same in TOML',
+        ) from None
+    return mapping
+
+
+def _flat(table: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if not isinstance(table, dict):
+        raise ValueError("it is no table of names")
+    found: list[tuple[str, str]] = []
+    for name, value in table.items():
+        if isinstance(value, str):
+            found.append((f"{prefix}{name}", value))
+        else:
+            found += _flat(value, f"{prefix}{name}.")
+    return found
+
+
+def read_mapped(file: ForeignFile, mapping: dict[str, str]) -> FoundQ:
+    """The Q-function of a safetensors file or of one that torch has saved.
+
+    Raises:
+        ArtifactError: it is damaged, hostile, or lacks what the mapping names.
+    """
+    is_torch = file.content.startswith(_ZIP)
+    tensors = named_tensors(file, load_torch(file) if is_torch else load_safetensors(file))
+    for ours, theirs in mapping.items():
+        if theirs not in tensors:
+            has = ", ".join(name[:60] for name in list(tensors)[:20])
+            raise file.refused(
+                f"has no {theirs[:80]!r}, which the mapping names for {ours[:80]}",
+                f"it has {has or 'no weights'}",
+            )
+    used = set(mapping.values())
+    unused = tuple(name[:80] for name in tensors if name not in used)
+    return FoundQ({ours: tensors[theirs] for ours, theirs in mapping.items()}, {}, unused)

@@ -1,0 +1,56 @@
+"""What ``import q`` tells: its result, its plan, and both as lines for people."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from corrtool.project.manifests import Imported
+from corrtool.runs.results import Plan, StageResult
+
+
+class ImportQResult(StageResult):
+    """The result of ``import q``.
+
+    Attributes:
+        preprocessing: that of the task, in words; what was said of the agent's is in the settings.
+        imported: the file, and what it says.
+        notes: what was assumed, and what is left to do, in lines.
+    """
+
+    q: str
+    sha256: str
+    architecture: str
+    parameters: int
+    preprocessing: str
+    imported: Imported
+    notes: list[str]
+
+
+class ImportQPlan(Plan):
+    """What a dry run tells instead."""
+
+    preprocessing: str
+    imported: Imported
+    notes: list[str]
+
+
+def import_q_lines(result: ImportQResult | ImportQPlan) -> list[str]:
+    """The outcome of an import, or its plan, as lines for people."""
+    imported, settings = result["imported"], result["settings"]
+    says = ", ".join(f"{name} {value}" for name, value in imported["says"].items())
+    lines = [f"  the file says: {says or 'nothing but the weights'}"]
+    lines.append(f"  the {settings['task']} task has {result['preprocessing']}")
+    lines += [f"  {note}" for note in result["notes"]]
+    if "dry_run" in result:
+        plan = cast(ImportQPlan, result)
+        state = "is there already" if plan["done"] else "would be written"
+        return [
+            f"Q-function {plan['name']} {state}, from {imported['file']}",
+            *lines,
+            *(f"  missing: {what}" for what in plan["missing"]),
+        ]
+    return [
+        f"Q-function {result['q']}: {result['architecture']}, {result['parameters']:,} parameters, "
+        f"from {imported['file']}",
+        *lines,
+    ]
