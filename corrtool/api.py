@@ -14,7 +14,6 @@ from typing import Any, Unpack, cast
 
 from torch import nn
 
-from corrtool.api_calls import StrPath, as_library, stage_lock
 from corrtool.api_exchange import Exchange
 from corrtool.arguments import (
     CollectArguments,
@@ -27,6 +26,7 @@ from corrtool.arguments import (
 )
 from corrtool.correspondence import saved as correspondences
 from corrtool.correspondence.model import Correspondence
+from corrtool.exchange.methods import MemoryMethods
 from corrtool.play.agent import Agent
 from corrtool.play.environment import TaskEnvironment
 from corrtool.project.artifacts import artifact_at
@@ -48,6 +48,7 @@ from corrtool.runs.results import (
 )
 from corrtool.runtime.console import Console
 from corrtool.runtime.device import resolve_device
+from corrtool.runtime.library import StrPath, as_library, stage_lock
 from corrtool.runtime.process import preserving_torch_state
 from corrtool.settings.base import Preset
 from corrtool.settings.budget import Budget, minutes_of
@@ -139,7 +140,7 @@ def load_correspondence(path: StrPath, device: str = "cpu") -> Correspondence:
         return correspondences.load_correspondence(artifact, resolve_device(device, "device"))
 
 
-class OpenedProject(Exchange):
+class OpenedProject(Exchange, MemoryMethods):
     """A project directory, of which each stage is a method.
 
     A method does what its subcommand does, and returns what that prints with ``--json``: with

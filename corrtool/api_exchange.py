@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack, cast
 
-from corrtool.api_calls import StrPath, as_library, stage_lock
 from corrtool.exchange.q_import import import_q_called
 from corrtool.exchange.q_result import ImportQResult
 from corrtool.project.directory import Project
 from corrtool.runtime.console import Console
+from corrtool.runtime.library import StrPath, as_library, stage_lock
 from corrtool.settings.exchange import ImportQArguments, QFormat
 from corrtool.workflows.export import ExportArguments, Exported, export_policy, export_q
 

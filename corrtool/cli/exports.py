@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from corrtool.cli.options import JsonFlag, ProjectOption, QuietFlag
+from corrtool.cli.options import JsonFlag, ProjectOption, QuietFlag, check_variables
 from corrtool.cli.summaries import SUMMARIES
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add(app: typer.Typer) -> None:
         help="Write an agent with a correspondence, Q_S ∘ G_T and the map of the actions: raw "
         "states of the target in, values of its actions out.",
     )(policy)
+    group.command("memory")(memory)
     app.add_typer(group, name="export", help=SUMMARIES["export"])
 
 
@@ -110,7 +111,6 @@ def policy(
 
 def _begin(project: Path | None, json: bool, quiet: bool) -> tuple[Console, Project]:
     """The console and the project, and a word before torch is loaded."""
-    from corrtool.cli.options import check_variables
     from corrtool.project.directory import find_project
     from corrtool.runtime.console import Console
 
@@ -118,3 +118,52 @@ def _begin(project: Path | None, json: bool, quiet: bool) -> tuple[Console, Proj
     console, opened = Console(quiet=quiet, json=json), find_project(project)
     console.say("export: loading PyTorch and the networks")
     return console, opened
+
+
+def memory(
+    name: Annotated[str, typer.Argument(help="Memory to export.", metavar="NAME")],
+    to: Annotated[
+        Literal["minari", "npz"],
+        typer.Option("--to", help="minari, a dataset (extra 'minari'), or npz, one file."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file; of minari the directory of all datasets.",
+            metavar="PATH",
+            show_default="NAME.npz; $MINARI_DATASETS_PATH or ~/.minari/datasets",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
+    ] = False,
+    project: ProjectOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Write a replay memory as episodes of single frames, for other libraries."""
+    check_variables()
+
+    from corrtool.exchange.memory_export import export_memory
+    from corrtool.project.directory import find_project
+    from corrtool.runtime.console import Console
+
+    console = Console(quiet=quiet, json=json)
+    result = export_memory(
+        find_project(project),
+        console,
+        name,
+        to=to,
+        output=output,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    lines = [
+        f"memory {name}, {result['state']}: {result['path']}",
+        f"{result['episodes']:,} episodes, {result['steps']:,} steps, of which "
+        f"{result['records']:,} are records",
+    ]
+    if result["dataset"] is not None:
+        lines.append(f"from Python: minari.load_dataset({result['dataset']!r})")
+    console.result(result, lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,6 +29,7 @@ def add(app: typer.Typer) -> None:
     """Add the subcommands."""
     group = typer.Typer(help=SUMMARIES["import"], no_args_is_help=True)
     group.command("q", help=Q_SUMMARY)(import_q)
+    group.command("memory")(memory)
     app.add_typer(group, name="import")
 
 
@@ -84,3 +85,63 @@ def import_q(
         mapping,
     )
     Console(quiet=quiet, json=json).result(result, import_q_lines(result))
+
+
+def memory(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="The file; of minari the directory of a dataset, or its id.", metavar="SOURCE"
+        ),
+    ],
+    format: Annotated[
+        Literal["minari", "npz"],
+        typer.Option("--from", help="minari, a dataset (extra 'minari'), or npz, one file."),
+    ],
+    task: Annotated[
+        Literal["source", "target"], typer.Option("--task", help="The task that was played.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the memory.", show_default="the one in the file, or the file's"),
+    ] = None,
+    play: Annotated[
+        Literal["random", "agent"] | None,
+        typer.Option(
+            help="Who played, random actions or an agent.", show_default="what the file says"
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the memory of this name.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check all of it, and write nothing.")
+    ] = False,
+    project: ProjectOption = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Make a replay memory of the project from episodes that other libraries keep."""
+    check_variables()
+
+    from corrtool.exchange.memory_import import import_memory
+    from corrtool.project.directory import find_project
+    from corrtool.runtime.console import Console
+
+    console = Console(quiet=quiet, json=json)
+    result = import_memory(
+        find_project(project),
+        console,
+        source,
+        format=format,
+        task=task,
+        name=name,
+        play=play,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    line = (
+        f"memory {result['name']}, {result['state']}: {result['records']:,} records of the "
+        f"{task} task in {result['episodes']:,} episodes, {result['play']} play"
+    )
+    console.result(result, [line])

@@ -23,13 +23,9 @@ SUMMARIES = {
         "memories differ, which actions fit, and what to try next."
     ),
     "import": (
-        "Bring in what other libraries have made: the Q-function of an agent that was trained "
-        "elsewhere."
+        "Make an artifact of the project from a file of another tool: a Q-function or a memory."
     ),
-    "export": (
-        "Write an agent for other programs: ONNX, a program of torch, or weights for "
-        "Stable-Baselines3."
-    ),
+    "export": "Write a Q-function, an agent with a correspondence, or a memory for other tools.",
     "sweep": (
         "Run a stage with every combination of some settings, over seeds, as many at once as the "
         "machine takes: what is done is not done again, what was interrupted goes on."

@@ -37,7 +37,7 @@ class ImportQPlan(Plan):
 def import_q_lines(result: ImportQResult | ImportQPlan) -> list[str]:
     """The outcome of an import, or its plan, as lines for people."""
     imported, settings = result["imported"], result["settings"]
-    says = ", ".join(f"{name} {value}" for name, value in imported["says"].items())
+    says = ", ".join(f"{name} {value}" for name, value in imported.get("says", {}).items())
     lines = [f"  the file says: {says or 'nothing but the weights'}"]
     lines.append(f"  the {settings['task']} task has {result['preprocessing']}")
     lines += [f"  {note}" for note in result["notes"]]

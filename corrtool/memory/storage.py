@@ -109,6 +109,14 @@ class MemoryWriter:
         self.records += int(valid.sum())
         self.open_slot(step.frames, step.episode_steps)
 
+    def add_rows(self, rows: MemoryRows) -> None:
+        """Add whole slots of as many lanes, and write what makes whole chunks."""
+        self._pending.append(rows.frames)
+        for name, values in rows.fields.items():
+            self._fields[name].append(values)
+        self.records += rows.records
+        self.write_chunks()
+
     def _append(self, frames: NDArray[Any]) -> None:
         start, self._rows = self._rows, self._rows + len(frames)
         if self._rows > self._frames.shape[0]:
@@ -120,17 +128,12 @@ class MemoryWriter:
     def _cut_to_size(self) -> None:
         self._frames.resize((self._rows, *self.spec.frame_shape))
 
-    @property
-    def _chunks(self) -> int:
-        """Number of whole chunks of frames on disk."""
-        return self._rows // self._chunk_rows
-
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint besides the chunks on disk, which are durable from here on."""
         self._write_whole_chunks()
         chunks = (
             "/".join(["frames", "c", str(n), *["0"] * len(self.spec.frame_shape)])
-            for n in range(self._chunks)
+            for n in range(self._rows // self._chunk_rows)  # whole ones
         )
         for name in ("zarr.json", *chunks):
             if name not in self._files:
@@ -287,12 +290,8 @@ def read_rows(
             needed, torch.device("cpu"), f"the memory {path.stem}", "collect fewer --records"
         )
         fields = {name: arrays[name][:] for name in FIELDS}
-        return MemoryRows(
-            spec,
-            lanes,
-            _read(arrays["frames"], _READ_CHUNKS * _chunk_rows(spec, lanes), advance),
-            fields,
-        )
+        frames = _read(arrays["frames"], _READ_CHUNKS * _chunk_rows(spec, lanes), advance)
+        return MemoryRows(spec, lanes, frames, fields)
     except _UNREADABLE as error:
         raise ArtifactError(
             f"{path} cannot be read as Zarr ({' '.join(str(error).split())})"

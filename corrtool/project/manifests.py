@@ -57,18 +57,24 @@ class MemoryContents(TypedDict):
 
 
 class Imported(TypedDict):
-    """Where weights from elsewhere come from.
+    """Where an artifact comes from that no stage made.
 
     Attributes:
         file, sha256: its name without directories, and its bytes.
-        says: what it tells besides the weights.
+        says: of a Q-function what the file tells besides the weights.
         mapping: of the format 'torch', corrtool's names of weights, each with the file's.
+        episodes: of a memory.
+        memory_name, memory_sha256: of the memory that corrtool had exported, if it had.
     """
 
     file: str
     sha256: str
-    says: dict[str, Any]
+    says: NotRequired[dict[str, Any]]
     mapping: NotRequired[dict[str, str]]
+    format: NotRequired[str]
+    episodes: NotRequired[int]
+    memory_name: NotRequired[str]
+    memory_sha256: NotRequired[str]
 
 
 class About(TypedDict, total=False):
@@ -97,7 +103,8 @@ class About(TypedDict, total=False):
 class Manifest(Origin, About, total=False):
     """All that a manifest may say.
 
-    Those of memories have ``files`` with their SHA-256, those of weights ``parameters``.
+    Those of memories have ``files`` with their SHA-256, those of weights ``parameters``. What was
+    imported has ``imported``.
     """
 
     kind: str

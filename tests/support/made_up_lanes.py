@@ -129,7 +129,8 @@ class MadeUpLanes:
         if self.spec.kind == "image":
             return self._random.integers(1, 256, shape).astype(np.uint8)
         frames = self._random.normal(size=shape).astype(np.float32)
-        frames[:, 0] = len(self.history) * self.count + np.arange(self.count)
+        if self.spec.kind == "vector":
+            frames[:, 0] = len(self.history) * self.count + np.arange(self.count)
         return frames
 
     def transition(

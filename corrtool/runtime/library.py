@@ -1,4 +1,4 @@
-"""What every call from Python stands in."""
+"""corrtool as a library: what its methods leave to their caller, and wait for."""
 
 from __future__ import annotations
 

@@ -1,0 +1,316 @@
+"""Memories as Minari datasets (extra ``minari``), https://minari.farama.org.
+
+Minari stores an episode of n steps as n + 1 observations. Written are single frames, without JPEG,
+whose losses are up to 37 of 255; how many make a state stands in the dataset's description. An
+episode that the memory cuts off ends in a truncation there, as Minari wants it; metadata of the
+episode say so, and how many steps at its beginning are no transitions.
+
+A dataset is read with h5py alone. Minari's own reader makes the environment that the file names,
+follows links out of it, and allocates whatever it claims to hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from corrtool.errors import ArtifactError
+from corrtool.exchange.episodes import (
+    Episode,
+    MemoryEpisodes,
+    check_episode,
+    check_observations,
+    check_rows_fit,
+    observation_dtype,
+    observation_shape,
+)
+from corrtool.exchange.hdf5 import plain_array, require
+from corrtool.exchange.sources import (
+    MAX_DESCRIPTION,
+    PADDING,
+    Description,
+    ForeignMemory,
+    check_description,
+    parse_description,
+    reading,
+)
+from corrtool.files.atomic import (
+    PARTIAL_SUFFIX,
+    publish_directory,
+    regular_file,
+    sha256_of_file,
+    write_atomic,
+)
+from corrtool.states import IMAGE, StateSpec
+
+NAMESPACE = "corrtool"
+KEY = "corrtool"  # of what corrtool adds to a dataset's metadata
+_METADATA, _DATA = "metadata.json", "main_data.hdf5"
+_FIRST_STEP, _CONTEXT, _CUT = "corrtool_first_step", "corrtool_context", "corrtool_cut"
+_KINDS = {"actions": "iu", "rewards": "fiub", "terminations": "b", "truncations": "b"}
+
+
+def datasets_root() -> Path:
+    """Where Minari looks for datasets."""
+    given = os.environ.get("MINARI_DATASETS_PATH")
+    return Path(given) if given else Path("~/.minari/datasets").expanduser()
+
+
+def dataset_id(name: str) -> str:
+    """The id of the dataset of a memory; Minari's ids have no dots."""
+    return f"{NAMESPACE}/{re.sub(r'[^A-Za-z0-9_-]', '_', name)}-v0"
+
+
+def dataset_description(directory: Path) -> dict[str, Any]:
+    """What corrtool wrote into the metadata of a dataset; empty where it wrote nothing.
+
+    Raises :class:`ArtifactError`.
+    """
+    value = _metadata(directory).get(KEY, {})
+    return value if isinstance(value, dict) else {}
+
+
+def write_minari(
+    root: Path,
+    name: str,
+    episodes: MemoryEpisodes,
+    spec: StateSpec,
+    description: Description,
+    advance: Callable[[int], None] = lambda steps: None,
+) -> Path:
+    """Write a memory to its place among the datasets in ``root``; returns its directory.
+
+    One episode is copied at a time. ``advance`` is called with how many more steps are written.
+
+    Raises:
+        UsageError: Minari is not installed.
+    """
+    for module in ("h5py", "minari"):
+        require(module)
+    final = root / dataset_id(name)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staged = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    try:
+        (staged / "data").mkdir(parents=True)
+        storage = _new_storage(staged / "data", dataset_id(name), spec, description)
+        marks: list[dict[str, Any]] = []
+        storage.update_episodes(_buffers(episodes, marks, advance))
+        storage.update_episode_metadata(marks)
+        publish_directory(staged, final)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    namespace = final.parent / "namespace_metadata.json"
+    if not namespace.exists():
+        write_atomic(namespace, b"{}")
+    return final
+
+
+def _new_storage(
+    directory: Path, identifier: str, spec: StateSpec, description: Description
+) -> Any:
+    """What ``minari.create_dataset_from_buffers`` makes, in a directory of our own."""
+    from gymnasium import spaces
+
+    low, high = (0, 255) if spec.kind == IMAGE else (-np.inf, np.inf)
+    storage = require("minari.dataset.minari_storage").MinariStorage.new(
+        directory,
+        observation_space=spaces.Box(
+            low, high, observation_shape(spec), observation_dtype(spec).type
+        ),
+        action_space=spaces.Discrete(description["actions"]),
+        data_format="hdf5",
+        jpeg_encoding=False,
+    )
+    storage.update_metadata(
+        {
+            "dataset_id": identifier,
+            "minari_version": require("minari").__version__,
+            "description": _in_words(spec, description),
+            KEY: description,
+        }
+    )
+    return storage
+
+
+def _buffers(
+    episodes: MemoryEpisodes, marks: list[dict[str, Any]], advance: Callable[[int], None]
+) -> Iterator[Any]:
+    """Minari's episodes; ``marks`` gets what is to be added to the metadata of each."""
+    buffer = require("minari.data_collector.episode_buffer").EpisodeBuffer
+    for episode in episodes:
+        truncated = episode.truncated.copy()
+        cut = not (episode.terminated[-1] or truncated[-1])
+        truncated[-1] |= cut
+        marks.append({_FIRST_STEP: episode.first_step, _CONTEXT: episode.context, _CUT: int(cut)})
+        yield buffer(
+            observations=np.ascontiguousarray(episode.observations),
+            actions=episode.actions.astype(np.int64),
+            rewards=episode.rewards,
+            terminations=episode.terminated,
+            truncations=truncated,
+        )
+        advance(len(episode.actions))
+
+
+def _in_words(spec: StateSpec, description: Description) -> str:
+    """The description for people."""
+    task = description.get("task")
+    task = " ".join([str(task.get("id")), *task.get("views", [])]) if task else "a task"
+    stack = description["stack"]
+    return (
+        f"Replay memory '{description['name']}' of corrtool: {description['transitions']} "
+        f"transitions of {task}. Observations are single frames; a state is the last K = {stack} "
+        f"of them, {PADDING}. Rewards are not clipped. Of each episode's metadata, {_CONTEXT} is "
+        "how many steps at its beginning are there for the states after them only, and "
+        f"{_CUT} is 1 where its last truncation is merely the end of the memory."
+    )
+
+
+@contextmanager
+def open_minari(source: Path, spec: StateSpec, actions: int) -> Iterator[ForeignMemory]:
+    """Open a dataset, given by its directory or its id, for a task.
+
+    Raises:
+        ArtifactError: it is missing or damaged, or does not fit the task.
+        UsageError: h5py is not installed.
+    """
+    h5py = require("h5py")
+    directory = source if source.is_dir() else datasets_root() / source
+    directory = directory / "data" if (directory / "data").is_dir() else directory
+    metadata, path = _metadata(directory), directory / _DATA
+    where = str(directory)
+    _check_metadata(metadata, actions, where)
+    description = metadata.get(KEY, {})
+    if description:
+        check_description(description, spec, actions, where)
+    with ExitStack() as held:
+        with reading(path, "HDF5"):
+            file = held.enter_context(h5py.File(regular_file(path), "r"))
+            count = metadata["total_episodes"]
+            steps = sum(
+                _check_header(file, number, spec, metadata, where) for number in range(count)
+            )
+            check_rows_fit(spec, steps + count, where)
+            digests = {name: sha256_of_file(directory / name) for name in (_METADATA, _DATA)}
+        digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+        episodes = _episodes(file, path, count, spec, actions)
+        yield ForeignMemory(
+            directory.parent if directory.name == "data" else directory,
+            digest,
+            cast(Description, description),
+            steps,
+            count,
+            episodes,
+        )
+
+
+def _metadata(directory: Path) -> dict[str, Any]:
+    directory = directory / "data" if (directory / "data").is_dir() else directory
+    path = directory / _METADATA
+    try:
+        if regular_file(path).stat().st_size > MAX_DESCRIPTION:
+            raise ArtifactError(f"{path} is too large", "it is no Minari dataset")
+        return parse_description(path.read_bytes(), str(path))
+    except OSError:
+        raise ArtifactError(
+            f"there is no Minari dataset {directory}",
+            "name its directory, or its id below $MINARI_DATASETS_PATH",
+        ) from None
+
+
+def _check_metadata(metadata: dict[str, Any], actions: int, where: str) -> None:
+    """Raise :class:`ArtifactError` where the format or the actions do not fit."""
+    if metadata.get("data_format", "hdf5") != "hdf5":
+        raise ArtifactError(
+            f"{where} is stored as {metadata['data_format']!r}",
+            "make it again with data_format='hdf5'",
+        )
+    if not isinstance(metadata.get(KEY, {}), dict):
+        raise ArtifactError(f"{where}: what corrtool wrote into {_METADATA} is not an object")
+    count = metadata.get("total_episodes")
+    if type(count) is not int or count < 0:
+        raise ArtifactError(f"{where} does not say how many episodes it has")
+    space = metadata.get("action_space")
+    if not isinstance(space, str):
+        raise ArtifactError(f"{where} does not say what its actions are")
+    described = parse_description(space, f"{where}: action_space")
+    if described.get("type") != "Discrete" or described.get("start", 0) != 0:
+        raise ArtifactError(
+            f"{where} has actions of the space {described.get('type')}",
+            "only discrete ones that are counted from 0 can be imported",
+        )
+    if described.get("n") != actions:
+        raise ArtifactError(
+            f"{where} has {described.get('n')} actions, and the task has {actions}",
+            "give the other --task",
+        )
+
+
+def _check_header(
+    file: Any, number: int, spec: StateSpec, metadata: dict[str, Any], where: str
+) -> int:
+    """Check the arrays of an episode without reading them; returns its steps."""
+    where = f"{where}: episode {number}"
+    observations = plain_array(file, f"episode_{number}", "observations", where)
+    if metadata.get("jpeg_encoding", True) and observations.dtype.hasobject | (
+        len(observations.shape) == 2 and spec.kind == IMAGE
+    ):
+        raise ArtifactError(
+            f"{where} holds JPEGs, which are not what was played",
+            "make the dataset with jpeg_encoding=False",
+        )
+    check_observations(spec, observations.shape[1:], observations.dtype, where)
+    steps = observations.shape[0] - 1
+    for name, kinds in _KINDS.items():
+        array = plain_array(file, f"episode_{number}", name, where)
+        if array.shape not in ((steps,), (steps, 1)) or array.dtype.kind not in kinds:
+            raise ArtifactError(
+                f"{where} has {name} of the shape {array.shape} and the type {array.dtype}, and "
+                f"{steps + 1} observations",
+                "it cannot be imported",
+            )
+    return int(steps)
+
+
+def _episodes(
+    file: Any, path: Path, count: int, spec: StateSpec, actions: int
+) -> Iterator[Episode]:
+    """Read and check one after another."""
+    for number in range(count):
+        where = f"{path.parent}: episode {number}"
+        with reading(path, "HDF5"):
+            group = file[f"episode_{number}"]
+            values = {name: group[name][()].reshape(-1) for name in _KINDS}
+            first_step, context, cut = (
+                _mark(group.attrs.get(name, 0), where) for name in (_FIRST_STEP, _CONTEXT, _CUT)
+            )
+            observations = group["observations"][()]
+        if cut and len(values["truncations"]):
+            values["truncations"][-1] = False
+        episode = Episode(
+            observations,
+            values["actions"],
+            values["rewards"],
+            values["terminations"],
+            values["truncations"],
+            first_step,
+            context,
+        )
+        check_episode(episode, spec, actions, where)
+        yield episode
+
+
+def _mark(value: Any, where: str) -> int:
+    if not isinstance(value, int | np.integer):
+        raise ArtifactError(f"{where} has metadata that corrtool did not write")
+    return int(value)
