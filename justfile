@@ -30,15 +30,20 @@ format:
     ruff format .
     ruff check --fix .
 
-# Write what is made from the settings: the command reference, docs/cli.md, and corrtool/arguments.py
+# Write what is made from the settings and results: docs/cli.md, corrtool/arguments.py, corrtool/schemas/
 docs:
     python -m corrtool.cli.reference > docs/cli.md
     python -m corrtool.cli.arguments > corrtool/arguments.py
+    python -m corrtool.cli.schemas corrtool/schemas
+
+# Build the documentation site into build/site, as strictly as CI does
+site:
+    NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 # Compare everything that is computed with an older commit, to the last bit: just compare 646d25c
 compare COMMIT:
     python tests/golden/compare.py {{COMMIT}}
 
-# What CI runs: a fresh environment, all tests, lint, types
+# What CI runs: a fresh environment, all tests, lint, types, the site
 ci:
     bash .ci/run

@@ -144,12 +144,12 @@ class OpenedProject(Exchange, MemoryMethods):
     """A project directory, of which each stage is a method.
 
     A method does what its subcommand does, and returns what that prints with ``--json``: with
-    ``dry_run`` a :class:`corrtool.runs.results.Plan` in the result's place. Arguments
+    ``dry_run`` a ``corrtool.runs.results.Plan`` in the result's place. Arguments
     are the subcommand's options with ``_`` for ``-``; what is not given comes from
     ``corrtool.toml``, the preset and the defaults. Environment variables speak to the command line
     alone, but for ``CORRTOOL_TRUST``.
 
-    Every method raises :class:`CorrtoolError`; ``corrtool.errors`` lists its kinds. A stage that
+    Every method raises ``CorrtoolError``; ``corrtool.errors`` lists its kinds. A stage that
     was interrupted goes on when it is called again with the same arguments. Stages of one process
     wait for each other.
 
@@ -205,7 +205,7 @@ class OpenedProject(Exchange, MemoryMethods):
             from_q: the source agent's Q-function; otherwise the newest, or one that is learnt here.
             games: of each evaluation.
             budget: time for all of it, such as ``"20m"``.
-            dry_run: return a :class:`corrtool.workflows.transfer.TransferPlan` instead.
+            dry_run: return a ``corrtool.workflows.transfer.TransferPlan`` instead.
         """
         common = CommonOptions(seed=seed, device=device, preset=preset, dry_run=dry_run)
         said = {"from_q": from_q, "games": games, "budget": budget, "device": device}
@@ -266,7 +266,8 @@ class OpenedProject(Exchange, MemoryMethods):
         """The agent that plays a task as ``evaluate`` would.
 
         Args:
-            q, corr: names of a Q-function and a correspondence; otherwise the newest that fit.
+            q: name of a Q-function; otherwise the newest that fits.
+            corr: name of a correspondence, likewise.
             no_corr: play directly, without a correspondence.
         """
         with as_library():
@@ -282,7 +283,7 @@ class OpenedProject(Exchange, MemoryMethods):
             return Agent(q_values, context.device)
 
     def load_q_function(self, name: str | None = None, *, device: str = "cpu") -> nn.Module:
-        """The named Q-function, or the newest of the source task: see :func:`load_q_function`."""
+        """The named Q-function, or the newest of the source task: see ``load_q_function``."""
         with as_library():
             context = self._context(device)
             return q_functions.load_q_function(context.source_q(name), context.device)
@@ -290,7 +291,7 @@ class OpenedProject(Exchange, MemoryMethods):
     def load_correspondence(
         self, name: str | None = None, *, device: str = "cpu"
     ) -> Correspondence:
-        """The named correspondence, or the newest, as :func:`load_correspondence` loads it."""
+        """The named correspondence, or the newest, as ``load_correspondence`` loads it."""
         with as_library():
             context = self._context(device)
             return correspondences.load_correspondence(context.correspondence(name), context.device)

@@ -35,7 +35,7 @@ class UsageError(CorrtoolError):
 def check_encoding(text: str) -> None:
     """Refuse a name that is not encoded in UTF-8: JSON, Zarr and OpenCV cannot write it.
 
-    Raises :class:`UsageError`.
+    Raises ``UsageError``.
     """
     try:
         text.encode()
@@ -123,7 +123,7 @@ def exit_code(number: int) -> int:
 
 
 def as_corrtool_error(error: Exception) -> CorrtoolError | None:
-    """The :class:`CorrtoolError` for an error of Python's or torch's own, such as a full disk.
+    """The ``CorrtoolError`` for an error of Python's or torch's own, such as a full disk.
 
     None if the cause is not known.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.commands import run_in_process
+from support.schemas import check_result
 
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.environment_model.saved import load_model
@@ -97,7 +98,7 @@ def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         file.write("".join(f"\n[{stage}]\nmax-idle-frames = 120\n" for stage in PLAYING))
     for _ in range(2):
         assert run_in_process("quickstart", str(lab), "--preset", "tiny", "--json") == 0
-        result = json.loads(capsys.readouterr().out)
+        result = check_result("quickstart", capsys.readouterr().out)
         assert [row["policy"] for row in result["rows"]] == ["random", "reuse", "transfer"]
         assert result["source_agent"] == PONG
         for numbers in (numbers for row in result["rows"] for numbers in (row, row["sticky"])):

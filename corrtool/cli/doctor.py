@@ -31,8 +31,6 @@ def doctor(
     ] = False,
 ) -> None:
     """Try each thing, and report the outcome."""
-    from dataclasses import asdict
-
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -45,7 +43,7 @@ def doctor(
     from corrtool import __version__
     from corrtool.errors import UsageError, check_encoding
     from corrtool.project.directory import PROJECT_FILE, Project
-    from corrtool.workflows.doctor import check_machine, check_tasks
+    from corrtool.workflows.doctor import DoctorResult, check_machine, check_tasks
 
     try:
         directory = (project or Path()).resolve()
@@ -71,10 +69,12 @@ def doctor(
     for check in checks:
         works_or_not = Text("yes", "green") if check.works else Text("no", "red")
         table.add_row(check.subject, works_or_not, Text(check.says))
-    result = {
+    result: DoctorResult = {
         "corrtool": __version__,
         "works": works,
-        "checks": [asdict(check) for check in checks],
+        "checks": [
+            {"subject": check.subject, "works": check.works, "says": check.says} for check in checks
+        ],
     }
     console.result(result, table)
     if not works:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
 from corrtool.cli.options import JsonFlag, ProjectOption
 from corrtool.cli.summaries import SUMMARIES
+
+
+class VerifyResult(TypedDict):
+    """What ``verify --json`` prints.
+
+    Attributes:
+        artifacts: how many were checked.
+        whole: how many of them are whole.
+        damaged: a line for each problem.
+        not_ours: a line for each file beside artifacts that corrtool did not make.
+    """
+
+    artifacts: int
+    whole: int
+    damaged: list[str]
+    not_ours: list[str]
 
 
 def add(app: typer.Typer) -> None:
@@ -42,7 +58,12 @@ def verify(
         f"{whole} of {len(artifacts)} artifacts are whole"
         + (f", {len(runs)} runs are damaged" if runs else ""),
     ]
-    result = {"artifacts": len(artifacts), "whole": whole, "damaged": damaged, "not_ours": not_ours}
+    result: VerifyResult = {
+        "artifacts": len(artifacts),
+        "whole": whole,
+        "damaged": damaged,
+        "not_ours": not_ours,
+    }
     Console(quiet=quiet, json=json).result(result, lines)
     if damaged and quiet:
         raise typer.Exit(3)

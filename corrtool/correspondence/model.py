@@ -16,8 +16,8 @@ class Correspondence(nn.Module):
     """Both generators of eq. (7), with the scalings of both tasks' states, and the action map m.
 
     Attributes:
-        target_to_source: the printed :math:`G_T`, the correspondence function at play time.
-        source_to_target: the printed :math:`G_S`.
+        target_to_source: the printed ``G_T``, the correspondence function at play time.
+        source_to_target: the printed ``G_S``.
     """
 
     _source_of: Tensor | None  # of each target action the source action; None for the identity
@@ -71,7 +71,7 @@ class Correspondence(nn.Module):
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Correspondence:
-        """The inverse of :meth:`describe`; weights and statistics are to be loaded."""
+        """The inverse of ``describe``; weights and statistics are to be loaded."""
         source, target = (
             StateSpec.from_json(description[f"{role}_states"]) for role in ("source", "target")
         )
@@ -99,7 +99,7 @@ class Correspondence(nn.Module):
 
 
 def described_action_map(description: dict[str, Any]) -> ActionMap | None:
-    """The action map of a :meth:`Correspondence.describe`; None of those that say nothing of it.
+    """The action map of a ``Correspondence.describe``; None of those that say nothing of it.
 
     Raises KeyError, TypeError or ValueError where it is none.
     """

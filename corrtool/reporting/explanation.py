@@ -1,6 +1,6 @@
 """Why a correspondence transfers or not: what was measured, as types and as tables.
 
-Measured by :mod:`corrtool.workflows.explain`. All of it is JSON, so that the page of the report,
+Measured by ``corrtool.workflows.explain``. All of it is JSON, so that the page of the report,
 the command line and ``--json`` show the same. A part is None where its inputs are missing.
 """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the command line knows results before it imports torch
 class StageResult(TypedDict, total=False):
     """What the results of all stages have in common.
 
-    :class:`corrtool.runs.context.StageContext` adds it; the record of a run does without it.
+    ``corrtool.runs.context.StageContext`` adds it; the record of a run does without it.
     """
 
     stage: str
@@ -91,7 +91,7 @@ class ActionErrors(NewestFrameErrors):
 
 
 class PredictionErrors(NewestFrameErrors):
-    """Errors of F: :func:`corrtool.environment_model.validation.prediction_errors`."""
+    """Errors of F: ``corrtool.environment_model.validation.prediction_errors``."""
 
     records: int
     l1: float
@@ -135,7 +135,7 @@ class Score(TypedDict):
         source_bellman_error: the same on those of M_S.
         bellman_share: in [0, 1], source_bellman_error / bellman_error, at most 1.
         cycle_error: mean |G_T(G_S(s)) - s| on M_S, as a share of what its mean state gets wrong.
-        value: all in one number, in [0, 1]: :func:`corrtool.correspondence.score.score_value`.
+        value: all in one number, in [0, 1]: ``corrtool.correspondence.score.score_value``.
     """
 
     model_loss: float

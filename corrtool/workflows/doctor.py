@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch.nn import functional as F
@@ -53,6 +54,22 @@ class Check:
     subject: str
     works: bool
     says: str
+
+
+class CheckResult(TypedDict):
+    """A :class:`Check` as JSON."""
+
+    subject: str
+    works: bool
+    says: str
+
+
+class DoctorResult(TypedDict):
+    """What ``doctor --json`` prints; ``corrtool`` is its version."""
+
+    corrtool: str
+    works: bool
+    checks: list[CheckResult]
 
 
 def check_machine(directory: Path) -> Iterator[Check]:

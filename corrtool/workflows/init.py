@@ -10,12 +10,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from corrtool.errors import UsageError
 from corrtool.pretrained import adopt, shipped_for
 from corrtool.project.artifacts import Artifact
 from corrtool.project.directory import Project, create_project
+from corrtool.project.manifests import Reference
 from corrtool.settings.base import Settings
 from corrtool.settings.resolve import resolve
 from corrtool.states import StateSpec
@@ -36,6 +37,37 @@ class NamedTask:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
+class TaskTried(TypedDict):
+    """A task as it was played.
+
+    Attributes:
+        states: kind, frame shape and stack.
+        actions: how many there are.
+        notes: what was found that one should know.
+    """
+
+    task: str
+    states: dict[str, Any]
+    actions: int
+    notes: list[str]
+
+
+class InitResult(TypedDict):
+    """What ``init --json`` prints.
+
+    Attributes:
+        project: its directory.
+        tasks: by role.
+        warnings: what will need an option of some stage.
+        pretrained: the trained weights that were copied in.
+    """
+
+    project: str
+    tasks: dict[str, TaskTried]
+    warnings: list[str]
+    pretrained: list[Reference]
+
+
 @dataclass(frozen=True)
 class NewProject:
     """A project that was made, and what was found on the way.
@@ -51,7 +83,7 @@ class NewProject:
     warnings: list[str]
     adopted: list[Artifact]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> InitResult:
         """As ``init --json`` prints it."""
         return {
             "project": str(self.project.root),

@@ -139,7 +139,7 @@ def _why_no_reuse(project: Project) -> str | None:
 
 
 def _check_actions(pipeline: Pipeline) -> None:
-    """Refuse now what ``learn-corr`` would refuse after hours. Raises :class:`UsageError`."""
+    """Refuse now what ``learn-corr`` would refuse after hours. Raises ``UsageError``."""
     settings = cast(
         LearnCorrSettings, pipeline.calls["learn-corr"].resolved(pipeline.project, QUIET)
     )

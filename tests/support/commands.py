@@ -47,6 +47,19 @@ def run_corrtool(
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+def newcomer(directory: Path) -> dict[str, str]:
+    """The environment of somebody whose home is new and whose ``corrtool`` is this checkout's."""
+    home, command = directory / "home", directory / "bin" / "corrtool"
+    home.mkdir()
+    command.parent.mkdir()
+    path = f'PYTHONPATH="{ROOT}:$PYTHONPATH"'
+    command.write_text(f'#!/bin/sh\n{path} exec {sys.executable} -m corrtool "$@"\n')
+    command.chmod(0o755)
+    env = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
+    env |= {"PATH": f"{command.parent}:{env['PATH']}", "PYTHONPATH": ""}
+    return env | {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
+
+
 def run_in_process(*arguments: object) -> int:
     """Run the command line in this process.
 
