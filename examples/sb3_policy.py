@@ -1,19 +1,24 @@
 """An agent of Stable-Baselines3 plays a task that it has never seen, unchanged.
 
-`python examples/sb3_policy.py [AGENT.zip]`, after `pip install stable-baselines3`. AGENT.zip is a
-DQN of CartPole-v1; without it one is trained here. The target is CartPole with its numbers in
-another order, two of them with the other sign, and its actions exchanged. corrtool learns the
-correspondence, in minutes, and Stable-Baselines3 plays through it.
+`python examples/sb3_policy.py [AGENT.zip]`, after `pip install 'corrtool[onnx]' stable-baselines3`.
+AGENT.zip is a DQN of CartPole-v1; without it one is trained here. The target is CartPole with its
+numbers in another order, two of them with the other sign, and its actions exchanged. corrtool
+learns the correspondence, in minutes. Then Stable-Baselines3 plays through it, and so does
+onnxruntime, from one file with agent and correspondence.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
 from stable_baselines3 import DQN
 
 import corrtool
@@ -45,21 +50,39 @@ def train(path: Path) -> None:
     model.save(path)
 
 
-def mean_return(model: DQN, environment: gymnasium.Env[Any, Any]) -> float:
-    """The mean return of the policy as it is, in games of one seed each."""
+Policy = Callable[[NDArray[Any]], Any]  # a state → an action
+
+
+def policy_of(model: DQN) -> Policy:
+    """The policy as it is."""
+    return lambda state: model.predict(state, deterministic=True)[0]
+
+
+def policy_of_file(path: Path) -> Policy:
+    """That of an ONNX file, without torch and without corrtool."""
+    session = onnxruntime.InferenceSession(path)
+
+    def act(state: NDArray[Any]) -> int:
+        (q_values,) = session.run(None, {"observation": state[np.newaxis]})
+        return int(q_values.argmax())
+
+    return act
+
+
+def mean_return(policy: Policy, environment: gymnasium.Env[Any, Any]) -> float:
+    """The mean return in games of one seed each."""
     total = 0.0
     for seed in range(GAMES):
         state, _ = environment.reset(seed=seed)
         over = False
         while not over:
-            action, _ = model.predict(state, deterministic=True)
-            state, reward, terminated, truncated, _ = environment.step(action)
+            state, reward, terminated, truncated, _ = environment.step(policy(state))
             total, over = total + float(reward), terminated or truncated
     return total / GAMES
 
 
 def main(agent: Path | None) -> None:
-    """Train or load the agent, learn the correspondence, and play three ways."""
+    """Train or load the agent, learn the correspondence, and play four ways."""
     lab = Path(tempfile.mkdtemp()) / "lab"
     if agent is None:
         agent = lab.with_name("agent.zip")
@@ -70,12 +93,15 @@ def main(agent: Path | None) -> None:
     project.import_q(agent, format="sb3", preprocessing="same", name="sb3")
     project.transfer(from_q="sb3", games=GAMES)
     correspondence = project.load_correspondence()
+    exported = project.export_policy(to="onnx")
 
     source, target = project.environment("source"), project.environment("target")
     translated = TranslateAction(TranslateObservation(target, correspondence), correspondence)
-    print("source              ", mean_return(model, source))
-    print("target, untranslated", mean_return(model, target))
-    print("target, translated  ", mean_return(model, translated))
+    sb3, onnx = policy_of(model), policy_of_file(Path(exported["path"]))
+    print("source                ", mean_return(sb3, source))
+    print("target, untranslated  ", mean_return(sb3, target))
+    print("target, translated    ", mean_return(sb3, translated))
+    print("target, by onnxruntime", mean_return(onnx, target))
 
 
 if __name__ == "__main__":
