@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         load_correspondence,
         load_q_function,
         open_project,
+        pull,
     )
     from corrtool.correspondence.model import Correspondence
     from corrtool.errors import CorrtoolError
@@ -36,6 +37,7 @@ __all__ = [
     "load_correspondence",
     "load_q_function",
     "open_project",
+    "pull",
 ]
 
 _PLACES = {

@@ -26,6 +26,7 @@ from corrtool.arguments import (
 )
 from corrtool.correspondence import saved as correspondences
 from corrtool.correspondence.model import Correspondence
+from corrtool.exchange import hub, hub_pull
 from corrtool.exchange.methods import MemoryMethods
 from corrtool.play.agent import Agent
 from corrtool.play.environment import TaskEnvironment
@@ -109,6 +110,17 @@ def init_project(
             overwrite=overwrite,
         )
     return OpenedProject(made.project.root)
+
+
+def pull(repository: str, path: StrPath, *, overwrite: bool = False) -> OpenedProject:
+    """Download ``OWNER/REPO`` or ``OWNER/REPO@REVISION`` of the Hub into a new project or an old.
+
+    Raises :class:`CorrtoolError`; where a file is missing or damaged nothing has changed.
+    """
+    with as_library():
+        wanted = hub.Repository.parse(repository)
+        hub_pull.pull(Path(path), wanted, Console(quiet=True), overwrite=overwrite)
+    return open_project(path)
 
 
 def load_q_function(path: StrPath, device: str = "cpu") -> nn.Module:

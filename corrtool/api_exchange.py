@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack, cast
 
+from corrtool.exchange import hub, hub_push
 from corrtool.exchange.q_import import import_q_called
 from corrtool.exchange.q_result import ImportQResult
 from corrtool.project.directory import Project
@@ -43,3 +44,11 @@ class Exchange:
         """Write an agent with a correspondence for them, as ``corrtool export policy``."""
         with stage_lock, as_library():
             return export_policy(self._project(), self._console, corr, q=q, **how)
+
+    def push(
+        self, repository: str, *names: str, **arguments: Unpack[hub_push.PushArguments]
+    ) -> hub_push.PushResult:
+        """Upload artifacts, by default the newest correspondence with its parents, to the Hub."""
+        with as_library():
+            to = hub.Repository.parse(repository)
+            return hub_push.push(self._project(), to, list(names), self._console, **arguments)

@@ -43,6 +43,7 @@ class CommonArguments(TypedDict, total=False):
 
 class LearningArguments(CommonArguments, total=False):
     tensorboard: bool
+    track: Literal["trackio", "wandb"] | None
     keep_checkpoints: int
 
 

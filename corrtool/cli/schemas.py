@@ -53,6 +53,8 @@ RESULTS = {
     ],
     "status": ["corrtool.cli.status:Status"],
     "verify": ["corrtool.cli.verify:VerifyResult"],
+    "push": ["corrtool.exchange.hub_push:PushResult"],
+    "pull": ["corrtool.exchange.hub_pull:PullResult"],
     "doctor": ["corrtool.workflows.doctor:DoctorResult"],
 }
 

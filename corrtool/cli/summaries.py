@@ -38,6 +38,14 @@ SUMMARIES = {
         "Run one of the paper's experiments: every cell of it that is not finished yet, then draw "
         "the report."
     ),
+    "push": (
+        "Upload weights with their tasks, a card and a video to a repository of the Hugging Face "
+        "Hub, after checking every byte (extra 'hub')."
+    ),
+    "pull": (
+        "Download what push uploaded, check every byte of it, and put it into the project, or make "
+        "one of it (extra 'hub')."
+    ),
     "status": (
         "List every artifact of the project: kind, name, size, parents, settings, and whether it "
         "is whole."

@@ -40,6 +40,7 @@ def verify(
 ) -> None:
     """Compare every artifact with its checksums."""
     from corrtool.errors import ArtifactError
+    from corrtool.exchange.hub_record import record_problems
     from corrtool.project.directory import find_project
     from corrtool.runs.overview import damaged_runs, describe_artifacts, foreign_file_lines
     from corrtool.runtime.console import Console
@@ -51,6 +52,7 @@ def verify(
         foreign_file_lines(described),
     )
     damaged = [problem for artifact in artifacts for problem in artifact["problems"]] + runs
+    damaged += [str(problem) for problem in record_problems(opened.root)]
     whole = sum(not artifact["problems"] for artifact in artifacts)
     lines = [
         *damaged,

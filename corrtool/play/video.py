@@ -24,7 +24,8 @@ _ENLARGED = 336  # pixels, to which smaller ones than Atari's are brought at mos
 _NUMBERS_WIDTH = 190
 _MAX_NUMBERS = 24
 KINDS = (".mp4", ".gif")
-CODECS = ("vp09", "mp4v")  # VP9 plays in browsers; MPEG-4 does not, but every OpenCV writes it
+MPEG4 = "mp4v"
+CODECS = ("vp09", MPEG4)  # VP9 plays in browsers; MPEG-4 does not, but every OpenCV writes it
 
 
 def check_video(path: Path) -> None:
@@ -43,6 +44,9 @@ class GameVideo:
 
     Use as a context manager; the file appears when it is whole.
 
+    Attributes:
+        plays_in_browsers: False where OpenCV has no codec here that they have.
+
     Raises:
         UsageError: the file's name ends in neither ``.mp4`` nor ``.gif``.
         CorrtoolError: the video could not be written whole; what was there stays.
@@ -51,6 +55,7 @@ class GameVideo:
     def __init__(self, path: Path) -> None:
         check_video(path)
         _silence_opencv()
+        self.plays_in_browsers = True
         self._frames = 0
         self._path = path
         self._partial = path.with_name(
@@ -80,6 +85,7 @@ class GameVideo:
             code = cv2.VideoWriter.fourcc(*codec)
             writer = cv2.VideoWriter(str(self._partial), code, FRAMES_PER_SECOND, (width, height))
             if writer.isOpened():
+                self.plays_in_browsers = codec != MPEG4
                 return writer
         raise UsageError(f"OpenCV cannot write {self._path} here", "choose a .gif")
 
@@ -123,6 +129,19 @@ def _silence_opencv() -> None:
     """A disk that is full is said in our one line, not by OpenCV and FFmpeg for every frame."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def plays_in_browsers(video: Path) -> bool:
+    """True for a file that OpenCV can read and whose codec browsers have: VP9, AV1 or H.264."""
+    _silence_opencv()
+    reader = cv2.VideoCapture(str(video))
+    try:
+        code = (
+            int(reader.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little") if reader.isOpened() else b""
+        )
+    finally:
+        reader.release()
+    return code.lower() in (b"vp09", b"vp90", b"av01", b"avc1", b"h264")
 
 
 def _frames_in(video: Path) -> int:

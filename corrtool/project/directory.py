@@ -104,6 +104,10 @@ class Project:
         table = self._table[role]
         return remembered(("task", self.root, role), lambda: parse_task(role, table, self.root))
 
+    def task_tables(self) -> dict[str, dict[str, Any]]:
+        """The tables of the tasks in ``corrtool.toml``, by role, as they are written there."""
+        return {role: self._table[role] for role in TASK_ROLES if role in self._table}
+
     def relative(self, path: Path) -> str:
         """A path of the project as it is shown and recorded."""
         return path.relative_to(self.root).as_posix()
@@ -135,7 +139,7 @@ def check_output(path: Path, flag: str, project: Project) -> None:
     if inside.is_relative_to(project.root) and (
         inside.name == PROJECT_FILE
         or inside.relative_to(project.root).parts[0]
-        in ("memories", "weights", "runs", "report", "sweeps")
+        in ("memories", "weights", "runs", "report", "sweeps", "pulled")
     ):
         raise UsageError(
             f"{flag} {path} is one of the project's own files", "give it another place"
@@ -203,6 +207,19 @@ def create_project(
             write_atomic(copy, content)
     for role, table in tables.items():
         parse_task(role, table, root)
+    text = project_text(tables)
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"a keyword argument cannot be written into {PROJECT_FILE}: {error}"
+        ) from None
+    write_atomic(root / PROJECT_FILE, text.encode())
+    return Project(root)
+
+
+def project_text(tables: dict[str, dict[str, Any]]) -> str:
+    """A ``corrtool.toml`` with these tables of tasks, by role."""
     text = (
         "# Tasks of this project; edit freely. Defaults for a stage go into a section of its name, "
         "such as [learn-corr].\n"
@@ -220,14 +237,7 @@ def create_project(
                 text += f"\n[{role}.{key}]\n" + "".join(
                     f"{_key(name)} = {_toml(value)}\n" for name, value in values.items()
                 )
-    try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"a keyword argument cannot be written into {PROJECT_FILE}: {error}"
-        ) from None
-    write_atomic(root / PROJECT_FILE, text.encode())
-    return Project(root)
+    return text
 
 
 def _toml(value: Any) -> str:

@@ -61,6 +61,7 @@ class StageContext:
     overwrite: bool = False
     dry_run: bool = False
     tensorboard: bool = False
+    track: str | None = None
     keep_checkpoints: int = 1
     ranks: Ranks = ONE_PROCESS
 
@@ -139,6 +140,7 @@ class StageContext:
             machine=self._machine(request.settings),
             overwrite=self.overwrite,
             tensorboard=self.tensorboard,
+            track=self.track,
             keep_checkpoints=self.keep_checkpoints,
         ) as run:
             if (

@@ -39,6 +39,7 @@ def open_run(
     machine: Machine,
     overwrite: bool,
     tensorboard: bool,
+    track: str | None = None,
     keep_checkpoints: int = 1,
 ) -> Iterator[Run]:
     """Take the locks of the request's artifacts, and open its run, new or interrupted.
@@ -81,6 +82,7 @@ def open_run(
             machine,
             overwrites=overwrite or cut is not None,
             tensorboard=tensorboard,
+            track=track,
             keep_checkpoints=keep_checkpoints,
         )
         try:
@@ -90,8 +92,7 @@ def open_run(
                 run.succeed(outdated)
             yield run
         finally:
-            if hasattr(run, "metrics"):
-                run.metrics.close()
+            run.close()
             _recover_run(directory)
 
 

@@ -47,6 +47,7 @@ from corrtool.runs.records import (
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import StageResult
 from corrtool.runs.resumable import Resumable, State
+from corrtool.runs.trackers import Mirror
 from corrtool.runtime.machine import Machine
 
 
@@ -66,6 +67,7 @@ class Run:
         *,
         overwrites: bool,
         tensorboard: bool,
+        track: str | None = None,
         keep_checkpoints: int,
     ) -> None:
         self.project = project
@@ -78,7 +80,8 @@ class Run:
         self.resumptions = 0
         self.continues: list[str] = []
         self._began, self._earlier_seconds = time.monotonic(), 0.0
-        self._tensorboard = tensorboard
+        self._tensorboard, self._track = tensorboard, track
+        self._mirror: Mirror | None = None
         self._published: list[Artifact] = []
         self.metrics: MetricsLog
 
@@ -102,6 +105,10 @@ class Run:
         self.metrics = MetricsLog(
             self.directory, None if state is None else state["metrics"], self._tensorboard
         )
+        if self._track is not None:
+            self._mirror = Mirror.of_run(
+                self.directory, self._track, self.project.root.name, self.request, say
+            )
         return None if state is None else state["stage"]
 
     def _check_fingerprint(self, state: Checkpoint) -> None:
@@ -194,6 +201,15 @@ class Run:
             "stage": stage_state,
         }
         save_checkpoint(self.checkpoint_path, state, self.keep_checkpoints)
+        if self._mirror is not None:
+            self._mirror.catch_up()
+
+    def close(self) -> None:
+        """Close the metrics and their copy; closing twice is fine."""
+        if hasattr(self, "metrics"):
+            self.metrics.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def origin(self) -> Origin:
         """What the record of this run and the manifests of all its artifacts say."""
@@ -266,6 +282,8 @@ class Run:
         metrics = self.metrics.sync()
         self.metrics.close()
         self._write_record("finished", {"result": result, "metrics_sha256": metrics["sha256"]})
+        if self._mirror is not None:
+            self._mirror.catch_up()
         recover_directory(self.directory)  # what this run replaces has waited until now
         checkpoints, cut = checkpoint_paths(self.directory), "cut" in result
         for path in reversed(checkpoints[1:] if cut else checkpoints):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from corrtool.settings.base import Preset, check_fields, setting
 
@@ -34,6 +35,9 @@ class CommonOptions:
     tensorboard: bool = setting(
         False, "Write TensorBoard event files as well (extra 'tensorboard')."
     )
+    track: Literal["trackio", "wandb"] | None = setting(
+        None, "Mirror the metrics in a tracker, at each checkpoint (extra of the same name)."
+    )
     keep_checkpoints: int = setting(
         1,
         "Newest checkpoints to keep until the run is finished; it goes on from an older one where "
@@ -46,7 +50,8 @@ class CommonOptions:
         check_fields(self)
 
 
-LEARNING_OPTIONS = ("tensorboard", "keep_checkpoints")  # only the stages that learn have these
+# Only the stages that learn have these.
+LEARNING_OPTIONS = ("tensorboard", "track", "keep_checkpoints")
 VARIABLES = {
     name: f"CORRTOOL_{name.upper()}" for name in ("seed", "device", "preset")
 }  # environment variables

@@ -84,6 +84,8 @@ def record_game(
             on_game=lambda game: progress.advance(1, {"return": game.game_return}),
             show=lambda numbers: progress.show(0, numbers),
         )
+    if not video.plays_in_browsers:
+        console.say(f"OpenCV cannot write VP9 here: browsers do not play {path.name}, players do")
     return game.game_return
 
 

@@ -109,6 +109,7 @@ class StageCall:
             overwrite=common.overwrite,
             dry_run=common.dry_run,
             tensorboard=common.tensorboard,
+            track=common.track,
             keep_checkpoints=common.keep_checkpoints,
             ranks=ranks,
         )

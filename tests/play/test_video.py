@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from corrtool.errors import UsageError
-from corrtool.play.video import GameVideo, _enlarged
+from corrtool.play.video import GameVideo, _enlarged, plays_in_browsers
 
 WHITE = np.full((20, 20, 3), 255, np.uint8)
 BLACK = np.zeros((20, 20, 3), np.uint8)
@@ -45,6 +45,13 @@ def test_an_mp4_plays_in_a_browser_where_opencv_can_write_one(
     assert (
         box in (tmp_path / "game.mp4").read_bytes()
     )  # the name of the sample entry in the table of contents
+    assert plays_in_browsers(tmp_path / "game.mp4") == (box == b"vp09")
+
+
+def test_what_is_no_video_plays_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "game.mp4").write_bytes(b"no video")
+    assert not plays_in_browsers(tmp_path / "game.mp4")
+    assert not plays_in_browsers(tmp_path / "missing.mp4")
 
 
 def test_gif(tmp_path: Path) -> None:
@@ -61,7 +68,7 @@ from pathlib import Path
 import cv2  # as in a stage, where pictures and emulators have it before
 import numpy as np
 from corrtool.errors import CorrtoolError
-from corrtool.play.video import GameVideo, _enlarged
+from corrtool.play.video import GameVideo, _enlarged, plays_in_browsers
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0)
