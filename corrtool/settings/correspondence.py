@@ -49,8 +49,8 @@ class LearnCorrSettings(Settings):
     )
     recipe_patience: int = setting(
         0,
-        "scores in a row, no better than the best before and that one at least --recipe-enough, "
-        "after which learning ends; 0 for any number",
+        "scores in a row, no better than the best before by more than 0.02, and that one at least "
+        "--recipe-enough, after which learning ends; 0 for any number",
         minimum=0,
     )
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)

@@ -174,7 +174,9 @@ def with_values(*values: float) -> ScoreResults:
         ((0.95,), False),
         ((0.95, 0.95), False),
         ((0.95, 0.95, 0.95), True),
-        ((0.95, 0.94, 0.96, 0.96), False),  # a higher one in between
+        ((0.95, 0.94, 0.98, 0.98), False),  # a higher one in between
+        ((0.948, 0.952, 0.961), True),  # higher, but not clearly
+        ((0.93, 0.945, 0.96), False),  # little by little
         ((0.95, 0.2, 0.1), True),
         ((0.89, 0.8, 0.7), False),  # not enough
     ],
