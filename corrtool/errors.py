@@ -135,7 +135,7 @@ def as_corrtool_error(error: Exception) -> CorrtoolError | None:
         where = f"{error.filename}: " if error.filename else ""
         return CorrtoolError(
             f"{where}{error.strerror or error}",
-            "what was written before is kept, run the command again to resume",
+            "mend that and run the same command again; what was written before is kept",
         )
     if (
         isinstance(error, MemoryError)

@@ -84,13 +84,23 @@ def TranslateAction(
         first, target_of = _target_actions(correspondence, env.single_action_space, fallback)
         return vector_wrappers.TransformAction(
             env,
-            lambda actions: first + target_of[actions],
+            lambda actions: first + target_of[_checked(actions, len(target_of))],
             single_action_space=spaces.Discrete(len(target_of)),
         )
     first, target_of = _target_actions(correspondence, env.action_space, fallback)
     return TransformAction(
-        env, lambda action: first + target_of[int(action)], spaces.Discrete(len(target_of))
+        env,
+        lambda action: first + target_of[_checked(action, len(target_of))],
+        spaces.Discrete(len(target_of)),
     )
+
+
+def _checked(actions: Any, count: int) -> NDArray[np.integer[Any]]:
+    """Actions as an index; :class:`UsageError` for what are none of the source's, of ``count``."""
+    index = np.asarray(actions)
+    if not np.issubdtype(index.dtype, np.integer) or ((index < 0) | (index >= count)).any():
+        raise UsageError(f"there is no source action {actions}", f"give one from 0 to {count - 1}")
+    return index
 
 
 def _check_observations(space: gymnasium.Space[Any], spec: StateSpec) -> None:

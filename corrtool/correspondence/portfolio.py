@@ -97,7 +97,8 @@ class Portfolio:
     ) -> CorrespondenceTraining:
         """The first that none after it beats clearly; where they may be symmetries, in games.
 
-        Where the best by score plays no better than random play, all others play as well.
+        Where the best by score plays no better than random play, all others play as well; it stays
+        where none of them does, for then games tell nothing.
         """
         best = tried[0]
         for other in tried:
@@ -109,7 +110,8 @@ class Portfolio:
         if not self._symmetry.fails(best):
             return best
         others = (training for training in tried if training is not best)
-        return max([best, *others], key=self._symmetry.mean_return)
+        played = max([best, *others], key=self._symmetry.mean_return)
+        return played if self._symmetry.beats_random_play(played) else best
 
     def _new(self, candidate: Candidate) -> CorrespondenceTraining:
         training = CorrespondenceTraining(

@@ -4,8 +4,7 @@ Two things are measured on random transitions. Do those of M_T, translated, obey
 do? And do they obey the Bellman equation of Q_S, with the target's own rewards? Both are compared
 with the source itself, so that neither F nor Q_S has to be good, and both are needed: F of Pong
 obeys the game upside down nearly as well, and a correspondence may explain nothing but what does
-not matter. Bellman errors are squared: what a wrong correspondence gets wrong are often the few
-transitions that are rewarded, of which most memories have one in twenty or fewer.
+not matter.
 
 Neither is sufficient. Nothing is known of states where the memories have none, such as those that
 random play never reaches, and a task with a symmetry has more than one correspondence that scores
@@ -103,7 +102,7 @@ class _Reference:
         model_loss: the relative model loss of F, on records that it has not learnt from where that
             is known: F knows those of M_S better than any that it has not seen, and so better than
             those of M_T, however exact their translation.
-        bellman_error: of Q_S, root mean square, in its own units; None without it.
+        bellman_error: of Q_S, in its own units; None without it.
         deviation: standard deviation of the values of Q_S; 1 without it.
         mean: the mean state, in the model range.
     """
@@ -116,7 +115,10 @@ class _Reference:
 
 @dataclass
 class _Sums:
-    """Sums over the transitions of one memory, as they are or translated."""
+    """Sums over the transitions of one memory, as they are or translated.
+
+    ``add_model`` and ``add_bellman`` take the same transitions, one after the other.
+    """
 
     states: StateSpec
     error: float = 0.0
@@ -124,13 +126,10 @@ class _Sums:
     bellman_errors: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
 
-    def add_model(
-        self, predicted_next: Tensor, here: Tensor, following: Tensor, goes_on: Tensor
-    ) -> None:
-        """Add what F predicts and what comes, (B, …) in the model range, where a game goes on."""
+    def add_model(self, predicted_next: Tensor, here: Tensor, following: Tensor) -> None:
+        """Add what F predicts and what comes, (B, …) in the model range."""
         newest = (
-            self.states.frames_of(states[goes_on])[:, -1]
-            for states in (predicted_next, here, following)
+            self.states.frames_of(states)[:, -1] for states in (predicted_next, here, following)
         )
         error, change = errors_and_changes(*newest)
         self.error += error.item()
@@ -148,10 +147,8 @@ class _Sums:
 
     @property
     def bellman_error(self) -> float | None:
-        """Root of the mean square; None where nothing was added."""
-        if not self.bellman_errors:
-            return None
-        return torch.cat(self.bellman_errors).square().mean().sqrt().item()
+        """Mean absolute Bellman error; None where nothing was added."""
+        return torch.cat(self.bellman_errors).abs().mean().item() if self.bellman_errors else None
 
     @property
     def deviation(self) -> float:
@@ -183,7 +180,7 @@ class Scorer:
         self._knowledge, self._model = knowledge, knowledge.environment_model
         self._source_rows, self._target_rows = (
             np.sort(random.choice(held, size=min(transitions, len(held)), replace=False))
-            for held in (knowledge.source.transition_rows(), knowledge.target.transition_rows())
+            for held in (knowledge.source.dynamics_rows(), knowledge.target.dynamics_rows())
         )
         self._reference: _Reference | None = None
 
@@ -222,9 +219,7 @@ class Scorer:
                 scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
             )
             if held_out is None:
-                sums.add_model(
-                    self._model(here, batch.actions), here, following, _goes_on(source, batch)
-                )
+                sums.add_model(self._model(here, batch.actions), here, following)
             if q is not None:
                 values, next_values = (
                     q(scaling.raw_to_q(states)) for states in (batch.states, batch.next_states)
@@ -247,7 +242,7 @@ class Scorer:
             )
             assert following is not None
             predicted_next = self._model(here, c.source_actions(batch.actions))
-            sums.add_model(predicted_next, here, following, _goes_on(target, batch))
+            sums.add_model(predicted_next, here, following)
             if q is not None:
                 values, next_values = (_target_values(c, q, states) for states in (here, following))
                 sums.add_bellman(values, next_values, batch)
@@ -300,16 +295,6 @@ def _batches(knowledge: Knowledge, memory: ReplayMemory, rows: Rows) -> Iterator
     rewards = knowledge.rewards
     for part in _parts(rows, memory.spec):
         yield memory.transitions(part, gamma=rewards.gamma, clip_rewards=rewards.clip_rewards)
-
-
-def _goes_on(memory: ReplayMemory, batch: TransitionBatch) -> Tensor:
-    """Which transitions of a batch do not end an episode, (B,) bool on the device.
-
-    Those that do follow no dynamics (:meth:`ReplayMemory.dynamics_rows`), but Q_S has an opinion on
-    them, and many tasks reward nothing else.
-    """
-    goes_on = np.isin(batch.rows, memory.dynamics_rows())
-    return torch.from_numpy(goes_on).to(batch.states.device)
 
 
 def _target_values(c: Correspondence, q: nn.Module, translated: Tensor) -> Tensor:

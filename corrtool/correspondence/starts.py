@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.correspondence.linear_symmetries import best_symmetry
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.reward_model import learn_rewards
 from corrtool.correspondence.score import target_differences
 from corrtool.correspondence.signal_starts import (
     SignalStart,
@@ -205,17 +207,37 @@ class StartFinder:
             )
             start = search.best(settings.linear_starts)
         metrics = {"event": "linear_search", **start.to_json()}
-        if self.knowledge.source_q is not None and not limit.over():
-            differences = partial(self._linear_differences, correspondence)
+        differences = self._differences(correspondence, model)
+        if differences is not None and not limit.over():
             start, compared = best_symmetry(search, start, differences)
             metrics |= {**start.to_json(), "symmetries": compared}
         return self._told(searched, start, metrics, limit)
 
-    def _linear_differences(self, correspondence: Correspondence, start: LinearStart) -> Tensor:
-        """The temporal differences (B,) of Q_S with a start, at all transitions of M_T."""
-        set_linear_start(correspondence, start)
-        rows = self.knowledge.target.transition_rows()
-        return target_differences(correspondence, self.knowledge, rows)
+    def _differences(
+        self, correspondence: Correspondence, model: ScaledModel
+    ) -> Callable[[LinearStart], Tensor] | None:
+        """What a start gets wrong of the target's rewards, (B,) over all transitions of M_T.
+
+        By a model of the source's, or where that explains little, by the temporal differences of
+        Q_S; None without either.
+        """
+        knowledge, rows = self.knowledge, self.knowledge.target.transition_rows()
+        rewards = learn_rewards(
+            knowledge.source,
+            correspondence.source_scaling,
+            model.actions,
+            numpy_generator(self.context.seed, "learn-corr rewards"),
+        )
+        if rewards is None and knowledge.source_q is None:
+            return None
+
+        def differences(start: LinearStart) -> Tensor:
+            set_linear_start(correspondence, start)
+            if rewards is not None:
+                return rewards.errors(correspondence, knowledge.target, rows)
+            return target_differences(correspondence, knowledge, rows)
+
+        return differences
 
     def _progress(self, title: str, length: int, unit: str, limit: TimeLimit) -> ProgressBar:
         seconds_left = limit.seconds_left

@@ -57,15 +57,14 @@ class SymmetryTest:
         return plays and not self.limit.over()
 
     def fails(self, training: CorrespondenceTraining) -> bool:
-        """True if it may be another symmetry, and plays no better than random play.
+        """True if it may be another symmetry, and plays no better than random play."""
+        return self.possible and may_be_another(training) and not self.beats_random_play(training)
 
-        That is by no more than two standard errors of the difference.
-        """
-        if not self.possible or not may_be_another(training):
-            return False
+    def beats_random_play(self, training: CorrespondenceTraining) -> bool:
+        """True if it plays better by more than two standard errors of the difference."""
         mean, error = self._mean(training.recipe, training, self.settings.eval_epsilon)
         random, random_error = self._mean(RANDOM, training, 1.0)
-        return mean - random <= 2.0 * hypot(error, random_error)
+        return mean - random > 2.0 * hypot(error, random_error)
 
     def best(self, rivals: Sequence[CorrespondenceTraining]) -> CorrespondenceTraining:
         """Of rivals whose scores are alike the one that plays best, of equals the first."""

@@ -53,6 +53,8 @@ def _widths(shapes: Shapes) -> tuple[int, ...] | None:
     sizes = [shape for shape in weights if shape is not None and len(shape) == 2]
     if len(sizes) != len(weights) or not 0 < len(sizes) <= MAX_BLOCKS:
         return None
+    if any(0 in shape for shape in sizes):
+        return None
     return tuple(shape[0] for shape in sizes[:-1])
 
 

@@ -187,7 +187,7 @@ def checked_weights(file: ForeignFile, named: Mapping[str, Tensor]) -> dict[str,
     """
     room = 0
     for name, tensor in named.items():
-        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        if tensor.is_nested or tensor.layout != torch.strided or tensor.device.type != "cpu":
             raise file.refused(f"holds {name} in a form that corrtool does not read")
         if not tensor.is_floating_point():
             raise file.refused(f"holds {name} as {tensor.dtype}, which is no weight")

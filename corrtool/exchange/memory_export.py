@@ -60,12 +60,14 @@ def export_memory(
     check_format(to)
     artifact = read_artifact(project.root, "memory", name)
     manifest = check_memory(artifact.path)
-    root = datasets_root() if output is None else output
+    root = (datasets_root() if output is None else output).absolute()  # Minari joins others twice
     if to == "npz":
         path = Path(f"{name}.npz") if output is None else output
         check_output(path, "--output", project)
     else:
         path = root / dataset_id(name)
+        if root.exists() and not root.is_dir():
+            raise UsageError(f"{root} is no directory", "give the directory of all datasets")
     there = _is_there(to, path, artifact.sha256, overwrite=overwrite)
     with console.transient_progress(f"reading {artifact}", manifest["rows"], "rows") as reading:
         rows = read_rows(artifact.path, manifest, reading.advance)

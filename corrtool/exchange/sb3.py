@@ -124,7 +124,7 @@ def _says(data: dict[str, Any]) -> dict[str, Any]:
     shape, is_box = space.get("_shape"), str(space.get(":type:")).endswith(".Box'>")
     said = dict[str, Any]()
     gamma = data.get("gamma")
-    if isinstance(gamma, int | float) and 0 <= gamma <= 1:
+    if isinstance(gamma, int | float) and type(gamma) is not bool and 0 <= gamma <= 1:
         said["gamma"] = gamma
     for ours, theirs in (("seed", "seed"), ("env_steps", "num_timesteps"), ("n_step", "n_steps")):
         value = data.get(theirs)

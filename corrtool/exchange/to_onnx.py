@@ -77,6 +77,8 @@ def onnx_runner(content: bytes) -> tuple[str, Runner] | None:
 
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(3)  # errors alone
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def run(states: Tensor) -> Tensor:

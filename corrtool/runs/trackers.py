@@ -62,6 +62,8 @@ class TrackioRun:
 
     def __init__(self, project: str, name: str, config: dict[str, Any]) -> None:
         self._opening = {"project": project, "name": name, "config": config}
+        if "TRACKIO_SPACE_ID" not in os.environ:  # without a word it would keep nothing
+            Path(import_module("trackio").TRACKIO_DIR).mkdir(parents=True, exist_ok=True)
 
     def log(self, lines: list[Sent]) -> None:
         """Send these lines, and wait until they are there."""

@@ -85,6 +85,7 @@ class Searches:
         monkeypatch.setattr(module, "StartSearch", Spatial)
         monkeypatch.setattr(module, "LinearStartSearch", Linear)
         monkeypatch.setattr(module, "numpy_generator", lambda *given: given)
+        monkeypatch.setattr(module, "learn_rewards", lambda *given: None)
 
     def _progress(self, *given: Any, seconds_left: Any) -> Any:
         assert seconds_left() is None

@@ -146,23 +146,6 @@ class TestByHand:
         assert found["bellman_share"] == pytest.approx(2.0 / error)
         assert found["value"] == pytest.approx(found["model_share"] * (2.0 / error) ** 0.5)
 
-    def test_bellman_errors_are_squared(self) -> None:
-        """Of two transitions one is rewarded by 3, the other not: √(9 / 2)."""
-        target = memory(numbers(0, 0, 0), rewards=[3.0, 0.0, 0.0])
-        found = scored(linear(1.0), known(SOURCE, target, 0.5, OnceAndTwice()))
-        deviation = np.std([0, 0, 1, 2, 2, 4])
-        assert found["bellman_error"] == pytest.approx(4.5**0.5 / deviation)
-
-    def test_what_ends_a_game_counts_for_q_and_not_for_f(self) -> None:
-        """The reward at the goal is all that this task has; there a state has no next one."""
-        target = memory(numbers(0, 2, -9, 0, 2), actions=1, rewards=[0.0, 5.0, 0.0, 0.0, 0.0])
-        target.fields["terminated"][1], target.fields["valid"][2] = True, False
-        rewards = RewardsLearnt(gamma=0.0)
-        found = scored(linear(0.5), known(SOURCE, target, 1.0, OnceAndTwice(), rewards=rewards))
-        deviation = np.std([0, 0, 1, 2, 2, 4])  # errors: 0 of state 0, twice, and 5 - 1
-        assert found["bellman_error"] == pytest.approx((16 / 3) ** 0.5 / deviation)
-        assert found["model_loss"] < 1e-5
-
     def test_without_q_there_is_no_bellman_error(self) -> None:
         found = scored(linear(0.5), known(SOURCE, TARGET, 1.0))
         errors = found["bellman_error"], found["source_bellman_error"], found["bellman_share"]

@@ -1,4 +1,4 @@
-"""A small project, and a stand-in of the Hub."""
+"""Fixtures: a small project, and a stand-in of the Hub."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.commands import run_in_process
-from support.hub import TOKEN, Hub, running_hub
 
 from corrtool.project.artifacts import save_weights
 from corrtool.project.directory import Project
 from corrtool.project.manifests import Manifest
+from support.commands import run_in_process
+from support.hub import TOKEN, Hub, running_hub
 
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # huggingface_hub reads it as it is imported
 
@@ -29,7 +29,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Path:
+def hub_lab(tmp_path: Path) -> Path:
     """CartPole with made-up weights: a correspondence, its parents, and one more Q-function."""
     root = tmp_path / "lab"
     view = ("--target-view", "scale:-1,1,1,1")
