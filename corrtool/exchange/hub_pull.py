@@ -12,12 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from corrtool.errors import ArtifactError, UntrustedImportError, UsageError
 from corrtool.exchange.hub import Repository, hub_client, hub_errors
+from corrtool.exchange.hub_listing import Listing, checked_listing
 from corrtool.exchange.hub_record import write_record
 from corrtool.files.atomic import PARTIAL_SUFFIX, publish_directory, recover_directory, write_atomic
 from corrtool.project.artifacts import (
@@ -25,11 +25,10 @@ from corrtool.project.artifacts import (
     artifact_at,
     artifact_path,
     artifact_problems,
-    is_name,
     load_weights,
     read_artifact,
 )
-from corrtool.project.directory import PROJECT_FILE, Project, create_project
+from corrtool.project.directory import OWN_DIRECTORIES, PROJECT_FILE, Project, create_project
 from corrtool.project.locks import lock_artifacts
 from corrtool.project.manifests import Reference
 from corrtool.project.memory_files import check_memory
@@ -40,14 +39,11 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 AFFINE = "affine:"
-MOST_BYTES = 8 << 30  # of all that is downloaded: a thousand times the weights of a pair of games
+MADE = ".made"  # the directory in staging where a new project is made first
 MOST_TEXT_BYTES = 16 << 20  # of corrtool.toml and of the map of a view
-MOST_FILES = 100_000
 LEFT_SECONDS = 86_400  # after which a staging directory is one that a killed process left
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_PART = re.compile(r"[A-Za-z0-9._-]+")
-_WEIGHTS = re.compile(r"weights/(q|model|corr)/([^/]+)\.safetensors")
-_MEMORY = re.compile(r"memories/([^/]+)\.zarr/.+")
+# Hidden names could be those of the directories that a download works in.
+_TEXT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
 class PullResult(TypedDict):
@@ -60,20 +56,6 @@ class PullResult(TypedDict):
     artifacts: list[Reference]
     new: list[Reference]
     record: str
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The files of a commit that corrtool reads.
-
-    Attributes:
-        sizes: of every file in it, in bytes, by its place.
-        artifacts: kind, name and files of each artifact.
-    """
-
-    commit: str
-    sizes: dict[str, int]
-    artifacts: dict[tuple[str, str], list[str]]
 
 
 def pull(
@@ -100,14 +82,12 @@ def pull(
         artifacts = [
             _checked(repository, staging, kind, name) for kind, name in sorted(listing.artifacts)
         ]
-        tables = dict[str, dict[str, Any]]()
-        if project is None:
-            tables = _tasks(api, repository, listing, staging, console)
-        else:
-            _say_other_tasks(project, artifacts, console)
+        with_tasks = project or _described_project(api, repository, listing, staging, console)
+        _say_other_tasks(with_tasks, artifacts, console)
         with lock_artifacts(root, [(artifact.kind, artifact.name) for artifact in artifacts]):
             new = [artifact for artifact in artifacts if _is_new(root, artifact, overwrite)]
             if project is None:
+                tables = with_tasks.task_tables()
                 create_project(root, tables, {name: staging / name for name in _maps(tables)})
             for artifact in new:
                 _land(root, artifact)
@@ -121,54 +101,6 @@ def pull(
         "new": [artifact.reference() for artifact in new],
         "record": record.relative_to(root).as_posix(),
     }
-
-
-def checked_listing(repository: Repository, listed: Any) -> Listing:
-    """What a repository lists, as far as corrtool reads it.
-
-    Raises:
-        ArtifactError: it lists places outside, what is no weights among the weights, or too much.
-    """
-    if not isinstance(listed.sha, str) or not _COMMIT.fullmatch(listed.sha):
-        raise ArtifactError(f"{repository} tells no commit", "pull another revision")
-    sizes, artifacts = dict[str, int](), dict[tuple[str, str], list[str]]()
-    for file in listed.siblings or []:
-        path, size = file.rfilename, file.size
-        parts = PurePosixPath(path).parts
-        if path.startswith("/") or "\\" in path or ".." in parts or path != "/".join(parts):
-            raise ArtifactError(f"{repository} lists {path!r}, a place outside", "do not trust it")
-        if parts[0] in ("weights", "memories"):
-            artifacts.setdefault(_artifact_of(repository, path), []).append(path)
-        elif len(parts) > 1:
-            continue
-        if type(size) is not int:
-            raise ArtifactError(f"{repository} does not tell the size of {path}")
-        sizes[path] = size
-    if not artifacts:
-        raise ArtifactError(f"{repository} holds nothing of corrtool's", "see 'corrtool push'")
-    read = [path for paths in artifacts.values() for path in paths]
-    total = sum(sizes[path] for path in read)
-    if total > MOST_BYTES or len(read) > MOST_FILES:
-        raise ArtifactError(
-            f"{repository} holds {total:,} bytes in {len(read):,} files, more than corrtool pulls "
-            f"({MOST_BYTES:,} in {MOST_FILES:,})",
-            "download what you need of it by other means",
-        )
-    return Listing(listed.sha, sizes, artifacts)
-
-
-def _artifact_of(repository: Repository, path: str) -> tuple[str, str]:
-    """Kind and name of the artifact that a file belongs to. Raises :class:`ArtifactError`."""
-    weights, memory = _WEIGHTS.fullmatch(path), _MEMORY.fullmatch(path)
-    kind, name = ("", "") if memory is None else ("memory", memory[1])
-    if weights is not None:
-        kind, name = weights[1], weights[2]
-    if not is_name(name) or not all(map(_PART.fullmatch, path.split("/"))):
-        raise ArtifactError(
-            f"{repository} lists {path!r}, which is no file of corrtool's",
-            "pull a repository that 'corrtool push' made",
-        )
-    return kind, name
 
 
 @contextmanager
@@ -229,42 +161,58 @@ def _checked(repository: Repository, staging: Path, kind: str, name: str) -> Art
     return artifact
 
 
-def _of_repository(error: Exception, repository: Repository, staging: Path) -> ArtifactError:
+def _of_repository(error: ArtifactError, repository: Repository, staging: Path) -> ArtifactError:
     """The same in the words of the repository: the staged file is about to be gone."""
-    message = str(getattr(error, "message", error)).replace(f"{staging.resolve()}/", "")
-    message = message.replace(f"{staging}/", "")
     return ArtifactError(
-        f"{repository}: {message}",
+        f"{repository}: {_in_repository(error.message, staging)}",
         f"nothing was changed here; pull an earlier commit, as {repository.id}@COMMIT",
     )
 
 
-def _tasks(
+def _in_repository(message: str, staging: Path) -> str:
+    """A message with the places of staged files as they are in the repository."""
+    for place in (staging.resolve(), staging):
+        message = message.replace(f"{place / MADE}/", "").replace(f"{place}/", "")
+    return message
+
+
+def _described_project(
     api: HfApi, repository: Repository, listing: Listing, staging: Path, console: Console
-) -> dict[str, dict[str, Any]]:
-    """The tables of both tasks for a new project, with the files of their views in ``staging``.
+) -> Project:
+    """The project that a new one becomes, made in ``staging`` first; its maps lie there too.
 
     The repository's defaults and settings of stages are not taken over.
 
     Raises:
-        ArtifactError: there are none, or they are out of order.
-        UsageError: an environment is unknown here, or not trusted.
+        ArtifactError: the repository tells no tasks, or none that can be used here.
+        UntrustedImportError: an environment is not trusted.
     """
     _download_texts(api, repository, listing, [PROJECT_FILE], staging, console)
-    try:
-        remote = Project(staging)
-    except (ArtifactError, UsageError) as error:
-        raise _of_repository(error, repository, staging) from error
-    tables = remote.task_tables()
-    _download_texts(api, repository, listing, _maps(tables), staging, console)
-    try:
+    with _usable_tasks(repository, staging):
+        tables = Project(staging).task_tables()
+    maps = _maps(tables)
+    _download_texts(api, repository, listing, maps, staging, console)
+    with _usable_tasks(repository, staging):
+        copies = {name: staging / name for name in maps}
+        made = create_project(staging / MADE, tables, copies)
         for role in TASK_ROLES:
-            remote.task(role)
+            made.task(role)
+    return made
+
+
+@contextmanager
+def _usable_tasks(repository: Repository, staging: Path) -> Iterator[None]:
+    """Raise what is wrong with the tasks of a repository as :class:`ArtifactError`."""
+    try:
+        yield
     except UntrustedImportError:
         raise
-    except UsageError as error:
-        raise UsageError(_of_repository(error, repository, staging).message, error.hint) from error
-    return tables
+    except (ArtifactError, UsageError) as error:
+        reason = _in_repository(str(error), staging)
+        raise ArtifactError(
+            f"{repository}: its {PROJECT_FILE} cannot be used: {reason}",
+            "nothing was changed here",
+        ) from error
 
 
 def _maps(tables: dict[str, dict[str, Any]]) -> list[str]:
@@ -289,7 +237,7 @@ def _download_texts(
 ) -> None:
     """Download files of the repository's root that are small. Raises :class:`ArtifactError`."""
     for name in names:
-        if not _PART.fullmatch(name) or name not in listing.sizes:
+        if not _TEXT.fullmatch(name) or name in OWN_DIRECTORIES or name not in listing.sizes:
             raise ArtifactError(
                 f"{repository} holds no {name!r} for a new project", "pull it into a project"
             )

@@ -15,6 +15,7 @@ from corrtool.settings.stages import STAGE_INPUTS, STAGE_SETTINGS, TASK_ROLES
 from corrtool.tasks import Task, parse_task
 
 PROJECT_FILE = "corrtool.toml"
+OWN_DIRECTORIES = ("memories", "weights", "runs", "report", "sweeps", "pulled")
 ENVIRONMENT_VARIABLE = "CORRTOOL_PROJECT"
 _COMMON_DEFAULTS = ("seed", "device", "preset")
 
@@ -137,9 +138,7 @@ def check_output(path: Path, flag: str, project: Project) -> None:
         raise UsageError(f"{flag}: cannot write into {parent}", "give it another place")
     inside = parent.resolve() / path.name
     if inside.is_relative_to(project.root) and (
-        inside.name == PROJECT_FILE
-        or inside.relative_to(project.root).parts[0]
-        in ("memories", "weights", "runs", "report", "sweeps", "pulled")
+        inside.name == PROJECT_FILE or inside.relative_to(project.root).parts[0] in OWN_DIRECTORIES
     ):
         raise UsageError(
             f"{flag} {path} is one of the project's own files", "give it another place"
