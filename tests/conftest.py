@@ -15,6 +15,7 @@ from support.commands import Outcome, run_example, run_in_process
 
 from corrtool.workflows.sweeps import running
 
+pytest_plugins = ["support.hub_fixtures"]
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # two workers side by side: more threads than cores only wait

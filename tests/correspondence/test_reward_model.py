@@ -24,7 +24,9 @@ def played(seed: int, rewards: str = "apart", count: int = 1_500) -> ReplayMemor
     """A basket and a fruit anywhere; the reward is how near they were, or is always the same."""
     random = np.random.default_rng(seed)
     frames = random.uniform(-1, 1, (count + 1, 2)).astype(np.float32)
-    fields = {name: np.zeros(count + 1, dtype) for name, dtype in FIELDS.items()}
+    fields: dict[str, np.ndarray] = {
+        name: np.zeros(count + 1, dtype) for name, dtype in FIELDS.items()
+    }
     fields["valid"][:-1], fields["episode_steps"][:] = True, np.arange(count + 1)
     fields["actions"][:] = random.integers(2, size=count + 1)
     if rewards == "apart":
@@ -46,7 +48,7 @@ def errors(found: LearntRewards, target: ReplayMemory, *signs: float, swapped: b
     """The mean square with a map of these signs, and of actions that are exchanged or not."""
     c = Correspondence(SCALING, SCALING, GeneratorDescription("linear"), None)
     actions = ACTION_MAP if swapped else ActionMap.identity(2)
-    weight = torch.diag(torch.tensor(signs))
+    weight = torch.diag(torch.tensor(signs, dtype=torch.float32))
     set_linear_start(c, LinearStart(weight, torch.zeros(2), actions, 0.0, signed_permutation=True))
     missed = found.errors(c, target, target.transition_rows())
     assert missed.shape == (1_500,)

@@ -18,6 +18,11 @@ from corrtool.project.artifacts import save_weights
 from corrtool.project.directory import Project
 
 
+@pytest.fixture
+def lab(hub_lab: Path) -> Path:
+    return hub_lab
+
+
 def test_what_was_pushed_comes_back_as_it_was(
     hub: Hub, lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from support.commands import one_line_error, run_in_process
 from support.hub import Hub
 
@@ -15,6 +17,18 @@ from corrtool.project.directory import Project
 huggingface_hub = pytest.importorskip("huggingface_hub")
 REPOSITORY = "someone/cartpole"
 TINY = ("--preset", "tiny", "--device", "cpu")
+
+
+@pytest.fixture
+def lab(hub_lab: Path) -> Path:
+    return hub_lab
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CartPole has a picture: what draws it, pygame, is not needed for anything else."""
+    picture = np.zeros((40, 60, 3), np.uint8)
+    monkeypatch.setattr(CartPoleEnv, "render", lambda self: picture)
 
 
 @pytest.fixture

@@ -13,6 +13,11 @@ from support.hub import REPOSITORY, WEIGHTS, Hub, pushed
 from corrtool.files.sealed import seal_tensors
 
 
+@pytest.fixture
+def lab(hub_lab: Path) -> Path:
+    return hub_lab
+
+
 @pytest.mark.parametrize(
     ("path", "content", "what"),
     [

@@ -124,7 +124,8 @@ def test_signals_are_passed_on_and_everything_is_saved(
 
     sweep = start(lab, *grid)
     wait_for(lambda: len(holders(lab)) == 2)
-    wait_for(lambda: all(m.stat().st_size for m in lab.glob("runs/learn-corr/*/metrics.jsonl")))
+    metrics = "runs/learn-corr/*/metrics.jsonl"
+    wait_for(lambda: sum(path.stat().st_size > 0 for path in lab.glob(metrics)) == 2)
     interrupt(sweep, signal.SIGINT, 130)
     sweep = start(lab, *grid)
     wait_for(lambda: ["resuming at" in log for log in logs(lab)] == [True, True])
