@@ -327,8 +327,9 @@ RULES = (
         "no gain though the score is high",
         f"`score` of {HIGH_SCORE} or more, and `returns`: transfer no better than reuse, or less "
         f"than {LITTLE:.0%} of the way from random play to the agent",
-        "another seed, for another symmetry may have been found; more records, and an agent's "
-        "memory, for Q_S may depend on what F and M_S do not show",
+        "--action-map with the actions that you know to be the same; another seed, for another "
+        "symmetry may have been found; more records, and an agent's memory, for Q_S may depend on "
+        "what F and M_S do not show",
         _score_without_return,
     ),
 )
