@@ -56,6 +56,13 @@ def is_solved(best_mean_return: float | None, reward_threshold: float) -> bool:
     return best_mean_return is not None and best_mean_return >= reward_threshold
 
 
+def what_is_unfinished(reward_threshold: float | None) -> str:
+    """Why learning goes on, or should, in words."""
+    if reward_threshold is None:
+        return "play tests still get better"
+    return f"no play test has reached {reward_threshold:g}, which solves the task"
+
+
 def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
     """ε after ``env_steps``: ε_start until learning begins, then linearly to ε_end.
 

@@ -30,6 +30,7 @@ from corrtool.q_learning.schedules import (
     importance_exponent,
     is_solved,
     return_length,
+    what_is_unfinished,
 )
 from corrtool.q_learning.training_memory import new_memory
 from corrtool.runs.loop import Loop, StopSignals
@@ -196,7 +197,8 @@ class DqnTraining:
             self._test_now(loop)  # it may be solved by now
         total = self._env_steps_in_all
         if total > loop.total:
-            self._console.say(f"{self._unsolved()}: learning on, up to {total:,} env steps")
+            why = what_is_unfinished(self._lanes.reward_threshold)
+            self._console.say(f"{why}: learning on, up to {total:,} env steps")
         elif total < loop.total:
             through = "play tests get no better"
             if self._lanes.reward_threshold is not None:
@@ -210,13 +212,7 @@ class DqnTraining:
         if threshold is not None and best is not None and not is_solved(best, threshold):
             extends = self.settings.stage == "train-dqn"
             longer = ": --extend with more --env-steps goes on" if extends else ""
-            self._console.say(f"{self._unsolved()}, the best has {best:.1f}{longer}")
-
-    def _unsolved(self) -> str:
-        threshold = self._lanes.reward_threshold
-        if threshold is None:
-            return "play tests still get better"
-        return f"no play test has reached {threshold:g}, which solves the task"
+            self._console.say(f"{what_is_unfinished(threshold)}, the best has {best:.1f}{longer}")
 
     def _step(self, loop: Loop) -> None:
         """Lines 4–17 of Algorithm 2, once for all lanes.
