@@ -43,7 +43,7 @@ def page(
         )
     parts += [table.to_html() for table in explanation]
     if graph := lineage_graph(results.runs, best):
-        parts.append(f"<h2>What {escape(str(best))} was made from</h2>")
+        parts.append(f"<h2>What correspondence {escape(str(best))} was made from</h2>")
         parts.append(f"<div class=wide>{graph}</div>")
     parts += [table.to_html() for table in lineage_tables(results)]
     parts += [
