@@ -183,6 +183,14 @@ def test_actions_that_do_not_fit_are_refused() -> None:
         TranslateAction(env, correspondence(MAP))
 
 
+@pytest.mark.parametrize("action", [-1, 2, 1.7])
+def test_what_is_no_action_of_the_source_is_refused(action: float) -> None:
+    env = TranslateAction(Told(numbers()), correspondence(MAP))
+    env.reset()
+    with pytest.raises(UsageError, match="there is no source action"):
+        env.step(action)
+
+
 def test_a_policy_of_the_source_plays_as_the_agent_does() -> None:
     """The greedy action of Q_S, wrapped, is that of eq. (6) over the target's actions."""
     c = correspondence(MAP)

@@ -135,9 +135,7 @@ def memory(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
-    ] = False,
+    dry_run: DryRunFlag = False,
     project: ProjectOption = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,

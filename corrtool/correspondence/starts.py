@@ -207,8 +207,10 @@ class StartFinder:
             )
             start = search.best(settings.linear_starts)
         metrics = {"event": "linear_search", **start.to_json()}
-        differences = self._differences(correspondence, model)
-        if differences is not None and not limit.over():
+        differences = None
+        if start.signed_permutation and not limit.over():
+            differences = self._differences(correspondence, model)
+        if differences is not None:
             start, compared = best_symmetry(search, start, differences)
             metrics |= {**start.to_json(), "symmetries": compared}
         return self._told(searched, start, metrics, limit)

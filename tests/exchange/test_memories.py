@@ -95,6 +95,17 @@ def test_from_one_project_to_another_and_into_a_model(
 
 
 class TestExport:
+    def test_into_a_directory_that_is_named_from_here(
+        self, played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("minari")
+        monkeypatch.chdir(tmp_path)
+        export = ("export", "memory", "m", "--to", "minari", "-p", played, "--quiet")
+        assert run_in_process(*export, "--output", "sets") == 0
+        assert (tmp_path / "sets" / "corrtool" / "m-v0" / "data" / "metadata.json").exists()
+        (tmp_path / "file").write_text("")
+        assert run_in_process(*export, "--output", "file") == 2
+
     @pytest.mark.parametrize("form", FORMATS)
     def test_says_what_it_wrote_and_that_it_is_there(
         self, played: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
