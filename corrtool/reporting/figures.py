@@ -170,21 +170,22 @@ def translations(results: Results) -> Figure | None:
     shown = list(itertools.islice(((c, strip) for c, strip in strips if strip), count))
     if not shown:
         return None
-    figure = Figure(
-        figsize=(2.0 * _STRIP_STEPS + 0.4, 1.45 * len(shown) + 0.15), layout="constrained"
-    )
-    grid = figure.subplots(len(shown), _STRIP_STEPS, squeeze=False)
-    for number, (row, (cell, strip)) in enumerate(zip(grid, shown, strict=True)):
-        for axes, (step, picture) in zip(row, strip, strict=False):
-            axes.imshow(picture, interpolation="nearest")
-            axes.set_title(
-                f"{step:,} steps" + ("" if number else "\ntarget | translation"), fontsize=8
-            )
-        for axes in row:
+    columns = _STRIP_STEPS if len(shown) > FEW_CELLS else 2  # large enough to see a ball
+    rows = -(-max(len(strip) for _, strip in shown) // columns)
+    width = 8.0 / columns  # inches of a state beside its translation
+    figure = Figure(figsize=(8.4, (0.5 * width + 0.35) * rows * len(shown)), layout="constrained")
+    grid = figure.subplots(rows * len(shown), columns, squeeze=False)
+    for number, (cell, strip) in enumerate(shown):
+        panels = grid[number * rows : (number + 1) * rows]
+        for axes in panels.flat:
             axes.set_axis_off()
+        for axes, (step, picture) in zip(panels.flat, strip, strict=False):
+            axes.imshow(picture, interpolation="nearest")
+            heading = f"{step:,} steps" + ("" if number else ": target | translation")
+            axes.set_title(heading, fontsize=8)
         label = "\n".join(wrapped(part, 24) for part in cell.label.split(", ", 1))
-        row[0].text(-0.06, 0.5, label, transform=row[0].transAxes, rotation=90,
-                    fontsize=7, ha="right", va="center")  # fmt: skip
+        panels[0, 0].text(-0.03, 0.5, label, transform=panels[0, 0].transAxes, rotation=90,
+                          fontsize=7, ha="right", va="center")  # fmt: skip
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -14,14 +15,22 @@ from corrtool.reporting.tables import lineage_tables, result_tables, title
 from corrtool.runtime.printable import printable
 
 
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure as PNG, and the ``marks`` over it that tell its numbers (hover.py)."""
+
+    png: bytes
+    marks: str = ""
+
+
 def page(
     results: Results,
-    figures: dict[str, bytes],
+    figures: dict[str, DrawnFigure],
     captions: dict[str, str],
     explanation: list[Table],
     best: str | None,
 ) -> str:
-    """The page as HTML; ``figures`` are PNGs by name and become part of it.
+    """The page as HTML; ``figures`` by name become part of it.
 
     The tables of the ``explanation`` follow them, and what the ``best`` correspondence was made
     from.
@@ -34,11 +43,12 @@ def page(
     ]
     parts += [f"<p class=note>made on: {escape('; '.join(results.machines()))}</p>"]
     parts += [table.to_html() for table in result_tables(results)]
-    for name, picture in figures.items():
-        encoded = base64.b64encode(picture).decode()
+    for name, figure in figures.items():
+        encoded = base64.b64encode(figure.png).decode()
         caption = escape(captions[name])
         parts.append(
-            f'<figure><img alt="{caption}" src="data:image/png;base64,{encoded}">'
+            f'<figure><div class=picture><img alt="{caption}" '
+            f'src="data:image/png;base64,{encoded}">{figure.marks}</div>'
             f"<figcaption>{caption}</figcaption></figure>"
         )
     parts += [table.to_html() for table in explanation]
@@ -93,8 +103,17 @@ table {{ border-collapse: collapse; font-size: .85rem; }}
 th, td {{ text-align: left; vertical-align: top; }}
 th, td {{ padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd; }}
 .wide {{ overflow-x: auto; }}
+@media (max-width: 40rem) {{
+  h1 {{ font-size: 1.5rem; line-height: 1.25; }}
+  h2 {{ font-size: 1.2rem; line-height: 1.25; }}
+  td, th {{ min-width: 3.5rem; }} /* the tables scroll; cells of one word a line would be tall */
+}}
 figure {{ margin: 2rem 0; }}
-img {{ max-width: 100%; }}
+img {{ max-width: 100%; display: block; }}
+.picture {{ position: relative; width: fit-content; }}
+.marks {{ position: absolute; inset: 0; width: 100%; height: 100%; }}
+.marks * {{ fill: transparent; }}
+.marks :hover {{ stroke: #1b1b1b; stroke-width: 2; }}
 figcaption, .note {{ color: #555; font-size: .85rem; }}
 code {{ font-size: .85em; overflow-wrap: anywhere; }}
 details {{ margin: .3rem 0; }}

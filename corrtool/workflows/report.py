@@ -16,7 +16,8 @@ from corrtool.reporting.best import best_correspondence
 from corrtool.reporting.explanation import Explanation, explanation_tables
 from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.heat_maps import action_matrix_figure
-from corrtool.reporting.page import page
+from corrtool.reporting.hover import hover_marks
+from corrtool.reporting.page import DrawnFigure, page
 from corrtool.reporting.results import Results, read_results
 from corrtool.reporting.sweep_figures import sweep_figures
 from corrtool.reporting.sweep_tables import caption
@@ -134,8 +135,10 @@ def report(
     }
 
 
-def _write_figures(folder: Path, figures: dict[str, Figure], console: Console) -> dict[str, bytes]:
-    """Write each figure as PNG and SVG; returns the PNGs, by name.
+def _write_figures(
+    folder: Path, figures: dict[str, Figure], console: Console
+) -> dict[str, DrawnFigure]:
+    """Write each figure as PNG and SVG; returns the PNGs, with what to tell over them, by name.
 
     Raises :class:`ArtifactError` for a name that is none of a file in ``folder``.
     """
@@ -144,8 +147,8 @@ def _write_figures(folder: Path, figures: dict[str, Figure], console: Console) -
         for name, figure in figures.items():
             if Path(name).name != name:
                 raise ArtifactError(f"no figure can be called {name!r}", "rename what it shows")
-            pictures[name] = encode(figure, "png")
-            write_atomic(folder / f"{name}.png", pictures[name])
+            pictures[name] = DrawnFigure(encode(figure, "png"), hover_marks(figure))
+            write_atomic(folder / f"{name}.png", pictures[name].png)
             write_atomic(folder / f"{name}.svg", encode(figure, "svg"))
             bar.advance(1)
     return pictures
