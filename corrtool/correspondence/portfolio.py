@@ -24,10 +24,10 @@ from corrtool.runs.context import StageContext
 from corrtool.runs.limits import TimeLimit
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import numpy_generator
+from corrtool.settings.recipes import CLEARLY_BETTER
 from corrtool.settings.stages import LearnCorrSettings
 
 SCORE_STEPS = 1_000_000  # of a score, which ranks send each other as a whole number
-CLEARLY_BETTER = 0.02  # by which a later recipe, which can do more, has to beat an earlier one
 # Of a run with a time limit: what recipes may take of it, until no further one is looked at, and
 # what a trial may take of the rest of that. What is left over is for learning.
 LOOKING_SHARE = 0.75

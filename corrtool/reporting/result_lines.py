@@ -12,7 +12,7 @@ from corrtool.runs.results import (
     TrainDqnResult,
     TrainModelResult,
 )
-from corrtool.settings.recipes import ACTIONS_LEARNED
+from corrtool.settings.recipes import ACTIONS_LEARNED, CLEARLY_BETTER
 
 
 def train_dqn(result: TrainDqnResult) -> list[str]:
@@ -83,7 +83,7 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
     """What chose the correspondence, compared with reuse, and its score."""
     line = f"correspondence {result['corr']}: {result['gradient_steps']:,} gradient steps"
     line += _cut(result)
-    if result.get("settled"):
+    if result.get("settled") and result["gradient_steps"]:
         patience = result["settings"]["recipe_patience"]
         line += f"; it ended early, since {patience} scores in a row were no better than before"
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
@@ -130,8 +130,27 @@ def _other_maps(result: LearnCorrResult) -> str:
 
 def _untried_lines(result: LearnCorrResult) -> list[str]:
     """What was left out for want of time, and the command that looks at it; none for nothing."""
-    note = untried_note(result)
-    return [] if note is None else [note]
+    notes = (passed_over_note(result), untried_note(result))
+    return [note for note in notes if note is not None]
+
+
+def passed_over_note(result: LearnCorrResult) -> str | None:
+    """Which recipes had a higher score than the one that was taken; None where none had.
+
+    Games chose it: the others played no better than random play, or worse than their rival.
+    """
+    scores, taken = result.get("recipe_scores", {}), result.get("recipe", "")
+    higher = [
+        f"{name} ({score:.2f})"
+        for name, score in scores.items()
+        if score > scores.get(taken, score) + CLEARLY_BETTER
+    ]
+    if not higher:
+        return None
+    return (
+        f"games decided for {taken}, of score {scores[taken]:.2f}, against what had a higher "
+        f"score: {', '.join(higher)}"
+    )
 
 
 def untried_note(result: LearnCorrResult) -> str | None:
@@ -172,7 +191,7 @@ def _score_lines(result: LearnCorrResult) -> list[str]:
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     line += "; by it no transfer expected"
     if best is not None and reuse is not None and best > reuse:
-        line += ", though the best play test beat reuse"
+        line += f", though the best play test, {best:.2f}, beat reuse, {reuse:.2f}"
     return [line]
 
 

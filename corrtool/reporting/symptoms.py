@@ -219,6 +219,8 @@ def _another_map(measured: Measured) -> tuple[str, str] | None:
     actions, blindness = measured["actions"], measured["blindness"]
     if actions is None or blindness is None or not actions["best_is_better"]:
         return None
+    if _looks_unlike(measured) is not None:  # of translations that are wrong any map may be better
+        return None
     # Where no map lets F explain the translations, they are wrong, and say nothing of actions.
     if blindness["translated"]["model_loss"] - actions["margin"] >= PERSISTENCE:
         return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ACTIONS_LEARNED = "actions learned"  # of a candidate's name, where it finds the map of the actions
+CLEARLY_BETTER = 0.02  # by which a later recipe, which can do more, has to beat an earlier one
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NotRequired, cast
 
-from corrtool.reporting.result_lines import untried_note
+from corrtool.reporting.result_lines import passed_over_note, untried_note
 from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
 from corrtool.workflows.pipeline import returns_of
 
@@ -66,6 +66,9 @@ def make_notes(
         notes.append(
             f"no transfer expected: the score of the correspondence is {score['value']:.2f} of 1"
         )
+    passed_over = passed_over_note(learnt)
+    if passed_over is not None:
+        notes.append(passed_over)
     untried = untried_note(learnt)
     if untried is not None:
         notes.append(f"{untried}, and so does 'corrtool transfer' with a larger --budget")

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from corrtool.reporting.result_lines import learn_corr, untried_note
+from corrtool.reporting.result_lines import learn_corr, passed_over_note, untried_note
 from corrtool.runs.results import LearnCorrResult
 
 
@@ -35,6 +35,16 @@ def test_why_learning_ended_early_is_said() -> None:
     line = learn_corr(result(settled=True))[0]
     assert line.startswith("correspondence c: 750 gradient steps; it ended early, since 2 scores")
     assert "ended early" not in learn_corr(result())[0]
+    assert "ended early" not in learn_corr(result(settled=True, gradient_steps=0))[0]
+
+
+def test_a_higher_score_that_games_passed_over_is_told() -> None:
+    scores = {"linear": 0.99, "linear, actions learned": 0.62, "mlp": 0.63}
+    note = passed_over_note(result(recipe="linear, actions learned", recipe_scores=scores))
+    assert note is not None and note.endswith("higher score: linear (0.99)")
+    assert note in learn_corr(result(recipe="linear, actions learned", recipe_scores=scores))
+    assert passed_over_note(result(recipe="linear", recipe_scores=scores)) is None
+    assert passed_over_note(result()) is None
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,14 @@ def test_where_the_play_differs_so_do_the_mean_frames() -> None:
     assert names(change) == ["M_S and M_T are of different play"]
 
 
+def test_translations_unlike_the_source_say_nothing_of_actions() -> None:
+    def change(m: Measured) -> None:
+        another_map(1.6, 1.5)(m)
+        apart(0.06)(m)
+
+    assert names(change) == ["translations do not look like the source"]
+
+
 def test_commands_name_numbers_of_the_run() -> None:
     measured = deepcopy(HEALTHY)
     blind(1.0)(measured)
