@@ -149,6 +149,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     blocks: int
     skips: bool
     framewise: bool
+    folded: bool
     discriminator_filters: int
     norm: Literal["instance", "batch"]
     gan_loss: Literal["lsgan", "log"]

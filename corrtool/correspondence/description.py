@@ -14,14 +14,17 @@ from torch import nn
 
 from corrtool.correspondence.generators import (
     AffineResnetGenerator,
+    FoldedGenerator,
     FramewiseGenerator,
     GainShiftResnetGenerator,
     LinearGenerator,
     MlpGenerator,
+    PictureResnet,
     ResnetGenerator,
     ResnetRotationGenerator,
 )
 from corrtool.correspondence.tone_layer import TonedGenerator, ToneLayer
+from corrtool.folding import FOLD
 from corrtool.layers import AffineLayer, FullResolutionResnet, Norm, RotationLayer, init_normal
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.signal_layers import GainShiftLayer, SignalResnet
@@ -38,7 +41,8 @@ class GeneratorDescription:
 
     ``filters`` and ``blocks`` are the units and the number of hidden layers for the 'mlp' kind;
     ``skips`` and ``framewise`` only matter to those with a resnet, which for small pictures keeps
-    every pixel, and for signals always has skips, both without ``norm`` and ``skips``;
+    every pixel, and for signals always has skips, both without ``norm`` and ``skips``; ``folded``
+    only to that of large pictures, which then has neither of them either;
     ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or
     affine layer. ``tone`` says where that of G_T has its tone layer. Weights for large pictures and
     of 'linear' start from N(0, 0.02), those for small pictures and signals as torch has it.
@@ -52,6 +56,7 @@ class GeneratorDescription:
     framewise: bool = False
     angle_init: float = 0.0
     tone: TonePlace = "none"
+    folded: bool = False
 
     @classmethod
     def of(cls, settings: LearnCorrSettings, states: StateSpec) -> GeneratorDescription:
@@ -71,13 +76,16 @@ class GeneratorDescription:
             settings.framewise,
             settings.angle_init,
             "before" if settings.has_tone(states.kind) else "none",
+            settings.folded and "resnet" in kind and states.settings_kind == IMAGE,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest holds it; one without a tone layer is as before there were any."""
+        """As a manifest holds it: without a tone layer or folding as before there were any."""
         described = asdict(self)
         if self.tone == "none":
             del described["tone"]
+        if not self.folded:
+            del described["folded"]
         return described
 
     @classmethod
@@ -170,12 +178,12 @@ class GeneratorKind:
     has_resnet: bool = False
 
 
-def _resnet(
-    from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription
-) -> ResnetGenerator | FullResolutionResnet:
+def _resnet(from_spec: StateSpec, to_spec: StateSpec, d: GeneratorDescription) -> PictureResnet:
     in_channels, out_channels = from_spec.state_shape[0], to_spec.state_shape[0]
     if from_spec.is_grid:
         return FullResolutionResnet(in_channels, out_channels, 4 * d.filters, d.blocks)
+    if d.folded:
+        return FoldedGenerator(in_channels, out_channels, 4 * d.filters // FOLD, d.blocks)
     resnet = ResnetGenerator(in_channels, out_channels, d.filters, d.blocks, d.norm, d.skips)
     init_normal(resnet)
     return resnet

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corrtool.folding import FOLD, fold_pixels, unfold_pixels
 from corrtool.layers import (
     Decoder,
     Encoder,
@@ -22,7 +23,6 @@ from corrtool.signal_layers import SignalResnet
 from corrtool.states import IMAGE, SIGNAL, VECTOR, StateScaling, StateSpec
 
 Prediction = Literal["residual", "state"]
-FOLD = 2  # of large pictures: with 4 an F of Pong learnt that nothing moves, or later and worse
 
 
 class ResnetModel(nn.Module):
@@ -91,10 +91,9 @@ class ResnetModel(nn.Module):
 class FoldedModel(nn.Module):
     """F that sees ``fold`` × ``fold`` pixels as channels: a resnet on fewer, wider positions.
 
-    No pixel is lost on the way in, as by strides, and no layer works at full resolution, which is
-    what the time of :class:`ResnetModel` goes into (space to depth, Shi et al. 2016). Small
-    pictures are not folded: ``fold`` 1. The one-hot action is planes beside the folded state.
-    Sides that ``fold`` does not divide are continued by their last pixels, and cut again.
+    No layer works at full resolution, which is what the time of :class:`ResnetModel` goes into
+    (folding.py). Small pictures are not folded: ``fold`` 1. The one-hot action is planes beside the
+    folded state.
 
     (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in
     :class:`ResnetModel`.
@@ -122,13 +121,11 @@ class FoldedModel(nn.Module):
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         height, width = states.shape[-2:]
-        below, right = -height % self._fold, -width % self._fold
-        whole = F.pad(states, (0, right, 0, below), mode="replicate") if below or right else states
-        folded = F.pixel_unshuffle(whole, self._fold)
+        folded = fold_pixels(states, self._fold)
         planes = F.one_hot(actions, self.actions).to(states.dtype)[:, :, None, None]
         planes = planes.expand(-1, -1, *folded.shape[-2:])
-        decoded = F.pixel_shuffle(self.resnet(torch.cat([folded, planes], dim=1)), self._fold)
-        decoded = decoded[..., :height, :width]
+        decoded = self.resnet(torch.cat([folded, planes], dim=1))
+        decoded = unfold_pixels(decoded, self._fold, (height, width))
         return _with_newest_changed(self._spec, states, decoded) if self._residual else decoded
 
 

@@ -132,6 +132,12 @@ class LearnCorrSettings(Settings):
         "resnet generators: translate each frame of a state by itself, all with the same weights; "
         "the paper takes the frames as channels of one picture",
     )
+    folded: bool = setting(
+        False,
+        "resnet generators of large pictures: see two by two pixels as channels, with twice as "
+        "many filters, and have no layer at full resolution, which takes half the time; without "
+        "skips and normalisation; on in the default preset",
+    )
     discriminator_filters: int = setting(
         16,
         "filters of a discriminator's first convolution, units of its layers for vectors",
@@ -230,6 +236,8 @@ class LearnCorrSettings(Settings):
 
     @classmethod
     def settled(cls, values: dict[str, Any], said: set[str]) -> dict[str, Any]:
+        if "skips" in said and "folded" not in said:
+            values = values | {"folded": False}  # who speaks of skips means the resnet with them
         if "recipe" in said or not said & set(DECIDED):
             return values
         printed = {} if "action_map" in said else {"action_map": "identity"}
@@ -251,11 +259,17 @@ class LearnCorrSettings(Settings):
         if "resnet" not in self.generator and not (
             self.generator == "auto" and state_kind != "vector"
         ):
-            unused |= dict.fromkeys(("skips", "framewise"), "it is for generators with a resnet")
+            unused |= dict.fromkeys(
+                ("skips", "framewise", "folded"), "it is for generators with a resnet"
+            )
+        elif self.folded and state_kind == "image":
+            unused["skips"] = "the folded resnet has none"
         if state_kind == "grid":
             unused["skips"] = "the resnet of small pictures keeps every pixel"
         if state_kind == "signal":
             unused["skips"] = "the resnet of signals always has them"
+        if state_kind != "image":
+            unused["folded"] = "it is for the resnet of large pictures"
         if state_kind != "image":
             unused["norm"] = "it is for the convolutions of images, but of small ones"
         if state_kind != "vector":

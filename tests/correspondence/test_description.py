@@ -54,6 +54,16 @@ def test_a_tone_layer_is_before_one_way_and_after_the_other() -> None:
     assert GeneratorDescription.of(LearnCorrSettings(tone=True), IMAGES).tone == "none"
 
 
+def test_only_resnets_of_large_pictures_are_folded() -> None:
+    resnet, affine = LearnCorrSettings(folded=True), LearnCorrSettings("none", generator="affine")
+    description = GeneratorDescription.of(resnet, IMAGES)
+    assert description.folded and description.to_json()["folded"] is True
+    assert GeneratorDescription.from_json(description.to_json()) == description
+    grid = StateSpec("image", (4, 10, 10))
+    for settings, states in ((resnet, grid), (replace(affine, folded=True), IMAGES)):
+        assert "folded" not in GeneratorDescription.of(settings, states).to_json()
+
+
 def test_what_an_older_manifest_does_not_say_is_as_it_was_then() -> None:
     old = GeneratorDescription.from_json(
         {"kind": "resnet", "filters": 8, "blocks": 2, "norm": "batch"}

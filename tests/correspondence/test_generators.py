@@ -106,6 +106,41 @@ class TestShapesAndRanges:
         assert generator(pictures(SMALL)).shape == (2, 6, 32, 36)
 
 
+class TestFolded:
+    @pytest.mark.parametrize("kind", ["resnet", "resnet-rotation", "affine-resnet"])
+    def test_pictures_of_odd_sides_keep_them(self, kind: str) -> None:
+        generator = GeneratorDescription(kind, filters=2, blocks=1, folded=True).build(ODD, ODD)
+        translated = generator(pictures(ODD))
+        assert translated.shape == pictures(ODD).shape
+        assert translated.abs().max() <= 1.0
+
+    def test_its_size_at_the_defaults(self) -> None:
+        """Of single frames: 4 → 16 channels, six times 16 → 16, 16 → 4, each 3×3, and biases."""
+        generator = GeneratorDescription(
+            "resnet", filters=8, blocks=3, framewise=True, folded=True
+        ).build(PONG, PONG)
+        assert parameters(generator) == 9 * (4 * 16 + 6 * 16 * 16 + 16 * 4) + 7 * 16 + 4
+
+    def test_in_front_of_an_affine_layer_it_changes_nothing_at_first(self) -> None:
+        generator = GeneratorDescription("affine-resnet", filters=2, blocks=1, folded=True).build(
+            SMALL, SMALL
+        )
+        states = pictures(SMALL).clamp(-1.0, 1.0)
+        torch.testing.assert_close(generator(states), states, atol=1e-5, rtol=0.0)
+
+    def test_a_pixel_is_changed_by_those_around_it_alone(self) -> None:
+        """A convolution in, two in the block, one out, each a folded pixel on: eight pixels."""
+        generator = GeneratorDescription("resnet", filters=2, blocks=1, folded=True).build(
+            SMALL, SMALL
+        )
+        states = pictures(SMALL)
+        dotted = states.clone()
+        dotted[0, 0, 16, 16] += 0.5
+        changed = (generator(dotted) != generator(states))[0, 0].nonzero()
+        assert changed.min() >= 16 - 8 and changed.max() <= 17 + 8
+        assert len(changed) > 4
+
+
 class TestFirstWeights:
     def test_a_linear_generator_as_well(self) -> None:
         spec = StateSpec("vector", (100,))
