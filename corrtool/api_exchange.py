@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Unpack, cast
 
 from corrtool.exchange import hub, hub_push
+from corrtool.exchange.policy_import import import_policy_called
 from corrtool.exchange.q_import import import_q_called
-from corrtool.exchange.q_result import ImportQResult
+from corrtool.exchange.q_result import ImportPolicyResult, ImportQResult
 from corrtool.project.directory import Project
 from corrtool.runtime.console import Console
 from corrtool.runtime.library import StrPath, as_library, stage_lock
-from corrtool.settings.exchange import ImportQArguments, QFormat
+from corrtool.settings.exchange import (
+    ImportPolicyArguments,
+    ImportQArguments,
+    PolicyFormat,
+    QFormat,
+)
 from corrtool.workflows.export import ExportArguments, Exported, export_policy, export_q
 
 
@@ -32,6 +38,14 @@ class Exchange:
         with stage_lock, as_library():
             made = import_q_called(self._project(), Path(path), format, arguments)
         return cast(ImportQResult, made)
+
+    def import_policy(
+        self, path: StrPath, *, format: PolicyFormat, **arguments: Unpack[ImportPolicyArguments]
+    ) -> ImportPolicyResult:
+        """Import a policy that is no Q-function: see ``corrtool import policy --help``."""
+        with stage_lock, as_library():
+            made = import_policy_called(self._project(), Path(path), format, arguments)
+        return cast(ImportPolicyResult, made)
 
     def export_q(self, name: str | None = None, **how: Unpack[ExportArguments]) -> Exported:
         """Write a Q-function for other programs (docs/exchange.md), as ``corrtool export q``."""

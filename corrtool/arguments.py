@@ -137,6 +137,7 @@ class LearnCorrArguments(LearningArguments, total=False):
     recipe_patience: int
     lambda_cyc: float
     lambda_q: float
+    q_loss: Literal["auto", "q", "logits", "value"]
     lambda_m: float
     generator: Generator
     angle_init: float

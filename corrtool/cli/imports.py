@@ -17,11 +17,31 @@ from corrtool.cli.options import (
 )
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.settings.common import CommonOptions
-from corrtool.settings.exchange import ImportQSettings, QFormat, TaskRole
+from corrtool.settings.exchange import (
+    ImportPolicySettings,
+    ImportQSettings,
+    PolicyFormat,
+    QFormat,
+    TaskRole,
+)
 
 Q_SUMMARY = (
     "Import a Q-function that another library trained: Stable-Baselines3, CleanRL, or any file of "
     "weights with a mapping. Nothing in the file is executed."
+)
+SEED_OPTION = common_option(
+    "seed",
+    help="Seed that the agent was trained with; recorded.",
+    show_default="as in the file, else 0",
+    show_envvar=False,
+)
+DRY_RUN_OPTION = common_option(
+    "dry_run", help="Read and check the file, show what would be recorded, and do nothing."
+)
+POLICY_SUMMARY = (
+    "Import a policy that is no Q-function: PPO or A2C of Stable-Baselines3, PPO of CleanRL, or an "
+    "ONNX graph of plain layers. It stands in a Q-function's place; its action scores are logits. "
+    "Nothing in the file is executed."
 )
 
 
@@ -29,6 +49,7 @@ def add(app: typer.Typer) -> None:
     """Add the subcommands."""
     group = typer.Typer(help=SUMMARIES["import"], no_args_is_help=True)
     group.command("q", help=Q_SUMMARY)(import_q)
+    group.command("policy", help=POLICY_SUMMARY)(import_policy)
     group.command("memory")(memory)
     app.add_typer(group, name="import")
 
@@ -51,20 +72,13 @@ def import_q(
     project: ProjectOption = None,
     seed: Annotated[
         int | None,
-        common_option(
-            "seed",
-            help="Seed that the agent was trained with; recorded.",
-            show_default="as in the file, else 0",
-            show_envvar=False,
-        ),
+        SEED_OPTION,
     ] = None,
     name: Annotated[str | None, common_option("name", show_default="that of the file")] = None,
     overwrite: Annotated[bool, common_option("overwrite")] = False,
     dry_run: Annotated[
         bool,
-        common_option(
-            "dry_run", help="Read and check the file, show what would be recorded, and do nothing."
-        ),
+        DRY_RUN_OPTION,
     ] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -85,6 +99,48 @@ def import_q(
         mapping,
     )
     Console(quiet=quiet, json=json).result(result, import_q_lines(result))
+
+
+def import_policy(
+    file: Annotated[Path, typer.Argument(help="File to read.", metavar="FILE")],
+    format: Annotated[
+        PolicyFormat, field_option(ImportPolicySettings, "format", "from", show_default=False)
+    ],
+    task: Annotated[TaskRole, field_option(ImportPolicySettings, "task")] = "source",
+    preprocessing: Annotated[
+        str | None, field_option(ImportPolicySettings, "preprocessing")
+    ] = None,
+    gamma: Annotated[float | None, field_option(ImportPolicySettings, "gamma")] = None,
+    clip_rewards: Annotated[bool | None, field_option(ImportPolicySettings, "clip_rewards")] = None,
+    project: ProjectOption = None,
+    seed: Annotated[
+        int | None,
+        SEED_OPTION,
+    ] = None,
+    name: Annotated[str | None, common_option("name", show_default="that of the file")] = None,
+    overwrite: Annotated[bool, common_option("overwrite")] = False,
+    dry_run: Annotated[
+        bool,
+        DRY_RUN_OPTION,
+    ] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Import a policy, and tell what it is."""
+    check_variables()
+
+    from corrtool.exchange.policy_import import import_policy as import_into
+    from corrtool.exchange.q_result import import_q_lines
+    from corrtool.project.directory import find_project
+    from corrtool.runtime.console import Console
+
+    result = import_into(
+        find_project(project),
+        file,
+        ImportPolicySettings(format, task, preprocessing, gamma, clip_rewards),
+        CommonOptions(seed=seed, name=name, overwrite=overwrite, dry_run=dry_run),
+    )
+    Console(quiet=quiet, json=json).result(result, import_q_lines(result, "policy"))
 
 
 def memory(

@@ -41,6 +41,10 @@ RESULTS = {
         "corrtool.exchange.q_result:ImportQResult",
         "corrtool.exchange.q_result:ImportQPlan",
     ],
+    "import policy": [
+        "corrtool.exchange.q_result:ImportPolicyResult",
+        "corrtool.exchange.q_result:ImportQPlan",
+    ],
     "import memory": ["corrtool.exchange.memory_import:ImportedMemory"],
     "export q": ["corrtool.workflows.export:Exported"],
     "export policy": ["corrtool.workflows.export:Exported"],

@@ -23,7 +23,7 @@ SUMMARIES = {
         "memories differ, which actions fit, and what to try next."
     ),
     "import": (
-        "Make an artifact of the project from a file of another tool: a Q-function or a memory."
+        "Make an artifact of the project from a file of another tool: an agent or a memory."
     ),
     "export": "Write a Q-function, an agent with a correspondence, or a memory for other tools.",
     "sweep": (

@@ -107,7 +107,7 @@ def transfer(
     result = cast("TransferResult", result)
     console.result(result, _table(opened, result))
     if not json:
-        console.say_all([*result["notes"], _next(opened)])
+        console.say_all([*result["notes"], _next(opened, result)])
     warn_of_tiny(console, opened, preset)
 
 
@@ -151,10 +151,12 @@ def _what_happens(step: Plan) -> str:
     return f"goes on {where}{within}"
 
 
-def _next(project: Project) -> str:
+def _next(project: Project, result: TransferResult) -> str:
     here = Path.cwd() == project.root
     first = "" if here else f"cd {shlex.quote(str(project.root))}, then "
-    return f"next: {first}corrtool report, corrtool finetune, or corrtool evaluate --video game.mp4"
+    is_policy = "agent_values" in result["learn_corr"]  # of which DQN cannot go on
+    finetune = "" if is_policy else ", corrtool finetune"
+    return f"next: {first}corrtool report{finetune}, or corrtool evaluate --video game.mp4"
 
 
 def _table(project: Project, result: TransferResult) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
+from corrtool.q_learning.policy import values_of
 from corrtool.q_learning.saved import RewardsLearnt
 
 
@@ -17,7 +19,7 @@ class Knowledge:
 
     Attributes:
         source, target: M_S and M_T.
-        source_q: Q_S; None where neither loss nor play tests need it.
+        source_q: Q_S, or a policy in its place; None where neither loss nor play tests need it.
         environment_model: F; None where there is no model loss.
         rewards: how Q_S sees them.
         held_out_loss: the relative model loss of F on records like those of M_S that it has not
@@ -30,6 +32,14 @@ class Knowledge:
     environment_model: ScaledModel | None
     rewards: RewardsLearnt = field(default_factory=RewardsLearnt)
     held_out_loss: float | None = None
+
+    @functools.cached_property
+    def source_values(self) -> nn.Module | None:
+        """Values of actions (B, A) in the units of returns: Q_S, or V(s) of a policy's critic.
+
+        None where there is neither.
+        """
+        return None if self.source_q is None else values_of(self.source_q)
 
     @property
     def same_shape(self) -> bool:

@@ -27,6 +27,7 @@ from corrtool.correspondence.terms import (
     Translations,
 )
 from corrtool.environment_model.network import ScaledModel
+from corrtool.q_learning.policy import compared_outputs, settled_q_loss
 from corrtool.runtime.precision import Precision
 from corrtool.settings.stages import LearnCorrSettings
 
@@ -80,7 +81,9 @@ class GeneratorObjective(nn.Module):
         if "cycle" in self.weights:
             terms.append(CycleTerm() if statistics is None else SurpriseCycleTerm(*statistics))
         if "q" in self.weights:
-            terms.append(QTerm(_required(source_q, "Q_S"), scaling, precision))
+            agent = _required(source_q, "Q_S")
+            outputs = compared_outputs(agent, settled_q_loss(agent, settings.q_loss))
+            terms.append(QTerm(outputs, scaling, precision))
         if "model" in self.weights and settings.model_loss == "relative":
             terms.append(
                 RelativeModelTerm(_required(environment_model, "F"), scaling.spec, precision)

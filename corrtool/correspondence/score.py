@@ -4,7 +4,8 @@ Two things are measured on random transitions. Do those of M_T, translated, obey
 do? And do they obey the Bellman equation of Q_S, with the target's own rewards? Both are compared
 with the source itself, so that neither F nor Q_S has to be good, and both are needed: F of Pong
 obeys the game upside down nearly as well, and a correspondence may explain nothing but what does
-not matter.
+not matter. Of a policy that is no Q-function the critic V takes the place of Q_S, with
+r + γ V(s') − V(s); without a critic the Bellman part is left out, since logits know no rewards.
 
 Neither is sufficient. Nothing is known of states where the memories have none, such as those that
 random play never reaches, and a task with a symmetry has more than one correspondence that scores
@@ -212,7 +213,11 @@ class Scorer:
         }
 
     def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
-        source, scaling, q = self._knowledge.source, self._model.scaling, self._knowledge.source_q
+        source, scaling, q = (
+            self._knowledge.source,
+            self._model.scaling,
+            self._knowledge.source_values,
+        )
         sums, held_out = _Sums(scaling.spec), self._knowledge.held_out_loss
         for batch in _batches(self._knowledge, source, self._source_rows):
             here, following = (
@@ -232,7 +237,7 @@ class Scorer:
 
     def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
         """F and Q_S on the translated transitions of M_T."""
-        q, sums = self._knowledge.source_q, _Sums(c.source_scaling.spec)
+        q, sums = self._knowledge.source_values, _Sums(c.source_scaling.spec)
         target = self._knowledge.target
         for batch in _batches(self._knowledge, target, self._target_rows):
             here, following, _ = translate_together(
@@ -277,9 +282,9 @@ def target_differences(c: Correspondence, knowledge: Knowledge, rows: Rows) -> T
     Raises:
         ValueError: there is no Q_S.
     """
-    q = knowledge.source_q
+    q = knowledge.source_values
     if q is None:
-        raise ValueError("temporal differences need Q_S, and there is none")
+        raise ValueError("temporal differences need Q_S or a critic, and there is none")
     differences = []
     for batch in _batches(knowledge, knowledge.target, rows):
         values, next_values = (

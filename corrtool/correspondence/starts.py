@@ -221,7 +221,7 @@ class StartFinder:
         """What a start gets wrong of the target's rewards, (B,) over all transitions of M_T.
 
         By a model of the source's, or where that explains little, by the temporal differences of
-        Q_S; None without either.
+        Q_S or of a policy's critic; None without either.
         """
         knowledge, rows = self.knowledge, self.knowledge.target.transition_rows()
         rewards = learn_rewards(
@@ -230,7 +230,7 @@ class StartFinder:
             model.actions,
             numpy_generator(self.context.seed, "learn-corr rewards"),
         )
-        if rewards is None and knowledge.source_q is None:
+        if rewards is None and knowledge.source_values is None:
             return None
 
         def differences(start: LinearStart) -> Tensor:

@@ -123,7 +123,11 @@ class SurpriseCycleTerm:
 
 @dataclass(frozen=True)
 class QTerm:
-    """Eq. (10), which reconstructs source states only."""
+    """Eq. (10), which reconstructs source states only.
+
+    ``source_q`` may be whatever of the agent is to be compared: ``compared_outputs`` of
+    ``q_learning/policy.py``.
+    """
 
     name: ClassVar[str] = "q"
     needs: ClassVar[frozenset[Translation]] = frozenset({"reconstructed_source"})

@@ -28,6 +28,7 @@ from corrtool.correspondence.starts import StartFinder, agree_on_actions
 from corrtool.correspondence.statistics import ElementStatistics, element_statistics
 from corrtool.memory import ShuffledRows
 from corrtool.memory.rows import Rows
+from corrtool.q_learning.policy import PolicyNetwork, settled_q_loss
 from corrtool.runs.context import StageContext
 from corrtool.runs.results import CorrespondenceChoices
 from corrtool.runs.steps import learning_rate_share
@@ -147,6 +148,12 @@ class CorrespondenceTraining:
             }
         if self.untried:
             made["recipe_untried"] = self.untried
+        agent, compared = self._knowledge.source_q, "q" in self._settings.loss_weights
+        q_loss = settled_q_loss(agent, self._settings.q_loss) if agent and compared else "q"
+        if q_loss != "q":
+            made["q_loss"] = q_loss
+        if isinstance(agent, PolicyNetwork):
+            made["agent_values"] = "none" if agent.critic is None else "critic"
         if is_mirrored(self.correspondence.target_to_source):
             made["mirrored"] = True
         if self.settled:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from torch import Tensor
+
 from corrtool.exchange.foreign import ForeignFile, FoundQ, load_torch, named_tensors
 
 _NAME = re.compile(r"network\.(\d{1,3})\.(weight|bias)")
@@ -20,10 +22,7 @@ _NATURE = {"0": "convolutions.0", "2": "convolutions.2", "4": "convolutions.4"} 
 
 def read_cleanrl(file: ForeignFile) -> FoundQ:
     """The Q-function of a state dict. Raises :class:`ArtifactError`."""
-    value, args = load_torch(file), {}
-    if isinstance(value, dict) and set(value) == {"model_weights", "args"}:
-        value, args = value["model_weights"], value["args"]
-    tensors = named_tensors(file, value)
+    tensors, said = state_dict(file)
     if "atoms" in tensors:
         raise file.refused(
             "holds a distribution of returns for each action (C51), and no Q-function",
@@ -42,7 +41,15 @@ def read_cleanrl(file: ForeignFile) -> FoundQ:
                 f"holds {name[:80]!r}, which is no weight of CleanRL's dqn.py or dqn_atari.py"
             )
         weights[f"{layer}.{match[2]}"] = tensor
-    return FoundQ(weights, _says(args))
+    return FoundQ(weights, said)
+
+
+def state_dict(file: ForeignFile) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights by their names, and what the file says besides. Raises :class:`ArtifactError`."""
+    value, args = load_torch(file), {}
+    if isinstance(value, dict) and set(value) == {"model_weights", "args"}:
+        value, args = value["model_weights"], value["args"]
+    return named_tensors(file, value), _says(args)
 
 
 def _says(args: Any) -> dict[str, Any]:

@@ -50,17 +50,19 @@ class ForeignFile:
 
 @dataclass(frozen=True)
 class FoundQ:
-    """What a file holds of a Q-function.
+    """What a file holds of a Q-function, or of a policy.
 
     Attributes:
         weights: under corrtool's names, as they were stored and not checked yet.
         says: what it tells besides: ``gamma``, ``seed``, ``env_steps``, ``observation_shape``, …
         unused: the names of other weights in it.
+        notes: lines about it for people.
     """
 
     weights: dict[str, Tensor]
     says: dict[str, Any]
     unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_foreign(path: Path) -> ForeignFile:

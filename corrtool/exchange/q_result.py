@@ -1,4 +1,4 @@
-"""What ``import q`` tells: its result, its plan, and both as lines for people."""
+"""What ``import q`` and ``import policy`` tell: result, plan, and both as lines for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corrtool.runs.results import Plan, StageResult
 
 
 class ImportQResult(StageResult):
-    """The result of ``import q``.
+    """The result of ``import q`` and of ``import policy``.
 
     Attributes:
         preprocessing: that of the task, in words; what was said of the agent's is in the settings.
@@ -26,6 +26,12 @@ class ImportQResult(StageResult):
     notes: list[str]
 
 
+class ImportPolicyResult(ImportQResult):
+    """The result of ``import policy``; ``critic`` says whether the file has V(s)."""
+
+    critic: bool
+
+
 class ImportQPlan(Plan):
     """What a dry run tells instead."""
 
@@ -34,7 +40,7 @@ class ImportQPlan(Plan):
     notes: list[str]
 
 
-def import_q_lines(result: ImportQResult | ImportQPlan) -> list[str]:
+def import_q_lines(result: ImportQResult | ImportQPlan, what: str = "Q-function") -> list[str]:
     """The outcome of an import, or its plan, as lines for people."""
     imported, settings = result["imported"], result["settings"]
     says = ", ".join(f"{name} {value}" for name, value in imported.get("says", {}).items())
@@ -45,12 +51,12 @@ def import_q_lines(result: ImportQResult | ImportQPlan) -> list[str]:
         plan = cast(ImportQPlan, result)
         state = "is there already" if plan["done"] else "would be written"
         return [
-            f"Q-function {plan['name']} {state}, from {imported['file']}",
+            f"{what} {plan['name']} {state}, from {imported['file']}",
             *lines,
             *(f"  missing: {what}" for what in plan["missing"]),
         ]
     return [
-        f"Q-function {result['q']}: {result['architecture']}, {result['parameters']:,} parameters, "
+        f"{what} {result['q']}: {result['architecture']}, {result['parameters']:,} parameters, "
         f"from {imported['file']}",
         *lines,
     ]

@@ -21,7 +21,7 @@ from corrtool.exchange.foreign import (
 )
 from corrtool.states import IMAGE, StateSpec
 
-_MEMBERS = {  # the most bytes of each
+MEMBERS = {  # the most bytes of each
     "data": 1 << 24,
     "policy.pth": MAX_FILE_BYTES,
     "policy.optimizer.pth": MAX_FILE_BYTES,
@@ -29,13 +29,14 @@ _MEMBERS = {  # the most bytes of each
     "_stable_baselines3_version": 1 << 10,
     "system_info.txt": 1 << 16,
 }
-_POLICIES = "stable_baselines3.dqn.policies"
-_LAYERS = "<class 'stable_baselines3.common.torch_layers."
+DQN_POLICIES = "stable_baselines3.dqn.policies"
+ACTOR_CRITIC = "stable_baselines3.common.policies"  # of PPO and A2C
+LAYERS = "<class 'stable_baselines3.common.torch_layers."
 # Arguments of the policy, by the plain values that make the network what corrtool's is. None: they
 # say nothing about it, or what its weights show as well.
 _POLICY_KWARGS: dict[str, tuple[Any, ...] | None] = {
     "activation_fn": ("<class 'torch.nn.modules.activation.ReLU'>",),
-    "features_extractor_class": (f"{_LAYERS}NatureCNN'>", f"{_LAYERS}FlattenExtractor'>"),
+    "features_extractor_class": (f"{LAYERS}NatureCNN'>", f"{LAYERS}FlattenExtractor'>"),
     "normalize_images": (True,),
     "net_arch": None,
     "optimizer_class": None,
@@ -49,8 +50,8 @@ _LAST = re.compile(r"q_net\.(\d{1,3})\.(weight|bias)")
 
 def read_sb3(file: ForeignFile) -> FoundQ:
     """The Q-function of a DQN zip. Raises :class:`ArtifactError`."""
-    members = members_of(file, _MEMBERS, {"data", "policy.pth"})
-    data = _plain_data(file, members["data"])
+    members = members_of(file, MEMBERS, {"data", "policy.pth"})
+    data = plain_data(file, members["data"])
     _check_policy(file, data)
     policy = ForeignFile(f"policy.pth of {file.path}", members["policy.pth"])
     tensors = named_tensors(policy, load_torch(policy))
@@ -64,7 +65,7 @@ def read_sb3(file: ForeignFile) -> FoundQ:
         if ours is None:
             raise policy.refused(f"holds {name[:80]!r}, which is no weight of a DQN")
         weights[ours] = tensor
-    return FoundQ(weights, _says(data))
+    return FoundQ(weights, says(data))
 
 
 def _corrtool_name(place: str, is_convolutional: bool) -> str | None:
@@ -79,7 +80,8 @@ def _corrtool_name(place: str, is_convolutional: bool) -> str | None:
     return None
 
 
-def _plain_data(file: ForeignFile, content: bytes) -> dict[str, Any]:
+def plain_data(file: ForeignFile, content: bytes) -> dict[str, Any]:
+    """The table ``data`` of a zip. Raises :class:`ArtifactError`."""
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
@@ -94,33 +96,55 @@ def _check_policy(file: ForeignFile, data: dict[str, Any]) -> None:
 
     Raises :class:`ArtifactError`.
     """
-    policy = _table(data, "policy_class").get("__module__")
-    if policy != _POLICIES:
+    policy = table_of(data, "policy_class").get("__module__")
+    if policy != DQN_POLICIES:
         raise file.refused(
-            f"holds a policy of {str(policy)[:80]}, not of {_POLICIES}",
-            "only a DQN of Stable-Baselines3 is such a Q-function",
+            f"holds a policy of {str(policy)[:80]}, not of {DQN_POLICIES}",
+            "PPO and A2C are for 'corrtool import policy'"
+            if policy == ACTOR_CRITIC
+            else "only a DQN of Stable-Baselines3 is such a Q-function",
         )
+    check_kwargs(file, data, _POLICY_KWARGS, "ReLU")
+
+
+def check_kwargs(
+    file: ForeignFile,
+    data: dict[str, Any],
+    known: dict[str, tuple[Any, ...] | None],
+    activations: str,
+) -> dict[str, Any]:
+    """The arguments of the policy, of which each must be known.
+
+    Args:
+        known: the plain values that each may have; None for any.
+        activations: those that corrtool reads, for the error.
+
+    Raises:
+        ArtifactError: there is another, or one that JSON does not say plainly.
+    """
     kwargs = data.get("policy_kwargs", {})
     if not isinstance(kwargs, dict):
         raise file.refused("is damaged: its policy_kwargs are no table")
     for name, value in kwargs.items():
         if name in (":type:", ":serialized:"):
             continue
-        known = _POLICY_KWARGS.get(name)
+        values = known.get(name)
         if name == "features_extractor_kwargs":
             fits = isinstance(value, dict) and set(value) <= _FEATURES_KWARGS
         else:
-            fits = name in _POLICY_KWARGS and (known is None or value in known)
+            fits = name in known and (values is None or value in values)
         if not fits:
             raise file.refused(
                 f"has policy_kwargs that change its network: {name[:40]} is {str(value)[:80]}",
-                "corrtool reads those with ReLU and the feature extractors NatureCNN and Flatten",
+                f"corrtool reads those with {activations} and the feature extractors NatureCNN and "
+                "Flatten",
             )
+    return kwargs
 
 
-def _says(data: dict[str, Any]) -> dict[str, Any]:
+def says(data: dict[str, Any]) -> dict[str, Any]:
     """What the plain fields tell, in corrtool's words; a field of another type is not read."""
-    space = _table(data, "observation_space")
+    space = table_of(data, "observation_space")
     shape, is_box = space.get("_shape"), str(space.get(":type:")).endswith(".Box'>")
     said = dict[str, Any]()
     gamma = data.get("gamma")
@@ -136,7 +160,8 @@ def _says(data: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _table(data: dict[str, Any], name: str) -> dict[str, Any]:
+def table_of(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """The table of this name in ``data``, empty where there is none."""
     value = data.get(name)
     return value if isinstance(value, dict) else {}
 

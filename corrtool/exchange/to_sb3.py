@@ -35,6 +35,11 @@ _VECTORS = ("mlp", "linear")
 
 def check_sb3(description: QDescription) -> None:
     """Raise :class:`UsageError` where Stable-Baselines3 has no such network."""
+    if description.is_policy:
+        raise UsageError(
+            "what is written for Stable-Baselines3 is a DQN, and this is a policy without Q-values",
+            "use --to onnx or --to torch, or the file that it came from",
+        )
     known = ["nature", *_VECTORS]
     if description.architecture not in known:
         raise UsageError(

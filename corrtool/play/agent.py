@@ -24,7 +24,10 @@ class Agent:
 
     @torch.inference_mode()
     def values(self, state: NDArray[Any]) -> NDArray[np.float32]:
-        """The values of the actions (A,) in a raw state, as ``TaskEnvironment`` shows it."""
+        """The values of the actions (A,) in a raw state, as ``TaskEnvironment`` shows it.
+
+        Of a policy that is no Q-function they are logits.
+        """
         values = self._q_values(torch.from_numpy(state)[None].to(self._device))[0]
         return values.float().cpu().numpy()
 

@@ -103,12 +103,14 @@ def correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:
     relative = (
         ", relative model loss" if s["model_loss"] == "relative" and s["lambda_m"] > 0 else ""
     )
+    outputs = run.result.get("q_loss")
+    compared = f", λ_Q on {outputs}" if outputs in ("logits", "value") else ""
     from_where = (
         f", from {s['angle_init']:g}°"
         if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None
         else ""
     )
-    return f"{kind}, {words or 'λ'} ({shown}){relative}{from_where}"
+    return f"{kind}, {words or 'λ'} ({shown}){compared}{relative}{from_where}"
 
 
 def agent_label(run: FinishedRun[TrainDqnResult]) -> str:

@@ -6,7 +6,7 @@ the command line and ``--json`` show the same. A part is None where its inputs a
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from corrtool.project.manifests import PLAY_WORDS, Play
 from corrtool.reporting.table import Table
@@ -138,12 +138,14 @@ class ReturnsKnown(TypedDict):
 class AgentKnown(TypedDict):
     """Q_S: its name, for how many environment steps it was to learn, and whether it was cut short.
 
-    The steps are None for one that did not learn here.
+    The steps are None for one that did not learn here. ``values`` is there where it is a policy:
+    what it has for values, which its logits are not.
     """
 
     name: str
     env_steps: int | None
     cut: bool
+    values: NotRequired[Literal["critic", "none"]]
 
 
 class Symptom(TypedDict):
@@ -216,6 +218,8 @@ def _numbers(explanation: Explanation) -> Table:
         if score["bellman_error"] is not None and score["source_bellman_error"] is not None:
             bellman = f"M_S itself: {score['source_bellman_error']:.3f}"
             rows.append(["Bellman error of the score", f"{score['bellman_error']:.3f}", bellman])
+        elif (agent := explanation["agent"]) is not None and agent.get("values") == "none":
+            rows.append(["Bellman error of the score", "none", "the policy has no critic"])
         rows.append(["cycle error of the score", f"{score['cycle_error']:.3f}", "mean state: 1"])
     if explanation["blindness"] is None:
         rows.append(["F", "none", "learn-corr with --lambda-m above 0 would tell more"])

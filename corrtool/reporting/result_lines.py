@@ -185,7 +185,10 @@ def _score_lines(result: LearnCorrResult) -> list[str]:
         f"{score['model_share']:.0%} as much of the translated target as of the source"
     )
     if score["bellman_share"] is not None:
-        line += f", and the Q-function fits it {score['bellman_share']:.0%} as well"
+        who = "policy's critic" if "agent_values" in result else "Q-function"
+        line += f", and the {who} fits it {score['bellman_share']:.0%} as well"
+    elif result.get("agent_values") == "none":
+        line += "; the policy has no critic, so its values are no part of it"
     if value >= NO_TRANSFER_BELOW:
         return [line]
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from corrtool.project.manifests import Reference
 
@@ -159,7 +159,9 @@ class CorrespondenceChoices(Cut):
     ``recipe`` and the scores of all that were tried are there where one was chosen, with the
     settings that it decided; ``recipe_untried``, those that a time limit left out, where none of
     the others was enough. ``mirrored`` is there, and true, where the angle is that of a mirror
-    image, ``settled`` where learning ended early since the score rose no more.
+    image, ``settled`` where learning ended early since the score rose no more. ``q_loss`` is there
+    where L_Q compared something else than Q-values, ``agent_values`` where the agent is a policy:
+    what the score took for its values.
     """
 
     recipe: NotRequired[str]
@@ -168,6 +170,8 @@ class CorrespondenceChoices(Cut):
     recipe_untried: NotRequired[list[str]]
     mirrored: NotRequired[bool]
     settled: NotRequired[bool]
+    q_loss: NotRequired[Literal["logits", "value"]]
+    agent_values: NotRequired[Literal["critic", "none"]]
 
 
 class CorrespondenceSummary(CorrespondenceChoices):

@@ -12,6 +12,7 @@ from corrtool.settings.compute import (
     max_minutes_setting,
     precision_setting,
 )
+from corrtool.settings.correspondence_unused import unused_settings
 from corrtool.settings.generators import GAIN_SHIFT, SPATIAL, TONED, Generator
 from corrtool.settings.play import max_idle_frames_setting
 from corrtool.settings.recipes import ACTIONS_LEARNED, DECIDED, RECIPES
@@ -42,10 +43,7 @@ class LearnCorrSettings(Settings):
     )
     recipe_trial_steps: int = setting(100, "gradient steps for which a recipe is tried", minimum=1)
     recipe_enough: float = setting(
-        0.9,
-        "score at which no further recipe is tried",
-        minimum=0,
-        maximum=1,
+        0.9, "score at which no further recipe is tried", minimum=0, maximum=1
     )
     recipe_patience: int = setting(
         0,
@@ -55,6 +53,11 @@ class LearnCorrSettings(Settings):
     )
     lambda_cyc: float = setting(1.0, "weight of the cycle loss (9)", minimum=0)
     lambda_q: float = setting(1.0, "weight of the Q loss (10)", minimum=0)
+    q_loss: Literal["auto", "q", "logits", "value"] = setting(
+        "auto",
+        "what the Q loss compares: 'q' Q-values, 'logits' those of a policy less their mean, "
+        "'value' V(s) of its critic, or the greatest Q-value; 'auto' is 'q', of a policy 'logits'",
+    )
     lambda_m: float = setting(
         1.0,
         "weight of the model loss (11), a mean over all frames of a state, of which only the "
@@ -244,47 +247,9 @@ class LearnCorrSettings(Settings):
         return values | {"recipe": "none"} | printed
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
-        unused = {"epochs": "--gradient-steps says how long"} if self.gradient_steps else {}
         if self.recipe == "auto":
             return self._without_effect_on_any(state_kind, options)
-        unused |= dict.fromkeys(_OF_RECIPES, "--recipe is none")
-        if not self.eval_games:
-            unused |= dict.fromkeys(("eval_epsilon", "max_idle_frames"), "--eval-games is 0")
-            if "model" not in self.loss_weights:
-                unused["eval_every"] = "--eval-games is 0, and with --lambda-m 0 there is no score"
-        if self.generator in ("rotation", "affine", "gain-shift") or (
-            self.generator in ("auto", "linear") and state_kind == "vector"
-        ):
-            unused |= dict.fromkeys(("filters", "blocks"), f"--generator {self.generator} has none")
-        if "resnet" not in self.generator and not (
-            self.generator == "auto" and state_kind != "vector"
-        ):
-            unused |= dict.fromkeys(
-                ("skips", "framewise", "folded"), "it is for generators with a resnet"
-            )
-        elif self.folded and state_kind == "image":
-            unused["skips"] = "the folded resnet has none"
-        if state_kind == "grid":
-            unused["skips"] = "the resnet of small pictures keeps every pixel"
-        if state_kind == "signal":
-            unused["skips"] = "the resnet of signals always has them"
-        if state_kind != "image":
-            unused["folded"] = "it is for the resnet of large pictures"
-        if state_kind != "image":
-            unused["norm"] = "it is for the convolutions of images, but of small ones"
-        if state_kind != "vector":
-            unused["linear_starts"] = "it is for generators of vectors"
-        elif self.linear_starts > 1 and "model" not in self.loss_weights:
-            unused["linear_starts"] = "--lambda-m is 0, and the model loss compares them"
-        if self.generator not in SPATIAL + GAIN_SHIFT:
-            unused["spatial_learning_rate"] = (
-                "it is for generators with a rotation, affine or gain-and-shift layer"
-            )
-        if self.generator not in GAIN_SHIFT or "model" not in self.loss_weights:
-            unused["signal_starts"] = "it is for gain-and-shift layers and --lambda-m above 0"
-        if self.generator not in TONED:
-            unused["tone"] = "it is for generators with an affine layer"
-        return unused
+        return unused_settings(self, state_kind) | dict.fromkeys(_OF_RECIPES, "--recipe is none")
 
     def _without_effect_on_any(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         """What no recipe uses, and what they decide themselves."""

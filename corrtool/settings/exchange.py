@@ -1,4 +1,4 @@
-"""What ``import q`` is told of an agent that a file from elsewhere does not say."""
+"""What ``import q`` and ``import policy`` are told of an agent that its file does not say."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ SAME = "same"
 _LONGEST = 500
 
 QFormat = Literal["sb3", "cleanrl", "torch"]
+PolicyFormat = Literal["sb3", "cleanrl", "onnx"]
 TaskRole = Literal["source", "target"]
 
 
-class ImportQArguments(TypedDict, total=False):
-    """The arguments of :meth:`corrtool.api.OpenedProject.import_q`, as the options of the command.
+class ImportPolicyArguments(TypedDict, total=False):
+    """The arguments of :meth:`corrtool.api.OpenedProject.import_policy`, as the command's options.
 
     Only with ``dry_run`` can ``preprocessing`` be left out.
     """
@@ -26,27 +27,27 @@ class ImportQArguments(TypedDict, total=False):
     preprocessing: str
     gamma: float
     clip_rewards: bool
-    mapping: str | PathLike[str]
     name: str
     seed: int
     overwrite: bool
     dry_run: bool
 
 
+class ImportQArguments(ImportPolicyArguments, total=False):
+    """The arguments of :meth:`corrtool.api.OpenedProject.import_q`, as the command's options."""
+
+    mapping: str | PathLike[str]
+
+
 @dataclass(frozen=True)
-class ImportQSettings:
-    """The origin of a Q-function, as its manifest has it.
+class ImportSettings:
+    """The origin of an agent, as its manifest has it.
 
     Raises:
         UsageError: a value of another type, or out of its range.
     """
 
-    format: QFormat = setting(
-        "sb3",
-        "what wrote the file: 'sb3' is a DQN zip of Stable-Baselines3, 'cleanrl' the model of "
-        "CleanRL's dqn.py or dqn_atari.py, 'torch' any safetensors file or state dict of torch, "
-        "with --mapping",
-    )
+    format: str = setting("sb3", "what wrote the file")
     task: TaskRole = setting("source", "task that the agent was trained on")
     preprocessing: str | None = setting(
         None,
@@ -78,3 +79,27 @@ class ImportQSettings:
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ImportQSettings(ImportSettings):
+    """The origin of a Q-function."""
+
+    format: QFormat = setting(
+        "sb3",
+        "what wrote the file: 'sb3' is a DQN zip of Stable-Baselines3, 'cleanrl' the model of "
+        "CleanRL's dqn.py or dqn_atari.py, 'torch' any safetensors file or state dict of torch, "
+        "with --mapping",
+    )
+
+
+@dataclass(frozen=True)
+class ImportPolicySettings(ImportSettings):
+    """The origin of a policy."""
+
+    format: PolicyFormat = setting(
+        "sb3",
+        "what wrote the file: 'sb3' is a PPO or A2C zip of Stable-Baselines3, 'cleanrl' the model "
+        "of CleanRL's ppo.py or ppo_atari.py, 'onnx' a graph from what the task shows to logits, a "
+        "chain of plain layers (extra 'onnx')",
+    )

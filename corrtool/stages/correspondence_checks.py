@@ -37,6 +37,40 @@ def check_fit(inputs: dict[str, Artifact]) -> None:
         )
 
 
+def with_auto_q_loss(settings: LearnCorrSettings, agent: Artifact | None) -> LearnCorrSettings:
+    """The settings, in which the Q loss of the agent's own outputs is 'auto', however it was said.
+
+    Args:
+        agent: Q_S, or a policy in its place; None for a Q-function that is yet to be learnt.
+
+    Raises:
+        UsageError: the agent has no such outputs.
+    """
+    if settings.q_loss == "auto" or not settings.may_need("q"):
+        return settings
+    described = None if agent is None else QDescription.from_manifest(agent)
+    is_policy = described is not None and described.is_policy
+    has_critic = described is not None and described.has_critic
+    if settings.q_loss == ("logits" if is_policy else "q"):
+        return replace(settings, q_loss="auto")
+    who = "the agent" if agent is None else str(agent)
+    if settings.q_loss == "logits":
+        raise UsageError(
+            f"--q-loss is logits, but {who} is a Q-function, which has none",
+            "use --q-loss q or --q-loss value",
+        )
+    if settings.q_loss == "q":
+        raise UsageError(
+            f"--q-loss is q, but {who} is a policy, whose logits are no Q-values",
+            "use --q-loss logits" + (" or --q-loss value" if has_critic else ""),
+        )
+    if is_policy and not has_critic:
+        raise UsageError(
+            f"--q-loss is value, but {who} is a policy without a critic", "use --q-loss logits"
+        )
+    return settings
+
+
 def fitting_candidates(
     context: StageContext, inputs: dict[str, Artifact], settings: LearnCorrSettings
 ) -> tuple[Candidate, ...]:

@@ -84,6 +84,7 @@ def plan(
     player = (
         Player() if from_scratch else choose_player(context, task, q=q, corr=corr, no_corr=no_corr)
     )
+    _refuse_policy(player)
     spec, actions = probe(task)
     check_player(player, spec, actions)
     if player.q is None:
@@ -113,6 +114,15 @@ def plan(
         },
     )
     return Job(context, settings, task, player, description, request)
+
+
+def _refuse_policy(player: Player) -> None:
+    """Raise :class:`UsageError` where the player is a policy, whose logits DQN cannot correct."""
+    if player.q is not None and QDescription.from_manifest(player.q).is_policy:
+        raise UsageError(
+            f"{player.q} is a policy, and finetune is DQN, which learns on from Q-values",
+            "use --from-scratch, or 'corrtool evaluate', which plays it through a correspondence",
+        )
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> FinetuneResult:
@@ -159,11 +169,13 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> Finetu
 def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:
     """New weights in the architecture of Q_S, so that the two are compared fairly.
 
-    Without a Q_S it is the default one.
+    Without a Q_S, or with a policy in its place, it is the default one.
     """
     try:
         like = QDescription.from_manifest(context.source_q())
     except ArtifactError:
+        return QDescription(spec, actions, "auto")
+    if like.is_policy:
         return QDescription(spec, actions, "auto")
     return replace(like, states=spec, actions=actions)
 

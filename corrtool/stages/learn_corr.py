@@ -31,7 +31,7 @@ from corrtool.runs.resumable import State
 from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.stages.correspondence_checks import check_fit, fitting_candidates
+from corrtool.stages.correspondence_checks import check_fit, fitting_candidates, with_auto_q_loss
 from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
@@ -72,8 +72,7 @@ def learn_corr(
 
     Writes the correspondences ``name``, the best by play tests or, without any, by its score, and
     ``name-last``. Q_S is needed for λ_Q > 0 and for play tests, F for λ_M > 0; without F there is
-    no score. What is not named is the newest that fits, M_S with ``match_play`` the newest of M_T's
-    kind of play.
+    no score. What is not named is the newest that fits, with ``match_play`` M_S of M_T's play.
 
     Raises:
         ArtifactError: an input is missing, damaged, or does not fit the others.
@@ -126,6 +125,7 @@ def plan(
     if settings.action_map not in (LEARNED, AUTO):
         settings = replace(settings, action_map=action_map.to_setting())
     check_fit(inputs)
+    settings = with_auto_q_loss(settings, inputs.get("q"))
     candidates = fitting_candidates(context, inputs, settings)
     name = context.run_name(settings, inputs, _default_name(settings, candidates[0].generator))
     request = RunRequest(
@@ -145,6 +145,7 @@ def _default_name(settings: LearnCorrSettings, generator: GeneratorDescription) 
     """What a correspondence is called that nobody names: its generator and its λ's, or auto."""
     lambdas = (settings.lambda_cyc, settings.lambda_q, settings.lambda_m)
     weights = "cyc{:g}-q{:g}-m{:g}".format(*lambdas).replace("+", "")
+    weights += "-value" * (settings.q_loss == "value")
     name = f"{generator.kind}-{weights}" if settings.recipe == "none" else settings.recipe
     return name if settings.action_map in (IDENTITY, AUTO) else f"{name}-mapped"
 
@@ -170,9 +171,8 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnC
             training = portfolio.training_of(state)
         opened.restore(training, state)
     _learn(job, opened, stop, training, knowledge)
-    if not job.context.ranks.first:
-        return cast(LearnCorrResult, {})
-    return _publish(job, opened, training)
+    is_first = job.context.ranks.first
+    return _publish(job, opened, training) if is_first else cast(LearnCorrResult, {})
 
 
 def _identity_only(job: Job) -> str | None:

@@ -26,6 +26,7 @@ from corrtool.files.pictures import EXAMPLES
 from corrtool.project.artifacts import Artifact
 from corrtool.project.directory import Project
 from corrtool.project.manifests import play_of_memory
+from corrtool.q_learning.saved import QDescription
 from corrtool.reporting.doubts import doubt_of_model, is_useless
 from corrtool.reporting.explanation import (
     ActionsFound,
@@ -196,11 +197,14 @@ def _agent(inputs: dict[str, Artifact]) -> AgentKnown | None:
     if "q" not in inputs:
         return None
     summary: Any = inputs["q"].manifest.get("summary") or {}
-    return {
+    agent: AgentKnown = {
         "name": inputs["q"].name,
         "env_steps": _planned(inputs["q"], "env_steps"),
         "cut": summary.get("cut") is True,
     }
+    if (described := QDescription.from_manifest(inputs["q"])).is_policy:
+        agent["values"] = "critic" if described.has_critic else "none"
+    return agent
 
 
 def _planned(artifact: Artifact, steps: str) -> int | None:

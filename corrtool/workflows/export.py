@@ -130,6 +130,7 @@ class _Export:
             **{use: artifact.name for use, artifact in used.items()},
             **{f"{use}_sha256": artifact.sha256 for use, artifact in used.items()},
             "task": str(self.task),
+            **({"values": "logits"} if self.description.is_policy else {}),
             "states": json.dumps(self.spec.to_json()),
             "actions": json.dumps(action_names(self.task)),
         }

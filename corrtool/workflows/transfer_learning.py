@@ -27,6 +27,7 @@ from corrtool.runs.records import (
 from corrtool.runs.results import Plan, StageResult
 from corrtool.settings.budget import Budget
 from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
+from corrtool.stages.correspondence_checks import with_auto_q_loss
 from corrtool.stages.source_agents import agent_of_memory, agent_of_q
 from corrtool.workflows.call import StageCall
 from corrtool.workflows.pipeline import Pipeline
@@ -68,10 +69,17 @@ class Learner:
         except MissingInputError:
             if named is not None:
                 raise
+            self._check_q_loss(None)
             return self._learn("train-dqn", _SOURCE)["name"]
+        self._check_q_loss(q)
         if q.manifest.get("stage") == "train-dqn":
             self._go_on(q, _SOURCE, later=("train-model", "learn-corr"))
         return q.name
+
+    def _check_q_loss(self, q: Artifact | None) -> None:
+        """Raise :class:`UsageError` where the agent has not what ``--q-loss`` is to compare."""
+        settings = self.pipeline.calls["learn-corr"].resolved(self.pipeline.project, QUIET)
+        with_auto_q_loss(cast(LearnCorrSettings, settings), q)
 
     def correspondence(self, q: str) -> StageResult:
         """The result of ``learn-corr``, after what it needs.

@@ -89,6 +89,9 @@ def test_the_next_step_names_the_directory_unless_it_is_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project: Any = SimpleNamespace(root=tmp_path)
-    assert _next(project).startswith(f"next: cd {tmp_path}, then corrtool report")
+    result: Any = {"learn_corr": {}}
+    assert _next(project, result).startswith(f"next: cd {tmp_path}, then corrtool report")
     monkeypatch.chdir(tmp_path)
-    assert _next(project).startswith("next: corrtool report")
+    assert _next(project, result).startswith("next: corrtool report, corrtool finetune, or")
+    result = {"learn_corr": {"agent_values": "critic"}}  # a policy, which DQN does not go on from
+    assert _next(project, result) == "next: corrtool report, or corrtool evaluate --video game.mp4"

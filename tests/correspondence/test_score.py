@@ -24,11 +24,14 @@ from corrtool.correspondence.score import (
     score_correspondence,
     score_numbers,
     score_value,
+    target_differences,
 )
 from corrtool.correspondence.spatial_starts import Start, set_start
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import FIELDS, MemoryRows
+from corrtool.q_learning.chain import Chain, Layer
+from corrtool.q_learning.policy import PolicyNetwork
 from corrtool.q_learning.saved import RewardsLearnt
 from corrtool.runs.results import Score
 from corrtool.states import StateScaling, StateSpec
@@ -100,6 +103,40 @@ def scored(correspondence: Correspondence, knowledge: Knowledge, n: int = 99) ->
 
 
 SOURCE, TARGET = memory(numbers(0, 1, 2, 3)), memory(numbers(0, 2, 4))
+
+
+def actor(critic: float | None) -> PolicyNetwork:
+    """A policy of two actions with logits that are no values, and V(s) = ``critic`` · s."""
+    logits = Layer.of("linear", inputs=1, outputs=2, bias=False)
+    value = None if critic is None else (Layer.of("linear", inputs=1, outputs=1, bias=False),)
+    policy = PolicyNetwork(Chain((), (logits,), value), 2)
+    weights = {"logits.0.weight": [[100.0], [-7.0]], "critic.0.weight": [[critic]]}
+    policy.load_state_dict({name: torch.tensor(weights[name]) for name in policy.state_dict()})
+    return policy
+
+
+class TestPolicies:
+    """Logits are no values: V(s) of a critic is, and without one there is no Bellman part."""
+
+    def test_a_critic_by_hand(self) -> None:
+        """r + γ V(s') − V(s) = 1 + (s + 1) − 2 s = 2 − s: of 0, 1, 2 a mean of 1, of 0, 1: 1.5."""
+        source = memory(numbers(0, 1, 2, 3), rewards=1.0)
+        target = memory(numbers(0, 2, 4), actions=1, rewards=1.0)
+        knowledge = known(source, target, 1.0, actor(2.0), rewards=RewardsLearnt(gamma=0.5))
+        found, deviation = scored(linear(0.5), knowledge), np.std([0.0, 2.0, 4.0])
+        assert found["source_bellman_error"] == pytest.approx(1.0 / deviation)
+        assert found["bellman_error"] == pytest.approx(1.5 / deviation)
+        assert found["bellman_share"] == pytest.approx(1 / 1.5)
+        differences = target_differences(linear(0.5), knowledge, np.array([0, 1]))
+        assert differences.tolist() == pytest.approx([2.0, 1.0])
+
+    def test_without_a_critic_there_is_no_bellman_part(self) -> None:
+        knowledge = known(SOURCE, TARGET, 1.0, actor(None))
+        found = scored(linear(0.5), knowledge)
+        assert found["bellman_error"] is found["bellman_share"] is None
+        assert found == scored(linear(0.5), known(SOURCE, TARGET, 1.0))
+        with pytest.raises(ValueError, match="need Q_S or a critic"):
+            target_differences(linear(0.5), knowledge, np.array([0]))
 
 
 class TestByHand:

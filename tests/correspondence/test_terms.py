@@ -18,7 +18,9 @@ from corrtool.correspondence.objectives import GeneratorObjective
 from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.correspondence.terms import RelativeModelTerm, Translation, Translations
 from corrtool.environment_model.network import ScaledModel, build_environment_model
+from corrtool.q_learning.chain import Chain, Layer
 from corrtool.q_learning.network import build_q_function
+from corrtool.q_learning.policy import PolicyNetwork
 from corrtool.runtime.precision import Precision
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.states import StateScaling, StateSpec
@@ -29,7 +31,7 @@ STATISTICS = ElementStatistics(torch.zeros(SPEC.state_shape), torch.ones(SPEC.st
 
 
 def objective(
-    *, q: bool = True, model: bool = True, statistics: Any = None, **settings: Any
+    q: bool | nn.Module = True, *, model: bool = True, statistics: Any = None, **settings: Any
 ) -> GeneratorObjective:
     scaling = StateScaling(SPEC)
     network = ScaledModel(build_environment_model(SPEC, ACTIONS, filters=2, blocks=1), scaling)
@@ -37,7 +39,7 @@ def objective(
         Correspondence(scaling, StateScaling(SPEC), GeneratorDescription("linear")),
         build_discriminator(SPEC, 2),
         build_discriminator(SPEC, 2),
-        build_q_function(SPEC, ACTIONS) if q else None,
+        build_q_function(SPEC, ACTIONS) if q is True else q or None,
         network if model else None,
         LearnCorrSettings(**settings),
         Precision(torch.float32, torch.device("cpu")),
@@ -62,6 +64,32 @@ def test_a_lambda_of_zero_leaves_its_term_out(
     composed = objective(lambda_cyc=cyc, lambda_q=q, lambda_m=m)
     assert [term.name for term in composed.terms] == terms
     assert composed.needs == needs
+
+
+@pytest.mark.parametrize(
+    ("q_loss", "expected"),
+    [("auto", 2.5), ("logits", 2.5), ("value", 1.0)],  # |Δx − Δy| / 2 for both actions, |Δx + Δy|
+)
+def test_the_q_loss_of_a_policy_by_hand(q_loss: Any, expected: float) -> None:
+    """Where (x, y, …) comes back as (x + 3, y − 2, …), logits are (x, y) and V = x + y."""
+    weight = torch.zeros(2, 4)
+    weight[0, 0] = weight[1, 1] = 1.0
+    logits = Layer.of("linear", inputs=4, outputs=2, bias=True)
+    critic = Layer.of("linear", inputs=4, outputs=1, bias=False)
+    policy = PolicyNetwork(Chain((), (logits,), (critic,)), 2)
+    policy.load_state_dict(
+        {
+            "logits.0.weight": weight,
+            "logits.0.bias": torch.tensor([7.0, 7.0]),
+            "critic.0.weight": weight.sum(0, keepdim=True),
+        }
+    )
+    composed = objective(policy, lambda_cyc=0, lambda_m=0, q_loss=q_loss)
+    term = next(term for term in composed.terms if term.name == "q")
+    s = torch.randn(3, 4)
+    made = {"reconstructed_source": s + torch.tensor([3.0, -2.0, 5.0, 5.0])}
+    value = term(Translations(s, s, s, torch.zeros(3), s, s, made))  # type: ignore[arg-type]
+    assert value.item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
