@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Unpack, cast
 
 from corrtool.exchange import hub, hub_push
+from corrtool.exchange.export_result import Exported
 from corrtool.exchange.policy_import import import_policy_called
 from corrtool.exchange.q_import import import_q_called
 from corrtool.exchange.q_result import ImportPolicyResult, ImportQResult
@@ -18,7 +19,7 @@ from corrtool.settings.exchange import (
     PolicyFormat,
     QFormat,
 )
-from corrtool.workflows.export import ExportArguments, Exported, export_policy, export_q
+from corrtool.workflows.export import ExportArguments, export_policy, export_q
 
 
 class Exchange:

@@ -66,7 +66,8 @@ def q(
     """Write a Q-function."""
     console, opened = _begin(project, json, quiet)
 
-    from corrtool.workflows.export import export_lines, export_q
+    from corrtool.exchange.export_result import export_lines
+    from corrtool.workflows.export import export_q
 
     how: Any = {"to": to, "output": output, "overwrite": overwrite, "dry_run": dry_run}
     result = export_q(opened, console, name, **how)
@@ -102,7 +103,8 @@ def policy(
     """Write an agent with a correspondence."""
     console, opened = _begin(project, json, quiet)
 
-    from corrtool.workflows.export import export_lines, export_policy
+    from corrtool.exchange.export_result import export_lines
+    from corrtool.workflows.export import export_policy
 
     how: Any = {"to": to, "output": output, "overwrite": overwrite, "dry_run": dry_run}
     result = export_policy(opened, console, corr, q=from_q, **how)

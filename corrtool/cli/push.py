@@ -81,6 +81,7 @@ def push(
         dry_run=dry_run,
     )
     lines = [f"{'would push' if dry_run else 'pushed'} {file}" for file in result["files"]]
+    lines += [f"deleted {file}" for file in result["deleted"]]
     if not dry_run:
         lines.append(f"{result['url']} is at commit {result['commit']}")
     console.result(result, lines)

@@ -161,7 +161,7 @@ def load_safetensors(file: ForeignFile) -> dict[str, Tensor]:
 def named_tensors(file: ForeignFile, value: Any) -> dict[str, Tensor]:
     """All tensors in a table, those of a table in it as ``outer.inner``; other values are left out.
 
-    Raises :class:`ArtifactError` where it is no table, or one without end.
+    Raises :class:`ArtifactError` where it is no table, one without end, or has a name twice.
     """
     if not isinstance(value, dict):
         raise file.refused("holds no table of weights")
@@ -170,7 +170,10 @@ def named_tensors(file: ForeignFile, value: Any) -> dict[str, Tensor]:
         prefix, table = tables.pop()
         for name, item in table.items():
             if type(item) in (Tensor, nn.Parameter):
-                found[f"{prefix}{str(name)[:200]}"] = item.detach()
+                full = f"{prefix}{str(name)[:200]}"
+                if full in found:  # `a.b` beside `b` in the table `a`
+                    raise file.refused(f"holds two weights of the name {full[:80]!r}")
+                found[full] = item.detach()
             elif isinstance(item, dict):
                 if id(item) in seen or prefix.count(".") > _MAX_DEPTH:
                     raise file.refused("holds a table of weights without end")

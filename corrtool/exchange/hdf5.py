@@ -9,15 +9,17 @@ from typing import Any
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.exchange.episodes import check_bytes_fit
 
+_NEEDING = {"minari": "Minari datasets", "arrow": "Minari datasets in Arrow or Parquet"}
 
-def require(module: str) -> Any:
-    """A module of the extra ``minari``. Raises :class:`UsageError` where it is not installed."""
+
+def require(module: str, extra: str = "minari") -> Any:
+    """A module of an extra. Raises :class:`UsageError` where it is not installed."""
     try:
         return import_module(module)
     except ImportError:
         package = module.partition(".")[0]
         raise UsageError(
-            f"Minari datasets need {package}", "pip install 'corrtool[minari]'"
+            f"{_NEEDING[extra]} need {package}", f"pip install 'corrtool[{extra}]'"
         ) from None
 
 

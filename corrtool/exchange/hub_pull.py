@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +16,13 @@ from corrtool.errors import ArtifactError, UntrustedImportError, UsageError
 from corrtool.exchange.hub import Repository, hub_client, hub_errors
 from corrtool.exchange.hub_listing import Listing, checked_listing
 from corrtool.exchange.hub_record import write_record
-from corrtool.files.atomic import PARTIAL_SUFFIX, publish_directory, recover_directory, write_atomic
+from corrtool.files.atomic import (
+    publish_directory,
+    recover_directory,
+    remove_partial,
+    write_atomic,
+)
+from corrtool.files.staging import staged_beside
 from corrtool.project.artifacts import (
     Artifact,
     artifact_at,
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
 AFFINE = "affine:"
 MADE = ".made"  # the directory in staging where a new project is made first
 MOST_TEXT_BYTES = 16 << 20  # of corrtool.toml and of the map of a view
-LEFT_SECONDS = 86_400  # after which a staging directory is one that a killed process left
 # Hidden names could be those of the directories that a download works in.
 _TEXT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
@@ -112,16 +114,12 @@ def _staging(root: Path) -> Iterator[Path]:
     for place in (root, *root.parents):
         if place.exists() and not place.is_dir():
             raise UsageError(f"{place} is a file", "give another directory")
-    for left in root.glob(f".pull.*{PARTIAL_SUFFIX}"):
-        if time.time() - left.lstat().st_mtime > LEFT_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
     made = [place for place in (root, *root.parents) if not place.exists()]
     root.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".pull.", suffix=PARTIAL_SUFFIX, dir=root))
     try:
-        yield staging
+        with staged_beside(root / "pull", directory=True) as staging:
+            yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
         with contextlib.suppress(OSError):  # not empty: something landed
             for place in made:
                 place.rmdir()
@@ -262,6 +260,7 @@ def _is_new(root: Path, artifact: Artifact, overwrite: bool) -> bool:
         ArtifactError: the one of its name is damaged, or its links lead out of the project.
     """
     path = artifact_path(root, artifact.kind, artifact.name)
+    remove_partial(path.parent, f"{path.name}.")
     if artifact.kind == "memory":
         recover_directory(path)
     if not path.exists() or overwrite:

@@ -37,13 +37,19 @@ AFFINE = "affine:"
 
 
 class PushResult(TypedDict):
-    """What ``push`` did: of a dry run, what it would do, without a commit."""
+    """What ``push`` did: of a dry run, what it would do, without a commit.
+
+    Attributes:
+        deleted: files of an earlier push of the same memories, which these no longer have; a dry
+            run, which asks the Hub nothing, does not know them.
+    """
 
     repository: str
     commit: str | None
     url: str
     artifacts: list[Reference]
     files: list[str]
+    deleted: list[str]
     dry_run: bool
 
 
@@ -94,17 +100,20 @@ def push(
     files = _files(project, chosen, replay)
     api = hub_client()
     files["README.md"] = card(project, repository, chosen, with_replay=replay is not None)
-    commit = None
+    commit, deleted = None, list[str]()
     if not dry_run:
         said = message or f"corrtool: {', '.join(str(artifact) for artifact in chosen)}"
         with hub_errors(api, repository):
-            commit = _upload(api, repository, files, private, said)
+            there = _repository_files(api, repository, private)
+            deleted = _outdated(project, chosen, files, there)
+            commit = _upload(api, repository, files, deleted, said)
     return {
         "repository": repository.id,
         "commit": commit,
         "url": f"{api.endpoint}/{repository.id}",
         "artifacts": [artifact.reference() for artifact in chosen],
         "files": sorted(files),
+        "deleted": deleted,
         "dry_run": dry_run,
     }
 
@@ -223,29 +232,46 @@ def shared_tasks(project: Project) -> tuple[dict[str, dict[str, Any]], dict[str,
     return tables, maps
 
 
-def _upload(
-    api: HfApi,
-    repository: Repository,
-    files: dict[str, Path | bytes],
-    private: bool,
-    message: str,
-) -> str:
-    """Make the repository if there is none, and one commit in it; returns the commit."""
-    from huggingface_hub import CommitOperationAdd
+def _repository_files(api: HfApi, repository: Repository, private: bool) -> list[str]:
+    """The files of the repository, which is made if there is none."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         there = api.model_info(repository.id)
     except RepositoryNotFoundError:
         api.create_repo(repository.id, private=private, exist_ok=True)
-    else:
-        if private and there.private is False:
-            raise UsageError(
-                f"{repository.id} is there already, and public",
-                "make it private in its settings on the Hub, or push to another",
-            )
-    additions = [
-        CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
-        for path, content in sorted(files.items())
+        return []
+    if private and there.private is False:
+        raise UsageError(
+            f"{repository.id} is there already, and public",
+            "make it private in its settings on the Hub, or push to another",
+        )
+    return [file.rfilename for file in there.siblings or []]
+
+
+def _outdated(
+    project: Project, chosen: list[Artifact], files: dict[str, Path | bytes], there: list[str]
+) -> list[str]:
+    """Files below the memories that are pushed which these do not have: ``pull`` refuses such."""
+    folders = tuple(f"{project.relative(a.path)}/" for a in chosen if a.kind == "memory")
+    return sorted(path for path in there if path.startswith(folders) and path not in files)
+
+
+def _upload(
+    api: HfApi,
+    repository: Repository,
+    files: dict[str, Path | bytes],
+    deleted: list[str],
+    message: str,
+) -> str:
+    """Make one commit in the repository; returns it."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
+
+    operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
+        *(CommitOperationDelete(path, is_folder=False) for path in deleted),
+        *(
+            CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
+            for path, content in sorted(files.items())
+        ),
     ]
-    return str(api.create_commit(repository.id, additions, commit_message=message).oid)
+    return str(api.create_commit(repository.id, operations, commit_message=message).oid)

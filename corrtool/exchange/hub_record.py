@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corrtool.errors import ArtifactError
 from corrtool.exchange.hub import Repository
-from corrtool.files.atomic import inside, write_atomic
+from corrtool.files.atomic import inside, remove_partial, write_atomic
 from corrtool.files.sealed import damaged, read_sealed_json, seal_json
 from corrtool.project.artifacts import Artifact, is_reference
 
@@ -30,7 +30,8 @@ def write_record(
         "pulled": datetime.now(UTC).isoformat(),
         "artifacts": [artifact.reference() for artifact in artifacts],
     }
-    write_atomic(inside(root, path), seal_json(record))
+    remove_partial(inside(root, path).parent, f"{path.name}.")
+    write_atomic(path, seal_json(record))
     return path
 
 

@@ -10,6 +10,7 @@ from corrtool.exchange.episodes import MemoryEpisodes
 from corrtool.exchange.minari import dataset_description, dataset_id, datasets_root, write_minari
 from corrtool.exchange.npz import npz_description, write_npz
 from corrtool.exchange.sources import MemoryFormat, check_format, describe
+from corrtool.files.staging import remove_abandoned
 from corrtool.memory import read_rows
 from corrtool.project.artifacts import read_artifact
 from corrtool.project.directory import Project, check_output
@@ -83,6 +84,8 @@ def export_memory(
         "steps": int(episodes.lengths.sum()),
         "state": "there already" if there else "planned" if dry_run else "written",
     }
+    if not dry_run:
+        remove_abandoned(path)
     if there or dry_run:
         return result
     title = f"export {name}: writing"

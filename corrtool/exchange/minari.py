@@ -5,8 +5,8 @@ whose losses are up to 37 of 255; how many make a state stands in the dataset's 
 episode that the memory cuts off ends in a truncation there, as Minari wants it; metadata of the
 episode say so, and how many steps at its beginning are no transitions.
 
-A dataset is read with h5py alone. Minari's own reader makes the environment that the file names,
-follows links out of it, and allocates whatever it claims to hold.
+A dataset is read with h5py alone, or with pyarrow (``arrow_tables``). Minari's own reader makes
+the environment that the file names, follows links out of it, and allocates whatever it claims.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import hashlib
 import json
 import os
 import re
-import secrets
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corrtool.errors import ArtifactError
+from corrtool.exchange.arrow_tables import TableFormat, open_tables
 from corrtool.exchange.episodes import (
     Episode,
     MemoryEpisodes,
@@ -45,18 +46,20 @@ from corrtool.exchange.sources import (
     reading,
 )
 from corrtool.files.atomic import (
-    PARTIAL_SUFFIX,
     publish_directory,
     regular_file,
     sha256_of_file,
     write_atomic,
 )
+from corrtool.files.staging import staged_beside
 from corrtool.states import IMAGE, StateSpec
 
 NAMESPACE = "corrtool"
 KEY = "corrtool"  # of what corrtool adds to a dataset's metadata
 _METADATA, _DATA = "metadata.json", "main_data.hdf5"
 _FIRST_STEP, _CONTEXT, _CUT = "corrtool_first_step", "corrtool_context", "corrtool_cut"
+_Stored = tuple[NDArray[Any], dict[str, NDArray[Any]], Mapping[str, Any]]
+_Reader = Callable[[int], _Stored]  # an episode, by its number
 _KINDS = {"actions": "iu", "rewards": "fiub", "terminations": "b", "truncations": "b"}
 
 
@@ -98,17 +101,13 @@ def write_minari(
     for module in ("h5py", "minari"):
         require(module)
     final = root / dataset_id(name)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    staged = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
-    try:
+    with staged_beside(final, directory=True) as staged:
         (staged / "data").mkdir(parents=True)
         storage = _new_storage(staged / "data", dataset_id(name), spec, description)
         marks: list[dict[str, Any]] = []
         storage.update_episodes(_buffers(episodes, marks, advance))
         storage.update_episode_metadata(marks)
         publish_directory(staged, final)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     namespace = final.parent / "namespace_metadata.json"
     if not namespace.exists():
         write_atomic(namespace, b"{}")
@@ -184,34 +183,47 @@ def open_minari(source: Path, spec: StateSpec, actions: int) -> Iterator[Foreign
         ArtifactError: it is missing or damaged, or does not fit the task.
         UsageError: h5py is not installed.
     """
-    h5py = require("h5py")
+    require("h5py")  # before a missing dataset is told; the extra `arrow` has it too
     directory = source if source.is_dir() else datasets_root() / source
     directory = directory / "data" if (directory / "data").is_dir() else directory
-    metadata, path = _metadata(directory), directory / _DATA
-    where = str(directory)
+    metadata, where = _metadata(directory), str(directory)
     _check_metadata(metadata, actions, where)
     description = metadata.get(KEY, {})
     if description:
         check_description(description, spec, actions, where)
+    count, stored = metadata["total_episodes"], metadata.get("data_format", "hdf5")
     with ExitStack() as held:
-        with reading(path, "HDF5"):
-            file = held.enter_context(h5py.File(regular_file(path), "r"))
-            count = metadata["total_episodes"]
-            steps = sum(
-                _check_header(file, number, spec, metadata, where) for number in range(count)
-            )
-            check_rows_fit(spec, steps + count, where)
-            digests = {name: sha256_of_file(directory / name) for name in (_METADATA, _DATA)}
-        digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-        episodes = _episodes(file, path, count, spec, actions)
+        read: _Reader
+        if stored == "hdf5":
+            file, steps = _open_hdf5(held, directory, metadata, spec)
+            files, read = [_DATA], partial(_read_hdf5, file, directory / _DATA)
+        else:
+            tables = open_tables(directory, metadata, stored, spec)
+            steps = sum(map(tables.steps, range(count)))
+            files = [name for number in range(count) for name in tables.files(number)]
+            read = tables.read
+        check_rows_fit(spec, steps + count, where)
+        with reading(directory, stored):
+            digests = {name: sha256_of_file(directory / name) for name in (_METADATA, *files)}
         yield ForeignMemory(
             directory.parent if directory.name == "data" else directory,
-            digest,
+            hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest(),
             cast(Description, description),
             steps,
             count,
-            episodes,
+            _episodes(read, where, count, spec, actions),
         )
+
+
+def _open_hdf5(
+    held: ExitStack, directory: Path, metadata: dict[str, Any], spec: StateSpec
+) -> tuple[Any, int]:
+    """The file of a dataset, which ``held`` closes, after checking all headers; and its steps."""
+    h5py, path = require("h5py"), directory / _DATA
+    with reading(path, "HDF5"):
+        file = held.enter_context(h5py.File(regular_file(path), "r"))
+        episodes = range(metadata["total_episodes"])
+        return file, sum(_check_header(file, k, spec, metadata, str(directory)) for k in episodes)
 
 
 def _metadata(directory: Path) -> dict[str, Any]:
@@ -230,10 +242,9 @@ def _metadata(directory: Path) -> dict[str, Any]:
 
 def _check_metadata(metadata: dict[str, Any], actions: int, where: str) -> None:
     """Raise :class:`ArtifactError` where the format or the actions do not fit."""
-    if metadata.get("data_format", "hdf5") != "hdf5":
+    if (stored := metadata.get("data_format", "hdf5")) not in ("hdf5", *get_args(TableFormat)):
         raise ArtifactError(
-            f"{where} is stored as {metadata['data_format']!r}",
-            "make it again with data_format='hdf5'",
+            f"{where} is stored as {stored!r}", "make it again with data_format='hdf5'"
         )
     if not isinstance(metadata.get(KEY, {}), dict):
         raise ArtifactError(f"{where}: what corrtool wrote into {_METADATA} is not an object")
@@ -282,19 +293,25 @@ def _check_header(
     return int(steps)
 
 
+def _read_hdf5(file: Any, path: Path, number: int) -> _Stored:
+    """The observations of an episode, its other arrays, and what was added to it."""
+    with reading(path, "HDF5"):
+        group = file[f"episode_{number}"]
+        values = {name: group[name][()].reshape(-1) for name in _KINDS}
+        return group["observations"][()], values, group.attrs
+
+
 def _episodes(
-    file: Any, path: Path, count: int, spec: StateSpec, actions: int
+    read: _Reader, where: str, count: int, spec: StateSpec, actions: int
 ) -> Iterator[Episode]:
     """Read and check one after another."""
     for number in range(count):
-        where = f"{path.parent}: episode {number}"
-        with reading(path, "HDF5"):
-            group = file[f"episode_{number}"]
-            values = {name: group[name][()].reshape(-1) for name in _KINDS}
+        observations, values, added = read(number)
+        where_it_is = f"{where}: episode {number}"
+        with reading(Path(where), "HDF5"):
             first_step, context, cut = (
-                _mark(group.attrs.get(name, 0), where) for name in (_FIRST_STEP, _CONTEXT, _CUT)
+                _mark(added.get(name, 0), where_it_is) for name in (_FIRST_STEP, _CONTEXT, _CUT)
             )
-            observations = group["observations"][()]
         if cut and len(values["truncations"]):
             values["truncations"][-1] = False
         episode = Episode(
@@ -306,7 +323,7 @@ def _episodes(
             first_step,
             context,
         )
-        check_episode(episode, spec, actions, where)
+        check_episode(episode, spec, actions, where_it_is)
         yield episode
 
 

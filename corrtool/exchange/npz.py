@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,7 +52,8 @@ from corrtool.exchange.sources import (
     parse_description,
     reading,
 )
-from corrtool.files.atomic import PARTIAL_SUFFIX, publish_file, regular_file, sha256_of_file
+from corrtool.files.atomic import publish_file, regular_file, sha256_of_file
+from corrtool.files.staging import staged_beside
 from corrtool.states import StateSpec
 
 FRAMES, DESCRIPTION = "frames", "description"
@@ -86,9 +86,8 @@ def write_npz(
 
     ``advance`` is called with how many more steps are written.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
-    try:
-        with zipfile.ZipFile(partial, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with staged_beside(path) as staged:
+        with zipfile.ZipFile(staged, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             with archive.open(f"{FRAMES}.npy", "w", force_zip64=True) as file:
                 frames = int(episodes.lengths.sum()) + len(episodes)
                 _write_header(file, (frames, *observation_shape(spec)), observation_dtype(spec))
@@ -101,9 +100,7 @@ def write_npz(
             _write(archive, "first_steps", episodes.first_steps)
             _write(archive, "context_steps", episodes.contexts)
             _write(archive, DESCRIPTION, np.array(json.dumps(description)))
-        publish_file(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        publish_file(staged, path)
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

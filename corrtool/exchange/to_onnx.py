@@ -56,6 +56,18 @@ def to_onnx(network: PlayedValues, metadata: Mapping[str, str]) -> bytes:
     return content
 
 
+def onnx_metadata(content: bytes) -> dict[str, str]:
+    """The properties of an ONNX file; empty where it is none. Needs the package ``onnx``."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError:
+        return {}
+    return {prop.key: prop.value for prop in model.metadata_props}
+
+
 @contextmanager
 def _silenced() -> Iterator[None]:
     """Without torch's warnings on parts of itself that it will replace, and on torchvision."""

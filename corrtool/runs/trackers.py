@@ -28,6 +28,7 @@ from corrtool.runs.requests import RunRequest
 
 MIRRORED = "mirrored.json"  # in a run's directory
 _STEPS = ("env_steps", "gradient_steps")
+_WRITES_EVERY = "x_transaction_log_flush_interval"  # seconds, a setting of wandb
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -85,11 +86,17 @@ class WandbRun:
 
     Its own steps only ever grow, so they are the numbers of the lines; ``env_steps`` and
     ``gradient_steps`` are there to be an axis.
+
+    Its own process dies with this one where that is killed, without a word of what it has not
+    written; by default it writes every 15 s.
     """
 
     def __init__(self, project: str, name: str, config: dict[str, Any]) -> None:
         wandb: Any = import_module("wandb")
-        settings = wandb.Settings(silent=True, console="off", disable_git=True)
+        given: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True}
+        if _WRITES_EVERY in wandb.Settings.model_fields:  # an experimental one, since 0.31
+            given[_WRITES_EVERY] = 0.1
+        settings = wandb.Settings(**given)
         has_key = os.environ.get("WANDB_MODE") or wandb.login(prompt=False)
         self._run = wandb.init(
             project=project,
@@ -102,9 +109,10 @@ class WandbRun:
         )
 
     def log(self, lines: list[Sent]) -> None:
-        """Hand these lines to wandb's own process, which outlives this one."""
+        """Hand these lines to wandb's own process."""
         for line in lines:
-            self._run.log(line.numbers, step=line.number)
+            # Without `commit` a line waits for the next one, and is lost if this process dies.
+            self._run.log(line.numbers, step=line.number, commit=True)
 
     def close(self) -> None:
         """Wait until that process has them."""

@@ -19,16 +19,17 @@ from corrtool import __version__
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import MissingInputError, UsageError
 from corrtool.exchange import to_onnx, to_sb3, to_torch
+from corrtool.exchange.agent_files import said_of_itself
+from corrtool.exchange.export_result import Check, Exported, Format
 from corrtool.exchange.played_values import (
     BATCHES,
-    OBSERVATION,
-    Q_VALUES,
     Difference,
     PlayedValues,
     Runner,
     compare,
 )
-from corrtool.files.atomic import inside, write_atomic
+from corrtool.files.atomic import inside, publish_file, sha256_of_file
+from corrtool.files.staging import remove_abandoned, staged_beside
 from corrtool.project.artifacts import read_artifact
 from corrtool.project.directory import Project, check_output
 from corrtool.q_learning.saved import QDescription, RewardsLearnt, load_q_function
@@ -39,9 +40,10 @@ from corrtool.stages.players import Player, check_player, choose_player
 from corrtool.states import StateScaling, StateSpec
 from corrtool.tasks import Task, action_names, probe
 
-Format = Literal["onnx", "sb3", "torch"]
 SUFFIXES = {"onnx": to_onnx.SUFFIX, "sb3": to_sb3.SUFFIX, "torch": to_torch.SUFFIX}
+_VERSION = 1  # of what is written; another one is other content of the same artifacts
 _DIRECTORY = "exports"  # of a project, where no file is named
+_PRODUCER = "producer"
 _CPU = torch.device("cpu")
 
 
@@ -68,44 +70,6 @@ class _How:
             raise UsageError(f"there is no format {self.to!r}", f"choose {', '.join(SUFFIXES)}")
 
 
-class Check(TypedDict):
-    """How a file's values differ from corrtool's.
-
-    Attributes:
-        by: the program that computed them.
-        states: where the states are from: a memory, or random ones.
-        max_difference: max |ΔQ|; ``relative`` divided by max |Q|.
-    """
-
-    by: str
-    states: str
-    batches: list[int]
-    max_difference: float
-    relative: float
-
-
-class Exported(TypedDict, total=False):
-    """What was written, or with ``dry_run`` would be.
-
-    Attributes:
-        input: shape of one state and type of its numbers.
-        actions: the name of each action, in the order of the values.
-        check: None where the program that reads the file is not installed.
-    """
-
-    dry_run: bool
-    to: Format
-    path: str
-    task: str
-    q: str
-    corr: str | None
-    input: dict[str, object]
-    actions: list[str]
-    bytes: int
-    sha256: str
-    check: Check | None
-
-
 @dataclass(frozen=True)
 class _Export:
     """Whose values are written, of which task, where and how."""
@@ -126,14 +90,31 @@ class _Export:
         """What the file says of itself, in texts."""
         used = self.player.inputs()
         return {
-            "producer": f"corrtool {__version__}",
+            _PRODUCER: f"corrtool {__version__}",
+            "format": f"{self.to} {_VERSION}",
             **{use: artifact.name for use, artifact in used.items()},
             **{f"{use}_sha256": artifact.sha256 for use, artifact in used.items()},
+            "described_sha256": self._described(),
             "task": str(self.task),
             **({"values": "logits"} if self.description.is_policy else {}),
             "states": json.dumps(self.spec.to_json()),
             "actions": json.dumps(action_names(self.task)),
         }
+
+    def _described(self) -> str:
+        """Digest of what makes the file besides tensors, which are all that ``*_sha256`` is of."""
+        player = self.player
+        assert player.q is not None
+        used = player.inputs().items()
+        networks = {use: artifact.manifest.get("network") for use, artifact in used}
+        gamma = RewardsLearnt.from_manifest(player.q).gamma
+        described = [networks, gamma, player.values_target_actions]
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+    def is_there(self) -> bool:
+        """True if the file was made of the same, by whatever version of corrtool."""
+        own, there = self.metadata(), said_of_itself(self.path, self.to)
+        return own | {_PRODUCER: ""} == there | {_PRODUCER: ""}
 
 
 def export_q(
@@ -197,15 +178,24 @@ def _export(context: StageContext, task: Task, player: Player, name: str, how: _
     export = _Export(context, task, player, spec, how.to, path)
     _check_format(export)
     result = _described(export)
+    if _is_there(export, how):
+        result["state"] = "there already"
+        result["bytes"], result["sha256"] = path.stat().st_size, sha256_of_file(path)
     if how.dry_run:
-        return {"dry_run": True, **result}
+        return {"dry_run": True, "state": "planned", **result}
+    remove_abandoned(path)
+    if "state" in result:
+        return result
     context.console.say(f"export: making {path.name}, which may take half a minute")
     network = _network(export)
     content, runner = _content(export, network)
     check = None if runner is None else _check(export, network, *runner)
-    write_atomic(path, content)
+    with staged_beside(path) as staged:
+        staged.write_bytes(content)
+        publish_file(staged, path)
     digest = hashlib.sha256(content).hexdigest()
-    return {**result, "bytes": len(content), "sha256": digest, "check": check}
+    done: Exported = {"state": "written", "bytes": len(content), "sha256": digest, "check": check}
+    return {**result, **done}
 
 
 def _path(project: Project, name: str, how: _How) -> Path:
@@ -217,9 +207,19 @@ def _path(project: Project, name: str, how: _How) -> Path:
         path = Path(how.output)
     if how.output is not None or path.parent.exists():
         check_output(path, "--output", project)
-    if path.exists() and not how.overwrite:
-        raise UsageError(f"{path} is there already", "use --overwrite, or another --output")
     return path
+
+
+def _is_there(export: _Export, how: _How) -> bool:
+    """True if the same was exported already. Raises :class:`UsageError` for something else."""
+    if how.overwrite or not export.path.exists():
+        return False
+    if export.is_there():
+        return True
+    raise UsageError(
+        f"{export.path} is there already, and was made from something else",
+        "use --overwrite, or another --output",
+    )
 
 
 def _check_format(export: _Export) -> None:
@@ -300,22 +300,3 @@ def _states(export: _Export, network: PlayedValues) -> tuple[Tensor, str]:
     replay = load_memory(export.context, memory)
     rows = replay.transition_rows()
     return replay.states(rows[:: max(1, len(rows) // count)][:count]), str(memory)
-
-
-def export_lines(result: Exported) -> list[str]:
-    """The result as text."""
-    shape = " × ".join(map(str, result["input"]["shape"]))  # type: ignore[call-overload]
-    who = result["q"] if result["corr"] is None else f"{result['q']} through {result['corr']}"
-    of = f"{who}, of {result['task']}: {OBSERVATION} (batch × {shape}) {result['input']['dtype']}"
-    lines = [f"{of} → {Q_VALUES} (batch × {len(result['actions'])})"]
-    if result.get("dry_run"):
-        return [*lines, f"would write {result['path']}"]
-    if (check := result["check"]) is None:
-        lines.append("not tried: the program that reads it is not installed")
-    else:
-        lines.append(
-            f"max |ΔQ| {check['max_difference']:.2g} ({check['relative']:.2g} of the greatest) by "
-            f"{check['by']}, batches {' and '.join(map(str, check['batches']))}, states: "
-            f"{check['states']}"
-        )
-    return [*lines, f"{result['path']}: {result['bytes']:,} bytes"]

@@ -14,6 +14,7 @@ from support.commands import files_of, one_line_error, run_in_process
 from support.hub import REPOSITORY, WEIGHTS, Hub, pushed
 
 from corrtool.files.sealed import read_sealed_json
+from corrtool.memory import storage
 from corrtool.project.artifacts import save_weights
 from corrtool.project.directory import Project
 
@@ -171,16 +172,6 @@ def test_settings_of_a_repository_are_not_taken_over(hub: Hub, lab: Path, tmp_pa
     assert Project(tmp_path / "back").defaults == {}
 
 
-def test_what_a_killed_pull_left_goes_after_a_day(hub: Hub, lab: Path) -> None:
-    pushed(lab)
-    old, new = (lab / f".pull.{name}.partial" for name in ("old", "new"))
-    for left in (old, new):
-        (left / "weights").mkdir(parents=True)
-    os.utime(old, (0, 0))
-    assert run_in_process("pull", REPOSITORY, "-p", lab, "--quiet") == 0
-    assert not old.exists() and new.exists()
-
-
 @pytest.mark.parametrize("answer", [b"no JSON", b"[]", b"{}"])
 def test_a_server_that_is_no_hub_is_one_line(
     hub: Hub,
@@ -219,6 +210,49 @@ def test_a_memory_goes_by_name(hub: Hub, cartpole_lab: Path, tmp_path: Path) -> 
     assert run_in_process("pull", REPOSITORY, "-p", back, "--quiet") == 0
     ours, theirs = (files_of(root / "memories" / f"{name}.zarr") for root in (cartpole_lab, back))
     assert ours == theirs and run_in_process("verify", "-p", back, "--quiet") == 0
+
+
+def test_a_smaller_memory_of_the_same_name_leaves_nothing_of_the_larger(
+    hub: Hub,
+    hub_lab: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storage, "CHUNK_BYTES", 1 << 12)  # instead of 65,536 records
+    collect = ("collect", "-p", hub_lab, "--lanes", 1, "--device", "cpu", "--quiet", "--overwrite")
+    for name, records in (("m", 3_000), ("m2", 100)):
+        assert run_in_process(*collect, "--name", name, "--records", records) == 0
+    both = ("m", "m2", "--kind", "memory")
+    pushed(hub_lab, *both)
+    larger = set(hub.files(REPOSITORY))
+    theirs = {"notes.txt": b"mine", "memories/m.zarr.txt": b"mine", "memories/n.zarr/c/0": b"n"}
+    hub.commit(REPOSITORY, hub.files(REPOSITORY) | theirs)
+
+    assert run_in_process(*collect, "--name", "m", "--records", 100) == 0
+    capsys.readouterr()
+    push = ("push", REPOSITORY, "m", "--kind", "memory", "-p", hub_lab, "--json")
+    assert run_in_process(*push, "--dry-run") == 0
+    assert json.loads(capsys.readouterr().out)["deleted"] == []
+    commits = len(hub.commits[REPOSITORY])
+    assert run_in_process(*push) == 0
+    deleted = json.loads(capsys.readouterr().out)["deleted"]
+    assert len(hub.commits[REPOSITORY]) == commits + 1
+    assert deleted and all(path.startswith("memories/m.zarr/") for path in deleted)
+    there = set(hub.files(REPOSITORY))
+    assert there == (larger | set(theirs)) - set(deleted)
+    own = files_of(hub_lab / "memories" / "m.zarr")
+    assert {path for path in there if path.startswith("memories/m.zarr/")} == {
+        f"memories/m.zarr/{path}" for path in own
+    }
+
+    left = {path: content for path, content in hub.files(REPOSITORY).items() if path not in theirs}
+    hub.commit(REPOSITORY, left)
+    back = tmp_path / "back"
+    assert run_in_process("pull", REPOSITORY, "-p", back, "--quiet") == 0
+    assert files_of(back / "memories" / "m.zarr") == own
+    assert run_in_process(*push) == 0
+    assert json.loads(capsys.readouterr().out)["deleted"] == []
 
 
 def test_errors_of_the_hub_are_one_line(

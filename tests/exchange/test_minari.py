@@ -155,8 +155,8 @@ class TestRefused:
             read(made, PICTURE)
 
     def test_other_formats(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.edit(foreign(tmp_path, monkeypatch), data_format="arrow")
-        with pytest.raises(ArtifactError, match="stored as 'arrow'"):
+        self.edit(foreign(tmp_path, monkeypatch), data_format="zarr")
+        with pytest.raises(ArtifactError, match="stored as 'zarr'"):
             read(tmp_path / "theirs-v0", PAIR)
 
     @pytest.mark.parametrize(

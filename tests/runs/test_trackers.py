@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -12,12 +14,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from support.commands import one_line_error, run_in_process, run_interrupted
+from support.commands import ROOT, one_line_error, run_in_process, run_interrupted
+from support.waiting import wait_for
 
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.runs import trackers
 from corrtool.runs.metrics import MetricsLog, read_metrics
 from corrtool.runs.trackers import MIRRORED, Mirror, Sent
+from corrtool.runtime.console import Console
 
 TINY = ("--preset", "tiny", "--device", "cpu")
 
@@ -220,6 +224,24 @@ def test_trackio_holds_each_step_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [line["loss"] for line in logs] == [1 / n for n in range(1, 7)]
 
 
+@pytest.mark.filterwarnings("ignore")  # a tracker's own
+def test_where_trackio_cannot_write_is_one_line(
+    cartpole: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trackio: Any = pytest.importorskip("trackio")
+    (tmp_path / "a file").touch()
+    monkeypatch.setattr(trackio, "TRACKIO_DIR", tmp_path / "a file" / "trackio")
+    monkeypatch.delenv("TRACKIO_SPACE_ID", raising=False)
+    lab, said = cartpole(), list[str]()
+    monkeypatch.setattr(Console, "say", lambda console, line: said.append(line))
+    command = ("train-dqn", *TINY, "--env-steps", 300, "--track", "trackio", "-p", lab)
+    assert run_in_process(*command, "--quiet") == 0
+    (line,) = [line for line in said if "trackio" in line]
+    assert "trackio failed" in line and "NotADirectoryError" in line and "metrics.jsonl" in line
+    assert read_metrics(lab / "runs" / "train-dqn" / "source-dqn" / "metrics.jsonl")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("a")] == ["a file"]
+
+
 def records(path: Path) -> Iterator[bytes]:
     """The records of a ``.wandb`` file, which has LevelDB's log format after seven bytes."""
     content, at, record = path.read_bytes(), 7, b""
@@ -248,8 +270,13 @@ def test_wandb_offline_holds_each_step_once(
     wandb.teardown()  # its own process writes on after a run is finished, until then
     for name in set(os.environ) - before:
         monkeypatch.delenv(name)
+    assert offline_steps(tmp_path, protocol) == [(n, n + 1) for n in range(6)]
+
+
+def offline_steps(directory: Path, protocol: Any) -> list[tuple[int, int]]:
+    """wandb's step and ``env_steps`` of each line that it has written of one run."""
     histories, names = [], set()
-    for file in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb")):
+    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
         names.add(file.name)
         for content in records(file):
             record = protocol.Record()
@@ -257,5 +284,56 @@ def test_wandb_offline_holds_each_step_once(
             if record.WhichOneof("record_type") == "history":
                 items = {item.nested_key[0]: item.value_json for item in record.history.item}
                 histories.append((record.history.step.num, int(items["env_steps"])))
-    assert sorted(histories) == [(n, n + 1) for n in range(6)]
     assert len(names) == 1
+    return sorted(histories)
+
+
+BEGINS = """
+import sys, time
+from pathlib import Path
+from test_trackers import MetricsLog, mirror, write
+directory = Path(sys.argv[1])
+log, copy = MetricsLog(directory), mirror(directory, tracker="wandb")
+write(log, range(1, 5))
+log.sync()
+copy.catch_up()
+write(log, range(5, 8))
+time.sleep(2)  # for wandb's own process to write what it was handed
+print("to be killed", flush=True)
+time.sleep(120)
+"""
+
+
+@pytest.mark.filterwarnings("ignore")  # a tracker's own
+def test_wandb_holds_each_step_once_after_a_kill_that_nothing_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb: Any = pytest.importorskip("wandb")
+    protocol = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    for name, value in {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    run, paths = tmp_path / "run", [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGINS, str(run)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*paths, *sys.path])},
+    )
+    assert process.stdout is not None and process.stdout.readline() == "to be killed\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    before = set(os.environ)
+    held = b"".join((run / "metrics.jsonl").read_bytes().splitlines(keepends=True)[:4])
+    saved: Any = {"bytes": len(held), "sha256": hashlib.sha256(held).hexdigest(), "step": 4}
+    log, copy = MetricsLog(run, saved), mirror(run, tracker="wandb")
+    write(log, range(5, 7))
+    log.sync()
+    copy.catch_up()
+    log.close()
+    copy.close()
+    wandb.teardown()
+    for name in set(os.environ) - before:
+        monkeypatch.delenv(name)
+    wait_for(lambda: len(offline_steps(tmp_path, protocol)) >= 6, 20)
+    assert offline_steps(tmp_path, protocol) == [(n, n + 1) for n in range(6)]

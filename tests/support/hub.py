@@ -102,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         for line in lines:
             if line["key"] == "file":
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            elif line["key"] == "deletedFile":
+                del files[line["value"]["path"]]
         return self.hub.commit(repository, files)
 
     def do_HEAD(self) -> None:

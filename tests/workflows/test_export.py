@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from support.commands import one_line_error, run_in_process
 import corrtool
 from corrtool.errors import UsageError
 from corrtool.exchange import played_values
+from corrtool.exchange.export_result import Exported
 from corrtool.project.artifacts import read_artifact
+from corrtool.workflows import export as workflow
 
 MAX_STEPS = 400  # of a game whose actions are compared
 
@@ -108,9 +111,74 @@ def test_a_policy_says_what_would_be_written_and_does_not_replace(
     values = torch.export.load(lab / "exports" / "corr.pt2").module()(torch.from_numpy(state)[None])
     np.testing.assert_allclose(values[0].numpy(), learnt.load_agent().values(state), rtol=1e-5)
 
-    assert run_in_process(*command, "--quiet") == 2
-    assert "corr.pt2 is there already; use --overwrite" in one_line_error(capsys)
     assert run_in_process(*command, "--quiet", "--overwrite") == 0
+
+
+EXPORTS: dict[str, Callable[..., Exported]] = {
+    "onnx": lambda project, **how: project.export_policy("corr", **how),
+    "torch": lambda project, **how: project.export_policy("corr", to="torch", **how),
+    "sb3": lambda project, **how: project.export_q(to="sb3", **how),
+}
+
+
+@pytest.mark.parametrize("to", EXPORTS)
+def test_run_again_it_says_that_the_file_is_there(
+    to: str,
+    learnt: corrtool.OpenedProject,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    export = EXPORTS[to]
+    made = export(learnt)
+    assert made["state"] == "written"
+    path = Path(made["path"])
+    content, written = path.read_bytes(), path.stat().st_mtime_ns
+    there = {key: value for key, value in made.items() if key != "check"}
+    there["state"] = "there already"
+    assert export(learnt) == there
+    assert export(learnt, dry_run=True) == {"dry_run": True, **there}
+    with monkeypatch.context() as patched:  # a newer corrtool writes the same
+        patched.setattr(workflow, "__version__", "9.9")
+        assert export(learnt)["state"] == "there already"
+    command = ("export", "q" if to == "sb3" else "policy", "--to", to, "-p", learnt.root)
+    assert run_in_process(*command) == 0
+    assert f"{path} is there already: {len(content):,} bytes" in capsys.readouterr().out
+    assert path.stat().st_mtime_ns == written
+
+    with monkeypatch.context() as patched:  # a later form of the file
+        patched.setattr(workflow, "_VERSION", 2)
+        with pytest.raises(UsageError, match=f"{path.name} is there already, and was made from"):
+            export(learnt)
+    empty_zip = b"PK\x05\x06" + bytes(18)
+    for damaged in (content[: len(content) // 2], b"", b"something else", empty_zip):
+        path.write_bytes(damaged)
+        assert run_in_process(*command, "--quiet") == 2
+        assert "made from something else; use --overwrite" in one_line_error(capsys)
+        assert path.read_bytes() == damaged
+    assert run_in_process(*command, "--quiet", "--overwrite") == 0
+    assert export(learnt)["state"] == "there already"
+
+
+def test_what_was_made_from_other_weights_is_not_replaced(
+    learnt: corrtool.OpenedProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = learnt.root
+    command = ("export", "policy", "corr", "--to", "torch", "-p", lab, "--quiet")
+    assert run_in_process(*command) == 0
+    learnt.learn_corr(
+        preset="tiny", gradient_steps=3, eval_games=1, name="corr", device="cpu", overwrite=True
+    )
+    capsys.readouterr()
+    assert run_in_process(*command) == 2
+    assert "corr.pt2 is there already, and was made from something else" in one_line_error(capsys)
+
+    output = ("--output", lab / "a-directory.pt2")
+    output[1].mkdir()
+    assert run_in_process(*command, *output) == 2
+    assert "a-directory.pt2" in one_line_error(capsys)
+    assert learnt.export_q(to="torch", output=lab / "agent")["state"] == "written"
+    with pytest.raises(UsageError, match="made from something else"):
+        learnt.export_q(to="sb3", output=lab / "agent")
 
 
 def test_an_agent_that_was_finetuned_goes_with_its_correspondence(
