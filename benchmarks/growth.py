@@ -11,7 +11,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import numpy as np
 import torch
 from matplotlib import pyplot
 
-from benchmarks.learn_corr import GENERATOR, SETTINGS
+from benchmarks.learn_corr import SETTINGS
+from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel, build_environment_model
@@ -57,7 +57,7 @@ def learning_step(size: int = 84, **given: Any) -> Callable[[], Any]:
         build_environment_model(spec, ACTIONS, filters=16, blocks=4), StateScaling(spec)
     )
     freeze(model)
-    generator = replace(GENERATOR, filters=settings.filters)
+    generator = GeneratorDescription.of(settings, spec)
     correspondence = Correspondence(StateScaling(spec), StateScaling(spec), generator)
     q = freeze(build_q_function(spec, ACTIONS, "small"))
     learner = CorrespondenceLearner(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.saved import ModelDescription
 from corrtool.layers import ConvFromOneChannel, ConvToOneChannel, freeze
 from corrtool.q_learning.network import build_q_function
+from corrtool.runtime.precision import has_bf16_instructions
 from corrtool.settings.stages import LearnCorrSettings, TrainModelSettings
 from corrtool.states import StateScaling, StateSpec
 
@@ -32,16 +34,21 @@ ACTIONS = 6
 STEPS = 30
 CPU = torch.device("cpu")
 SETTINGS = LearnCorrSettings(generator="resnet", cycle_loss="printed", pool_size=0)
-GENERATOR = GeneratorDescription.of(SETTINGS, SPEC)
+MODEL = TrainModelSettings()
+FOLDED = replace(SETTINGS, folded=True)  # with it the networks of the preset `default`
+FOLDED_MODEL = TrainModelSettings(architecture="folded", blocks=3)
 
 
-def networks() -> tuple[Correspondence, nn.Module, ScaledModel]:
+def networks(
+    settings: LearnCorrSettings = SETTINGS, model: TrainModelSettings = MODEL
+) -> tuple[Correspondence, nn.Module, ScaledModel]:
     """G_S and G_T, a Q_S and an F of the default sizes."""
     torch.manual_seed(0)
-    f = ModelDescription.of(TrainModelSettings(), SPEC, ACTIONS).build()
+    f = ModelDescription.of(model, SPEC, ACTIONS).build()
     freeze(f)
     q = freeze(build_q_function(SPEC, ACTIONS, "small"))
-    return Correspondence(StateScaling(SPEC), StateScaling(SPEC), GENERATOR), q, f
+    generator = GeneratorDescription.of(settings, SPEC)
+    return Correspondence(StateScaling(SPEC), StateScaling(SPEC), generator), q, f
 
 
 def batches() -> itertools.cycle[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -72,9 +79,17 @@ def learner(lambdas: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Correspond
             | dict(zip(("lambda_cyc", "lambda_q", "lambda_m"), lambdas, strict=True))
         )
     )
-    correspondence, q, f = networks()
+    return _learner(settings, MODEL)
+
+
+def default_learner(precision: Literal["float32", "bf16"]) -> CorrespondenceLearner:
+    """With the networks of the preset ``default``, λ (1, 1, 1)."""
+    return _learner(replace(FOLDED, precision=precision), FOLDED_MODEL)
+
+
+def _learner(settings: LearnCorrSettings, model: TrainModelSettings) -> CorrespondenceLearner:
     return CorrespondenceLearner(
-        correspondence, q, f, settings, 10**6, np.random.default_rng(0), CPU
+        *networks(settings, model), settings, 10**6, np.random.default_rng(0), CPU
     )
 
 
@@ -167,25 +182,33 @@ ZEROS = {
 
 def measure(rounds: int) -> list[Row]:
     """Steps a second."""
-    ours, theirs = alternate(
-        lambda: steps_per_second(learner().update), lambda: steps_per_second(plain()), rounds=rounds
+    bf16 = has_bf16_instructions(CPU)
+    printed, theirs, *default = alternate(
+        lambda: steps_per_second(learner().update),
+        lambda: steps_per_second(plain()),
+        lambda: steps_per_second(default_learner("float32").update),
+        *[lambda: steps_per_second(default_learner("bf16").update)] * bf16,
+        rounds=rounds,
     )
+    sides = [("resnet", printed, 1.6), ("folded resnet and F, float32", default[0], 2.4)]
+    sides += [("folded resnet and F, bf16", default[1], 3.0)] if bf16 else []
     rows = [
         Row(
-            "learn-corr, resnet, (1,1,1), batch 1",
+            f"learn-corr, {name}, (1,1,1), batch 1",
             "plain eager float32 step",
             "steps/s",
             ours,
             theirs,
-            1.6,
+            goal,
         )
+        for name, ours, goal in sides
     ]
-    sides = (
+    some_zero = (
         lambda weights=weights: steps_per_second(learner(weights).update)
         for weights, _ in ZEROS.values()
     )
     everything, picture, model, q, *some = alternate(
-        lambda: steps_per_second(learner().update), *seconds_of_passes(), *sides, rounds=rounds
+        lambda: steps_per_second(learner().update), *seconds_of_passes(), *some_zero, rounds=rounds
     )
     whole = 1 / statistics.median(everything)
     for (name, (_, (pictures, no_model, no_q))), speeds in zip(ZEROS.items(), some, strict=True):

@@ -5,8 +5,8 @@
 set -euo pipefail
 lab=${1:-$(mktemp -d)/lab}
 
-# games end after 300 steps, so that no stage waits for a whole one
-corrtool init "$lab" --source ALE/Pong-v5 --target ALE/Pong-v5 --target-view rotate:90 --max-episode-frames 1200
+# games end after 150 steps, so that no stage waits for a whole one
+corrtool init "$lab" --source ALE/Pong-v5 --target ALE/Pong-v5 --target-view rotate:90 --max-episode-frames 600
 export CORRTOOL_PROJECT=$lab CORRTOOL_PRESET=tiny
 
 corrtool train-dqn                  # Q_S and M_S: learn the source task

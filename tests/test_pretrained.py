@@ -21,7 +21,7 @@ from corrtool.q_learning.saved import load_q_function
 
 KINDS = {"q": load_q_function, "model": load_model, "corr": load_correspondence}
 PONG_TABLE = {"id": "ALE/Pong-v5"}
-PLAYING = ("learn-corr", "evaluate")
+PLAYING = ("evaluate", "learn-corr")
 ROTATED_TABLE = {"id": "ALE/Pong-v5", "views": ["rotate:90"]}
 
 
@@ -88,14 +88,15 @@ def test_init_can_copy_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_quickstart_uses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On real Pong, at the smallest size, where games end 30 steps after the last point.
+    """On real Pong, at the smallest size, where games end 10 steps after the last point.
 
     An interrupted or finished quickstart is not begun again.
     """
     lab = tmp_path / "lab"
     create_project(lab, {"source": PONG_TABLE, "target": ROTATED_TABLE}, {})
     with (lab / "corrtool.toml").open("a") as file:
-        file.write("".join(f"\n[{stage}]\nmax-idle-frames = 120\n" for stage in PLAYING))
+        file.write("".join(f"\n[{stage}]\nmax-idle-frames = 40\n" for stage in PLAYING))
+        file.write("gradient-steps = 5\n\n[collect]\nrecords = 100\n")
     for _ in range(2):
         assert run_in_process("quickstart", str(lab), "--preset", "tiny", "--json") == 0
         result = check_result("quickstart", capsys.readouterr().out)

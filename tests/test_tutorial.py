@@ -10,12 +10,13 @@ from support.commands import newcomer, run_python
 from support.documents import DOCS, Section, sections
 
 TUTORIAL = [section for section in sections(DOCS / "tutorial.md") if section.commands]
-# A game of Pong takes thousands of frames: one is enough, which ends 30 steps after the last point.
+# A game of Pong takes thousands of frames: one is enough, which ends 10 steps after the last point.
 SMALL = {
     "PRESET": "tiny",
     "DEVICE": "cpu",
     "EVALUATE_GAMES": "1",
-    "EVALUATE_MAX_IDLE_FRAMES": "120",
+    "EVALUATE_MAX_IDLE_FRAMES": "40",
+    "LEARN_CORR_GRADIENT_STEPS": "10",
     "LEARN_CORR_EVAL_GAMES": "0",
 }
 

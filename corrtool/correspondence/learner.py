@@ -17,6 +17,7 @@ from corrtool.correspondence.tone_layer import ToneLayer
 from corrtool.environment_model.network import ScaledModel
 from corrtool.layers import AffineLayer, RotationLayer, load_optimizer_state
 from corrtool.runs.steps import learning_rate_share
+from corrtool.runtime.optimizers import Adam
 from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.stages import LearnCorrSettings
@@ -79,10 +80,10 @@ class CorrespondenceLearner:
             {"params": others, "lr": rate},
             {"params": spatial, "lr": settings.spatial_learning_rate},
         ]
-        self._generator_optimizer = torch.optim.Adam(
+        self._generator_optimizer = Adam(
             [g for g in groups if g["params"]], rate, betas, fused=True
         )
-        self._discriminator_optimizer = torch.optim.Adam(
+        self._discriminator_optimizer = Adam(
             self._discriminators.parameters(), rate, betas, fused=True
         )
         self._source_pool, self._target_pool = (

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from corrtool.correspondence.linear_maps import LinearMaps
 from corrtool.environment_model.network import ScaledModel
+from corrtool.runtime.optimizers import LBFGS
 
 ITERATIONS = 150
 MEMORY = 20  # pairs of steps and gradients that L-BFGS keeps
@@ -40,7 +41,7 @@ def polished(
     """
     moving = moving or LinearMaps(torch.ones_like(maps.weight), torch.ones_like(maps.bias))
     weight, bias = (part.clone().requires_grad_() for part in (maps.weight, maps.bias))
-    optimizer = torch.optim.LBFGS(
+    optimizer = LBFGS(
         [weight, bias],
         max_iter=ITERATIONS,
         history_size=MEMORY,

@@ -37,6 +37,7 @@ from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_units import in_simpler_units
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
+from corrtool.runtime.optimizers import Adam
 from corrtool.states import StateScaling
 
 # Gradient steps, transitions in each, step size of Adam at first, weight of the moments. Two
@@ -126,7 +127,7 @@ class LinearStartSearch:
             part.clone().requires_grad_() for part in (candidates.maps.weight, candidates.maps.bias)
         )
         moving = Candidates(LinearMaps(weight, bias), candidates.source_of)
-        optimizer = torch.optim.Adam([weight, bias], lr=step_size)
+        optimizer = Adam([weight, bias], lr=step_size)
         for step in range(steps):
             if self._over():
                 break

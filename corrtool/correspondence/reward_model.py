@@ -19,6 +19,7 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.layers import mlp
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
+from corrtool.runtime.optimizers import Adam
 from corrtool.states import StateScaling
 
 WIDTHS = (64, 64)
@@ -86,7 +87,7 @@ def learn_rewards(
     with torch.random.fork_rng(devices=[]):  # what is drawn after it is what was drawn before
         torch.manual_seed(int(random.integers(2**31)))
         model = RewardModel(states.shape[1], actions).to(states.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=STEP_SIZE)
+    optimizer = Adam(model.parameters(), lr=STEP_SIZE)
     for _ in range(GRADIENT_STEPS):
         at = torch.from_numpy(random.integers(held_out, len(rows), BATCH)).to(states.device)
         loss = mse_loss(model(states[at], batch.actions[at], next_states[at]), rewards[at])

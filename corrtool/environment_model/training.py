@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from corrtool.environment_model.network import ScaledModel
@@ -18,6 +17,7 @@ from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.run import Run
 from corrtool.runs.steps import learning_rate_share
 from corrtool.runtime.console import Console
+from corrtool.runtime.optimizers import Adam
 from corrtool.runtime.precision import begin_step
 from corrtool.runtime.ranks import Ranks
 from corrtool.settings.stages import TrainModelSettings
@@ -47,9 +47,7 @@ class ModelTraining:
     ) -> None:
         self._model, self._memory, self._settings, self._ranks = model, memory, settings, ranks
         self._objective = build_objective(model, settings, memory.device, ranks)
-        self._optimizer = torch.optim.Adam(
-            model.network.parameters(), lr=settings.learning_rate, fused=True
-        )
+        self._optimizer = Adam(model.network.parameters(), lr=settings.learning_rate, fused=True)
         self._batches = ShuffledRows(rows, settings.batch_size, random)
         self._steps_per_epoch = max(1, len(rows) // settings.batch_size)
         self._planned = settings.gradient_steps or settings.epochs * self._steps_per_epoch

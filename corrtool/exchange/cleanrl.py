@@ -56,7 +56,7 @@ def _says(args: Any) -> dict[str, Any]:
     """What the arguments of the script tell, where they were saved."""
     table, says = args if isinstance(args, dict) else {}, dict[str, Any]()
     gamma, seed, steps = (table.get(name) for name in ("gamma", "seed", "total_timesteps"))
-    if type(gamma) in (int, float) and 0 <= gamma <= 1:
+    if isinstance(gamma, int | float) and type(gamma) is not bool and 0 <= gamma <= 1:
         says["gamma"] = gamma
     if type(seed) is int and 0 <= seed < 2**63:
         says["seed"] = seed

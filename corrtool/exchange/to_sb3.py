@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from corrtool.errors import UsageError
 from corrtool.exchange.played_values import Runner
 from corrtool.q_learning.saved import QDescription
+from corrtool.runtime.optimizers import Adam
 from corrtool.states import IMAGE
 
 SUFFIX = ".zip"
@@ -59,7 +60,7 @@ def to_sb3(
     """
     check_sb3(description)
     weights = _renamed(q_function.state_dict(), description)
-    optimizer = torch.optim.Adam([nn.Parameter(w.clone()) for w in weights.values()], lr=1e-4)
+    optimizer = Adam([nn.Parameter(w.clone()) for w in weights.values()], lr=1e-4)
     members: dict[str, bytes] = {
         "data": json.dumps(_data(description, gamma, metadata), indent=2).encode(),
         "pytorch_variables.pth": _saved({}),

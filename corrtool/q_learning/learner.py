@@ -15,6 +15,7 @@ from corrtool.layers import load_optimizer_state
 from corrtool.memory import TransitionBatch
 from corrtool.q_learning.losses import temporal_difference_loss, temporal_difference_target
 from corrtool.q_learning.schedules import learning_rate, plays_greedily
+from corrtool.runtime.optimizers import SGD, Adam, RMSprop
 from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.settings.stages import DqnSettings
 from corrtool.states import IMAGE, StateSpec, raw_to_q
@@ -176,12 +177,10 @@ def _optimizer(network: nn.Module, settings: DqnSettings) -> torch.optim.Optimiz
     parameters = list(network.parameters())
     match settings.optimizer:
         case "adam":
-            return torch.optim.Adam(
+            return Adam(
                 parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon, fused=True
             )
         case "rmsprop":
-            return torch.optim.RMSprop(
-                parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon
-            )
+            return RMSprop(parameters, lr=settings.learning_rate, eps=settings.optimizer_epsilon)
         case "sgd":
-            return torch.optim.SGD(parameters, lr=settings.learning_rate)
+            return SGD(parameters, lr=settings.learning_rate)

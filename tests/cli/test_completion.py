@@ -83,9 +83,9 @@ def typed(shell: str, words: str, key: str, expected: set[str], env: dict[str, s
     try:
         shown = until(leader, {"% ", "# "}, 30)  # its prompt
         os.write(leader, words.encode())
-        for _ in range(3):
+        for _ in range(20):  # the first says nothing: it is no use to wait for long
             os.write(leader, key.encode())
-            shown = until(leader, expected, 15)
+            shown = until(leader, expected, 2)
             if all(word in shown for word in expected):
                 break
         return shown

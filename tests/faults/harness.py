@@ -64,7 +64,6 @@ MAKES = {
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     [
-        "torch._dynamo",
         "corrtool.cli",
         *(f"corrtool.stages.{stage.replace('-', '_')}" for stage in COMMANDS),
     ]

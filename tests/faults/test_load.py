@@ -73,7 +73,7 @@ def test_many_cycles_leave_memory_files_and_disk_flat(tmp_path: Path) -> None:
     lab = tmp_path / "cartpole"
     init = ("init", lab, "--source", "CartPole-v1", "--max-episode-steps", 20, "--quiet")
     assert run_in_process(*init) == 0
-    flat(lab, 30)
+    flat(lab, 20)
 
 
 @pytest.mark.faults_full

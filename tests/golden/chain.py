@@ -32,9 +32,10 @@ PAIRS = {
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "pong": {
         "learn-corr": ("--generator", "affine-resnet", "--gan-loss", "log",
-                       "--model-loss", "relative", "--batch-size", "2", "--angle-starts", "12"),
+                       "--model-loss", "relative", "--batch-size", "2", "--angle-starts", "2",
+                       "--gradient-steps", "6"),
         "train-dqn": ("--double-q", "--priority-exponent", "0.5", "--optimizer", "rmsprop",
-                      "--loss", "squared"),
+                      "--loss", "squared", "--env-steps", "240", "--random-records", "40"),
     },
     "cartpole": {
         "learn-corr": ("--generator", "mlp", "--lambda-q", "0", "--batch-size", "4",

@@ -59,6 +59,7 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys: pytest.CaptureFix
     assert row[3] == f"{evaluation['mean_return']:.1f} –, 2 games, {distinct} distinct"
     written = (pong_copy / "results.md").read_text(encoding="utf-8")
     assert written.startswith("## lab") and "### Zero-shot" in written
+    drawn = files_of(folder)
     assert (
         run_in_process(
             "report", "-p", pong_copy, "--append", "--markdown", pong_copy / "results.md"
@@ -66,6 +67,7 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys: pytest.CaptureFix
         == 0
     )
     assert (pong_copy / "results.md").read_text(encoding="utf-8") == written + "\n" + written
+    assert files_of(folder) == drawn  # the same runs give the same report
     assert run_in_process("report", "-p", pong_copy, "--append") == 2
     for markdown in (pong_copy / "report" / "report.html", pong_copy / "latin.md"):
         (pong_copy / "latin.md").write_bytes("Größe".encode("latin-1"))
@@ -169,14 +171,6 @@ def test_gradient_steps_of_each_seed_where_they_differ() -> None:
     assert _gradient_steps(cell(1500, 750, 1500)) == "1,500; 750; 1,500"
 
 
-def test_the_same_runs_give_the_same_report(pong_copy: Path) -> None:
-    def drawn() -> dict[str, bytes]:
-        assert run_in_process("report", "-p", pong_copy, "--quiet") == 0
-        return files_of(pong_copy / "report")
-
-    assert drawn() == drawn()
-
-
 def test_a_project_without_runs_has_nothing_to_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,13 +200,15 @@ def test_a_video_of_the_transferred_agent(pong_copy: Path) -> None:
             "--games",
             1,
             "--quiet",
+            "--max-idle-frames",
+            120,
             "--video",
             film,
         )
         == 0
     )
     frames = cv2.VideoCapture(str(film))
-    assert frames.get(cv2.CAP_PROP_FRAME_COUNT) > 250
+    assert frames.get(cv2.CAP_PROP_FRAME_COUNT) >= 30
     assert frames.get(cv2.CAP_PROP_FRAME_WIDTH) > 2 * 84 * 4  # as seen, and translated
 
 

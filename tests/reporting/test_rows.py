@@ -217,11 +217,11 @@ def test_the_report_of_a_real_project_of_vectors(
     lab = cartpole("permute:2,3,0,1")
     tiny = ("-p", lab, "--preset", "tiny", "--quiet")
     for command in (
-        ("train-dqn", "--env-steps", 1_500), ("collect",), ("train-model",),
+        ("train-dqn", "--env-steps", 700), ("collect",), ("train-model",),
         ("learn-corr", "--name", "c"),
         ("train-dqn", "--name", "q2", "--seed", 1),
         ("finetune", "--env-steps", 5, "--q", "source-dqn"),
-        ("finetune", "--from-scratch", "--env-steps", 1_500),
+        ("finetune", "--from-scratch", "--env-steps", 700),
     ):  # fmt: skip
         assert run_in_process(*command, *tiny) == 0, command
     capsys.readouterr()
@@ -267,7 +267,7 @@ def test_the_report_of_a_real_project_of_vectors(
         float(evaluate("--policy", "random")),
     )
     thresholds = read_results(Project(lab)).thresholds
-    if agent > random:  # 1,500 steps may have learnt nothing
+    if agent > random:  # 700 steps may have learnt nothing
         assert thresholds[0] == pytest.approx(random + 0.25 * (agent - random), rel=0.06)
     else:
         assert thresholds == ()

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from support.commands import run_in_process
 
 INPUTS = {
+    "train-dqn": ("--random-records", "40"),
     "learn-corr": (
         "--eval-games",
         "0",
@@ -40,7 +41,7 @@ def test_the_same_seed_twice_gives_the_same_artifacts(pong_copy: Path) -> None:
         ("finetune", "q"),
     ):
         length = (
-            ("--gradient-steps", "10")
+            ("--gradient-steps", "4")
             if stage in ("learn-corr", "train-model")
             else ("--env-steps", "240")
         )

@@ -122,7 +122,9 @@ def test_a_node_dies_and_every_cell_ends_once_as_it_would_locally(
     for run in run_directories(lab, "learn-corr"):
         logged_at = [(m["event"], m["gradient_steps"]) for m in read_metrics(run / "metrics.jsonl")]
         assert len(set(logged_at)) == len(logged_at) > 2
-    assert run_in_process(*command(here, *grid, "--quiet")) == 0
+    for weight in (0, 1, 2):
+        alone = ("--lambda-q", weight, "--gradient-steps", 200, "--eval-games", 0, "--quiet")
+        assert run_in_process("learn-corr", "-p", here, *TINY, *alone) == 0
     assert made(lab) == made(here)
     capsys.readouterr()  # nothing is left to do, so nobody looks for a Ray
     assert run_in_process(*command(lab, *grid, "--engine", "ray", "--ray-address", "x:9")) == 0
