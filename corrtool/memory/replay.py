@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from corrtool.memory.rows import MemoryRows, Rows
 from corrtool.runtime.device import to_device
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
+
+MOST_AT_ONCE = 8  # mini-batches of one draw; more would leave a processor's cache
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ class TransitionBatch:
     terminated: Tensor
     weights: Tensor
     rows: Rows
+
+    def split(self, batch_size: int) -> Iterator[TransitionBatch]:
+        """Mini-batches of ``batch_size``, in their order; they share this one's memory."""
+        names = [each.name for each in fields(self) if each.name != "rows"]
+        parts = zip(*(getattr(self, name).split(batch_size) for name in names), strict=True)
+        for number, tensors in enumerate(parts):
+            rows = self.rows[number * batch_size : (number + 1) * batch_size]
+            yield TransitionBatch(**dict(zip(names, tensors, strict=True)), rows=rows)
 
 
 class ReplayMemory(RowRing):
@@ -158,6 +169,19 @@ class ReplayMemory(RowRing):
         while not (valid := self.fields["valid"].take(rows)).all():
             rows[~valid] = draw(int((~valid).sum()))
         return self._transitions(rows, n_step, gamma, clip_rewards)
+
+    def sample_batches(
+        self, count: int, batch_size: int, random: np.random.Generator, **how: Any
+    ) -> Iterator[TransitionBatch]:
+        """``count`` mini-batches as :meth:`sample` draws them, for updates in a row.
+
+        Uniform ones are drawn several at once: the same draws by fewer, larger gathers. By priority
+        it is one after another, for each update changes what is important.
+        """
+        at_once = MOST_AT_ONCE if self._priorities is None else 1
+        for first in range(0, count, at_once):
+            drawn = min(at_once, count - first)
+            yield from self.sample(drawn * batch_size, random, **how).split(batch_size)
 
     def newest(self, *, gamma: float, clip_rewards: bool) -> TransitionBatch | None:
         """The transitions just recorded, one per lane unless it was merely reset.

@@ -264,15 +264,16 @@ class DqnTraining:
         settings, learner, env_steps = self.settings, self.learner, self.progress.env_steps
         due = max(0, env_steps - settings.learning_starts) // settings.env_steps_per_update
         n_step = return_length(settings, env_steps)
-        while settings.replay and learner.gradient_steps < due and self.memory.can_sample(n_step):
-            batch = self.memory.sample(
-                settings.batch_size,
-                self._random,
-                n_step=n_step,
-                gamma=settings.gamma,
-                clip_rewards=settings.clip_rewards,
-                importance_exponent=importance_exponent(settings, env_steps),
-            )
+        can_learn = settings.replay and self.memory.can_sample(n_step)
+        for batch in self.memory.sample_batches(
+            due - learner.gradient_steps if can_learn else 0,
+            settings.batch_size,
+            self._random,
+            n_step=n_step,
+            gamma=settings.gamma,
+            clip_rewards=settings.clip_rewards,
+            importance_exponent=importance_exponent(settings, env_steps),
+        ):
             self._loss, errors = learner.update(batch, env_steps)
             if settings.priority_exponent > 0:
                 self.memory.set_errors(batch.rows, errors.cpu().numpy())
@@ -283,8 +284,7 @@ class DqnTraining:
         if settings.replay or env_steps <= settings.learning_starts:
             return
         batch = self.memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards)
-        if batch is not None:
-            self._loss, _ = self.learner.update(batch, env_steps)
+        self._loss = self._loss if batch is None else self.learner.update(batch, env_steps)[0]
 
     def _count_games(self, step: LaneStep) -> None:
         """Log the games that ended, and see whether they are good enough to stop."""

@@ -21,6 +21,7 @@ from support.made_up_lanes import (
 
 from corrtool.memory import ReplayMemory, TransitionBatch
 from corrtool.memory.priorities import MIN_ERROR
+from corrtool.memory.replay import MOST_AT_ONCE
 
 GAMMA = 0.9
 
@@ -166,6 +167,35 @@ class TestSampling:
         memory = ReplayMemory(vectors(stack), count, slots, CPU)
         lanes = MadeUpLanes(vectors(stack), count, seed, longest).play(steps, memory)
         assert memory.can_sample(n_step) == bool(candidates(lanes, memory, n_step))
+
+    def test_several_batches_at_once_are_the_draws_of_one(self) -> None:
+        memory = ReplayMemory(vectors(2), 2, 40, CPU)
+        MadeUpLanes(vectors(2), 2).play(60, memory)
+        how: dict[str, Any] = {"n_step": 2, "gamma": GAMMA, "clip_rewards": False}
+        count = MOST_AT_ONCE + 3
+        batches = list(memory.sample_batches(count, 5, np.random.default_rng(0), **how))
+        assert [len(batch.rows) for batch in batches] == [5] * count
+        random = np.random.default_rng(0)
+        whole = [memory.sample(5 * n, random, **how) for n in (MOST_AT_ONCE, 3)]
+        for name in ("states", "actions", "returns", "next_states", "discounts", "terminated"):
+            drawn = torch.cat([getattr(batch, name) for batch in batches])
+            assert torch.equal(drawn, torch.cat([getattr(part, name) for part in whole]))
+        rows = np.concatenate([batch.rows for batch in batches])
+        assert rows.tolist() == np.concatenate([part.rows for part in whole]).tolist()
+        assert not list(memory.sample_batches(0, 5, random, **how))
+
+    def test_by_priority_each_update_decides_the_next_batch(self) -> None:
+        memory = ReplayMemory(vectors(1), 1, 40, CPU, 1.0)
+        MadeUpLanes(vectors(1), 1).play(30, memory)
+        random = np.random.default_rng(0)
+        how: dict[str, Any] = {"n_step": 1, "gamma": GAMMA, "clip_rewards": False}
+        everything = memory.sample(600, random, **how).rows
+        memory.set_errors(everything, np.zeros(600, np.float32))
+        only = everything[:1]
+        batches = memory.sample_batches(2, 50, random, **how)
+        assert (next(batches).rows == only).mean() < 0.5
+        memory.set_errors(only, np.full(1, 1e9, np.float32))
+        assert (next(batches).rows == only).mean() > 0.9
 
     def test_is_decided_by_the_random_generator(self) -> None:
         memory = ReplayMemory(vectors(1), 2, 12, CPU)
