@@ -93,6 +93,7 @@ def played(video: bytes, directory: Path) -> dict[str, Any]:
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
 def test_the_video_of_a_game_plays_to_its_end(cartpole_lab: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pygame")
     path = tmp_path / "replay.mp4"
     evaluate = ("evaluate", "-p", cartpole_lab, "--task", "source", "--games", 1, "--device", "cpu")
     assert run_in_process(*evaluate, "--video", path, "--quiet") == 0

@@ -87,12 +87,12 @@ def logs(lab: Path) -> list[str]:
 def test_killed_twice_and_finished_by_the_same_command(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid = ("--grid", "lambda-q=0,1", *LONG)
+    grid = ("--grid", "lambda-q=0,1", *LONGER)
     for _ in range(2):
         sweep = start(lab, *grid)
-        wait_for(lambda: len(holders(lab)) == 2)
-        writing = holders(lab)
+        wait_for(lambda: holders(lab))
         time.sleep(0.3)
+        writing = holders(lab)
         os.kill(sweep.pid, signal.SIGKILL)
         sweep.communicate()
         wait_for(lambda pids=writing: not any(map(is_alive, pids)), 10)  # type: ignore[misc]
