@@ -68,6 +68,10 @@ class LinearStartSearch:
         advance: is called with the number of gradient steps done; see :attr:`length`.
         over: whether the time is over, asked before every step: the search then ends with the best
             map so far.
+
+    Attributes:
+        near: after a search that found another kind of map, a signed permutation that explains
+            hardly less, if there is one: the rewards may still speak for it.
     """
 
     length = sum(steps for steps, *_ in (*ROUNDS, ROUNDS[-1]))  # the last once more if sparse
@@ -97,6 +101,7 @@ class LinearStartSearch:
         )
         self._random, self._advance, self._over = random, advance, over
         self.judging = self._sample()
+        self.near: LinearStart | None = None
 
     def best(self, count: int) -> LinearStart:
         """The best of ``count`` maps after all rounds of descent."""
@@ -169,9 +174,11 @@ class LinearStartSearch:
         nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
         found_sparse = self._without_shrinking(nearest)
         sparse = self._start(found_sparse)
-        if sparse.loss > tolerated(free.loss):
-            return free
-        return self.started(found_sparse)
+        if sparse.loss <= tolerated(free.loss):
+            return self.started(found_sparse)
+        if sparse.loss <= tolerated(tolerated(free.loss)):
+            self.near = self.started(found_sparse)
+        return free
 
     def started(self, permutation: Candidates) -> LinearStart:
         """The start at a single signed permutation, in the simplest units that explain as much."""
@@ -192,6 +199,23 @@ class LinearStartSearch:
             lambda maps: self._model_loss(Candidates(maps, source_of)) <= most,
         )
         return replace(self._start(Candidates(maps, source_of)), signed_permutation=True)
+
+    def in_equal_units(self, permutation: LinearStart) -> LinearStart | None:
+        """The signed permutation of raw coordinates without scale and shift.
+
+        None where F explains much less with it, or it is the same.
+        """
+        scalings = self._model.scaling, self._target_scaling
+        raw = raw_weight(permutation.weight, *scalings)
+        if torch.allclose(raw, raw.sign()):
+            return None
+        source_of = torch.tensor(permutation.action_map.source_of)[None]
+        equal = Candidates(LinearMaps.of_raw(raw.sign(), *scalings), source_of)
+        given = LinearMaps(permutation.weight[None], permutation.bias[None])
+        most = tolerated(tolerated(self._model_loss(Candidates(given, source_of))))
+        if self._model_loss(equal) > most:
+            return None
+        return replace(self._start(equal), signed_permutation=True, exact=True)
 
     @torch.no_grad()
     def _model_loss(self, candidate: Candidates) -> float:

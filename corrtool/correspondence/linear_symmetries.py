@@ -5,7 +5,9 @@ mirrored by itself: F explains the mirror image as well, and so do the moments. 
 axes may be exchanged. Nothing but the rewards knows how the parts belong together, and Q_S knows
 the rewards. So signed permutations near a start that F explains as well are compared by the squared
 temporal difference (4) of Q_S on all transitions of M_T: the square, since what a wrong one gets
-wrong are the few transitions that are rewarded.
+wrong are the few transitions that are rewarded. Of a drone and a lantern F preferred a linear map
+with a mirrored lantern, by little, to any signed permutation; so those near it are compared too,
+and each in equal units as well, of which F knew as little.
 """
 
 from __future__ import annotations
@@ -35,15 +37,19 @@ def best_symmetry(
 ) -> tuple[LinearStart, int]:
     """``start``, or what F explains as well, if Q_S clearly fits the target's rewards better.
 
-    And how many others there were.
+    And how many others there were: the symmetries of a signed permutation, of the start itself or
+    near it, and each with the coordinates in equal units, which F may not see either.
 
     Args:
         differences: the temporal differences (B,) of Q_S with a start, always on the same
             transitions.
     """
-    if not start.signed_permutation:
+    permutation = start if start.signed_permutation else search.near
+    if permutation is None:
         return start, 0
-    others = symmetries(search, start)
+    alike = [permutation, *symmetries(search, permutation)]
+    equal = (search.in_equal_units(one) for one in alike)
+    others = [one for one in (*alike, *equal) if one is not None and one is not start]
     squares = differences(start).square()
     best, most = start, 0.0
     for other in others:

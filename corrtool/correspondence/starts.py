@@ -208,7 +208,7 @@ class StartFinder:
             start = search.best(settings.linear_starts)
         metrics = {"event": "linear_search", **start.to_json()}
         differences = None
-        if start.signed_permutation and not limit.over():
+        if (start.signed_permutation or search.near is not None) and not limit.over():
             differences = self._differences(correspondence, model)
         if differences is not None:
             start, compared = best_symmetry(search, start, differences)

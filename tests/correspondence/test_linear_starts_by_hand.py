@@ -356,6 +356,16 @@ class TestSimplest:
         assert not start.exact
         assert start.bias.tolist() == [0.0, 0.0] and start.action_map == SAME
 
+    @pytest.mark.parametrize(("loss", "near"), [(2.75, False), (2.8125, True), (4.0, False)])
+    def test_one_that_explains_hardly_less_is_kept_for_the_rewards(
+        self, monkeypatch: pytest.MonkeyPatch, loss: float, near: bool
+    ) -> None:
+        made = search(monkeypatch)
+        self.chosen(monkeypatch, made, loss)
+        assert (made.near is not None) is near
+        if made.near is not None:
+            assert made.near.signed_permutation and made.near.loss == loss
+
     @pytest.mark.parametrize(
         ("loss", "of_raw", "taken"),
         [

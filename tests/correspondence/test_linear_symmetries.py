@@ -163,6 +163,31 @@ class TestBest:
     def test_a_difference_within_the_noise_is_none(self) -> None:
         assert self.best(mirrored_fruit=0.98, noise=1.0) is self.START
 
+    def test_a_signed_permutation_near_another_map_may_be_better(self) -> None:
+        """The search ended at a map with a little of everything; the rewards know its neighbour."""
+        search = search_with(BasketAndFruit(), find_actions=True)
+        found = replace(self.START, weight=torch.eye(4) + 0.03, signed_permutation=False)
+        search.near = self.START
+
+        def differences(start: LinearStart) -> Tensor:
+            return torch.full((200,), 0.5 if start is self.START else 1.0)
+
+        assert best_symmetry(search, found, differences) == (self.START, 4)
+        same = best_symmetry(search, found, lambda start: torch.ones(200))
+        assert same == (found, 4)
+
+    def test_rewards_tell_units_that_f_does_not(self) -> None:
+        """A fruit whose place and speed are both doubled moves as F says too."""
+        search = search_with(BasketAndFruit(), find_actions=False)
+        doubled = start_of(diagonal(1, 1, 2, 2))
+
+        def differences(start: LinearStart) -> Tensor:
+            return torch.full((200,), 0.5 if start.weight[2, 2] == 1 else 1.0)
+
+        best, _ = best_symmetry(search, doubled, differences)
+        assert torch.equal(best.weight, torch.eye(4)) and best.exact and best.signed_permutation
+        assert best_symmetry(search, doubled, lambda start: torch.ones(200))[0] is doubled
+
     def test_a_map_that_is_no_signed_permutation_stays(self) -> None:
         start = replace(self.START, signed_permutation=False)
         assert best_symmetry(self.SEARCH, start, lambda s: torch.zeros(3)) == (start, 0)
