@@ -21,7 +21,7 @@ from torch import Tensor
 
 from corrtool.correspondence.linear_maps import SignedPermutation, matrices
 from corrtool.correspondence.linear_start import LinearStart
-from corrtool.correspondence.linear_starts import LinearStartSearch, tolerated
+from corrtool.correspondence.linear_starts import LinearStartSearch, comparable
 
 MOST_CHANGES = 2_000  # that are tried: all below, of up to eleven coordinates
 MOST_SYMMETRIES = 64
@@ -110,5 +110,5 @@ def _explained(search: LinearStartSearch, start: LinearStart, changes: Tensor) -
     for judging in (search.judging.at(few), search.judging):
         together = search.changed(start, torch.cat([nothing, changes]), judging)
         losses = torch.cat([search.losses(part, judging, 0.0) for part in together.parts()])
-        changes = changes[losses[1:].cpu() <= tolerated(losses[0].item())]
+        changes = changes[losses[1:].cpu() <= comparable(losses[0].item())]
     return changes

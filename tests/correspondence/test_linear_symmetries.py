@@ -13,7 +13,7 @@ from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.linear_candidates import Transitions
 from corrtool.correspondence.linear_maps import matrices
 from corrtool.correspondence.linear_start import LinearStart
-from corrtool.correspondence.linear_starts import LinearStartSearch
+from corrtool.correspondence.linear_starts import LinearStartSearch, comparable
 from corrtool.correspondence.linear_symmetries import best_symmetry, few_changes, symmetries
 from corrtool.environment_model.network import ScaledModel
 from corrtool.states import StateScaling, StateSpec
@@ -132,6 +132,12 @@ def test_few_changes_are_distinct_signed_permutations(size: int) -> None:
     signs_of_three = [change for change in found if change[0] == tuple(range(size))]
     most = {1: 1, 2: 3, 3: 7, 5: 30}  # of 2⁵ - 1 all but that of five
     assert len(signs_of_three) == most[size]
+
+
+def test_f_may_explain_the_right_one_a_third_less() -> None:
+    """Of a drone's lantern it did, on a few transitions; the rewards have to see both."""
+    assert comparable(0.3) >= 0.3 * 4 / 3
+    assert comparable(1.0) == pytest.approx(1.25 * (1.25 + 0.005) + 0.005)
 
 
 class TestBest:
