@@ -152,8 +152,13 @@ def _what_happens(step: Plan) -> str:
 
 
 def _next(project: Project, result: TransferResult) -> str:
+    """What to do with what has transferred; of what has not, why."""
+    from corrtool.workflows.transfer_rows import has_failed
+
     here = Path.cwd() == project.root
     first = "" if here else f"cd {shlex.quote(str(project.root))}, then "
+    if has_failed(result["rows"]):
+        return f"next: {first}corrtool explain {shlex.quote(result['learn_corr']['corr'])}"
     is_policy = "agent_values" in result["learn_corr"]  # of which DQN cannot go on
     finetune = "" if is_policy else ", corrtool finetune"
     return f"next: {first}corrtool report{finetune}, or corrtool evaluate --video game.mp4"

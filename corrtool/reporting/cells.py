@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ from corrtool.runs.results import FinetuneResult, LearnCorrResult, TrainDqnResul
 from corrtool.settings.stages import STAGE_SETTINGS
 
 SCRATCH = "from scratch"
+OWN_TASK = "Q on its own task"
 REUSE = "Q reused without correspondence"
+
+_SEED = re.compile(r"-seed\d+$")
 
 
 @dataclass
@@ -35,6 +39,12 @@ class Cell(Generic[R]):
     def seeds(self) -> list[int]:
         """One seed per run."""
         return [run.seed for run in self.runs]
+
+    @property
+    def names(self) -> list[str]:
+        """Those of its runs, where they say more than the seeds; else none."""
+        names = [run.name for run in self.runs]
+        return names if len({_SEED.sub("", name) for name in names}) > 1 else []
 
 
 def make_cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str]) -> list[Cell[R]]:
@@ -92,8 +102,9 @@ def _default_settings(stage: str) -> dict[str, Any]:
 
 def correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:
     s = run.settings
+    given = _given_actions(s.get("action_map", "identity"))
     if "recipe" in run.result:
-        return f"{run.result['recipe']} (--recipe auto)"
+        return f"{run.result['recipe']} (--recipe auto){given}"
     weights = tuple(s[name] for name in ("lambda_cyc", "lambda_q", "lambda_m"))
     words = {(0.0, 0.0, 0.0): "GAN", (10.0, 0.0, 0.0): "CycleGAN"}.get(weights)
     if words == "CycleGAN" and s["cycle_loss"] != "printed":
@@ -110,7 +121,12 @@ def correspondence_label(run: FinishedRun[LearnCorrResult]) -> str:
         if s["angle_starts"] == 1 and run.result["angle_degrees"] is not None
         else ""
     )
-    return f"{kind}, {words or 'λ'} ({shown}){compared}{relative}{from_where}"
+    return f"{kind}, {words or 'λ'} ({shown}){compared}{relative}{from_where}{given}"
+
+
+def _given_actions(action_map: str) -> str:
+    """A map of the actions that was given, in words; nothing where it is the identity or found."""
+    return "" if action_map in ("identity", "learned", "auto") else f", --action-map {action_map}"
 
 
 def agent_label(run: FinishedRun[TrainDqnResult]) -> str:

@@ -123,7 +123,7 @@ class ReturnsKnown(TypedDict):
     Attributes:
         random: of the games of M_T, if that was played at random.
         source_random: of those of M_S, likewise: random play of the source.
-        agent: of Q_S on its own task, as its training ended.
+        agent: of Q_S on its own task, by its newest evaluation there, else as its training ended.
         reuse: of Q_S on the target without a correspondence, in a play test.
         transfer: through the correspondence, in a play test.
     """

@@ -15,6 +15,7 @@ from corrtool.reporting.table import duration
 MOST_RESULTS = 6  # evaluations and finetunings that are drawn; the table of runs has all
 # In pixels of the drawing.
 WIDTH, HEIGHT, GAP_ACROSS, GAP_DOWN = 190, 44, 36, 14
+LEAST_WIDTH = 900  # a page scales a wide drawing down to this, and scrolls it from there
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def _drawn(nodes: dict[str, Node], columns: list[list[str]]) -> str:
     boxes = [_box(node, *places[key]) for key, node in nodes.items()]
     return (
         f'<svg class=lineage viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'style="min-width: {min(width, LEAST_WIDTH)}px" '
         f'role="img" aria-label="what it was made from">{"".join(lines + boxes)}</svg>'
     )
 

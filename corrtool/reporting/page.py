@@ -117,6 +117,7 @@ img {{ max-width: 100%; display: block; }}
 figcaption, .note {{ color: #555; font-size: .85rem; }}
 code {{ font-size: .85em; overflow-wrap: anywhere; }}
 details {{ margin: .3rem 0; }}
+.lineage {{ max-width: 100%; height: auto; }}
 .lineage rect {{ fill: #f4f6f8; stroke: #98a4b0; }}
 .lineage path {{ fill: none; stroke: #98a4b0; }}
 .lineage text {{ font-size: 12px; }}

@@ -11,6 +11,7 @@ from corrtool.errors import ArtifactError
 from corrtool.files.sealed import damaged
 from corrtool.project.directory import Project
 from corrtool.reporting.cells import (
+    OWN_TASK,
     REUSE,
     Cell,
     agent_label,
@@ -43,7 +44,7 @@ class Results:
     """Everything that the report shows of a project.
 
     Attributes:
-        baselines: rows of random play and of direct reuse on the target.
+        baselines: rows of the agent on its own task, and on the target of random play and of reuse.
         thresholds: returns whose reaching is told; none where nothing tells which.
         left_out: runs and manifests of sweeps that cannot be read, and why.
         sweeps: those that have a finished cell.
@@ -132,7 +133,7 @@ def read_results(
             [run.parent("corr") for run in cell.runs],
             _other_correspondence,
         )
-    baselines = _baselines(zero_shot, own_q)
+    baselines = _baselines(on_source if zero_shot or learn_corr else [], zero_shot, own_q)
     evaluated: list[Cell[Any]] = [*agents, *target_agents, *correspondences, *finetunings]
     sweeps, damaged_sweeps = read_sweeps(project.root, runs, evaluated)
     return Results(
@@ -295,17 +296,23 @@ def _other_correspondence(evaluation: Evaluation, own: str | None) -> str:
     return "without correspondence" if corr is None else f"through {corr}"
 
 
-def _baselines(zero_shot: list[Evaluation], own_q: str | None) -> dict[str, list[Row]]:
-    """Rows of random play and of direct reuse on the target, where they were played."""
-    random = [run for run in zero_shot if run.settings["policy"] == "random"]
-    reuse = [
-        run for run in zero_shot if run.settings["policy"] == "q" and run.parent("corr") is None
+def _baselines(
+    on_source: list[Evaluation], zero_shot: list[Evaluation], own_q: str | None
+) -> dict[str, list[Row]]:
+    """Rows of the agent on its own task, of random play and of direct reuse, where played."""
+    by_q = [
+        [run for run in runs if run.settings["policy"] == "q" and run.parent("corr") is None]
+        for runs in (on_source, zero_shot)
     ]
-    rows = {
-        RANDOM_PLAY: evaluation_rows([random], [None], lambda i, e: ""),
-        REUSE: evaluation_rows([reuse], [None], lambda i, e: _other_q(e, own_q)),
+    random = [run for run in zero_shot if run.settings["policy"] == "random"]
+    played = {OWN_TASK: by_q[0], RANDOM_PLAY: random, REUSE: by_q[1]}
+    return {
+        name: evaluation_rows(
+            [runs], [None], lambda i, e: "" if e.parent("q") is None else _other_q(e, own_q)
+        )
+        for name, runs in played.items()
+        if runs
     }
-    return {name: rows[name] for name, played in ((RANDOM_PLAY, random), (REUSE, reuse)) if played}
 
 
 def _thresholds(

@@ -127,14 +127,21 @@ def _f_is_useless(measured: Measured) -> tuple[str, str] | None:
         "F predicted held-out records no better than persistence, so that no score by it is "
         "certain; let it learn longer, or from other memories"
     )
-    return sentence, _longer_model(blindness)
+    return sentence, _longer_model(blindness, measured)
 
 
-def _longer_model(blindness: FBlindness) -> str:
-    """The command that trains an F for longer, under another name."""
+def _longer_model(blindness: FBlindness, measured: Measured) -> str:
+    """The commands that train an F for longer and learn with it, under another name."""
     steps = blindness["gradient_steps"]
     more = "MORE" if steps is None else str(4 * steps)
-    return f"corrtool train-model --gradient-steps {more} --name longer"
+    train = f"corrtool train-model --gradient-steps {more} --name longer"
+    return f"{train} && {_learn_anew(measured, '--model longer --name longer')}"
+
+
+def _learn_anew(measured: Measured, inputs: str) -> str:
+    """Learn one of the same agent from other inputs: ``transfer`` takes what is there for done."""
+    q = "" if measured["agent"] is None else f" --q {measured['agent']['name']}"
+    return f"corrtool learn-corr{q} {inputs}"
 
 
 def _f_is_blind(measured: Measured) -> tuple[str, str] | None:
@@ -146,7 +153,7 @@ def _f_is_blind(measured: Measured) -> tuple[str, str] | None:
         f"{blindness['source']['model_loss']:.2f}, and 1 is persistence; let it learn longer, or "
         "from other memories"
     )
-    return sentence, _longer_model(blindness)
+    return sentence, _longer_model(blindness, measured)
 
 
 def _play_differs(measured: Measured) -> tuple[str, str] | None:
@@ -158,7 +165,8 @@ def _play_differs(measured: Measured) -> tuple[str, str] | None:
         "losses compare the two, and the generators must not have to turn one into the other"
     )
     policy = "random" if target["play"] == "random" else _policy_of_agent(measured)
-    return sentence, f"corrtool collect --task source --policy {policy}"
+    collect = f"corrtool collect --task source --policy {policy} --name alike"
+    return sentence, f"{collect} && {_learn_anew(measured, '--source-memory alike --name alike')}"
 
 
 def _policy_of_agent(measured: Measured) -> str:
@@ -255,10 +263,12 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
         f"the score is {score['value']:.2f}, but a play test through the correspondence came to "
         f"{transfer:.1f} ({beside}): it may be another symmetry of the task, such as a part of the "
         "state seen in a mirror, or Q_S depends on what F and M_S do not show; try another --seed, "
-        "or collect more records, and let an agent play them"
+        "or collect more records, let an agent play them, and learn F and the correspondence anew"
     )
-    policy = _policy_of_agent(measured)
-    return sentence, f"corrtool collect --task source --policy {policy} --records 50000"
+    collect = f"--task source --policy {_policy_of_agent(measured)} --records 50000 --name more"
+    train = "corrtool train-model --memory more --name more"
+    learn = f"{_learn_anew(measured, '--model more --name more')} && corrtool evaluate --corr more"
+    return sentence, f"corrtool collect {collect} && {train} && {learn}"
 
 
 RULES = (

@@ -105,11 +105,12 @@ def _zero_shot(results: Results) -> Table:
             duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
             paper_value(experiment, cell),
         ]
+        names = f" ({', '.join(cell.names)})" if cell.names else ""
         for number, row in enumerate(cell.rows):
             shown = ["–"] * len(about) if number else about
             rows.append(
                 [
-                    _named(cell.label, row),
+                    _named(f"{cell.label}{names}", row),
                     _seeds(cell, row),
                     steps,
                     *_played(row),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -37,7 +36,6 @@ from corrtool.reporting.explanation import (
     Measured,
     MemoryDistance,
     MemoryKnown,
-    ReturnsKnown,
 )
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.heat_maps import action_matrix_picture
@@ -50,6 +48,7 @@ from corrtool.runtime.process import configure_process, preserving_torch_state
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.states import VECTOR
 from corrtool.workflows.explain_inputs import ExplainInputs, find_inputs, load_inputs
+from corrtool.workflows.explain_returns import returns_known
 
 
 def explain(
@@ -111,7 +110,7 @@ def _measure(
         "blindness": blindness,
         "memories": _memories(inputs, observed),
         "actions": actions,
-        "returns": _returns(known),
+        "returns": returns_known(context.project, known),
     }
     return {**measured, "symptoms": symptoms(measured), "files": []}, observed
 
@@ -232,35 +231,6 @@ def _memory_known(memory: Artifact) -> MemoryKnown:
         "play": play_of_memory(memory.manifest),
         "records": memory.manifest["records"],
     }
-
-
-def _returns(known: ExplainInputs) -> ReturnsKnown:
-    """Returns from M_S and M_T, and from the summaries of Q_S and of the correspondence."""
-    knowledge, inputs = known.knowledge, known.inputs
-    random = {
-        role: memory.game_returns()
-        for role, memory in (("source", knowledge.source), ("target", knowledge.target))
-        if play_of_memory(inputs[f"{role}_memory"].manifest) == "random"
-    }
-    agent = None
-    if "q" in known.inputs:
-        agent = _number(known.inputs["q"], "best_mean_return")
-        if agent is None:
-            agent = _number(known.inputs["q"], "mean_return_20")
-    return {
-        "random": fmean(random["target"]) if random.get("target") else None,
-        "source_random": fmean(random["source"]) if random.get("source") else None,
-        "agent": agent,
-        "reuse": _number(known.artifact, "reuse_mean_return"),
-        "transfer": _number(known.artifact, "mean_return"),
-    }
-
-
-def _number(artifact: Artifact, name: str) -> float | None:
-    """A number in an artifact's summary, which older ones lack."""
-    summary: Any = artifact.manifest.get("summary")
-    number: Any = summary.get(name) if isinstance(summary, dict) else None
-    return float(number) if type(number) in (int, float) else None
 
 
 def _draw(

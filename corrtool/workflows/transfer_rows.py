@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from statistics import variance
 from typing import NotRequired, cast
 
 from corrtool.reporting.result_lines import passed_over_note, untried_note
+from corrtool.reporting.symptoms import LITTLE
 from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
 from corrtool.workflows.pipeline import returns_of
 
@@ -47,6 +50,8 @@ def make_notes(
     score = learnt.get("score")
     means = {row["policy"]: row["mean_return"] for row in rows}
     notes = []
+    if has_failed(rows):
+        notes.append(_failure(rows, learnt))
     if means["source"] <= means["random"]:
         notes.append(
             "the source's agent is no better than random play, so there is nothing to transfer: "
@@ -80,6 +85,43 @@ def make_notes(
     if _is_doubtful(rows[-1], learnt):
         notes.append("'corrtool explain' says what may be wrong, and what to try next")
     return notes
+
+
+def has_failed(rows: list[TransferRow]) -> bool:
+    """True if transfer is hardly on the way to the agent, or may be no better than random play.
+
+    Not where nothing says how far it is: the agent is no better than random play then.
+    """
+    share = rows[-1].get("normalised")
+    return share is not None and (share < LITTLE or not _is_clearly_better(rows))
+
+
+def _is_clearly_better(rows: list[TransferRow]) -> bool:
+    """True if transfer is two standard errors better than random play; one game has none."""
+    by_policy = {row["policy"]: row for row in rows}
+    transfer, random = by_policy["transfer"], by_policy["random"]
+    games = [row["returns"] for row in (transfer, random)]
+    if any(len(returns) < 2 for returns in games):
+        return True
+    error = math.sqrt(sum(variance(returns) / len(returns) for returns in games))
+    gain = transfer["mean_return"] - random["mean_return"]
+    return gain > 0 and gain >= 2 * error
+
+
+def _failure(rows: list[TransferRow], learnt: LearnCorrResult) -> str:
+    """That it did not transfer, whatever the score is."""
+    share, score = rows[-1].get("normalised") or 0.0, learnt.get("score")
+    note = f"through {learnt['corr']} the agent is "
+    if share < LITTLE:
+        note += f"hardly better than random play, {share:.0%} of the way to its own task"
+    else:
+        note += "not clearly better than random play, by less than two standard errors of the games"
+    if score is not None and score["value"] >= TRANSFERRED:
+        note += f": a score of {score['value']:.2f} does not prove that it plays"
+    action_map = learnt.get("settings", {}).get("action_map", "identity")
+    if share < LITTLE and action_map in ("identity", "learned", "auto"):
+        note += "; if you know which actions are the same, learn it with --action-map"
+    return note
 
 
 def _is_doubtful(row: TransferRow, learnt: LearnCorrResult) -> bool:

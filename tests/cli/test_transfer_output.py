@@ -89,9 +89,14 @@ def test_the_next_step_names_the_directory_unless_it_is_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project: Any = SimpleNamespace(root=tmp_path)
-    result: Any = {"learn_corr": {}}
+    rows = [row("source", 219.3), row("random", -1.2), row("transfer", 180.1)]
+    rows[-1]["normalised"] = 0.82
+    result: Any = {"learn_corr": {}, "rows": rows}
     assert _next(project, result).startswith(f"next: cd {tmp_path}, then corrtool report")
     monkeypatch.chdir(tmp_path)
     assert _next(project, result).startswith("next: corrtool report, corrtool finetune, or")
-    result = {"learn_corr": {"agent_values": "critic"}}  # a policy, which DQN does not go on from
+    # A policy, which DQN does not go on from.
+    result["learn_corr"] = {"agent_values": "critic", "corr": "auto"}
     assert _next(project, result) == "next: corrtool report, or corrtool evaluate --video game.mp4"
+    rows[-1]["normalised"] = 0.08
+    assert _next(project, result) == "next: corrtool explain auto"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from corrtool.project.manifests import Reference
-from corrtool.reporting.cells import make_cells
+from corrtool.reporting.cells import correspondence_label, make_cells
 from corrtool.reporting.finished import FinishedRun
 from corrtool.runs.records import RunRecord
 from corrtool.runs.results import LearnCorrResult
@@ -14,7 +14,7 @@ from corrtool.runs.results import LearnCorrResult
 Learnt: TypeAlias = FinishedRun[LearnCorrResult]
 
 
-def learnt(seed: int, q: str | None, sha256: str = "", **settings: Any) -> Learnt:
+def learnt(seed: int, q: str | None, sha256: str = "", name: str = "", **settings: Any) -> Learnt:
     parents: dict[str, Reference] = {}
     if q is not None:
         parents["q"] = {"kind": "q", "name": q, "sha256": sha256 or q}
@@ -24,7 +24,7 @@ def learnt(seed: int, q: str | None, sha256: str = "", **settings: Any) -> Learn
         "created": str(seed),
         "parents": parents,
     }
-    return FinishedRun("learn-corr", f"c{seed}", Path(), record)
+    return FinishedRun("learn-corr", name or f"c-seed{seed}", Path(), record)
 
 
 def cells(*runs: Learnt) -> list[tuple[str, list[int]]]:
@@ -72,3 +72,21 @@ def test_a_setting_that_is_newer_than_a_run_has_its_default_there() -> None:
         ("resnet, action-map identity", [0]),
         ("resnet, action-map [1, 0]", [1]),
     ]
+
+
+def test_a_map_of_the_actions_that_was_given_is_in_the_label() -> None:
+    def label(action_map: str) -> str:
+        run = learnt(0, "a", action_map=action_map)
+        run.record["result"] = {"recipe": "linear"}  # type: ignore[typeddict-unknown-key]
+        return correspondence_label(run)
+
+    assert label("[3, 0, 2, 1]") == "linear (--recipe auto), --action-map [3, 0, 2, 1]"
+    assert {label(found) for found in ("auto", "learned", "identity")} == {"linear (--recipe auto)"}
+
+
+def test_a_cell_has_the_names_of_its_runs_where_seeds_do_not_tell_them() -> None:
+    by_seed = [learnt(0, "a", name="auto"), learnt(1, "a", name="auto-seed1")]
+    (cell,) = make_cells(by_seed, lambda run: "resnet")
+    assert cell.names == []
+    (cell,) = make_cells([*by_seed, learnt(2, "a", name="s2")], lambda run: "resnet")
+    assert cell.names == ["auto", "auto-seed1", "s2"]

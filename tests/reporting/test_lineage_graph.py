@@ -8,7 +8,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.lineage_graph import MOST_RESULTS, lineage_graph
+from corrtool.reporting.lineage_graph import (
+    GAP_ACROSS,
+    LEAST_WIDTH,
+    MOST_RESULTS,
+    WIDTH,
+    lineage_graph,
+)
 
 
 def run(stage: str, name: str, makes: str | None, *parents: str, **result: Any) -> FinishedRun[Any]:
@@ -74,3 +80,15 @@ def test_only_the_newest_results_are_drawn() -> None:
 
 def test_without_a_run_that_made_it_there_is_none() -> None:
     assert lineage_graph(RUNS, "other") == lineage_graph(RUNS, None) == ""
+
+
+def test_a_page_scales_a_wide_drawing_down_to_a_readable_width() -> None:
+    """Never up: a narrow one has its own width."""
+    chain = [run("collect", "m0", "memory")]
+    chain += [run("collect", f"m{i}", "memory", f"memory/m{i - 1}") for i in range(1, 6)]
+    learnt = run("learn-corr", "c", "corr", "memory/m5")
+    width = 7 * (WIDTH + GAP_ACROSS) - GAP_ACROSS + 2
+    svg = lineage_graph([*chain, learnt], "c")
+    assert f'width="{width}"' in svg and f"min-width: {LEAST_WIDTH}px" in svg
+    alone = lineage_graph([run("learn-corr", "c", "corr")], "c")
+    assert f"min-width: {WIDTH + 2}px" in alone

@@ -17,7 +17,7 @@ import pytest
 from support.commands import run_in_process
 
 from corrtool.project.directory import Project
-from corrtool.reporting.cells import REUSE, Cell
+from corrtool.reporting.cells import OWN_TASK, REUSE, Cell
 from corrtool.reporting.evaluations import Protocol, format_bounds, format_counts, format_interval
 from corrtool.reporting.figures import _baseline
 from corrtool.reporting.finished import Evaluation, FinishedRun
@@ -235,6 +235,7 @@ def test_the_report_of_a_real_project_of_vectors(
         evaluate("--corr", "c", "--epsilon", 1, "--games", 40),
         evaluate("--corr", "c", "--q", "q2"),
     ]
+    at_home = evaluate("--task", "source", "--q", "source-dqn")
     noise = evaluate("--corr", "c", "--repeat-action-probability", 0.25)
     reused, reused_other = (
         evaluate("--no-corr", "--q", "source-dqn"),
@@ -251,12 +252,14 @@ def test_the_report_of_a_real_project_of_vectors(
     ]
     shown = [[row[i].split(" ")[0] if i else row[0] for i in place] for row in zero_shot["rows"]]
     assert [row[1:] for row in shown] == [
+        [at_home, "–"],
         [reused, "–"],
         [reused_other, "–"],
         [own, noise],
         *([m, "–"] for m in others),
     ]
-    assert shown[1][0].endswith("with Q q2") and shown[4][0].endswith("with Q q2")
+    assert shown[0][0] == OWN_TASK  # the yardstick
+    assert shown[2][0].endswith("with Q q2") and shown[5][0].endswith("with Q q2")
 
     learning = table(lab, capsys, "Learning on the target")
     assert [row[0] for row in learning["rows"]] == ["from scratch"]  # five steps finish no game

@@ -283,7 +283,8 @@ def test_commands_name_numbers_of_the_run() -> None:
     another_map(1.5, 1.0)(measured)
     commands = [symptom["command"] for symptom in symptoms(measured)]
     assert commands == [
-        "corrtool train-model --gradient-steps 4000 --name longer",
+        "corrtool train-model --gradient-steps 4000 --name longer && "
+        "corrtool learn-corr --q agent --model longer --name longer",
         "corrtool learn-corr --action-map '[1, 0]'",
     ]
 
@@ -293,7 +294,13 @@ def test_commands_name_numbers_of_the_run() -> None:
     [
         (agent(0.0), "corrtool train-dqn --name agent --extend --env-steps 20000"),
         (of_f(cut=True), "corrtool train-model --name f"),
-        (score(1.0, transfer=0.0), "corrtool collect --task source --policy q:agent --records"),
+        (
+            score(1.0, transfer=0.0),
+            "corrtool collect --task source --policy q:agent --records 50000 --name more && "
+            "corrtool train-model --memory more --name more && "
+            "corrtool learn-corr --q agent --model more --name more && "
+            "corrtool evaluate --corr more",
+        ),
     ],
 )
 def test_commands_name_what_the_project_has(change: Change, command: str) -> None:
@@ -307,7 +314,10 @@ def test_an_agent_plays_by_its_name() -> None:
     measured = deepcopy(HEALTHY)
     measured["memories"]["target"]["play"] = "agent"
     (symptom,) = symptoms(measured)
-    assert symptom["command"] == "corrtool collect --task source --policy q:agent"
+    assert symptom["command"] == (
+        "corrtool collect --task source --policy q:agent --name alike && "
+        "corrtool learn-corr --q agent --source-memory alike --name alike"
+    )
 
 
 def test_an_agent_that_was_cut_short_goes_on_without_extending() -> None:

@@ -13,6 +13,8 @@ from support.commands import one_line_error, run_in_process
 
 import corrtool
 from corrtool.errors import ArtifactError
+from corrtool.project.artifacts import read_artifact
+from corrtool.reporting.symptoms import symptoms
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
@@ -77,6 +79,43 @@ def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explained(capsys, lab) == told  # nothing in it is by chance
     assert corrtool.open_project(lab).explain(device="cpu") == told
     assert explained(capsys, lab, f"{name}-last")["correspondence"] == f"{name}-last"
+
+
+def test_evaluated_games_of_the_agent_on_its_own_task(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fresh games rather than training, which an imported agent has not; those with noise not."""
+    trained = explained(capsys, lab)["returns"]["agent"]
+    play = ("evaluate", "-p", lab, *TINY, "--no-corr", "--games")
+    assert run_in_process(*play, "3") == 0  # of the target: another task
+    for noise in ("--repeat-action-probability", "--epsilon"):
+        assert run_in_process(*play, "3", "--task", "source", noise, "0.5") == 0
+    assert explained(capsys, lab)["returns"]["agent"] == trained
+    for games in ("3", "4"):
+        assert run_in_process(*play, games, "--task", "source", "--json") == 0
+        fresh = json.loads(capsys.readouterr().out)
+        assert explained(capsys, lab)["returns"]["agent"] == fresh["mean_return"] != trained
+    (lab / "runs" / "evaluate" / fresh["name"] / "run.json").write_text("{}")
+    assert explained(capsys, lab)["returns"]["agent"] not in (fresh["mean_return"], trained)
+
+
+def test_the_commands_that_it_advises_lead_to_another_correspondence(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of more records; as they are told, but for the sizes of the preset."""
+    told = explained(capsys, lab)
+    told["score"]["value"], told["score_uncertain"] = 0.99, None
+    told["returns"] |= {"transfer": 10.0, "random": 9.0, "reuse": 11.0, "agent": 100.0}
+    (advice,) = (s for s in symptoms(told) if s["name"] == "no gain though the score is high")
+    for command in advice["command"].replace("--records 50000", "--records 200").split(" && "):
+        program, *arguments = command.split()
+        assert program == "corrtool"
+        assert run_in_process(*arguments, "-p", lab, *TINY) == 0, command
+    inputs = explained(capsys, lab, "more")["inputs"]
+    assert inputs["model"] == "environment model more"
+    assert inputs["source_memory"] == "memory source-dqn-random"  # as random play as M_T
+    model = read_artifact(lab, "model", "more").manifest
+    assert model["parents"]["source_memory"]["name"] == "more"
 
 
 def test_lines_for_people_end_with_what_to_try(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from corrtool.workflows.transfer_rows import make_notes
+from corrtool.workflows.transfer_rows import has_failed, make_notes
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,8 @@ def test_notes_name_explain_where_the_transfer_lacks_something(
         {"policy": policy, "mean_return": mean}
         for policy, mean in (("source", 2.0), ("random", 0.0), ("reuse", 0.0), ("transfer", 1.0))
     ]
-    rows[-1]["normalised"] = share
+    rows[-1] |= {"normalised": share, "returns": [1.0]}
+    rows[1]["returns"] = [0.0]
     learnt: Any = {"score": None if score is None else {"value": score}}
     notes = make_notes(rows, learnt | {"settings": {"recipe_enough": 0.9}}, [], None)
     assert any("corrtool explain" in note for note in notes) is explains
@@ -34,3 +35,57 @@ def test_notes_say_what_was_not_looked_at_for_want_of_time() -> None:
     learnt: Any = {"recipe_scores": {"linear": 0.6}, "recipe_untried": ["linear, actions learned"]}
     (note,) = make_notes(rows, learnt, [], None)
     assert "--action-map learned" in note and "larger --budget" in note
+
+
+def played(share: float, random: list[float], transfer: list[float]) -> list[Any]:
+    """The rows of games of the source's agent, random play and transfer."""
+    games = {"source": [100.0], "random": random, "transfer": transfer}
+    rows: list[Any] = [
+        {"policy": policy, "returns": returns, "mean_return": sum(returns) / len(returns)}
+        for policy, returns in games.items()
+    ]
+    rows[-1]["normalised"] = share
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("share", "random", "transfer", "failed"),
+    [
+        (0.19, [0.0, 0.0], [19.0, 19.0], "hardly better than random play, 19% of the way"),
+        (0.2, [0.0, 0.0], [20.0, 20.0], None),
+        (0.5, [0.0], [50.0], None),  # of one game nothing says how much they differ
+        # Means 0 and 50, standard errors 10 and 20 (deviations 10√2 and 20√2 over √2): √500 = 22.4.
+        (0.5, [-10.0, 10.0], [30.0, 70.0], None),
+        (0.44, [-10.0, 10.0], [24.0, 64.0], "not clearly better than random play"),
+        (-0.1, [10.0, 10.0], [0.0, 0.0], "hardly better than random play, -10% of the way"),
+    ],
+)
+def test_what_has_not_transferred_is_told(
+    share: float, random: list[float], transfer: list[float], failed: str | None
+) -> None:
+    rows = played(share, random, transfer)
+    learnt: Any = {"corr": "auto", "score": {"value": 0.99}}
+    assert has_failed(rows) is (failed is not None)
+    notes = make_notes(rows, learnt, [], "why")
+    told = [note for note in notes if note.startswith("through auto the agent is ")]
+    assert len(told) == (failed is not None)
+    if failed is not None:
+        assert failed in told[0] and "a score of 0.99 does not prove that it plays" in told[0]
+
+
+@pytest.mark.parametrize(("action_map", "advised"), [("learned", True), ("[0, 1]", False)])
+def test_a_map_of_the_actions_is_advised_where_none_was_given(
+    action_map: str, advised: bool
+) -> None:
+    learnt: Any = {"corr": "auto", "settings": {"action_map": action_map}}
+    note, *_ = make_notes(played(0.1, [0.0, 0.0], [10.0, 10.0]), learnt, [], "why")
+    assert note.startswith("through auto") and ("--action-map" in note) is advised
+    assert "a score of" not in note
+
+
+def test_an_agent_no_better_than_random_play_has_nothing_to_transfer() -> None:
+    rows = played(0.0, [100.0], [100.0])
+    rows[-1]["normalised"] = None
+    learnt: Any = {"corr": "auto"}
+    assert not has_failed(rows)
+    assert not any("through auto" in note for note in make_notes(rows, learnt, [], "why"))
