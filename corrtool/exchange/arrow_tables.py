@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from corrtool.errors import ArtifactError
 from corrtool.exchange.episodes import check_bytes_fit, check_observations
 from corrtool.exchange.hdf5 import require
+from corrtool.exchange.parquet_footer import column_chunks
 from corrtool.exchange.sources import MAX_DESCRIPTION, parse_description, reading
 from corrtool.files.atomic import regular_file
 from corrtool.states import StateSpec
@@ -119,16 +120,13 @@ class Tables:
         with require("pyarrow.parquet", "arrow").ParquetFile(path) as file:
             self._check_types(file.schema_arrow, where)
             metadata = file.metadata
-        size = math.prod(self.shape)
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            for column in (group.column(k) for k in range(group.num_columns)):
-                name = column.path_in_schema.partition(".")[0]
-                of_row = {OBSERVATIONS: size}.get(name, 1 if name in _NUMBERS else 0)
-                if of_row and column.num_values != group.num_rows * of_row:
-                    raise ArtifactError(f"{where}: {name} has another number of values than rows")
-                if of_row:
-                    check_bytes_fit(column.total_uncompressed_size, where)
+        of_row = {OBSERVATIONS: math.prod(self.shape), **dict.fromkeys(_NUMBERS, 1)}
+        for chunk in column_chunks(path):
+            if chunk.name not in of_row:
+                continue
+            if chunk.values != chunk.rows * of_row[chunk.name]:
+                raise ArtifactError(f"{where}: {chunk.name} has another number of values than rows")
+            check_bytes_fit(chunk.size, where)
         return int(metadata.num_rows)
 
     def _check_types(self, schema: Any, where: str) -> None:

@@ -11,9 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
-from corrtool.exchange.foreign import ForeignFile, FoundQ, load_torch, named_tensors
+from corrtool.exchange.foreign import (
+    ForeignFile,
+    FoundQ,
+    load_torch,
+    named_tensors,
+    said_gamma,
+)
 
-_NAME = re.compile(r"network\.(\d{1,3})\.(weight|bias)")
+_NAME = re.compile(r"network\.(0|[1-9]\d{0,2})\.(weight|bias)")
 _NATURE = {"0": "convolutions.0", "2": "convolutions.2", "4": "convolutions.4"} | {
     "7": "head.0",
     "9": "head.2",
@@ -49,15 +55,14 @@ def state_dict(file: ForeignFile) -> tuple[dict[str, Tensor], dict[str, Any]]:
     value, args = load_torch(file), {}
     if isinstance(value, dict) and set(value) == {"model_weights", "args"}:
         value, args = value["model_weights"], value["args"]
-    return named_tensors(file, value), _says(args)
+    return named_tensors(file, value), _says(file, args)
 
 
-def _says(args: Any) -> dict[str, Any]:
+def _says(file: ForeignFile, args: Any) -> dict[str, Any]:
     """What the arguments of the script tell, where they were saved."""
-    table, says = args if isinstance(args, dict) else {}, dict[str, Any]()
-    gamma, seed, steps = (table.get(name) for name in ("gamma", "seed", "total_timesteps"))
-    if isinstance(gamma, int | float) and type(gamma) is not bool and 0 <= gamma <= 1:
-        says["gamma"] = gamma
+    table = args if isinstance(args, dict) else {}
+    says: dict[str, Any] = {**said_gamma(file, table)}
+    seed, steps = table.get("seed"), table.get("total_timesteps")
     if type(seed) is int and 0 <= seed < 2**63:
         says["seed"] = seed
     if type(steps) is int and 0 <= steps < 2**63:

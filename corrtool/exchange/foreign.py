@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -125,7 +126,9 @@ def load_torch(file: ForeignFile) -> Any:
     """
     _check_room(file)
     try:
-        return torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about forms that are refused later
+            return torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle can be wrong in any way
         asked = _ASKED_FOR.search(str(error))
         what = f" (it asks for {asked[1]})" if asked else ""
@@ -161,7 +164,8 @@ def load_safetensors(file: ForeignFile) -> dict[str, Tensor]:
 def named_tensors(file: ForeignFile, value: Any) -> dict[str, Tensor]:
     """All tensors in a table, those of a table in it as ``outer.inner``; other values are left out.
 
-    Raises :class:`ArtifactError` where it is no table, one without end, or has a name twice.
+    Raises :class:`ArtifactError` where it is no table, one without end, or has a name twice, or
+    where a tensor is in another form than networks have: a nested one has not even a shape.
     """
     if not isinstance(value, dict):
         raise file.refused("holds no table of weights")
@@ -173,13 +177,32 @@ def named_tensors(file: ForeignFile, value: Any) -> dict[str, Tensor]:
                 full = f"{prefix}{str(name)[:200]}"
                 if full in found:  # `a.b` beside `b` in the table `a`
                     raise file.refused(f"holds two weights of the name {full[:80]!r}")
-                found[full] = item.detach()
+                found[full] = _in_plain_form(file, full, item)
             elif isinstance(item, dict):
                 if id(item) in seen or prefix.count(".") > _MAX_DEPTH:
                     raise file.refused("holds a table of weights without end")
                 seen.add(id(item))
                 tables.append((f"{prefix}{str(name)[:200]}.", item))
     return found
+
+
+def _in_plain_form(file: ForeignFile, name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_nested or tensor.layout != torch.strided or tensor.device.type != "cpu":
+        raise file.refused(f"holds {name[:80]!r} in a form that corrtool does not read")
+    return tensor.detach()
+
+
+def said_gamma(file: ForeignFile, table: Mapping[str, Any]) -> dict[str, float]:
+    """``gamma``, where a table of settings has it as a number.
+
+    Raises :class:`ArtifactError` where it can be no discount factor.
+    """
+    gamma = table.get("gamma")
+    if not isinstance(gamma, int | float) or type(gamma) is bool:
+        return {}
+    if not 0 <= gamma <= 1:
+        raise file.refused(f"says a gamma of {str(gamma)[:40]}, which is not from 0 to 1")
+    return {"gamma": gamma}
 
 
 def checked_weights(file: ForeignFile, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -192,8 +215,6 @@ def checked_weights(file: ForeignFile, named: Mapping[str, Tensor]) -> dict[str,
     """
     room = 0
     for name, tensor in named.items():
-        if tensor.is_nested or tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise file.refused(f"holds {name} in a form that corrtool does not read")
         if not tensor.is_floating_point():
             raise file.refused(f"holds {name} as {tensor.dtype}, which is no weight")
         room += tensor.numel() * tensor.element_size()

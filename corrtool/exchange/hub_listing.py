@@ -47,10 +47,7 @@ def checked_listing(repository: Repository, listed: Any) -> Listing:
     sizes, artifacts = dict[str, int](), dict[tuple[str, str], list[str]]()
     for file in listed.siblings or []:
         path, size = file.rfilename, file.size
-        if not _is_inside(path):
-            raise ArtifactError(
-                f"{repository} lists {_shown(path)}, a place outside", "do not trust it"
-            )
+        check_place(repository, path)
         parts = PurePosixPath(path).parts
         if parts[0] in ("weights", "memories"):
             artifacts.setdefault(_artifact_of(repository, path), []).append(path)
@@ -77,6 +74,14 @@ def checked_listing(repository: Repository, listed: Any) -> Listing:
                     "do not trust it",
                 )
     return Listing(listed.sha, sizes, artifacts)
+
+
+def check_place(repository: Repository, path: Any) -> None:
+    """Raise :class:`ArtifactError` where what a repository lists is no place in it."""
+    if not _is_inside(path):
+        raise ArtifactError(
+            f"{repository} lists {_shown(path)}, a place outside", "do not trust it"
+        )
 
 
 def _is_inside(path: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.exchange.hub import Repository, hub_client, hub_errors
 from corrtool.exchange.hub_card import card, summary
+from corrtool.exchange.hub_listing import check_place
 from corrtool.files.atomic import inside
 from corrtool.play.video import plays_in_browsers
 from corrtool.project.artifacts import (
@@ -106,6 +107,8 @@ def push(
         with hub_errors(api, repository):
             there = _repository_files(api, repository, private)
             deleted = _outdated(project, chosen, files, there)
+            for path in deleted:
+                check_place(repository, path)
             commit = _upload(api, repository, files, deleted, said)
     return {
         "repository": repository.id,

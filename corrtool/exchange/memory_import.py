@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +16,12 @@ from corrtool.exchange.minari import open_minari
 from corrtool.exchange.npz import open_npz
 from corrtool.exchange.sources import ForeignMemory, MemoryFormat, check_format
 from corrtool.files.atomic import (
-    PARTIAL_SUFFIX,
     inside,
     publish_directory,
     recover_directory,
     remove_partial,
 )
+from corrtool.files.staging import staged_beside
 from corrtool.memory import MemoryWriter
 from corrtool.project.artifacts import Artifact, artifact_path, check_name, is_name, read_artifact
 from corrtool.project.directory import Project
@@ -162,7 +159,7 @@ def _write(job: _Import, *, overwrite: bool) -> ImportedMemory:
         final = artifact_path(root, "memory", job.name)
         remove_partial(final.parent, f"{final.name}.")
         recover_directory(final)
-        with _staged(final) as staged:
+        with staged_beside(inside(root, final), directory=True) as staged:
             contents = _write_rows(job, staged)
             manifest = seal_memory(staged, _manifest(job, contents))
             made = Artifact("memory", job.name, final, manifest)
@@ -173,17 +170,6 @@ def _write(job: _Import, *, overwrite: bool) -> ImportedMemory:
                 publish_directory(staged, final)
                 state = "written"
     return _result(job, contents["records"], state, [made.reference()])
-
-
-@contextmanager
-def _staged(final: Path) -> Iterator[Path]:
-    """A directory beside ``final`` that is gone in the end, unless it was moved."""
-    staged = inside(final.parents[1], final.with_name(f".{final.name}.import{PARTIAL_SUFFIX}"))
-    staged.mkdir(parents=True)
-    try:
-        yield staged
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _write_rows(job: _Import, staged: Path) -> MemoryContents:

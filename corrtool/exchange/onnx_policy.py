@@ -28,6 +28,14 @@ _ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 _SLOPES = {"Elu": ("elu", "alpha", 1.0), "LeakyRelu": ("leaky_relu", "slope", 0.01)}
 _BYTES = 255.0
 _FLOAT = 1  # TensorProto.FLOAT, as `Cast` and inputs name it
+# The type that each attribute has, as AttributeProto counts them.
+ATTRIBUTES = {
+    **dict.fromkeys(("alpha", "beta"), 1),  # FLOAT
+    **dict.fromkeys(("allowzero", "axis", "group", "saturate", "to", "transA", "transB"), 2),  # INT
+    **dict.fromkeys(("auto_pad", "round_mode"), 3),  # STRING
+    "value": 4,  # TENSOR
+    **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides"), 7),  # INTS
+}
 
 
 def check_installed() -> None:
@@ -48,6 +56,14 @@ def read_onnx_policy(
         model = onnx.load_model_from_string(file.content)
     except Exception:  # protobuf has errors of its own, and raises others on noise
         raise file.refused("is no ONNX file, or damaged") from None
+    with np.errstate(over="ignore", invalid="ignore"):  # weights that are not finite are refused
+        reader = _read_graph(file, model, spec)
+    chain = chain_of(LayerList(file, "features"), reader.layers, None)
+    return FoundQ(reader.layers.weights, {}), policy_description(file, chain, spec, actions)
+
+
+def _read_graph(file: ForeignFile, model: Any, spec: StateSpec) -> _Reader:
+    """What the graph of a model computes. Raises :class:`ArtifactError`."""
     graph = model.graph
     if model.functions or graph.sparse_initializer:
         raise file.refused("has functions or sparse weights", "export it as plain layers")
@@ -58,8 +74,7 @@ def read_onnx_policy(
     for node in graph.node:
         reader.read(node)
     reader.end(graph.output)
-    chain = chain_of(LayerList(file, "features"), reader.layers, None)
-    return FoundQ(reader.layers.weights, {}), policy_description(file, chain, spec, actions)
+    return reader
 
 
 def _array(file: ForeignFile, tensor: Any) -> Constant:
@@ -163,20 +178,30 @@ class _Reader:
         self._leave_front()
 
     def _keep(self, node: Any) -> None:
-        attributes = {a.name: a for a in node.attribute}
-        if set(attributes) != {"value"} or len(node.output) != 1:
+        given = self._attributes(node, {"value": None})
+        if given["value"] is None or len(node.output) != 1:
             raise self.file.refused("has a constant in a form that corrtool does not read")
-        self.constants[node.output[0]] = _array(self.file, attributes["value"].t)
+        self.constants[node.output[0]] = _array(self.file, given["value"])
 
     def _attributes(self, node: Any, known: dict[str, Any]) -> dict[str, Any]:
-        """The attributes of a node, or their defaults. Refuses one that is not known."""
+        """The attributes of a node, or their defaults. Refuses one that is not known.
+
+        Also one of another type than the operation's, or that is to come from a function.
+        """
         import onnx
 
-        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        unknown = set(given) - set(known)
+        unknown = {a.name for a in node.attribute} - set(known)  # bytes, where no text
         if unknown:
-            raise self.file.refused(f"has {node.op_type} with {', '.join(sorted(unknown))[:80]}")
-        return known | given
+            raise self.file.refused(
+                f"has {node.op_type} with {', '.join(sorted(map(str, unknown)))[:80]}"
+            )
+        for attribute in node.attribute:
+            if attribute.ref_attr_name or attribute.type != ATTRIBUTES[attribute.name]:
+                raise self.file.refused(
+                    f"has {node.op_type} with the attribute {attribute.name!r} in a form that "
+                    "corrtool does not read"
+                )
+        return known | {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
     def _leave_front(self) -> None:
         """Scale the states, where that is not what they are scaled by anyway."""

@@ -18,6 +18,7 @@ from corrtool.exchange.foreign import (
     load_torch,
     members_of,
     named_tensors,
+    said_gamma,
 )
 from corrtool.states import IMAGE, StateSpec
 
@@ -43,9 +44,9 @@ _POLICY_KWARGS: dict[str, tuple[Any, ...] | None] = {
     "optimizer_kwargs": None,
 }
 _FEATURES_KWARGS = {"features_dim"}
-_CONVOLUTION = re.compile(r"features_extractor\.cnn\.(\d{1,2})\.(weight|bias)")
+_CONVOLUTION = re.compile(r"features_extractor\.cnn\.([024])\.(weight|bias)")
 _FEATURES = re.compile(r"features_extractor\.linear\.0\.(weight|bias)")
-_LAST = re.compile(r"q_net\.(\d{1,3})\.(weight|bias)")
+_LAST = re.compile(r"q_net\.(0|[1-9]\d{0,2})\.(weight|bias)")
 
 
 def read_sb3(file: ForeignFile) -> FoundQ:
@@ -65,7 +66,7 @@ def read_sb3(file: ForeignFile) -> FoundQ:
         if ours is None:
             raise policy.refused(f"holds {name[:80]!r}, which is no weight of a DQN")
         weights[ours] = tensor
-    return FoundQ(weights, says(data))
+    return FoundQ(weights, says(file, data))
 
 
 def _corrtool_name(place: str, is_convolutional: bool) -> str | None:
@@ -142,14 +143,14 @@ def check_kwargs(
     return kwargs
 
 
-def says(data: dict[str, Any]) -> dict[str, Any]:
-    """What the plain fields tell, in corrtool's words; a field of another type is not read."""
+def says(file: ForeignFile, data: dict[str, Any]) -> dict[str, Any]:
+    """What the plain fields tell, in corrtool's words; a field of another type is not read.
+
+    Raises :class:`ArtifactError` where gamma is out of range.
+    """
     space = table_of(data, "observation_space")
     shape, is_box = space.get("_shape"), str(space.get(":type:")).endswith(".Box'>")
-    said = dict[str, Any]()
-    gamma = data.get("gamma")
-    if isinstance(gamma, int | float) and type(gamma) is not bool and 0 <= gamma <= 1:
-        said["gamma"] = gamma
+    said: dict[str, Any] = {**said_gamma(file, data)}
     for ours, theirs in (("seed", "seed"), ("env_steps", "num_timesteps"), ("n_step", "n_steps")):
         value = data.get(theirs)
         if type(value) is int and 0 <= value < 2**63:

@@ -63,7 +63,7 @@ _POLICY_KWARGS: dict[str, tuple[Any, ...] | None] = {
 }
 _NAME = re.compile(
     r"(?:(?:(?:pi_|vf_)?features_extractor\.(?:cnn\.[024]|linear\.0))"
-    r"|mlp_extractor\.(?:policy|value)_net\.\d{1,3}|action_net|value_net)\.(?:weight|bias)"
+    r"|mlp_extractor\.(?:policy|value)_net\.(?:0|[1-9]\d{0,2})|action_net|value_net)\.(?:weight|bias)"
 )
 
 
@@ -74,7 +74,7 @@ def read_sb3_policy(
     members = members_of(file, MEMBERS, {"data", "policy.pth"})
     data = plain_data(file, members["data"])
     activation = _check_policy(file, data)
-    said = says(data)
+    said = says(file, data)
     said.pop("n_step", None)  # how long a rollout is, not a return
     check_observations(file, said, spec)
     policy = ForeignFile(f"policy.pth of {file.path}", members["policy.pth"])
@@ -137,11 +137,10 @@ def _parts(
         )
         for head, prefix in (("actor", "pi_"), ("critic", "vf_"), ("both", ""))
     }
+    if own["actor"] and own["both"] and not _equal(own["actor"], own["both"]):
+        raise file.refused("holds features_extractor with other weights than pi_features_extractor")
     of_actor, of_critic = own["actor"] or own["both"], own["critic"] or own["both"]
-    shared = of_actor.keys() == of_critic.keys() and all(
-        tensor.shape == of_critic[name].shape and bool((tensor == of_critic[name]).all())
-        for name, tensor in of_actor.items()
-    )
+    shared = _equal(of_actor, of_critic)
     features, actor, critic = (LayerList(file, name) for name in ("features", "logits", "critic"))
     if shared:
         _add_features(features, of_actor, spec)
@@ -157,6 +156,13 @@ def _parts(
     return features, actor, critic
 
 
+def _equal(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+    return some.keys() == others.keys() and all(
+        tensor.shape == others[name].shape and bool((tensor == others[name]).all())
+        for name, tensor in some.items()
+    )
+
+
 def _add_features(part: LayerList, tensors: Mapping[str, Tensor], spec: StateSpec) -> None:
     """NatureCNN, or where there are no weights nothing but a flat state."""
     if not tensors:
@@ -169,10 +175,17 @@ def _add_features(part: LayerList, tensors: Mapping[str, Tensor], spec: StateSpe
 
 
 def _add_head(part: LayerList, named: Mapping[str, Tensor], prefix: str, activation: str) -> None:
-    """The hidden layers ``prefix.{0,2,…}``, each with the activation."""
-    count = sum(name.startswith(f"{prefix}.") for name in named) // 2
-    for place in range(0, 2 * count, 2):
-        part.add_linear(
-            *(required(part.file, named, f"{prefix}.{place}.{n}") for n in ("weight", "bias"))
-        )
+    """The hidden layers ``prefix.{0,2,…}``, each with the activation.
+
+    Raises :class:`ArtifactError` where there are weights of others.
+    """
+    own = {name for name in named if name.startswith(f"{prefix}.")}
+    for place in range(0, len(own), 2):
+        names = [f"{prefix}.{place}.{n}" for n in ("weight", "bias")]
+        if not own & {*names}:
+            break
+        part.add_linear(*(required(part.file, named, name) for name in names))
         part.add_activation(activation)
+        own -= {*names}
+    if own:
+        raise part.file.refused(f"holds {min(own)!r}, which is of none of its layers")

@@ -11,12 +11,30 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from corrtool.errors import ArtifactError
 
 PARTIAL_SUFFIX = ".partial"
 REPLACED_SUFFIX = ".replaced"
+_OF_DISKS = {  # what a write is refused with; Windows has no quotas of this kind
+    getattr(errno, name)
+    for name in ("EFBIG", "ENOSPC", "EDQUOT", "EIO", "EROFS")
+    if hasattr(errno, name)
+}
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Around what writes to ``path``: an error of the disk, which names no file, gets its name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _OF_DISKS:
+            error.filename = str(path)
+        raise
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -27,7 +45,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
     try:
-        with partial.open("wb") as file:
+        with naming_file(path), partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from corrtool.files.atomic import PARTIAL_SUFFIX
+from corrtool.files.atomic import PARTIAL_SUFFIX, naming_file
 
 _OLD_SECONDS = 86_400  # after which nobody writes there any more, where the kernel cannot tell
+_places: set[tuple[int, Path]] = set()  # where processes write; a fork knows those of its parent
 
 
 @contextmanager
@@ -31,12 +32,23 @@ def staged_beside(final: Path, *, directory: bool = False) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(final)
     staged, descriptor = _made(final, directory)
+    _places.add(place := (os.getpid(), staged))
     try:
-        yield staged
+        with naming_file(final):
+            yield staged
     finally:
         _remove(staged)
+        _places.discard(place)
         if descriptor is not None:
             os.close(descriptor)
+
+
+def remove_staged() -> None:
+    """Delete all that this process has begun to write, for one that ends at once."""
+    for process, staged in list(_places):
+        if process == os.getpid():
+            with contextlib.suppress(OSError):
+                _remove(staged)
 
 
 def remove_abandoned(final: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 MAX_LAYERS = 256
-MAX_SIZE = 1 << 24  # of any side, channel or unit; more is the lie of a hostile file
+MAX_SIZE = 1 << 24  # of any side, channel or unit, and of the numbers between two layers for one
+# state; more is the lie of a hostile file
 _MAX_AXES = 4
 
 Shape = tuple[int, ...]
@@ -67,7 +68,8 @@ class Layer:
     numbers: tuple[tuple[str, Number], ...] = ()
 
     def __post_init__(self) -> None:
-        fields, given = _FIELDS.get(self.kind), dict(self.numbers)
+        given: dict[str, Any] = dict(self.numbers)
+        fields = _FIELDS.get(self.kind)
         if fields is None:
             raise ValueError(f"there is no layer {str(self.kind)[:40]!r}")
         if set(given) != set(fields) or len(given) != len(self.numbers):
@@ -75,6 +77,11 @@ class Layer:
         for name, value in given.items():
             if type(value) is not fields[name] or not _in_range(name, value):
                 raise ValueError(f"{name} of layer {self.kind} is {str(value)[:40]}")
+        if self.kind == "conv2d" and given["padding"] >= given["kernel"]:
+            raise ValueError(
+                f"padding of layer conv2d is {given['padding']}, no less than its kernel, "
+                f"{given['kernel']}"
+            )
 
     @classmethod
     def of(cls, kind: str, **numbers: Number) -> Layer:
@@ -204,6 +211,8 @@ def _layers(tables: Any) -> Layers:
 def _after(layers: Layers, shape: Shape) -> Shape:
     for layer in layers:
         shape = layer.output_shape(shape)
+        if math.prod(shape) > MAX_SIZE:
+            raise ValueError(f"layer {layer.kind} makes {math.prod(shape):,} numbers of a state")
     return shape
 
 

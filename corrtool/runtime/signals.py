@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from corrtool.errors import exit_code
+from corrtool.files.staging import remove_staged
 
 _NAMES = (
     "SIGINT",
@@ -53,7 +54,7 @@ def stop_signals() -> list[int]:
 def exit_now(number: int) -> NoReturn:
     """End the process where it is, which harms nothing.
 
-    Every write is atomic, and the kernel drops the locks.
+    Every write is atomic, the kernel drops the locks, and what is half written is removed.
     """
     cursor = (
         "\n\x1b[?25h" if sys.stderr.isatty() else ""
@@ -64,6 +65,7 @@ def exit_now(number: int) -> NoReturn:
             f"{cursor}corrtool: interrupted by signal {number}; "
             "run the same command again\n".encode(),
         )
+        remove_staged()
     finally:
         os._exit(exit_code(number))
 

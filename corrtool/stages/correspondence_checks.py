@@ -56,7 +56,7 @@ def with_auto_q_loss(settings: LearnCorrSettings, agent: Artifact | None) -> Lea
     who = "the agent" if agent is None else str(agent)
     if settings.q_loss == "logits":
         raise UsageError(
-            f"--q-loss is logits, but {who} is a Q-function, which has none",
+            f"--q-loss is logits, but {who} has none: it has Q-values",
             "use --q-loss q or --q-loss value",
         )
     if settings.q_loss == "q":

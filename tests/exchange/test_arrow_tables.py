@@ -15,8 +15,9 @@ from support.commands import run_in_process
 from support.exchange import joined, transitions_of
 
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.exchange import episodes
+from corrtool.exchange import arrow_tables, episodes
 from corrtool.exchange.minari import open_minari
+from corrtool.exchange.parquet_footer import ColumnChunk
 from corrtool.memory import MemoryRows
 from corrtool.states import StateSpec
 
@@ -240,6 +241,26 @@ def test_a_compressed_arrow_file_is_refused_before_it_is_unpacked(
     made = dataset(tmp_path, "arrow")
     rewrite(part(made), table_of(part(made)), compression=codec)
     with pytest.raises(ArtifactError, match="episode 0 is compressed"):
+        read(made)
+
+
+@pytest.mark.parametrize(("place", "byte"), [(-1219, 27), (-779, 21), (-1121, 36)])
+def test_what_ends_the_process_in_pyarrow_is_one_line(
+    tmp_path: Path, place: int, byte: int
+) -> None:
+    path = part(dataset(tmp_path, "parquet", CARTPOLE))
+    content = bytearray(path.read_bytes())
+    content[place] = byte  # of the columns' histograms, or how many there should be
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="cannot be read as parquet"):
+        read(path.parents[2], CARTPOLE)
+
+
+def test_more_values_than_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = dataset(tmp_path, "parquet")
+    lying = [ColumnChunk("infos", 3, 9, 1 << 60), ColumnChunk("actions", 3, 1 << 40, 9)]
+    monkeypatch.setattr(arrow_tables, "column_chunks", lambda path: lying)
+    with pytest.raises(ArtifactError, match="actions has another number of values than rows"):
         read(made)
 
 

@@ -11,6 +11,8 @@ import torch
 from support.foreign_agents import saved
 from support.hostile_policies import Malicious, imported, make_lab, refused
 
+from corrtool.exchange.onnx_policy import ATTRIBUTES
+
 onnx = pytest.importorskip("onnx")
 
 
@@ -168,8 +170,82 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "has 600 nodes",
     ),
+    "odd pads": (lambda: convolution(pads=["a"] * 4), "has Conv with the attribute 'pads'"),
+    "as much padding as the kernel": (
+        lambda: convolution(pads=[100_000] * 4),
+        "padding of layer conv2d is 100000, no less than its kernel, 1",
+    ),
     "no layers": (lambda: graph_of(node("Identity", "x")), "its logits have the shape (4,)"),
 }
+
+
+def convolution(**attributes: Any) -> bytes:
+    """A convolution of states, whose numbers are read before its inputs are compared."""
+    weight = tensor("k", 1, 1, 1, 1)
+    return graph_of(node("Conv", "x", "k", **attributes), constants=[weight])
+
+
+ODD: dict[str, Any] = {
+    "a number": 1,
+    "a float": 0.5,
+    "a text": "a",
+    "texts": ["a", "b"],
+    "floats": [0.5, 0.5],
+    "a tensor": onnx.helper.make_tensor("t", onnx.TensorProto.FLOAT, (1,), [1.0]),
+    "tensors": [onnx.helper.make_tensor("t", onnx.TensorProto.FLOAT, (1,), [1.0])] * 2,
+    "a graph": onnx.helper.make_graph([], "g", [], []),
+}
+NAMED = {
+    "Conv": ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"),
+    "Gemm": ("alpha", "beta", "transA", "transB"),
+    "Flatten": ("axis",),
+    "Reshape": ("allowzero",),
+    "Cast": ("to", "saturate", "round_mode"),
+    "Elu": ("alpha",),
+    "Softmax": ("axis",),
+}
+INPUTS = {"Conv": ("k",), "Gemm": ("w", "c"), "Reshape": ("to",)}
+
+
+def with_attribute(op: str, attribute: Any) -> bytes:
+    """A graph of one node, with this attribute."""
+    to = onnx.helper.make_tensor("to", onnx.TensorProto.INT64, (2,), [0, -1])
+    made = node(op, "x", *INPUTS.get(op, ()))
+    made.attribute.append(attribute)
+    return graph_of(made, constants=[tensor("k", 1, 1, 1, 1), to])
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("op", NAMED)
+def test_attributes_of_another_type(
+    lab: Path, op: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in NAMED[op]:
+        attribute = onnx.helper.make_attribute(name, ODD[kind])
+        if attribute.type != ATTRIBUTES[name]:
+            told = refused(lab, with_attribute(op, attribute), "onnx", capsys)
+            assert f"has {op} with the attribute {name!r} in a form" in told
+
+
+def test_an_attribute_of_a_function_or_without_a_name(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attribute = onnx.helper.make_attribute("alpha", 1.0)
+    attribute.ClearField("f")
+    attribute.ref_attr_name = "of_a_function"
+    assert "'alpha' in a form" in refused(lab, with_attribute("Gemm", attribute), "onnx", capsys)
+    content = with_attribute("Gemm", onnx.helper.make_attribute("transB", 1))
+    content = content.replace(b"transB", b"tran\xffB")  # no UTF-8
+    assert r"has Gemm with b'tran\xffB'" in refused(lab, content, "onnx", capsys)
+
+
+@pytest.mark.parametrize("value", [float("inf"), 3e38])
+def test_numbers_that_become_infinite_are_one_line(
+    lab: Path, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [node("Mul", f"x{n}" if n else "x", "s", to=f"x{n + 1}") for n in range(12)]
+    bent = graph_of(*steps, node("Gemm", "x12", "w", "c"), constants=[tensor("s", 1, value=value)])
+    assert "holds NaN or infinity" in refused(lab, bent, "onnx", capsys)
 
 
 def function() -> Any:

@@ -6,6 +6,7 @@ As in ``test_hostile_agents.py``: exit 3 and one line; nothing is executed, noth
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,14 @@ def without(name: str) -> dict[str, torch.Tensor]:
     return {key: tensor for key, tensor in weights().items() if key != name}
 
 
+def nested() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are a prototype of torch
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
 HUGE = torch.ones(1).as_strided((10**6, 10**6), (0, 0))
+HIDDEN = "mlp_extractor.policy_net"
 MULTI = {":type:": "<class 'gymnasium.spaces.multi_discrete.MultiDiscrete'>"}
 ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "noise": (lambda: bytes(range(256)) * 9, "is no zip file, or damaged"),
@@ -118,6 +126,39 @@ ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "its critic has values of the shape (2,)",
     ),
+    "a nested weight": (
+        lambda: zip_of(policy=weights() | {"action_net.weight": nested()}),
+        "holds 'action_net.weight' in a form that corrtool does not read",
+    ),
+    "a weight of no layer": (
+        lambda: zip_of(policy=weights() | {f"{HIDDEN}.1.weight": torch.zeros(2)}),
+        f"holds '{HIDDEN}.1.weight', which is of none of its layers",
+    ),
+    "a layer behind a gap": (
+        lambda: zip_of(policy=weights() | {f"{HIDDEN}.4.weight": torch.zeros(2)}),
+        f"holds '{HIDDEN}.4.weight', which is of none of its layers",
+    ),
+    "another name of a layer": (
+        lambda: zip_of(policy=weights() | {f"{HIDDEN}.000.weight": torch.zeros(8, 4)}),
+        f"holds '{HIDDEN}.000.weight', which is no weight of a PPO or A2C",
+    ),
+    "half a layer": (
+        lambda: zip_of(policy=weights() | {f"{HIDDEN}.2.bias": torch.zeros(2)}),
+        f"lacks the weight {HIDDEN}.2.weight",
+    ),
+    "features of nobody": (
+        lambda: zip_of(
+            policy=weights()
+            | {
+                f"{head}features_extractor.linear.0.bias": torch.full((2,), number)
+                for head, number in (("", 1.0), ("pi_", 2.0), ("vf_", 2.0))
+            }
+        ),
+        "features_extractor with other weights than pi_features_extractor",
+    ),
+    "a gamma of two": (lambda: zip_of(ppo_data([4], 2, gamma=2)), "says a gamma of 2, which is"),
+    "a gamma below 0": (lambda: zip_of(ppo_data([4], 2, gamma=-0.5)), "says a gamma of -0.5"),
+    "a gamma of NaN": (lambda: zip_of(ppo_data([4], 2, gamma=float("nan"))), "a gamma of nan"),
     "another observation": (lambda: zip_of(ppo_data([8], 2)), "observations of the shape (8,)"),
 }
 
@@ -149,6 +190,14 @@ STATE_DICTS: dict[str, tuple[Callable[[], Any], str]] = {
     "a layer too few": (
         lambda: {k: v for k, v in agent().items() if not k.startswith("critic.4")},
         "lacks the weight critic.4.weight",
+    ),
+    "a nested weight": (
+        lambda: agent() | {"actor.0.weight": nested()},
+        "holds 'actor.0.weight' in a form that corrtool does not read",
+    ),
+    "a gamma of NaN": (
+        lambda: {"model_weights": agent(), "args": {"gamma": float("nan")}},
+        "says a gamma of nan, which is not from 0 to 1",
     ),
     "pictures": (lambda: CleanrlAgent(2).state_dict(), "layer conv2d takes 4 inputs"),
     "other filters": (

@@ -108,6 +108,21 @@ def test_only_the_files_of_its_manifest_are_in_a_memory(
         assert not (tmp_path / "back").exists()
 
 
+def test_push_names_a_place_outside_as_pull_does(
+    hub: Hub, cartpole_lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next((cartpole_lab / "memories").glob("target*")).name.removesuffix(".zarr")
+    pushed(cartpole_lab, name, "--kind", "memory")
+    outside = f"memories/{name}.zarr/../x"
+    hub.commit(REPOSITORY, hub.files(REPOSITORY) | {outside: b"x"})
+    said = f"{REPOSITORY} lists {outside!r}, a place outside; do not trust it"
+    assert run_in_process("pull", REPOSITORY, "-p", tmp_path / "back") == 3
+    assert said in one_line_error(capsys)
+    push = ("push", REPOSITORY, name, "--kind", "memory", "-p", cartpole_lab)
+    assert run_in_process(*push, "--quiet") == 3
+    assert said in one_line_error(capsys)
+
+
 SOURCE, TARGET = '[source]\nid = "CartPole-v1"\n', '[target]\nid = "CartPole-v1"\n'
 
 

@@ -21,25 +21,32 @@ def stop(*_):
     time.sleep(60)
 module, name, *command = sys.argv[1:]
 setattr(importlib.import_module(module), name, stop)
-from corrtool.cli import run
-run(command)
+from corrtool.cli import main
+main(command)
 """
 
 
-def kill_while_writing(place: str, *command: object, cwd: Path) -> None:
-    """Run a command until it calls ``place``, as ``module:function``, and kill it there."""
+def kill_while_writing(
+    place: str, *command: object, cwd: Path, by: signal.Signals = signal.SIGKILL
+) -> tuple[int, str]:
+    """Run a command until it calls ``place``, as ``module:function``, and kill it there.
+
+    Returns its exit code, and what it said on stderr.
+    """
     env = {key: value for key, value in os.environ.items() if not key.startswith("CORRTOOL_")}
     process = subprocess.Popen(
         [sys.executable, "-c", STOPS, *place.split(":"), *map(str, command)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
         env=env | {"PYTHONPATH": str(ROOT)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "written\n"
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(by)
+    said = process.communicate()[1]
+    return process.returncode, said
 
 
 def partials(directory: Path) -> list[Path]:
@@ -103,3 +110,26 @@ def test_a_killed_pull(place: str, hub: Hub, hub_lab: Path, tmp_path: Path) -> N
     (left := weights.with_name(f".{weights.name}.0a1b2c3d.partial")).write_bytes(b"half")
     assert run_in_process(*pull) == 0
     assert weights.exists() and not left.exists()
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_is_told_to_stop_tidies_up(
+    by: signal.Signals, code: int, cartpole_lab: Path, tmp_path: Path
+) -> None:
+    lab = cartpole_lab
+    export = ("export", *MEMORY, "--to", "npz", "-p", lab, "--output", tmp_path / "m.npz")
+    said = (code, f"corrtool: interrupted by signal {by.value}; run the same command again\n")
+    place = "corrtool.exchange.npz:publish_file"
+    assert kill_while_writing(place, *export, cwd=tmp_path, by=by) == said
+    assert partials(tmp_path) == []
+    assert run_in_process(*export) == 0
+
+    file = ("import", "memory", tmp_path / "m.npz", "--from", "npz", "--name", "back")
+    taken = (*file, "--task", "target", "-p", lab, "--quiet")
+    place = "corrtool.exchange.memory_import:publish_directory"
+    assert kill_while_writing(place, *taken, cwd=tmp_path, by=by) == said
+    assert partials(tmp_path) == [] and not (lab / "memories" / "back.zarr").exists()
+    assert kill_while_writing(place, *taken, cwd=tmp_path)[0] == -signal.SIGKILL
+    assert len(partials(lab)) == 1
+    assert run_in_process(*taken) == 0
+    assert partials(lab) == [] and run_in_process("verify", "-p", lab) == 0

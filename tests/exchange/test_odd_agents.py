@@ -75,7 +75,7 @@ def test_a_name_that_is_there_twice_is_refused(
     assert not (lab / "weights").exists()
 
 
-@pytest.mark.parametrize("gamma", [True, False, "0.9", 1.5, -0.1, None, [0.9]], ids=str)
+@pytest.mark.parametrize("gamma", [True, False, "0.9", None, [0.9]], ids=str)
 def test_a_gamma_that_is_no_discount_is_not_one(lab: Path, gamma: Any) -> None:
     write_sb3(lab / "agent.zip", Sb3Policy(2, (4, 8)), sb3_data([4], 2, gamma=gamma))
     assert imported(lab / "agent.zip", "sb3") == 0

@@ -90,3 +90,44 @@ def test_a_file_system_without_locks_is_written_to_and_nothing_is_removed(
     with staged_beside(tmp_path / "a") as staged:
         publish_file(staged, tmp_path / "a")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.0a.partial", "a"]
+
+
+def test_a_process_that_ends_at_once_removes_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged_beside(tmp_path / "a"), staged_beside(tmp_path / "b", directory=True) as staged:
+        (staged / "inner").write_bytes(b"half")
+        with monkeypatch.context() as forked:
+            forked.setattr("os.getpid", lambda: 1)
+            staging.remove_staged()
+        assert len(hidden(tmp_path)) == 2, "those are its parent's"
+        staging.remove_staged()
+        assert hidden(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+def test_a_disk_that_refuses_is_told_with_the_file(tmp_path: Path) -> None:
+    """A file may be of 4 bytes: in a process of its own, since this one must write more."""
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from corrtool.errors import as_corrtool_error
+from corrtool.files.atomic import write_atomic
+from corrtool.files.staging import staged_beside
+def staged(path, content):
+    with staged_beside(path) as place:
+        place.write_bytes(content)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
+for write in (write_atomic, staged):
+    try:
+        write(Path(sys.argv[1]), b"12345")
+    except OSError as error:
+        print(as_corrtool_error(error))
+"""
+    path = tmp_path / "a"
+    said = subprocess.run(
+        [sys.executable, "-B", "-c", code, str(path)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(said) == 2 and all(line.startswith(f"{path}: File too large; ") for line in said)
+    assert list(tmp_path.iterdir()) == []

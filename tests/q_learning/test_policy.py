@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import Artifact, save_weights
-from corrtool.q_learning.chain import MAX_LAYERS, Chain, Layer
+from corrtool.q_learning.chain import MAX_LAYERS, MAX_SIZE, Chain, Layer
 from corrtool.q_learning.policy import (
     PolicyNetwork,
     compared_outputs,
@@ -171,6 +171,12 @@ CHANGES: dict[str, Any] = {
             | {"bias": True}
         ]
     },
+    "as much padding as the kernel": {
+        "features": [
+            {"layer": "conv2d", "in": 2, "out": 2, "kernel": 3, "stride": 1, "padding": 3}
+            | {"bias": True}
+        ]
+    },
 }
 
 
@@ -197,3 +203,17 @@ def test_pictures_that_are_too_small() -> None:
     layer = Layer.of("conv2d", inputs=1, outputs=1, kernel=8, stride=4, padding=0, bias=True)
     with pytest.raises(ValueError, match="too small"):
         layer.output_shape((1, 7, 9))
+
+
+def test_how_large_what_is_between_layers_may_be() -> None:
+    def check(kernel: int, padding: int) -> None:
+        layer = Layer.of(
+            "conv2d", inputs=1, outputs=1, kernel=kernel, stride=1, padding=padding, bias=True
+        )
+        Chain((layer, Layer.of("flatten")), ()).check((1, 1, 1), MAX_SIZE)
+
+    check(4096, 4095)  # 4096 × 4096 numbers, as many as there may be
+    with pytest.raises(ValueError, match="layer conv2d makes 16,785,409 numbers of a state"):
+        check(4097, 4096)
+    with pytest.raises(ValueError, match="no less than its kernel"):
+        check(2, 2)

@@ -115,7 +115,7 @@ def test_what_the_q_loss_cannot_compare(
         ("ppo", "q", "is a policy, whose logits are no Q-values; use --q-loss logits or --q-l"),
         ("actor", "q", "is a policy, whose logits are no Q-values; use --q-loss logits"),
         ("actor", "value", "is a policy without a critic; use --q-loss logits"),
-        ("dqn", "logits", "is a Q-function, which has none; use --q-loss q or --q-loss value"),
+        ("dqn", "logits", "has none: it has Q-values; use --q-loss q or --q-loss value"),
     ):
         assert run(*LEARN, "--q", q, "--q-loss", q_loss, root=lab) == 2
         assert message in one_line_error(capsys)
