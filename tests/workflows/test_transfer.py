@@ -281,7 +281,7 @@ def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
         monkeypatch.setenv(f"CORRTOOL_{stage}_STEPS", str(steps))
     monkeypatch.setenv("CORRTOOL_LEARN_CORR_GRADIENT_STEPS", "1000000")
     began = time.monotonic()
-    result = asked(capsys, "-p", lab, "--budget", "8s")
+    result = asked(capsys, "-p", lab, "--budget", "15s")
     assert time.monotonic() - began < 60
     assert "learn-corr" in result["cut"] and result["learn_corr"]["cut"]
     assert 0 < result["learn_corr"]["gradient_steps"] < 1_000_000
@@ -291,13 +291,13 @@ def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
     assert again["cut"] == result["cut"] and digests(lab) == before
     assert again["rows"] == result["rows"]
 
-    plans = asked(capsys, "-p", lab, "--budget", "6s", "--dry-run")["steps"]
+    plans = asked(capsys, "-p", lab, "--budget", "10s", "--dry-run")["steps"]
     (learn,) = [plan for plan in plans if plan["stage"] == "learn-corr"]
     assert learn["begun"] and learn["steps"] == result["learn_corr"]["gradient_steps"]
     assert [p["done"] for p in plans if p["stage"] == "evaluate"] == [True, True, True, False]
-    assert run_in_process("transfer", "-p", lab, *TINY, "--budget", "6s", "--dry-run") == 0
+    assert run_in_process("transfer", "-p", lab, *TINY, "--budget", "10s", "--dry-run") == 0
     assert f"goes on from step {learn['steps']:,}, in" in capsys.readouterr().out
-    longer = asked(capsys, "-p", lab, "--budget", "6s")
+    longer = asked(capsys, "-p", lab, "--budget", "10s")
     assert longer["learn_corr"]["gradient_steps"] > learn["steps"]
     corr = read_artifact(lab, "corr", longer["learn_corr"]["corr"]).manifest
     assert before["corr", longer["learn_corr"]["corr"]] in corr["continues"]
@@ -310,10 +310,10 @@ def test_an_agent_that_goes_on_takes_all_that_was_made_from_it_along(
     lab: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CORRTOOL_TRAIN_DQN_ENV_STEPS", "10000000")
-    first = asked(capfd, "-p", lab, "--budget", "2s")
+    first = asked(capfd, "-p", lab, "--budget", "3s")
     assert "train-dqn" in first["cut"]
     before = digests(lab)
-    command = ("-p", lab, "--budget", "5s")
+    command = ("-p", lab, "--budget", "7s")
     done = {plan["stage"]: plan["done"] for plan in asked(capfd, *command, "--dry-run")["steps"]}
     assert not (done["train-dqn"] or done["train-model"] or done["learn-corr"])
     result = asked(capfd, *command)
