@@ -33,21 +33,23 @@ def measure(rounds: int) -> list[Row]:
             "cpprb ReplayBuffer, next_of": cpprb,
         }
     )
-    work = ours()
+    one_by_one, at_once = ours(), ours(at_once=True)
     values = alternate(
-        lambda: per_second(BATCHES, work),
+        lambda: per_second(BATCHES, one_by_one),
+        lambda: per_second(BATCHES, at_once),
         *(lambda p=peer: alone(p) for peer in peers.values()),
         rounds=rounds,
     )
     what = f"{BATCH} transitions of 4×84×84 of {RECORDS:,}"
     goals = {"cpprb ReplayBuffer, next_of": None}
     return [
-        Row(what, peer, "batches/s", values[0], theirs, goals.get(peer, 3.0))
-        for peer, theirs in zip(peers, values[1:], strict=True)
+        Row(f"{what}, {how}", peer, "batches/s", mine, theirs, goals.get(peer, 2.5))
+        for how, mine in (("one batch at a time", values[0]), ("several at once", values[1]))
+        for peer, theirs in zip(peers, values[2:], strict=True)
     ]
 
 
-def ours() -> Callable[[], None]:
+def ours(*, at_once: bool = False) -> Callable[[], None]:
     random = np.random.default_rng(0)
     memory = ReplayMemory(
         StateSpec("image", (1, 84, 84), 4), LANES, RECORDS // LANES, torch.device("cpu")
@@ -65,11 +67,17 @@ def ours() -> Callable[[], None]:
         )
         memory.record(random.integers(0, 6, LANES), step)
 
+    how: dict[str, Any] = {"n_step": 1, "gamma": 0.99, "clip_rewards": True}
+
     def work() -> None:
         for _ in range(BATCHES):
-            memory.sample(BATCH, random, n_step=1, gamma=0.99, clip_rewards=True)
+            memory.sample(BATCH, random, **how)
 
-    return work
+    def work_at_once() -> None:  # as for several updates of train-dqn in a row
+        for _ in memory.sample_batches(BATCHES, BATCH, random, **how):
+            pass
+
+    return work_at_once if at_once else work
 
 
 def stable_baselines3() -> float:
