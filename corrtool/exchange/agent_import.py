@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked, lock_artifacts
 from corrtool.project.manifests import Imported, Manifest
 from corrtool.q_learning.saved import QDescription, RewardsLearnt
-from corrtool.runs.commands import this_command
+from corrtool.runs.commands import option_words, this_command
 from corrtool.runs.requests import difference, identity_of
 from corrtool.runtime.machine import describe_machine
 from corrtool.settings.base import flag_name
@@ -42,6 +43,8 @@ from corrtool.settings.exchange import SAME, ImportSettings
 from corrtool.states import StateSpec
 from corrtool.tasks import Task, probe
 from corrtool.tasks.words import preprocessing_in_words
+
+S = TypeVar("S", bound=ImportSettings)
 
 STAGE = "import"
 _LONGEST_STEM = 70
@@ -119,6 +122,33 @@ def import_agent(
         done = None if common.overwrite else _already_there(job)
         artifact = done or _write(job)
     return _result(job, artifact, done=done is not None)
+
+
+def as_called(
+    command: str,
+    settings: type[S],
+    known: frozenset[str],
+    format: str,
+    arguments: Mapping[str, Any],
+) -> tuple[S, dict[str, Any], list[str]]:
+    """An import that is called from Python: its settings, its other arguments, and its words.
+
+    Args:
+        command: such as ``"import q"``.
+        known: the names of arguments that it takes.
+
+    Raises:
+        UsageError: there is no argument of such a name.
+    """
+    for name in arguments:
+        if name not in known:
+            raise UsageError(
+                f"{command} has no argument {name!r}", f"see 'corrtool {command} --help'"
+            )
+    words = option_words({"from": format, **arguments}, off=("clip_rewards",))
+    names = {field.name for field in fields(settings)} & set(arguments)
+    others = {name: value for name, value in arguments.items() if name not in names}
+    return settings(format, **{name: arguments[name] for name in names}), others, words
 
 
 def _plan(

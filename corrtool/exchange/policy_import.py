@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from corrtool.errors import UsageError
-from corrtool.exchange.agent_import import Reader, import_agent
+from corrtool.exchange.agent_import import Reader, as_called, import_agent
 from corrtool.exchange.cleanrl_policy import read_cleanrl_policy
 from corrtool.exchange.foreign import ForeignFile, FoundQ
 from corrtool.exchange.onnx_policy import check_installed, read_onnx_policy
@@ -18,7 +17,7 @@ from corrtool.exchange.sb3_policy import read_sb3_policy
 from corrtool.project.artifacts import read_artifact
 from corrtool.project.directory import Project
 from corrtool.q_learning.saved import QDescription
-from corrtool.runs.commands import option_words, recording_command
+from corrtool.runs.commands import recording_command
 from corrtool.settings.common import CommonOptions
 from corrtool.settings.exchange import ImportPolicyArguments, ImportPolicySettings, PolicyFormat
 from corrtool.states import StateSpec
@@ -71,14 +70,12 @@ def import_policy_called(
 
     Raises also :class:`UsageError` where there is none of such a name.
     """
-    for name in arguments:
-        if name not in ImportPolicyArguments.__optional_keys__:
-            raise UsageError(
-                f"import policy has no argument {name!r}", "see 'corrtool import policy --help'"
-            )
-    words = option_words({"from": format, **arguments}, off=("clip_rewards",))
-    given = dict(arguments)
-    names = {field.name for field in fields(ImportPolicySettings)} & set(given)
-    settings = ImportPolicySettings(format, **{name: given.pop(name) for name in names})
+    settings, others, words = as_called(
+        "import policy",
+        ImportPolicySettings,
+        ImportPolicyArguments.__optional_keys__,
+        format,
+        arguments,
+    )
     with recording_command(["corrtool", "import", "policy", str(path), *words]):
-        return import_policy(project, path, settings, CommonOptions(**given))
+        return import_policy(project, path, settings, CommonOptions(**others))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from corrtool.errors import UsageError
-from corrtool.exchange.agent_import import import_agent
+from corrtool.exchange.agent_import import as_called, import_agent
 from corrtool.exchange.cleanrl import read_cleanrl
 from corrtool.exchange.fitting import description_of
 from corrtool.exchange.foreign import ForeignFile, FoundQ
@@ -18,7 +17,7 @@ from corrtool.exchange.q_result import ImportQPlan, ImportQResult
 from corrtool.exchange.sb3 import check_observations, read_sb3
 from corrtool.project.directory import Project
 from corrtool.q_learning.saved import QDescription
-from corrtool.runs.commands import option_words, recording_command
+from corrtool.runs.commands import recording_command
 from corrtool.settings.common import CommonOptions
 from corrtool.settings.exchange import ImportQArguments, ImportQSettings, QFormat
 from corrtool.states import StateSpec
@@ -75,19 +74,15 @@ def import_q_called(
 
     Raises also :class:`UsageError` where there is none of such a name.
     """
-    for name in arguments:
-        if name not in ImportQArguments.__optional_keys__:
-            raise UsageError(f"import q has no argument {name!r}", "see 'corrtool import q --help'")
-    words = option_words({"from": format, **arguments}, off=("clip_rewards",))
-    given = dict(arguments)
-    mapping = given.pop("mapping", None)
-    names = {field.name for field in fields(ImportQSettings)} & set(given)
-    settings = ImportQSettings(format, **{name: given.pop(name) for name in names})
+    settings, others, words = as_called(
+        "import q", ImportQSettings, ImportQArguments.__optional_keys__, format, arguments
+    )
+    mapping = others.pop("mapping", None)
     with recording_command(["corrtool", "import", "q", str(path), *words]):
         return import_q(
             project,
             path,
             settings,
-            CommonOptions(**given),
+            CommonOptions(**others),
             None if mapping is None else Path(mapping),
         )
