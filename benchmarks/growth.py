@@ -31,7 +31,8 @@ from corrtool.runtime.device import resolve_device
 from corrtool.runtime.machine import describe_machine
 from corrtool.runtime.process import configure_process
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, parse_task
 
 CPU = torch.device("cpu")

@@ -27,7 +27,8 @@ from corrtool.layers import ConvFromOneChannel, ConvToOneChannel, freeze
 from corrtool.q_learning.network import build_q_function
 from corrtool.runtime.precision import has_bf16_instructions
 from corrtool.settings.stages import LearnCorrSettings, TrainModelSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("image", (1, 84, 84), 4)
 ACTIONS = 6

@@ -19,9 +19,10 @@ from typing import Any, cast
 from benchmarks.measuring import Row, alternate
 from corrtool.cli import run
 from corrtool.cli.stage_command import calls_from_environment
-from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.project.artifacts import read_artifact
 from corrtool.project.directory import Project
 from corrtool.project.manifests import About
+from corrtool.project.weights import load_weights
 from corrtool.runs.metrics import metrics_path
 from corrtool.runs.opening import open_run
 from corrtool.runs.records import read_record, run_directory

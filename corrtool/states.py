@@ -1,30 +1,18 @@
-"""State kinds and value ranges: the only place where the range or the layout of a state changes.
+"""The form of a task's states: what they are, their shape and how frames are stacked.
 
-Three ranges exist, and every tensor of states is in exactly one of them:
-
-=====  ==================  =========================  =============================
-range  image               vector, signal             who works in it
-=====  ==================  =========================  =============================
-raw    uint8 in [0, 255]   float32, the task's units  memories, environments
-model  float32 in [-1, 1]  standardised: (x - μ) / σ  generators, discriminators, F
-q      float32 in [0, 1]   float32, the task's units  Q-functions
-=====  ==================  =========================  =============================
-
-Each coordinate of a vector has a μ and a σ of its own, of a signal each channel. The units of a
-signal whose full scale is known are -1 to 1 (:mod:`corrtool.tasks.signals`).
-
-The paper's authors train F on [-1, 1] and feed it [0, 1] inside the model loss, which no test could
-see. Here a stage never scales anything itself: it asks the :class:`StateScaling` of the task.
+Their value ranges are the matter of :mod:`corrtool.state_scaling`. Nothing here imports torch, so
+that commands that only read manifests start quickly.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 IMAGE = "image"
 VECTOR = "vector"
@@ -78,6 +66,8 @@ class StateSpec:
     @property
     def frame_dtype(self) -> torch.dtype:
         """``uint8`` for images, ``float32`` for vectors and signals."""
+        import torch
+
         return torch.uint8 if self.kind == IMAGE else torch.float32
 
     @property
@@ -144,84 +134,3 @@ class StateSpec:
             return f"{sides[0]:,} samples, {channels} channel{plural}, {self.stack} stacked"
         height, width = sides
         return f"{height} × {width} pixels, {channels} channel{plural}, {self.stack} stacked"
-
-
-class StateScaling(nn.Module):
-    """Convert states of one task between the three ranges (see the module's table).
-
-    For images the conversion is fixed. For vectors it standardises with the mean and the standard
-    deviation of the task's own memory, because a coordinate's unit says nothing about its
-    importance; both are buffers, so they travel with the weights of F and of the correspondence.
-    For signals it does so channel by channel, over all samples and frames, so that single frames
-    (…, C, L) can be converted as well as states, as those of images can.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(
-        self, spec: StateSpec, mean: Tensor | None = None, deviation: Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.spec = spec
-        if spec.kind != IMAGE:
-            shape = spec.state_shape if spec.kind == VECTOR else (spec.frame_shape[0], 1)
-            self.register_buffer("mean", torch.zeros(shape) if mean is None else mean.float())
-            self.register_buffer(
-                "deviation", torch.ones(shape) if deviation is None else deviation.float()
-            )
-
-    @classmethod
-    def from_states(cls, spec: StateSpec, states: Tensor) -> StateScaling:
-        """Scaling with the statistics of raw ``states`` (N, *state_shape).
-
-        Coordinates, or channels, that never change get σ = 1.
-        """
-        if spec.kind == IMAGE:
-            return cls(spec)
-        if spec.kind == SIGNAL:
-            return cls(spec, *_of_channels(spec, states.float()))
-        deviation = states.float().std(dim=0, unbiased=False)
-        return cls(spec, states.float().mean(dim=0), torch.where(deviation > 1e-6, deviation, 1.0))
-
-    def raw_to_model(self, raw: Tensor) -> Tensor:
-        """uint8 [0, 255] → [-1, 1]; a vector or a signal is standardised."""
-        if self.spec.kind == IMAGE:
-            return raw.float().mul_(2.0 / 255.0).sub_(1.0)
-        return (raw - self._for(raw, self.mean)) / self._for(raw, self.deviation)
-
-    def model_to_raw(self, model: Tensor) -> Tensor:
-        """The inverse of :meth:`raw_to_model`; images are rounded to uint8."""
-        if self.spec.kind == IMAGE:
-            return ((model + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return model * self._for(model, self.deviation) + self._for(model, self.mean)
-
-    def model_to_q(self, model: Tensor) -> Tensor:
-        """[-1, 1] → [0, 1]; all but an image goes back to the task's units. Differentiable."""
-        if self.spec.kind == IMAGE:
-            return (model + 1.0) * 0.5
-        return model * self._for(model, self.deviation) + self._for(model, self.mean)
-
-    def _for(self, states: Tensor, statistic: Tensor) -> Tensor:
-        """A statistic as states need it: that of a signal's channels once for each frame."""
-        if self.spec.kind == VECTOR:
-            return statistic
-        return statistic.repeat(states.shape[-2] // len(statistic), 1)
-
-    def raw_to_q(self, raw: Tensor) -> Tensor:
-        """uint8 [0, 255] → [0, 1]; all but an image stays as it is."""
-        return raw_to_q(self.spec, raw)
-
-
-def raw_to_q(spec: StateSpec, raw: Tensor) -> Tensor:
-    """Raw states to the range of a Q-function: uint8 [0, 255] → [0, 1]; others stay as they are."""
-    if spec.kind == IMAGE:
-        return raw.float().mul_(1.0 / 255.0)
-    return raw
-
-
-def _of_channels(spec: StateSpec, states: Tensor) -> tuple[Tensor, Tensor]:
-    """μ and σ of each channel of signals (N, K·c, L), as (c, 1): the same for all K frames."""
-    frames = spec.frames_of(states)
-    mean, deviation = frames.mean((0, 1, 3)), frames.std((0, 1, 3), unbiased=False)
-    return mean[:, None], torch.where(deviation > 1e-6, deviation, 1.0)[:, None]

@@ -12,7 +12,8 @@ from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.environment_model.network import Prediction, build_environment_model
 from corrtool.q_learning.network import build_q_function
 from corrtool.signal_layers import GainShiftLayer, resampled
-from corrtool.states import SIGNAL, StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import SIGNAL, StateSpec
 from corrtool.tasks.views.signals import Pitch
 
 STEREO = StateSpec(SIGNAL, (2, 40), 3)

@@ -17,7 +17,8 @@ from corrtool.layers import freeze
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import MAX_FRAMES_OR_PIXELS, StateScaling, StateSpec, raw_to_q
+from corrtool.state_scaling import StateScaling, raw_to_q
+from corrtool.states import MAX_FRAMES_OR_PIXELS, StateSpec
 
 CPU = torch.device("cpu")
 PICTURES = StateSpec("image", (1, 32, 32), 1)

@@ -19,7 +19,8 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play import PlayTranslator
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.layers import freeze
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 from corrtool.wrappers import TranslateAction, TranslateObservation
 
 CARTPOLE = StateSpec("vector", (4,))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from corrtool.correspondence.assignment import assign
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 # For each source coordinate one of the target, another for each, and its sign.
 SignedPermutation = tuple[tuple[int, ...], tuple[int, ...]]

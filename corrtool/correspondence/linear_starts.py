@@ -38,7 +38,7 @@ from corrtool.correspondence.linear_units import in_simpler_units
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runtime.optimizers import Adam
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 # Gradient steps, transitions in each, step size of Adam at first, weight of the moments. Two
 # memories of one kind of play have nearly the same moments: in the end F tells more.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from corrtool.correspondence.linear_maps import LinearMaps, raw_weight
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 
 def in_simpler_units(

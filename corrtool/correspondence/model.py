@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 
 class Correspondence(nn.Module):

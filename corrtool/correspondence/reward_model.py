@@ -20,7 +20,7 @@ from corrtool.layers import mlp
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
 from corrtool.runtime.optimizers import Adam
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 WIDTHS = (64, 64)
 GRADIENT_STEPS, BATCH, STEP_SIZE = 1_500, 256, 1e-3

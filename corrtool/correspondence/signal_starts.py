@@ -28,7 +28,7 @@ from corrtool.correspondence.signal_tones import ChannelSounds, candidate_signal
 from corrtool.correspondence.tones import Tone
 from corrtool.memory import ReplayMemory
 from corrtool.signal_layers import GainShiftLayer, resampled
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 PITCHES = tuple(2.0 ** (step / 24) for step in range(-24, 25))  # quarter tones, 3 % apart
 SHIFTS = tuple(step / 64 for step in range(-16, 17))  # of the length

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from corrtool.memory import Transitions
 from corrtool.memory.rows import Rows
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 MIN_DEVIATION = 0.02
 

@@ -23,7 +23,8 @@ from corrtool.correspondence.losses import (
 from corrtool.correspondence.statistics import ElementStatistics
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runtime.precision import Precision
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 Translation = Literal["reconstructed_source", "reconstructed_target", "translated_next"]
 NOTHING: frozenset[Translation] = frozenset()

@@ -34,7 +34,7 @@ from corrtool.runs.results import CorrespondenceChoices
 from corrtool.runs.steps import learning_rate_share
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 LOG_EVERY_GRADIENT_STEPS = 50
 _NEWER = {"scores", "started", "recipe", "recipe_scores", "action_map"}  # all or none in a state

@@ -20,7 +20,8 @@ from corrtool.layers import (
     mlp,
 )
 from corrtool.signal_layers import SignalResnet
-from corrtool.states import IMAGE, SIGNAL, VECTOR, StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
 
 Prediction = Literal["residual", "state"]
 

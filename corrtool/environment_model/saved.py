@@ -12,7 +12,8 @@ from corrtool.layers import Norm, freeze
 from corrtool.project.artifacts import Artifact
 from corrtool.project.networks import load_network
 from corrtool.settings.stages import TrainModelSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from corrtool.errors import UsageError
 from corrtool.exchange.foreign import ForeignFile, FoundQ, checked_weights, read_foreign
 from corrtool.exchange.q_result import ImportQPlan, ImportQResult
 from corrtool.files.atomic import remove_partial
-from corrtool.files.sealed import content_sha256
+from corrtool.files.sealed_tensors import content_sha256
 from corrtool.project.artifacts import (
     Artifact,
     artifact_path,
@@ -27,12 +27,12 @@ from corrtool.project.artifacts import (
     find_artifacts,
     is_name,
     read_artifact,
-    save_weights,
 )
 from corrtool.project.defaults import project_seed
 from corrtool.project.directory import Project
 from corrtool.project.locks import check_unlocked, lock_artifacts
 from corrtool.project.manifests import Imported, Manifest
+from corrtool.project.weights import save_weights
 from corrtool.q_learning.saved import QDescription, RewardsLearnt
 from corrtool.runs.commands import option_words, this_command
 from corrtool.runs.requests import difference, identity_of

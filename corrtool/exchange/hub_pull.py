@@ -28,8 +28,8 @@ from corrtool.project.artifacts import (
     artifact_at,
     artifact_path,
     artifact_problems,
-    load_weights,
     read_artifact,
+    read_weights,
 )
 from corrtool.project.directory import OWN_DIRECTORIES, PROJECT_FILE, Project, create_project
 from corrtool.project.locks import lock_artifacts
@@ -153,7 +153,7 @@ def _checked(repository: Repository, staging: Path, kind: str, name: str) -> Art
         if kind == "memory":
             check_memory(path)
         else:
-            load_weights(artifact)
+            read_weights(artifact)
     except ArtifactError as error:
         raise _of_repository(error, repository, staging) from error
     return artifact

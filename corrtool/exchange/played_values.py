@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from corrtool.correspondence.model import Correspondence
 from corrtool.errors import CorrtoolError
-from corrtool.states import StateSpec, raw_to_q
+from corrtool.state_scaling import raw_to_q
+from corrtool.states import StateSpec
 
 OBSERVATION, Q_VALUES, BATCH = "observation", "q_values", "batch"  # names in files
 BATCHES = (1, 8)  # that a file is tried with: an export may freeze the batch without an error

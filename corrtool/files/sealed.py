@@ -3,6 +3,9 @@
 safetensors has no checksum, and a checksum in a second file could be torn from its first by a
 crash. So the JSON inside a file has a field ``"seal"``; it holds the SHA-256 of the whole file with
 the field's 64 digits set to zero. Every bit of the file is covered.
+
+Nothing here imports torch; the tensors of sealed files are the matter of
+:mod:`corrtool.files.sealed_tensors`.
 """
 
 from __future__ import annotations
@@ -13,10 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as tensors_from_bytes
-from safetensors.torch import save as tensors_to_bytes
-from torch import Tensor
+import numpy as np
+from safetensors import SafetensorError, deserialize
 
 from corrtool.errors import ArtifactError, ForeignFileError, NewerFormatError
 from corrtool.files.atomic import regular_file
@@ -25,60 +26,42 @@ FORMAT_VERSION = 1
 METADATA_KEY = "corrtool"
 OVERWRITE = "make it again with --overwrite, or restore it from a copy"
 _BLANK = "0" * 64
+_JSON_MARKER = b'{"seal": "'
+# The same, escaped inside safetensors' header.
+TENSOR_MARKER = json.dumps(_JSON_MARKER.decode())[1:-1].encode()
+# Of safetensors' floating-point types: unsigned integers of the same size, bits of the exponent.
+_EXPONENT: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
+    "F64": (np.uint64, 0x7FF0_0000_0000_0000),
+    "F32": (np.uint32, 0x7F80_0000),
+    "BF16": (np.uint16, 0x7F80),
+    "F16": (np.uint16, 0x7C00),
+}
 
 
-def _seal(content: bytes, marker: bytes) -> bytes:
+def seal(content: bytes, marker: bytes) -> bytes:
+    """``content`` with the checksum of all of it in the 64 zeros behind ``marker``."""
     at = content.index(marker) + len(marker)
     return content[:at] + hashlib.sha256(content).hexdigest().encode() + content[at + 64 :]
 
 
 def _seal_holds(content: bytes, marker: bytes) -> bool:
+    """True if the checksum behind ``marker`` is that of ``content``."""
     at = content.find(marker) + len(marker)
     if at < len(marker) or len(content) < at + 64:
         return False
-    seal = content[at : at + 64]
+    digits = content[at : at + 64]
     blanked = content[:at] + _BLANK.encode() + content[at + 64 :]
-    return hashlib.sha256(blanked).hexdigest().encode() == seal
+    return hashlib.sha256(blanked).hexdigest().encode() == digits
 
 
-_JSON_MARKER = b'{"seal": "'
-_TENSOR_MARKER = json.dumps(_JSON_MARKER.decode())[
-    1:-1
-].encode()  # the same, escaped inside safetensors' header
-
-
-def _sealable(value: Mapping[str, object]) -> str:
+def sealable(value: Mapping[str, object]) -> str:
+    """``value`` as JSON with room for a seal, and the version of the format."""
     return json.dumps({"seal": _BLANK, "format_version": FORMAT_VERSION, **value}, sort_keys=False)
 
 
 def seal_json(value: Mapping[str, object]) -> bytes:
     """``value`` as the bytes of a sealed JSON file."""
-    return _seal(_sealable(value).encode(), _JSON_MARKER)
-
-
-def seal_tensors(tensors: dict[str, Tensor], value: Mapping[str, object]) -> bytes:
-    """``tensors`` and ``value`` as the bytes of a sealed file that plain safetensors can read."""
-    ready: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        flat = tensor.detach().to("cpu").contiguous()
-        shared = (
-            flat.untyped_storage().data_ptr() in seen
-        )  # safetensors refuses tensors that share memory
-        seen.add(flat.untyped_storage().data_ptr())
-        ready[name] = flat.clone() if shared else flat
-    content: bytes = tensors_to_bytes(ready, metadata={METADATA_KEY: _sealable(value)})
-    return _seal(content, _TENSOR_MARKER)
-
-
-def content_sha256(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values: what was learnt, whatever the manifest says."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().to("cpu").contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensors_to_bytes({"": tensor}))
-    return digest.hexdigest()
+    return seal(sealable(value).encode(), _JSON_MARKER)
 
 
 def read_sealed_json(path: Path, remedy: str = OVERWRITE) -> dict[str, Any]:
@@ -99,28 +82,38 @@ def read_sealed_json(path: Path, remedy: str = OVERWRITE) -> dict[str, Any]:
         raise damaged(path, remedy) from None
 
 
-def read_sealed_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A sealed safetensors file: tensors on the CPU, and its JSON.
+def read_sealed_content(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a sealed safetensors file, and its JSON.
 
     Raises:
         ForeignFileError: something else made it.
         ArtifactError: the file is missing, damaged or from a newer version; the message names it.
     """
     content = _read(path)
-    if not _seal_holds(content, _TENSOR_MARKER):
+    if not _seal_holds(content, TENSOR_MARKER):
         _check_origin(content, path)
         raise damaged(path)
-    value = _metadata(content, path)
+    return content, _metadata(content, path)
+
+
+def tensor_not_finite(content: bytes, path: Path) -> str | None:
+    """The name of a tensor of a safetensors file that holds NaN or infinity; None if none does.
+
+    A number is infinite or none exactly if all bits of its exponent are set (IEEE 754).
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
     try:
-        return tensors_from_bytes(content), value
-    except (
-        SafetensorError,
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-    ):  # sealed by somebody else
+        tensors = deserialize(content)  # type: ignore[no-untyped-call]  # it is written in Rust
+    except SafetensorError:  # sealed by somebody else
         raise damaged(path) from None
+    for name, tensor in tensors:
+        if tensor["dtype"] in _EXPONENT:
+            bits, exponent = _EXPONENT[tensor["dtype"]]
+            if (np.frombuffer(tensor["data"], bits) & exponent == exponent).any():
+                return str(name)
+    return None
 
 
 def read_tensor_metadata(path: Path) -> dict[str, Any]:
@@ -138,6 +131,7 @@ def read_tensor_metadata(path: Path) -> dict[str, Any]:
 
 
 def _metadata(content: bytes, path: Path) -> dict[str, Any]:
+    """The JSON in the header of a safetensors file. Raises :class:`ArtifactError` if damaged."""
     try:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
@@ -161,7 +155,7 @@ def _check_origin(content: bytes, path: Path) -> None:
         foreign = in_order and METADATA_KEY not in header.get("__metadata__", {})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return  # it is in no order: damage
-    if foreign and _TENSOR_MARKER not in text:
+    if foreign and TENSOR_MARKER not in text:
         raise ForeignFileError(f"{path} was not made by corrtool", "move it elsewhere")
 
 
@@ -178,6 +172,7 @@ def _checked_version(value: Any, path: Path, remedy: str = OVERWRITE) -> dict[st
 
 
 def _read(path: Path) -> bytes:
+    """The bytes of a regular file. Raises :class:`ArtifactError` if there is none."""
     try:
         return regular_file(path).read_bytes()
     except FileNotFoundError:

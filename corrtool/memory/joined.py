@@ -14,7 +14,8 @@ from corrtool.memory.replay import ReplayMemory
 from corrtool.memory.ring import scaling_by_states
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 
 class Transitions(Protocol):

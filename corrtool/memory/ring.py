@@ -12,7 +12,8 @@ from torch import Tensor
 
 from corrtool.memory.rows import FIELDS, MemoryRows, Rows
 from corrtool.runtime.device import to_device
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import IMAGE, StateSpec
 from corrtool.tasks import LaneStep
 
 

@@ -19,7 +19,8 @@ from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
 from corrtool.runtime.signals import default_signal_handling
-from corrtool.states import StateSpec, raw_to_q
+from corrtool.state_scaling import raw_to_q
+from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 from corrtool.tasks.environments import LanesLike
 

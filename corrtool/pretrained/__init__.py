@@ -17,8 +17,8 @@ from corrtool.project.artifacts import (
     Artifact,
     artifact_names,
     artifact_path,
-    load_weights,
     read_artifact,
+    read_weights,
 )
 from corrtool.project.directory import Project
 from corrtool.tasks import Task
@@ -36,7 +36,7 @@ def adopt(project: Project, kind: str, name: str) -> Artifact:
         ArtifactError: the weights, here or there, are damaged.
     """
     shipped = read_artifact(PRETRAINED, kind, name)
-    load_weights(shipped)  # checks every byte
+    read_weights(shipped)  # checks every byte
     path = artifact_path(project.root, kind, name)
     if not path.exists():
         write_atomic(path, shipped.path.read_bytes())

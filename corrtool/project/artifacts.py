@@ -1,4 +1,4 @@
-"""Artifacts: memories and weights with manifests; how they are found, checked and loaded."""
+"""Artifacts: memories and weights with manifests; how they are found and selected."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from torch import Tensor
-
 from corrtool.errors import (
     ArtifactError,
     ForeignFileError,
     MissingInputError,
     NewerFormatError,
-    TrainingDivergedError,
     UsageError,
 )
-from corrtool.files.atomic import inside, write_atomic
+from corrtool.files.atomic import inside
 from corrtool.files.sealed import (
-    content_sha256,
     damaged,
+    read_sealed_content,
     read_sealed_json,
-    read_sealed_tensors,
     read_tensor_metadata,
-    seal_tensors,
+    tensor_not_finite,
 )
 from corrtool.project.manifests import Manifest, Reference
 from corrtool.project.memory_files import MEMORY_MANIFEST, memory_problems
@@ -281,47 +276,20 @@ def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]
     return found
 
 
-def save_weights(
-    root: Path, kind: str, name: str, tensors: dict[str, Tensor], manifest: Manifest
-) -> Artifact:
-    """Write weights with their manifest as one sealed safetensors file.
-
-    Raises:
-        TrainingDivergedError: a weight is NaN or infinite; what was there stays.
-    """
-    for tensor_name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise TrainingDivergedError(
-                f"{tensor_name} of {KIND_LABELS[kind]} {name} became NaN or infinite, so it was "
-                "not written",
-                "use a smaller --learning-rate",
-            )
-    full: Manifest = {
-        "kind": kind,
-        "name": name,
-        "sha256": content_sha256(tensors),
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
-        **manifest,
-    }
-    path = artifact_path(root, kind, name)
-    write_atomic(path, seal_tensors(tensors, full))
-    return Artifact(kind, name, path, full)
-
-
-def load_weights(artifact: Artifact) -> dict[str, Tensor]:
-    """The tensors of a weights file, on the CPU, after checking every byte.
+def read_weights(artifact: Artifact) -> bytes:
+    """The bytes of a weights file, every one checked.
 
     Raises:
         ArtifactError: the file is damaged, or a weight is NaN or infinite: corrtool never writes
             such a file.
     """
-    tensors, _ = read_sealed_tensors(artifact.path)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ArtifactError(
-                f"{artifact.path} holds NaN or infinity in {name}", "make it again with --overwrite"
-            )
-    return tensors
+    content, _ = read_sealed_content(artifact.path)
+    name = tensor_not_finite(content, artifact.path)
+    if name is not None:
+        raise ArtifactError(
+            f"{artifact.path} holds NaN or infinity in {name}", "make it again with --overwrite"
+        )
+    return content
 
 
 def artifact_problems(root: Path, kind: str, name: str) -> list[ArtifactError]:
@@ -330,7 +298,7 @@ def artifact_problems(root: Path, kind: str, name: str) -> list[ArtifactError]:
         artifact = read_artifact(root, kind, name)
         if kind == "memory":
             return memory_problems(artifact.path, artifact.manifest)
-        load_weights(artifact)
+        read_weights(artifact)
     except ArtifactError as error:
         return [error]
     return []

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import Artifact, load_weights
+from corrtool.project.artifacts import Artifact
+from corrtool.project.weights import load_weights
 
 MAX_BLOCKS = 256
 

@@ -18,7 +18,8 @@ from corrtool.q_learning.schedules import learning_rate, plays_greedily
 from corrtool.runtime.optimizers import SGD, Adam, RMSprop
 from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.settings.stages import DqnSettings
-from corrtool.states import IMAGE, StateSpec, raw_to_q
+from corrtool.state_scaling import raw_to_q
+from corrtool.states import IMAGE, StateSpec
 
 
 class TemporalDifferenceObjective(nn.Module):

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from corrtool.errors import TrainingDivergedError
-from corrtool.files.atomic import copy_atomic, write_atomic
-from corrtool.files.sealed import damaged, read_sealed_tensors, seal_tensors
+from corrtool.files.atomic import write_atomic
+from corrtool.files.sealed import damaged
+from corrtool.files.sealed_tensors import read_sealed_tensors, seal_tensors
+from corrtool.runs.checkpoint_files import make_room
 from corrtool.runs.resumable import State
-
-CHECKPOINT = "checkpoint.safetensors"  # the newest one, in a run's directory
 
 _TENSOR = "$tensor"
 _ARRAY = "$array"
@@ -44,43 +44,8 @@ def save_checkpoint(path: Path, state: Mapping[str, object], keep: int = 1) -> N
                 "use a smaller --learning-rate under another --name",
             )
     content = seal_tensors(tensors, {"state": structure})
-    _rotate(path, keep)
+    make_room(path, keep)
     write_atomic(path, content)
-
-
-def checkpoint_paths(directory: Path) -> list[Path]:
-    """The checkpoints of the run in ``directory``, the newest first."""
-    older = {
-        age: path
-        for path in directory.glob("checkpoint-*.safetensors")
-        if (age := _age(path)) is not None
-    }
-    return [
-        path
-        for path in (directory / CHECKPOINT, *(older[age] for age in sorted(older)))
-        if path.exists()
-    ]
-
-
-def _age(path: Path) -> int | None:
-    """The number of newer checkpoints; None for a file that is not a checkpoint of this run."""
-    number = path.stem.partition("-")[2]
-    return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None
-
-
-def _rotate(path: Path, keep: int) -> None:
-    """Make room for a new checkpoint at ``path``.
-
-    That one stays until it is replaced: there always is one.
-    """
-    for older in reversed(checkpoint_paths(path.parent)[1:]):
-        age = _age(older) or 0
-        if age + 1 >= keep:
-            older.unlink()
-        else:
-            older.rename(path.with_name(f"checkpoint-{age + 1}.safetensors"))
-    if keep > 1 and path.exists():
-        copy_atomic(path, path.with_name("checkpoint-1.safetensors"))
 
 
 def load_checkpoint(path: Path) -> State:

@@ -19,7 +19,7 @@ from corrtool.project.directory import Project
 from corrtool.project.locks import lock_holder
 from corrtool.project.manifests import Imported, Manifest, Play, Reference, play_of_memory
 from corrtool.project.memory_files import stray_files
-from corrtool.runs.checkpoints import checkpoint_paths
+from corrtool.runs.checkpoint_files import checkpoint_paths
 from corrtool.runs.commands import resume_command
 from corrtool.runs.records import finished_run, read_record, run_directories, run_problems
 from corrtool.runs.results import EvaluateResult

@@ -16,7 +16,7 @@ from corrtool.files.sealed import damaged, read_sealed_json
 from corrtool.project.artifacts import check_name, check_readable, is_name, is_reference
 from corrtool.project.manifests import Origin, Reference
 from corrtool.project.memory_files import check_files, check_memory
-from corrtool.runs.checkpoints import checkpoint_paths, load_checkpoint
+from corrtool.runs.checkpoint_files import checkpoint_paths
 from corrtool.runs.metrics import Position, digest_of_saved, metrics_path
 from corrtool.runs.results import StageResult
 from corrtool.runs.resumable import State
@@ -192,6 +192,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ArtifactError: one of them is missing or damaged.
     """
+    from corrtool.runs.checkpoints import load_checkpoint  # torch, where there is a checkpoint only
+
     state, directory = cast(Checkpoint, load_checkpoint(path)), path.parent
     try:
         digest_of_saved(metrics_path(directory), state["metrics"])

@@ -26,7 +26,7 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.project.manifests import Origin
-from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths
+from corrtool.runs.checkpoint_files import CHECKPOINT, checkpoint_paths
 from corrtool.runs.records import (
     Checkpoint,
     Identity,

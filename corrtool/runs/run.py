@@ -25,11 +25,13 @@ from corrtool.files.atomic import (
     write_atomic,
 )
 from corrtool.files.sealed import damaged, seal_json
-from corrtool.project.artifacts import Artifact, artifact_path, save_weights
+from corrtool.project.artifacts import Artifact, artifact_path
 from corrtool.project.directory import Project
 from corrtool.project.manifests import About, Manifest, Origin
 from corrtool.project.memory_files import seal_memory
-from corrtool.runs.checkpoints import CHECKPOINT, checkpoint_paths, save_checkpoint
+from corrtool.project.weights import save_weights
+from corrtool.runs.checkpoint_files import CHECKPOINT, checkpoint_paths
+from corrtool.runs.checkpoints import save_checkpoint
 from corrtool.runs.commands import this_command
 from corrtool.runs.metrics import MetricsLog, NoMetrics, metrics_path
 from corrtool.runs.records import (

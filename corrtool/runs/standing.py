@@ -13,7 +13,7 @@ from typing import Literal
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import unchecked_artifact_path
 from corrtool.project.locks import lock_holder, recorded_holder
-from corrtool.runs.checkpoints import checkpoint_paths
+from corrtool.runs.checkpoint_files import checkpoint_paths
 from corrtool.runs.records import RunRecord, read_record, run_directory
 from corrtool.runs.requests import is_equal
 

@@ -19,7 +19,8 @@ from corrtool.runs.context import StageContext
 from corrtool.runtime.remembering import remembered
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages.inputs import action_map_of
-from corrtool.states import IMAGE, StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import IMAGE, StateSpec
 
 
 def check_fit(inputs: dict[str, Artifact]) -> None:

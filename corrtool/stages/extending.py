@@ -13,8 +13,9 @@ from typing import Any, cast
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.files.sealed import damaged
 from corrtool.memory import read_rows
-from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.project.artifacts import read_artifact
 from corrtool.project.memory_files import check_memory
+from corrtool.project.weights import load_weights
 from corrtool.q_learning.progress import Progress, StartingPoint
 from corrtool.runs.context import StageContext
 from corrtool.runs.metrics import metrics_path, read_metrics

@@ -37,7 +37,8 @@ from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console
 from corrtool.stages.inputs import load_memory
 from corrtool.stages.players import Player, check_player, choose_player
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 from corrtool.tasks import Task, action_names, probe
 
 SUFFIXES = {"onnx": to_onnx.SUFFIX, "sb3": to_sb3.SUFFIX, "torch": to_torch.SUFFIX}

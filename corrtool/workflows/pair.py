@@ -29,7 +29,8 @@ from corrtool.settings.stages import (
     TrainDqnSettings,
     TrainModelSettings,
 )
-from corrtool.states import IMAGE, SIGNAL, VECTOR, StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
 from corrtool.tasks import Lanes, Task
 
 STEPS = 10  # of random play

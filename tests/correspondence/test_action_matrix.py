@@ -22,7 +22,8 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 BY_HAND = ActionMatrix(
     errors=np.array([[1.0, 3.0], [2.0, 4.0], [5.0, 1.0]]),

@@ -24,7 +24,8 @@ from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
 from corrtool.runtime.precision import Precision
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 VECTORS, PICTURES = StateSpec("vector", (2,), 2), StateSpec("image", (1, 36, 36), 2)
 FOUR_OF_THREE = ActionMap((2, 0, 1, 1), 3)

@@ -22,7 +22,8 @@ from corrtool.q_learning.network import build_q_function
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
 from corrtool.runs.steps import learning_rate_share
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from corrtool.correspondence.statistics import MIN_DEVIATION, element_statistics
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS, Rows
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 
 def memory_of(spec: StateSpec, frames: np.ndarray) -> ReplayMemory:

@@ -30,7 +30,8 @@ from corrtool.memory.rows import FIELDS
 from corrtool.q_learning.saved import RewardsLearnt
 from corrtool.runtime.ranks import Ranks
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
 NUMBERS = StateSpec("vector", (2,))

@@ -16,7 +16,8 @@ from corrtool.correspondence.learner import CorrespondenceLearner
 from corrtool.correspondence.model import Correspondence
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
 NUMBERS = StateSpec("vector", (2,))

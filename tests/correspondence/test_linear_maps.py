@@ -14,7 +14,8 @@ from corrtool.correspondence.linear_maps import (
     neighbours,
     raw_weight,
 )
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 
 def normal(count: int, size: int, seed: int = 0) -> torch.Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from corrtool.correspondence.linear_maps import LinearMaps
 from corrtool.correspondence.linear_polish import polished
 from corrtool.environment_model.network import ScaledModel
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 DYNAMICS = torch.tensor([[0.8, 0.5], [-0.5, 0.6]])
 PUSHES = torch.tensor([[0.5, 0.0], [-0.5, 0.25]])

@@ -20,7 +20,8 @@ from corrtool.correspondence.linear_starts import ROUNDS, LinearStartSearch
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.starts import set_linear_start
 from corrtool.environment_model.network import ScaledModel
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("vector", (4,), 1)
 ORDER, SIGNS = (2, 0, 3, 1), (-1, 1, 1, -1)

@@ -19,7 +19,8 @@ from corrtool.correspondence.linear_maps import LinearMaps, SignedPermutation, m
 from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.environment_model.network import ScaledModel
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("vector", (2,))
 SAME, SWAPPED = ActionMap((0, 1), 2), ActionMap((1, 0), 2)

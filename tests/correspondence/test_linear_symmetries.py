@@ -16,7 +16,8 @@ from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import LinearStartSearch, comparable
 from corrtool.correspondence.linear_symmetries import best_symmetry, few_changes, symmetries
 from corrtool.environment_model.network import ScaledModel
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("vector", (4,))
 LEFT_AND_RIGHT = ActionMap((0, 1), 2)

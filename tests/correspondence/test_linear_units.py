@@ -8,7 +8,8 @@ from torch import Tensor
 
 from corrtool.correspondence.linear_maps import LinearMaps
 from corrtool.correspondence.linear_units import in_simpler_units, simpler_units
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 
 def test_the_same_unit_comes_first_and_mean_and_deviation_last() -> None:

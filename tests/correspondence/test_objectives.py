@@ -23,7 +23,8 @@ from corrtool.layers import Norm, freeze
 from corrtool.q_learning.network import build_q_function
 from corrtool.runtime.precision import Precision
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 ACTIONS = 3
 GRID = list(

@@ -8,7 +8,8 @@ from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play import PlayTranslator
 from corrtool.memory import StateStacker
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("image", (1, 20, 20), 3)
 

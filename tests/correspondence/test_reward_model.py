@@ -13,7 +13,8 @@ from corrtool.correspondence.reward_model import LearntRewards, learn_rewards
 from corrtool.correspondence.starts import set_linear_start
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 PLACES = StateSpec("vector", (2,))
 SCALING = StateScaling(PLACES)

@@ -34,7 +34,8 @@ from corrtool.q_learning.chain import Chain, Layer
 from corrtool.q_learning.policy import PolicyNetwork
 from corrtool.q_learning.saved import RewardsLearnt
 from corrtool.runs.results import Score
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 NUMBER = StateSpec("vector", (1,))
 LINEAR = GeneratorDescription("linear")

@@ -22,7 +22,8 @@ from corrtool.correspondence.scores import (
 )
 from corrtool.errors import TrainingDivergedError
 from corrtool.runs.results import Score
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 NUMBERS = StateSpec("vector", (2,))
 

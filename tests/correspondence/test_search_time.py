@@ -12,7 +12,8 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.spatial_starts import Start, candidate_starts
 from corrtool.correspondence.start_search import StartSearch
 from corrtool.environment_model.network import ScaledModel
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 
 @pytest.mark.parametrize(

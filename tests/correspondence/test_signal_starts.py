@@ -19,7 +19,8 @@ from corrtool.correspondence.tones import Tone
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
-from corrtool.states import SIGNAL, StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import SIGNAL, StateSpec
 from corrtool.tasks.views.signals import Gain, Pitch
 
 SPEC = StateSpec(SIGNAL, (2, 96))

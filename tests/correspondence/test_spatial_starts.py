@@ -11,7 +11,8 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.spatial_starts import Start, set_start, spatial_layer, start_layers
 from corrtool.correspondence.tone_layer import tone_layer
 from corrtool.correspondence.tones import Tone
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 COLOURS = StateSpec("image", (2, 12, 16), 2)
 TONE = Tone((1, 0), (0.5, -1.0), (0.25, 0.0))

@@ -25,7 +25,8 @@ from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import UsageError
 from corrtool.layers import AffineLayer, RotationLayer, inverse_affine
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("image", (1, 32, 32), 1)
 NO_ACTION = torch.zeros(4, dtype=torch.int64)

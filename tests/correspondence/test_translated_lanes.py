@@ -15,7 +15,8 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play import TranslatedLanes, transferred_q_values
 from corrtool.memory import StateStacker
 from corrtool.q_learning.network import build_q_function
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from corrtool.environment_model.saved import ModelDescription, held_out_loss
 from corrtool.project.artifacts import Artifact
 from corrtool.project.manifests import Manifest
 from corrtool.settings.stages import TrainModelSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("vector", (3,), 2)
 

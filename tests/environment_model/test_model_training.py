@@ -17,7 +17,8 @@ from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.runtime.ranks import ONE_PROCESS
 from corrtool.settings.stages import TrainModelSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("vector", (2,))
 SETTINGS = TrainModelSettings(batch_size=4, epochs=3, learning_rate=0.01)

@@ -13,7 +13,8 @@ from corrtool.environment_model.network import ScaledModel
 from corrtool.environment_model.objective import build_objective, environment_model_loss
 from corrtool.runtime.ranks import ONE_PROCESS, Ranks
 from corrtool.settings.stages import TrainModelSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
 PICTURE = StateSpec("image", (1, 1, 2))

@@ -25,7 +25,8 @@ from corrtool.memory.rows import FIELDS
 from corrtool.runtime.precision import Precision
 from corrtool.runtime.ranks import ONE_PROCESS
 from corrtool.settings.stages import TrainModelSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
 SPEC = StateSpec("vector", (2,))

@@ -21,7 +21,8 @@ from corrtool.project.directory import Project, create_project
 from corrtool.q_learning.saved import QDescription, RewardsLearnt, load_q_function
 from corrtool.settings.common import CommonOptions
 from corrtool.settings.exchange import ImportQSettings
-from corrtool.states import StateSpec, raw_to_q
+from corrtool.state_scaling import raw_to_q
+from corrtool.states import StateSpec
 
 pytestmark = pytest.mark.usefixtures("seeded")
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from support.hub import REPOSITORY, WEIGHTS, Hub, pushed
 
 from corrtool.files.sealed import read_sealed_json
 from corrtool.memory import storage
-from corrtool.project.artifacts import save_weights
 from corrtool.project.directory import Project
+from corrtool.project.weights import save_weights
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from support.commands import files_of, one_line_error, run_in_process
 from support.hub import REPOSITORY, WEIGHTS, Hub, pushed
 
-from corrtool.files.sealed import seal_tensors
+from corrtool.files.sealed_tensors import seal_tensors
 
 
 @pytest.fixture

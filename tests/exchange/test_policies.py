@@ -26,7 +26,8 @@ from corrtool.exchange.onnx_policy import read_onnx_policy
 from corrtool.exchange.policy_import import _READERS
 from corrtool.q_learning.policy import CriticValues, PolicyNetwork
 from corrtool.q_learning.saved import QDescription
-from corrtool.states import StateSpec, raw_to_q
+from corrtool.state_scaling import raw_to_q
+from corrtool.states import StateSpec
 
 pytestmark = pytest.mark.usefixtures("seeded")
 NUMBERS, PICTURES = StateSpec("vector", (4,)), StateSpec("image", (1, 84, 84), 4)

@@ -17,7 +17,7 @@ SIZES = [10**9, -1, 0, 2**70, 1.5, "64", None, [1], {"a": 1}, True]
 def sealed_anew(content: bytes, marker: bytes) -> bytes:
     """Bytes with the seal that fits them: anybody can make one."""
     at = content.index(marker) + len(marker)
-    return sealed._seal(content[:at] + b"0" * 64 + content[at + 64 :], marker)
+    return sealed.seal(content[:at] + b"0" * 64 + content[at + 64 :], marker)
 
 
 def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
@@ -27,7 +27,7 @@ def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> byt
     change(header)
     text = json.dumps(header).encode()
     return sealed_anew(
-        struct.pack("<Q", len(text)) + text + content[8 + length :], sealed._TENSOR_MARKER
+        struct.pack("<Q", len(text)) + text + content[8 + length :], sealed.TENSOR_MARKER
     )
 
 

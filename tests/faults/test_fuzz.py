@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from corrtool.errors import ArtifactError, CorrtoolError, UsageError
-from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
+from corrtool.files.sealed import read_sealed_json, seal_json
+from corrtool.files.sealed_tensors import read_sealed_tensors, seal_tensors
 from corrtool.memory import MemoryRows, read_rows, write_rows
 from corrtool.memory.rows import FIELDS
 from corrtool.project.directory import PROJECT_FILE, Project

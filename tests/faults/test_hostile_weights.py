@@ -16,12 +16,9 @@ from support.commands import run_in_process
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.environment_model.saved import load_model
 from corrtool.errors import ArtifactError, CorrtoolError
-from corrtool.files.sealed import read_sealed_tensors, seal_tensors
-from corrtool.project.artifacts import (
-    find_artifacts,
-    load_weights,
-    read_artifact,
-)
+from corrtool.files.sealed_tensors import read_sealed_tensors, seal_tensors
+from corrtool.project.artifacts import find_artifacts, read_artifact
+from corrtool.project.weights import load_weights
 from corrtool.q_learning.saved import load_q_function
 
 CPU = torch.device("cpu")

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 
 from corrtool.errors import ArtifactError
 from corrtool.files import sealed
-from corrtool.files.sealed import (
-    content_sha256,
-    read_sealed_json,
-    read_sealed_tensors,
-    read_tensor_metadata,
-    seal_json,
-    seal_tensors,
-)
+from corrtool.files.sealed import read_sealed_json, read_tensor_metadata, seal_json
+from corrtool.files.sealed_tensors import content_sha256, read_sealed_tensors, seal_tensors
 
 TENSORS = {"weight": torch.tensor([[1.5, -2.0]]), "steps": torch.tensor(7)}
 VALUE = {
@@ -196,7 +190,7 @@ class TestDamage:
 
     def test_a_seal_over_something_else_than_a_table_is_refused(self, path: Path) -> None:
         blank = b'{"seal": "' + b"0" * 64 + b'"}'
-        path.write_bytes(sealed._seal(blank, b'{"seal": "'))  # a good seal, but no format version
+        path.write_bytes(sealed.seal(blank, b'{"seal": "'))  # a good seal, but no format version
         with pytest.raises(ArtifactError, match="is damaged"):
             read_sealed_json(path)
 

@@ -14,7 +14,8 @@ from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.priorities import MIN_ERROR, Priorities
 from corrtool.memory.rows import FIELDS, ring_bytes
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
 

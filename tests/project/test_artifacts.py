@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.files.sealed import content_sha256
+from corrtool.files.sealed_tensors import content_sha256
 from corrtool.project.artifacts import (
     KINDS,
     Artifact,
@@ -18,9 +18,7 @@ from corrtool.project.artifacts import (
     artifact_problems,
     check_name,
     find_artifacts,
-    load_weights,
     read_artifact,
-    save_weights,
     select_artifact,
 )
 from corrtool.project.manifests import Manifest
@@ -31,6 +29,7 @@ from corrtool.project.memory_files import (
     seal_memory,
     stray_files,
 )
+from corrtool.project.weights import load_weights, save_weights
 
 STRAYS = [
     ".DS_Store",

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from support.commands import run_in_process
 
 from corrtool.errors import ArtifactError, ForeignFileError
-from corrtool.files.sealed import read_sealed_tensors
+from corrtool.files.sealed_tensors import read_sealed_tensors
 from corrtool.project.artifacts import read_artifact
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")

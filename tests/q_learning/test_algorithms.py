@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from corrtool.memory import ReplayMemory, read_rows
-from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.project.artifacts import read_artifact
 from corrtool.project.directory import create_project
 from corrtool.project.memory_files import check_memory
+from corrtool.project.weights import load_weights
 from corrtool.runs.context import StageContext
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import TrainDqnSettings

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import Artifact, save_weights
+from corrtool.project.artifacts import Artifact
+from corrtool.project.weights import save_weights
 from corrtool.q_learning.chain import MAX_LAYERS, MAX_SIZE, Chain, Layer
 from corrtool.q_learning.policy import (
     PolicyNetwork,

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from corrtool.errors import ArtifactError
-from corrtool.project.artifacts import Artifact, save_weights
+from corrtool.project.artifacts import Artifact
 from corrtool.project.networks import MAX_BLOCKS
+from corrtool.project.weights import save_weights
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.states import StateSpec
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from support.commands import files_of, run_in_process, run_interrupted
 
-from corrtool.files.sealed import read_sealed_json, read_sealed_tensors, seal_json, seal_tensors
+from corrtool.files.sealed import read_sealed_json, seal_json
+from corrtool.files.sealed_tensors import read_sealed_tensors, seal_tensors
 from corrtool.project.memory_files import MEMORY_MANIFEST
 from corrtool.runs.checkpoints import load_checkpoint, save_checkpoint
 

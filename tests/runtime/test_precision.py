@@ -28,7 +28,8 @@ from corrtool.runtime.precision import (
     has_bf16_instructions,
 )
 from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
 PICTURES = StateSpec("image", (1, 36, 36), 2)

@@ -35,7 +35,8 @@ from corrtool.q_learning.network import build_q_function
 from corrtool.runtime.ranks import Ranks
 from corrtool.runtime.signals import exit_without_cleanup
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 TORCHRUN = (
     sys.executable,

@@ -17,7 +17,8 @@ from corrtool.environment_model.validation import prediction_errors
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
 from corrtool.stages.train_model import _warn
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 SPEC = StateSpec("image", (1, 16, 16), 2)
 

@@ -17,8 +17,9 @@ from support.commands import files_of, run_in_process
 
 from corrtool.files.sealed import read_sealed_json
 from corrtool.memory import ReplayMemory, read_rows
-from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.project.artifacts import read_artifact
 from corrtool.project.memory_files import check_memory
+from corrtool.project.weights import load_weights
 from corrtool.q_learning.progress import StartingPoint
 from corrtool.runs.limits import TimeLimit
 from corrtool.runs.loop import Loop

@@ -51,7 +51,7 @@ def with_memories(root: Path) -> None:
 
 def without_critic(root: Path) -> None:
     """A policy ``actor``, as an ONNX file makes it."""
-    from corrtool.project.artifacts import load_weights, save_weights
+    from corrtool.project.weights import load_weights, save_weights
 
     ppo = read_artifact(root, "q", "ppo")
     description = QDescription.from_manifest(ppo)

@@ -18,7 +18,8 @@ from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.correspondence.portfolio import Portfolio
 from corrtool.correspondence.score import Scorer
-from corrtool.project.artifacts import load_weights, read_artifact
+from corrtool.project.artifacts import read_artifact
+from corrtool.project.weights import load_weights
 from corrtool.runs.loop import Loop
 from corrtool.runs.metrics import read_metrics
 from corrtool.runs.records import STARTS

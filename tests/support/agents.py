@@ -10,7 +10,8 @@ from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.model import Correspondence
 from corrtool.exchange.played_values import PlayedValues
 from corrtool.q_learning.network import build_q_function
-from corrtool.states import StateScaling, StateSpec
+from corrtool.state_scaling import StateScaling
+from corrtool.states import StateSpec
 
 PICTURES = StateSpec("image", (1, 36, 32), 2)
 COLOURS = StateSpec("image", (3, 36, 32), 2)

@@ -6,7 +6,7 @@ import torch
 from corrtool.layers import RotationLayer
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.memory.rows import FIELDS
-from corrtool.states import StateScaling
+from corrtool.state_scaling import StateScaling
 
 
 class LargeBallFalls(torch.nn.Module):

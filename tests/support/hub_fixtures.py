@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from corrtool.project.artifacts import save_weights
 from corrtool.project.directory import Project
 from corrtool.project.manifests import Manifest
+from corrtool.project.weights import save_weights
 from support.commands import run_in_process
 from support.hub import TOKEN, Hub, running_hub
 
