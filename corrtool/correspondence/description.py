@@ -45,7 +45,8 @@ class GeneratorDescription:
     only to that of large pictures, which then has neither of them either;
     ``angle_init`` is in degrees counter-clockwise and only matters to those with a rotation or
     affine layer. ``tone`` says where that of G_T has its tone layer. Weights for large pictures and
-    of 'linear' start from N(0, 0.02), those for small pictures and signals as torch has it.
+    of 'linear' start from N(0, 0.02), those for small pictures, for signals and ``folded`` ones as
+    torch has it.
     """
 
     kind: str

@@ -69,7 +69,8 @@ class FoldedGenerator(nn.Module):
     """The resnet of small pictures, on a large one with two by two pixels as channels (folding.py).
 
     (B, C, H, W) in [-1, 1] → the same. Half the time of :class:`ResnetGenerator`, whose work is at
-    full resolution for the most part. Without normalisation and skips.
+    full resolution for the most part. Without normalisation and skips. Another function too: with 3
+    blocks each pixel sees those from 16 before to 17 behind, so it moves nothing further than that.
     """
 
     def __init__(self, in_channels: int, out_channels: int, width: int, blocks: int) -> None:

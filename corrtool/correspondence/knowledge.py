@@ -9,7 +9,7 @@ from torch import nn
 
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
-from corrtool.q_learning.policy import values_of
+from corrtool.q_learning.policy import choices_of, values_of
 from corrtool.q_learning.saved import RewardsLearnt
 
 
@@ -40,6 +40,11 @@ class Knowledge:
         None where there is neither.
         """
         return None if self.source_q is None else values_of(self.source_q)
+
+    @functools.cached_property
+    def source_choices(self) -> nn.Module | None:
+        """Probabilities (B, A) by which transitions count for these values; None: all the same."""
+        return None if self.source_q is None else choices_of(self.source_q)
 
     @property
     def same_shape(self) -> bool:

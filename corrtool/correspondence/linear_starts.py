@@ -209,7 +209,7 @@ class LinearStartSearch:
         raw = raw_weight(permutation.weight, *scalings)
         if torch.allclose(raw, raw.sign()):
             return None
-        source_of = torch.tensor(permutation.action_map.source_of)[None]
+        source_of = torch.tensor(permutation.action_map.source_of, device=raw.device)[None]
         equal = Candidates(LinearMaps.of_raw(raw.sign(), *scalings), source_of)
         given = LinearMaps(permutation.weight[None], permutation.bias[None])
         if self._model_loss(equal) > comparable(self._model_loss(Candidates(given, source_of))):
@@ -312,6 +312,7 @@ def tolerated(loss: float) -> float:
 def comparable(loss: float) -> float:
     """The most loss of a map that the rewards may choose instead of one with this.
 
-    F has its own errors: it explained a mirrored lantern, which moves by itself, a third better.
+    At most 1.5625 times as much and 0.01125: F has its own errors, and explained a lantern that
+    moves by itself better mirrored than as it is, 0.083 against 0.088.
     """
     return tolerated(tolerated(loss))

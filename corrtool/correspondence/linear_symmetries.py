@@ -3,7 +3,8 @@
 Parts of a state that do not move each other, such as a basket and a fruit that falls, may each be
 mirrored by itself: F explains the mirror image as well, and so do the moments. Positions on two
 axes may be exchanged. Nothing but the rewards knows how the parts belong together, and Q_S knows
-the rewards. So signed permutations near a start that F explains as well are compared by the squared
+the rewards. So signed permutations near a start that F explains about as well
+(:func:`~corrtool.correspondence.linear_starts.comparable`) are compared by the squared
 temporal difference (4) of Q_S on all transitions of M_T: the square, since what a wrong one gets
 wrong are the few transitions that are rewarded. Of a drone and a lantern F preferred a linear map
 with a mirrored lantern, by little, to any signed permutation; so those near it are compared too,
@@ -36,6 +37,8 @@ def best_symmetry(
     differences: Callable[[LinearStart], Tensor],
 ) -> tuple[LinearStart, int]:
     """``start``, or what F explains as well, if Q_S clearly fits the target's rewards better.
+
+    Standard errors take the transitions for independent of each other.
 
     And how many others there were: the symmetries of a signed permutation, of the start itself or
     near it, and each with the coordinates in equal units, which F may not see either.

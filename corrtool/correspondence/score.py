@@ -5,7 +5,10 @@ do? And do they obey the Bellman equation of Q_S, with the target's own rewards?
 with the source itself, so that neither F nor Q_S has to be good, and both are needed: F of Pong
 obeys the game upside down nearly as well, and a correspondence may explain nothing but what does
 not matter. Of a policy that is no Q-function the critic V takes the place of Q_S, with
-r + γ V(s') − V(s); without a critic the Bellman part is left out, since logits know no rewards.
+r + γ V(s') − V(s), of which the policy's own actions have a mean of zero and others their
+advantage. So each transition counts as much as the policy finds its action probable, which also
+makes the Bellman part see the action map. Without a critic it is left out, since logits know no
+rewards.
 
 Neither is sufficient. Nothing is known of states where the memories have none, such as those that
 random play never reaches, and a task with a symmetry has more than one correspondence that scores
@@ -39,6 +42,7 @@ BATCH = 128  # transitions at a time, which bounds the memory
 PICTURE_BATCH = 16  # of pictures: half the time on a CPU, and a fifth of the memory
 MIN_EXPLAINED = 0.02  # of the source by F: three standard deviations of a loss over 128 of Pong
 MIN_DEVIATION = 1e-6  # of values that are all equal
+LEAST_WEIGHT = 1e-12  # in the mean, of actions that a policy never takes
 
 
 def score_numbers(score: Score) -> dict[str, float]:
@@ -125,6 +129,7 @@ class _Sums:
     error: float = 0.0
     change: float = 0.0
     bellman_errors: list[Tensor] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
 
     def add_model(self, predicted_next: Tensor, here: Tensor, following: Tensor) -> None:
@@ -136,9 +141,19 @@ class _Sums:
         self.error += error.item()
         self.change += change.item()
 
-    def add_bellman(self, values: Tensor, next_values: Tensor, batch: TransitionBatch) -> None:
-        """Add the values of all actions, (B, A), in the states of a batch and in the next ones."""
+    def add_bellman(
+        self,
+        values: Tensor,
+        next_values: Tensor,
+        batch: TransitionBatch,
+        probabilities: Tensor | None,
+    ) -> None:
+        """Add the values of all actions, (B, A), in the states of a batch and in the next ones.
+
+        ``probabilities`` (B, A) of them say how much each transition counts; None: all the same.
+        """
         self.bellman_errors.append(temporal_differences(values, next_values, batch))
+        self.weights.append(taken_action_weights(probabilities, batch.actions))
         self.values.append(values)
 
     @property
@@ -148,8 +163,12 @@ class _Sums:
 
     @property
     def bellman_error(self) -> float | None:
-        """Mean absolute Bellman error; None where nothing was added."""
-        return torch.cat(self.bellman_errors).abs().mean().item() if self.bellman_errors else None
+        """Weighted mean of the absolute Bellman error; None where nothing counts."""
+        if not self.bellman_errors:
+            return None
+        weights = torch.cat(self.weights)
+        total = (weights * torch.cat(self.bellman_errors).abs()).sum() / weights.sum()
+        return total.item() if weights.sum() > 0 else None
 
     @property
     def deviation(self) -> float:
@@ -213,11 +232,8 @@ class Scorer:
         }
 
     def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
-        source, scaling, q = (
-            self._knowledge.source,
-            self._model.scaling,
-            self._knowledge.source_values,
-        )
+        source, scaling = self._knowledge.source, self._model.scaling
+        q, choices = self._knowledge.source_values, self._knowledge.source_choices
         sums, held_out = _Sums(scaling.spec), self._knowledge.held_out_loss
         for batch in _batches(self._knowledge, source, self._source_rows):
             here, following = (
@@ -226,10 +242,9 @@ class Scorer:
             if held_out is None:
                 sums.add_model(self._model(here, batch.actions), here, following)
             if q is not None:
-                values, next_values = (
-                    q(scaling.raw_to_q(states)) for states in (batch.states, batch.next_states)
-                )
-                sums.add_bellman(values, next_values, batch)
+                now, then = scaling.raw_to_q(batch.states), scaling.raw_to_q(batch.next_states)
+                probabilities = None if choices is None else choices(now)
+                sums.add_bellman(q(now), q(then), batch, probabilities)
             advance(len(batch.rows))
         mean = element_statistics(source, self._source_rows, scaling).mean
         model_loss = sums.model_loss if held_out is None else held_out
@@ -237,9 +252,8 @@ class Scorer:
 
     def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
         """F and Q_S on the translated transitions of M_T."""
-        q, sums = self._knowledge.source_values, _Sums(c.source_scaling.spec)
-        target = self._knowledge.target
-        for batch in _batches(self._knowledge, target, self._target_rows):
+        knowledge, sums = self._knowledge, _Sums(c.source_scaling.spec)
+        for batch in _batches(knowledge, knowledge.target, self._target_rows):
             here, following, _ = translate_together(
                 c.target_to_source,
                 c.target_scaling.raw_to_model(batch.states),
@@ -248,9 +262,11 @@ class Scorer:
             assert following is not None
             predicted_next = self._model(here, c.source_actions(batch.actions))
             sums.add_model(predicted_next, here, following)
+            q, choices = knowledge.source_values, knowledge.source_choices
             if q is not None:
-                values, next_values = (_target_values(c, q, states) for states in (here, following))
-                sums.add_bellman(values, next_values, batch)
+                values, next_values = (_of_target(c, q, states) for states in (here, following))
+                probabilities = None if choices is None else _of_target(c, choices, here)
+                sums.add_bellman(values, next_values, batch, probabilities)
             advance(len(batch.rows))
         return sums
 
@@ -279,20 +295,34 @@ def temporal_differences(values: Tensor, next_values: Tensor, batch: TransitionB
 def target_differences(c: Correspondence, knowledge: Knowledge, rows: Rows) -> Tensor:
     """The temporal differences (B,) of Q_S ∘ G_T at ``rows`` of M_T.
 
+    Those of a critic times the root of how much they count, whose mean is 1: so their squares are
+    weighted.
+
     Raises:
-        ValueError: there is no Q_S.
+        ValueError: there is neither.
     """
-    q = knowledge.source_values
+    q, choices = knowledge.source_values, knowledge.source_choices
     if q is None:
         raise ValueError("temporal differences need Q_S or a critic, and there is none")
-    differences = []
+    differences, weights = list[Tensor](), list[Tensor]()
     for batch in _batches(knowledge, knowledge.target, rows):
-        values, next_values = (
-            _target_values(c, q, c.target_to_source(c.target_scaling.raw_to_model(states)))
+        here, following = (
+            c.target_to_source(c.target_scaling.raw_to_model(states))
             for states in (batch.states, batch.next_states)
         )
+        values, next_values = (_of_target(c, q, states) for states in (here, following))
         differences.append(temporal_differences(values, next_values, batch))
-    return torch.cat(differences)
+        probabilities = None if choices is None else _of_target(c, choices, here)
+        weights.append(taken_action_weights(probabilities, batch.actions))
+    weight = torch.cat(weights)
+    return torch.cat(differences) * (weight / weight.mean().clamp(min=LEAST_WEIGHT)).sqrt()
+
+
+def taken_action_weights(probabilities: Tensor | None, actions: Tensor) -> Tensor:
+    """How much each transition counts, (B,): as its action is probable of (B, A); None: 1."""
+    if probabilities is None:
+        return torch.ones(len(actions), device=actions.device)
+    return probabilities.gather(1, actions[:, None]).squeeze(1)
 
 
 def _batches(knowledge: Knowledge, memory: ReplayMemory, rows: Rows) -> Iterator[TransitionBatch]:
@@ -302,9 +332,9 @@ def _batches(knowledge: Knowledge, memory: ReplayMemory, rows: Rows) -> Iterator
         yield memory.transitions(part, gamma=rewards.gamma, clip_rewards=rewards.clip_rewards)
 
 
-def _target_values(c: Correspondence, q: nn.Module, translated: Tensor) -> Tensor:
-    """Values of the target's actions (B, A_T) in translated states (B, …)."""
-    return c.target_values(q(c.source_scaling.model_to_q(translated)))
+def _of_target(c: Correspondence, agent: nn.Module, translated: Tensor) -> Tensor:
+    """What an agent makes of the target's actions, (B, A_T), in translated states (B, …)."""
+    return c.target_values(agent(c.source_scaling.model_to_q(translated)))
 
 
 def _parts(rows: Rows, spec: StateSpec) -> list[Rows]:

@@ -50,7 +50,8 @@ class ValuesForActions(nn.Module):
     """V(s) for each action alike, (B, A).
 
     Their maximum and each of them is V(s), so that the temporal difference of eq. (4) becomes
-    r + γ V(s') − V(s), that of a critic.
+    r + γ V(s') − V(s), that of a critic. It should vanish for the policy's own actions only: of
+    others it is their advantage. So whoever takes means of it weighs them by :func:`choices_of`.
     """
 
     def __init__(self, values: CriticValues, actions: int) -> None:
@@ -65,9 +66,8 @@ class ValuesForActions(nn.Module):
 class CentredLogits(nn.Module):
     """Logits without their mean over the actions, (B, A).
 
-    A constant added to all changes nothing of the policy, nor of these. Unlike log-probabilities
-    they are linear in the logits, as Q-values are in eq. (10): where a policy is sure, its second
-    choices still count.
+    A constant added to all changes nothing of the policy, nor of these. They are linear in the
+    logits, and unlike probabilities they still tell second choices apart where a policy is sure.
     """
 
     def __init__(self, policy: PolicyNetwork) -> None:
@@ -77,6 +77,18 @@ class CentredLogits(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         logits: Tensor = self.policy(states)
         return logits - logits.mean(dim=1, keepdim=True)
+
+
+class ActionProbabilities(nn.Module):
+    """How probable a policy finds each action, (B, A)."""
+
+    def __init__(self, policy: PolicyNetwork) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.policy(states)
+        return logits.softmax(dim=1)
 
 
 class BestValues(nn.Module):
@@ -101,6 +113,15 @@ def values_of(agent: nn.Module) -> nn.Module | None:
     if agent.critic is None:
         return None
     return ValuesForActions(CriticValues(agent.features, agent.critic), agent.actions)
+
+
+def choices_of(agent: nn.Module) -> nn.Module | None:
+    """How probable a policy finds each action, (B, A); None of a Q-function.
+
+    A V(s) says what its own policy's actions come to, so it obeys the Bellman equation for those
+    alone; Q-values obey it for every action.
+    """
+    return ActionProbabilities(agent) if isinstance(agent, PolicyNetwork) else None
 
 
 def settled_q_loss(agent: nn.Module, said: QLoss | Literal["auto"]) -> QLoss:

@@ -120,16 +120,36 @@ class TestPolicies:
     """Logits are no values: V(s) of a critic is, and without one there is no Bellman part."""
 
     def test_a_critic_by_hand(self) -> None:
-        """r + γ V(s') − V(s) = 1 + (s + 1) − 2 s = 2 − s: of 0, 1, 2 a mean of 1, of 0, 1: 1.5."""
+        """r + γ V(s') − V(s) = 1 + (s + 1) − 2 s = 2 − s: of 0, 1, 2 it is 2, 1, 0.
+
+        The policy finds the action 0 as likely as 1 at 0, and certain elsewhere: those three count
+        ½, 1, 1. The target's action 1 is the source's 0.
+        """
         source = memory(numbers(0, 1, 2, 3), rewards=1.0)
         target = memory(numbers(0, 2, 4), actions=1, rewards=1.0)
         knowledge = known(source, target, 1.0, actor(2.0), rewards=RewardsLearnt(gamma=0.5))
         found, deviation = scored(linear(0.5), knowledge), np.std([0.0, 2.0, 4.0])
-        assert found["source_bellman_error"] == pytest.approx(1.0 / deviation)
-        assert found["bellman_error"] == pytest.approx(1.5 / deviation)
-        assert found["bellman_share"] == pytest.approx(1 / 1.5)
+        assert found["source_bellman_error"] == pytest.approx(0.8 / deviation)
+        assert found["bellman_error"] == pytest.approx(4 / 3 / deviation)
+        assert found["bellman_share"] == pytest.approx(0.6)
         differences = target_differences(linear(0.5), knowledge, np.array([0, 1]))
-        assert differences.tolist() == pytest.approx([2.0, 1.0])
+        weights = np.sqrt([0.5 / 0.75, 1 / 0.75])
+        assert differences.tolist() == pytest.approx([2.0 * weights[0], weights[1]])
+
+    def test_a_critic_sees_the_action_map_by_what_its_policy_does(self) -> None:
+        """By the identity the target's action 1 is one that the policy never takes at 1."""
+        source = memory(numbers(0, 1, 2, 3), rewards=1.0)
+        target = memory(numbers(0, 2, 4), actions=1, rewards=1.0)
+        knowledge = known(source, target, 1.0, actor(2.0), rewards=RewardsLearnt(gamma=0.5))
+        swapped = linear(0.5)
+        swapped.action_map = ActionMap((0, 1), 2)
+        assert scored(swapped, knowledge)["bellman_share"] == pytest.approx(0.4)
+
+    def test_where_a_policy_takes_none_of_the_actions_nothing_is_said(self) -> None:
+        source = memory(numbers(1, 2, 3), actions=1, rewards=1.0)
+        knowledge = known(source, TARGET, 1.0, actor(2.0), rewards=RewardsLearnt(gamma=0.5))
+        found = scored(linear(0.5), knowledge)
+        assert found["source_bellman_error"] is found["bellman_share"] is None
 
     def test_without_a_critic_there_is_no_bellman_part(self) -> None:
         knowledge = known(SOURCE, TARGET, 1.0, actor(None))
