@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from corrtool.correspondence.play import transferred_q_values
 from corrtool.correspondence.saved import load_correspondence, read_action_map
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.play.games import QValues, direct_q_values
-from corrtool.project.artifacts import Artifact, read_artifact, select_all
+from corrtool.project.artifacts import Artifact, find_artifacts, read_artifact, select_all
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.runs.context import StageContext
 from corrtool.stages.inputs import require_same_actions
@@ -106,13 +105,38 @@ def choose_player(
         select_all({"q": lambda: context.source_q(q), "corr": lambda: context.correspondence(corr)})
         raise
     if q is None and correspondence is not None:
-        parent = correspondence.manifest.get("parents", {}).get("q")
-        if parent is not None:
-            with contextlib.suppress(ArtifactError):
-                own = context.source_q(parent["name"])
-                if own.sha256 == parent["sha256"]:
-                    return Player(own, correspondence)
+        q = _name_of_own_q(context, correspondence)
     return Player(context.source_q(q), correspondence)
+
+
+def _name_of_own_q(context: StageContext, correspondence: Artifact) -> str | None:
+    """The Q-function that a correspondence was learnt with; None where it was without one.
+
+    Or what the same training came to later. A translation into what one agent knows says nothing of
+    what another one makes of it.
+
+    Raises:
+        ArtifactError: it is not in this project, which may have another of that name.
+    """
+    parent = correspondence.manifest.get("parents", {}).get("q")
+    if parent is None:
+        return None
+    found = find_artifacts(context.project.root, "q")
+    same = [q.name for q in found if q.sha256 == parent["sha256"]]
+    later = [q.name for q in found if q.succeeds(parent["sha256"])]
+    if not same and later:
+        context.console.say(
+            f"{correspondence} was learnt with an earlier {later[0]}, before its training went on"
+        )
+    names = same or later
+    if not names:
+        have = parent["name"] in {q.name for q in found}
+        raise ArtifactError(
+            f"{correspondence} was learnt with Q-function {parent['name']}, "
+            + ("and this project's is another" if have else "which is not in this project"),
+            "name one with --q, or learn the correspondence anew",
+        )
+    return parent["name"] if parent["name"] in names else names[0]
 
 
 def check_player(player: Player, spec: StateSpec, actions: int) -> None:
