@@ -6,11 +6,13 @@ affine layers is there since 16.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,8 +20,12 @@ from torch import Tensor
 from corrtool.errors import UsageError
 from corrtool.exchange.played_values import BATCH, OBSERVATION, Q_VALUES, PlayedValues, Runner
 
+if TYPE_CHECKING:
+    import onnx
+
 SUFFIX = ".onnx"
 _NEEDED = ("onnx", "onnxscript")
+_SHA256 = "content_sha256"  # the property with the checksum
 
 
 def check_installed() -> None:
@@ -50,14 +56,18 @@ def to_onnx(network: PlayedValues, metadata: Mapping[str, str]) -> bytes:
         )
     assert program is not None
     model = program.model_proto
-    onnx.helper.set_model_props(model, dict(metadata))
+    digest = {_SHA256: _sha256(model)}
+    onnx.helper.set_model_props(model, dict(metadata) | digest)
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
     return content
 
 
 def onnx_metadata(content: bytes) -> dict[str, str]:
-    """The properties of an ONNX file; empty where it is none. Needs the package ``onnx``."""
+    """The properties of a file of :func:`to_onnx`; empty where it is none, or damaged.
+
+    Needs the package ``onnx``.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -65,7 +75,14 @@ def onnx_metadata(content: bytes) -> dict[str, str]:
         model = onnx.load_model_from_string(content)
     except DecodeError:
         return {}
-    return {prop.key: prop.value for prop in model.metadata_props}
+    properties = {prop.key: prop.value for prop in model.metadata_props}
+    del model.metadata_props[:]
+    return properties if properties.pop(_SHA256, None) == _sha256(model) else {}
+
+
+def _sha256(model: onnx.ModelProto) -> str:
+    """SHA-256 of all that a model without properties has: ONNX has no checksum of its own."""
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 @contextmanager

@@ -218,7 +218,7 @@ def _is_there(export: _Export, how: _How) -> bool:
     if export.is_there():
         return True
     raise UsageError(
-        f"{export.path} is there already, and was made from something else",
+        f"{export.path} is there already, and is damaged or was made from something else",
         "use --overwrite, or another --output",
     )
 

@@ -13,9 +13,11 @@ from support.commands import ROOT, run_in_process
 from support.hub import Hub
 
 MEMORY = ("memory", "target-random")
-# The command, which stops for good where it would move what it has written to its place.
+# The command, which stops for good where it would move what it has written to its place. Of a
+# shell's job in the background SIGINT is ignored, which its children inherit.
 STOPS = """
-import importlib, sys, time
+import importlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def stop(*_):
     print("written", flush=True)
     time.sleep(60)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.exchange.played_values import PlayedValues, compare
-from corrtool.exchange.to_onnx import check_installed, onnx_runner, to_onnx
+from corrtool.exchange.to_onnx import check_installed, onnx_metadata, onnx_runner, to_onnx
 
 
 # Every layer of every generator is in one of these: an export takes seconds. test_to_torch.py has
@@ -30,10 +30,9 @@ def test_the_values_are_the_same_with_any_batch(name: str) -> None:
 def test_the_file_says_what_it_is_and_what_goes_in_and_out() -> None:
     network, _ = small_agent("affine")
     model = onnx.load_from_string(to_onnx(network, {"q": "mine", "q_sha256": "ab"}))
-    assert {prop.key: prop.value for prop in model.metadata_props} == {
-        "q": "mine",
-        "q_sha256": "ab",
-    }
+    properties = {prop.key: prop.value for prop in model.metadata_props}
+    assert len(properties.pop("content_sha256")) == 64
+    assert properties == {"q": "mine", "q_sha256": "ab"}
     ((name, taken), (out, given)) = (
         (v.name, v.type.tensor_type) for v in (*model.graph.input, *model.graph.output)
     )
@@ -41,6 +40,16 @@ def test_the_file_says_what_it_is_and_what_goes_in_and_out() -> None:
     assert (taken.elem_type, given.elem_type) == (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT)
     batch, *shape = taken.shape.dim
     assert batch.dim_param and [side.dim_value for side in shape] == [2, 36, 32]
+
+
+def test_a_changed_bit_is_noticed_wherever_it_is() -> None:
+    content = to_onnx(small_agent("linear")[0], {"q": "mine"})
+    assert onnx_metadata(content) == {"q": "mine"}
+    assert onnx_metadata(b"something else") == onnx_metadata(b"") == {}
+    for place in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        assert onnx_metadata(bytes(changed)) != {"q": "mine"}, place
 
 
 class Frozen(PlayedValues):

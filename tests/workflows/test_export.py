@@ -147,10 +147,14 @@ def test_run_again_it_says_that_the_file_is_there(
 
     with monkeypatch.context() as patched:  # a later form of the file
         patched.setattr(workflow, "_VERSION", 2)
-        with pytest.raises(UsageError, match=f"{path.name} is there already, and was made from"):
+        with pytest.raises(
+            UsageError, match=f"{path.name} is there already, and is damaged or was"
+        ):
             export(learnt)
     empty_zip = b"PK\x05\x06" + bytes(18)
-    for damaged in (content[: len(content) // 2], b"", b"something else", empty_zip):
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 4
+    for damaged in (content[: len(content) // 2], b"", b"something else", empty_zip, flipped):
         path.write_bytes(damaged)
         assert run_in_process(*command, "--quiet") == 2
         assert "made from something else; use --overwrite" in one_line_error(capsys)
@@ -170,7 +174,10 @@ def test_what_was_made_from_other_weights_is_not_replaced(
     )
     capsys.readouterr()
     assert run_in_process(*command) == 2
-    assert "corr.pt2 is there already, and was made from something else" in one_line_error(capsys)
+    assert (
+        "corr.pt2 is there already, and is damaged or was made from something else"
+        in one_line_error(capsys)
+    )
 
     output = ("--output", lab / "a-directory.pt2")
     output[1].mkdir()
