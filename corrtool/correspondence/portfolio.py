@@ -198,3 +198,8 @@ class Portfolio:
         played = self._symmetry.told()
         games = f"; mean returns of games between symmetries: {played}" if played else ""
         self.context.console.say(f"learn-corr: recipe {chosen.recipe} (scores: {listed}{games})")
+        asked = self.candidates[0].settings.q_loss  # all have the same
+        if asked != "auto" and not chosen.has_q_loss:
+            self.context.console.say(
+                f"learn-corr: --q-loss {asked} changed nothing, for this recipe has no L_Q"
+            )

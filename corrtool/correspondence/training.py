@@ -137,6 +137,11 @@ class CorrespondenceTraining:
         """True if the map of actions is learnt."""
         return self._settings.action_map == LEARNED
 
+    @property
+    def has_q_loss(self) -> bool:
+        """True if L_Q is one of the losses."""
+        return "q" in self._settings.loss_weights
+
     def choices(self, asked: LearnCorrSettings) -> CorrespondenceChoices:
         """What led to the correspondence; of settings those that are not as they were asked for."""
         made: CorrespondenceChoices = {}
@@ -148,8 +153,8 @@ class CorrespondenceTraining:
             }
         if self.untried:
             made["recipe_untried"] = self.untried
-        agent, compared = self._knowledge.source_q, "q" in self._settings.loss_weights
-        q_loss = settled_q_loss(agent, self._settings.q_loss) if agent and compared else "q"
+        agent = self._knowledge.source_q
+        q_loss = settled_q_loss(agent, self._settings.q_loss) if agent and self.has_q_loss else "q"
         if q_loss != "q":
             made["q_loss"] = q_loss
         if isinstance(agent, PolicyNetwork):

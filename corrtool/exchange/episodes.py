@@ -12,6 +12,7 @@ observations and n actions. The two differ where a memory begins or ends within 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,18 @@ class Episode:
     truncated: NDArray[Any]
     first_step: int = 0
     context: int = 0
+
+    def sha256(self) -> str:
+        """SHA-256 of the arrays, whatever types a file has for actions and rewards."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.observations).tobytes())
+        for values, kind in (
+            (self.actions, "<i8"),
+            (self.rewards, "<f8"),
+            (self.terminated, "?"),
+            (self.truncated, "?"),
+        ):
+            digest.update(np.ascontiguousarray(values, kind).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

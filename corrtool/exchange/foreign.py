@@ -93,6 +93,11 @@ def members_of(file: ForeignFile, limits: Mapping[str, int], fewest: set[str]) -
     try:
         with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
             names = archive.namelist()
+            if min((member.header_offset for member in archive.infolist()), default=0) > 0:
+                raise file.refused(  # a zip file in it was found instead
+                    "is damaged: its beginning is no zip file's or its end is missing",
+                    "restore it from a copy",
+                )
             if len(names) != len(set(names)) or not fewest <= set(names) <= set(limits):
                 raise file.refused(
                     f"holds {_listed(names)}", f"one of its kind holds {_listed(sorted(limits))}"

@@ -19,6 +19,10 @@ from corrtool.files.atomic import regular_file
 
 _MAX_MAPPING_BYTES = 1 << 20
 _ZIP = b"PK"
+_ASSUMED = (
+    "weights do not say what is computed between them: ReLU is assumed, as in the networks of "
+    "corrtool; of others use 'corrtool import policy --from onnx'"
+)
 
 
 def read_mapping(path: Path) -> dict[str, str]:
@@ -74,4 +78,5 @@ def read_mapped(file: ForeignFile, mapping: dict[str, str]) -> FoundQ:
             )
     used = set(mapping.values())
     unused = tuple(name[:80] for name in tensors if name not in used)
-    return FoundQ({ours: tensors[theirs] for ours, theirs in mapping.items()}, {}, unused)
+    weights = {ours: tensors[theirs] for ours, theirs in mapping.items()}
+    return FoundQ(weights, {}, unused, (_ASSUMED,))

@@ -58,6 +58,7 @@ NAMESPACE = "corrtool"
 KEY = "corrtool"  # of what corrtool adds to a dataset's metadata
 _METADATA, _DATA = "metadata.json", "main_data.hdf5"
 _FIRST_STEP, _CONTEXT, _CUT = "corrtool_first_step", "corrtool_context", "corrtool_cut"
+_SHA256 = "corrtool_sha256"  # of an episode: HDF5 has no checksums of arrays that are not chunked
 _Stored = tuple[NDArray[Any], dict[str, NDArray[Any]], Mapping[str, Any]]
 _Reader = Callable[[int], _Stored]  # an episode, by its number
 _KINDS = {"actions": "iu", "rewards": "fiub", "terminations": "b", "truncations": "b"}
@@ -150,7 +151,14 @@ def _buffers(
         truncated = episode.truncated.copy()
         cut = not (episode.terminated[-1] or truncated[-1])
         truncated[-1] |= cut
-        marks.append({_FIRST_STEP: episode.first_step, _CONTEXT: episode.context, _CUT: int(cut)})
+        marks.append(
+            {
+                _FIRST_STEP: episode.first_step,
+                _CONTEXT: episode.context,
+                _CUT: int(cut),
+                _SHA256: episode.sha256(),
+            }
+        )
         yield buffer(
             observations=np.ascontiguousarray(episode.observations),
             actions=episode.actions.astype(np.int64),
@@ -324,6 +332,11 @@ def _episodes(
             context,
         )
         check_episode(episode, spec, actions, where_it_is)
+        if added.get(_SHA256) not in (None, episode.sha256()):
+            raise ArtifactError(
+                f"{where_it_is} is damaged: it is not what corrtool wrote",
+                "export the memory again, or restore it from a copy",
+            )
         yield episode
 
 

@@ -36,6 +36,7 @@ class Training:
     started: bool = False
     exact: bool = False
     start: Start | None = None
+    has_q_loss: bool = False
     gradient_steps: int = 0
     done: list[str] = field(default_factory=list)
 
@@ -156,6 +157,18 @@ class TestBest:
         (said,) = setting.said
         told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
         assert said == f"learn-corr: recipe {chosen} (scores: {told})"
+
+    @pytest.mark.parametrize("has_q_loss", [False, True])
+    def test_what_was_asked_of_the_q_loss_and_changed_nothing_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, has_q_loss: bool
+    ) -> None:
+        setting = Setting(monkeypatch, {"first": 0.9, "second": 0.1}, q_loss="value")
+        chosen: Any = setting.portfolio.best()
+        setting.said.clear()
+        chosen.has_q_loss = has_q_loss
+        setting.portfolio._say(chosen)
+        told = "learn-corr: --q-loss value changed nothing, for this recipe has no L_Q"
+        assert (told in setting.said) is not has_q_loss
 
     def test_the_first_that_is_enough_ends_the_trials(
         self, monkeypatch: pytest.MonkeyPatch

@@ -187,7 +187,8 @@ def test_a_mapping(tmp_path: Path, cartpole_project: Project, kind: str) -> None
         "gamma": 0.5,
         "clip_rewards": True,
     }
-    other, unused = result["notes"][:2]
+    assumed, other, unused = result["notes"][:3]
+    assert "ReLU is assumed" in assumed
     assert other.startswith("trained with other preprocessing") and other.endswith(": no no-ops")
     assert unused == f"not used: {'steps' if kind == 'safetensors' else 'more'}"
     assert result["imported"]["mapping"]["layers.0.bias"].endswith("fc1.bias")

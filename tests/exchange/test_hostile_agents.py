@@ -173,7 +173,7 @@ def more_weights(name: str) -> bytes:
 ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "no zip": (lambda: b"PK\x03\x04" + bytes(99), "is no zip file, or damaged"),
     "cut short": (lambda: zip_of()[:2_000], "is no zip file, or damaged"),
-    "cut behind the zip in it": (lambda: zip_of()[:-40], "holds archive/data.pkl"),
+    "cut behind the zip in it": (lambda: zip_of()[:-40], "is damaged: its beginning is no zip"),
     "code for weights": (lambda: zip_of(policy=pickled_in_torchs_zip()), "it asks for posix.mkdir"),
     "code in a bare pickle": (lambda: zip_of(policy=bare_pickle()), "is no file that torch"),
     "a path": (lambda: zip_of(**{"../../evil.pth": b"x"}), "holds data, policy.pth"),

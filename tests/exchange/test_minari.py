@@ -297,6 +297,16 @@ class TestRefused:
         with pytest.raises(ArtifactError, match=said):
             read(made, PAIR)
 
+    @pytest.mark.parametrize("name", ["observations", "actions", "rewards"])
+    def test_a_value_that_changed_since(self, tmp_path: Path, name: str) -> None:
+        """One that makes sense, so that nothing but the checksum tells."""
+        made, _ = written(tmp_path, PAIR)
+        with h5py.File(made / "data" / "main_data.hdf5", "r+") as file:
+            value = file["episode_1"][name][0]
+            file["episode_1"][name][0] = 1 - np.clip(value, 0, 1)
+        with pytest.raises(ArtifactError, match=r"episode 1 is damaged"):
+            read(made, PAIR)
+
     def test_marks_that_corrtool_did_not_write(self, made: Path) -> None:
         with h5py.File(made / "data" / "main_data.hdf5", "a") as file:
             file["episode_0"].attrs["corrtool_context"] = "many"
