@@ -46,7 +46,7 @@ from corrtool.tasks import Task
 
 R = TypeVar("R", bound=StageResult)
 Work = Callable[[Run, StopSignals, State | None], R]
-_LONGEST_NAME = 95  # learn-corr appends "-last", and no name has more than 100
+LONGEST_NAME = 95  # learn-corr appends "-last", and no name has more than 100
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class StageContext:
         if (self.seed == 0 and "-seed" not in text) or self._run_exists(settings, inputs, text):
             return text
         seed = f"-seed{self.seed}"
-        return text[: _LONGEST_NAME - len(seed)] + seed
+        return text[: LONGEST_NAME - len(seed)] + seed
 
     def _run_exists(self, settings: Settings, inputs: dict[str, Artifact], name: str) -> bool:
         """True if a run of this name was made with this seed, these settings and these inputs."""

@@ -8,7 +8,6 @@ from functools import partial
 from typing import cast
 
 from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
-from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.pictures import write_example_pictures
 from corrtool.correspondence.play_tests import PlayTests
@@ -32,6 +31,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages.correspondence_checks import check_fit, fitting_candidates, with_auto_q_loss
+from corrtool.stages.correspondence_names import correspondence_name
 from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
@@ -127,7 +127,7 @@ def plan(
     check_fit(inputs)
     settings = with_auto_q_loss(settings, inputs.get("q"))
     candidates = fitting_candidates(context, inputs, settings)
-    name = context.run_name(settings, inputs, _default_name(settings, candidates[0].generator))
+    name = correspondence_name(context, settings, inputs, candidates[0].generator.kind)
     request = RunRequest(
         settings,
         name,
@@ -139,15 +139,6 @@ def plan(
     )
     matched = settings.match_play and source_memory is None
     return Job(context, settings, candidates, action_map, request, matched)
-
-
-def _default_name(settings: LearnCorrSettings, generator: GeneratorDescription) -> str:
-    """What a correspondence is called that nobody names: its generator and its λ's, or auto."""
-    lambdas = (settings.lambda_cyc, settings.lambda_q, settings.lambda_m)
-    weights = "cyc{:g}-q{:g}-m{:g}".format(*lambdas).replace("+", "")
-    weights += "-value" * (settings.q_loss == "value")
-    name = f"{generator.kind}-{weights}" if settings.recipe == "none" else settings.recipe
-    return name if settings.action_map in (IDENTITY, AUTO) else f"{name}-mapped"
 
 
 def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> LearnCorrResult:

@@ -1,7 +1,8 @@
-"""Whose Q-function plays through a correspondence that names the one it was learnt with."""
+"""A project with several agents: whose is a correspondence, and who plays through it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learnt = ("--generator", "linear", "--gradient-steps", 2, "--name", "c")
     assert run_in_process("learn-corr", *at, *learnt, *TINY) == 0
     return lab
+
+
+def test_each_agent_has_a_correspondence_of_its_own(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_in_process("train-dqn", "-p", lab, "--name", "other", "--seed", 3, *TINY) == 0
+    learn = ("learn-corr", "-p", lab, "--generator", "linear", "--gradient-steps", 2, *TINY)
+    names = []
+    for q in ("agent", "other", "agent", "other"):
+        capsys.readouterr()
+        assert run_in_process(*learn, "--q", q, "--json") == 0
+        names.append(json.loads(capsys.readouterr().out)["corr"])
+    assert names[1] == f"{names[0]}-other" and names[2:] == names[:2]
 
 
 def test_its_own_plays_until_another_has_its_name(
