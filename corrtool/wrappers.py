@@ -42,6 +42,7 @@ def TranslateObservation(env: _Env | _Vector, correspondence: Correspondence) ->
     Raises:
         ArtifactError: its observations are not such states.
     """
+    _check_correspondence(correspondence)
     target, source = correspondence.target_scaling.spec, correspondence.source_scaling.spec
     if isinstance(env, VectorEnv):
         _check_observations(env.single_observation_space, target)
@@ -80,6 +81,7 @@ def TranslateAction(
         ArtifactError: the environment's actions are not those of the target task.
         UsageError: no target action is some source action, and there is no ``fallback``.
     """
+    _check_correspondence(correspondence)
     if isinstance(env, VectorEnv):
         first, target_of = _target_actions(correspondence, env.single_action_space, fallback)
         return vector_wrappers.TransformAction(
@@ -101,6 +103,15 @@ def _checked(actions: Any, count: int) -> NDArray[np.integer[Any]]:
     if not np.issubdtype(index.dtype, np.integer) or ((index < 0) | (index >= count)).any():
         raise UsageError(f"there is no source action {actions}", f"give one from 0 to {count - 1}")
     return index
+
+
+def _check_correspondence(given: object) -> None:
+    """Raise TypeError for a name or anything else that is no correspondence."""
+    if not isinstance(given, Correspondence):
+        raise TypeError(
+            f"{given!r} is no correspondence; load one with "
+            "corrtool.open_project(DIR).load_correspondence(NAME)"
+        )
 
 
 def _check_observations(space: gymnasium.Space[Any], spec: StateSpec) -> None:

@@ -223,3 +223,9 @@ def test_rotated_pong_is_seen_upright(tmp_path: Path) -> None:
         np.testing.assert_array_equal(expected_state, state)
     upright.close()
     turned.close()
+
+
+@pytest.mark.parametrize("wrap", [TranslateObservation, TranslateAction])
+def test_a_name_is_no_correspondence(wrap: Any) -> None:
+    with pytest.raises(TypeError, match=r"'auto' is no correspondence; load one with corrtool\."):
+        wrap(gymnasium.make("CartPole-v1"), "auto")

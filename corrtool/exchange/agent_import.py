@@ -299,7 +299,7 @@ def _has_memory(project: Project, q: Artifact) -> bool:
 def _result(job: Job, artifact: Artifact, *, done: bool) -> ImportQResult:
     role, notes = job.task.role, list(job.notes)
     if done:
-        notes.append(f"{artifact} is there already; --overwrite writes it again")
+        notes.insert(0, f"{artifact} is there already; --overwrite writes it again")
     evaluate = f"corrtool evaluate --task {role} --q {job.name}"
     notes.append(f"whether it plays as where it comes from: '{evaluate}'")
     if role == "source" and not _has_memory(job.project, artifact):

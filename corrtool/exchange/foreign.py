@@ -29,6 +29,11 @@ from corrtool.files.atomic import regular_file
 MAX_FILE_BYTES = 1 << 30
 _MAX_DEPTH = 100  # dots in a name; a pickle can hold a table that contains itself
 _MAX_MEMBERS = 10_000
+_HINTS = {  # what to do with what is no zip file, by its suffix
+    ".onnx": "use 'corrtool import policy --from onnx'",
+    ".safetensors": "use 'corrtool import q --from torch'",
+    ".cleanrl_model": "use --from cleanrl",
+}
 _ASKED_FOR = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -113,7 +118,8 @@ def members_of(file: ForeignFile, limits: Mapping[str, int], fewest: set[str]) -
         OSError,
         OverflowError,
     ):
-        raise file.refused("is no zip file, or damaged") from None
+        hint = _HINTS.get(Path(file.path).suffix, "restore it from a copy")
+        raise file.refused("is no zip file, or damaged", hint) from None
 
 
 def _read_member(file: ForeignFile, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

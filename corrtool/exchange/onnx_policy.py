@@ -165,7 +165,11 @@ class _Reader:
         others = [name for name in inputs if name != self.here]
         is_next = inputs.count(self.here) == 1 and len(node.output) == 1
         if not is_next or any(name not in self.constants for name in others):
-            raise self.file.refused(f"is no chain of layers: {op} has other inputs or outputs")
+            raise self.file.refused(
+                f"is no chain of layers: {op} takes more than what the layer before it gives, or "
+                "that goes two ways",
+                "corrtool reads networks without skip connections and with one output",
+            )
         reader(node, [self.constants[name] for name in others])
         self.here = node.output[0]
 

@@ -102,9 +102,10 @@ def _check_policy(file: ForeignFile, data: dict[str, Any]) -> str:
     space = table_of(data, "action_space")
     if not str(space.get(":type:")).endswith(".spaces.discrete.Discrete'>"):
         raise file.refused(
-            f"has the actions {str(space.get(':type:'))[:80]}", "corrtool knows discrete actions"
+            f"has actions of the space {_class_name(space.get(':type:'))}",
+            "corrtool knows discrete actions",
         )
-    known = ", ".join(text.rpartition(".")[2].removesuffix("'>") for text in _ACTIVATIONS)
+    known = ", ".join(map(_class_name, _ACTIVATIONS))
     kwargs = check_kwargs(file, data, _POLICY_KWARGS, known)
     return _ACTIVATIONS[kwargs.get("activation_fn", _DEFAULT)]
 
@@ -189,3 +190,8 @@ def _add_head(part: LayerList, named: Mapping[str, Tensor], prefix: str, activat
         own -= {*names}
     if own:
         raise part.file.refused(f"holds {min(own)!r}, which is of none of its layers")
+
+
+def _class_name(text: object) -> str:
+    """``<class 'package.module.Name'>`` → ``Name``."""
+    return str(text)[:200].rpartition(".")[2].removesuffix("'>")

@@ -70,7 +70,10 @@ ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: zip_of(ppo_data([4], 2, action_space=MULTI)),
         "corrtool knows discrete actions",
     ),
-    "no actions": (lambda: zip_of(ppo_data([4], 2, action_space=None)), "has the actions None"),
+    "no actions": (
+        lambda: zip_of(ppo_data([4], 2, action_space=None)),
+        "has actions of the space None",
+    ),
     "another activation": (
         lambda: kwargs(activation_fn="<class 'torch.nn.modules.activation.GELU'>"),
         "activation_fn is <class 'torch.nn.modules.activation.GELU'>",
