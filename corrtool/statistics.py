@@ -76,6 +76,14 @@ def student_t_interval(
     return float(values.mean()) - half, float(values.mean()) + half
 
 
+THE_WAY = "of the way from random play to the agent"  # what :func:`normalised` is called in tables
+
+
+def normalised(transfer: float, random: float, source: float) -> float | None:
+    """(R − R_random) / (R_source − R_random); None for an agent no better than random play."""
+    return None if source <= random else (transfer - random) / (source - random)
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean with its 95 % interval, and what it is an interval over.

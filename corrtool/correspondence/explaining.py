@@ -15,8 +15,9 @@ from torch import Tensor
 from corrtool.correspondence.action_matrix import ActionMatrix, action_matrix
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.blind_spots import BlindSpots
-from corrtool.correspondence.generators import translate_together
+from corrtool.correspondence.generators import LinearGenerator, translate_together
 from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.linear_maps import raw_weight
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.moments import StateMoments
 from corrtool.correspondence.score import BATCH, PICTURE_BATCH, TRANSITIONS
@@ -24,6 +25,7 @@ from corrtool.correspondence.scores import PICTURE_TRANSITIONS
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
 from corrtool.reporting.explanation import ActionsFound
+from corrtool.reporting.linear_map import MOST_COORDINATES, LinearMapKnown
 from corrtool.states import IMAGE
 
 Advance = Callable[[int], None]
@@ -195,4 +197,25 @@ def actions_found(matrix: ActionMatrix, in_use: ActionMap) -> ActionsFound:
         "best_map": list(best.source_of),
         "margin": matrix.loss(in_use) - matrix.loss(best),
         "best_is_better": in_use not in (best, matrix.better_map(in_use)),
+    }
+
+
+def known_map(correspondence: Correspondence) -> LinearMapKnown | None:
+    """G_T of raw states, where it is linear and both tasks have few coordinates; else None.
+
+    With s' = W s + b in the model range, σ_S s' + μ_S of (s_T − μ_T) / σ_T.
+    """
+    generator = correspondence.target_to_source
+    if not isinstance(generator, LinearGenerator):
+        return None
+    weight, bias = generator.layer.weight.detach(), generator.layer.bias.detach()
+    if max(weight.shape) > MOST_COORDINATES:
+        return None
+    source, target = correspondence.source_scaling, correspondence.target_scaling
+    raw = raw_weight(weight, source, target)
+    return {
+        "weight": raw.tolist(),
+        "shift": (source.model_to_raw(bias) - raw @ target.mean).tolist(),
+        "source_deviations": source.deviation.tolist(),
+        "target_deviations": target.deviation.tolist(),
     }

@@ -13,9 +13,10 @@ from corrtool.exchange.hub import Repository
 from corrtool.exchange.hub_record import pulled_from
 from corrtool.project.artifacts import KIND_LABELS, Artifact
 from corrtool.project.directory import Project
+from corrtool.reporting.cells import RANDOM_PLAY
 from corrtool.reporting.evaluations import Protocol, format_interval, interval_of
 from corrtool.reporting.finished import Evaluation
-from corrtool.reporting.results import RANDOM_PLAY, read_results
+from corrtool.reporting.results import read_results
 from corrtool.reporting.table import Table
 from corrtool.runtime.printable import printable
 

@@ -17,7 +17,10 @@ from corrtool.settings.stages import STAGE_SETTINGS
 
 SCRATCH = "from scratch"
 OWN_TASK = "Q on its own task"
+RANDOM_PLAY = "random play"
 REUSE = "Q reused without correspondence"
+
+NO_LABELS = ("max_minutes",)  # what is left of a budget says how long, not what was learnt
 
 _SEED = re.compile(r"-seed\d+$")
 
@@ -29,11 +32,13 @@ class Cell(Generic[R]):
     Attributes:
         label: what tells it from the other cells.
         rows: evaluations of what they made; the first row is the cell's.
+        how: the label without the names that it has where nothing else tells it from another.
     """
 
     label: str
     runs: list[FinishedRun[R]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    how: str = ""
 
     @property
     def seeds(self) -> list[int]:
@@ -45,6 +50,14 @@ class Cell(Generic[R]):
         """Those of its runs, where they say more than the seeds; else none."""
         names = [run.name for run in self.runs]
         return names if len({_SEED.sub("", name) for name in names}) > 1 else []
+
+    @property
+    def called(self) -> str:
+        """The names of what its runs made; of several that differ in the seed only what is left."""
+        names = [run.name for run in self.runs]
+        if len(names) == 1 or self.names:
+            return ", ".join(names)
+        return _SEED.sub("", names[0])
 
 
 def make_cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str]) -> list[Cell[R]]:
@@ -66,13 +79,23 @@ def make_cells(runs: list[FinishedRun[R]], label: Callable[[FinishedRun[R]], str
             cell.label = ", ".join([name, *differing])
     for cell in cells:
         cell.runs.sort(key=lambda run: run.seed)
+    _tell_apart(cells)
     return sorted(cells, key=lambda cell: cell.runs[0].created)
+
+
+def _tell_apart(cells: list[Cell[R]]) -> None:
+    """Add the names to labels that are equal still: of runs that had other times to learn in."""
+    labels = Counter(cell.label for cell in cells)
+    for cell in cells:
+        cell.how = cell.label
+        if labels[cell.label] > 1:
+            cell.label = ", ".join([cell.label, *(run.name for run in cell.runs)])
 
 
 def _differences(alike: list[FinishedRun[R]]) -> list[list[str]]:
     """Of each run the settings and the agent where not all have the same, in words."""
     settings = [_all_settings(run) for run in alike]
-    keys = dict.fromkeys(key for own in settings for key in own)
+    keys = dict.fromkeys(key for own in settings for key in own if key not in NO_LABELS)
     differing = {key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)}
     agents = {run.parent("q"): run.parent_name("q") for run in alike}
     namesakes = Counter(agents.values())

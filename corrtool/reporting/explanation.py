@@ -9,10 +9,16 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from corrtool.project.manifests import PLAY_WORDS, Play
+from corrtool.reporting.linear_map import LinearMapKnown, map_table
 from corrtool.reporting.table import Table
 from corrtool.runs.results import Score
 
+WHY_NOT = "docs/why-not.md, 'Why does it not transfer?' of corrtool's documentation"
 _SHOWN_PLACES = 8  # those where most is wrong; the JSON has all
+RETURNS_NOTE = (
+    "Mean returns are of the games that each line names. Fresh games of 'corrtool evaluate' "
+    "through the correspondence are in the first table of 'corrtool report'."
+)
 _EACH = {"source": "of M_S", "translated": "of M_T, translated"}
 
 
@@ -124,6 +130,7 @@ class ReturnsKnown(TypedDict):
         random: of the games of M_T, if that was played at random.
         source_random: of those of M_S, likewise: random play of the source.
         agent: of Q_S on its own task, by its newest evaluation there, else as its training ended.
+        agent_by: which of the two, ``evaluate`` or ``training``.
         reuse: of Q_S on the target without a correspondence, in a play test.
         transfer: through the correspondence, in a play test.
     """
@@ -131,6 +138,7 @@ class ReturnsKnown(TypedDict):
     random: float | None
     source_random: float | None
     agent: float | None
+    agent_by: Literal["evaluate", "training"] | None
     reuse: float | None
     transfer: float | None
 
@@ -160,6 +168,7 @@ class Measured(TypedDict):
     """All that is measured of a correspondence; its ``inputs`` are those it was learnt from.
 
     ``score_uncertain`` says why the score cannot be relied on; None where nothing says so.
+    ``linear_map`` is that of a linear generator of few coordinates.
     """
 
     correspondence: str
@@ -172,6 +181,7 @@ class Measured(TypedDict):
     memories: MemoryDistance
     actions: ActionsFound | None
     returns: ReturnsKnown
+    linear_map: LinearMapKnown | None
 
 
 class Explanation(Measured):
@@ -184,6 +194,8 @@ class Explanation(Measured):
 def explanation_tables(explanation: Explanation) -> list[Table]:
     """The symptoms first, then what was measured."""
     tables = [_symptoms(explanation), _numbers(explanation)]
+    if explanation["linear_map"] is not None:
+        tables.append(map_table(explanation["linear_map"]))
     if explanation["blindness"] is not None:
         tables += [_by_action(explanation["blindness"]), _by_place(explanation["blindness"])]
     if explanation["actions"] is not None:
@@ -194,7 +206,7 @@ def explanation_tables(explanation: Explanation) -> list[Table]:
 def _symptoms(explanation: Explanation) -> Table:
     name = explanation["correspondence"]
     rows = [[s["name"], s["sentence"], s["command"]] for s in explanation["symptoms"]]
-    note = "" if rows else "No known symptom: docs/why-not.md says what else to look at."
+    note = "" if rows else f"No known symptom. What else to look at: {WHY_NOT}."
     return Table(
         f"Why {name} transfers or not", ["symptom", "what was found", "what to try"], rows, note
     )
@@ -235,20 +247,35 @@ def _numbers(explanation: Explanation) -> Table:
             f"half of M_S from the other half: {memories['distance_in_source']:.4f}",
         ]
     )
-    returns = explanation["returns"]
-    known = {
-        "random play on the target": returns["random"],
-        "random play on the source": returns["source_random"],
-        "the agent on its own task": returns["agent"],
-        "reuse without a correspondence": returns["reuse"],
-        "through the correspondence": returns["transfer"],
+    rows += _returns(explanation)
+    note = "" if all(mean is None for mean in explanation["returns"].values()) else RETURNS_NOTE
+    return Table("What was measured", ["number", "value", "compare"], rows, note)
+
+
+def _returns(explanation: Explanation) -> list[list[str]]:
+    """Mean returns that are known, each with the games that it is of."""
+    returns, memories = explanation["returns"], explanation["memories"]
+    by = {
+        "evaluate": "its newest games of 'corrtool evaluate' there",
+        "training": "play tests or training games of train-dqn",
+        None: "",
     }
-    rows += [
-        [f"mean return: {who}", f"{mean:.2f}", ""]
-        for who, mean in known.items()
+    known = (
+        ("random play on the target", returns["random"], f"games of {memories['target']['name']}"),
+        (
+            "random play on the source",
+            returns["source_random"],
+            f"games of {memories['source']['name']}",
+        ),
+        ("the agent on its own task", returns["agent"], by[returns["agent_by"]]),
+        ("reuse without a correspondence", returns["reuse"], "a play test of learn-corr"),
+        ("through the correspondence", returns["transfer"], "a play test of learn-corr"),
+    )
+    return [
+        [f"mean return: {who}", f"{mean:.2f}", games]
+        for who, mean, games in known
         if mean is not None
     ]
-    return Table("What was measured", ["number", "value", "compare"], rows)
 
 
 def _by_action(blindness: FBlindness) -> Table:

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from corrtool.files.pictures import target_and_translation
-from corrtool.reporting.cells import REUSE, SCRATCH, Cell
+from corrtool.reporting.cells import RANDOM_PLAY, REUSE, SCRATCH, Cell
 from corrtool.reporting.finished import R
 from corrtool.reporting.labels import plain, wrapped
 from corrtool.reporting.logged import TERMS
-from corrtool.reporting.results import RANDOM_PLAY, Results
+from corrtool.reporting.results import Results
 from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_interval
 
 matplotlib.rcdefaults()  # not what a matplotlibrc in the working directory says

@@ -5,6 +5,11 @@ Environment models, and every run with its inputs.
 
 from __future__ import annotations
 
+from typing import Any
+
+from corrtool.project.artifacts import KIND_LABELS, Artifact
+from corrtool.project.manifests import Reference
+from corrtool.reporting.agents import file_and_format, preprocessing_of
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.results import Results
 from corrtool.reporting.table import Table, duration
@@ -92,11 +97,12 @@ def _newest(errors: NewestFrameErrors) -> list[str]:
 
 
 def lineage(results: Results) -> Table:
-    """Every run with its inputs and its command."""
-    rows = []
+    """Every import, and every run with its inputs and its command."""
+    rows = [_import(artifact) for artifact in results.imports]
     for run in results.runs:
         parents = ", ".join(
-            f"{use.replace('_', ' ')} {p['name']}" for use, p in run.record["parents"].items()
+            f"{use.replace('_', ' ')} {_called(results, p)}"
+            for use, p in run.record["parents"].items()
         )
         rows.append(
             [
@@ -114,6 +120,34 @@ def lineage(results: Results) -> Table:
         ["stage", "name", "seed", "made from", "command", "corrtool", "wall time"],
         rows,
     )
+
+
+def _called(results: Results, reference: Reference) -> str:
+    """The name of an input; a Q-function that has since been replaced is an earlier one."""
+    if reference["kind"] != "q":
+        return reference["name"]
+    return results.agents.called((reference["name"], reference["sha256"]))
+
+
+def _import(artifact: Artifact) -> list[str]:
+    """An agent or a memory that came from another program's file, as a row beside the runs."""
+    manifest = artifact.manifest
+    machine: Any = manifest.get("machine")
+    packages = machine.get("packages") if isinstance(machine, dict) else None
+    version = machine.get("commit") if isinstance(machine, dict) else None
+    if not version and isinstance(packages, dict):
+        version = packages.get("corrtool")
+    made_from = (file_and_format(artifact), preprocessing_of(artifact))
+    seed, command = manifest.get("seed"), manifest.get("command")
+    return [
+        f"import {KIND_LABELS[artifact.kind]}",
+        artifact.name,
+        "–" if seed is None else str(seed),
+        "; ".join(filter(None, made_from)),
+        "–" if command is None else without_project(str(command)),
+        str(version or "unknown"),
+        "–",
+    ]
 
 
 def _four_digits(value: float | None) -> str:

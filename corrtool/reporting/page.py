@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from corrtool.reporting.cells import Cell
-from corrtool.reporting.lineage_graph import lineage_graph
+from corrtool.reporting.lineage_graph import Origins, lineage_graph
 from corrtool.reporting.results import Results
 from corrtool.reporting.table import Table
 from corrtool.reporting.tables import lineage_tables, result_tables, title
@@ -52,9 +52,9 @@ def page(
             f"<figcaption>{caption}</figcaption></figure>"
         )
     parts += [table.to_html() for table in explanation]
-    if graph := lineage_graph(results.runs, best):
+    if graph := lineage_graph(results.runs, best, Origins(results.agents, results.imports)):
         parts.append(f"<h2>What correspondence {escape(str(best))} was made from</h2>")
-        parts.append(f"<div class=wide>{graph}</div>")
+        parts.append(f"<p class='note sideways'>{_SIDEWAYS}</p><div class=wide>{graph}</div>")
     parts += [table.to_html() for table in lineage_tables(results)]
     parts += [
         _settings(cell)
@@ -93,6 +93,8 @@ def _joined(settings: dict[str, Any]) -> str:
     return " ".join(f"{name.replace('_', '-')}={value}" for name, value in settings.items())
 
 
+_SIDEWAYS = "The drawing may be wider than this window: it scrolls sideways. →"
+
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}: corrtool report</title>
@@ -103,10 +105,19 @@ table {{ border-collapse: collapse; font-size: .85rem; }}
 th, td {{ text-align: left; vertical-align: top; }}
 th, td {{ padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd; }}
 .wide {{ overflow-x: auto; }}
+.sideways {{ display: none; }}
+/* A shadow at an edge beyond which there is more; what is local covers it at the end. */
+.wide {{ background: linear-gradient(90deg, #fff 40%, #fff0) left / 2.5rem 100% no-repeat local,
+  linear-gradient(-90deg, #fff 40%, #fff0) right / 2.5rem 100% no-repeat local,
+  linear-gradient(90deg, #0003, #0000) left / .8rem 100% no-repeat scroll,
+  linear-gradient(-90deg, #0003, #0000) right / .8rem 100% no-repeat scroll; }}
 @media (max-width: 40rem) {{
   h1 {{ font-size: 1.5rem; line-height: 1.25; }}
   h2 {{ font-size: 1.2rem; line-height: 1.25; }}
   td, th {{ min-width: 3.5rem; }} /* the tables scroll; cells of one word a line would be tall */
+  .sideways {{ display: block; }}
+  td.long {{ min-width: 12rem; }}
+  th.long {{ min-width: 8rem; }}
 }}
 figure {{ margin: 2rem 0; }}
 img {{ max-width: 100%; display: block; }}
@@ -119,7 +130,7 @@ code {{ font-size: .85em; overflow-wrap: anywhere; }}
 details {{ margin: .3rem 0; }}
 .lineage {{ max-width: 100%; height: auto; }}
 .lineage rect {{ fill: #f4f6f8; stroke: #98a4b0; }}
-.lineage path {{ fill: none; stroke: #98a4b0; }}
+.lineage path {{ fill: none; stroke: #7d8a97; stroke-width: 1.25; }}
 .lineage text {{ font-size: 12px; }}
 .lineage .stage {{ font-weight: 600; }}
 </style>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 from corrtool.errors import ArtifactError
 from corrtool.files.sealed import damaged
+from corrtool.project.artifacts import Artifact
 from corrtool.project.directory import Project
+from corrtool.reporting.agents import Agents, find_imports
+from corrtool.reporting.baselines import baseline_rows, other_q
 from corrtool.reporting.cells import (
-    OWN_TASK,
-    REUSE,
+    RANDOM_PLAY,
     Cell,
     agent_label,
     correspondence_label,
@@ -35,7 +38,6 @@ from corrtool.runtime.console import Console
 PONG = "ALE/Pong-v5"
 PONG_THRESHOLDS = (0.0, 10.0, 18.0)
 THRESHOLD_SHARES = (0.25, 0.5, 0.9)  # of what the source agent has above random play
-RANDOM_PLAY = "random play"
 _QUIET = Console(quiet=True)
 
 
@@ -48,6 +50,8 @@ class Results:
         thresholds: returns whose reaching is told; none where nothing tells which.
         left_out: runs and manifests of sweeps that cannot be read, and why.
         sweeps: those that have a finished cell.
+        agents: what the agents of evaluations are called.
+        imports: agents and memories from other programs' files.
     """
 
     project: Project
@@ -60,6 +64,8 @@ class Results:
     thresholds: tuple[float, ...]
     left_out: list[str]
     sweeps: list[SweepResults] = field(default_factory=list)
+    agents: Agents = field(default_factory=Agents)
+    imports: list[Artifact] = field(default_factory=list)
 
     def machines(self) -> list[str]:
         """On what the runs were made.
@@ -92,6 +98,7 @@ def read_results(
         console: shows how far it is.
     """
     runs, left_out = _readable_runs(project, console)
+    known = Agents.of(project.root, runs)
     by_stage = {
         stage: [run for run in runs if run.stage == stage] for stage in {run.stage for run in runs}
     }
@@ -116,9 +123,8 @@ def read_results(
     own_q = _default_q(learn_corr, zero_shot)
     correspondences = make_cells(learn_corr, correspondence_label)
     for cell in correspondences:
-        _assign_rows(
-            cell, through, "corr", [run.parent("q") or own_q for run in cell.runs], _other_q
-        )
+        own = [run.parent("q") or own_q for run in cell.runs]
+        _assign_rows(cell, through, "corr", own, functools.partial(other_q, known))
     agents = _agents(by_stage.get("train-dqn", []), "source", of_agents)
     target_agents = _agents(by_stage.get("train-dqn", []), "target", of_learnt)
     finetunings = make_cells(
@@ -133,7 +139,7 @@ def read_results(
             [run.parent("corr") for run in cell.runs],
             _other_correspondence,
         )
-    baselines = _baselines(on_source if zero_shot or learn_corr else [], zero_shot, own_q)
+    baselines = baseline_rows(on_source if zero_shot or learn_corr else [], zero_shot, known, own_q)
     evaluated: list[Cell[Any]] = [*agents, *target_agents, *correspondences, *finetunings]
     sweeps, damaged_sweeps = read_sweeps(project.root, runs, evaluated)
     return Results(
@@ -147,6 +153,8 @@ def read_results(
         thresholds=thresholds or _thresholds(project, on_source, baselines),
         left_out=[*left_out, *damaged_sweeps],
         sweeps=sweeps,
+        agents=known,
+        imports=find_imports(project.root),
     )
 
 
@@ -281,38 +289,12 @@ def _assign_rows(
     )
 
 
-def _other_q(evaluation: Evaluation, own: str | None) -> str:
-    """The Q-function that played, if it was not the ``own`` one."""
-    if evaluation.parent("q") == own:
-        return ""
-    return f"with Q {evaluation.parent_name('q') or 'unknown'}"
-
-
 def _other_correspondence(evaluation: Evaluation, own: str | None) -> str:
     """Through which correspondence was played, where it was not the ``own`` one."""
     if evaluation.parent("corr") == own:
         return ""
     corr = evaluation.parent_name("corr")
     return "without correspondence" if corr is None else f"through {corr}"
-
-
-def _baselines(
-    on_source: list[Evaluation], zero_shot: list[Evaluation], own_q: str | None
-) -> dict[str, list[Row]]:
-    """Rows of the agent on its own task, of random play and of direct reuse, where played."""
-    by_q = [
-        [run for run in runs if run.settings["policy"] == "q" and run.parent("corr") is None]
-        for runs in (on_source, zero_shot)
-    ]
-    random = [run for run in zero_shot if run.settings["policy"] == "random"]
-    played = {OWN_TASK: by_q[0], RANDOM_PLAY: random, REUSE: by_q[1]}
-    return {
-        name: evaluation_rows(
-            [runs], [None], lambda i, e: "" if e.parent("q") is None else _other_q(e, own_q)
-        )
-        for name, runs in played.items()
-        if runs
-    }
 
 
 def _thresholds(

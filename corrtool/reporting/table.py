@@ -7,6 +7,8 @@ from html import escape
 
 from corrtool.runtime.printable import printable
 
+_LONG = 24  # letters; a column with such a cell is kept wide, so that it is not one word a line
+
 
 @dataclass(frozen=True)
 class Table:
@@ -41,9 +43,19 @@ class Table:
 
     def to_html(self) -> str:
         """As a section of the page."""
-        head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
+        wide = [any(len(row[i]) > _LONG for row in self.rows) for i in range(len(self.columns))]
+        head = "".join(
+            f"<th{' class=long' * (len(column) > _LONG)}>{escape(column)}</th>"
+            for column in self.columns
+        )
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.rows
+            "<tr>"
+            + "".join(
+                f"<td{' class=long' * is_wide}>{escape(cell)}</td>"
+                for cell, is_wide in zip(row, wide, strict=True)
+            )
+            + "</tr>"
+            for row in self.rows
         )
         note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
         if not self.rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corrtool.experiments import Experiment, experiment_of
+from corrtool.reporting.baselines import baseline_name, correspondence_name, share_of_the_way
 from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.evaluations import STICKY, format_interval
 from corrtool.reporting.finished import FinishedRun
@@ -15,9 +16,18 @@ from corrtool.reporting.rows import Row, interval_of_all
 from corrtool.reporting.sweep_tables import sweep_table
 from corrtool.reporting.table import Table, duration
 from corrtool.runs.results import FinetuneResult, LearnCorrResult
-from corrtool.statistics import MIN_DISTINCT_GAMES, TransferMetrics, transfer_metrics
+from corrtool.statistics import (
+    MIN_DISTINCT_GAMES,
+    THE_WAY,
+    TransferMetrics,
+    transfer_metrics,
+)
 
-PLAYED = ["fresh games", f"sticky actions {STICKY:g}", "protocol"]
+STICKY_GAMES = f"sticky actions {STICKY:g}"
+PLAYED = ["fresh games", STICKY_GAMES, "protocol"]
+FRESH_GAMES = (
+    "Fresh games are those of 'corrtool evaluate': nothing was learnt from them or chosen by them."
+)
 HOW_PLAYED = (
     "A row has one protocol: the usual one of 'evaluate', or else the first that was played; other "
     "games have rows of their own. "
@@ -87,14 +97,19 @@ def _source_agents(results: Results) -> Table:
         until = (
             f" 'Env steps to {solved:g}': until the mean of 20 training games reached {solved:g}."
         )
-    return Table("Source agents", columns, rows, f"Returns are means. {HOW_PLAYED}{until}")
+    table = Table("Source agents", columns, rows, f"Returns are means. {HOW_PLAYED}{until}")
+    return table.with_column(STICKY_GAMES, "")
 
 
 def _zero_shot(results: Results) -> Table:
     rows = []
     experiment = experiment_of(results.project)
     for name, played in results.baselines.items():
-        rows += [[_named(name, row), "–", "–", *_played(row), *["–"] * 5] for row in played]
+        rows += [
+            [baseline_name(results.agents, name, row), "–", "–", *_with_share(row), *["–"] * 5]
+            for row in played
+            if row.protocol is not None
+        ]
     for cell in results.correspondences:
         steps = _gradient_steps(cell)
         about = [
@@ -105,15 +120,14 @@ def _zero_shot(results: Results) -> Table:
             duration(sum(run.seconds for run in cell.runs) / len(cell.runs)),
             paper_value(experiment, cell),
         ]
-        names = f" ({', '.join(cell.names)})" if cell.names else ""
         for number, row in enumerate(cell.rows):
             shown = ["–"] * len(about) if number else about
             rows.append(
                 [
-                    _named(f"{cell.label}{names}", row),
+                    correspondence_name(results.agents, cell, row),
                     _seeds(cell, row),
                     steps,
-                    *_played(row),
+                    *_with_share(row, share_of_the_way(row, results.baselines)),
                     _each_seed(row),
                     *shown,
                 ]
@@ -124,7 +138,9 @@ def _zero_shot(results: Results) -> Table:
             "who plays",
             "seeds",
             "gradient steps",
-            *PLAYED,
+            PLAYED[0],
+            THE_WAY,
+            *PLAYED[1:],
             "each seed",
             "play tests: best, last",
             "angle: start → best",
@@ -132,15 +148,20 @@ def _zero_shot(results: Results) -> Table:
             "in the paper",
         ],
         rows,
-        f"Fresh games chose nothing. {HOW_PLAYED} "
+        f"{FRESH_GAMES} {HOW_PLAYED} "
         "The best play test chose the checkpoint that plays them, and is therefore too good.",
+    )
+    table = table.with_column(
+        THE_WAY,
+        "Of the way from random play to the agent: 0% is as good as random play on the target, "
+        "100% as the agent on its own task, each in games of the row's protocol.",
     )
     table = table.with_column(
         "angle: start → best",
         "The angle is where the search began to learn, or 0° where there is none, and that of this "
         "checkpoint.",
     )
-    return table.with_column("in the paper", READ_OFF)
+    return table.with_column("in the paper", READ_OFF).with_column(STICKY_GAMES, "")
 
 
 def play_tests(run: FinishedRun[LearnCorrResult]) -> str:
@@ -238,9 +259,8 @@ def _transfer(results: Results) -> Table:
         "last 20 games",
         *(f"games (env steps) to {t:g}" for t in thresholds),
     ]
-    return Table(
-        "Learning on the target", [*columns, *PLAYED, "in the paper"], rows, note
-    ).with_column("in the paper", READ_OFF)
+    table = Table("Learning on the target", [*columns, *PLAYED, "in the paper"], rows, note)
+    return table.with_column("in the paper", READ_OFF).with_column(STICKY_GAMES, "")
 
 
 def _curve_metrics(games: list[TrainingGame], thresholds: tuple[float, ...]) -> TransferMetrics:
@@ -291,6 +311,12 @@ def _played(row: Row, runs: slice = slice(None)) -> list[str]:
     intervals = (interval_of_all(row.plain[runs]), interval_of_all(row.sticky[runs]))
     shown = ["–" if interval is None else format_interval(interval) for interval in intervals]
     return [*shown, "–" if intervals == (None, None) else row.described()]
+
+
+def _with_share(row: Row, share: float | None = None) -> list[str]:
+    """The same of all its runs, with the share of the way to the agent behind the fresh games."""
+    fresh, *others = _played(row)
+    return [fresh, "–" if share is None else f"{share:.0%}", *others]
 
 
 def _gradient_steps(cell: Cell[LearnCorrResult]) -> str:

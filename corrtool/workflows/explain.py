@@ -14,6 +14,7 @@ from corrtool.correspondence.explaining import (
     distance_of_nothing,
     distances,
     find_actions,
+    known_map,
     observe,
 )
 from corrtool.correspondence.pictures import write_worst_pictures
@@ -111,6 +112,7 @@ def _measure(
         "memories": _memories(inputs, observed),
         "actions": actions,
         "returns": returns_known(context.project, known),
+        "linear_map": known_map(known.correspondence),
     }
     return {**measured, "symptoms": symptoms(measured), "files": []}, observed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import Artifact
@@ -24,27 +24,32 @@ def returns_known(project: Project, known: ExplainInputs) -> ReturnsKnown:
         for role, memory in (("source", knowledge.source), ("target", knowledge.target))
         if play_of_memory(inputs[f"{role}_memory"].manifest) == "random"
     }
+    agent, by = _of_agent(project, inputs)
     return {
         "random": fmean(random["target"]) if random.get("target") else None,
         "source_random": fmean(random["source"]) if random.get("source") else None,
-        "agent": _of_agent(project, inputs),
+        "agent": agent,
+        "agent_by": by,
         "reuse": _number(known.artifact, "reuse_mean_return"),
         "transfer": _number(known.artifact, "mean_return"),
     }
 
 
-def _of_agent(project: Project, inputs: dict[str, Artifact]) -> float | None:
-    """Of Q_S on its own task: its newest evaluation there, else as its training ended.
+def _of_agent(
+    project: Project, inputs: dict[str, Artifact]
+) -> tuple[float | None, Literal["evaluate", "training"] | None]:
+    """Of Q_S on its own task: its newest evaluation there, else as its training ended; and which.
 
     An agent that was imported has no training here.
     """
     if "q" not in inputs:
-        return None
+        return None, None
     evaluations = _evaluations(project, inputs["q"], inputs["source_memory"])
     if evaluations:
-        return max(evaluations, key=lambda run: run.created).result["mean_return"]
+        return max(evaluations, key=lambda run: run.created).result["mean_return"], "evaluate"
     best = _number(inputs["q"], "best_mean_return")
-    return _number(inputs["q"], "mean_return_20") if best is None else best
+    trained = _number(inputs["q"], "mean_return_20") if best is None else best
+    return trained, None if trained is None else "training"
 
 
 def _evaluations(project: Project, q: Artifact, source_memory: Artifact) -> list[Evaluation]:

@@ -9,6 +9,7 @@ from typing import NotRequired, cast
 from corrtool.reporting.result_lines import passed_over_note, untried_note
 from corrtool.reporting.symptoms import LITTLE
 from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
+from corrtool.statistics import normalised
 from corrtool.workflows.pipeline import returns_of
 
 TRANSFERRED = 0.9  # of the way from random play to the agent; less is worth an explanation
@@ -26,11 +27,6 @@ class TransferRow(Returns):
 
     policy: str
     normalised: NotRequired[float | None]
-
-
-def normalised(transfer: float, random: float, source: float) -> float | None:
-    """(R − R_random) / (R_source − R_random); None for an agent no better than random play."""
-    return None if source <= random else (transfer - random) / (source - random)
 
 
 def make_rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:

@@ -84,6 +84,30 @@ def test_a_map_of_the_actions_that_was_given_is_in_the_label() -> None:
     assert {label(found) for found in ("auto", "learned", "identity")} == {"linear (--recipe auto)"}
 
 
+def test_time_to_learn_in_is_no_label() -> None:
+    """What a budget left says nothing of what was learnt: names tell such runs apart."""
+    quick, slow = learnt(0, "a", name="auto", max_minutes=1.0), learnt(1, "a", name="new")
+    assert cells(quick, slow) == [("resnet, auto", [0]), ("resnet, new", [1])]
+    other = learnt(2, "a", name="batch", norm="batch", max_minutes=2.0)
+    made = make_cells([quick, slow, other], lambda run: "resnet")
+    assert [(cell.called, cell.how, cell.label) for cell in made] == [
+        ("auto", "resnet, norm instance", "resnet, norm instance, auto"),
+        ("new", "resnet, norm instance", "resnet, norm instance, new"),
+        ("batch", "resnet, norm batch", "resnet, norm batch"),
+    ]
+
+
+def test_a_cell_is_called_as_what_its_runs_made() -> None:
+    by_seed = [learnt(0, "a", name="auto"), learnt(1, "a", name="auto-seed1")]
+    for runs, called in (
+        (by_seed, "auto"),
+        (by_seed[1:], "auto-seed1"),
+        ([*by_seed, learnt(2, "a", name="s2")], "auto, auto-seed1, s2"),
+    ):
+        (cell,) = make_cells([*runs], lambda run: "resnet")
+        assert cell.called == called
+
+
 def test_a_cell_has_the_names_of_its_runs_where_seeds_do_not_tell_them() -> None:
     by_seed = [learnt(0, "a", name="auto"), learnt(1, "a", name="auto-seed1")]
     (cell,) = make_cells(by_seed, lambda run: "resnet")

@@ -17,11 +17,11 @@ import pytest
 from support.commands import run_in_process
 
 from corrtool.project.directory import Project
-from corrtool.reporting.cells import OWN_TASK, REUSE, Cell
+from corrtool.reporting.cells import OWN_TASK, RANDOM_PLAY, REUSE, Cell
 from corrtool.reporting.evaluations import Protocol, format_bounds, format_counts, format_interval
 from corrtool.reporting.figures import _baseline
 from corrtool.reporting.finished import Evaluation, FinishedRun
-from corrtool.reporting.results import RANDOM_PLAY, _thresholds, read_results
+from corrtool.reporting.results import _thresholds, read_results
 from corrtool.reporting.rows import Row, evaluation_rows, interval_of_all
 from corrtool.reporting.tables import _reached
 from corrtool.runs.records import RunRecord

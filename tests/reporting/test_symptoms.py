@@ -61,8 +61,10 @@ HEALTHY: Measured = {
         "best_is_better": False,
     },
     "returns": {
-        "random": 0.0, "source_random": 5.0, "agent": 100.0, "reuse": 10.0, "transfer": 90.0,
+        "random": 0.0, "source_random": 5.0, "agent": 100.0, "agent_by": "evaluate",
+        "reuse": 10.0, "transfer": 90.0,
     },
+    "linear_map": None,
 }  # fmt: skip
 
 Change = Callable[[Measured], None]
@@ -221,11 +223,31 @@ def test_where_nothing_is_known_nothing_is_told() -> None:
     unknown.update({"losses": None, "score": None, "blindness": None, "actions": None})
     unknown["agent"] = None
     unknown["returns"] = {
-        "random": None, "source_random": None, "agent": None, "reuse": None, "transfer": None,
+        "random": None, "source_random": None, "agent": None, "agent_by": None,
+        "reuse": None, "transfer": None,
     }  # fmt: skip
     assert symptoms(unknown) == []
     tables = explanation_tables({**unknown, "symptoms": [], "files": []})
     assert [table.title for table in tables][1:] == ["What was measured"]
+
+
+def test_returns_say_of_which_games_they_are() -> None:
+    measured = explanation_tables(explanation(HEALTHY))[1]
+    games = {row[0]: row[2] for row in measured.rows if row[0].startswith("mean return")}
+    assert games == {
+        "mean return: random play on the target": "games of t",
+        "mean return: random play on the source": "games of s",
+        "mean return: the agent on its own task": "its newest games of 'corrtool evaluate' there",
+        "mean return: reuse without a correspondence": "a play test of learn-corr",
+        "mean return: through the correspondence": "a play test of learn-corr",
+    }
+    assert "Fresh games of 'corrtool evaluate' through the correspondence" in measured.note
+    trained = deepcopy(HEALTHY)
+    trained["returns"]["agent_by"] = "training"
+    rows = explanation_tables(explanation(trained))[1].rows
+    assert "train-dqn" in next(
+        row[2] for row in rows if row[0].endswith("the agent on its own task")
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -19,7 +19,7 @@ from corrtool.reporting.symptoms import symptoms
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
 PARTS = {"correspondence", "inputs", "agent", "losses", "score", "score_uncertain", "blindness",
-         "memories", "actions", "returns", "symptoms", "files"}  # fmt: skip
+         "memories", "actions", "returns", "linear_map", "symptoms", "files"}  # fmt: skip
 
 
 def make(lab: Path, *init: str, learn_corr: tuple[str, ...] = ()) -> Path:
@@ -68,6 +68,8 @@ def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["memories"]["measure"] == "moments"
     assert told["memories"]["distance_of_nothing"] is None
     assert told["agent"] == {"name": "source-dqn", "env_steps": 600, "cut": False}
+    assert told["returns"]["agent_by"] == "training"
+    assert len(told["linear_map"]["weight"]) == len(told["linear_map"]["shift"]) == 4
     assert told["returns"]["source_random"] > 8  # even a pole that nobody holds
     assert not told["blindness"]["cut"]
     assert told["memories"]["target"]["play"] == "random"
@@ -94,7 +96,9 @@ def test_evaluated_games_of_the_agent_on_its_own_task(
     for games in ("3", "4"):
         assert run_in_process(*play, games, "--task", "source", "--json") == 0
         fresh = json.loads(capsys.readouterr().out)
-        assert explained(capsys, lab)["returns"]["agent"] == fresh["mean_return"] != trained
+        returns = explained(capsys, lab)["returns"]
+        assert returns["agent"] == fresh["mean_return"] != trained
+        assert returns["agent_by"] == "evaluate"
     (lab / "runs" / "evaluate" / fresh["name"] / "run.json").write_text("{}")
     assert explained(capsys, lab)["returns"]["agent"] not in (fresh["mean_return"], trained)
 
@@ -124,6 +128,7 @@ def test_lines_for_people_end_with_what_to_try(
     capsys.readouterr()
     assert run_in_process("explain", "-p", lab, "--device", "cpu") == 0
     out = capsys.readouterr().out
+    assert "the map that was learnt:\n  source[0] = " in out and "\n  source[3] = " in out
     assert "score: " in out and "  try: corrtool train-model --gradient-steps 80" in out
 
 

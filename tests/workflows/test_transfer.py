@@ -18,8 +18,9 @@ from support.commands import one_line_error, run_in_process
 import corrtool
 from corrtool.project.artifacts import KINDS, find_artifacts, read_artifact
 from corrtool.project.directory import find_project
+from corrtool.statistics import normalised
 from corrtool.workflows.transfer import _why_no_reuse
-from corrtool.workflows.transfer_rows import TransferRow, make_notes, normalised
+from corrtool.workflows.transfer_rows import TransferRow, make_notes
 
 VIEWS = ("permute:2,3,0,1", "scale:-1,1,-1,1")
 TINY = ("--preset", "tiny", "--device", "cpu")

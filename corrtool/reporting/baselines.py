@@ -1,0 +1,109 @@
+"""Rows of players without a correspondence, and how far one comes between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from corrtool.reporting.agents import AgentKey, Agents, about_import
+from corrtool.reporting.cells import OWN_TASK, RANDOM_PLAY, REUSE, Cell
+from corrtool.reporting.evaluations import Protocol
+from corrtool.reporting.finished import Evaluation
+from corrtool.reporting.rows import Row, evaluation_rows, interval_of_all
+from corrtool.runs.results import LearnCorrResult
+from corrtool.statistics import normalised
+
+
+def baseline_rows(
+    on_source: list[Evaluation], zero_shot: list[Evaluation], agents: Agents, own_q: str | None
+) -> dict[str, list[Row]]:
+    """Rows of the agent on its own task, of random play and of direct reuse, where played."""
+    by_q = [
+        [run for run in runs if run.settings["policy"] == "q" and run.parent("corr") is None]
+        for runs in (on_source, zero_shot)
+    ]
+    random = [run for run in zero_shot if run.settings["policy"] == "random"]
+    played = {OWN_TASK: by_q[0], RANDOM_PLAY: random, REUSE: by_q[1]}
+    return {
+        name: evaluation_rows(
+            [runs],
+            [None],
+            lambda i, e: "" if e.parent("q") is None else other_q(agents, e, own_q),
+        )
+        for name, runs in played.items()
+        if runs
+    }
+
+
+def other_q(agents: Agents, evaluation: Evaluation, own: str | None) -> str:
+    """The Q-function that played, if it was not the ``own`` one."""
+    if evaluation.parent("q") == own:
+        return ""
+    played = evaluation.reference_to("q")
+    return f"with Q {'unknown' if played is None else agents.called(played)}"
+
+
+def baseline_name(agents: Agents, baseline: str, row: Row) -> str:
+    """Who plays in a row of a baseline: an agent that was imported by its name, and from where."""
+    played = _agent_of(row)
+    if played is None:
+        return baseline
+    imported, name = agents.imported(played), agents.called(played)
+    if imported is None:
+        named = f"{baseline}, {row.deviation}" if row.deviation else baseline
+        return named if row.deviation else _with_earlier(agents, named, played)
+    if baseline == OWN_TASK or imported.manifest.get("role") == "target":
+        return f"{name} ({about_import(imported)}) on its own task"
+    return f"{name} reused without correspondence"
+
+
+def correspondence_name(agents: Agents, cell: Cell[LearnCorrResult], row: Row) -> str:
+    """Through what is played in a row: the correspondence's name, how it was learnt, with what Q.
+
+    The Q-function is said where it is another than the correspondence's own, or no longer there.
+    """
+    name = f"{cell.called}: {cell.how or cell.label}"
+    if row.deviation:
+        return f"{name}, {row.deviation}"
+    return _with_earlier(agents, name, _agent_of(row) or cell.runs[0].reference_to("q"))
+
+
+def _with_earlier(agents: Agents, name: str, agent: AgentKey | None) -> str:
+    """The name, and the agent if another has its name by now."""
+    is_earlier = agent is not None and agents.is_earlier(agent)
+    return f"{name}, with Q {agents.called(agent)}" if agent and is_earlier else name
+
+
+def _agent_of(row: Row) -> AgentKey | None:
+    """The Q-function of the games of a row."""
+    found = (run.reference_to("q") for run in (*row.plain, *row.sticky) if run is not None)
+    return next(found, None)
+
+
+def share_of_the_way(row: Row, baselines: dict[str, list[Row]]) -> float | None:
+    """Where a row is between random play and its agent on its own task, as ``transfer`` says it.
+
+    By games without sticky actions, and only where all three were played with one protocol: None
+    otherwise, and where the agent is no better than random play.
+    """
+    played = [run for run in row.plain if run is not None]
+    if row.protocol is None or not played:
+        return None
+    q, task = played[0].parent("q"), played[0].task
+    random = [
+        run
+        for run in _with(baselines.get(RANDOM_PLAY, []), replace(row.protocol, epsilon=None))
+        if run.task == task
+    ]
+    agent = [
+        run for run in _with(baselines.get(OWN_TASK, []), row.protocol) if run.parent("q") == q
+    ]
+    mean = interval_of_all(row.plain)
+    if mean is None or not random or not agent:
+        return None
+    return normalised(mean.mean, random[0].result["mean_return"], agent[0].result["mean_return"])
+
+
+def _with(rows: list[Row], protocol: Protocol) -> list[Evaluation]:
+    """Evaluations of ``rows`` with a protocol, in their order."""
+    found = (row.plain[0] for row in rows if row.protocol == protocol)
+    return [run for run in found if run is not None]
