@@ -271,8 +271,11 @@ def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFi
     assert corr.manifest["parents"]["q"]["name"] == "agent"
     model = read_artifact(lab, "model", corr.manifest["parents"]["model"]["name"])
     assert model.manifest["parents"]["source_memory"]["name"] == "agent"
-    assert run_in_process("transfer", "-p", lab, *QUIET) == 2  # with the newest, under one name
-    assert "--seed" in one_line_error(capsys)
+    newest = asked(capsys, "-p", lab, "--games", 3)
+    assert (
+        newest["source_agent"] == "newer" and newest["learn_corr"]["corr"] == f"{corr.name}-newer"
+    )
+    assert read_artifact(lab, "corr", corr.name).sha256 == corr.sha256
 
 
 def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
