@@ -15,6 +15,7 @@ from corrtool.errors import UsageError
 
 if TYPE_CHECKING:
     from corrtool.workflows.sweeps.engine import Engine
+    from corrtool.workflows.sweeps.slurm import Resources
 
 EngineOption = Annotated[
     Literal["local", "ray", "slurm"],
@@ -120,6 +121,24 @@ class EngineChoice:
                 )
         if self.name == "ray":
             self._check_ray(device)
+
+    def resources(self, *, check: bool) -> Resources | None:
+        """What ``--slurm`` says, where cells are submitted.
+
+        Args:
+            check: whether they will be: then submitit and the cluster have to be there.
+
+        Raises:
+            UsageError: one of them is not, or does not know what is said.
+        """
+        if not self.submits:
+            return None
+        from corrtool.workflows.sweeps.slurm import check_submission, parse_resources
+
+        resources = parse_resources(self.slurm)
+        if check:
+            check_submission(resources, self.jobs)
+        return resources
 
     def _check_ray(self, device: str | None) -> None:
         if self.address not in (None, "auto") and not _HOST_AND_PORT.fullmatch(self.address or ""):

@@ -24,6 +24,7 @@ from corrtool.cli.options import (
     check_variables,
     common_option,
 )
+from corrtool.cli.pruning import PruneAfterOption, PruneByOption, PruneChoice, PruneFlag
 from corrtool.cli.stage_command import calls_from_environment, warn_of_tiny
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.errors import CorrtoolError, UsageError
@@ -33,6 +34,7 @@ from corrtool.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from corrtool.runtime.console import Console
+    from corrtool.workflows.sweeps.pruning import Pruning
     from corrtool.workflows.sweeps.running import Limits
     from corrtool.workflows.sweeps.slurm import Resources
     from corrtool.workflows.sweeps.status import SweepResult
@@ -151,6 +153,9 @@ def sweep(
     gpus: GpusOption = None,
     retries: RetriesOption = 3,
     fail_fast: FailFastFlag = False,
+    prune: PruneFlag = False,
+    prune_by: PruneByOption = None,
+    prune_after: PruneAfterOption = None,
     cell: CellOption = None,
     print_sbatch: SbatchFlag = False,
     status: StatusOption = None,
@@ -167,11 +172,13 @@ def sweep(
     on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus, tuple(slurm or ()))
     if status is None and stage is None:
         raise UsageError("no stage is named", "say which one to sweep, such as learn-corr")
+    pruned = PruneChoice(prune, prune_by, prune_after)
     others = (stage is not None, grid, skip, then, name, dry_run, print_sbatch, cell is not None)
-    if status is not None and (any(others) or on.is_said):
+    if status is not None and (any(others) or on.is_said or pruned.is_said):
         raise UsageError("--status shows a sweep as it is", "give it the name alone")
     given = {"--cell": cell is not None, "--print-sbatch": print_sbatch, "--fail-fast": fail_fast}
     on.check(device, given)
+    pruned.check(stage, engine, given)
     named = [known for known in STAGES if known in (stage, *(then or []))]
     calls = calls_from_environment(common, named)
     check_variables()
@@ -181,8 +188,6 @@ def sweep(
     from corrtool.runs.sweeps import read_sweep
     from corrtool.runtime.console import Console
     from corrtool.workflows.sweeps.running import Limits
-    from corrtool.workflows.sweeps.sbatch import sbatch_script
-    from corrtool.workflows.sweeps.slurm import check_submission, parse_resources
     from corrtool.workflows.sweeps.status import sweep_status
     from corrtool.workflows.sweeps.sweep import Asked, plan_sweep
 
@@ -190,12 +195,11 @@ def sweep(
     if stage is None:
         show(console, sweep_status(opened.root, read_sweep(opened.root, status or "")))
         return
-    resources = parse_resources(on.slurm) if on.submits else None
-    if resources is not None and not dry_run:
-        check_submission(resources, on.jobs)
+    resources = on.resources(check=not dry_run)
     asked = Asked(stage, grid or [], skip or [], seeds, then or [], name)
     with console.used():  # planning thousands of cells takes a while
         planned = plan_sweep(opened, calls, asked, this_command(stage))
+        pruning = pruned.of(planned)
     if cell is not None:
         planned = planned.with_only(cell)
     if dry_run:
@@ -203,16 +207,23 @@ def sweep(
         return
     limits = Limits(retries, fail_fast)
     if print_sbatch:
-        planned.write()
-        typer.echo(sbatch_script(planned, asked, limits, device), nl=False)
+        print_script(planned, asked, limits, device)
         return
     if resources is not None:
         submit(console, replace(planned, engine=engine), asked, limits, device, resources, on.jobs)
         return
-    result = run(console, planned, on, device, limits)
+    result = run(console, planned, on, device, limits, pruning=pruning)
     show(console, result)
     warn_of_tiny(console, opened, preset)
     raise_if_unfinished(result)
+
+
+def print_script(planned: Sweep, asked: Asked, limits: Limits, device: str | None) -> None:
+    """Print the array job of a planned sweep, whose manifest its tasks will find."""
+    from corrtool.workflows.sweeps.sbatch import sbatch_script
+
+    planned.write()
+    typer.echo(sbatch_script(planned, asked, limits, device), nl=False)
 
 
 def submit(
@@ -244,6 +255,10 @@ def show(console: Console, result: SweepResult) -> None:
 
     silent = console.json or console.quiet
     console.result(result, [] if silent else cells_table(result))
+    if "promote" in result:
+        count = sum(cell["state"] == "paused" for cell in result["cells"])
+        noun, them = ("cell is", "it") if count == 1 else ("cells are", "them")
+        console.say(f"{count:,} {noun} paused; to go on with {them}: {result['promote']}")
 
 
 def run(
@@ -255,6 +270,7 @@ def run(
     *,
     without: Sequence[str] = (),
     lines: bool = False,
+    pruning: Pruning | None = None,
 ) -> SweepResult:
     """Run a planned sweep, and tell what happens.
 
@@ -262,26 +278,34 @@ def run(
         on: the engine that begins the commands.
         without: environment variables that the commands are not to see.
         lines: whether what was done before is told as well.
+        pruning: says which cells are paused.
     """
     from corrtool.cli.sweep_display import Display
 
-    open_cells = sum(cell["state"] != "done" for cell in planned.status()["cells"])
+    states = [cell["state"] for cell in planned.status()["cells"]]
+    paused = 0 if pruning is None else states.count("paused")
+    open_cells = len(states) - states.count("done") - paused
     with on.begun(open_cells, device, without) as engine:
-        console.say(f"sweep {planned.name}: {describe(len(planned.planned), open_cells, engine)}")
+        said = describe(len(planned.planned), open_cells, engine, paused)
+        console.say(f"sweep {planned.name}: {said}")
+        if pruning is not None and open_cells:
+            console.say(f"sweep {planned.name}: {pruning}")
         with Display(console, lines=lines) as display:
-            return planned.run(engine, limits, display)
+            return planned.run(engine, limits, display, pruning)
 
 
-def describe(cells: int, open_cells: int, engine: object) -> str:
+def describe(cells: int, open_cells: int, engine: object, paused: int = 0) -> str:
     """What will be done, in words, of which those of the engine say what the commands get."""
+    if not open_cells and paused:
+        return f"{cells - paused:,} of {cells:,} cells are done, and {paused:,} paused"
     if not open_cells:
         return "the cell is done" if cells == 1 else f"all {cells:,} cells are done"
     return f"{open_cells:,} of {cells:,} cells to do, {engine}"
 
 
 def raise_if_unfinished(result: SweepResult) -> None:
-    """Raise :class:`CorrtoolError` unless every cell is done."""
-    unfinished = [cell for cell in result["cells"] if cell["state"] != "done"]
+    """Raise :class:`CorrtoolError` unless every cell is done, or paused as was asked for."""
+    unfinished = [cell for cell in result["cells"] if cell["state"] not in ("done", "paused")]
     if unfinished:
         said = next((c["failure"] for c in unfinished if c["failure"] is not None), None)
         raise CorrtoolError(

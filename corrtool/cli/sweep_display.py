@@ -22,7 +22,13 @@ from corrtool.workflows.sweeps.steps import Step
 if TYPE_CHECKING:
     from corrtool.workflows.sweeps.running import Work
 
-_COLOURS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
+_COLOURS = {
+    "done": "green",
+    "running": "cyan",
+    "interrupted": "yellow",
+    "paused": "blue",
+    "failed": "red",
+}
 _SAYS_SECONDS = 60.0  # between lines on how far it is, where there is no terminal
 _REFRESH_SECONDS = 1.0
 
@@ -68,8 +74,8 @@ def _table(title: str) -> Table:
 
 def _how_far(cell: CellStatus) -> str:
     """What a person wants to know of a cell that is not done; of one that is, nothing."""
-    if cell["failure"] is not None:
-        return cell["failure"]
+    if cell["failure"] is not None or cell["paused"] is not None:
+        return cell["failure"] or cell["paused"] or ""
     under_way = next((step for step in cell["steps"] if step["state"] != "done"), None)
     if under_way is None or cell["state"] == "missing":
         return "–"
@@ -142,6 +148,9 @@ class Display:
 
     def interrupted(self, step: Step, code: int) -> None:
         self._say(f"interrupted: {step.stage} {step.name} (exit code {code}); it goes on")
+
+    def paused(self, work: Work, line: str) -> None:
+        self._say(f"paused: {work.step.stage} {work.step.name}: {line}")
 
     def tick(self, works: Sequence[Work]) -> None:
         now = time.monotonic()

@@ -79,6 +79,22 @@ def without_project(command: str) -> str:
     return _joined(variables, _without_project(words))
 
 
+def without_options(command: str, options: Mapping[str, int]) -> str:
+    """A command without some options, each with the number of words that follow it."""
+    try:
+        variables, words = _split(command)
+    except ValueError:  # sealed by somebody else
+        return command
+    kept, rest = [], iter(words)
+    for word in rest:
+        if word in options:
+            for _ in range(options[word]):
+                next(rest, None)
+        elif word.partition("=")[0] not in options:
+            kept.append(word)
+    return _joined(variables, kept)
+
+
 def resume_command(root: Path, record: RunRecord) -> str:
     """The command that resumes, from here, the run of the project ``root`` with this ``record``.
 

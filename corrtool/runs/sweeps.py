@@ -1,8 +1,9 @@
 """The manifest of a sweep: which cells it has, and which runs they are.
 
 The truth is the project's runs. A manifest says which of them belong together, along which axes
-they differ, and what the last attempt at a cell that failed had to say. Whoever loses it loses
-nothing: the same command writes it again, and finds what is done.
+they differ, what the last attempt at a cell that failed had to say, and why a cell waits that
+``--prune`` has paused. Whoever loses it loses nothing but that: the same command writes it again,
+and finds what is done.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import inside, write_atomic
@@ -20,7 +21,7 @@ from corrtool.project.locks import kernel_lock
 from corrtool.settings.grid import Value
 from corrtool.settings.stages import LEARNING_STAGES, STAGE_SETTINGS
 
-CellState: TypeAlias = Literal["missing", "running", "interrupted", "done", "failed"]
+CellState: TypeAlias = Literal["missing", "running", "interrupted", "done", "failed", "paused"]
 FOLDER = "sweeps"
 REMEDY = "the command of that sweep writes it anew, and finds what is done; or delete it"
 
@@ -48,6 +49,7 @@ class SweepCell(TypedDict):
         settings: all settings of its own stage, resolved.
         inputs: names of the artifacts that its own stage reads, by use.
         failure: what its last attempt said where that failed, else None.
+        paused: why it waits, else None; older manifests lack it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class SweepCell(TypedDict):
     inputs: dict[str, str]
     steps: list[SweepStep]
     failure: str | None
+    paused: NotRequired[str | None]
 
 
 class SweepManifest(TypedDict):
@@ -128,6 +131,7 @@ _CELL: dict[str, Any] = {
     **dict.fromkeys(("point", "settings", "inputs"), dict),
     "steps": list,
     "failure": (str, type(None)),
+    "paused": (str, type(None)),
 }
 _LONGEST_KEY = 100  # of a setting; a table and a figure have room for it
 _TOO_LARGE = 2**63  # for a seed, and for a whole number of any setting

@@ -23,7 +23,7 @@ from corrtool.workflows.sweeps.steps import Step
 
 def cell(name: str, state: Any, **more: Any) -> CellStatus:
     status: dict[str, Any] = {
-        **dict.fromkeys(("at", "process", "saved_seconds_ago", "outcome", "failure")),
+        **dict.fromkeys(("at", "process", "saved_seconds_ago", "outcome", "failure", "paused")),
         "name": name,
         "state": state,
         "settings": {},
@@ -60,13 +60,15 @@ def test_the_table_tells_what_a_person_wants_to_know_of_each_cell() -> None:
                 cell("ccc", "interrupted", saved_seconds_ago=200.0),
                 cell("dddd", "failed", failure="it became nan"),
                 cell("eeeee", "missing", at="3/4 gradient steps"),
+                cell("ffffff", "paused", paused="score 0.1", saved_seconds_ago=9.0),
             )
         )
     )
-    assert "s: 5 cells: 1 done, 1 running, 1 interrupted, 1 failed, 1 missing" in text
+    assert "s: 6 cells: 1 done, 1 running, 1 interrupted, 1 paused, 1 failed, 1 missing" in text
     assert "0.5123" in text and "score" in text and "lambda-q=1" in text
     assert "learn-corr, 3/4 gradient steps, process 1 on here" in text
     assert "learn-corr, saved 3 min ago" in text and "it became nan" in text
+    assert "score 0.1" in text
     assert "seed" not in text
     rows = [line.split()[:2] for line in text.splitlines()]
     assert all([str(i), name] in rows for i, name in enumerate(("a", "bb", "ccc", "dddd", "eeeee")))
@@ -124,11 +126,13 @@ def test_lines_without_a_terminal(
         display.tick([one])  # nothing new
         display.interrupted(one.step, -9)
         display.failed(one, "it broke")
+        display.paused(one, "score 0.1")
     assert capsys.readouterr().err.splitlines() == [
         "begun: learn-corr cell-1, on here",
         "1 cell: 1 running",
         "interrupted: learn-corr cell-1 (exit code -9); it goes on",
         "failed: cell-1: it broke",
+        "paused: learn-corr cell-1: score 0.1",
     ]
     with Display(Console(quiet=True)) as display:
         display.begun(one.step, "here")

@@ -77,6 +77,7 @@ class TestSweeps:
     def test_one_cell_is_no_all(self) -> None:
         assert describe(1, 0, Shares(1, 1)) == "the cell is done"
         assert describe(2, 0, Shares(1, 1)) == "all 2 cells are done"
+        assert describe(3, 0, Shares(1, 1), 1) == "2 of 3 cells are done, and 1 paused"
 
 
 def test_no_two_steps_of_a_plan_are_told_in_the_same_words(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corrtool.runs.commands import resume_command, without_project
+from corrtool.runs.commands import resume_command, without_options, without_project
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,15 @@ def test_variables_and_quotes_stay() -> None:
     assert without_project(f"{command} -p/tmp/x") == command
 
 
+def test_options_with_and_without_a_value_are_left_out() -> None:
+    said = "CORRTOOL_SEED=1 corrtool sweep learn-corr --a 2 --on --b='x y' --onward --grid 'a b=1'"
+    left = "CORRTOOL_SEED=1 corrtool sweep learn-corr --onward --grid 'a b=1'"
+    assert without_options(said, {"--a": 1, "--on": 0, "--b": 1}) == left
+    assert without_options("corrtool --a", {"--a": 1}) == "corrtool"
+
+
 def test_what_no_shell_could_read_stays() -> None:
+    assert without_options("corrtool --a 'x", {"--a": 1}) == "corrtool --a 'x"
     assert without_project("corrtool -p 'x") == "corrtool -p 'x"
 
 

@@ -72,6 +72,7 @@ class Told:
     done: list[tuple[str, bool]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     deaths: int = 0
+    pauses: list[tuple[str, str]] = field(default_factory=list)
 
     def begun(self, step: Step, host: str) -> None:
         pass
@@ -84,6 +85,9 @@ class Told:
 
     def interrupted(self, step: Step, code: int) -> None:
         self.deaths += 1
+
+    def paused(self, work: Work, line: str) -> None:
+        self.pauses.append((work.step.name, line))
 
     def tick(self, works: Sequence[Work]) -> None:
         pass

@@ -207,6 +207,21 @@ class TestJobs:
         assert said is not None and "does not see /nowhere" in said
 
 
+def test_a_cell_is_paused_and_saved_on_its_node(
+    lab: Path, nodes: Nodes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("optuna")
+    on_ray = ("--engine", "ray", "--ray-address", nodes.address, "--jobs", "1")
+    grid = ("--grid", "learning-rate=1e-2,1e-6", "--grid", "generator=mlp")
+    size = ("--grid", "gradient-steps=400", "--grid", "eval-every=50")
+    prune = ("--prune", "--prune-by", "model-loss")
+    capsys.readouterr()
+    assert run_in_process(*command(lab, *grid, *size, *on_ray, *prune, "--json")) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert [cell["state"] for cell in cells] == ["done", "paused"]
+    assert cells[1]["saved_seconds_ago"] is not None
+
+
 def test_no_node_has_what_a_cell_takes(
     lab: Path, nodes: Nodes, capsys: pytest.CaptureFixture[str]
 ) -> None:

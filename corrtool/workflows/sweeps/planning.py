@@ -36,11 +36,13 @@ class PlannedCell:
     Attributes:
         steps: those that can be planned, in order; the rest read what these make.
         failure: why the last attempt failed.
+        paused: why it waits for a sweep without ``--prune``.
     """
 
     cell: Cell
     steps: list[Step]
     failure: str | None = None
+    paused: str | None = None
 
     @property
     def name(self) -> str:
@@ -84,6 +86,7 @@ class PlannedCell:
             "inputs": {} if first is None else first.inputs,
             "steps": steps,
             "failure": self.failure,
+            "paused": self.paused,
         }
 
 
@@ -108,10 +111,10 @@ def plan_cells(
     with remembering():  # nothing runs yet
         planned = _plan_first(project, cells, earlier, complete=complete)
         _name(project, planned)
-        failures = {} if earlier is None else _failures_of(earlier)
+        told = {} if earlier is None else _told_of(earlier)
         for one in planned:
             if one.steps:
-                one.failure = failures.get(one.steps[0].fingerprint)
+                one.failure, one.paused = told.get(one.steps[0].fingerprint, (None, None))
             while one.steps and not one.complete:
                 if one.steps[-1].standing(project).state != "done":
                     break
@@ -149,12 +152,12 @@ def _inputs_of(earlier: SweepManifest) -> dict[str, str]:
     }
 
 
-def _failures_of(earlier: SweepManifest) -> dict[str, str]:
-    """Why cells failed, by the fingerprint of their first run."""
+def _told_of(earlier: SweepManifest) -> dict[str, tuple[str | None, str | None]]:
+    """Why cells failed, and why they wait, by the fingerprint of their first run."""
     return {
-        fingerprint: cell["failure"]
+        fingerprint: (cell["failure"], cell.get("paused"))
         for cell in earlier["cells"]
-        if cell["failure"] is not None and (fingerprint := cell["steps"][0]["fingerprint"])
+        if (fingerprint := cell["steps"][0]["fingerprint"])
     }
 
 
@@ -259,10 +262,13 @@ def _check_inputs(project: Project, planned: list[PlannedCell]) -> None:
             raise problem
 
 
-def state_of_steps(states: Sequence[str], failure: str | None) -> CellState:
+def state_of_steps(
+    states: Sequence[str], failure: str | None, paused: str | None = None
+) -> CellState:
     """The state of a cell whose runs stand so, in their order.
 
-    One whose next run has not begun was interrupted between two of them.
+    One whose next run has not begun was interrupted between two of them. A pause is one as long as
+    there is a checkpoint to go on from.
     """
     if all(state == "done" for state in states):
         return "done"
@@ -270,5 +276,7 @@ def state_of_steps(states: Sequence[str], failure: str | None) -> CellState:
         return "running"
     if failure is not None:
         return "failed"
+    if paused is not None and states[0] == "interrupted":
+        return "paused"
     begun = any(state in ("done", "interrupted") for state in states)
     return "interrupted" if begun else "missing"

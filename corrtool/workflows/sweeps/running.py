@@ -39,6 +39,13 @@ class Limits:
     fail_fast: bool = False
 
 
+class Pruner(Protocol):
+    """Whoever says which cells are to wait (``--prune``)."""
+
+    def worse(self, step: Step) -> str | None:
+        """Why the first run of a cell should wait; None where nothing new says so."""
+
+
 class Watcher(Protocol):
     """Whoever shows how a sweep goes on."""
 
@@ -54,6 +61,9 @@ class Watcher(Protocol):
     def interrupted(self, step: Step, code: int) -> None:
         """A run's process died, and will be begun again."""
 
+    def paused(self, work: Work, line: str) -> None:
+        """A cell was saved, and waits."""
+
     def tick(self, works: Sequence[Work]) -> None:
         """Nothing in particular; called several times a second."""
 
@@ -64,9 +74,10 @@ class Work:
 
     Attributes:
         state: ``waiting`` for a place or for another cell, ``running`` here, ``held`` by somebody
-            else, ``done``, or ``failed``.
+            else, ``done``, ``failed``, or ``paused``.
         job, log: of its command that runs.
         interruptions: of the run that is its next.
+        to_pause: why its command was told to save and end.
         not_before: the monotonic clock at which it is looked at again.
     """
 
@@ -77,12 +88,13 @@ class Work:
     job: Job | None = None
     log: Path | None = None
     interruptions: int = 0
+    to_pause: str | None = None
     not_before: float = 0.0
 
     @property
     def over(self) -> bool:
         """True if nothing more will be done for it."""
-        return self.state in ("done", "failed")
+        return self.state in ("done", "failed", "paused")
 
     @property
     def saved_seconds_ago(self) -> float | None:
@@ -104,6 +116,7 @@ class Runner:
         calls: what is said of each stage that comes after the first of a cell.
         on_change: called when a run was planned, or a cell has failed: the manifest is to be
             written.
+        pruner: says which cells are paused; those that were before stay so.
     """
 
     project: Project
@@ -114,6 +127,7 @@ class Runner:
     watcher: Watcher
     on_change: Callable[[], None]
     works: list[Work] = field(default_factory=list)
+    pruner: Pruner | None = None
 
     def run(self, planned: Sequence[PlannedCell]) -> None:
         """Run what is missing of these cells; returns when nothing is left to do.
@@ -124,6 +138,8 @@ class Runner:
         self.works = [Work(one, self.project.root) for one in planned]
         for work in self.works:
             self._skip_done(work)
+            if work.planned.paused is not None and work.at == 0:
+                self._pause(work, work.planned.paused)
         with StopSignals(polled=True) as stop:
             try:
                 while not all(work.over for work in self.works):
@@ -136,6 +152,7 @@ class Runner:
                     self.watcher.tick(self.works)
                     time.sleep(POLL_SECONDS)
                     self._poll()
+                    self._prune()
             finally:
                 self._stop(signal.SIGTERM)
 
@@ -157,7 +174,8 @@ class Runner:
 
     def _ended(self, work: Work, code: int) -> None:
         """Read the exit code of a command."""
-        outcome = outcome_of(code)
+        outcome, to_pause = outcome_of(code), work.to_pause
+        work.to_pause = None
         if outcome is Outcome.DONE:
             standing = self._standing(work)
             if standing is not None and standing.state == "done":
@@ -166,6 +184,8 @@ class Runner:
                 self._fail(work, "its command ended well, but its run is not there")
         elif outcome is Outcome.HELD:
             self._wait(work, "held", LOOK_AGAIN_SECONDS)
+        elif outcome is Outcome.INTERRUPTED and to_pause is not None:
+            self._pause(work, to_pause)
         elif outcome is Outcome.INTERRUPTED:
             work.interruptions += 1
             if work.interruptions > self.limits.retries:
@@ -211,6 +231,8 @@ class Runner:
             elif standing.state == "running":
                 self._wait(work, "held", LOOK_AGAIN_SECONDS)
                 return False
+            elif standing.state == "interrupted" and (reason := self._reason_to_wait(work)):
+                self._pause(work, reason)
             else:
                 step = work.step
                 work.log = log_path(self.project.root, self.sweep, step.name, step.stage)
@@ -248,12 +270,37 @@ class Runner:
             work.planned.failure = None
             self.on_change()
 
+    def _prune(self) -> None:
+        """Tell the commands of cells that are to wait, once, to save and end."""
+        for work in self.works:
+            if work.job is not None and work.to_pause is None:
+                work.to_pause = self._reason_to_wait(work)
+                if work.to_pause is not None:
+                    work.job.signal(signal.SIGTERM)
+
+    def _reason_to_wait(self, work: Work) -> str | None:
+        """Why a cell is to wait whose first run is its next; what follows that never waits."""
+        return None if self.pruner is None or work.at > 0 else self.pruner.worse(work.step)
+
+    def _pause(self, work: Work, line: str) -> None:
+        """Let a cell wait that has something to go on from; another one begins anew."""
+        standing, before = self._standing(work), work.planned.paused
+        if standing is None:
+            return
+        saved = standing.state == "interrupted"
+        work.state, work.planned.paused = ("paused", line) if saved else ("waiting", None)
+        if work.planned.paused != before:
+            work.planned.failure = None
+            self.on_change()
+        if saved and before is None:
+            self.watcher.paused(work, line)
+
     def _wait(self, work: Work, state: str, seconds: float) -> None:
         work.state, work.not_before = state, time.monotonic() + seconds
 
     def _fail(self, work: Work, line: str) -> None:
         """Give a cell up, and go on with the others."""
-        work.state, work.planned.failure = "failed", line
+        work.state, work.planned.failure, work.planned.paused = "failed", line, None
         self.watcher.failed(work, line)
         self.on_change()
 
@@ -265,6 +312,8 @@ class Runner:
         while any(job.poll() is None for job in jobs):
             time.sleep(POLL_SECONDS)
         for work in self.works:
+            if work.job is not None and work.to_pause is not None:
+                self._pause(work, work.to_pause)
             work.job = None
 
 

@@ -12,11 +12,16 @@ from corrtool.errors import ArtifactError
 from corrtool.reporting.cell_numbers import cell_numbers
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.key_numbers import KeyNumber
+from corrtool.runs.commands import without_options
 from corrtool.runs.standing import Standing, standing_of
 from corrtool.runs.sweeps import CellState, SweepCell, SweepManifest, SweepStep, log_path
 from corrtool.settings.grid import Value
 from corrtool.workflows.sweeps.planning import state_of_steps
 from corrtool.workflows.sweeps.running import log_tail
+
+# Those that a command lacks that goes on with all cells, with how many words are behind each.
+_NOT_PROMOTING = {"--prune": 0, "--prune-by": 1, "--prune-after": 1, "--dry-run": 0, "--json": 0}
+_ORDER: tuple[CellState, ...] = ("done", "running", "interrupted", "paused", "failed", "missing")
 
 
 class StepStatus(TypedDict):
@@ -45,6 +50,7 @@ class CellStatus(TypedDict):
         saved_seconds_ago: the age of its newest checkpoint.
         outcome: of the last of its runs that has one.
         failure: what was said when it failed.
+        paused: why it waits.
     """
 
     name: str
@@ -58,6 +64,7 @@ class CellStatus(TypedDict):
     saved_seconds_ago: float | None
     outcome: Outcome | None
     failure: str | None
+    paused: str | None
 
 
 class SweepResult(TypedDict):
@@ -65,6 +72,7 @@ class SweepResult(TypedDict):
 
     Attributes:
         jobs: the ids of the jobs that were submitted, one for each cell that was not done.
+        promote: the command that goes on with the cells that are paused, where there are some.
     """
 
     sweep: str
@@ -74,6 +82,7 @@ class SweepResult(TypedDict):
     cells: list[CellStatus]
     dry_run: NotRequired[bool]
     jobs: NotRequired[list[str]]
+    promote: NotRequired[str]
 
 
 def sweep_status(root: Path, manifest: SweepManifest) -> SweepResult:
@@ -81,20 +90,23 @@ def sweep_status(root: Path, manifest: SweepManifest) -> SweepResult:
 
     What its runs made is not read: ``verify`` does that.
     """
-    return {
+    cells = [_cell(root, manifest["name"], cell) for cell in manifest["cells"]]
+    result: SweepResult = {
         "sweep": manifest["name"],
         "stage": manifest["stage"],
         "command": manifest["command"],
         "engine": manifest["engine"],
-        "cells": [_cell(root, manifest["name"], cell) for cell in manifest["cells"]],
+        "cells": cells,
     }
+    if any(cell["state"] == "paused" for cell in cells):
+        result["promote"] = without_options(manifest["command"], _NOT_PROMOTING)
+    return result
 
 
 def counts(cells: Sequence[CellStatus]) -> dict[CellState, int]:
     """How many cells are in each state, the best first."""
     counted = Counter(cell["state"] for cell in cells)
-    order: tuple[CellState, ...] = ("done", "running", "interrupted", "failed", "missing")
-    return {state: counted[state] for state in order if counted[state]}
+    return {state: counted[state] for state in _ORDER if counted[state]}
 
 
 def counted_text(cells: Sequence[CellStatus]) -> str:
@@ -113,7 +125,8 @@ def _cell(root: Path, sweep: str, cell: SweepCell) -> CellStatus:
             failure = str(error)
             standings.append(Standing("other"))
     states = ["interrupted" if s.state == "other" else s.state for s in standings]
-    state = state_of_steps(states, failure)
+    paused = cell.get("paused")
+    state = state_of_steps(states, failure, paused)
     number = _number(cell["steps"], standings)
     now = next((i for i, s in enumerate(standings) if s.state != "done"), None)
     under_way = None if now is None else standings[now]
@@ -132,6 +145,7 @@ def _cell(root: Path, sweep: str, cell: SweepCell) -> CellStatus:
         "saved_seconds_ago": None if under_way is None else under_way.saved_seconds_ago,
         "outcome": None if number is None else {"what": number.what, "value": number.value},
         "failure": None if state == "done" else failure,
+        "paused": paused if state == "paused" else None,
     }
 
 

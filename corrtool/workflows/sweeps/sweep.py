@@ -19,7 +19,7 @@ from corrtool.workflows.call import StageCall
 from corrtool.workflows.sweeps.cells import Cell, cells_of_grid, check_count, check_stages
 from corrtool.workflows.sweeps.engine import Engine
 from corrtool.workflows.sweeps.planning import PlannedCell, plan_cells
-from corrtool.workflows.sweeps.running import Limits, Runner, Watcher
+from corrtool.workflows.sweeps.running import Limits, Pruner, Runner, Watcher
 from corrtool.workflows.sweeps.status import SweepResult, sweep_status
 
 
@@ -113,17 +113,33 @@ class Sweep:
             manifest["cells"] = [manifest["cells"][self.only]]
         return sweep_status(self.project.root, manifest)
 
-    def run(self, engine: Engine, limits: Limits, watcher: Watcher) -> SweepResult:
+    def run(
+        self, engine: Engine, limits: Limits, watcher: Watcher, pruner: Pruner | None = None
+    ) -> SweepResult:
         """Run what is missing; returns the state of each cell at the end.
+
+        Args:
+            pruner: says which cells are paused; without one those go on that were paused before.
 
         Raises:
             InterruptedRunError: a signal came.
         """
         self.engine = engine.name
+        cells = self.planned if self.only is None else [self.planned[self.only]]
+        if pruner is None:
+            for one in cells:
+                one.paused = None
         self.write()
-        Runner(self.project, self.name, engine, self.calls, limits, watcher, self.write).run(
-            self.planned if self.only is None else [self.planned[self.only]]
-        )
+        Runner(
+            self.project,
+            self.name,
+            engine,
+            self.calls,
+            limits,
+            watcher,
+            self.write,
+            pruner=pruner,
+        ).run(cells)
         return self.status()
 
     def with_only(self, number: int) -> Sweep:
