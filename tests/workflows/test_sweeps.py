@@ -92,11 +92,17 @@ class TestTheGrid:
         assert run_in_process(*newer) == 0
         assert set(states(planned_sweep(lab, *grid).status()).values()) == {"done"}
         sweep_path(lab, "learn-corr-lambda-q").unlink()
+        # Without it what needs an agent needs the newest, under a name of its own.
+        of_the_newest = {"linear-cyc1-q0-m1": "done", "linear-cyc1-q1-m1-newer": "missing"}
+        assert states(planned_sweep(lab, *grid).status()) == of_the_newest
+        named = (*grid, "q=source-dqn", "source-memory=source-dqn-random")
+        assert set(states(planned_sweep(lab, *named).status()).values()) == {"done"}
+
+        newer = ("collect", "-p", lab, *TINY, "--quiet", "--name", "newer-play", "--seed", "5")
+        assert run_in_process(*newer) == 0
         with pytest.raises(UsageError, match="was made from something else") as raised:
             planned_sweep(lab, *grid)
         assert "--grid q=NAME" in raised.value.hint
-        named = (*grid, "q=source-dqn", "source-memory=source-dqn-random")
-        assert set(states(planned_sweep(lab, *named).status()).values()) == {"done"}
 
     def test_seeds_begin_at_that_of_the_project(self, lab: Path) -> None:
         text = (lab / "corrtool.toml").read_text()
