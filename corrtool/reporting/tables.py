@@ -106,7 +106,7 @@ def _zero_shot(results: Results) -> Table:
     experiment = experiment_of(results.project)
     for name, played in results.baselines.items():
         rows += [
-            [baseline_name(results.agents, name, row), "–", "–", *_with_share(row), *["–"] * 5]
+            [baseline_name(results.agents, name, row), *_with_share(row, ("–", "–")), *["–"] * 5]
             for row in played
             if row.protocol is not None
         ]
@@ -125,9 +125,11 @@ def _zero_shot(results: Results) -> Table:
             rows.append(
                 [
                     correspondence_name(results.agents, cell, row),
-                    _seeds(cell, row),
-                    steps,
-                    *_with_share(row, share_of_the_way(row, results.baselines)),
+                    *_with_share(
+                        row,
+                        (_seeds(cell, row), steps),
+                        share_of_the_way(row, results.baselines),
+                    ),
                     _each_seed(row),
                     *shown,
                 ]
@@ -136,10 +138,10 @@ def _zero_shot(results: Results) -> Table:
         "Zero-shot transfer: the source agent on the target, without learning there",
         [
             "who plays",
-            "seeds",
-            "gradient steps",
             PLAYED[0],
             THE_WAY,
+            "seeds",
+            "gradient steps",
             *PLAYED[1:],
             "each seed",
             "play tests: best, last",
@@ -313,10 +315,13 @@ def _played(row: Row, runs: slice = slice(None)) -> list[str]:
     return [*shown, "–" if intervals == (None, None) else row.described()]
 
 
-def _with_share(row: Row, share: float | None = None) -> list[str]:
-    """The same of all its runs, with the share of the way to the agent behind the fresh games."""
+def _with_share(row: Row, learnt: tuple[str, str], share: float | None = None) -> list[str]:
+    """The same of all its runs, what counts first: games, and the share of the way to the agent.
+
+    ``learnt``, the seeds and the gradient steps, comes between that and the protocol.
+    """
     fresh, *others = _played(row)
-    return [fresh, "–" if share is None else f"{share:.0%}", *others]
+    return [fresh, "–" if share is None else f"{share:.0%}", *learnt, *others]
 
 
 def _gradient_steps(cell: Cell[LearnCorrResult]) -> str:

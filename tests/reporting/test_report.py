@@ -56,7 +56,8 @@ def test_report_of_a_finished_project(pong_copy: Path, capsys: pytest.CaptureFix
     assert played is not None
     evaluation = played.result
     distinct = evaluation["distinct_games"]
-    assert row[3] == f"{evaluation['mean_return']:.1f} –, 2 games, {distinct} distinct"
+    fresh = row[zero_shot["columns"].index("fresh games")]
+    assert fresh == f"{evaluation['mean_return']:.1f} –, 2 games, {distinct} distinct"
     written = (pong_copy / "results.md").read_text(encoding="utf-8")
     assert written.startswith("## lab") and "### Zero-shot" in written
     drawn = files_of(folder)
