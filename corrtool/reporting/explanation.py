@@ -222,7 +222,7 @@ def _numbers(explanation: Explanation) -> Table:
         ]
     if (score := explanation["score"]) is not None:
         value, doubt = f"{score['value']:.2f}", explanation["score_uncertain"]
-        certain = ["score", value, "0 to 1"]
+        certain = ["score", value, "at best 1"]
         uncertain = ["score", "uncertain", f"{doubt}; by that F it comes to {value}"]
         rows.append(certain if doubt is None else uncertain)
         model = f"M_S itself: {score['source_model_loss']:.3f}"

@@ -271,7 +271,7 @@ def test_an_uncertain_score_is_told_as_such() -> None:
         next(row for row in explanation_tables(told)[1].rows if row[0] == "score")
         for told in (explanation(HEALTHY), explanation(uncertain))
     )
-    assert certain == ["score", "0.90", "0 to 1"]
+    assert certain == ["score", "0.90", "at best 1"]
     assert doubtful[1] == "uncertain" and "cut short; by that F it comes to 0.90" in doubtful[2]
 
 
