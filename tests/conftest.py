@@ -16,15 +16,14 @@ from support.commands import Outcome, run_example, run_in_process
 from corrtool.workflows.sweeps import running
 
 pytest_plugins = ["support.hub_fixtures"]
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # two workers side by side: more threads than cores only wait
+# Workers side by side: more threads than cores only wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs the smoke run comes first.
 
-    ``worksteal`` gives each worker a half, so the other one need not wait for it.
+    ``worksteal`` gives each worker a share, so the others need not wait for it.
     """
     items.sort(key=lambda item: "smoke_run" not in getattr(item, "fixturenames", ()))
 
