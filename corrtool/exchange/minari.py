@@ -335,7 +335,7 @@ def _episodes(
         if added.get(_SHA256) not in (None, episode.sha256()):
             raise ArtifactError(
                 f"{where_it_is} is damaged: it is not what corrtool wrote",
-                "export the memory again, or restore it from a copy",
+                "export the memory again with --overwrite, or restore it from a copy",
             )
         yield episode
 

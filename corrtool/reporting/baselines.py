@@ -8,7 +8,7 @@ from corrtool.reporting.agents import AgentKey, Agents, about_import
 from corrtool.reporting.cells import OWN_TASK, RANDOM_PLAY, REUSE, Cell
 from corrtool.reporting.evaluations import Protocol
 from corrtool.reporting.finished import Evaluation
-from corrtool.reporting.rows import Row, evaluation_rows, interval_of_all
+from corrtool.reporting.rows import Row, evaluation_rows
 from corrtool.runs.results import LearnCorrResult
 from corrtool.statistics import normalised
 
@@ -82,25 +82,30 @@ def _agent_of(row: Row) -> AgentKey | None:
 def share_of_the_way(row: Row, baselines: dict[str, list[Row]]) -> float | None:
     """Where a row is between random play and its agent on its own task, as ``transfer`` says it.
 
+    Each seed beside the baselines of that seed, where there are some, else beside the mean of all.
     By games without sticky actions, and only where all three were played with one protocol: None
     otherwise, and where the agent is no better than random play.
     """
     played = [run for run in row.plain if run is not None]
     if row.protocol is None or not played:
         return None
-    q, task = played[0].parent("q"), played[0].task
-    random = [
-        run
-        for run in _with(baselines.get(RANDOM_PLAY, []), replace(row.protocol, epsilon=None))
-        if run.task == task
-    ]
-    agent = [
-        run for run in _with(baselines.get(OWN_TASK, []), row.protocol) if run.parent("q") == q
-    ]
-    mean = interval_of_all(row.plain)
-    if mean is None or not random or not agent:
-        return None
-    return normalised(mean.mean, random[0].result["mean_return"], agent[0].result["mean_return"])
+    random = _with(baselines.get(RANDOM_PLAY, []), replace(row.protocol, epsilon=None))
+    agents = _with(baselines.get(OWN_TASK, []), row.protocol)
+    shares = []
+    for run in played:
+        least = _mean_return([other for other in random if other.task == run.task], run.seed)
+        own = [agent for agent in agents if agent.parent("q") == run.parent("q")]
+        most = _mean_return(own, run.seed)
+        if least is not None and most is not None:
+            shares.append(normalised(run.result["mean_return"], least, most))
+    found = [share for share in shares if share is not None]
+    return sum(found) / len(found) if len(found) == len(played) else None
+
+
+def _mean_return(evaluations: list[Evaluation], seed: int) -> float | None:
+    """The mean return of those of a seed, or of all where there are none; None without any."""
+    found = [run for run in evaluations if run.seed == seed] or evaluations
+    return sum(run.result["mean_return"] for run in found) / len(found) if found else None
 
 
 def _with(rows: list[Row], protocol: Protocol) -> list[Evaluation]:

@@ -30,16 +30,18 @@ from corrtool.statistics import THE_WAY, normalised
 TASK = {"id": "Made-up-v0", "kwargs": {}, "preprocessing": {}, "views": []}
 
 
-def played(mean: float, q: str | None = "now", task: str = "target", **settings: Any) -> Evaluation:
+def played(
+    mean: float, q: str | None = "now", task: str = "target", seed: int = 0, **settings: Any
+) -> Evaluation:
     """An evaluation of the agent ``a`` with this SHA-256, or of random play."""
     usual = {"policy": "random" if q is None else "q", "games": 30, "epsilon": 0.001}
     record: Any = {
         "settings": {"task": task, **usual, **settings},
         "tasks": {"source": TASK, "target": TASK},
         "result": {"returns": [mean] * 2, "mean_return": mean, "distinct_games": 1},
-        "seed": 0,
+        "seed": seed,
         "created": "0",
-        "fingerprint": f"{mean} {q} {task} {settings}",
+        "fingerprint": f"{mean} {q} {task} {seed} {settings}",
         "parents": {} if q is None else {"q": {"kind": "q", "name": "a", "sha256": q}},
     }
     return FinishedRun("evaluate", "e", Path(), record)
@@ -67,6 +69,14 @@ def test_the_way_from_random_play_to_the_agent() -> None:
     assert share(row_of(played(40.0), played(70.0)), [own], [random]) == 0.4375  # of both seeds
     assert share(row_of(played(10.0)), [own], [random]) == -0.125
     assert share(row_of(played(60.0)), [played(20.0, task="source")], [random]) is None
+
+
+def test_each_seed_is_beside_the_baselines_of_that_seed() -> None:
+    own, random = played(100.0, task="source"), [played(20.0, q=None), played(60.0, None, seed=1)]
+    assert share(row_of(played(80.0)), [own], random) == 0.75
+    assert share(row_of(played(80.0, seed=1)), [own], random) == 0.5
+    assert share(row_of(played(80.0), played(80.0, seed=1)), [own], random) == 0.625
+    assert share(row_of(played(70.0, seed=2)), [own], random) == 0.5  # beside the mean of both
 
 
 def test_only_games_of_one_protocol_and_of_one_agent_are_compared() -> None:
