@@ -51,8 +51,9 @@ class Episode:
     context: int = 0
 
     def sha256(self) -> str:
-        """SHA-256 of the arrays, whatever types a file has for actions and rewards."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.observations).tobytes())
+        """SHA-256 of all of it, whatever types a file has for actions and rewards."""
+        digest = hashlib.sha256(f"{self.first_step} {self.context}\n".encode())
+        digest.update(np.ascontiguousarray(self.observations).tobytes())
         for values, kind in (
             (self.actions, "<i8"),
             (self.rewards, "<f8"),

@@ -307,6 +307,14 @@ class TestRefused:
         with pytest.raises(ArtifactError, match=r"episode 1 is damaged"):
             read(made, PAIR)
 
+    @pytest.mark.parametrize("mark", ["corrtool_context", "corrtool_first_step"])
+    def test_a_mark_that_changed_since(self, tmp_path: Path, mark: str) -> None:
+        made, _ = written(tmp_path, PAIR)
+        with h5py.File(made / "data" / "main_data.hdf5", "r+") as file:
+            file["episode_1"].attrs[mark] += 1
+        with pytest.raises(ArtifactError, match=r"episode 1 (is damaged|begins within)"):
+            read(made, PAIR)
+
     def test_marks_that_corrtool_did_not_write(self, made: Path) -> None:
         with h5py.File(made / "data" / "main_data.hdf5", "a") as file:
             file["episode_0"].attrs["corrtool_context"] = "many"
