@@ -45,6 +45,14 @@ def check_encoding(text: str) -> None:
         ) from None
 
 
+class NameTakenError(UsageError):
+    """A run's name, or that of what it makes, is another run's. ``anew`` replaces that one."""
+
+    def __init__(self, message: str, anew: str) -> None:
+        self.anew = anew
+        super().__init__(message, "choose another --name, or --overwrite it")
+
+
 class UntrustedImportError(UsageError):
     """A project names an environment whose code lies outside the installed packages."""
 

@@ -22,7 +22,7 @@ from corrtool.cli.options import (
     setting_parameters,
     with_parameters,
 )
-from corrtool.errors import UsageError
+from corrtool.errors import NameTakenError, UsageError
 from corrtool.settings.base import former_names
 from corrtool.settings.common import CommonOptions
 from corrtool.stages.registry import STAGES, Stage
@@ -127,19 +127,15 @@ def saying_results(console: Console) -> OnResult:
 
 @contextmanager
 def suggesting(flag: str) -> Iterator[None]:
-    """Around several stages in a row.
+    """Around several stages in a row: say ``flag`` where one of them says ``--name``.
 
-    Name ``flag`` where one of them names ``--name`` or ``--overwrite``.
-
-    The commands that run several have neither.
+    The commands that run several have neither that nor ``--overwrite``.
     """
     try:
         yield
-    except UsageError as error:
-        if "--overwrite" not in error.hint:
-            raise
+    except NameTakenError as error:
         raise UsageError(
-            error.message, f"give another {flag}, or settle it with the stage's own command"
+            error.message, f"give another {flag}, or replace it and come back: {error.anew}"
         ) from None
 
 

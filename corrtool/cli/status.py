@@ -13,8 +13,8 @@ from corrtool.stages.registry import STAGES
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from corrtool.runs.overview import ArtifactStatus, UnfinishedRun
-    from corrtool.runs.results import EvaluateResult
+    from corrtool.project.manifests import Reference
+    from corrtool.runs.overview import ArtifactStatus, PlayedGames, UnfinishedRun
 
 
 class Status(TypedDict):
@@ -23,7 +23,7 @@ class Status(TypedDict):
     project: str
     tasks: dict[str, str]
     artifacts: list[ArtifactStatus]
-    evaluations: list[EvaluateResult]
+    evaluations: list[PlayedGames]
     unfinished_runs: list[UnfinishedRun]
     damaged_runs: list[str]
     not_ours: list[str]
@@ -86,14 +86,21 @@ def status(
     for problem in result["damaged_runs"]:
         console.say(f"damaged: {problem}")
     for run in runs:
-        if run["process"]:
-            console.say(f"running: {run['stage']} {run['name']}, {run['process']}")
-        else:
-            what = "resumes it" if run["resumable"] else "starts it again"
-            console.say(
-                f"unfinished: {run['stage']} {run['name']}; the same command {what}: "
-                f"{run['command']}"
-            )
+        console.say(_unfinished(run))
+
+
+def _unfinished(run: UnfinishedRun) -> str:
+    name = f"{run['stage']} {run['name']}"
+    if run["process"]:
+        return f"running: {name}, {run['process']}"
+    if run["changed"]:
+        others = ", ".join(run["changed"])
+        return (
+            f"unfinished: {name}, made from what is no longer here ({others}): it cannot go on; "
+            f"to begin it anew: {run['command']} --overwrite"
+        )
+    what = "resumes it" if run["resumable"] else "starts it again"
+    return f"unfinished: {name}; the same command {what}: {run['command']}"
 
 
 _MIN_WIDTHS = {"name, made from": 21, "state": len("damaged"), "outcome": len("play test -21.0")}
@@ -115,29 +122,32 @@ def _table(result: Status) -> Table:
     )
     for column in ("kind", "name, made from", "state", "size", "outcome"):
         table.add_column(column, overflow="fold", min_width=_MIN_WIDTHS.get(column))
-    known = {a["sha256"] for a in result["artifacts"]}
-    names = {a["name"] for a in result["artifacts"]}
-    for a in result["artifacts"]:
-        name = Text(a["name"])
-        for use, parent in a["parents"].items():
-            gone = (
-                ""
-                if parent["sha256"] in known
-                else " (not this one)"
-                if parent["name"] in names
-                else " (not here)"
-            )
-            name.append(f"\n  {use.replace('_', ' ')} {parent['name']}{gone}", style="dim")
+    artifacts = result["artifacts"]
+    for a in artifacts:
+        name = Text(a["name"]).append(_parents(a["parents"], artifacts), style="dim")
         colour = {"whole": "green", "foreign": "dim"}.get(a["state"], "red")
         table.add_row(a["kind"], name, Text(a["state"], colour), _size(a), _outcome(a) or "–")
     for e in result["evaluations"]:
-        players = "".join(f"\n  {use} {e[use]}" for use in ("q", "corr") if e.get(use) is not None)
-        name = Text(str(e["name"])).append(players or "\n  random play", style="dim")
+        players = _parents(e["parents"], artifacts) or "\n  random play"
+        name = Text(str(e["name"])).append(players, style="dim")
         table.add_row("games", name, "played", _games(e), _mean_with_interval(e))
     return table
 
 
-def _mean_with_interval(evaluation: EvaluateResult) -> str:
+def _parents(parents: dict[str, Reference], artifacts: list[ArtifactStatus]) -> str:
+    """A line for each parent, which tells whether it is still the one of that name."""
+    known = {(a["kind"], a["sha256"]) for a in artifacts}
+    names = {(a["kind"], a["name"]) for a in artifacts}
+    lines = []
+    for use, parent in parents.items():
+        kind, name = parent["kind"], parent["name"]
+        here = (kind, parent["sha256"]) in known
+        gone = "" if here else " (not this one)" if (kind, name) in names else " (not here)"
+        lines.append(f"\n  {use.replace('_', ' ')} {name}{gone}")
+    return "".join(lines)
+
+
+def _mean_with_interval(evaluation: PlayedGames) -> str:
     from corrtool.reporting.evaluations import format_bounds, interval_of
 
     try:
@@ -150,7 +160,7 @@ def _mean_with_interval(evaluation: EvaluateResult) -> str:
         return "–"
 
 
-def _games(evaluation: EvaluateResult) -> str:
+def _games(evaluation: PlayedGames) -> str:
     distinct = evaluation.get("distinct_games")
     return f"{evaluation.get('games')} games" + (
         "" if distinct is None else f"\n{distinct} distinct"

@@ -125,9 +125,13 @@ def artifact_names(root: Path, kind: str) -> list[str]:
         else (root / "weights" / kind, ".safetensors")
     )
     check_readable(folder)
-    found = (path for path in folder.glob(f"*{suffix}") if kind == "memory" or not path.is_dir())
-    names = (path.name[: -len(suffix)] for path in found)
+    names = (path.name[: -len(suffix)] for path in folder.glob(f"*{suffix}") if not _is_empty(path))
     return sorted(name for name in names if is_name(name))
+
+
+def _is_empty(path: Path) -> bool:
+    """True for a directory with nothing in it, which is no artifact."""
+    return path.is_dir() and os.access(path, os.R_OK) and not any(path.iterdir())
 
 
 def read_artifact(root: Path, kind: str, name: str) -> Artifact:
@@ -239,24 +243,45 @@ def select_artifact(
         if reason:
             raise ArtifactError(f"{artifact} does not fit: {reason}")
         return artifact
-    for artifact in find_artifacts(root, kind):
-        if mismatch(artifact.manifest) is None:
-            return artifact
-    whole = {a.name for a in find_artifacts(root, kind)}
-    broken = [
-        n for n in artifact_names(root, kind) if n not in whole and not is_foreign(root, kind, n)
-    ]
-    if broken:
+    fitting = (a for a in find_artifacts(root, kind) if mismatch(a.manifest) is None)
+    newest = next(fitting, None)
+    _check_that_none_is_newer(root, kind, newest)
+    if newest is not None:
+        return newest
+    raise MissingInputError(
+        [(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")]
+    )
+
+
+def _check_that_none_is_newer(root: Path, kind: str, newest: Artifact | None) -> None:
+    """Raise :class:`ArtifactError` where an unreadable one may be newer than the newest readable.
+
+    Its manifest does not say when it was made, nor on which task; its file's time has to do.
+    """
+    whole = {artifact.name for artifact in find_artifacts(root, kind)}
+    for name in artifact_names(root, kind):
+        if name in whole or is_foreign(root, kind, name):
+            continue
+        if newest is not None and _changed(root, kind, name) < _changed(root, kind, newest.name):
+            continue
         try:
-            read_artifact(root, kind, broken[0])
+            read_artifact(root, kind, name)
         except NewerFormatError:
             raise
         except ArtifactError:
             pass
-        raise ArtifactError(f"{KIND_LABELS[kind]} {broken[0]} is damaged", "see 'corrtool verify'")
-    raise MissingInputError(
-        [(f"this project has no {wanted}", f"make it with 'corrtool {made_by}'")]
-    )
+        doubt = "" if newest is None else f", and may be newer than {newest.name}"
+        raise ArtifactError(
+            f"{KIND_LABELS[kind]} {name} is damaged{doubt}",
+            "see 'corrtool verify'" if newest is None else "remove it, or name the one to take",
+        )
+
+
+def _changed(root: Path, kind: str, name: str) -> int:
+    """When an artifact's file changed last, in ns."""
+    path = unchecked_artifact_path(root, kind, name)
+    manifest = path / MEMORY_MANIFEST
+    return (manifest if manifest.exists() else path).lstat().st_mtime_ns
 
 
 def select_all(wanted: dict[str, Callable[[], Artifact]]) -> dict[str, Artifact]:

@@ -107,11 +107,8 @@ def resume_command(root: Path, record: RunRecord) -> str:
         return recorded
     if stage not in words[1:2]:
         return recorded  # `reproduce`, `quickstart` and `transfer` go on by themselves
-    flags = {"--name": record["name"]}
-    if stage != "collect":  # its Q-function is named by --policy
-        flags |= {
-            _flag_of_input(stage, use): parent["name"] for use, parent in record["parents"].items()
-        }
+    inputs = {use: parent["name"] for use, parent in record["parents"].items()}
+    flags = {"--name": record["name"], **_input_flags(stage, inputs)}
     words = _without_project(words)
     if record["settings"].get("mixed_memories") and "random_memory" not in record["parents"]:
         words.append("--no-mixed-memories")  # one may have been made since
@@ -121,6 +118,13 @@ def resume_command(root: Path, record: RunRecord) -> str:
     if not _is_found_from_here(root):
         words += ["--project", str(root)]
     return _joined(variables, words)
+
+
+def anew_command(stage: str, name: str, inputs: Mapping[str, str]) -> str:
+    """The command that replaces a run, from ``inputs``, names of artifacts by use."""
+    flags = {"--name": name, **_input_flags(stage, inputs)}
+    words = (word for flag, value in flags.items() for word in (flag, value))
+    return shlex.join(["corrtool", stage, *words, "--overwrite"])
 
 
 def _split(command: str) -> tuple[dict[str, str], list[str]]:
@@ -160,9 +164,13 @@ def _is_found_from_here(root: Path) -> bool:
         return False
 
 
-def _flag_of_input(stage: str, use: str) -> str:
+def _input_flags(stage: str, inputs: Mapping[str, str]) -> dict[str, str]:
     """``learn-corr``, ``source_memory`` → ``--source-memory``.
 
-    What ``train-model`` calls its memory is a source memory all the same.
+    What ``train-model`` calls its memory is a source memory all the same. The Q-function of
+    ``collect`` is named by its ``--policy``.
     """
-    return flag_name("memory" if (stage, use) == ("train-model", "source_memory") else use)
+    if stage == "collect":
+        return {}
+    renamed = {("train-model", "source_memory"): "memory"}
+    return {flag_name(renamed.get((stage, use), use)): name for use, name in inputs.items()}

@@ -8,6 +8,7 @@ from typing import Any, TypedDict, cast
 
 from corrtool.errors import ArtifactError
 from corrtool.project.artifacts import (
+    KIND_LABELS,
     KINDS,
     artifact_names,
     artifact_problems,
@@ -55,13 +56,25 @@ class ArtifactStatus(TypedDict):
 
 
 class UnfinishedRun(TypedDict):
-    """A run that goes on right now, in ``process``, or was interrupted, where that is None."""
+    """A run that goes on right now, in ``process``, or was interrupted, where that is None.
+
+    Attributes:
+        resumable: whether ``command`` goes on with it.
+        changed: its inputs that are gone, or were replaced: it cannot go on from others.
+    """
 
     stage: str
     name: str
     command: str
     resumable: bool
+    changed: list[str]
     process: str | None
+
+
+class PlayedGames(EvaluateResult):
+    """What a finished evaluation found, and the very artifacts that played."""
+
+    parents: dict[str, Reference]
 
 
 def describe_artifacts(project: Project) -> list[ArtifactStatus]:
@@ -119,7 +132,7 @@ def foreign_file_lines(artifacts: list[ArtifactStatus]) -> list[str]:
     return lines
 
 
-def evaluations(project: Project) -> list[EvaluateResult]:
+def evaluations(project: Project) -> list[PlayedGames]:
     """The results of all finished evaluations, the oldest first.
 
     Those that cannot be read are left to :func:`damaged_runs`.
@@ -132,7 +145,7 @@ def evaluations(project: Project) -> list[EvaluateResult]:
             continue
         if finished is not None:
             record, result = finished[1], cast(EvaluateResult, finished[1]["result"])
-            named: EvaluateResult = {**result, "name": record["name"]}
+            named: PlayedGames = {**result, "name": record["name"], "parents": record["parents"]}
             found.append((record["created"], named))
     return [result for _, result in sorted(found, key=lambda one: one[0])]
 
@@ -159,16 +172,30 @@ def unfinished_runs(project: Project) -> list[UnfinishedRun]:
         except ArtifactError:
             continue
         if record["state"] == "running":
+            changed = [
+                f"{KIND_LABELS[parent['kind']]} {parent['name']}"
+                for parent in record["parents"].values()
+                if not _is_here(project, parent)
+            ]
             runs.append(
                 {
                     "stage": record["stage"],
                     "name": record["name"],
                     "command": resume_command(project.root, record),
-                    "resumable": bool(checkpoint_paths(directory)),
+                    "resumable": bool(checkpoint_paths(directory)) and not changed,
+                    "changed": changed,
                     "process": _process(project, directory),
                 }
             )
     return runs
+
+
+def _is_here(project: Project, parent: Reference) -> bool:
+    """True if an artifact of this name is still the same."""
+    with contextlib.suppress(ArtifactError):
+        found = read_artifact(project.root, parent["kind"], parent["name"])
+        return found.sha256 == parent["sha256"]
+    return False
 
 
 def _process(project: Project, directory: Path) -> str | None:

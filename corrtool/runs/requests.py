@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import ArtifactError, NameTakenError, UsageError
 from corrtool.files.atomic import replaced_path
 from corrtool.project.artifacts import (
     Artifact,
@@ -27,6 +27,7 @@ from corrtool.project.artifacts import (
 from corrtool.project.directory import Project
 from corrtool.project.manifests import Origin
 from corrtool.runs.checkpoint_files import CHECKPOINT, checkpoint_paths
+from corrtool.runs.commands import anew_command
 from corrtool.runs.records import (
     Checkpoint,
     Identity,
@@ -90,6 +91,11 @@ class RunRequest:
             "inputs": inputs_of(self.inputs),
             "options": self.options,
         }
+
+    def anew_command(self) -> str:
+        """The command that makes this run in the place of another; its settings are left out."""
+        names = {use: artifact.name for use, artifact in self.inputs.items()}
+        return anew_command(self.settings.stage, self.name, names)
 
     def matches(self, made: Origin) -> bool:
         """True if ``made``, the record of a run or a manifest of its, is of an equal request.
@@ -162,9 +168,9 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
         if resumes_overwriting or not artifact_path(project.root, kind, name).exists():
             continue
         if not request.matches(read_artifact(project.root, kind, name).manifest):
-            raise UsageError(
+            raise NameTakenError(
                 f"{kind} {name!r} exists and was made with other settings or inputs",
-                "choose another --name, or --overwrite it",
+                request.anew_command(),
             )
     if record is None or record["state"] != "finished" or directory != place:
         return None  # one that was set aside is put back first
@@ -241,9 +247,8 @@ def _another_run(directory: Path, record: RunRecord, request: RunRequest) -> Usa
                 f"settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",
             )
-    return UsageError(
-        f"{run} exists with other settings or inputs ({how})",
-        "choose another --name, or --overwrite it",
+    return NameTakenError(
+        f"{run} exists with other settings or inputs ({how})", request.anew_command()
     )
 
 

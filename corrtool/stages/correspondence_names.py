@@ -11,6 +11,9 @@ from corrtool.runs.context import LONGEST_NAME, StageContext
 from corrtool.runs.records import read_record, run_directory
 from corrtool.settings.stages import LearnCorrSettings
 
+LAST = "-last"  # ends the name of what a training comes to in the end, beside its best
+_LONGEST_WITH_AGENT = LONGEST_NAME - len(f"-seed{2**63 - 1}")
+
 
 def correspondence_name(
     context: StageContext, settings: LearnCorrSettings, inputs: dict[str, Artifact], generator: str
@@ -24,7 +27,15 @@ def correspondence_name(
     name = context.run_name(settings, inputs, text)
     q = inputs.get("q")
     if context.name is None and q is not None and _agent_of(context, name) not in (None, q.name):
-        return context.run_name(settings, inputs, f"{text}-{q.name}"[:LONGEST_NAME])
+        return context.run_name(settings, inputs, _name_with_agent(text, q))
+    return name
+
+
+def _name_with_agent(text: str, q: Artifact) -> str:
+    """Not ``auto-last``, which is the last of ``auto``; long names stay apart by their digits."""
+    name, digits = f"{text}-{q.name}", f"-{q.sha256[:8]}"
+    if len(name) > _LONGEST_WITH_AGENT or name.endswith(LAST):
+        return name[: _LONGEST_WITH_AGENT - len(digits)] + digits
     return name
 
 

@@ -31,7 +31,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.stages.correspondence_checks import check_fit, fitting_candidates, with_auto_q_loss
-from corrtool.stages.correspondence_names import correspondence_name
+from corrtool.stages.correspondence_names import LAST, correspondence_name
 from corrtool.stages.inputs import (
     action_map_of,
     choose_source_memory,
@@ -134,7 +134,7 @@ def plan(
         context.seed,
         tasks={"source": source_task.to_json(), "target": target_task.to_json()},
         inputs=inputs,
-        produces=[("corr", name), ("corr", f"{name}-last")],
+        produces=[("corr", name), ("corr", f"{name}{LAST}")],
         state_kind=inputs["source_memory"].states.settings_kind,
     )
     matched = settings.match_play and source_memory is None
@@ -317,7 +317,7 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         summary if scores.last is None else {**summary, "score": scores.last}
     )
     about["summary"] = {**of_last, "mean_return": results.last_mean_return}
-    opened.publish_weights("corr", f"{name}-last", last, {"selection": "last", **about})
+    opened.publish_weights("corr", f"{name}{LAST}", last, {"selection": "last", **about})
     if learnt is not None and best.best_source_of is not None:
         best_map = replace(learnt, source_of=tuple(best.best_source_of))
         summary["action_map"] = best.best_source_of

@@ -190,3 +190,15 @@ def test_status_names_the_inputs_of_what_it_says_goes_on(
     capsys.readouterr()
     assert run_in_process(*command[1:], "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["begun"]
+    replace = ("collect", "-p", lab, *TINY, "--seed", 2, "--name", "target-random", "--overwrite")
+    assert run_in_process(*replace) == 0
+    capsys.readouterr()
+    assert run_in_process("status", "-p", lab, "--json") == 0
+    (run,) = json.loads(capsys.readouterr().out)["unfinished_runs"]
+    assert run["changed"] == ["memory target-random"] and not run["resumable"]
+    assert run_in_process("status", "-p", lab) == 0
+    line = next(s for s in capsys.readouterr().err.splitlines() if s.startswith("unfinished"))
+    assert "it cannot go on" in line
+    anew = shlex.split(line.partition("anew: ")[2])
+    assert run_in_process(*command[1:], "--dry-run") == 2
+    assert run_in_process(*anew[1:], "--dry-run") == 0

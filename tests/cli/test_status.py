@@ -50,6 +50,22 @@ def test_status_lists_the_games_that_were_played(
     )  # two games say little
 
 
+def test_status_tells_games_of_an_agent_that_was_replaced_from_those_of_its_successor(
+    pong_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_in_process("status", "-p", pong_copy) == 0
+    assert "not this one" not in capsys.readouterr().out
+    q = pong_copy / "weights" / "q"
+    for path in q.glob("target-*"):  # a stranger, whole, in the place of the one that played
+        shutil.copy(path, q / "source-dqn.safetensors")
+    assert run_in_process("status", "-p", pong_copy, "--json") == 0
+    (played,) = json.loads(capsys.readouterr().out)["evaluations"]
+    assert played["parents"]["q"]["name"] == "source-dqn"
+    assert run_in_process("status", "-p", pong_copy) == 0
+    games = capsys.readouterr().out.partition("games")[2]
+    assert "q source-dqn (not this one)" in " ".join(games.split())
+
+
 def test_status_shows_nothing_of_a_damaged_manifest_but_that(
     pong_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """Artifacts: their names, how they are found, and that damage is seen."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -220,6 +221,32 @@ class TestSelection:
         assert find_artifacts(tmp_path, "q") == []
         with pytest.raises(ArtifactError, match="Q-function q1 is damaged"):
             select_artifact(tmp_path, "q", None, lambda _: None, "Q-function", "train-dqn")
+
+    def test_an_older_one_does_not_stand_in_for_one_that_is_damaged(self, tmp_path: Path) -> None:
+        old, new = save(tmp_path, "old"), save(tmp_path, "new")
+        new.path.write_bytes(b"")
+        for changed, path in enumerate((old.path, new.path)):
+            os.utime(path, (changed, changed))
+
+        def newest() -> str:
+            return select_artifact(tmp_path, "q", None, lambda _: None, "Q", "train-dqn").name
+
+        with pytest.raises(
+            ArtifactError, match="Q-function new is damaged, and may be newer than old"
+        ):
+            newest()
+        os.utime(old.path, (2, 2))
+        assert newest() == "old"
+
+    def test_an_empty_directory_is_no_artifact(self, tmp_path: Path) -> None:
+        for folder in ("memories/m.zarr", "weights/q/q1.safetensors"):
+            (tmp_path / folder).mkdir(parents=True)
+        assert artifact_names(tmp_path, "memory") == artifact_names(tmp_path, "q") == []
+
+    def test_a_directory_in_the_place_of_weights_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "weights" / "q" / "q1.safetensors" / "x").mkdir(parents=True)
+        (problem,) = artifact_problems(tmp_path, "q", "q1")
+        assert "not a regular file" in str(problem)
 
     @pytest.mark.parametrize("name", ["../q1", "a\n", ".q"])
     def test_of_a_name_that_is_none_is_refused(self, tmp_path: Path, name: str) -> None:

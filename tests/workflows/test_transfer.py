@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -276,6 +277,41 @@ def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFi
         newest["source_agent"] == "newer" and newest["learn_corr"]["corr"] == f"{corr.name}-newer"
     )
     assert read_artifact(lab, "corr", corr.name).sha256 == corr.sha256
+
+
+def test_an_agent_that_was_replaced_is_refused_with_the_command_that_settles_it(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ("transfer", "-p", lab, *QUIET, "--games", 2, "--from-q", "agent")
+    train = ("train-dqn", "-p", lab, *QUIET, "--name", "agent")
+    assert run_in_process(*train) == run_in_process(*again) == 0
+    assert run_in_process(*train, "--seed", 1, "--overwrite") == 0
+    capsys.readouterr()
+    assert run_in_process(*again) == 2
+    line = one_line_error(capsys)
+    assert "exists with other settings or inputs (its q input was another one)" in line
+    settle = shlex.split(line.partition("come back: ")[2])
+    assert settle[:2] == ["corrtool", "learn-corr"] and settle[-1] == "--overwrite"
+    assert run_in_process(*settle[1:], "-p", lab, *QUIET) == 0
+    assert run_in_process(*again) == 0
+
+
+@pytest.mark.parametrize("names", [("last", "other"), ("x" * 80 + "1", "x" * 80 + "2")])
+def test_correspondences_of_agents_with_awkward_names_do_not_meet(
+    lab: Path, capsys: pytest.CaptureFixture[str], names: tuple[str, str]
+) -> None:
+    command = ("-p", lab, "--eval-games", 0)
+    learnt = []
+    for seed, name in enumerate(("first", *names)):
+        train = ("--name", name, "--seed", seed)
+        assert run_in_process("train-dqn", "-p", lab, *QUIET, *train) == 0
+        if name == "first":
+            assert run_in_process("train-model", "-p", lab, *QUIET) == 0
+            assert run_in_process("collect", "-p", lab, *QUIET) == 0
+        learnt.append(asked(capsys, *command, "--q", name, command="learn-corr")["corr"])
+    assert len(set(learnt)) == 3
+    there = {artifact.name for artifact in find_artifacts(lab, "corr")}
+    assert there == {*learnt, *(f"{name}-last" for name in learnt)}
 
 
 def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
