@@ -30,6 +30,7 @@ _NAMED_LATE = {
     "ArtifactStatus": "corrtool.runs.overview",
     "EvaluateResult": "corrtool.runs.results",
     "TaskDescription": "corrtool.tasks.task",
+    "PlayedGames": "corrtool.runs.overview",
     "UnfinishedRun": "corrtool.runs.overview",
 }
 

@@ -42,12 +42,23 @@ class Agents:
         return cls(present, dict(known))
 
     def is_earlier(self, agent: AgentKey) -> bool:
-        """True if another Q-function has its name by now."""
+        """True if another Q-function has its name by now, and it is no longer here."""
         name, sha256 = agent
-        return name in self.present and self.present[name].sha256 != sha256
+        replaced = name in self.present and self.present[name].sha256 != sha256
+        return replaced and self._present_name(agent) is None
+
+    def _present_name(self, agent: AgentKey) -> str | None:
+        """The name that it has now; None if it is not here."""
+        names = [name for name, q in self.present.items() if q.sha256 == agent[1]]
+        return agent[0] if agent[0] in names else next(iter(names), None)
 
     def called(self, agent: AgentKey) -> str:
-        """Its name; with the first digits of its SHA-256 where the name alone is not enough."""
+        """The name that it has now, or had.
+
+        With the first digits of its SHA-256 where the name alone is not enough.
+        """
+        if (now := self._present_name(agent)) is not None:
+            return now
         name, sha256 = agent
         digits = "" if sha256 is None else f" ({sha256[:8]})"
         if self.is_earlier(agent):

@@ -104,10 +104,10 @@ def _differences(alike: list[FinishedRun[R]]) -> list[list[str]]:
         words = [f"{key.replace('_', '-')} {own[key]}" for key in own if key in differing]
         q = run.parent("q")
         if len(agents) > 1 and q is None:
-            words.append("without Q")
+            words.append("learnt without Q")
         elif len(agents) > 1 and q is not None:
             digits = f" {q[:8]}" if namesakes[agents[q]] > 1 else ""
-            words.append(f"with Q {agents[q]}{digits}")
+            words.append(f"learnt with Q {agents[q]}{digits}")
         found.append(words)
     return found
 

@@ -19,6 +19,7 @@ RETURNS_NOTE = (
     "Mean returns are of the games that each line names. Fresh games of 'corrtool evaluate' "
     "through the correspondence are in the first table of 'corrtool report'."
 )
+_SYMBOLS = {"q": "Q_S", "model": "F"}
 _EACH = {"source": "of M_S", "translated": "of M_T, translated"}
 
 
@@ -167,12 +168,14 @@ class Symptom(TypedDict):
 class Measured(TypedDict):
     """All that is measured of a correspondence; its ``inputs`` are those it was learnt from.
 
+    ``absent`` are those of them that are gone or were replaced, and left out.
     ``score_uncertain`` says why the score cannot be relied on; None where nothing says so.
     ``linear_map`` is that of a linear generator of few coordinates.
     """
 
     correspondence: str
     inputs: dict[str, str]
+    absent: dict[str, str]
     agent: AgentKnown | None
     losses: LastLosses | None
     score: Score | None
@@ -214,7 +217,10 @@ def _symptoms(explanation: Explanation) -> Table:
 
 def _numbers(explanation: Explanation) -> Table:
     """What is one number, with what it says."""
-    rows: list[list[str]] = []
+    rows = [
+        [_SYMBOLS.get(use, use), "left out", f"learnt with {which}"]
+        for use, which in explanation["absent"].items()
+    ]
     if (losses := explanation["losses"]) is not None:
         terms = losses["terms"].items()
         rows += [
@@ -233,7 +239,7 @@ def _numbers(explanation: Explanation) -> Table:
         elif (agent := explanation["agent"]) is not None and agent.get("values") == "none":
             rows.append(["Bellman error of the score", "none", "the policy has no critic"])
         rows.append(["cycle error of the score", f"{score['cycle_error']:.3f}", "mean state: 1"])
-    if explanation["blindness"] is None:
+    if explanation["blindness"] is None and "model" not in explanation["absent"]:
         rows.append(["F", "none", "learn-corr with --lambda-m above 0 would tell more"])
     memories = explanation["memories"]
     for use, symbol in (("source", "M_S"), ("target", "M_T")):

@@ -48,7 +48,7 @@ from corrtool.runtime.console import Console
 from corrtool.runtime.process import configure_process, preserving_torch_state
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.states import VECTOR
-from corrtool.workflows.explain_inputs import ExplainInputs, find_inputs, load_inputs
+from corrtool.workflows.explain_inputs import ExplainInputs, absent_inputs, find_inputs, load_inputs
 from corrtool.workflows.explain_returns import returns_known
 
 
@@ -77,10 +77,11 @@ def explain(
         )
     with preserving_torch_state():
         inputs = find_inputs(project, artifact)
+        absent = absent_inputs(project, artifact, inputs)
         configure_process(device, seed, inputs["source_memory"].states.settings_kind)
         known = load_inputs(context, artifact, inputs)
         sample = Sample.of(known.knowledge, numpy_generator(seed, "explain"))
-        explanation, observed = _measure(context, known, sample)
+        explanation, observed = _measure(context, known, sample, absent)
         folder = inside(project.root, project.root / "report" / "explain" / artifact.name)
         told = folder / "explanation.json"
         paths = [told, *_draw(folder, known, sample, observed, explanation["actions"])]
@@ -90,7 +91,7 @@ def explain(
 
 
 def _measure(
-    context: StageContext, known: ExplainInputs, sample: Sample
+    context: StageContext, known: ExplainInputs, sample: Sample, absent: dict[str, str]
 ) -> tuple[Explanation, Observed]:
     """Everything that is measured, and the symptoms; ``files`` is empty as yet."""
     artifact, inputs, knowledge = known.artifact, known.inputs, known.knowledge
@@ -104,6 +105,7 @@ def _measure(
     measured: Measured = {
         "correspondence": artifact.name,
         "inputs": {use: str(found) for use, found in inputs.items()},
+        "absent": absent,
         "agent": _agent(inputs),
         "losses": None if run is None else _last_losses(run),
         "score": _score(context, known, sample),

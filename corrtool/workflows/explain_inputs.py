@@ -12,7 +12,12 @@ from corrtool.correspondence.saved import load_correspondence
 from corrtool.environment_model.saved import held_out_loss, load_model
 from corrtool.errors import ArtifactError, MissingInputError
 from corrtool.memory import ReplayMemory
-from corrtool.project.artifacts import Artifact, find_artifacts
+from corrtool.project.artifacts import (
+    KIND_LABELS,
+    Artifact,
+    artifact_names,
+    find_artifacts,
+)
 from corrtool.project.directory import Project
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
 from corrtool.runs.context import StageContext
@@ -60,9 +65,11 @@ def find_inputs(project: Project, artifact: Artifact) -> dict[str, Artifact]:
         if fits:
             found[use] = fits[0]
         elif kind == "memory":
+            name = parents[use]["name"]
+            replaced = name in {memory.name for memory in find_artifacts(project.root, kind)}
+            why = "another by now" if replaced else "gone or damaged"
             raise ArtifactError(
-                f"{artifact} was learnt from memory {parents[use]['name']}, which is gone or "
-                "damaged",
+                f"{artifact} was learnt from memory {name}, which is {why}",
                 "learn it anew with 'corrtool learn-corr', or name another correspondence",
             )
     missing = [use for use in ("source_memory", "target_memory") if use not in found]
@@ -72,6 +79,19 @@ def find_inputs(project: Project, artifact: Artifact) -> dict[str, Artifact]:
             "learn one with 'corrtool learn-corr'",
         )
     return found
+
+
+def absent_inputs(
+    project: Project, artifact: Artifact, inputs: dict[str, Artifact]
+) -> dict[str, str]:
+    """What it was learnt with that is not among ``inputs``, by use: which, and why, in words."""
+    absent = {}
+    for use, parent in artifact.manifest.get("parents", {}).items():
+        if use not in inputs:
+            there = parent["name"] in artifact_names(project.root, parent["kind"])
+            why = "is another by now" if there else "is no longer here"
+            absent[use] = f"{KIND_LABELS[parent['kind']]} {parent['name']} {why}"
+    return absent
 
 
 def load_inputs(

@@ -96,6 +96,7 @@ def test_an_agent_that_was_replaced_is_an_earlier_one() -> None:
     known = agents()
     assert known.called(("a", "now")) == "a" and known.called(("gone", "x")) == "gone"
     assert known.called(("a", "0123456789")) == "an earlier a (01234567)"
+    assert known.called(("renamed", "now")) == "a" and not known.is_earlier(("a", "now"))
     two = Agents({}, {"gone": {"0123456789", "abcdefghij"}})
     assert two.called(("gone", "0123456789")) == "gone (01234567)"  # which is newer, nothing tells
     rows = baseline_rows([played(1.0), played(2.0, "before"), played(3.0, "old")], [], known, "now")

@@ -39,26 +39,26 @@ def test_seeds_with_one_agent_share_a_cell() -> None:
 
 def test_seeds_with_different_agents_are_cells_of_their_own() -> None:
     assert cells(learnt(0, "a"), learnt(1, "b"), learnt(2, "a")) == [
-        ("resnet, with Q a", [0, 2]),
-        ("resnet, with Q b", [1]),
+        ("resnet, learnt with Q a", [0, 2]),
+        ("resnet, learnt with Q b", [1]),
     ]
     assert cells(learnt(0, "a"), learnt(1, None)) == [
-        ("resnet, with Q a", [0]),
-        ("resnet, without Q", [1]),
+        ("resnet, learnt with Q a", [0]),
+        ("resnet, learnt without Q", [1]),
     ]
 
 
 def test_agents_of_one_name_are_told_by_what_they_are() -> None:
     assert cells(learnt(0, "a", "0123456789"), learnt(1, "a", "abcdefghij")) == [
-        ("resnet, with Q a 01234567", [0]),
-        ("resnet, with Q a abcdefgh", [1]),
+        ("resnet, learnt with Q a 01234567", [0]),
+        ("resnet, learnt with Q a abcdefgh", [1]),
     ]
 
 
 def test_settings_and_agents_can_both_differ() -> None:
     assert cells(learnt(0, "a", norm="batch"), learnt(1, "b", norm="instance")) == [
-        ("resnet, norm batch, with Q a", [0]),
-        ("resnet, norm instance, with Q b", [1]),
+        ("resnet, norm batch, learnt with Q a", [0]),
+        ("resnet, norm instance, learnt with Q b", [1]),
     ]
     assert cells(learnt(0, "a", norm="batch"), learnt(1, "a", norm="instance")) == [
         ("resnet, norm batch", [0]),

@@ -23,6 +23,7 @@ from corrtool.runs.results import NO_TRANSFER_BELOW
 HEALTHY: Measured = {
     "correspondence": "auto",
     "inputs": {},
+    "absent": {},
     "agent": {"name": "agent", "env_steps": 5000, "cut": False},
     "losses": {
         "gradient_steps": 100,

@@ -18,8 +18,10 @@ from corrtool.reporting.symptoms import symptoms
 
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
-PARTS = {"correspondence", "inputs", "agent", "losses", "score", "score_uncertain", "blindness",
-         "memories", "actions", "returns", "linear_map", "symptoms", "files"}  # fmt: skip
+PARTS = {
+    *("correspondence", "inputs", "absent", "agent", "losses", "score", "score_uncertain"),
+    *("blindness", "memories", "actions", "returns", "linear_map", "symptoms", "files"),
+}
 
 
 def make(lab: Path, *init: str, learn_corr: tuple[str, ...] = ()) -> Path:
@@ -173,6 +175,21 @@ def test_without_f_and_run_it_tells_the_rest(lab: Path, capsys: pytest.CaptureFi
     assert told["memories"]["distance"] > 0
 
 
+def test_it_says_that_an_agent_was_replaced(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = explained(capsys, lab)
+    (q,) = (name.removeprefix("Q-function ") for use, name in told["inputs"].items() if use == "q")
+    assert told["absent"] == {}
+    assert run_in_process("train-dqn", "-p", lab, *TINY, "--seed", 5, "--name", "other") == 0
+    (lab / "weights" / "q" / "other.safetensors").rename(lab / "weights" / "q" / f"{q}.safetensors")
+    told = explained(capsys, lab, told["correspondence"])
+    assert (
+        told["absent"] == {"q": f"Q-function {q} is another by now"} and "q" not in told["inputs"]
+    )
+    (lab / "weights" / "q" / f"{q}.safetensors").unlink()
+    assert run_in_process("explain", told["correspondence"], "-p", lab) == 0
+    assert f"Q_S: left out: learnt with Q-function {q} is no longer here" in capsys.readouterr().out
+
+
 def test_a_score_that_is_missing_is_found(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of correspondences that are older than scores."""
     from corrtool.workflows import explain
@@ -185,6 +202,16 @@ def test_a_score_that_is_missing_is_found(lab: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_memory_that_is_gone_is_named(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(lab / "memories" / "target-random.zarr")
+    assert (
+        run_in_process(
+            "collect", "-p", lab, *TINY, "--seed", 5, "--name", "target-random", "--overwrite"
+        )
+        == 0
+    )
+    capsys.readouterr()
+    assert run_in_process("explain", "-p", lab, "--quiet") == 3
+    assert "memory target-random, which is another by now" in one_line_error(capsys)
     shutil.rmtree(lab / "memories" / "target-random.zarr")
     capsys.readouterr()
     assert run_in_process("explain", "-p", lab, "--quiet") == 3
