@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from corrtool.cli.engines import EngineChoice
+from corrtool.cli.engines import (
+    CpusOption,
+    EngineChoice,
+    EngineOption,
+    GpusOption,
+    RayAddressOption,
+)
 from corrtool.cli.options import (
     ANY_TEXT,
     DeviceOption,
@@ -19,6 +25,12 @@ from corrtool.cli.options import (
     project_option,
 )
 from corrtool.cli.stage_command import saying_results, suggesting
+from corrtool.cli.suite import (
+    FirstSeedOption,
+    MethodsOption,
+    PairsOption,
+    SuiteChoice,
+)
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.cli.sweep import (
     DryRunFlag,
@@ -69,10 +81,10 @@ def add(app: typer.Typer) -> None:
 
 def reproduce(
     experiment: Annotated[
-        Literal["experiment-1", "experiment-2"],
+        Literal["experiment-1", "experiment-2", "suite"],
         typer.Argument(
-            help="experiment-1 (source and target are the same) or experiment-2 (Pong rotated by "
-            "90°).",
+            help="experiment-1 (source and target are the same), experiment-2 (Pong rotated by "
+            "90°), or the suite: many pairs of tasks, each in projects of its own.",
             metavar="EXPERIMENT",
         ),
     ],
@@ -85,6 +97,9 @@ def reproduce(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each cell.", min=1)] = 1,
+    first_seed: FirstSeedOption = None,
+    pairs: PairsOption = None,
+    methods: MethodsOption = None,
     cell: CellOption = None,
     grid: GridFlag = False,
     device: DeviceOption = None,
@@ -99,7 +114,11 @@ def reproduce(
             help="Learn Q_S and F here, instead of taking those that come with corrtool.",
         ),
     ] = False,
+    engine: EngineOption = "local",
     jobs: JobsOption = "1",
+    ray_address: RayAddressOption = None,
+    cpus: CpusOption = None,
+    gpus: GpusOption = None,
     retries: RetriesOption = 3,
     fail_fast: FailFastFlag = False,
     status: Annotated[
@@ -119,12 +138,24 @@ def reproduce(
     from corrtool.workflows.sweeps.running import Limits
     from corrtool.workflows.sweeps.status import sweep_status
 
-    console, at_once = Console(quiet=quiet, json=json), jobs_of(jobs)
+    console = Console(quiet=quiet, json=json)
+    on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus)
+    check_engine(on, device)
     load_preset(
         "default" if preset is None else preset
     )  # before anything is made, as is the device
     if device is not None:
         resolve_device(device)
+    limits, suite = Limits(retries, fail_fast), SuiteChoice(pairs, methods, first_seed)
+    if experiment == "suite":
+        if cell or grid or from_scratch:
+            raise UsageError(
+                "--cell, --grid and --from-scratch are not of the suite", "leave them out"
+            )
+        planned = suite.of(project or Path(experiment), seeds, device, preset)
+        suite.run(console, planned, on, limits, device, only_shown=status or dry_run)
+        return
+    suite.check_unused()
     if grid and cell:
         raise UsageError("--grid and --cell exclude each other", "leave out one of them")
     table = only_cells(load_experiment(experiment), cell or [])
@@ -143,7 +174,17 @@ def reproduce(
             opened = open_or_create(directory if there else Path(nowhere) / experiment, table)
             show(console, {**work.plan(opened, complete=False).status(), "dry_run": True})
         return
-    work.run(open_or_create(directory, table), at_once, Limits(retries, fail_fast))
+    work.run(open_or_create(directory, table), on, limits)
+
+
+def check_engine(on: EngineChoice, device: str | None) -> None:
+    """Raise :class:`UsageError` for an engine that is not there, or not for this command."""
+    if on.submits:
+        raise UsageError(
+            "--engine slurm is for sweep",
+            "give a job array of your own --first-seed and --pairs, a task each",
+        )
+    on.check(device, {"--cell": False, "--print-sbatch": False, "--fail-fast": False})
 
 
 @dataclass(frozen=True)
@@ -187,7 +228,7 @@ class _Work:
             complete=complete,
         )
 
-    def run(self, project: Project, jobs: int | None, limits: Limits) -> None:
+    def run(self, project: Project, on: EngineChoice, limits: Limits) -> None:
         """Make what the cells need, run them, draw the report, and print what came of it."""
         from corrtool.project.defaults import project_preset
         from corrtool.workflows.report import report
@@ -203,7 +244,7 @@ class _Work:
         cells = run(
             console,
             sweep,
-            EngineChoice(jobs=jobs),
+            on,
             self.device,
             limits,
             without=without,

@@ -26,7 +26,7 @@ from corrtool.statistics import MOVING_MEAN_GAMES, moving_means, student_t_inter
 matplotlib.rcdefaults()  # not what a matplotlibrc in the working directory says
 matplotlib.use("agg")  # files only: no display is needed
 
-_COLOURS = (
+COLOURS = (
     "#0072b2",
     "#d55e00",
     "#009e73",
@@ -116,7 +116,7 @@ def play_tests(results: Results) -> Figure | None:
             axes.plot(
                 [test.gradient_steps for test in tests],
                 [test.mean_return for test in tests],
-                color=_COLOURS[index % len(_COLOURS)],
+                color=COLOURS[index % len(COLOURS)],
                 marker=".",
                 label=f"seed {run.seed}",
             )
@@ -142,7 +142,7 @@ def losses(results: Results) -> Figure | None:
     figure, panels = panels_of(len(cells))
     for axes, cell in zip(panels, cells, strict=True):
         lines = cell.runs[0].losses
-        for colour, term in zip(_COLOURS, TERMS, strict=False):
+        for colour, term in zip(COLOURS, TERMS, strict=False):
             if all(term in line.terms for line in lines):
                 steps = [line.gradient_steps for line in lines]
                 axes.plot(
@@ -341,4 +341,4 @@ def share_returns(panels: list[Axes]) -> None:
 
 
 def _cycle(cells: list[Any]) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(len(cells))]
+    return [COLOURS[index % len(COLOURS)] for index in range(len(cells))]

@@ -145,7 +145,12 @@ def evaluations(project: Project) -> list[PlayedGames]:
             continue
         if finished is not None:
             record, result = finished[1], cast(EvaluateResult, finished[1]["result"])
-            named: PlayedGames = {**result, "name": record["name"], "parents": record["parents"]}
+            named: PlayedGames = {
+                **result,
+                "name": record["name"],
+                "settings": record["settings"],
+                "parents": record["parents"],
+            }
             found.append((record["created"], named))
     return [result for _, result in sorted(found, key=lambda one: one[0])]
 

@@ -1,0 +1,146 @@
+"""``corrtool reproduce suite``: its options, and what it prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from corrtool.cli.engines import EngineChoice
+from corrtool.errors import CorrtoolError, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from corrtool.runtime.console import Console
+    from corrtool.workflows.suites.suite import PlannedSuite, SuiteResult
+    from corrtool.workflows.sweeps.running import Limits
+
+PairsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pairs",
+        help="Of the suite: pairs, such as cartpole/padded, or all of a source, such as cartpole; "
+        "with commas.",
+        metavar="NAME,…",
+        show_default="all",
+    ),
+]
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        help="Of the suite: what plays beside ours, which is corrtool transfer: gan, cyclegan, "
+        "paper (the paper's networks and all its losses), scratch; with commas.",
+        metavar="NAME,…",
+        show_default="all",
+    ),
+]
+FirstSeedOption = Annotated[
+    int | None,
+    typer.Option("--first-seed", help="Of the suite: the first seed.", min=0, show_default="0"),
+]
+
+
+@dataclass(frozen=True)
+class SuiteChoice:
+    """What the command line says of the suite alone; None where it says nothing."""
+
+    pairs: str | None = None
+    methods: str | None = None
+    first_seed: int | None = None
+
+    def check_unused(self) -> None:
+        """Raise :class:`UsageError` where something is said without a suite."""
+        said = {"--pairs": self.pairs, "--methods": self.methods, "--first-seed": self.first_seed}
+        for flag, value in said.items():
+            if value is not None:
+                raise UsageError(f"{flag} is of the suite", "leave it out")
+
+    def of(
+        self, directory: Path, seeds: int, device: str | None, preset: str | None
+    ) -> PlannedSuite:
+        """The suite in a directory. Raises :class:`UsageError` for what is not there."""
+        from corrtool.experiments.pairs import choose_pairs
+        from corrtool.workflows.suites.projects import Suite
+        from corrtool.workflows.suites.suite import PlannedSuite, choose_methods
+
+        said = {"--device": device, "--preset": preset}
+        options = [w for flag, value in said.items() if value is not None for w in (flag, value)]
+        first = self.first_seed or 0
+        return PlannedSuite(
+            Suite(directory.absolute(), tuple(options)),
+            choose_pairs(_names(self.pairs)),
+            range(first, first + seeds),
+            choose_methods(_names(self.methods)),
+        )
+
+    def run(
+        self,
+        console: Console,
+        planned: PlannedSuite,
+        on: EngineChoice,
+        limits: Limits,
+        device: str | None,
+        *,
+        only_shown: bool,
+    ) -> None:
+        """Play what is missing, write the tables, and print them; or print what there is.
+
+        Raises:
+            CorrtoolError: a cell is not done in the end.
+        """
+        from corrtool.workflows.suites.running import SuiteRunner
+        from corrtool.workflows.sweeps.sweep import stage_variables
+
+        missing = [cell for cell in planned.cells if not planned.suite.is_done(cell)]
+        if only_shown:
+            result = planned.status({})
+            console.result({**result, "dry_run": True}, _shown(result))
+            return
+        failures = {}
+        with on.begun(len(missing), device, stage_variables()) as engine:
+            console.say(
+                f"suite in {planned.suite.root}: {len(missing):,} of {len(planned.cells):,} cells "
+                f"to do, {engine}"
+            )
+            runner = SuiteRunner(planned.suite, engine, limits, console.say)
+            runner.run(missing)
+            failures = runner.failures
+        result = planned.write(planned.status(failures))
+        console.result(result, _shown(result))
+        if result["below_reuse"]:
+            console.say(f"ours is below reuse on {', '.join(result['below_reuse'])}")
+        console.say_all(result["files"])
+        if failures:
+            cell, line = next(iter(failures.items()))
+            raise CorrtoolError(
+                f"{len(failures)} of {len(planned.cells)} cells failed; the first, {cell}, said: "
+                f"{line}",
+                "the same command tries them again",
+            )
+
+
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [name.strip() for name in text.split(",")]
+
+
+def _shown(result: SuiteResult) -> list[str] | Table:
+    """How far it is, and the methods beside each other."""
+    from rich.table import Table
+
+    states = [cell["state"] for cell in result["cells"]]
+    counted = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    so_far = f"{len(states):,} cells: {counted}"
+    if not result["methods"]:
+        return [so_far]
+    columns = ("method", "pairs", "interquartile mean", "0.95 or more", "ours is better")
+    table = Table(*columns, title=so_far, title_justify="left")
+    for s in result["methods"]:
+        low, high = s["ci95"]
+        better = "" if s["ours_better"] is None else f"{s['ours_better']:.2f}"
+        mean = f"{s['interquartile_mean']:.2f} [{low:.2f}, {high:.2f}]"
+        table.add_row(s["method"], str(s["pairs"]), mean, str(s["enough"]), better)
+    return table

@@ -1,0 +1,252 @@
+"""What came of the suite: each pair's returns, and the methods beside each other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from corrtool.errors import ArtifactError
+from corrtool.project.directory import PROJECT_FILE, Project
+from corrtool.reporting.table import Table
+from corrtool.runs.overview import evaluations
+from corrtool.runs.records import finished_run, run_directory
+from corrtool.runs.results import EvaluateResult
+from corrtool.statistics import normalised, student_t_interval
+from corrtool.suite_statistics import (
+    interquartile_mean_over_tasks,
+    probability_of_improvement,
+    stratified_bootstrap_interval,
+)
+
+SOURCE, RANDOM, REUSE = "source", "random", "reuse"
+PREFIX = "suite-"  # of the names of what the suite makes beside `transfer`
+OURS = "ours"
+ENOUGH = 0.95  # of the way from random play to the agent
+_COUNTED = (f"{ENOUGH:g} or more", "ours is better")
+LITTLE_LESS = 0.05  # by which a pair may be below its reuse
+
+
+class Played(TypedDict):
+    """A pair with one seed.
+
+    Attributes:
+        means: mean returns of fresh games, by who plays: ``source`` on its own task, ``random``
+            play, ``reuse`` without a correspondence, and the methods.
+        score: of the correspondence of ``ours``.
+    """
+
+    pair: str
+    seed: int
+    means: dict[str, float]
+    score: float | None
+
+
+class MethodSummary(TypedDict):
+    """A method over all pairs that it was played on.
+
+    Attributes:
+        interquartile_mean: over pairs, of the mean over seeds of the normalised return.
+        ci95: of that, by a bootstrap stratified by pair; its width is of the seeds alone.
+        enough: pairs that come 0.95 of the way, or further.
+        ours_better: how likely ours is better, on the pairs of both; None of ours itself.
+    """
+
+    method: str
+    pairs: int
+    games_of_seeds: int
+    interquartile_mean: float
+    ci95: tuple[float, float]
+    enough: int
+    ours_better: float | None
+
+
+@dataclass
+class PairResult:
+    """A pair with all of its seeds.
+
+    Attributes:
+        difference: how the target differs, in words.
+        control: whether its tasks share nothing.
+    """
+
+    name: str
+    difference: str
+    control: bool
+    played: list[Played] = field(default_factory=list)
+
+    def shares(self, player: str) -> list[float]:
+        """The normalised returns of the seeds that have one."""
+        found = []
+        for one in self.played:
+            means = one["means"]
+            if {player, RANDOM, SOURCE} <= means.keys():
+                share = normalised(means[player], means[RANDOM], means[SOURCE])
+                found += [] if share is None else [share]
+        return found
+
+    def mean(self, player: str) -> float | None:
+        """The mean return over the seeds that have one."""
+        found = [one["means"][player] for one in self.played if player in one["means"]]
+        return float(np.mean(found)) if found else None
+
+
+def read_played(root: Path, pair: str, seed: int) -> Played | None:
+    """What was played in the project of a pair with one seed; None where there is none yet."""
+    if not (root / PROJECT_FILE).exists():
+        return None
+    played: Played = {"pair": pair, "seed": seed, "means": {}, "score": None}
+    for games in evaluations(Project(root)):
+        if games["settings"].get("repeat_action_probability") is None:
+            player = _player(games)
+            played["means"][player] = games["mean_return"]
+            if player == OURS:
+                played["score"] = _score(root, str(games["corr"]))
+    return played
+
+
+def _player(games: EvaluateResult) -> str:
+    """Who played, as :class:`Played` calls it."""
+    q, corr = games["q"] or "", games["corr"]
+    if games["policy"] == "random":
+        return RANDOM
+    if games["task"] == SOURCE:
+        return SOURCE
+    if corr is None:
+        return q.removeprefix(PREFIX) if q.startswith(PREFIX) else REUSE
+    return corr.removeprefix(PREFIX) if corr.startswith(PREFIX) else OURS
+
+
+def _score(root: Path, corr: str) -> float | None:
+    with contextlib.suppress(ArtifactError):
+        finished = finished_run(run_directory(root, "learn-corr", corr))
+        result: Any = {} if finished is None else finished[1]["result"]
+        score = result.get("score")
+        return None if score is None else float(score["value"])
+    return None
+
+
+def summaries(results: Sequence[PairResult], methods: Sequence[str]) -> list[MethodSummary]:
+    """Each of the methods that was played, over the pairs that share something."""
+    shares = {
+        method: {r.name: r.shares(method) for r in results if not r.control and r.shares(method)}
+        for method in methods
+    }
+    ours, found = shares.get(OURS, {}), list[MethodSummary]()
+    for method, by_pair in shares.items():
+        if not by_pair:
+            continue
+        scores, both = list(by_pair.values()), [name for name in by_pair if name in ours]
+        better = None
+        if method != OURS and both:
+            theirs = [by_pair[name] for name in both]
+            better = probability_of_improvement([ours[name] for name in both], theirs)
+        found.append(
+            {
+                "method": method,
+                "pairs": len(scores),
+                "games_of_seeds": sum(map(len, scores)),
+                "interquartile_mean": interquartile_mean_over_tasks(scores),
+                "ci95": stratified_bootstrap_interval(scores),
+                "enough": sum(float(np.mean(score)) >= ENOUGH for score in scores),
+                "ours_better": better,
+            }
+        )
+    return found
+
+
+def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
+    """A row for each pair that shares something."""
+    columns = ["pair", "target", "seeds", "source", "random", REUSE, *methods, "score"]
+    rows = []
+    for result in results:
+        if result.control or not result.played:
+            continue
+        scores = [one["score"] for one in result.played if one["score"] is not None]
+        rows.append(
+            [
+                result.name,
+                result.difference,
+                str(len(result.played)),
+                *(_number(result.mean(player)) for player in (SOURCE, RANDOM)),
+                *(_share(result.shares(player)) for player in (REUSE, *methods)),
+                f"{np.mean(scores):.2f}" if scores else "–",
+            ]
+        )
+    return Table(
+        "Pairs",
+        columns,
+        rows,
+        "Source and random: mean returns. The others: the share of the way from random play to the "
+        "agent on its own task, the mean over seeds with 95 % by Student's t, and n where not all "
+        "seeds were played. –: not played, not to be had (another number of coordinates), or an "
+        "agent that is no better than random play.",
+    )
+
+
+def controls_table(results: Sequence[PairResult]) -> Table:
+    """A row for each pair that shares nothing."""
+    rows = [
+        [
+            result.name,
+            result.difference,
+            str(len(result.played)),
+            _number(result.mean(RANDOM)),
+            _number(result.mean(OURS)),
+            "; ".join("–" if p["score"] is None else f"{p['score']:.2f}" for p in result.played),
+        ]
+        for result in results
+        if result.control and result.played
+    ]
+    note = "Returns on the target; there is nothing to find, and scores near 0 say so."
+    return Table("Controls", ["pair", "target", "seeds", "random", OURS, "scores"], rows, note)
+
+
+def methods_table(found: Sequence[MethodSummary]) -> Table:
+    """A row for each method."""
+    rows = [
+        [
+            s["method"],
+            str(s["pairs"]),
+            str(s["games_of_seeds"]),
+            f"{s['interquartile_mean']:.2f} [{s['ci95'][0]:.2f}, {s['ci95'][1]:.2f}]",
+            f"{s['enough']} of {s['pairs']}",
+            "" if s["ours_better"] is None else f"{s['ours_better']:.2f}",
+        ]
+        for s in found
+    ]
+    return Table(
+        "Methods",
+        [*("method", "pairs", "seeds in all", "interquartile mean"), *_COUNTED],
+        rows,
+        "Interquartile mean over pairs of the mean over seeds, 95 % by a bootstrap over seeds "
+        "stratified by pair; ours is better: the probability of improvement (Agarwal et al. 2021).",
+    )
+
+
+def below_reuse(results: Sequence[PairResult]) -> list[str]:
+    """The pairs on which ours is clearly below playing without a correspondence."""
+    return [
+        result.name
+        for result in results
+        if not result.control
+        and (ours := result.shares(OURS))
+        and (reuse := result.shares(REUSE))
+        and float(np.mean(ours)) < float(np.mean(reuse)) - LITTLE_LESS
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _share(shares: Sequence[float]) -> str:
+    if not shares:
+        return "–"
+    bounds = student_t_interval(shares)
+    interval = "" if bounds is None else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+    return f"{np.mean(shares):.2f}{interval}"

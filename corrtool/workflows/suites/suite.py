@@ -1,0 +1,146 @@
+"""The suite from its pairs to its tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NotRequired, TypedDict
+
+from corrtool.errors import UsageError
+from corrtool.experiments.pairs import Pair
+from corrtool.files.atomic import write_atomic
+from corrtool.reporting.figures import encode
+from corrtool.reporting.suite import (
+    MethodSummary,
+    PairResult,
+    Played,
+    below_reuse,
+    controls_table,
+    methods_table,
+    pairs_table,
+    summaries,
+)
+from corrtool.reporting.suite_figure import suite_figure
+from corrtool.workflows.suites.methods import METHODS, OURS
+from corrtool.workflows.suites.projects import Cell, Suite
+
+TABLES, NUMBERS, FIGURE = "suite.md", "suite.json", "suite.png"
+
+
+class SuiteCell(TypedDict):
+    """A cell, and whether its games are played."""
+
+    pair: str
+    seed: int
+    method: str
+    state: Literal["done", "missing", "failed"]
+    failure: str | None
+
+
+class SuiteResult(TypedDict):
+    """What ``reproduce suite --json`` prints, for ``--dry-run`` and ``--status`` as well.
+
+    Attributes:
+        below_reuse: the pairs on which ``ours`` is more than 0.05 below reuse.
+        files: what was written; nothing by a dry run.
+    """
+
+    suite: str
+    cells: list[SuiteCell]
+    played: list[Played]
+    methods: list[MethodSummary]
+    below_reuse: list[str]
+    files: list[str]
+    dry_run: NotRequired[bool]
+
+
+@dataclass(frozen=True)
+class PlannedSuite:
+    """A suite and its cells.
+
+    Attributes:
+        methods: which are played, ``ours`` first.
+    """
+
+    suite: Suite
+    pairs: list[Pair]
+    seeds: range
+    methods: tuple[str, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Seeds slowest, so that every pair has its first seed before any has its second."""
+        return [
+            Cell(pair, seed, method)
+            for seed in self.seeds
+            for pair in self.pairs
+            for method in self.methods
+            if method == OURS or not pair.control
+        ]
+
+    def results(self) -> list[PairResult]:
+        """What was played of each pair."""
+        found = []
+        for pair in self.pairs:
+            played = [self.suite.played(pair, seed) for seed in self.seeds]
+            there = [one for one in played if one is not None and one["means"]]
+            found.append(PairResult(pair.name, pair.difference, pair.control, there))
+        return found
+
+    def status(self, failures: Mapping[Cell, str]) -> SuiteResult:
+        """The state of each cell, and what came of those that are done."""
+        results = self.results()
+        done = {(p["pair"], p["seed"], m) for r in results for p in r.played for m in p["means"]}
+        cells: list[SuiteCell] = []
+        for cell in self.cells:
+            is_done = (cell.pair.name, cell.seed, cell.method) in done
+            failure = failures.get(cell)
+            state = "done" if is_done else "missing" if failure is None else "failed"
+            cells.append(
+                {
+                    "pair": cell.pair.name,
+                    "seed": cell.seed,
+                    "method": cell.method,
+                    "state": state,  # type: ignore[typeddict-item]  # one of the three
+                    "failure": failure,
+                }
+            )
+        return {
+            "suite": str(self.suite.root),
+            "cells": cells,
+            "played": [one for result in results for one in result.played],
+            "methods": summaries(results, self.methods),
+            "below_reuse": below_reuse(results),
+            "files": [],
+        }
+
+    def write(self, status: SuiteResult) -> SuiteResult:
+        """Write the tables, the numbers and the figure of what is played so far."""
+        root, results = self.suite.root, self.results()
+        tables = [
+            methods_table(status["methods"]),
+            pairs_table(results, self.methods),
+            controls_table(results),
+        ]
+        files = {
+            TABLES: "\n".join(t.to_markdown() for t in tables if t.rows).encode(),
+            FIGURE: encode(suite_figure(results, self.methods), "png"),
+        }
+        paths = [root / name for name in (*files, NUMBERS)]
+        told: SuiteResult = {**status, "files": [str(path) for path in paths]}
+        for name, content in files.items():
+            write_atomic(root / name, content)
+        write_atomic(root / NUMBERS, (json.dumps(told, indent=1) + "\n").encode())
+        return told
+
+
+def choose_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods of these names, all where there is none; ``ours`` always, whose inputs they take.
+
+    Raises :class:`UsageError` for another name.
+    """
+    for name in names:
+        if name not in METHODS:
+            raise UsageError(f"there is no method {name!r}", f"choose from {', '.join(METHODS)}")
+    return tuple(m for m in METHODS if not names or m == OURS or m in names)
