@@ -1,6 +1,6 @@
 """`python -m benchmarks.calibration DIR [NAME …] [--seeds N …]`: does the score know the games?
 
-Takes the projects that `python -m benchmarks.pairs DIR` has left. In each it learns further
+Takes the projects that `corrtool reproduce suite -p DIR` has left. In each it learns further
 correspondences in ways that go right, go wrong or go slowly: no search for a start, a few degrees
 off, a network instead of a linear map, all losses, the identity for permuted actions. While they
 learn they are scored and play, checkpoint by checkpoint. `--fit` prints how well scores rank
@@ -20,9 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pairs import Outcome, Pair, corrtool, pairs, read
+from benchmarks.measuring import corrtool
+from corrtool.experiments.pairs import Pair, choose_pairs
 from corrtool.project.artifacts import find_artifacts
+from corrtool.reporting.suite import RANDOM, SOURCE, Played
 from corrtool.runs.results import Score
+from corrtool.workflows.suites.projects import Suite
 
 GAMES = 20
 CHECKPOINTS = 8
@@ -106,7 +109,7 @@ def value(score: Score, formula: Formula) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
-    parser.add_argument("directory", type=Path, help="the one given to benchmarks.pairs")
+    parser.add_argument("directory", type=Path, help="that of the suite")
     parser.add_argument("names", nargs="*", help="pairs, or sources; all that are there by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="which seeds")
     parser.add_argument("--fit", action="store_true", help="print what fits, and play nothing")
@@ -119,41 +122,40 @@ def main() -> None:
         plot(read_trials(record), asked.plot)
     if asked.fit or asked.plot:
         return
-    played = {(o.pair, o.seed): o for o in read(asked.directory / "outcomes.jsonl")}
-    for seed, pair in product(asked.seeds, pairs()):
-        wanted = not asked.names or pair.name in asked.names or pair.source_name in asked.names
-        outcome = played.get((pair.name, seed))
+    suite = Suite(asked.directory)
+    for seed, pair in product(asked.seeds, choose_pairs(asked.names)):
+        played = suite.played(pair, seed)
+        if played is None or pair.control or not {SOURCE, RANDOM} <= played["means"].keys():
+            continue
         # An agent no better than random play has nothing that could be kept.
-        if wanted and not pair.control and outcome and outcome.source > outcome.random:
-            learn_all(asked.directory, pair, outcome, record)
+        if played["means"][SOURCE] > played["means"][RANDOM]:
+            learn_all(suite.project(pair, seed), pair, played, record)
 
 
-def learn_all(directory: Path, pair: Pair, outcome: Outcome, record: Path) -> None:
+def learn_all(project: Path, pair: Pair, played: Played, record: Path) -> None:
     """Learn, score and play what is missing of a pair's trials."""
-    project = directory / pair.name / f"seed-{outcome.seed}"
-    if not project.exists():
-        return
+    seed = played["seed"]
     done = {(t.pair, t.seed, t.way) for t in read_trials(record)}
     kind = states_kind(project)
     steps = GRADIENT_STEPS[kind]
     for number, (way, flags) in enumerate(ways(kind, pair.views).items()):
-        if (pair.name, outcome.seed, way) in done:
+        if (pair.name, seed, way) in done:
             continue
         learnt = corrtool(
-            *("learn-corr", "-p", project, "--seed", outcome.seed, "--name", f"trial-{number}"),
+            *("learn-corr", "-p", project, "--seed", seed, "--name", f"trial-{number}"),
             *("--recipe", "none", "--action-map", "identity", "--overwrite", *flags),
             *("--gradient-steps", steps, "--eval-every", steps // CHECKPOINTS),
             *("--eval-games", GAMES),
         )
-        trials = checkpoints(project / "runs" / "learn-corr" / learnt["name"], outcome, way)
+        trials = checkpoints(project / "runs" / "learn-corr" / learnt["name"], played, way)
         with record.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(trial)) + "\n" for trial in trials)
         for trial in trials:
-            print(pair.name, outcome.seed, way, trial.gradient_steps, round(trial.normalised, 2),
+            print(pair.name, seed, way, trial.gradient_steps, round(trial.normalised, 2),
                   round(trial.score["value"], 2), flush=True)  # fmt: skip
 
 
-def checkpoints(run: Path, outcome: Outcome, way: str) -> list[Trial]:
+def checkpoints(run: Path, before: Played, way: str) -> list[Trial]:
     """What a run of learn-corr was each time that it was scored and played."""
     played: dict[int, list[float]] = {}
     scored: dict[int, Score] = {}
@@ -163,11 +165,12 @@ def checkpoints(run: Path, outcome: Outcome, way: str) -> list[Trial]:
             played[event["gradient_steps"]] = event["returns"]
         elif event.get("event") == "score":
             scored[event["gradient_steps"]] = {name: event[name] for name in Score.__annotations__}  # type: ignore[assignment]
-    span = outcome.source - outcome.random
+    random = before["means"][RANDOM]
+    span = before["means"][SOURCE] - random
     return [
         Trial(
-            *(outcome.pair, outcome.seed, way, step),
-            tuple((one - outcome.random) / span for one in returns),
+            *(before["pair"], before["seed"], way, step),
+            tuple((one - random) / span for one in returns),
             scored[step],
         )
         for step, returns in played.items()
@@ -199,7 +202,7 @@ def right_degrees(views: Sequence[str]) -> float | None:
 
 
 def read_trials(record: Path) -> list[Trial]:
-    """The trials that were written, and with them nothing of `outcomes.jsonl`."""
+    """The trials that were written, none where there is no file."""
     if not record.exists():
         return []
     return [Trial(**json.loads(line)) for line in record.read_text(encoding="utf-8").splitlines()]

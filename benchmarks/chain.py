@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.pairs import corrtool
+from benchmarks.measuring import corrtool
 from corrtool.runtime.machine import describe_machine
 
 SOURCE, VIEW = "ALE/Pong-v5", "rotate:90"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,12 @@ def installed(peers: dict[str, Callable[[], float]]) -> dict[str, Callable[[], f
     return {
         name: side for name, side in peers.items() if find_spec(name.split()[0].replace("-", "_"))
     }
+
+
+def corrtool(command: str, *arguments: object) -> Any:
+    """The JSON of a subcommand. Raises :class:`SystemExit` where it fails."""
+    line = [sys.executable, "-m", "corrtool", command, *map(str, arguments), "--json", "--quiet"]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(line)} ended with {done.returncode}")
+    return json.loads(done.stdout)

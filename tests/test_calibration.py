@@ -23,8 +23,9 @@ from benchmarks.calibration import (
     value,
     ways,
 )
-from benchmarks.pairs import Outcome, pairs
 from corrtool.correspondence.description import GENERATORS
+from corrtool.experiments.pairs import load_pairs
+from corrtool.reporting.suite import Played
 from corrtool.runs.results import Score
 from corrtool.settings.resolve import resolve
 from corrtool.settings.stages import LearnCorrSettings
@@ -104,7 +105,8 @@ def test_a_checkpoint_is_a_trial_once_it_was_scored_and_played(tmp_path: Path) -
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
-    outcome = Outcome("a", 3, 20.0, -20.0, None, 20.0, 1.0, "auto", 1.0)
+    means = {"source": 20.0, "random": -20.0, "ours": 20.0}
+    outcome: Played = {"pair": "a", "seed": 3, "means": means, "score": 1.0}
     assert checkpoints(tmp_path, outcome, "mlp") == [
         Trial("a", 3, "mlp", 10, (0.0, 1.0), score_of(0.5, 0.08))
     ]
@@ -138,9 +140,9 @@ def test_an_angle_is_off_by_the_pairs_own(views: tuple[str, ...], degrees: float
 
 def test_the_kind_of_states_is_the_projects(tmp_path: Path) -> None:
     """As ``pairs`` makes the one that is heard, with the smallest of memories."""
-    sound = next(pair for pair in pairs() if pair.source_name == "sound")
+    sound = next(pair for pair in load_pairs() if pair.source.name == "sound")
     lab = tmp_path / "lab"
-    made = ("--source", sound.source, *sound.init, "--quiet")
+    made = ("--source", sound.source.id, *sound.source.init, "--quiet")
     assert run_in_process("init", lab, *made) == 0
     collect = ("collect", "-p", lab, "--preset", "tiny", "--device", "cpu", "--records", 20)
     assert run_in_process(*collect, "--quiet") == 0

@@ -1,0 +1,78 @@
+"""What came of a suite: shares, tables and the figure, by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from corrtool.reporting.figures import encode
+from corrtool.reporting.suite import (
+    PairResult,
+    Played,
+    below_reuse,
+    controls_table,
+    methods_table,
+    pairs_table,
+    summaries,
+)
+from corrtool.reporting.suite_figure import suite_figure
+
+
+def played(seed: int, score: float | None = 0.9, **means: float) -> Played:
+    return {"pair": "p", "seed": seed, "means": means, "score": score}
+
+
+EASY = PairResult(
+    "easy",
+    "`flip:h`",
+    False,
+    [
+        played(0, source=10.0, random=0.0, ours=10.0, reuse=1.0, gan=2.0),
+        played(1, source=20.0, random=0.0, ours=18.0, reuse=2.0, gan=2.0),
+    ],
+)
+HARD = PairResult("hard", "`mode=1`", False, [played(0, source=4.0, random=-4.0, ours=0.0)])
+NO_AGENT = PairResult("none", "", False, [played(0, source=1.0, random=1.0, ours=3.0)])
+CONTROL = PairResult("other", "`X-v0`", True, [played(0, 0.03, source=9.0, random=1.0, ours=2.0)])
+ALL = [EASY, HARD, NO_AGENT, CONTROL]
+
+
+def test_shares_of_the_way() -> None:
+    assert EASY.shares("ours") == pytest.approx([1.0, 0.9])
+    assert EASY.shares("gan") == pytest.approx([0.2, 0.1])
+    assert HARD.shares("ours") == [0.5] and HARD.shares("gan") == []
+    assert NO_AGENT.shares("ours") == []  # nothing to come to
+    assert EASY.mean("ours") == 14.0 and HARD.mean("gan") is None
+
+
+def test_methods_are_compared_on_the_pairs_of_both() -> None:
+    ours, gan = summaries(ALL, ("ours", "gan", "paper"))
+    assert (ours["method"], ours["pairs"], ours["games_of_seeds"]) == ("ours", 2, 3)
+    assert ours["interquartile_mean"] == pytest.approx((0.95 + 0.5) / 2)
+    assert ours["enough"] == 1 and ours["ours_better"] is None
+    assert ours["ci95"] == pytest.approx(((0.9 + 0.5) / 2, (1.0 + 0.5) / 2))
+    assert gan["pairs"] == 1 and gan["interquartile_mean"] == pytest.approx(0.15)
+    assert gan["ours_better"] == 1.0
+
+
+def test_tables() -> None:
+    table = pairs_table(ALL, ("ours", "gan"))
+    assert [row[0] for row in table.rows] == ["easy", "hard", "none"]
+    easy, hard, none = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert easy["ours"].startswith("0.95 [0.31, 1.59]") and easy["reuse"].startswith("0.10")
+    assert (hard["ours"], hard["gan"], hard["source"], hard["seeds"]) == ("0.50", "–", "4.0", "1")
+    assert none["ours"] == "–" and easy["score"] == "0.90"
+    (control,) = controls_table(ALL).rows
+    assert control == ["other", "`X-v0`", "1", "1.0", "2.0", "0.03"]
+    rows = methods_table(summaries(ALL, ("ours", "gan"))).rows
+    assert rows[1] == ["gan", "1", "2", "0.15 [0.10, 0.20]", "0 of 1", "1.00"]
+
+
+def test_a_pair_that_is_worse_than_without_a_correspondence_is_named() -> None:
+    worse = PairResult("worse", "", False, [played(0, source=1.0, random=0.0, ours=0.5, reuse=0.6)])
+    near = PairResult("near", "", False, [played(0, source=1.0, random=0.0, ours=0.5, reuse=0.54)])
+    assert below_reuse([*ALL, worse, near]) == ["worse"]
+
+
+def test_the_figure_is_drawn_of_much_and_of_nothing() -> None:
+    for results in (ALL, []):
+        assert encode(suite_figure(results, ("ours", "gan")), "png").startswith(b"\x89PNG")

@@ -1,0 +1,203 @@
+"""The suite: its pairs, which command comes next, the loop, and a real one at the size ``tiny``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from support.commands import one_line_error, run_in_process
+
+from corrtool.errors import UsageError
+from corrtool.experiments.pairs import Pair, SourceTask, choose_pairs, load_pairs
+from corrtool.project.directory import find_project
+from corrtool.tasks.views.registry import parse_view
+from corrtool.workflows.suites.methods import METHODS, commands_of
+from corrtool.workflows.suites.projects import Cell, Suite
+from corrtool.workflows.suites.running import SuiteRunner, lanes_of
+from corrtool.workflows.suites.suite import PlannedSuite, choose_methods
+from corrtool.workflows.sweeps.engine import Engine
+from corrtool.workflows.sweeps.running import Limits
+
+CARTPOLE = SourceTask("cartpole", "CartPole-v1", "vector")
+FLIPPED = Pair("cartpole/flipped", CARTPOLE, "CartPole-v1", ("scale:-1,1,-1,1",))
+OTHER = Pair("cartpole/other", CARTPOLE, "CartPole-v1", control=True)
+TINY = ("--preset", "tiny", "--device", "cpu")
+
+
+@dataclass
+class Ended:
+    """A command that has ended at once."""
+
+    code: int
+    host: str = "here"
+
+    def poll(self) -> int:
+        return self.code
+
+    def signal(self, number: int) -> None:
+        raise AssertionError(number)
+
+
+@dataclass
+class OwnProcess:
+    """An engine that runs each command before it answers, here or as ``answer`` says."""
+
+    answer: Callable[[Sequence[str]], int] = lambda words: run_in_process(*words, "--quiet")
+    slots: int = 1
+    name: str = "own"
+    ran: list[Sequence[str]] = field(default_factory=list)
+
+    def submit(self, words: Sequence[str], log: Path) -> Ended:
+        self.ran.append(words)
+        return Ended(self.answer(words))
+
+
+def runner(suite: Suite, engine: Engine, retries: int = 0) -> tuple[SuiteRunner, list[str]]:
+    told: list[str] = []
+    return SuiteRunner(suite, engine, Limits(retries), told.append), told
+
+
+class TestPairs:
+    def test_those_that_come_with_it_can_be_told_to_init(self, tmp_path: Path) -> None:
+        pairs = load_pairs()
+        assert len({pair.name for pair in pairs}) == len(pairs)
+        assert sum(not pair.control for pair in pairs) >= 24
+        for pair in pairs:
+            assert pair.source.kind in ("image", "vector", "signal")
+            for view in pair.views:
+                parse_view(view, tmp_path)
+
+    def test_chosen_by_their_names_or_their_sources(self) -> None:
+        names = [pair.name for pair in choose_pairs(["acrobot", "cartpole/padded"])]
+        assert names[0] == "cartpole/padded" and len(names) == 6
+        with pytest.raises(UsageError, match="no pair 'cart'"):
+            choose_pairs(["cart"])
+
+    def test_flags_and_words(self) -> None:
+        assert FLIPPED.flags == [
+            *("--source", "CartPole-v1", "--target", "CartPole-v1"),
+            *("--target-view", "scale:-1,1,-1,1"),
+        ]
+        mode = Pair("p", CARTPOLE, "Other-v0", ("invert",), ("--target-kwarg", "mode=1"))
+        assert mode.difference == "`Other-v0` `mode=1` `invert`"
+
+
+def test_methods_are_chosen_and_ours_is_always_among_them() -> None:
+    assert choose_methods([]) == METHODS and choose_methods(["gan"]) == ("ours", "gan")
+    with pytest.raises(UsageError, match="no method 'best'"):
+        choose_methods(["best"])
+    (learn, _) = commands_of("cyclegan", FLIPPED)
+    assert learn[learn.index("--lambda-cyc") + 1] == "10" and "mlp" in learn
+
+
+def test_cells_have_every_pair_before_the_next_seed(tmp_path: Path) -> None:
+    planned = PlannedSuite(Suite(tmp_path), [FLIPPED, OTHER], range(2), ("ours", "gan"))
+    assert [str(cell) for cell in planned.cells] == [
+        "cartpole/flipped seed 0 ours",
+        "cartpole/flipped seed 0 gan",
+        "cartpole/other seed 0 ours",
+        "cartpole/flipped seed 1 ours",
+        "cartpole/flipped seed 1 gan",
+        "cartpole/other seed 1 ours",
+    ]
+    assert [len(lane.cells) for lane in lanes_of(planned.cells)] == [3, 3]
+
+
+class TestLoop:
+    def test_what_all_cells_share_fails_them_all_at_once(self, tmp_path: Path) -> None:
+        engine = OwnProcess(lambda words: 3)
+        suite, told = runner(Suite(tmp_path), engine)
+        suite.run([Cell(FLIPPED, 0, "ours"), Cell(FLIPPED, 0, "gan"), Cell(FLIPPED, 1, "ours")])
+        assert [words[0] for words in engine.ran] == ["init", "init"]
+        assert set(suite.failures.values()) == {"exit code 3"} and len(told) == 3
+
+    def test_a_command_that_was_killed_is_tried_again_so_often(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("corrtool.workflows.suites.running.LONGEST_PAUSE_SECONDS", 0.0)
+        engine = OwnProcess(lambda words: -9)
+        suite, _ = runner(Suite(tmp_path), engine, retries=2)
+        suite.run([Cell(FLIPPED, 0, "ours")])
+        assert len(engine.ran) == 3 and list(suite.failures.values()) == ["exit code -9"]
+
+    def test_commands_that_end_well_and_leave_nothing_end_too(self, tmp_path: Path) -> None:
+        suite, _ = runner(Suite(tmp_path), OwnProcess(lambda words: 0))
+        suite.run([Cell(FLIPPED, 0, "ours")])
+        (line,) = suite.failures.values()
+        assert "its games are not there" in line
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite of one pair, of which ``ours`` and ``gan`` were played."""
+    root = tmp_path_factory.mktemp("suite") / "suite"
+    engine = OwnProcess()
+    suite, told = runner(Suite(root, TINY), engine)
+    suite.run([Cell(FLIPPED, 0, "ours"), Cell(FLIPPED, 0, "gan")])
+    assert suite.failures == {} and len(told) == 2
+    assert [words[0] for words in engine.ran] == [
+        *("init", "train-dqn", "train-model", "init", "transfer", "learn-corr", "evaluate"),
+    ]
+    return root
+
+
+def test_a_real_one_plays_each_cell_once(made: Path) -> None:
+    suite = Suite(made, TINY)
+    played = suite.played(FLIPPED, 0)
+    assert played is not None and played["score"] is not None
+    assert played["means"].keys() == {"source", "random", "reuse", "ours", "gan"}
+    engine = OwnProcess()
+    again, told = runner(suite, engine)
+    again.run([Cell(FLIPPED, 0, "ours"), Cell(FLIPPED, 0, "gan")])
+    assert engine.ran == [] and len(told) == 2
+    assert suite.next_command(Cell(FLIPPED, 0, "scratch"), []).words[:2] == (  # type: ignore[union-attr]
+        *("finetune", "--from-scratch"),
+    )
+    pair, base = suite.project(FLIPPED, 0), suite.source_project(CARTPOLE, 0)
+    assert find_project(pair).task("target").view_texts == ("scale:-1,1,-1,1",)
+    q = base / "weights" / "q" / "source-dqn.safetensors"
+    assert (pair / "weights" / "q" / q.name).read_bytes() == q.read_bytes()
+
+
+def test_the_command_shows_and_writes_what_there_is(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "suite"
+    shutil.copytree(
+        made / "cartpole" / "flipped" / "seed-0", root / "cartpole" / "padded" / "seed-0"
+    )
+    command = ("reproduce", "suite", "-p", root, "--pairs", "cartpole/padded", "--methods", "gan")
+    capsys.readouterr()
+    assert run_in_process(*command, "--status", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [cell["state"] for cell in result["cells"]] == ["done", "done"]
+    assert result["dry_run"] and result["files"] == []
+    assert run_in_process(*command) == 0
+    assert "2 cells: 2 done" in capsys.readouterr().out
+    text = (root / "suite.md").read_text(encoding="utf-8")
+    assert "### Pairs" in text and "| cartpole/padded | `pad:2` | 1 |" in text
+    assert json.loads((root / "suite.json").read_text())["played"] == result["played"]
+    assert (root / "suite.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("suite", "--pairs", "chess"), "there is no pair 'chess'"),
+        (("suite", "--methods", "chess"), "there is no method 'chess'"),
+        (("suite", "--grid"), "are not of the suite"),
+        (("experiment-1", "--pairs", "cartpole"), "--pairs is of the suite"),
+        (("suite", "--engine", "slurm"), "--engine slurm is for sweep"),
+        (("experiment-1", "--ray-address", "auto"), "--ray-address has no effect"),
+    ],
+)
+def test_wrong_usage(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_in_process("reproduce", *words, "-p", tmp_path / "x") == 2
+    assert said in one_line_error(capsys)
+    assert not (tmp_path / "x").exists()
