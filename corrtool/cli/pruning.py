@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -89,8 +88,9 @@ class PruneChoice:
                 f"--prune cannot compare cells of {stage}: they log no score",
                 f"{' and '.join(_SCORED)} does",
             )
-        if importlib.util.find_spec("optuna") is None:
-            raise UsageError("--prune needs Optuna", "pip install 'corrtool[prune]'")
+        from corrtool.workflows.sweeps.pruning import check_optuna
+
+        check_optuna()
 
     def of(self, planned: Sweep) -> Pruning | None:
         """What says which cells are paused; None where nothing does.

@@ -152,6 +152,9 @@ class Display:
     def paused(self, work: Work, line: str) -> None:
         self._say(f"paused: {work.step.stage} {work.step.name}: {line}")
 
+    def left_out(self, line: str) -> None:
+        self._say(f"not compared: {line}")
+
     def tick(self, works: Sequence[Work]) -> None:
         now = time.monotonic()
         if self._live is not None and now - self._shown >= _REFRESH_SECONDS:

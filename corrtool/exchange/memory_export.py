@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.exchange.episodes import MemoryEpisodes
-from corrtool.exchange.minari import dataset_description, dataset_id, datasets_root, write_minari
-from corrtool.exchange.npz import npz_description, write_npz
-from corrtool.exchange.sources import MemoryFormat, check_format, describe
+from corrtool.exchange.episodes import Episode, MemoryEpisodes
+from corrtool.exchange.minari import open_minari, write_minari
+from corrtool.exchange.minari_metadata import dataset_description, dataset_id, datasets_root
+from corrtool.exchange.npz import npz_description, open_npz, write_npz
+from corrtool.exchange.sources import Description, MemoryFormat, check_format, describe
 from corrtool.files.staging import remove_abandoned
 from corrtool.memory import read_rows
 from corrtool.project.artifacts import read_artifact
 from corrtool.project.directory import Project, check_output
 from corrtool.project.memory_files import check_memory
 from corrtool.runtime.console import Console
+from corrtool.states import StateSpec
+
+_OPENERS = {"minari": open_minari, "npz": open_npz}
 
 
 class ExportedMemory(TypedDict):
@@ -55,7 +60,7 @@ def export_memory(
         output: the file; of Minari the directory of all datasets, by default Minari's own.
 
     Raises:
-        ArtifactError: the memory is missing or damaged.
+        ArtifactError: the memory is missing or damaged, or is in its place already, damaged.
         UsageError: something else is in its place, or Minari is not installed.
     """
     check_format(to)
@@ -69,10 +74,15 @@ def export_memory(
         path = root / dataset_id(name)
         if root.exists() and not root.is_dir():
             raise UsageError(f"{root} is no directory", "give the directory of all datasets")
-    there = _is_there(to, path, artifact.sha256, overwrite=overwrite)
+    description = describe(name, manifest)
+    there = path.exists() and not overwrite
+    found = _found(console, to, path, description) if there else []
     with console.transient_progress(f"reading {artifact}", manifest["rows"], "rows") as reading:
         rows = read_rows(artifact.path, manifest, reading.advance)
-    episodes, description = MemoryEpisodes(rows), describe(name, manifest)
+    episodes = MemoryEpisodes(rows)
+    steps = int(episodes.lengths.sum())
+    if there and found != _checksums(console, f"export {name}: comparing", episodes, steps):
+        raise _damaged(path, "its episodes are not those of the memory")
     result: ExportedMemory = {
         "memory": name,
         "sha256": artifact.sha256,
@@ -81,7 +91,7 @@ def export_memory(
         "dataset": dataset_id(name) if to == "minari" else None,
         "records": rows.records,
         "episodes": len(episodes),
-        "steps": int(episodes.lengths.sum()),
+        "steps": steps,
         "state": "there already" if there else "planned" if dry_run else "written",
     }
     if not dry_run:
@@ -89,7 +99,7 @@ def export_memory(
     if there or dry_run:
         return result
     title = f"export {name}: writing"
-    with console.transient_progress(title, result["steps"], "steps") as writing:
+    with console.transient_progress(title, steps, "steps") as writing:
         if to == "npz":
             write_npz(path, episodes, rows.spec, description, writing.advance)
         else:
@@ -97,18 +107,41 @@ def export_memory(
     return result
 
 
-def _is_there(to: MemoryFormat, path: Path, sha256: str, *, overwrite: bool) -> bool:
-    """True if the memory was exported to ``path`` already.
+def _found(console: Console, to: MemoryFormat, path: Path, description: Description) -> list[str]:
+    """The checksum of each episode of an earlier export, which is read before the memory is.
 
     Raises:
-        UsageError: something else is there.
+        ArtifactError: it is damaged.
+        UsageError: it is of something else.
     """
-    if overwrite or not path.exists():
-        return False
     try:
         described = dataset_description(path) if to == "minari" else npz_description(path)
-    except ArtifactError:
-        described = {}
-    if described.get("sha256") == sha256:
-        return True
-    raise UsageError(f"{path} is there already", "choose another --output, or --overwrite it")
+        if any(described.get(key) != description[key] for key in ("name", "sha256")):
+            raise UsageError(
+                f"{path} is there already", "choose another --output, or --overwrite it"
+            )
+        spec = StateSpec.from_json(description["states"])
+        with _OPENERS[to](path, spec, description["actions"]) as there:
+            if there.description != description:
+                raise ArtifactError("its description is not what was written")
+            title = f"export {description['name']}: checking what is there"
+            return _checksums(console, title, there.episodes, there.steps)
+    except ArtifactError as error:
+        raise _damaged(path, error.message) from None
+
+
+def _checksums(console: Console, title: str, episodes: Iterable[Episode], steps: int) -> list[str]:
+    """The checksum of each episode, of ``steps`` in all."""
+    found = []
+    with console.transient_progress(title, steps, "steps") as reading:
+        for episode in episodes:
+            found.append(episode.sha256())
+            reading.advance(len(episode.actions))
+    return found
+
+
+def _damaged(path: Path, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path} is there already, and is damaged or was made from something else ({reason})",
+        "use --overwrite, or another --output",
+    )

@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corrtool.errors import ArtifactError
-from corrtool.exchange.arrow_tables import TableFormat, open_tables
+from corrtool.exchange.arrow_tables import open_tables
 from corrtool.exchange.episodes import (
     Episode,
     MemoryEpisodes,
@@ -36,52 +34,34 @@ from corrtool.exchange.episodes import (
     observation_shape,
 )
 from corrtool.exchange.hdf5 import plain_array, require
+from corrtool.exchange.minari_metadata import (
+    AGAIN,
+    KEY,
+    METADATA,
+    SHA256,
+    check_metadata,
+    check_seal,
+    dataset_id,
+    datasets_root,
+    read_metadata,
+    sealed,
+)
 from corrtool.exchange.sources import (
-    MAX_DESCRIPTION,
     PADDING,
     Description,
     ForeignMemory,
     check_description,
-    parse_description,
     reading,
 )
-from corrtool.files.atomic import (
-    publish_directory,
-    regular_file,
-    sha256_of_file,
-    write_atomic,
-)
+from corrtool.files.atomic import publish_directory, regular_file, sha256_of_file, write_atomic
 from corrtool.files.staging import staged_beside
 from corrtool.states import IMAGE, StateSpec
 
-NAMESPACE = "corrtool"
-KEY = "corrtool"  # of what corrtool adds to a dataset's metadata
-_METADATA, _DATA = "metadata.json", "main_data.hdf5"
+_DATA = "main_data.hdf5"
 _FIRST_STEP, _CONTEXT, _CUT = "corrtool_first_step", "corrtool_context", "corrtool_cut"
-_SHA256 = "corrtool_sha256"  # of an episode: HDF5 has no checksums of arrays that are not chunked
 _Stored = tuple[NDArray[Any], dict[str, NDArray[Any]], Mapping[str, Any]]
 _Reader = Callable[[int], _Stored]  # an episode, by its number
 _KINDS = {"actions": "iu", "rewards": "fiub", "terminations": "b", "truncations": "b"}
-
-
-def datasets_root() -> Path:
-    """Where Minari looks for datasets."""
-    given = os.environ.get("MINARI_DATASETS_PATH")
-    return Path(given) if given else Path("~/.minari/datasets").expanduser()
-
-
-def dataset_id(name: str) -> str:
-    """The id of the dataset of a memory; Minari's ids have no dots."""
-    return f"{NAMESPACE}/{re.sub(r'[^A-Za-z0-9_-]', '_', name)}-v0"
-
-
-def dataset_description(directory: Path) -> dict[str, Any]:
-    """What corrtool wrote into the metadata of a dataset; empty where it wrote nothing.
-
-    Raises :class:`ArtifactError`.
-    """
-    value = _metadata(directory).get(KEY, {})
-    return value if isinstance(value, dict) else {}
 
 
 def write_minari(
@@ -108,6 +88,7 @@ def write_minari(
         marks: list[dict[str, Any]] = []
         storage.update_episodes(_buffers(episodes, marks, advance))
         storage.update_episode_metadata(marks)
+        _seal(storage, staged / "data")
         publish_directory(staged, final)
     namespace = final.parent / "namespace_metadata.json"
     if not namespace.exists():
@@ -156,7 +137,7 @@ def _buffers(
                 _FIRST_STEP: episode.first_step,
                 _CONTEXT: episode.context,
                 _CUT: int(cut),
-                _SHA256: episode.sha256(),
+                SHA256: episode.sha256(),
             }
         )
         yield buffer(
@@ -167,6 +148,12 @@ def _buffers(
             truncations=truncated,
         )
         advance(len(episode.actions))
+
+
+def _seal(storage: Any, directory: Path) -> None:
+    """Add the checksum over a dataset, once all else of it is written."""
+    digests = {_DATA: sha256_of_file(directory / _DATA)}
+    storage.update_metadata({SHA256: sealed(read_metadata(directory), digests)})
 
 
 def _in_words(spec: StateSpec, description: Description) -> str:
@@ -194,10 +181,10 @@ def open_minari(source: Path, spec: StateSpec, actions: int) -> Iterator[Foreign
     require("h5py")  # before a missing dataset is told; the extra `arrow` has it too
     directory = source if source.is_dir() else datasets_root() / source
     directory = directory / "data" if (directory / "data").is_dir() else directory
-    metadata, where = _metadata(directory), str(directory)
-    _check_metadata(metadata, actions, where)
+    metadata, where = read_metadata(directory), str(directory)
+    check_metadata(metadata, actions, where)
     description = metadata.get(KEY, {})
-    if description:
+    if KEY in metadata:
         check_description(description, spec, actions, where)
     count, stored = metadata["total_episodes"], metadata.get("data_format", "hdf5")
     with ExitStack() as held:
@@ -212,7 +199,9 @@ def open_minari(source: Path, spec: StateSpec, actions: int) -> Iterator[Foreign
             read = tables.read
         check_rows_fit(spec, steps + count, where)
         with reading(directory, stored):
-            digests = {name: sha256_of_file(directory / name) for name in (_METADATA, *files)}
+            digests = {name: sha256_of_file(directory / name) for name in files}
+            check_seal(metadata, digests, where)
+            digests[METADATA] = sha256_of_file(directory / METADATA)
         yield ForeignMemory(
             directory.parent if directory.name == "data" else directory,
             hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest(),
@@ -232,47 +221,6 @@ def _open_hdf5(
         file = held.enter_context(h5py.File(regular_file(path), "r"))
         episodes = range(metadata["total_episodes"])
         return file, sum(_check_header(file, k, spec, metadata, str(directory)) for k in episodes)
-
-
-def _metadata(directory: Path) -> dict[str, Any]:
-    directory = directory / "data" if (directory / "data").is_dir() else directory
-    path = directory / _METADATA
-    try:
-        if regular_file(path).stat().st_size > MAX_DESCRIPTION:
-            raise ArtifactError(f"{path} is too large", "it is no Minari dataset")
-        return parse_description(path.read_bytes(), str(path))
-    except OSError:
-        raise ArtifactError(
-            f"there is no Minari dataset {directory}",
-            "name its directory, or its id below $MINARI_DATASETS_PATH",
-        ) from None
-
-
-def _check_metadata(metadata: dict[str, Any], actions: int, where: str) -> None:
-    """Raise :class:`ArtifactError` where the format or the actions do not fit."""
-    if (stored := metadata.get("data_format", "hdf5")) not in ("hdf5", *get_args(TableFormat)):
-        raise ArtifactError(
-            f"{where} is stored as {stored!r}", "make it again with data_format='hdf5'"
-        )
-    if not isinstance(metadata.get(KEY, {}), dict):
-        raise ArtifactError(f"{where}: what corrtool wrote into {_METADATA} is not an object")
-    count = metadata.get("total_episodes")
-    if type(count) is not int or count < 0:
-        raise ArtifactError(f"{where} does not say how many episodes it has")
-    space = metadata.get("action_space")
-    if not isinstance(space, str):
-        raise ArtifactError(f"{where} does not say what its actions are")
-    described = parse_description(space, f"{where}: action_space")
-    if described.get("type") != "Discrete" or described.get("start", 0) != 0:
-        raise ArtifactError(
-            f"{where} has actions of the space {described.get('type')}",
-            "only discrete ones that are counted from 0 can be imported",
-        )
-    if described.get("n") != actions:
-        raise ArtifactError(
-            f"{where} has {described.get('n')} actions, and the task has {actions}",
-            "give the other --task",
-        )
 
 
 def _check_header(
@@ -332,11 +280,8 @@ def _episodes(
             context,
         )
         check_episode(episode, spec, actions, where_it_is)
-        if added.get(_SHA256) not in (None, episode.sha256()):
-            raise ArtifactError(
-                f"{where_it_is} is damaged: it is not what corrtool wrote",
-                "export the memory again with --overwrite, or restore it from a copy",
-            )
+        if added.get(SHA256) not in (None, episode.sha256()):
+            raise ArtifactError(f"{where_it_is} is damaged: it is not what corrtool wrote", AGAIN)
         yield episode
 
 

@@ -73,6 +73,7 @@ class Told:
     lines: list[str] = field(default_factory=list)
     deaths: int = 0
     pauses: list[tuple[str, str]] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
 
     def begun(self, step: Step, host: str) -> None:
         pass
@@ -88,6 +89,9 @@ class Told:
 
     def paused(self, work: Work, line: str) -> None:
         self.pauses.append((work.step.name, line))
+
+    def left_out(self, line: str) -> None:
+        self.not_compared.append(line)
 
     def tick(self, works: Sequence[Work]) -> None:
         pass

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.sweeps import planned_sweep
 
-from corrtool.errors import UsageError
+from corrtool.errors import ArtifactError, UsageError
 from corrtool.runs.standing import Standing
 from corrtool.workflows.sweeps.pruning import PruneBy, Pruning, is_halved, is_rung
 from corrtool.workflows.sweeps.steps import Step
@@ -203,3 +203,76 @@ class TestRungs:
     def test_cells_without_an_environment_model(self, lab: Path) -> None:
         with pytest.raises(UsageError, match="without F it has no score"):
             Cells(lab, ("lambda-m=1,0",)).pruning()
+
+
+SCORE = {"event": "score", "gradient_steps": 5, "value": 0.1, "model_loss": 1.0}
+
+
+class TestDamagedMetrics:
+    """What one cell has logged is damaged: it is left out, and the others are compared."""
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "{\n",
+            "[]\n",
+            *(
+                json.dumps(SCORE | change) + "\n"
+                for change in (
+                    {"gradient_steps": "x"},
+                    {"gradient_steps": None},
+                    {"gradient_steps": 5.0},
+                    {"gradient_steps": True},
+                    {"value": "0.1"},
+                    {"value": None},
+                    {"value": [0.1]},
+                    {"value": float("nan")},
+                    {"value": 10**400},
+                )
+            ),
+            json.dumps({"event": "score"}) + "\n",
+        ],
+    )
+    def test_the_others_are_compared(self, cells: Cells, content: str) -> None:
+        cells.log(1, (5, 0.5, 1.0))
+        cells.log(2, (5, 0.1, 1.0))
+        path = self._spoil(cells, 0, content)
+        pruning = cells.pruning()
+        (line,) = pruning.left_out()
+        assert line.startswith(f"{cells.step(0).name}: {path} ") and "\n" not in line
+        assert pruning.worse(cells.step(0)) is None and pruning.worse(cells.step(1)) is None
+        assert "0.100 after 5 gradient steps" in (pruning.worse(cells.step(2)) or "")
+        assert pruning.left_out() == []  # it is said once
+
+    def test_while_it_runs(self, cells: Cells) -> None:
+        pruning = cells.pruning()
+        cells.log(0, (5, 0.9, 1.0))
+        cells.log(1, (5, 0.1, 1.0))
+        assert pruning.worse(cells.step(0)) is None
+        self._spoil(cells, 0, "{\n")
+        assert pruning.worse(cells.step(0)) is None and len(pruning.left_out()) == 1
+        assert pruning.worse(cells.step(1)) is None  # it is alone now
+        self._spoil(cells, 0, "{ \n")
+        assert pruning.worse(cells.step(0)) is None and pruning.left_out() == []
+
+    def test_a_record_of_a_run(self, cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+        cells.log(0, (5, 0.9, 1.0))
+        monkeypatch.setattr(Step, "standing", damaged_record)
+        pruning = cells.pruning()
+        assert pruning.left_out() == [f"{cells.step(0).name}: run.json is damaged"]
+        assert pruning.worse(cells.step(0)) is None
+
+    def test_what_is_no_score_is_not_looked_at(self, cells: Cells) -> None:
+        cells.log(1, (5, 0.5, 1.0))
+        self._spoil(cells, 0, json.dumps({"event": "progress", "gradient_steps": "x"}) + "\n")
+        assert cells.pruning().left_out() == []
+
+    def _spoil(self, cells: Cells, number: int, content: str) -> Path:
+        cells.log(number)
+        path = cells.lab / "runs" / "learn-corr" / cells.step(number).name / "metrics.jsonl"
+        path.write_text(content)
+        return path
+
+
+def damaged_record(*_: object) -> Standing:
+    raise ArtifactError("run.json is damaged", "--overwrite it")

@@ -18,7 +18,8 @@ from corrtool.project.artifacts import find_artifacts
 from corrtool.project.directory import Project
 from corrtool.runs.sweeps import read_sweep, sweep_path
 from corrtool.workflows.sweeps.planning import state_of_steps
-from corrtool.workflows.sweeps.running import Limits
+from corrtool.workflows.sweeps.pruning import Pruning
+from corrtool.workflows.sweeps.running import Limits, Pruner
 from corrtool.workflows.sweeps.steps import Step
 from corrtool.workflows.sweeps.sweep import Sweep
 
@@ -42,12 +43,15 @@ class Says:
         self.asked.append(step.name)
         return "why" if step.name == self.name and self.asked.count(self.name) > self.more else None
 
+    def left_out(self) -> list[str]:
+        return []
+
 
 GRID = ("lambda-q=0,1", "gradient-steps=3000", "eval-games=0")
 NAMES = ("linear-cyc1-q0-m1", "linear-cyc1-q1-m1")
 
 
-def run(sweep: Sweep, engine: FakeEngine, told: Told, says: Says | None) -> dict[str, str]:
+def run(sweep: Sweep, engine: FakeEngine, told: Told, says: Pruner | None) -> dict[str, str]:
     return states(sweep.run(engine, Limits(), told, says))
 
 
@@ -98,6 +102,32 @@ class TestTheLoop:
         engine = FakeEngine({NAMES[0]: [None], NAMES[1]: [1]})
         found = run(planned_sweep(begun, *GRID), engine, Told(), Says(NAMES[0], more=1))
         assert found[NAMES[0]] == "failed"
+
+    def test_one_whose_metrics_are_damaged_stays_so(self, begun: Path) -> None:
+        engine = FakeEngine({NAMES[0]: [None], NAMES[1]: [1]})
+        run(planned_sweep(begun, *GRID), engine, Told(), Says(NAMES[0], more=1))
+        metrics = begun / "runs" / "learn-corr" / NAMES[0] / "metrics.jsonl"
+        metrics.write_text("{\n")
+        sweep, told = planned_sweep(begun, *GRID), Told()
+        pruning = Pruning(sweep.project, sweep.planned, "score", None)
+        found = run(sweep, FakeEngine({NAMES[1]: [1]}), told, pruning)
+        assert found == {NAMES[0]: "paused", NAMES[1]: "failed"}
+        (line,) = told.not_compared
+        assert line.startswith(f"{NAMES[0]}: {metrics} cannot be read (")
+
+    def test_one_whose_metrics_are_damaged_goes_on(self, begun: Path) -> None:
+        metrics = begun / "runs" / "learn-corr" / NAMES[0] / "metrics.jsonl"
+        score = {"event": "score", "gradient_steps": "x", "value": 0.0}
+        with metrics.open("a") as file:
+            file.write(json.dumps(score) + "\n")
+        sweep, told = planned_sweep(begun, *GRID), Told()
+        pruning, engine = Pruning(sweep.project, sweep.planned, "score", None), FakeEngine()
+        engine.codes = {NAMES[0]: [1], NAMES[1]: [1]}
+        assert set(run(sweep, engine, told, pruning).values()) == {"failed"}
+        assert told.not_compared == [
+            f"{NAMES[0]}: {metrics} is damaged: a score has gradient_steps 'x'"
+        ]
+        assert engine.submitted == [*NAMES] and told.pauses == []
 
     def test_one_that_has_saved_nothing_begins_anew(self, begun: Path) -> None:
         engine = FakeEngine({NAMES[0]: [1], NAMES[1]: [None, 1]})
@@ -183,6 +213,38 @@ class TestTheCommand:
         assert run_in_process("sweep", *self.WORDS, "--prune", "-p", lab) == 2
         assert "pip install 'corrtool[prune]'" in one_line_error(capsys)
 
+    @pytest.mark.parametrize(
+        ("code", "says"),
+        [
+            ("raise ImportError('libx.so: no such file')", "ImportError: libx.so: no such file"),
+            ("import no_such_package", "No module named 'no_such_package'"),
+            ("raise AttributeError('half')", "AttributeError: half"),
+            ("", "AttributeError: module 'optuna' has no attribute"),
+        ],
+    )
+    def test_optuna_that_does_not_work(
+        self,
+        lab: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        code: str,
+        says: str,
+    ) -> None:
+        (tmp_path / "broken" / "optuna").mkdir(parents=True)
+        (tmp_path / "broken" / "optuna" / "__init__.py").write_text(code)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "optuna"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(tmp_path / "broken")
+        capsys.readouterr()
+        try:
+            assert run_in_process("sweep", *self.WORDS, "--prune", "-p", lab) == 2
+        finally:
+            sys.modules.pop("optuna", None)
+        said = one_line_error(capsys)
+        assert says in said and said.endswith("; pip install 'corrtool[prune]'")
+        assert not (lab / "sweeps").exists()
+
 
 class TestFromEndToEnd:
     GRID = """\
@@ -223,6 +285,16 @@ class TestFromEndToEnd:
         told = capsys.readouterr()
         assert "2 cells: 1 done, 1 paused" in told.out and "1 cell is paused" in told.err
 
+        metrics, words = checkpoint.with_name("metrics.jsonl"), self._words(lab)
+        logged = metrics.read_bytes()
+        metrics.write_bytes(logged.replace(b'"gradient_steps": 50', b'"gradient_steps": "x"'))
+        assert run_in_process(*words, *prune) == 0
+        line = (
+            f"not compared: {worse['name']}: {metrics} is damaged: a score has gradient_steps 'x'"
+        )
+        assert capsys.readouterr().err.splitlines().count(line) == 1
+        metrics.write_bytes(logged)
+
         assert set(states(self._sweep(capsys, lab)).values()) == {"done"}
         flags = ("--learning-rate", "1e-6", "--generator", "mlp", "--gradient-steps", "400")
         more = ("--eval-every", "50", "--eval-games", "0", "--name", worse["name"], "--quiet")
@@ -235,6 +307,9 @@ class TestFromEndToEnd:
 
     def _sweep(self, capsys: pytest.CaptureFixture[str], lab: Path, *more: str) -> Any:
         capsys.readouterr()
-        words = ("learn-corr", "--grid", lab / "grid.toml", *TINY, "--name", "s", "--jobs", "1")
-        assert run_in_process("sweep", *words, *more, "-p", lab, "--json") == 0
+        assert run_in_process(*self._words(lab), *more, "--json") == 0
         return json.loads(capsys.readouterr().out)
+
+    def _words(self, lab: Path) -> tuple[object, ...]:
+        words = ("learn-corr", "--grid", lab / "grid.toml", *TINY, "--name", "s", "--jobs", "1")
+        return ("sweep", *words, "-p", lab)

@@ -6,18 +6,21 @@ is twice the one before, and the better half goes on. The numbers are those of t
 worse by less than scores err is not worse.
 
 Only the process of the sweep knows of it. It reads ``metrics.jsonl`` of all cells, so nothing is
-kept but what is there anyway, and a sweep that was killed knows as much as before.
+kept but what is there anyway, and a sweep that was killed knows as much as before. A cell whose
+file is damaged is left out of the comparisons, and the others go on.
 """
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import lcm
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeGuard
 
 from corrtool.correspondence.scores import CLEARLY_HIGHER
-from corrtool.errors import UsageError
+from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.directory import Project
 from corrtool.runs.metrics import metrics_path, read_metrics
 from corrtool.runs.records import run_directory
@@ -25,6 +28,7 @@ from corrtool.workflows.sweeps.planning import PlannedCell
 from corrtool.workflows.sweeps.steps import Step
 
 PruneBy: TypeAlias = Literal["score", "model-loss"]
+_EXTRA = "pip install 'corrtool[prune]'"
 FACTOR = 2  # the better half goes on; and each rung is twice as far as the one before
 
 
@@ -53,6 +57,20 @@ def is_rung(step: int, first: int) -> bool:
     """True if cells are compared at ``step``: at the first rung, and at twice each one before."""
     times, rest = divmod(step, first)
     return rest == 0 and times > 0 and times & (times - 1) == 0
+
+
+def check_optuna() -> None:
+    """Compare two numbers, so that an Optuna which does not work is found before any cell runs.
+
+    Raises :class:`UsageError`.
+    """
+    try:
+        is_halved(0.0, (1.0,), 1)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--prune needs Optuna ({error})", _EXTRA) from None
+    except Exception as error:  # a package that is installed by half can fail in any way
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"--prune needs Optuna, which does not work ({reason})", _EXTRA) from None
 
 
 def is_halved(number: float, others: Iterable[float], rung: int) -> bool:
@@ -89,7 +107,6 @@ class Pruning:
 
     Raises:
         UsageError: a cell has no score, or all end before they can be compared.
-        ArtifactError: what a cell has logged is damaged.
     """
 
     def __init__(
@@ -97,7 +114,7 @@ class Pruning:
     ) -> None:
         self._project, self._signal = project, SIGNALS[by]
         self._totals = _check_cells(planned)
-        every = lcm(*(one.steps[0].settings["eval_every"] for one in planned))
+        every = math.lcm(*(one.steps[0].settings["eval_every"] for one in planned))
         self.first = every * max(1, -(-(after or 0) // every))
         if all(total is not None and total <= self.first for total in self._totals.values()):
             raise UsageError(
@@ -108,6 +125,8 @@ class Pruning:
         self._numbers: dict[int, dict[str, float]] = {}  # by rung and cell; more is better
         self._read: dict[str, tuple[int, int]] = {}
         self._compared: dict[str, tuple[int, int]] = {}
+        self._left_out: dict[str, str] = {}  # why, by cell
+        self._told = 0  # of these, which stay in the order in which they were found
         for one in planned:
             self._read_new(one.steps[0])
 
@@ -138,6 +157,12 @@ class Pruning:
             f"best has {sign * best:.3f}"
         )
 
+    def left_out(self) -> list[str]:
+        """Which cells cannot be compared, and why; each is told once."""
+        lines = [f"{name}: {why}" for name, why in self._left_out.items()][self._told :]
+        self._told += len(lines)
+        return lines
+
     def _read_new(self, step: Step) -> None:
         """Read what a run has logged at rungs; one that resumes logs again what is known.
 
@@ -149,13 +174,47 @@ class Pruning:
         now = path.stat()
         if self._read.get(step.name) == (now.st_size, now.st_mtime_ns):
             return
-        if step.standing(self._project).state not in ("running", "interrupted", "done"):
-            return
+        try:
+            if step.standing(self._project).state not in ("running", "interrupted", "done"):
+                return
+            logged = _logged(path, self.first, self._signal)
+        except ArtifactError as error:
+            self._left_out.setdefault(step.name, error.message)
+            logged = None
         self._read[step.name] = now.st_size, now.st_mtime_ns
-        for line in read_metrics(path):
-            if line.get("event") == "score" and is_rung(line["gradient_steps"], self.first):
-                numbers = self._numbers.setdefault(line["gradient_steps"], {})
-                numbers[step.name] = self._signal.sign * line[self._signal.key]
+        if logged is None:
+            for numbers in self._numbers.values():
+                numbers.pop(step.name, None)
+            return
+        for rung, number in logged.items():
+            self._numbers.setdefault(rung, {})[step.name] = number
+
+
+def _logged(path: Path, first: int, signal: Signal) -> dict[int, float]:
+    """The numbers of a cell by rung, where more is better. Raises :class:`ArtifactError`."""
+    numbers = {}
+    for line in read_metrics(path):
+        if line.get("event") != "score":
+            continue
+        step, number = line.get("gradient_steps"), line.get(signal.key)
+        if type(step) is not int:
+            raise _no_number(path, "gradient_steps", step)
+        if not _is_number(number):
+            raise _no_number(path, signal.key, number)
+        if is_rung(step, first):
+            numbers[step] = signal.sign * float(number)
+    return numbers
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """True for what can be compared; JSON has integers that are no float."""
+    if type(value) is int:
+        return abs(value) <= sys.float_info.max
+    return type(value) is float and not math.isnan(value)
+
+
+def _no_number(path: Path, key: str, value: object) -> ArtifactError:
+    return ArtifactError(f"{path} is damaged: a score has {key} {value!r:.40}")
 
 
 def _check_cells(planned: Sequence[PlannedCell]) -> dict[str, int | None]:

@@ -45,6 +45,9 @@ class Pruner(Protocol):
     def worse(self, step: Step) -> str | None:
         """Why the first run of a cell should wait; None where nothing new says so."""
 
+    def left_out(self) -> list[str]:
+        """Which cells cannot be compared, and why; each is told once."""
+
 
 class Watcher(Protocol):
     """Whoever shows how a sweep goes on."""
@@ -63,6 +66,9 @@ class Watcher(Protocol):
 
     def paused(self, work: Work, line: str) -> None:
         """A cell was saved, and waits."""
+
+    def left_out(self, line: str) -> None:
+        """A cell cannot be compared with the others."""
 
     def tick(self, works: Sequence[Work]) -> None:
         """Nothing in particular; called several times a second."""
@@ -140,6 +146,7 @@ class Runner:
             self._skip_done(work)
             if work.planned.paused is not None and work.at == 0:
                 self._pause(work, work.planned.paused)
+        self._tell_left_out()
         with StopSignals(polled=True) as stop:
             try:
                 while not all(work.over for work in self.works):
@@ -277,6 +284,12 @@ class Runner:
                 work.to_pause = self._reason_to_wait(work)
                 if work.to_pause is not None:
                     work.job.signal(signal.SIGTERM)
+        self._tell_left_out()
+
+    def _tell_left_out(self) -> None:
+        """Tell of cells that newly cannot be compared."""
+        for line in [] if self.pruner is None else self.pruner.left_out():
+            self.watcher.left_out(line)
 
     def _reason_to_wait(self, work: Work) -> str | None:
         """Why a cell is to wait whose first run is its next; what follows that never waits."""
