@@ -54,6 +54,7 @@ RESULTS = {
     "reproduce": [
         "corrtool.workflows.report:ReportResult",
         "corrtool.workflows.sweeps.status:SweepResult",
+        "corrtool.workflows.suites.suite:SuiteResult",
     ],
     "status": ["corrtool.cli.status:Status"],
     "verify": ["corrtool.cli.verify:VerifyResult"],

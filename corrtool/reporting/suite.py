@@ -12,16 +12,16 @@ import numpy as np
 
 from corrtool.errors import ArtifactError
 from corrtool.project.directory import PROJECT_FILE, Project
+from corrtool.reporting.suite_statistics import (
+    interquartile_mean_over_tasks,
+    probability_of_improvement,
+    stratified_bootstrap_interval,
+)
 from corrtool.reporting.table import Table
 from corrtool.runs.overview import evaluations
 from corrtool.runs.records import finished_run, run_directory
 from corrtool.runs.results import EvaluateResult
 from corrtool.statistics import normalised, student_t_interval
-from corrtool.suite_statistics import (
-    interquartile_mean_over_tasks,
-    probability_of_improvement,
-    stratified_bootstrap_interval,
-)
 
 SOURCE, RANDOM, REUSE = "source", "random", "reuse"
 PREFIX = "suite-"  # of the names of what the suite makes beside `transfer`
@@ -60,7 +60,7 @@ class MethodSummary(TypedDict):
     pairs: int
     games_of_seeds: int
     interquartile_mean: float
-    ci95: tuple[float, float]
+    ci95: list[float]
     enough: int
     ours_better: float | None
 
@@ -151,7 +151,7 @@ def summaries(results: Sequence[PairResult], methods: Sequence[str]) -> list[Met
                 "pairs": len(scores),
                 "games_of_seeds": sum(map(len, scores)),
                 "interquartile_mean": interquartile_mean_over_tasks(scores),
-                "ci95": stratified_bootstrap_interval(scores),
+                "ci95": list(stratified_bootstrap_interval(scores)),
                 "enough": sum(float(np.mean(score)) >= ENOUGH for score in scores),
                 "ours_better": better,
             }

@@ -49,7 +49,7 @@ def test_methods_are_compared_on_the_pairs_of_both() -> None:
     assert (ours["method"], ours["pairs"], ours["games_of_seeds"]) == ("ours", 2, 3)
     assert ours["interquartile_mean"] == pytest.approx((0.95 + 0.5) / 2)
     assert ours["enough"] == 1 and ours["ours_better"] is None
-    assert ours["ci95"] == pytest.approx(((0.9 + 0.5) / 2, (1.0 + 0.5) / 2))
+    assert ours["ci95"] == pytest.approx([(0.9 + 0.5) / 2, (1.0 + 0.5) / 2])
     assert gan["pairs"] == 1 and gan["interquartile_mean"] == pytest.approx(0.15)
     assert gan["ours_better"] == 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corrtool.suite_statistics import (
+from corrtool.reporting.suite_statistics import (
     interquartile_mean,
     interquartile_mean_over_tasks,
     probability_of_improvement,
