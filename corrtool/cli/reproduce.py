@@ -74,28 +74,45 @@ GridFlag = Annotated[
 ]
 
 
+ExperimentArgument = Annotated[
+    Literal["experiment-1", "experiment-2", "suite"],
+    typer.Argument(
+        help="experiment-1 (source and target are the same), experiment-2 (Pong rotated by 90°), "
+        "or the suite: many pairs of tasks, each in projects of its own.",
+        metavar="EXPERIMENT",
+    ),
+]
+FolderOption = Annotated[
+    Path | None,
+    project_option(
+        "Project directory; made if it is not there.",
+        show_default="a directory named like the experiment",
+        show_envvar=False,
+    ),
+]
+AnyPresetOption = Annotated[
+    str | None, common_option("preset", help="Sizes and settings to start from.", **ANY_TEXT)
+]
+FromScratchFlag = Annotated[
+    bool,
+    typer.Option(
+        "--from-scratch",
+        help="Learn Q_S and F here, instead of taking those that come with corrtool.",
+    ),
+]
+StatusFlag = Annotated[
+    bool, typer.Option("--status", help="Show how far the cells are, and do nothing.")
+]
+
+
 def add(app: typer.Typer) -> None:
     """Add the subcommand."""
     app.command("reproduce", help=SUMMARIES["reproduce"])(reproduce)
 
 
 def reproduce(
-    experiment: Annotated[
-        Literal["experiment-1", "experiment-2", "suite"],
-        typer.Argument(
-            help="experiment-1 (source and target are the same), experiment-2 (Pong rotated by "
-            "90°), or the suite: many pairs of tasks, each in projects of its own.",
-            metavar="EXPERIMENT",
-        ),
-    ],
-    project: Annotated[
-        Path | None,
-        project_option(
-            "Project directory; made if it is not there.",
-            show_default="a directory named like the experiment",
-            show_envvar=False,
-        ),
-    ] = None,
+    experiment: ExperimentArgument,
+    project: FolderOption = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each cell.", min=1)] = 1,
     first_seed: FirstSeedOption = None,
     pairs: PairsOption = None,
@@ -103,17 +120,8 @@ def reproduce(
     cell: CellOption = None,
     grid: GridFlag = False,
     device: DeviceOption = None,
-    preset: Annotated[
-        str | None,
-        common_option("preset", help="Sizes and settings to start from.", **ANY_TEXT),
-    ] = None,
-    from_scratch: Annotated[
-        bool,
-        typer.Option(
-            "--from-scratch",
-            help="Learn Q_S and F here, instead of taking those that come with corrtool.",
-        ),
-    ] = False,
+    preset: AnyPresetOption = None,
+    from_scratch: FromScratchFlag = False,
     engine: EngineOption = "local",
     jobs: JobsOption = "1",
     ray_address: RayAddressOption = None,
@@ -121,38 +129,26 @@ def reproduce(
     gpus: GpusOption = None,
     retries: RetriesOption = 3,
     fail_fast: FailFastFlag = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="Show how far the cells are, and do nothing.")
-    ] = False,
+    status: StatusFlag = False,
     dry_run: DryRunFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Run the cells, and draw the report."""
     from corrtool.experiments import load_experiment
-    from corrtool.project.directory import PROJECT_FILE, Project
-    from corrtool.runs.sweeps import read_sweep
     from corrtool.runtime.console import Console
-    from corrtool.runtime.device import resolve_device
-    from corrtool.workflows.reproduce import check_grid, only_cells, open_or_create
+    from corrtool.workflows.reproduce import check_grid, only_cells
     from corrtool.workflows.sweeps.running import Limits
-    from corrtool.workflows.sweeps.status import sweep_status
 
-    console = Console(quiet=quiet, json=json)
+    console, directory = Console(quiet=quiet, json=json), project or Path(experiment)
     on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus)
-    check_engine(on, device)
-    load_preset(
-        "default" if preset is None else preset
-    )  # before anything is made, as is the device
-    if device is not None:
-        resolve_device(device)
+    _check_surroundings(on, device, preset)
     limits, suite = Limits(retries, fail_fast), SuiteChoice(pairs, methods, first_seed)
     if experiment == "suite":
         if cell or grid or from_scratch:
-            raise UsageError(
-                "--cell, --grid and --from-scratch are not of the suite", "leave them out"
-            )
-        planned = suite.of(project or Path(experiment), seeds, device, preset)
+            unused = "--cell, --grid and --from-scratch are not of the suite"
+            raise UsageError(unused, "leave them out")
+        planned = suite.of(directory, seeds, device, preset)
         suite.run(console, planned, on, limits, device, only_shown=status or dry_run)
         return
     suite.check_unused()
@@ -162,29 +158,32 @@ def reproduce(
     if grid:
         check_grid(table)
     name = f"{experiment}-grid" if grid else experiment
-    directory = project or Path(experiment)
-    if status:
-        root = Project(directory).root
-        show(console, sweep_status(root, read_sweep(root, name)))
-        return
     work = _Work(console, name, table, preset, device, seeds, from_scratch, grid)
-    if dry_run:
-        with tempfile.TemporaryDirectory() as nowhere:
-            there = (directory / PROJECT_FILE).exists()
-            opened = open_or_create(directory if there else Path(nowhere) / experiment, table)
-            show(console, {**work.plan(opened, complete=False).status(), "dry_run": True})
-        return
-    work.run(open_or_create(directory, table), on, limits)
+    if status:
+        work.show_status(directory)
+    elif dry_run:
+        work.show_plan(directory)
+    else:
+        work.run(directory, on, limits)
 
 
-def check_engine(on: EngineChoice, device: str | None) -> None:
-    """Raise :class:`UsageError` for an engine that is not there, or not for this command."""
+def _check_surroundings(on: EngineChoice, device: str | None, preset: str | None) -> None:
+    """Check the engine, the preset and the device, before anything is made.
+
+    Raises:
+        CorrtoolError: one of them is not there, or not for this command.
+    """
+    from corrtool.runtime.device import resolve_device
+
     if on.submits:
         raise UsageError(
             "--engine slurm is for sweep",
             "give a job array of your own --first-seed and --pairs, a task each",
         )
     on.check(device, {"--cell": False, "--print-sbatch": False, "--fail-fast": False})
+    load_preset("default" if preset is None else preset)
+    if device is not None:
+        resolve_device(device)
 
 
 @dataclass(frozen=True)
@@ -228,14 +227,35 @@ class _Work:
             complete=complete,
         )
 
-    def run(self, project: Project, on: EngineChoice, limits: Limits) -> None:
+    def show_status(self, directory: Path) -> None:
+        """Print how far the cells are that were begun."""
+        from corrtool.project.directory import Project
+        from corrtool.runs.sweeps import read_sweep
+        from corrtool.workflows.sweeps.status import sweep_status
+
+        root = Project(directory).root
+        show(self.console, sweep_status(root, read_sweep(root, self.name)))
+
+    def show_plan(self, directory: Path) -> None:
+        """Print the cells and what is done of them; where there is no project none is made."""
+        from corrtool.project.directory import PROJECT_FILE
+        from corrtool.workflows.reproduce import open_or_create
+
+        with tempfile.TemporaryDirectory() as nowhere:
+            there = (directory / PROJECT_FILE).exists()
+            opened = open_or_create(directory if there else Path(nowhere) / "lab", self.table)
+            plan = self.plan(opened, complete=False)
+            show(self.console, {**plan.status(), "dry_run": True})
+
+    def run(self, directory: Path, on: EngineChoice, limits: Limits) -> None:
         """Make what the cells need, run them, draw the report, and print what came of it."""
         from corrtool.project.defaults import project_preset
         from corrtool.workflows.report import report
-        from corrtool.workflows.reproduce import prepare
+        from corrtool.workflows.reproduce import open_or_create, prepare
         from corrtool.workflows.sweeps.sweep import stage_variables
 
-        preset, console = project_preset(project, self.preset), self.console
+        project, console = open_or_create(directory, self.table), self.console
+        preset = project_preset(project, self.preset)
         console.say(f"{self.name} with the preset {preset}, in {project.root}")
         with suggesting("--project"):
             prepare(self._pipeline(project), from_scratch=self.from_scratch)

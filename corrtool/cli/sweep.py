@@ -285,6 +285,8 @@ def run(
     states = [cell["state"] for cell in planned.status()["cells"]]
     paused = 0 if pruning is None else states.count("paused")
     open_cells = len(states) - states.count("done") - paused
+    planned.engine = on.name
+    planned.write()  # before anything is begun: a project may be read-only
     with on.begun(open_cells, device, without) as engine:
         said = describe(len(planned.planned), open_cells, engine, paused)
         console.say(f"sweep {planned.name}: {said}")

@@ -48,7 +48,7 @@ def cells_table(result: SweepResult) -> Table:
     for number, cell in enumerate(cells):
         name = Text(cell["name"])
         said = as_text({axis: cell["grid"].get(axis) for axis in axes})
-        if said:
+        if said and "=" not in cell["name"]:  # of one that has no name yet it is the name
             name.append(f"\n  {said}", style="dim")
         row: list[str | Text] = [str(number)] if numbered else []
         row += [name, *([str(cell["seed"])] if several else [])]

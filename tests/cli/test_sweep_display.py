@@ -75,6 +75,13 @@ def test_the_table_tells_what_a_person_wants_to_know_of_each_cell() -> None:
     assert "#" not in rendered(cells_table(result(cell("a", "done"))))
 
 
+def test_a_cell_without_a_name_is_called_by_its_values_once() -> None:
+    named = cell("lambda-q=1 seed=0", "missing"), cell("lambda-q=2 seed=0", "missing")
+    named[1]["grid"] = {"lambda_q": 2.0}
+    text = rendered(cells_table(result(*named)))
+    assert text.count("lambda-q=") == 2
+
+
 def test_of_outcomes_of_several_kinds_each_says_its_own() -> None:
     games, score = ({"what": what, "value": 1.0} for what in ("games", "score"))
     text = rendered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from support.commands import one_line_error, run_in_process
 from support.sweeps import FakeEngine, planned_sweep, run_sweep
 
+from corrtool.cli.engines import EngineChoice
 from corrtool.workflows.sweeps.local import LocalEngine, Shares, share_out
+from corrtool.workflows.sweeps.sweep import Sweep
 
 pytestmark = pytest.mark.usefixtures("impatient")
 TINY = ("--preset", "tiny", "--device", "cpu")
@@ -71,6 +74,23 @@ class TestTheCommand:
     ) -> None:
         assert run_in_process("sweep", "-p", lab, *self.GRID, "--engine", engine) == 2
         assert "--engine" in one_line_error(capsys)
+
+    def test_a_project_that_cannot_be_written_is_told_before_an_engine_begins(
+        self,
+        lab: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def read_only(sweep: Sweep) -> None:
+            raise OSError(errno.EROFS, "Read-only file system", "sweeps")
+
+        def begin(*_: object) -> None:
+            raise AssertionError("an engine was begun")
+
+        monkeypatch.setattr(Sweep, "write", read_only)
+        monkeypatch.setattr(EngineChoice, "begun", begin)
+        assert run_in_process("sweep", "-p", lab, *self.GRID) == 1
+        assert "Read-only file system" in one_line_error(capsys)
 
     def test_dry_run_and_status(
         self,
