@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from corrtool.exchange.played_values import OBSERVATION, Q_VALUES
+from corrtool.exchange.played_values import OBSERVATION
 
 Format = Literal["onnx", "sb3", "torch"]
 
@@ -30,6 +30,7 @@ class Exported(TypedDict, total=False):
 
     Attributes:
         input: shape of one state and type of its numbers.
+        output: what comes out: ``"q_values"``, or ``"logits"`` of a policy.
         actions: the name of each action, in the order of the values.
         state: ``"written"``, ``"there already"``, or ``"planned"`` in a dry run.
         check: of what was written now; None where the program that reads it is not installed.
@@ -42,6 +43,7 @@ class Exported(TypedDict, total=False):
     q: str
     corr: str | None
     input: dict[str, object]
+    output: str
     actions: list[str]
     state: str
     bytes: int
@@ -54,7 +56,7 @@ def export_lines(result: Exported) -> list[str]:
     shape = " × ".join(map(str, result["input"]["shape"]))  # type: ignore[call-overload]
     who = result["q"] if result["corr"] is None else f"{result['q']} through {result['corr']}"
     of = f"{who}, of {result['task']}: {OBSERVATION} (batch × {shape}) {result['input']['dtype']}"
-    lines = [f"{of} → {Q_VALUES} (batch × {len(result['actions'])})"]
+    lines = [f"{of} → {result['output']} (batch × {len(result['actions'])})"]
     if result["state"] == "there already":
         return [*lines, f"{result['path']} is there already: {result['bytes']:,} bytes"]
     if result["state"] == "planned":

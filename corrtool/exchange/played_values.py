@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from corrtool.correspondence.model import Correspondence
 from corrtool.errors import CorrtoolError
+from corrtool.q_learning.policy import PolicyNetwork
 from corrtool.state_scaling import raw_to_q
 from corrtool.states import StateSpec
 
-OBSERVATION, Q_VALUES, BATCH = "observation", "q_values", "batch"  # names in files
+OBSERVATION, BATCH = "observation", "batch"  # names in files
 BATCHES = (1, 8)  # that a file is tried with: an export may freeze the batch without an error
 TOLERANCE = 1e-4  # of the greatest value
 _NOTHING = 1e-30
@@ -66,9 +67,19 @@ class PlayedValues(nn.Module):
         values = self.q_function(self.source_scaling.model_to_q(translated))
         return values if self.source_of is None else values[:, self.source_of]
 
+    @property
+    def output_name(self) -> str:
+        """What comes out, as files call it."""
+        return output_name(is_policy=isinstance(self.q_function, PolicyNetwork))
+
     def example(self) -> Tensor:
         """Two states to trace it with: of one a batch would be taken for a constant."""
         return torch.zeros(2, *self.spec.state_shape, dtype=self.spec.frame_dtype)
+
+
+def output_name(*, is_policy: bool) -> str:
+    """What files call the values of an agent."""
+    return "logits" if is_policy else "q_values"
 
 
 @dataclass(frozen=True)

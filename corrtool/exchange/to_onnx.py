@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from corrtool.errors import UsageError
-from corrtool.exchange.played_values import BATCH, OBSERVATION, Q_VALUES, PlayedValues, Runner
+from corrtool.exchange.played_values import BATCH, OBSERVATION, PlayedValues, Runner
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +38,8 @@ def check_installed() -> None:
 def to_onnx(network: PlayedValues, metadata: Mapping[str, str]) -> bytes:
     """The network as an ONNX file, with ``metadata`` as its properties.
 
-    Input ``observation`` (batch, *state_shape), output ``q_values`` (batch, A), any batch.
+    Input ``observation`` (batch, *state_shape), output ``q_values``, or ``logits`` of a policy,
+    (batch, A), any batch.
     """
     check_installed()
 
@@ -51,7 +52,7 @@ def to_onnx(network: PlayedValues, metadata: Mapping[str, str]) -> bytes:
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim(BATCH)},),
             input_names=[OBSERVATION],
-            output_names=[Q_VALUES],
+            output_names=[network.output_name],
             verbose=False,
         )
     assert program is not None
@@ -111,6 +112,6 @@ def onnx_runner(content: bytes) -> tuple[str, Runner] | None:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def run(states: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([Q_VALUES], {OBSERVATION: states.numpy()})[0])
+        return torch.from_numpy(session.run(None, {OBSERVATION: states.numpy()})[0])
 
     return f"onnxruntime {onnxruntime.__version__}", run

@@ -27,6 +27,7 @@ from corrtool.exchange.played_values import (
     PlayedValues,
     Runner,
     compare,
+    output_name,
 )
 from corrtool.files.atomic import inside, publish_file, sha256_of_file
 from corrtool.files.staging import remove_abandoned, staged_beside
@@ -240,6 +241,7 @@ def _described(export: _Export) -> Exported:
         "task": str(export.task),
         "q": player.q.name,
         "corr": None if player.corr is None else player.corr.name,
+        "output": output_name(is_policy=export.description.is_policy),
         "input": {
             "shape": list(export.spec.state_shape),
             "dtype": str(export.spec.frame_dtype).removeprefix("torch."),

@@ -13,6 +13,9 @@ from torch import Tensor
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.exchange.played_values import PlayedValues, compare
 from corrtool.exchange.to_onnx import check_installed, onnx_metadata, onnx_runner, to_onnx
+from corrtool.q_learning.chain import Chain, Layer
+from corrtool.q_learning.policy import PolicyNetwork
+from corrtool.states import StateSpec
 
 
 # Every layer of every generator is in one of these: an export takes seconds. test_to_torch.py has
@@ -40,6 +43,17 @@ def test_the_file_says_what_it_is_and_what_goes_in_and_out() -> None:
     assert (taken.elem_type, given.elem_type) == (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT)
     batch, *shape = taken.shape.dim
     assert batch.dim_param and [side.dim_value for side in shape] == [2, 36, 32]
+
+
+def test_what_comes_out_of_a_policy_are_logits() -> None:
+    layer = Layer.of("linear", inputs=3, outputs=2, bias=True)
+    policy = PolicyNetwork(Chain((), (layer,)), 2)
+    network = PlayedValues(policy, StateSpec("vector", (3,)))
+    content = to_onnx(network, {})
+    assert [v.name for v in onnx.load_from_string(content).graph.output] == ["logits"]
+    made = onnx_runner(content)
+    assert made is not None
+    assert compare(made[1], network, raw_states(network.spec)).relative < 1e-5
 
 
 def test_a_changed_bit_is_noticed_wherever_it_is() -> None:
