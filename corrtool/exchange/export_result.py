@@ -64,9 +64,9 @@ def export_lines(result: Exported) -> list[str]:
     if (check := result["check"]) is None:
         lines.append("not tried: the program that reads it is not installed")
     else:
+        batches = " and ".join(map(str, check["batches"]))
         lines.append(
-            f"max |ΔQ| {check['max_difference']:.2g} ({check['relative']:.2g} of the greatest) by "
-            f"{check['by']}, batches {' and '.join(map(str, check['batches']))}, states: "
-            f"{check['states']}"
+            f"largest difference {check['max_difference']:.2g} ({check['relative']:.2g} of the "
+            f"greatest value) by {check['by']}, batches {batches}, states: {check['states']}"
         )
     return [*lines, f"{result['path']}: {result['bytes']:,} bytes"]

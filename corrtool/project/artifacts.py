@@ -125,12 +125,13 @@ def artifact_names(root: Path, kind: str) -> list[str]:
         else (root / "weights" / kind, ".safetensors")
     )
     check_readable(folder)
-    names = (path.name[: -len(suffix)] for path in folder.glob(f"*{suffix}") if not _is_empty(path))
+    found = (path for path in folder.glob(f"*{suffix}") if kind != "memory" or not _is_empty(path))
+    names = (path.name[: -len(suffix)] for path in found)
     return sorted(name for name in names if is_name(name))
 
 
 def _is_empty(path: Path) -> bool:
-    """True for a directory with nothing in it, which is no artifact."""
+    """True for a directory with nothing in it, which is no memory."""
     return path.is_dir() and os.access(path, os.R_OK) and not any(path.iterdir())
 
 

@@ -108,6 +108,17 @@ def is_blind(blindness: FBlindness) -> bool:
     return blindness["source"]["model_loss"] >= PERSISTENCE
 
 
+def _inputs_have_changed(measured: Measured) -> tuple[str, str] | None:
+    if not measured["absent"]:
+        return None
+    which = " and ".join(measured["absent"].values())
+    sentence = (
+        f"it was learnt with {which}: it may not fit what is here, and what that told of it is "
+        "left out or of before; learn one with what is here"
+    )
+    return sentence, _learn_anew(measured, "--name anew")
+
+
 def _f_was_cut(measured: Measured) -> tuple[str, str] | None:
     blindness = measured["blindness"]
     if blindness is None or not blindness["cut"]:
@@ -283,6 +294,12 @@ RULES = (
         "`returns`: `agent`, on its own task, no better than `source_random`",
         "a longer training: more `--env-steps` for `train-dqn`",
         _agent_learnt_nothing,
+    ),
+    Rule(
+        "its inputs have changed",
+        "`absent`: what it was learnt with that is gone, damaged or another by now",
+        "`learn-corr` anew, with what is here",
+        _inputs_have_changed,
     ),
     Rule(
         "F was cut short",

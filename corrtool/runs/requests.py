@@ -157,7 +157,7 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
     record = read_record(directory) if begun or (directory / "run.json").exists() else None
     if record is not None and record["state"] == "running" and not begun:
         record = None  # it failed before it had anything to lose, so it does not claim the name
-    if record is not None and not request.matches(record):
+    if record is not None and not _is_made(request, record):
         if cut_run(project, request) is not None:
             return None  # it is whole, and goes on
         raise _another_run(place, record, request)
@@ -167,7 +167,9 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
     for kind, name in request.produces:
         if resumes_overwriting or not artifact_path(project.root, kind, name).exists():
             continue
-        if not request.matches(read_artifact(project.root, kind, name).manifest):
+        manifest = read_artifact(project.root, kind, name).manifest
+        of_run = record is not None and manifest.get("fingerprint") == record.get("fingerprint")
+        if not of_run and not request.matches(manifest):
             raise NameTakenError(
                 f"{kind} {name!r} exists and was made with other settings or inputs",
                 request.anew_command(),
@@ -180,6 +182,23 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
         for problem in artifact_problems(project.root, kind, name):
             raise problem
     return record["result"]
+
+
+def _is_made(request: RunRequest, record: RunRecord) -> bool:
+    """True if a run is what the request would make, or goes on to be.
+
+    Also a finished one with a time limit that it did not need, where the request has none or a
+    larger one.
+    """
+    if request.matches(record):
+        return True
+    was, limit = identity_of(record), getattr(request.settings, "max_minutes", None)
+    before = was["settings"].get("max_minutes")
+    needed = record["state"] != "finished" or "cut" in record["result"]
+    if needed or type(before) is not float or (limit is not None and limit < before):
+        return False
+    without: Identity = {**was, "settings": was["settings"] | {"max_minutes": limit}}
+    return _digest(without) == request.fingerprint
 
 
 def cut_run(project: Project, request: RunRequest) -> RunRecord | None:
@@ -261,11 +280,11 @@ _PARTS: tuple[Literal["settings", "options", "tasks", "inputs"], ...] = (
 
 
 def difference(old: Identity, new: Identity) -> str:
-    """The first thing in which two runs' identities differ, in words."""
+    """The first thing in which two runs' identities differ, in words; time limits count last."""
     for part in _PARTS:
         a, b = dict(old[part] or {}), dict(new[part] or {})
         for key in sorted({*a, *b}):
-            if a.get(key) != b.get(key):
+            if a.get(key) != b.get(key) and key != "max_minutes":
                 if part in ("tasks", "inputs"):
                     noun = "task" if part == "tasks" else "input"
                     return f"its {key.replace('_', ' ')} {noun} was another one"
@@ -276,4 +295,7 @@ def difference(old: Identity, new: Identity) -> str:
                 if isinstance(a.get(key), dict) and isinstance(b.get(key), dict):
                     return f"{key.replace('_', '-')} meant another network"
                 return f"{key.replace('_', '-')} was {a.get(key)}, now {b.get(key)}"
-    return f"seed was {old['seed']}, now {new['seed']}"
+    if old["seed"] != new["seed"]:
+        return f"seed was {old['seed']}, now {new['seed']}"
+    limits = (one["settings"].get("max_minutes") for one in (old, new))
+    return "max-minutes was {}, now {}".format(*limits)

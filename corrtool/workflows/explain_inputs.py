@@ -22,6 +22,7 @@ from corrtool.project.directory import Project
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
 from corrtool.runs.context import StageContext
 from corrtool.stages.correspondence_checks import check_fit
+from corrtool.stages.correspondence_names import LAST
 from corrtool.stages.inputs import load_transitions
 from corrtool.states import IMAGE
 
@@ -70,7 +71,7 @@ def find_inputs(project: Project, artifact: Artifact) -> dict[str, Artifact]:
             why = "another by now" if replaced else "gone or damaged"
             raise ArtifactError(
                 f"{artifact} was learnt from memory {name}, which is {why}",
-                "learn it anew with 'corrtool learn-corr', or name another correspondence",
+                f"learn it anew with {_anew(artifact)}, or name another correspondence",
             )
     missing = [use for use in ("source_memory", "target_memory") if use not in found]
     if missing:
@@ -81,6 +82,14 @@ def find_inputs(project: Project, artifact: Artifact) -> dict[str, Artifact]:
     return found
 
 
+def _anew(artifact: Artifact) -> str:
+    """The command that replaces a correspondence; of the last of a training that of its best."""
+    name = artifact.name
+    if artifact.manifest.get("selection") == "last":
+        name = name.removesuffix(LAST)
+    return f"'corrtool learn-corr --name {name} --overwrite'"
+
+
 def absent_inputs(
     project: Project, artifact: Artifact, inputs: dict[str, Artifact]
 ) -> dict[str, str]:
@@ -88,9 +97,11 @@ def absent_inputs(
     absent = {}
     for use, parent in artifact.manifest.get("parents", {}).items():
         if use not in inputs:
-            there = parent["name"] in artifact_names(project.root, parent["kind"])
-            why = "is another by now" if there else "is no longer here"
-            absent[use] = f"{KIND_LABELS[parent['kind']]} {parent['name']} {why}"
+            kind, name = parent["kind"], parent["name"]
+            readable = name in {other.name for other in find_artifacts(project.root, kind)}
+            there = name in artifact_names(project.root, kind)
+            why = "another by now" if readable else "damaged" if there else "no longer here"
+            absent[use] = f"{KIND_LABELS[kind]} {name}, which is {why}"
     return absent
 
 

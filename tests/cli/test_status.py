@@ -54,7 +54,7 @@ def test_status_tells_games_of_an_agent_that_was_replaced_from_those_of_its_succ
     pong_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_in_process("status", "-p", pong_copy) == 0
-    assert "not this one" not in capsys.readouterr().out
+    assert "since replaced" not in capsys.readouterr().out
     q = pong_copy / "weights" / "q"
     for path in q.glob("target-*"):  # a stranger, whole, in the place of the one that played
         shutil.copy(path, q / "source-dqn.safetensors")
@@ -63,7 +63,7 @@ def test_status_tells_games_of_an_agent_that_was_replaced_from_those_of_its_succ
     assert played["parents"]["q"]["name"] == "source-dqn"
     assert run_in_process("status", "-p", pong_copy) == 0
     games = capsys.readouterr().out.partition("games")[2]
-    assert "q source-dqn (not this one)" in " ".join(games.split())
+    assert "q source-dqn (since replaced)" in " ".join(games.split())
 
 
 def test_status_shows_nothing_of_a_damaged_manifest_but_that(

@@ -172,3 +172,28 @@ def test_other_settings_with_more_time_are_another_run(
     assert "learning-rate was" in capsys.readouterr().err
     assert run_in_process(*flags, "--overwrite") == 0  # begins anew
     assert "continues" not in read_artifact(lab, "model", "x").manifest
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        ("train-model", "--gradient-steps", "5", "--name", "x"),
+        ("train-dqn", "--env-steps", "200", "--name", "x"),
+        ("learn-corr", "--gradient-steps", "5", "--name", "x"),
+    ],
+)
+def test_a_limit_that_was_not_needed_makes_no_other_run(
+    lab: Path, capsys: pytest.CaptureFixture[str], stage: tuple[str, ...]
+) -> None:
+    flags = (*stage, "-p", lab, *TINY)
+    assert run_in_process(*flags, "--max-minutes", 30) == 0
+    before = files_of(lab)
+    for more in ((), ("--max-minutes", 40)):
+        capsys.readouterr()
+        assert run_in_process(*flags, *more) == 0
+        assert "is done already" in "".join(capsys.readouterr())
+    assert files_of(lab) == before
+    assert run_in_process(*flags, "--max-minutes", 20) == 2  # it may have needed that
+    assert "max-minutes was 30.0, now 20.0" in capsys.readouterr().err
+    assert run_in_process(*flags, "--seed", 1) == 2
+    assert "seed was 0, now 1" in capsys.readouterr().err

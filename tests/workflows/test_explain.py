@@ -187,7 +187,10 @@ def test_it_says_that_an_agent_was_replaced(lab: Path, capsys: pytest.CaptureFix
     )
     (lab / "weights" / "q" / f"{q}.safetensors").unlink()
     assert run_in_process("explain", told["correspondence"], "-p", lab) == 0
-    assert f"Q_S: left out: learnt with Q-function {q} is no longer here" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"Q_S: left out: learnt with Q-function {q}, which is no longer here" in out
+    assert f"its inputs have changed: it was learnt with Q-function {q}, which is no longer" in out
+    assert "try: corrtool learn-corr --name anew" in out
 
 
 def test_a_score_that_is_missing_is_found(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,9 @@ def test_a_policy_says_what_would_be_written_and_does_not_replace(
         "source-dqn through corr, of CartPole-v1 scale:-1,1,1,1: observation (batch × 4) float32 → "
         "q_values (batch × 2)"
     )
-    assert lines[1].startswith("max |ΔQ| ") and lines[1].endswith("states: memory target-random")
+    assert lines[1].startswith("largest difference ") and lines[1].endswith(
+        "states: memory target-random"
+    )
     state = np.array([0.1, -0.2, 0.3, 0.4], np.float32)
     values = torch.export.load(lab / "exports" / "corr.pt2").module()(torch.from_numpy(state)[None])
     np.testing.assert_allclose(values[0].numpy(), learnt.load_agent().values(state), rtol=1e-5)
