@@ -10,6 +10,7 @@ import typer
 
 from corrtool.cli.engines import EngineChoice
 from corrtool.errors import CorrtoolError, UsageError
+from corrtool.settings.base import SYNONYMS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,6 +76,7 @@ class SuiteChoice:
             choose_pairs(_names(self.pairs)),
             range(first, first + seeds),
             choose_methods(_names(self.methods)),
+            SYNONYMS.get(preset or "default", preset or "default"),
         )
 
     def run(
@@ -95,12 +97,13 @@ class SuiteChoice:
         from corrtool.workflows.suites.running import SuiteRunner
         from corrtool.workflows.sweeps.sweep import stage_variables
 
+        planned.check()
         missing = [cell for cell in planned.cells if not planned.suite.is_done(cell)]
         if only_shown:
             result = planned.status({})
-            console.result({**result, "dry_run": True}, _shown(result))
+            console.result(result, _cells(result))
             return
-        failures = {}
+        planned.begin()
         with on.begun(len(missing), device, stage_variables()) as engine:
             console.say(
                 f"suite in {planned.suite.root}: {len(missing):,} of {len(planned.cells):,} cells "
@@ -127,13 +130,31 @@ def _names(text: str | None) -> list[str]:
     return [] if text is None else [name.strip() for name in text.split(",")]
 
 
+def _cells(result: SuiteResult) -> Table:
+    """How many seeds of each pair and method are done, of how many."""
+    from rich.table import Table
+
+    from corrtool.workflows.suites.suite import counted
+
+    methods = list(dict.fromkeys(cell["method"] for cell in result["cells"]))
+    table = Table("pair", *methods, title=counted(result), title_justify="left")
+    for pair in dict.fromkeys(cell["pair"] for cell in result["cells"]):
+        row = []
+        for method in methods:
+            of = [c for c in result["cells"] if (c["pair"], c["method"]) == (pair, method)]
+            done = sum(cell["state"] == "done" for cell in of)
+            row.append(f"{done} of {len(of)}" if of else "")
+        table.add_row(pair, *row)
+    return table
+
+
 def _shown(result: SuiteResult) -> list[str] | Table:
     """How far it is, and the methods beside each other."""
     from rich.table import Table
 
-    states = [cell["state"] for cell in result["cells"]]
-    counted = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-    so_far = f"{len(states):,} cells: {counted}"
+    from corrtool.workflows.suites.suite import counted
+
+    so_far = counted(result)
     if not result["methods"]:
         return [so_far]
     columns = ("method", "pairs", "interquartile mean", "0.95 or more", "ours is better")

@@ -90,10 +90,10 @@ def choose_pairs(names: Sequence[str]) -> list[Pair]:
     Raises :class:`UsageError` for a name of neither.
     """
     pairs = load_pairs()
-    known = {pair.name for pair in pairs} | {pair.source.name for pair in pairs}
+    sources = dict.fromkeys(pair.source.name for pair in pairs)
     for name in names:
-        if name not in known:
-            raise UsageError(
-                f"there is no pair {name!r}", f"choose from {', '.join(sorted(known))}"
-            )
+        if name not in sources and name not in {pair.name for pair in pairs}:
+            of_source = [pair.name for pair in pairs if pair.source.name == name.partition("/")[0]]
+            choices = ", ".join(of_source or sources)
+            raise UsageError(f"there is no pair {name!r}", f"choose from {choices}")
     return [p for p in pairs if not names or p.name in names or p.source.name in names]

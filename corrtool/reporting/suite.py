@@ -188,6 +188,18 @@ def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
     )
 
 
+def returns_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
+    """The mean returns of each pair that shares something."""
+    players = (SOURCE, RANDOM, REUSE, *methods)
+    rows = [
+        [result.name, *(_number(result.mean(player)) for player in players)]
+        for result in results
+        if result.played and not result.control
+    ]
+    note = "Means over seeds of the mean returns of fresh games; source is on its own task."
+    return Table("Returns", ["pair", *players], rows, note)
+
+
 def controls_table(results: Sequence[PairResult]) -> Table:
     """A row for each pair that shares nothing."""
     rows = [

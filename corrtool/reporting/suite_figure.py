@@ -20,7 +20,9 @@ def suite_figure(results: Sequence[PairResult], methods: Sequence[str]) -> Figur
     players = [*methods, REUSE]
     shown = [r for r in results if not r.control and any(r.shares(player) for player in players)]
     found = summaries(results, players)
-    heights = (_ROW_INCHES * max(1, len(shown)) + 0.6, _METHOD_INCHES * max(1, len(found)) + 0.6)
+    heights = (_ROW_INCHES * len(shown) + 0.6, _METHOD_INCHES * len(found) + 0.6)
+    if not shown:
+        return _nothing()
     figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=heights, sharex=True)
     colours = {player: COLOURS[number] for number, player in enumerate(players)}
@@ -37,6 +39,13 @@ def suite_figure(results: Sequence[PairResult], methods: Sequence[str]) -> Figur
     _label_rows(below, [f"{s['method']} ({s['pairs']} pairs)" for s in found])
     finish(below, "share of the way from random play to the agent on its own task", "")
     below.set_xlim(_SHOWN[0] - 0.03, _SHOWN[1] + 0.03)
+    return figure
+
+
+def _nothing() -> Figure:
+    figure = Figure(figsize=(7.2, 0.6), layout="constrained")
+    said = "no pair has an agent that is better than random play"
+    figure.text(0.5, 0.5, said, ha="center", va="center", fontsize=9)
     return figure
 
 

@@ -12,6 +12,7 @@ from corrtool.reporting.suite import (
     controls_table,
     methods_table,
     pairs_table,
+    returns_table,
     summaries,
 )
 from corrtool.reporting.suite_figure import suite_figure
@@ -61,6 +62,7 @@ def test_tables() -> None:
     assert easy["ours"].startswith("0.95 [0.31, 1.59]") and easy["reuse"].startswith("0.10")
     assert (hard["ours"], hard["gan"], hard["source"], hard["seeds"]) == ("0.50", "–", "4.0", "1")
     assert none["ours"] == "–" and easy["score"] == "0.90"
+    assert returns_table(ALL, ("ours",)).rows[1] == ["hard", "4.0", "-4.0", "–", "0.0"]
     (control,) = controls_table(ALL).rows
     assert control == ["other", "`X-v0`", "1", "1.0", "2.0", "0.03"]
     rows = methods_table(summaries(ALL, ("ours", "gan"))).rows

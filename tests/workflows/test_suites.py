@@ -74,8 +74,10 @@ class TestPairs:
     def test_chosen_by_their_names_or_their_sources(self) -> None:
         names = [pair.name for pair in choose_pairs(["acrobot", "cartpole/padded"])]
         assert names[0] == "cartpole/padded" and len(names) == 6
-        with pytest.raises(UsageError, match="no pair 'cart'"):
+        with pytest.raises(UsageError, match="no pair 'cart'; choose from cartpole, acrobot"):
             choose_pairs(["cart"])
+        with pytest.raises(UsageError, match="choose from acrobot/permuted-flipped, acrobot/ort"):
+            choose_pairs(["acrobot/x"])
 
     def test_flags_and_words(self) -> None:
         assert FLIPPED.flags == [
@@ -113,7 +115,10 @@ class TestLoop:
         suite, told = runner(Suite(tmp_path), engine)
         suite.run([Cell(FLIPPED, 0, "ours"), Cell(FLIPPED, 0, "gan"), Cell(FLIPPED, 1, "ours")])
         assert [words[0] for words in engine.ran] == ["init", "init"]
-        assert set(suite.failures.values()) == {"exit code 3"} and len(told) == 3
+        assert len(told) == 3
+        assert {line.partition(" (")[0] for line in suite.failures.values()} == {
+            "init: exit code 3"
+        }
 
     def test_a_command_that_was_killed_is_tried_again_so_often(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,7 +127,8 @@ class TestLoop:
         engine = OwnProcess(lambda words: -9)
         suite, _ = runner(Suite(tmp_path), engine, retries=2)
         suite.run([Cell(FLIPPED, 0, "ours")])
-        assert len(engine.ran) == 3 and list(suite.failures.values()) == ["exit code -9"]
+        (line,) = suite.failures.values()
+        assert len(engine.ran) == 3 and line.startswith("init: exit code -9 (")
 
     def test_commands_that_end_well_and_leave_nothing_end_too(self, tmp_path: Path) -> None:
         suite, _ = runner(Suite(tmp_path), OwnProcess(lambda words: 0))
@@ -175,13 +181,25 @@ def test_the_command_shows_and_writes_what_there_is(
     assert run_in_process(*command, "--status", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert [cell["state"] for cell in result["cells"]] == ["done", "done"]
-    assert result["dry_run"] and result["files"] == []
+    assert result["files"] == [] and result["preset"] == "default"
+    assert run_in_process(*command, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "2 cells: 2 done" in shown and "1 of 1" in shown and not (root / "preset.json").exists()
     assert run_in_process(*command) == 0
     assert "2 cells: 2 done" in capsys.readouterr().out
     text = (root / "suite.md").read_text(encoding="utf-8")
-    assert "### Pairs" in text and "| cartpole/padded | `pad:2` | 1 |" in text
+    assert text.startswith("# The suite, preset default\n\n2 cells: 2 done.\n")
+    assert (
+        "### Pairs" in text
+        and "### Returns" in text
+        and "| cartpole/padded | `pad:2` | 1 |" in text
+    )
     assert json.loads((root / "suite.json").read_text())["played"] == result["played"]
     assert (root / "suite.png").read_bytes().startswith(b"\x89PNG")
+    assert run_in_process(*command, "--preset", "tiny", "--status") == 2
+    assert "was played with the preset default, not tiny" in one_line_error(capsys)
+    assert run_in_process(*command[:3], root / "suite.md") == 2
+    assert "is a file" in one_line_error(capsys)
 
 
 @pytest.mark.parametrize(

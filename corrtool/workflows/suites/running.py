@@ -136,7 +136,8 @@ class SuiteRunner:
             lane.not_before = time.monotonic() + pause
             lane.interruptions += 1
         else:
-            self._fail(lane, last_error(lane.command.log) or f"exit code {code}")
+            said = last_error(lane.command.log) or f"exit code {code}"
+            self._fail(lane, f"{lane.command.words[0]}: {said} ({lane.command.log})")
 
     def _fail(self, lane: Lane, line: str) -> None:
         """Give a cell up, and go on with the others; all of a lane, where what they share fails."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, TypedDict
 
 from corrtool.errors import UsageError
 from corrtool.experiments.pairs import Pair
 from corrtool.files.atomic import write_atomic
+from corrtool.files.sealed import read_sealed_json, seal_json
 from corrtool.reporting.figures import encode
 from corrtool.reporting.suite import (
     MethodSummary,
@@ -19,6 +20,7 @@ from corrtool.reporting.suite import (
     controls_table,
     methods_table,
     pairs_table,
+    returns_table,
     summaries,
 )
 from corrtool.reporting.suite_figure import suite_figure
@@ -26,6 +28,7 @@ from corrtool.workflows.suites.methods import METHODS, OURS
 from corrtool.workflows.suites.projects import Cell, Suite
 
 TABLES, NUMBERS, FIGURE = "suite.md", "suite.json", "suite.png"
+PRESET = "preset.json"  # with which all of a suite is played
 
 
 class SuiteCell(TypedDict):
@@ -43,16 +46,16 @@ class SuiteResult(TypedDict):
 
     Attributes:
         below_reuse: the pairs on which ``ours`` is more than 0.05 below reuse.
-        files: what was written; nothing by a dry run.
+        files: what was written; nothing by ``--dry-run`` and ``--status``.
     """
 
     suite: str
+    preset: str
     cells: list[SuiteCell]
     played: list[Played]
     methods: list[MethodSummary]
     below_reuse: list[str]
     files: list[str]
-    dry_run: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,28 @@ class PlannedSuite:
     pairs: list[Pair]
     seeds: range
     methods: tuple[str, ...]
+    preset: str = "default"
+
+    def check(self) -> None:
+        """Check that the directory is one, and played with the same preset.
+
+        Raises :class:`UsageError`.
+        """
+        root, path = self.suite.root, self.suite.root / PRESET
+        if root.exists() and not root.is_dir():
+            raise UsageError(f"{root} is a file", "give another --project")
+        if path.exists():
+            with_preset = read_sealed_json(path, "remove it")["preset"]
+            if with_preset != self.preset:
+                raise UsageError(
+                    f"{root} was played with the preset {with_preset}, not {self.preset}",
+                    f"give --preset {with_preset}, or another --project",
+                )
+
+    def begin(self) -> None:
+        """Write down the preset. Raises :class:`UsageError` as :meth:`check` does."""
+        self.check()
+        write_atomic(self.suite.root / PRESET, seal_json({"preset": self.preset}))
 
     @property
     def cells(self) -> list[Cell]:
@@ -108,6 +133,7 @@ class PlannedSuite:
             )
         return {
             "suite": str(self.suite.root),
+            "preset": self.preset,
             "cells": cells,
             "played": [one for result in results for one in result.played],
             "methods": summaries(results, self.methods),
@@ -121,10 +147,14 @@ class PlannedSuite:
         tables = [
             methods_table(status["methods"]),
             pairs_table(results, self.methods),
+            returns_table(results, self.methods),
             controls_table(results),
         ]
+        head = [f"# The suite, preset {self.preset}", "", f"{counted(status)}.", ""]
+        head += [_failure_line(cell) for cell in status["cells"] if cell["failure"] is not None]
+        parts = ["\n".join(head), *(t.to_markdown() for t in tables if t.rows)]
         files = {
-            TABLES: "\n".join(t.to_markdown() for t in tables if t.rows).encode(),
+            TABLES: "\n".join(parts).encode(),
             FIGURE: encode(suite_figure(results, self.methods), "png"),
         }
         paths = [root / name for name in (*files, NUMBERS)]
@@ -133,6 +163,17 @@ class PlannedSuite:
             write_atomic(root / name, content)
         write_atomic(root / NUMBERS, (json.dumps(told, indent=1) + "\n").encode())
         return told
+
+
+def counted(status: SuiteResult) -> str:
+    """``26 cells: 25 done, 1 failed``."""
+    states = [cell["state"] for cell in status["cells"]]
+    counted = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    return f"{len(states):,} cells: {counted}"
+
+
+def _failure_line(cell: SuiteCell) -> str:
+    return f"- {cell['pair']}, seed {cell['seed']}, {cell['method']}: {cell['failure']}"
 
 
 def choose_methods(names: Sequence[str]) -> tuple[str, ...]:
