@@ -16,7 +16,8 @@ class SourceTask:
     """A task on which an agent learns, once for all of its pairs.
 
     Attributes:
-        kind: of its states: ``"image"``, ``"vector"`` or ``"signal"``.
+        kind: of its states: ``"image"``, ``"grid"`` (small pictures), ``"vector"`` or
+            ``"signal"``.
         init: what ``corrtool init`` is told besides.
         pretrained: whether its agent comes with corrtool.
     """

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands import one_line_error, run_in_process
@@ -14,6 +15,8 @@ from support.commands import one_line_error, run_in_process
 from corrtool.errors import UsageError
 from corrtool.experiments.pairs import Pair, SourceTask, choose_pairs, load_pairs
 from corrtool.project.directory import find_project
+from corrtool.settings.resolve import resolve
+from corrtool.settings.stages import LearnCorrSettings
 from corrtool.tasks.views.registry import parse_view
 from corrtool.workflows.suites.methods import METHODS, commands_of
 from corrtool.workflows.suites.projects import Cell, Suite
@@ -67,7 +70,7 @@ class TestPairs:
         assert len({pair.name for pair in pairs}) == len(pairs)
         assert sum(not pair.control for pair in pairs) >= 24
         for pair in pairs:
-            assert pair.source.kind in ("image", "vector", "signal")
+            assert pair.source.kind in ("image", "grid", "vector", "signal")
             for view in pair.views:
                 parse_view(view, tmp_path)
 
@@ -94,6 +97,25 @@ def test_methods_are_chosen_and_ours_is_always_among_them() -> None:
         choose_methods(["best"])
     (learn, _) = commands_of("cyclegan", FLIPPED)
     assert learn[learn.index("--lambda-cyc") + 1] == "10" and "mlp" in learn
+
+
+@pytest.mark.parametrize("kind", ["image", "grid", "vector", "signal"])
+@pytest.mark.parametrize("method", ["gan", "cyclegan", "paper"])
+def test_what_a_method_learns_with_is_of_its_kind_of_states(method: str, kind: str) -> None:
+    pair = Pair("p/q", SourceTask("p", "P-v0", kind), "P-v0")
+    (_, *words), _ = commands_of(method, pair)
+    said: dict[str, Any] = {}
+    while words:
+        flag = words.pop(0).removeprefix("--").replace("-", "_")
+        if flag.startswith("no_"):
+            said[flag.removeprefix("no_")] = False
+        else:
+            said[flag] = float(words[0]) if flag.startswith("lambda") else words[0]
+            del words[0]
+    assert said.pop("name") == f"suite-{method}"
+    resolve(  # refuses what has no effect
+        LearnCorrSettings, preset="default", state_kind=kind, project_values={}, given=said
+    )
 
 
 def test_cells_have_every_pair_before_the_next_seed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from corrtool.settings.stages import CollectSettings
 OURS, SCRATCH = "ours", "scratch"
 _AS_PRINTED = {  # the paper's generator, for each kind of states
     "image": ("--generator", "resnet", "--no-framewise", "--no-skips", "--no-folded"),
+    "grid": ("--generator", "resnet", "--no-framewise"),
     "signal": ("--generator", "resnet"),
     "vector": ("--generator", "mlp"),
 }
