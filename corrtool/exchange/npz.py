@@ -12,6 +12,7 @@ array                   shape              what it is
 ``first_steps``         (E,)               steps before its first frame; may be left out
 ``context_steps``       (E,)               steps at its beginning that are no transitions; likewise
 ``description``         ()                 JSON, as corrtool writes it; likewise
+``episodes_sha256``     ()                 SHA-256 of all episodes, with a description
 ======================  =================  ====================================================
 
 Nothing in it is pickled. What is read is not trusted: ``numpy.load`` would make arrays of any size
@@ -20,6 +21,7 @@ that a header claims, so every header is compared with the others before anythin
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import zipfile
@@ -56,7 +58,8 @@ from corrtool.files.atomic import publish_file, regular_file, sha256_of_file
 from corrtool.files.staging import staged_beside
 from corrtool.states import StateSpec
 
-FRAMES, DESCRIPTION = "frames", "description"
+FRAMES, DESCRIPTION, SHA256 = "frames", "description", "episodes_sha256"
+AGAIN = "export the memory again with --overwrite, or save what you changed without a description"
 _STEP_ARRAYS = {  # by the field of a memory that they are
     "actions": "actions",
     "rewards": "rewards",
@@ -91,8 +94,10 @@ def write_npz(
             with archive.open(f"{FRAMES}.npy", "w", force_zip64=True) as file:
                 frames = int(episodes.lengths.sum()) + len(episodes)
                 _write_header(file, (frames, *observation_shape(spec)), observation_dtype(spec))
+                digests = []
                 for episode in episodes:
                     file.write(np.ascontiguousarray(episode.observations).data)
+                    digests.append(episode.sha256())
                     advance(len(episode.actions))
             for field, name in _STEP_ARRAYS.items():
                 _write(archive, name, episodes.field(field))
@@ -100,7 +105,13 @@ def write_npz(
             _write(archive, "first_steps", episodes.first_steps)
             _write(archive, "context_steps", episodes.contexts)
             _write(archive, DESCRIPTION, np.array(json.dumps(description)))
+            _write(archive, SHA256, np.array(_sha256(digests)))
         publish_file(staged, path)
+
+
+def _sha256(digests: list[str]) -> str:
+    """Of the checksums of all episodes, in order: the zip's own know no intent."""
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -194,10 +205,14 @@ def _opened(archive: _Archive, spec: StateSpec, actions: int) -> ForeignMemory:
     """Check all headers, and read all arrays but the frames."""
     path, where, description = archive.path, str(archive.path), cast(Description, {})
     names = _names(archive)
+    digest = None
     if DESCRIPTION in names:
         value = _description(archive.array(DESCRIPTION))
         check_description(value, spec, actions, where)
         description = cast(Description, value)
+        if SHA256 not in names:
+            raise ArtifactError(f"{where} says that corrtool wrote it, and has no {SHA256}", AGAIN)
+        digest = _text(archive.array(SHA256))
     frames = archive.array(FRAMES)
     check_observations(spec, frames.shape[1:], frames.dtype, where)
     check_rows_fit(spec, frames.shape[0], where)
@@ -219,6 +234,8 @@ def _opened(archive: _Archive, spec: StateSpec, actions: int) -> ForeignMemory:
             "an episode of n steps needs n + 1 frames",
         )
     episodes = _episodes(path, frames, values, spec, actions)
+    if digest is not None:
+        episodes = _checked(episodes, digest, where)
     return ForeignMemory(path, sha256_of_file(path), description, steps, count, episodes)
 
 
@@ -261,11 +278,25 @@ def _field(array: _Array, kinds: str, length: int) -> NDArray[Any]:
 
 
 def _description(array: _Array) -> dict[str, Any]:
+    return parse_description(_text(array), array.where)
+
+
+def _text(array: _Array) -> str:
     if array.dtype.kind != "U" or array.shape or array.dtype.itemsize > MAX_DESCRIPTION:
         raise ArtifactError(f"{array.where} is not a text", "leave it out")
     values = array.read(1)
     array.end()
-    return parse_description(str(values[0]), array.where)
+    return str(values[0])
+
+
+def _checked(episodes: Iterator[Episode], digest: str, where: str) -> Iterator[Episode]:
+    """The episodes, which after the last one must have been those that corrtool wrote."""
+    digests = []
+    for episode in episodes:
+        digests.append(episode.sha256())
+        yield episode
+    if _sha256(digests) != digest:
+        raise ArtifactError(f"{where} is damaged: it is not what corrtool wrote", AGAIN)
 
 
 def _episodes(

@@ -173,7 +173,7 @@ def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
                 result.difference,
                 str(len(result.played)),
                 *(_number(result.mean(player)) for player in (SOURCE, RANDOM)),
-                *(_share(result.shares(player)) for player in (REUSE, *methods)),
+                *(_share(result, player) for player in (REUSE, *methods)),
                 f"{np.mean(scores):.2f}" if scores else "–",
             ]
         )
@@ -256,9 +256,12 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _share(shares: Sequence[float]) -> str:
+def _share(result: PairResult, player: str) -> str:
+    """The mean, its interval, and how many seeds where not all were played."""
+    shares = result.shares(player)
     if not shares:
         return "–"
+    few = "" if len(shares) == len(result.played) else f", n = {len(shares)}"
     bounds = student_t_interval(shares)
     interval = "" if bounds is None else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
-    return f"{np.mean(shares):.2f}{interval}"
+    return f"{np.mean(shares):.2f}{interval}{few}"

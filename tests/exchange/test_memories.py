@@ -191,11 +191,13 @@ class TestImport:
         assert "there already" in capsys.readouterr().out
         assert files_of(lab / "memories") == before
         with np.load(source) as file:
-            np.savez("half.npz", **{**file, "rewards": 2 * file["rewards"]})
-        assert import_from(lab, "half.npz", "npz") == 2
+            plain = {name: file[name] for name in file if name != "description"}
+        np.savez("half.npz", **{**plain, "rewards": 2 * plain["rewards"]})
+        other = ("--play", "random", "--name", "m")
+        assert import_from(lab, "half.npz", "npz", *other) == 2
         assert "choose another --name, or --overwrite it" in one_line_error(capsys)
         assert files_of(lab / "memories") == before
-        assert import_from(lab, "half.npz", "npz", "--overwrite", "--quiet") == 0
+        assert import_from(lab, "half.npz", "npz", *other, "--overwrite", "--quiet") == 0
         assert rows_of(lab, "m").fields["rewards"].max() == 2
 
     def test_a_damaged_one_is_not_taken_for_the_same(

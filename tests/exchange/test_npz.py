@@ -4,6 +4,7 @@ import io
 import json
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,32 @@ def test_numpy_alone_reads_it(tmp_path: Path) -> None:
         described = json.loads(str(file["description"]))
     assert described["stack"] == 3 and described["padding"].startswith("zero")
     assert described == npz_description(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda there: {**there, "rewards": there["rewards"] + 1},
+        lambda there: {**there, "frames": there["frames"][::-1]},
+        lambda there: {name: there[name] for name in there if name != "episodes_sha256"},
+        lambda there: {**there, "episodes_sha256": np.array("0" * 64)},
+    ],
+)
+def test_what_was_changed_does_not_pass_for_what_corrtool_wrote(
+    tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    memory = ReplayMemory(PAIR, 2, 30, CPU)
+    play(memory, 29)
+    rows = memory.newest_records(40)
+    write_npz(tmp_path / "m.npz", MemoryEpisodes(rows), PAIR, description_of(rows))
+    with np.load(tmp_path / "m.npz") as file:
+        there = dict(file)
+    np.savez(tmp_path / "m.npz", **change(there))
+    with pytest.raises(ArtifactError, match="export the memory again") as raised:
+        read(tmp_path / "m.npz", PAIR)
+    assert "corrtool wrote" in str(raised.value)
+    np.savez(tmp_path / "m.npz", **{k: v for k, v in change(there).items() if k != "description"})
+    assert len(read(tmp_path / "m.npz", PAIR).frames)  # nobody says that corrtool wrote it
 
 
 def test_what_somebody_else_saved_is_read(tmp_path: Path) -> None:

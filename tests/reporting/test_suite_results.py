@@ -28,7 +28,7 @@ EASY = PairResult(
     False,
     [
         played(0, source=10.0, random=0.0, ours=10.0, reuse=1.0, gan=2.0),
-        played(1, source=20.0, random=0.0, ours=18.0, reuse=2.0, gan=2.0),
+        played(1, source=20.0, random=0.0, ours=18.0, reuse=2.0, gan=2.0, paper=5.0),
     ],
 )
 HARD = PairResult("hard", "`mode=1`", False, [played(0, source=4.0, random=-4.0, ours=0.0)])
@@ -46,7 +46,7 @@ def test_shares_of_the_way() -> None:
 
 
 def test_methods_are_compared_on_the_pairs_of_both() -> None:
-    ours, gan = summaries(ALL, ("ours", "gan", "paper"))
+    ours, gan = summaries(ALL, ("ours", "gan", "scratch"))
     assert (ours["method"], ours["pairs"], ours["games_of_seeds"]) == ("ours", 2, 3)
     assert ours["interquartile_mean"] == pytest.approx((0.95 + 0.5) / 2)
     assert ours["enough"] == 1 and ours["ours_better"] is None
@@ -56,11 +56,12 @@ def test_methods_are_compared_on_the_pairs_of_both() -> None:
 
 
 def test_tables() -> None:
-    table = pairs_table(ALL, ("ours", "gan"))
+    table = pairs_table(ALL, ("ours", "gan", "paper"))
     assert [row[0] for row in table.rows] == ["easy", "hard", "none"]
     easy, hard, none = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
     assert easy["ours"].startswith("0.95 [0.31, 1.59]") and easy["reuse"].startswith("0.10")
     assert (hard["ours"], hard["gan"], hard["source"], hard["seeds"]) == ("0.50", "–", "4.0", "1")
+    assert easy["paper"] == "0.25, n = 1"
     assert none["ours"] == "–" and easy["score"] == "0.90"
     assert returns_table(ALL, ("ours",)).rows[1] == ["hard", "4.0", "-4.0", "–", "0.0"]
     (control,) = controls_table(ALL).rows
