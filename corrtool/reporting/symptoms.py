@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from corrtool.project.manifests import PLAY_WORDS
 from corrtool.reporting.explanation import (
     AgentKnown,
-    FBlindness,
     Measured,
     ReturnsKnown,
     Symptom,
 )
+from corrtool.reporting.model_symptoms import (
+    PERSISTENCE,
+    f_is_blind,
+    f_is_useless,
+    f_was_cut,
+    learn_anew,
+)
 from corrtool.runs.results import NO_TRANSFER_BELOW
 
-# Relative model loss of F on M_S: 1 is persistence. Over samples of 128 transitions of Pong it has
-# a standard deviation of 0.006, so this is eight of them below.
-PERSISTENCE = 0.95
 # Of least squares, where a discriminator that cannot tell has 0.25.
 WON_DISCRIMINATOR_LOSS = 0.02
 # The scores of a target of CartPole and of one of Acrobot that an agent plays as well as its own
@@ -103,11 +106,6 @@ def _longer_training(agent: AgentKnown) -> str:
     return f"{command} --extend --env-steps {more}"
 
 
-def is_blind(blindness: FBlindness) -> bool:
-    """True if F explains next to nothing of the source itself."""
-    return blindness["source"]["model_loss"] >= PERSISTENCE
-
-
 def _inputs_have_changed(measured: Measured) -> tuple[str, str] | None:
     if not measured["absent"]:
         return None
@@ -116,55 +114,7 @@ def _inputs_have_changed(measured: Measured) -> tuple[str, str] | None:
         f"it was learnt with {which}: it may not fit what is here, and what that told of it is "
         "left out or of before; learn one with what is here"
     )
-    return sentence, _learn_anew(measured, "--name anew")
-
-
-def _f_was_cut(measured: Measured) -> tuple[str, str] | None:
-    blindness = measured["blindness"]
-    if blindness is None or not blindness["cut"]:
-        return None
-    sentence = (
-        "the training of F was cut short by its time limit, so that no score by it is certain; its "
-        "own command without --max-minutes goes on, and the correspondence is then learnt anew"
-    )
-    return sentence, f"corrtool train-model --name {blindness['model']}"
-
-
-def _f_is_useless(measured: Measured) -> tuple[str, str] | None:
-    blindness = measured["blindness"]
-    if blindness is None or not blindness["useless"] or is_blind(blindness):
-        return None
-    sentence = (
-        "F predicted held-out records no better than persistence, so that no score by it is "
-        "certain; let it learn longer, or from other memories"
-    )
-    return sentence, _longer_model(blindness, measured)
-
-
-def _longer_model(blindness: FBlindness, measured: Measured) -> str:
-    """The commands that train an F for longer and learn with it, under another name."""
-    steps = blindness["gradient_steps"]
-    more = "MORE" if steps is None else str(4 * steps)
-    train = f"corrtool train-model --gradient-steps {more} --name longer"
-    return f"{train} && {_learn_anew(measured, '--model longer --name longer')}"
-
-
-def _learn_anew(measured: Measured, inputs: str) -> str:
-    """Learn one of the same agent from other inputs: ``transfer`` takes what is there for done."""
-    q = "" if measured["agent"] is None else f" --q {measured['agent']['name']}"
-    return f"corrtool learn-corr{q} {inputs}"
-
-
-def _f_is_blind(measured: Measured) -> tuple[str, str] | None:
-    blindness = measured["blindness"]
-    if blindness is None or not is_blind(blindness):
-        return None
-    sentence = (
-        f"F is no better than persistence on M_S: its relative model loss is "
-        f"{blindness['source']['model_loss']:.2f}, and 1 is persistence; let it learn longer, or "
-        "from other memories"
-    )
-    return sentence, _longer_model(blindness, measured)
+    return sentence, learn_anew(measured, "--name anew")
 
 
 def _play_differs(measured: Measured) -> tuple[str, str] | None:
@@ -177,7 +127,7 @@ def _play_differs(measured: Measured) -> tuple[str, str] | None:
     )
     policy = "random" if target["play"] == "random" else _policy_of_agent(measured)
     collect = f"corrtool collect --task source --policy {policy} --name alike"
-    return sentence, f"{collect} && {_learn_anew(measured, '--source-memory alike --name alike')}"
+    return sentence, f"{collect} && {learn_anew(measured, '--source-memory alike --name alike')}"
 
 
 def _policy_of_agent(measured: Measured) -> str:
@@ -278,7 +228,7 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     )
     collect = f"--task source --policy {_policy_of_agent(measured)} --records 50000 --name more"
     train = "corrtool train-model --memory more --name more"
-    learn = f"{_learn_anew(measured, '--model more --name more')} && corrtool evaluate --corr more"
+    learn = f"{learn_anew(measured, '--model more --name more')} && corrtool evaluate --corr more"
     return sentence, f"corrtool collect {collect} && {train} && {learn}"
 
 
@@ -305,19 +255,19 @@ RULES = (
         "F was cut short",
         "`blindness`: `cut`, a time limit ended its training",
         "`train-model` without `--max-minutes`, then `learn-corr` anew",
-        _f_was_cut,
+        f_was_cut,
     ),
     Rule(
         "F is blind",
         f"`blindness`: relative model loss on M_S of {PERSISTENCE} or more, where 1 is persistence",
         "more `--gradient-steps` or other memories for `train-model`",
-        _f_is_blind,
+        f_is_blind,
     ),
     Rule(
         "F is no better than persistence",
         "`blindness`: `useless`, on the records that its training held out",
         "more `--gradient-steps` or other memories for `train-model`",
-        _f_is_useless,
+        f_is_useless,
     ),
     Rule(
         "M_S and M_T are of different play",

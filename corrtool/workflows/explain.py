@@ -40,7 +40,8 @@ from corrtool.reporting.explanation import (
 )
 from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.heat_maps import action_matrix_picture
-from corrtool.reporting.symptoms import is_blind, symptoms
+from corrtool.reporting.model_symptoms import is_blind
+from corrtool.reporting.symptoms import symptoms
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import finished_run
 from corrtool.runs.results import LearnCorrResult, Score

@@ -10,9 +10,9 @@ from support.commands import ROOT
 
 from corrtool.project.manifests import Play
 from corrtool.reporting.explanation import Explanation, Measured, explanation_tables
+from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.reporting.symptoms import (
     HIGH_SCORE,
-    PERSISTENCE,
     REUSE_IS_GOOD,
     RULES,
     WON_DISCRIMINATOR_LOSS,
