@@ -98,12 +98,13 @@ class SuiteChoice:
         from corrtool.workflows.sweeps.sweep import stage_variables
 
         planned.check()
-        missing = [cell for cell in planned.cells if not planned.suite.is_done(cell)]
+        result = planned.status({})
         if only_shown:
-            result = planned.status({})
             console.result(result, _cells(result))
             return
         planned.begin()
+        told = zip(planned.cells, result["cells"], strict=True)
+        missing = [cell for cell, state in told if state["state"] != "done"]
         with on.begun(len(missing), device, stage_variables()) as engine:
             console.say(
                 f"suite in {planned.suite.root}: {len(missing):,} of {len(planned.cells):,} cells "

@@ -259,10 +259,8 @@ def _check_that_none_is_newer(root: Path, kind: str, newest: Artifact | None) ->
 
     Its manifest does not say when it was made, nor on which task; its file's time has to do.
     """
-    whole = {artifact.name for artifact in find_artifacts(root, kind)}
-    for name in artifact_names(root, kind):
-        if name in whole or is_foreign(root, kind, name):
-            continue
+    unreadable = functools.partial(_unreadable_names, root, kind)
+    for name in remembered(("unreadable", root, kind), unreadable):
         if newest is not None and _changed(root, kind, name) < _changed(root, kind, newest.name):
             continue
         try:
@@ -276,6 +274,13 @@ def _check_that_none_is_newer(root: Path, kind: str, newest: Artifact | None) ->
             f"{KIND_LABELS[kind]} {name} is damaged{doubt}",
             "see 'corrtool verify'" if newest is None else "remove it, or name the one to take",
         )
+
+
+def _unreadable_names(root: Path, kind: str) -> list[str]:
+    """The names of those that cannot be read, and are corrtool's as far as one can tell."""
+    whole = {artifact.name for artifact in find_artifacts(root, kind)}
+    others = (name for name in artifact_names(root, kind) if name not in whole)
+    return [name for name in others if not is_foreign(root, kind, name)]
 
 
 def _changed(root: Path, kind: str, name: str) -> int:

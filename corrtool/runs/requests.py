@@ -192,13 +192,19 @@ def _is_made(request: RunRequest, record: RunRecord) -> bool:
     """
     if request.matches(record):
         return True
-    was, limit = identity_of(record), getattr(request.settings, "max_minutes", None)
-    before = was["settings"].get("max_minutes")
+    before, limit = _limit_of(request, record), getattr(request.settings, "max_minutes", None)
     needed = record["state"] != "finished" or "cut" in record["result"]
-    if needed or type(before) is not float or (limit is not None and limit < before):
-        return False
-    without: Identity = {**was, "settings": was["settings"] | {"max_minutes": limit}}
-    return _digest(without) == request.fingerprint
+    return not needed and before is not None and (limit is None or limit >= before)
+
+
+def _limit_of(request: RunRequest, record: RunRecord) -> float | None:
+    """The time limit of a run that is equal but for it; None where it had none, or is another."""
+    made = identity_of(record)
+    before = made["settings"].get("max_minutes")
+    limit = {"max_minutes": getattr(request.settings, "max_minutes", None)}
+    with_limit: Identity = {**made, "settings": made["settings"] | limit}
+    equal = _digest(with_limit) == request.fingerprint
+    return before if equal and type(before) is float else None
 
 
 def cut_run(project: Project, request: RunRequest) -> RunRecord | None:
@@ -217,12 +223,8 @@ def cut_run(project: Project, request: RunRequest) -> RunRecord | None:
     record, limit = read_record(directory), getattr(request.settings, "max_minutes", None)
     if record["state"] != "finished" or "cut" not in record["result"]:
         return None
-    made = identity_of(record)
-    before = made["settings"].get("max_minutes")
-    if type(before) is not float or (limit is not None and limit <= before):
-        return None
-    longer: Identity = {**made, "settings": made["settings"] | {"max_minutes": limit}}
-    return record if _digest(longer) == request.fingerprint else None
+    before = _limit_of(request, record)
+    return record if before is not None and (limit is None or limit > before) else None
 
 
 def interrupted_at(project: Project, request: RunRequest) -> Checkpoint | None:
