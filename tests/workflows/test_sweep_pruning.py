@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -250,14 +251,14 @@ class TestFromEndToEnd:
     GRID = """\
         [[grid]]
         learning-rate = 1e-2
-        gradient-steps = 60
+        gradient-steps = 800
         generator = "mlp"
         eval-every = 50
         eval-games = 0
 
         [[grid]]
         learning-rate = 1e-6
-        gradient-steps = 400
+        gradient-steps = 1600
         generator = "mlp"
         eval-every = 50
         eval-games = 0
@@ -273,8 +274,8 @@ class TestFromEndToEnd:
         result = self._sweep(capsys, lab, *prune)
         best, worse = result["cells"]
         assert (best["state"], worse["state"]) == ("done", "paused")
-        assert worse["paused"].startswith("relative model loss 1.6")
-        assert "after 50 gradient steps, where the best has 1.3" in worse["paused"]
+        why = r"relative model loss 1\.6\d+ after \d+ gradient steps, where the best has [01]\.\d+"
+        assert re.fullmatch(why, worse["paused"])  # at which rung: as early as somebody looks
         assert worse["failure"] is None and "--prune" not in result["promote"]
         checkpoint = next(lab.glob(f"runs/learn-corr/{worse['name']}/checkpoint.safetensors"))
         saved = checkpoint.stat().st_mtime_ns
@@ -296,7 +297,7 @@ class TestFromEndToEnd:
         metrics.write_bytes(logged)
 
         assert set(states(self._sweep(capsys, lab)).values()) == {"done"}
-        flags = ("--learning-rate", "1e-6", "--generator", "mlp", "--gradient-steps", "400")
+        flags = ("--learning-rate", "1e-6", "--generator", "mlp", "--gradient-steps", "1600")
         more = ("--eval-every", "50", "--eval-games", "0", "--name", worse["name"], "--quiet")
         assert run_in_process("learn-corr", "-p", whole, *TINY, *flags, *more) == 0
         unbroken = {a.name: a.sha256 for a in find_artifacts(Project(whole).root, "corr")}

@@ -207,16 +207,33 @@ class TestJobs:
         assert said is not None and "does not see /nowhere" in said
 
 
+GOOD_AND_WORSE = """\
+    [[grid]]
+    learning-rate = 1e-2
+    gradient-steps = 800  # so there's a rung to compare at, however late somebody looks
+    generator = "mlp"
+    eval-every = 50
+    eval-games = 0
+
+    [[grid]]
+    learning-rate = 1e-6
+    gradient-steps = 100000
+    generator = "mlp"
+    eval-every = 50
+    eval-games = 0
+"""
+
+
 def test_a_cell_is_paused_and_saved_on_its_node(
     lab: Path, nodes: Nodes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("optuna")
     on_ray = ("--engine", "ray", "--ray-address", nodes.address, "--jobs", "1")
-    grid = ("--grid", "learning-rate=1e-2,1e-6", "--grid", "generator=mlp")
-    size = ("--grid", "gradient-steps=400", "--grid", "eval-every=50")
-    prune = ("--prune", "--prune-by", "model-loss")
+    (lab / "grid.toml").write_text(GOOD_AND_WORSE)
+    grid = ("--grid", lab / "grid.toml", "--prune", "--prune-by", "model-loss")
     capsys.readouterr()
-    assert run_in_process(*command(lab, *grid, *size, *on_ray, *prune, "--json")) == 0
+    words = ("sweep", "learn-corr", *TINY, *grid, *on_ray, "--name", "s", "-p", lab)
+    assert run_in_process(*words, "--json") == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
     assert [cell["state"] for cell in cells] == ["done", "paused"]
     assert cells[1]["saved_seconds_ago"] is not None
