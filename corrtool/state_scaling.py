@@ -13,6 +13,8 @@ q      float32 in [0, 1]   float32, the task's units  Q-functions
 Each coordinate of a vector has a μ and a σ of its own, of a signal each channel. The units of a
 signal whose full scale is known are -1 to 1 (:mod:`corrtool.tasks.signals`).
 
+A Q-function that halves its pictures takes them raw as well (:func:`q_input`).
+
 The paper's authors train F on [-1, 1] and feed it [0, 1] inside the model loss, which no test could
 see. Here a stage never scales anything itself: it asks the :class:`StateScaling` of the task.
 """
@@ -97,6 +99,11 @@ def raw_to_q(spec: StateSpec, raw: Tensor) -> Tensor:
     if spec.kind == IMAGE:
         return raw.float().mul_(1.0 / 255.0)
     return raw
+
+
+def q_input(q_function: nn.Module, spec: StateSpec, raw: Tensor) -> Tensor:
+    """Raw states as ``q_function`` takes them: scaled, but for one that scales bytes itself."""
+    return raw if getattr(q_function, "takes_bytes", False) else raw_to_q(spec, raw)
 
 
 def _of_channels(spec: StateSpec, states: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
 from corrtool.runtime.signals import default_signal_handling
-from corrtool.state_scaling import raw_to_q
+from corrtool.state_scaling import q_input
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 from corrtool.tasks.environments import LanesLike
@@ -39,7 +39,7 @@ class QValues(Protocol):
 
 def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
     """Q on the states as they are: raw (N, …) → (N, A)."""
-    return lambda raw, lanes=None: q_function(raw_to_q(spec, raw))
+    return lambda raw, lanes=None: q_function(q_input(q_function, spec, raw))
 
 
 class LanePool:

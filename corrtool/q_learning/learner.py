@@ -18,7 +18,7 @@ from corrtool.q_learning.schedules import learning_rate, plays_greedily
 from corrtool.runtime.optimizers import SGD, Adam, RMSprop
 from corrtool.runtime.precision import Precision, begin_step, compile_module, compute_dtype
 from corrtool.settings.stages import DqnSettings
-from corrtool.state_scaling import raw_to_q
+from corrtool.state_scaling import q_input
 from corrtool.states import IMAGE, StateSpec
 
 
@@ -53,19 +53,16 @@ class TemporalDifferenceObjective(nn.Module):
         """Fields of a :class:`TransitionBatch` → loss, and temporal differences (B,), detached."""
         settings, compute = self._settings, self._precision
         with torch.no_grad():
-            raw_next = raw_to_q(self._spec, next_states)
-            next_values = compute(self.target, raw_next)
+            following = q_input(self.target, self._spec, next_states)
+            next_values = compute(self.target, following)
             if settings.double_q:
-                best = compute(self.q_function, raw_next).argmax(dim=1, keepdim=True)
+                best = compute(self.q_function, following).argmax(dim=1, keepdim=True)
                 next_best = next_values.gather(1, best).squeeze(1)
             else:
                 next_best = next_values.max(dim=1).values
             targets = temporal_difference_target(returns, terminated, next_best, discounts)
-        q_values = (
-            compute(self.q_function, raw_to_q(self._spec, states))
-            .gather(1, actions[:, None])
-            .squeeze(1)
-        )
+        now = q_input(self.q_function, self._spec, states)
+        q_values = compute(self.q_function, now).gather(1, actions[:, None]).squeeze(1)
         loss = temporal_difference_loss(q_values, targets, settings.loss, weights)
         return loss, (targets - q_values).detach()
 

@@ -180,14 +180,17 @@ class TestUpdate:
         # The gradient is 1, Adam's unbiased mean square too, and RMSprop's a hundredth of that.
         assert weights(made)[0][0] == pytest.approx(1 + STEP * step)
 
-    def test_images_come_to_the_q_function_between_zero_and_one(self) -> None:
+    @pytest.mark.parametrize("architecture", ["small", "nature"])
+    def test_images_come_to_the_q_function_between_zero_and_one(self, architecture: str) -> None:
         spec = StateSpec("image", (1, 36, 36))
-        made = DqnLearner(build_q_function(spec, 2), spec, TrainDqnSettings(double_q=True), CPU)
+        q_function = build_q_function(spec, 2, architecture)
+        made = DqnLearner(q_function, spec, TrainDqnSettings(double_q=True), CPU)
         seen = []
-        made.q_function.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        made.target.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        for network in (made.q_function, made.target):
+            first = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+            first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         states = torch.randint(0, 256, (2, 1, 36, 36), dtype=torch.uint8)
-        states[:, 0, 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)
+        states[:, 0, :2, :2], states[:, 0, :2, 2:4] = 0, 255
         numbers = torch.tensor([0.0, 1.0])
         made.update(pictures(states, numbers, states, numbers > 2))
         assert [(x.min().item(), x.max().item()) for x in seen] == [(0.0, 1.0)] * 3

@@ -11,6 +11,7 @@ from torch import nn
 
 from corrtool.layers import copy_of_weights
 from corrtool.q_learning.network import HalfSize, build_q_function, take_actions
+from corrtool.state_scaling import q_input, raw_to_q
 from corrtool.states import StateSpec
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -38,6 +39,26 @@ class TestShapesAndRanges:
         picture = torch.arange(2.0 * 5 * 6).reshape(1, 2, 5, 6)
         torch.testing.assert_close(HalfSize()(picture), nn.functional.avg_pool2d(picture, 2))
         assert HalfSize()(picture)[0, 0, 0, 0] == (0 + 1 + 6 + 7) / 4
+
+    @pytest.mark.parametrize("height, width", [(4, 4), (5, 8), (84, 84), (2, 12)])
+    def test_it_halves_bytes_as_it_halves_what_was_scaled(self, height: int, width: int) -> None:
+        picture = torch.randint(0, 256, (3, 2, height, width), dtype=torch.uint8)
+        picture[0] = 255  # no sum overflows
+        halved = HalfSize()(picture)
+        assert halved[0].eq(1).all() and halved.dtype == torch.float32
+        torch.testing.assert_close(halved, nn.functional.avg_pool2d(picture / 255, 2))
+        turned = picture.transpose(2, 3).contiguous().transpose(2, 3)  # strides of another order
+        assert torch.equal(HalfSize()(turned), halved)
+
+    @pytest.mark.parametrize("width, takes_bytes", [(40, True), (42, False), (43, False)])
+    def test_raw_pictures_are_scaled_once(self, width: int, takes_bytes: bool) -> None:
+        spec = StateSpec("image", (1, 41, width), 2)
+        raw = torch.randint(0, 256, (2, *spec.state_shape), dtype=torch.uint8)
+        for architecture, bytes_too in {"small": takes_bytes, "nature": False}.items():
+            network = build_q_function(spec, ACTIONS, architecture)
+            taken = q_input(network, spec, raw)
+            assert (taken is raw) == bytes_too
+            torch.testing.assert_close(network(taken), network(raw_to_q(spec, raw)))
 
     def test_q_values_may_be_negative(self) -> None:
         network = build_q_function(StateSpec("image", (1, 36, 36)), 50, "nature")
