@@ -28,7 +28,12 @@ from corrtool.states import StateSpec
 
 @dataclass(frozen=True)
 class PlayTests:
-    """Games that choose among the Q-functions of a run."""
+    """Games that choose among the Q-functions of a run.
+
+    Attributes:
+        settles: whether learning ends early once they are as good as any game was: where nobody has
+            said for how long to learn, neither the user nor, by a threshold, the task.
+    """
 
     run: Run
     settings: DqnSettings
@@ -36,6 +41,7 @@ class PlayTests:
     lane_pool: LanePool
     device: torch.device
     seed: int
+    settles: bool = False
 
     def due(self, progress: Progress) -> bool:
         """True once the next multiple of ``eval_every`` environment steps is reached.
@@ -69,8 +75,8 @@ class PlayTests:
             better = progress.best_mean_return is None or mean >= progress.best_mean_return
             if not better:
                 break
-        progress.evaluated_at = progress.env_steps
-        progress.test_means = [*progress.test_means, mean]
+        progress.finish_test(returns)
+        progress.solved |= self.settles and progress.settled
         if better:
             progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.ema)
         loop.note({"best play test": progress.best_mean_return})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.q_learning.learner import DqnLearner
-from corrtool.q_learning.schedules import still_improves
+from corrtool.q_learning.schedules import is_settled, still_improves
 from corrtool.runs.run import Run
 from corrtool.statistics import moving_mean
 from corrtool.tasks import LaneStep
@@ -25,8 +26,10 @@ class Progress:
         first_returns: of the first ones, at most 20, played nearly at random.
         evaluated_at: the environment steps at the last play test.
         test_means: of all play tests, in order.
+        best_game: the best return of a single game in any of them.
         best_mean_return, best_weights: of the play test that went best.
-        solved: whether the training games reached the return at which to stop.
+        solved: whether there is no more to learn: the training games reached the return at which
+            to stop, or the play tests settled.
     """
 
     env_steps: int = 0
@@ -35,6 +38,7 @@ class Progress:
     first_returns: list[float] = field(default_factory=list)
     evaluated_at: int = 0
     test_means: list[float] = field(default_factory=list)
+    best_game: float | None = None
     best_mean_return: float | None = None
     best_weights: dict[str, Tensor] | None = None
     solved: bool = False
@@ -54,6 +58,17 @@ class Progress:
     def improves(self) -> bool:
         """True if the newest play tests are better than those before."""
         return still_improves(self.test_means, moving_mean(self.first_returns))
+
+    @property
+    def settled(self) -> bool:
+        """True if the newest play tests are as good as any game was."""
+        return is_settled(self.test_means, self.best_game, moving_mean(self.first_returns))
+
+    def finish_test(self, returns: Sequence[float]) -> None:
+        """Count a play test, by the returns of its games."""
+        self.evaluated_at = self.env_steps
+        self.test_means = [*self.test_means, float(np.mean(returns))]
+        self.best_game = max(returns if self.best_game is None else [self.best_game, *returns])
 
     def has_reached(self, mean_return: float | None) -> bool:
         """True if the last 20 training games have this mean return; never for None."""

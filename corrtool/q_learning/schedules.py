@@ -10,6 +10,7 @@ from corrtool.settings.stages import DqnSettings
 
 COMPARED_TESTS = 3  # play tests, with as many before: one mean of ten games says little
 IMPROVED = 0.05  # of all that was learnt since random play
+SETTLED_TESTS = 2  # in a row
 
 
 def env_steps_in_all(
@@ -49,6 +50,23 @@ def still_improves(test_means: Sequence[float], random_mean: float | None) -> bo
         return False
     learnt = max(test_means) - random_mean
     return learnt > 0 and bool(np.mean(newest) - np.mean(before) > IMPROVED * learnt)
+
+
+def is_settled(
+    test_means: Sequence[float], best_game: float | None, random_mean: float | None
+) -> bool:
+    """True if the newest play tests are, on the average, as good as any single game was.
+
+    Within the same part of what was learnt. Where games differ more than that this says nothing.
+
+    Args:
+        best_game: the best return of a game in any play test.
+        random_mean: as above.
+    """
+    if len(test_means) < SETTLED_TESTS or best_game is None or random_mean is None:
+        return False
+    learnt = best_game - random_mean
+    return learnt > 0 and min(test_means[-SETTLED_TESTS:]) >= best_game - IMPROVED * learnt
 
 
 def is_solved(best_mean_return: float | None, reward_threshold: float) -> bool:

@@ -126,10 +126,8 @@ class DqnTraining:
         starting_point: StartingPoint | None,
     ) -> None:
         self._run, self._console, self._lanes, self._seed = run, console, lanes, seed
-        self.settings, self.progress = (
-            settings,
-            Progress() if starting_point is None else starting_point.progress,
-        )
+        self.settings = settings
+        self.progress = Progress() if starting_point is None else starting_point.progress
         self._borrows = settings.eval_every > 0 and test_lanes.open_or_borrow(lanes)
         if self._borrows:
             console.say(
@@ -138,7 +136,8 @@ class DqnTraining:
             )
         self.memory = new_memory(settings, lanes, device)
         self.learner = DqnLearner(q_function, lanes.spec, settings, device)
-        self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed)
+        settles = settings.unsolved_env_steps > 0 and lanes.reward_threshold is None
+        self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed, settles)
         # A longer run draws other numbers than the finished one, of the same seed, that it extends.
         self._extended_at = () if starting_point is None else (starting_point.progress.env_steps,)
         self._random = numpy_generator(seed, "dqn", *self._extended_at)
@@ -178,7 +177,7 @@ class DqnTraining:
                     break
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
                 self._tests.play(self.learner, progress, loop)
-        self._warn_if_unsolved()
+        self._say_how_it_ended()
 
     @property
     def _env_steps_in_all(self) -> int:
@@ -207,7 +206,9 @@ class DqnTraining:
         loop.end_at(total)
         return self.progress.env_steps >= total
 
-    def _warn_if_unsolved(self) -> None:
+    def _say_how_it_ended(self) -> None:
+        if self._tests.settles and self.progress.settled:
+            self._console.say("play tests are as good as the best game was: learnt")
         threshold, best = self._lanes.reward_threshold, self.progress.best_mean_return
         if threshold is not None and best is not None and not is_solved(best, threshold):
             extends = self.settings.stage == "train-dqn"
@@ -228,7 +229,8 @@ class DqnTraining:
         self._learn_from_newest()
         self._count_games(step)
         self._log(loop, epsilon)
-        self._play_test(loop)
+        if self._tests.due(self.progress):
+            self._test_now(loop)
         numbers = {
             "mean return (20 games)": self.progress.mean_return,
             "games": self.progress.games,
@@ -323,12 +325,8 @@ class DqnTraining:
             },
         )
 
-    def _play_test(self, loop: Loop) -> None:
-        """Play a test where one is due; if it takes the lanes, their games end by truncation."""
-        if self._tests.due(self.progress):
-            self._test_now(loop)
-
     def _test_now(self, loop: Loop) -> None:
+        """Play a test; if it takes the lanes, their games end by truncation."""
         self._tests.play(self.learner, self.progress, loop)
         if self._borrows:
             self.memory.restart_episodes(self._start_games(self.progress.env_steps))

@@ -26,7 +26,8 @@ class DqnSettings(Settings):
         "has reached the return that solves the task (Gymnasium's reward_threshold), or, of tasks "
         "that state none, play tests still get better; the schedules stay as they are; 0 for no "
         "more; in the default preset 160,000 for vectors and 600,000 for pictures, unless "
-        "--env-steps is given",
+        "--env-steps is given; of tasks that state none it also ends early, where two play tests "
+        "in a row are as good as any game was",
         minimum=0,
     )
     stop_at_mean_return: float | None = setting(

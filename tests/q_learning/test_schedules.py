@@ -9,6 +9,7 @@ from corrtool.q_learning.schedules import (
     env_steps_in_all,
     exploration_rate,
     importance_exponent,
+    is_settled,
     learning_rate,
     return_length,
     still_improves,
@@ -71,6 +72,25 @@ def test_play_tests_get_better_by_a_part_of_what_was_learnt(
     test_means: list[float], random_mean: float | None, improves: bool
 ) -> None:
     assert still_improves(test_means, random_mean) is improves
+
+
+@pytest.mark.parametrize(
+    ("test_means", "best_game", "random_mean", "settled"),
+    [
+        ([16.0, 19.5, 19.6], 21.0, -20.0, True),  # Pong: 18.95 and more
+        ([16.0, 18.9, 19.6], 21.0, -20.0, False),
+        ([19.5, 19.6, 18.9], 21.0, -20.0, False),  # only the newest count, and all of them
+        ([30.0, 30.0], 40.0, 0.0, False),  # games differ too much to tell
+        ([20.5], 21.0, -20.0, False),  # too few
+        ([-20.0, -20.0], -20.0, -20.0, False),  # nothing was learnt
+        ([20.5, 20.5], 21.0, None, False),
+        ([], None, -20.0, False),
+    ],
+)
+def test_play_tests_settle_at_the_best_game(
+    test_means: list[float], best_game: float | None, random_mean: float | None, settled: bool
+) -> None:
+    assert is_settled(test_means, best_game, random_mean) is settled
 
 
 class TestExplorationRate:

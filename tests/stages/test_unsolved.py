@@ -14,6 +14,7 @@ from support.environments import register
 from support.lanes import task
 
 from corrtool.q_learning import progress
+from corrtool.q_learning.progress import Progress
 from corrtool.settings.resolve import resolve
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.tasks import Lanes
@@ -58,6 +59,7 @@ def test_of_a_task_without_a_threshold_play_tests_tell(
         return improves or len(test_means) <= 2
 
     monkeypatch.setattr(progress, "still_improves", still)
+    monkeypatch.setattr(progress, "is_settled", lambda *_: False)  # 10 of 10 is learnt at once
     assert train(tmp_path / "lab", "NoThreshold-v0", "--unsolved-env-steps", 1_000) == 0
     out = capsys.readouterr()
     env_steps = json.loads(out.out.splitlines()[-1])["env_steps"]
@@ -65,6 +67,37 @@ def test_of_a_task_without_a_threshold_play_tests_tell(
     assert "play tests still get better: learning on, up to 1,000 env steps" in out.err
     assert ("play tests get no better" in out.err) != improves
     assert max(told) == (5 if improves else 3)
+
+
+@pytest.mark.parametrize(
+    "source, more, settles",
+    [
+        ("NoThreshold-v0", ("--unsolved-env-steps", 1_000), True),
+        ("NoThreshold-v0", (), False),  # who says how long means that
+        ("AtOnce-v0", ("--unsolved-env-steps", 1_000), False),  # its threshold says when
+    ],
+)
+def test_it_ends_early_where_play_tests_are_as_good_as_any_game(
+    source: str,
+    more: tuple[object, ...],
+    settles: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every game of Counting is alike; random play is said to be worse."""
+    monkeypatch.setattr(Progress, "finish_game", _finish_worse_game)
+    assert train(tmp_path / "lab", source, "--eval-every", 50, *more) == 0
+    out = capsys.readouterr()
+    result = json.loads(out.out.splitlines()[-1])
+    assert (result["env_steps"] < 350) == settles == result["stopped_early"]
+    assert result.get("cut", False) is False
+    assert ("play tests are as good as the best game" in out.err) == settles
+
+
+def _finish_worse_game(self: Progress, game_return: float) -> None:
+    self.games += 1
+    self.first_returns = [*self.first_returns, game_return - 1e3][:20]
 
 
 def test_who_says_how_long_means_that(tmp_path: Path) -> None:
