@@ -77,6 +77,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     greedy_from: float
     epsilon_start: float
     epsilon_end: float
+    epsilon_end_most: float
     epsilon_env_steps: int
     held_exploration: float
     max_gradient_norm: float
@@ -220,6 +221,7 @@ class FinetuneArguments(LearningArguments, total=False):
     greedy_from: float
     epsilon_start: float
     epsilon_end: float
+    epsilon_end_most: float
     epsilon_env_steps: int
     held_exploration: float
     max_gradient_norm: float

@@ -26,7 +26,8 @@ class Exploration:
 
     Args:
         actions: how many there are.
-        held_share: share of the lanes whose random actions last, rounded up.
+        held_share: share of the lanes whose random actions last, rounded up: those that explore
+            least, for an action that lasts is random for many steps.
         random: the generator that all choices are drawn from.
     """
 
@@ -39,22 +40,21 @@ class Exploration:
         self._held = np.zeros(self._lasting, np.int64)
         self._steps_left = np.zeros(self._lasting, np.int64)
 
-    def choose(self, q_values: Tensor, epsilon: float) -> NDArray[np.int64]:
-        """The action of each lane (N,), from its Q-values (N, A) and ε."""
-        epsilons = np.where(self._steps_by_step, epsilon, 0.0)
-        lanes = len(epsilons)
-        chosen = choose_actions(q_values, lanes, self._actions, epsilons, self._random)
+    def choose(self, q_values: Tensor, epsilons: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The action of each lane (N,), from its Q-values (N, A) and its ε (N,)."""
+        lanes, single = len(epsilons), np.where(self._steps_by_step, epsilons, 0.0)
+        chosen = choose_actions(q_values, lanes, self._actions, single, self._random)
         if self._lasting:
-            self._begin(epsilon)
+            self._begin(epsilons[: self._lasting])
             holding = self._steps_left > 0
             chosen[: self._lasting][holding] = self._held[holding]
             self._steps_left -= holding
         return chosen
 
-    def _begin(self, epsilon: float) -> None:
+    def _begin(self, epsilons: NDArray[np.float64]) -> None:
         """Draw, where none is held, whether an action begins, which, and for how long."""
         random, count = self._random, self._lasting
-        begins = (self._steps_left == 0) & (random.random(count) < epsilon)
+        begins = (self._steps_left == 0) & (random.random(count) < epsilons)
         drawn = random.integers(0, self._actions, count)
         durations = np.minimum(random.zipf(DURATION_EXPONENT, count), LONGEST_DURATION)
         self._held = np.where(begins, drawn, self._held)

@@ -28,12 +28,7 @@ from corrtool.states import StateSpec
 
 @dataclass(frozen=True)
 class PlayTests:
-    """Games that choose among the Q-functions of a run.
-
-    Attributes:
-        settles: whether learning ends early once they are as good as any game was: where nobody has
-            said for how long to learn, neither the user nor, by a threshold, the task.
-    """
+    """Games that choose among the Q-functions of a run."""
 
     run: Run
     settings: DqnSettings
@@ -41,7 +36,6 @@ class PlayTests:
     lane_pool: LanePool
     device: torch.device
     seed: int
-    settles: bool = False
 
     def due(self, progress: Progress) -> bool:
         """True once the next multiple of ``eval_every`` environment steps is reached.
@@ -76,7 +70,6 @@ class PlayTests:
             if not better:
                 break
         progress.finish_test(returns)
-        progress.solved |= self.settles and progress.settled
         if better:
             progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.ema)
         loop.note({"best play test": progress.best_mean_return})

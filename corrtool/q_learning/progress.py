@@ -11,7 +11,7 @@ from torch import Tensor
 
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.q_learning.learner import DqnLearner
-from corrtool.q_learning.schedules import is_settled, still_improves
+from corrtool.q_learning.schedules import SETTLED_TESTS, is_settled, still_improves
 from corrtool.runs.run import Run
 from corrtool.statistics import moving_mean
 from corrtool.tasks import LaneStep
@@ -63,6 +63,12 @@ class Progress:
     def settled(self) -> bool:
         """True if the newest play tests are as good as any game was."""
         return is_settled(self.test_means, self.best_game, moving_mean(self.first_returns))
+
+    @property
+    def how_it_settled(self) -> str:
+        """``play tests of 20.1 and 19.7 are as good as the best game, 21.0, to 5 %``."""
+        tests = " and ".join(f"{mean:.1f}" for mean in self.test_means[-SETTLED_TESTS:])
+        return f"play tests of {tests} are as good as the best game, {self.best_game:.1f}, to 5 %"
 
     def finish_test(self, returns: Sequence[float]) -> None:
         """Count a play test, by the returns of its games."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corrtool.settings.stages import DqnSettings
 
@@ -81,15 +82,20 @@ def what_is_unfinished(reward_threshold: float | None) -> str:
     return f"no play test has reached {reward_threshold:g}, which solves the task"
 
 
-def exploration_rate(settings: DqnSettings, env_steps: int) -> float:
-    """ε after ``env_steps``: ε_start until learning begins, then linearly to ε_end.
+def exploration_rates(settings: DqnSettings, env_steps: int) -> NDArray[np.float64]:
+    """ε of each lane (N,) after ``env_steps``.
 
-    In the greedy part it is that of the play tests.
+    ε_start until learning begins, then linearly to an ε_end that is another for each lane, by equal
+    ratios from one to the next, as in Horgan et al. 2018 ("Distributed prioritized experience
+    replay", section 4). In the greedy part all have that of the play tests.
     """
     if plays_greedily(settings, env_steps):
-        return settings.eval_epsilon
+        return np.full(settings.lanes, settings.eval_epsilon)
+    ends = np.full(settings.lanes, settings.epsilon_end)
+    if settings.epsilon_end_most > settings.epsilon_end:
+        ends = np.geomspace(settings.epsilon_end, settings.epsilon_end_most, settings.lanes)
     share = min(1.0, max(0.0, (env_steps - settings.learning_starts) / settings.epsilon_env_steps))
-    return settings.epsilon_start + share * (settings.epsilon_end - settings.epsilon_start)
+    return settings.epsilon_start + share * (ends - settings.epsilon_start)
 
 
 def plays_greedily(settings: DqnSettings, env_steps: int) -> bool:

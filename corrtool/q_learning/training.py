@@ -26,7 +26,7 @@ from corrtool.q_learning.play_tests import PlayTests
 from corrtool.q_learning.progress import OngoingGames, Progress, StartingPoint
 from corrtool.q_learning.schedules import (
     env_steps_in_all,
-    exploration_rate,
+    exploration_rates,
     importance_exponent,
     is_solved,
     return_length,
@@ -136,8 +136,9 @@ class DqnTraining:
             )
         self.memory = new_memory(settings, lanes, device)
         self.learner = DqnLearner(q_function, lanes.spec, settings, device)
-        settles = settings.unsolved_env_steps > 0 and lanes.reward_threshold is None
-        self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed, settles)
+        self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed)
+        # Nobody has said for how long to learn, neither the user nor, by a threshold, the task.
+        self._may_settle = settings.unsolved_env_steps > 0 and lanes.reward_threshold is None
         # A longer run draws other numbers than the finished one, of the same seed, that it extends.
         self._extended_at = () if starting_point is None else (starting_point.progress.env_steps,)
         self._random = numpy_generator(seed, "dqn", *self._extended_at)
@@ -177,7 +178,7 @@ class DqnTraining:
                     break
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
                 self._tests.play(self.learner, progress, loop)
-        self._say_how_it_ended()
+        self._warn_if_unsolved()
 
     @property
     def _env_steps_in_all(self) -> int:
@@ -206,9 +207,7 @@ class DqnTraining:
         loop.end_at(total)
         return self.progress.env_steps >= total
 
-    def _say_how_it_ended(self) -> None:
-        if self._tests.settles and self.progress.settled:
-            self._console.say("play tests are as good as the best game was: learnt")
+    def _warn_if_unsolved(self) -> None:
         threshold, best = self._lanes.reward_threshold, self.progress.best_mean_return
         if threshold is not None and best is not None and not is_solved(best, threshold):
             extends = self.settings.stage == "train-dqn"
@@ -220,8 +219,8 @@ class DqnTraining:
 
         The network learns while the emulators step, from what the memory held before.
         """
-        epsilon = exploration_rate(self.settings, self.progress.env_steps)
-        actions = self._choose_actions(epsilon)
+        epsilons = exploration_rates(self.settings, self.progress.env_steps)
+        actions, epsilon = self._choose_actions(epsilons), float(epsilons.mean())
         self._lanes.send(actions)
         self._learn_from_memory()
         step = self._lanes.receive()
@@ -248,12 +247,12 @@ class DqnTraining:
         self._states, self._games = self._stacker.push(frames), OngoingGames(lanes.count)
         return frames
 
-    def _choose_actions(self, epsilon: float) -> NDArray[np.int64]:
+    def _choose_actions(self, epsilons: NDArray[np.float64]) -> NDArray[np.int64]:
         """Line 4: random actions with probability ε, else the best ones."""
         network = self.learner.acting_network(self.progress.env_steps)
         with torch.inference_mode():
             q_values = direct_q_values(network, self._lanes.spec)(self._states)
-            return self._exploration.choose(q_values, epsilon)
+            return self._exploration.choose(q_values, epsilons)
 
     def _store(self, actions: NDArray[np.int64], step: LaneStep) -> None:
         """Lines 5–7: put the transitions into the memory, in place of the oldest."""
@@ -328,6 +327,9 @@ class DqnTraining:
     def _test_now(self, loop: Loop) -> None:
         """Play a test; if it takes the lanes, their games end by truncation."""
         self._tests.play(self.learner, self.progress, loop)
+        if self._may_settle and self.progress.settled:
+            self.progress.solved = True
+            self._console.say(f"{self.progress.how_it_settled}: learnt")
         if self._borrows:
             self.memory.restart_episodes(self._start_games(self.progress.env_steps))
 
@@ -340,7 +342,7 @@ class DqnTraining:
             "gradient_steps": self.learner.gradient_steps,
             "mean_return_20": progress.mean_return,
             "best_mean_return": progress.best_mean_return,
-            "stopped_early": progress.solved,
+            "stopped_early": progress.solved and progress.env_steps < self.settings.env_steps,
         }
         if progress.env_steps < self.settings.env_steps and not progress.solved:
             summary["cut"] = True

@@ -27,7 +27,7 @@ class DqnSettings(Settings):
         "that state none, play tests still get better; the schedules stay as they are; 0 for no "
         "more; in the default preset 160,000 for vectors and 600,000 for pictures, unless "
         "--env-steps is given; of tasks that state none it also ends early, where two play tests "
-        "in a row are as good as any game was",
+        "in a row are as good as the best game, to 5 % of what was learnt",
         minimum=0,
     )
     stop_at_mean_return: float | None = setting(
@@ -120,6 +120,13 @@ class DqnSettings(Settings):
         1.0, "share of random actions when learning begins", minimum=0, maximum=1
     )
     epsilon_end: float = setting(0.01, "share of random actions in the end", minimum=0, maximum=1)
+    epsilon_end_most: float = setting(
+        0.0,
+        "the same in the lane that explores most, if that is more; those between explore more from "
+        "one to the next, by equal ratios",
+        minimum=0,
+        maximum=1,
+    )
     epsilon_env_steps: int = setting(
         40_000, "environment steps over which ε falls linearly", minimum=1
     )
@@ -169,6 +176,11 @@ class DqnSettings(Settings):
                 f"{self.lanes} lanes with {self.n_step}-step returns need at least "
                 f"{self.lanes * (self.n_step + 2)}",
             )
+        if self.epsilon_end_most > 0 and self.epsilon_end == 0:
+            raise UsageError(
+                f"--epsilon-end-most {self.epsilon_end_most} is no multiple of --epsilon-end 0",
+                "give an --epsilon-end above 0",
+            )
         if not self.replay and self.n_step != 1:
             raise UsageError(
                 f"--no-replay learns from single transitions, but --n-step is {self.n_step}",
@@ -196,6 +208,8 @@ class DqnSettings(Settings):
             )
         if not self.target_network:
             unused["target_sync_every"] = "--no-target-network"
+        if self.lanes == 1:
+            unused["epsilon_end_most"] = "--lanes 1 explores with --epsilon-end"
         if self.optimizer == "sgd":
             unused["optimizer_epsilon"] = "--optimizer sgd has none"
         return unused

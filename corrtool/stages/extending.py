@@ -65,7 +65,10 @@ def plan_extension(
     if type(env_steps) is not int:
         raise damaged(finished[0] / "run.json")
     shorter = identity_of(record)
-    same_length = {name: shorter["settings"][name] for name in ("env_steps", "unsolved_env_steps")}
+    lengths = ("env_steps", "unsolved_env_steps", "max_minutes")
+    same_length = {
+        name: shorter["settings"][name] for name in lengths if name in shorter["settings"]
+    }
     longer: Identity = {
         **shorter,
         "settings": settings.identity() | same_length,

@@ -24,7 +24,8 @@ def played(
     """The actions (steps, N) of an agent whose best action is always the same."""
     values = torch.zeros(lanes, ACTIONS)
     values[:, GREEDY] = 1.0
-    return np.stack([exploration.choose(values, epsilon) for _ in range(steps)])
+    epsilons = np.full(lanes, epsilon)
+    return np.stack([exploration.choose(values, epsilons) for _ in range(steps)])
 
 
 def exploring(share: float, seed: int = 0, lanes: int = 4) -> Exploration:
@@ -42,7 +43,17 @@ def test_without_lasting_lanes_it_draws_what_epsilon_greedy_draws() -> None:
     exploration = Exploration(4, ACTIONS, 0.0, np.random.default_rng(3))
     for _ in range(50):
         expected = choose_actions(values, 4, ACTIONS, 0.5, random)
-        assert (exploration.choose(values, 0.5) == expected).all()
+        assert (exploration.choose(values, np.full(4, 0.5)) == expected).all()
+
+
+def test_each_lane_explores_by_its_own_epsilon() -> None:
+    values = torch.zeros(4, ACTIONS)
+    values[:, GREEDY] = 1.0
+    epsilons = np.array([0.0, 1.0, 0.0, 0.5])
+    exploration = exploring(0.5)  # in the first two lanes random actions last
+    actions = np.stack([exploration.choose(values, epsilons) for _ in range(2_000)])
+    shares = (actions != GREEDY).mean(0)
+    assert shares == pytest.approx([0.0, 1.0, 0.0, 0.5], abs=0.05)
 
 
 def test_is_greedy_where_epsilon_is_zero() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from corrtool.q_learning.schedules import (
     env_steps_in_all,
-    exploration_rate,
+    exploration_rates,
     importance_exponent,
     is_settled,
     learning_rate,
@@ -93,7 +93,7 @@ def test_play_tests_settle_at_the_best_game(
     assert is_settled(test_means, best_game, random_mean) is settled
 
 
-class TestExplorationRate:
+class TestExplorationRates:
     settings = TrainDqnSettings(
         learning_starts=100,
         epsilon_start=0.9,
@@ -116,18 +116,39 @@ class TestExplorationRate:
         ],
     )
     def test_falls_in_a_line_once_learning_begins(self, env_steps: int, epsilon: float) -> None:
-        assert exploration_rate(self.settings, env_steps) == pytest.approx(epsilon)
+        assert exploration_rates(self.settings, env_steps) == pytest.approx([epsilon] * 8)
 
     def test_is_that_of_the_tests_in_the_greedy_part(self) -> None:
         settings = TrainDqnSettings(
             env_steps=1_000, greedy_from=0.7, epsilon_end=0.1, eval_epsilon=0.02
         )
-        assert exploration_rate(settings, 699) > 0.1
-        assert [exploration_rate(settings, step) for step in (700, 1_000, 1_007)] == [0.02] * 3
+        assert (exploration_rates(settings, 699) > 0.1).all()
+        for step in (700, 1_000, 1_007):
+            assert (exploration_rates(settings, step) == 0.02).all()
 
     def test_may_be_constant(self) -> None:
         constant = TrainDqnSettings(epsilon_start=0.3, epsilon_end=0.3, greedy_from=1.0)
-        assert {exploration_rate(constant, step) for step in (0, 20_000, 10**6)} == {0.3}
+        for step in (0, 20_000, 10**6):
+            assert (exploration_rates(constant, step) == 0.3).all()
+
+    @pytest.mark.parametrize(
+        "env_steps, epsilons",
+        [
+            (0, [1.0, 1.0, 1.0]),
+            (50, [0.501, 0.505, 0.525]),
+            (100, [0.002, 0.01, 0.05]),  # each five times the one before
+        ],
+    )
+    def test_ends_at_another_rate_in_each_lane(self, env_steps: int, epsilons: list[float]) -> None:
+        settings = TrainDqnSettings(
+            lanes=3,
+            learning_starts=0,
+            epsilon_end=0.002,
+            epsilon_end_most=0.05,
+            epsilon_env_steps=100,
+            greedy_from=1.0,
+        )
+        assert exploration_rates(settings, env_steps) == pytest.approx(epsilons)
 
 
 class TestLearningRate:

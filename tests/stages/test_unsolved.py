@@ -92,7 +92,20 @@ def test_it_ends_early_where_play_tests_are_as_good_as_any_game(
     result = json.loads(out.out.splitlines()[-1])
     assert (result["env_steps"] < 350) == settles == result["stopped_early"]
     assert result.get("cut", False) is False
-    assert ("play tests are as good as the best game" in out.err) == settles
+    said = "play tests of 10.0 and 10.0 are as good as the best game, 10.0, to 5 %: learnt"
+    assert (said in out.err) == settles
+
+
+def test_a_test_that_a_time_limit_brought_forward_settles_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "is_settled", lambda *_: True)
+    more = ("--unsolved-env-steps", 1_000, "--max-minutes", 1e-6)
+    assert train(tmp_path / "lab", "NoThreshold-v0", *more) == 0
+    out = capsys.readouterr()
+    result = json.loads(out.out.splitlines()[-1])
+    assert (result["cut"], result["stopped_early"]) == (True, False)
+    assert "learnt" not in out.err
 
 
 def _finish_worse_game(self: Progress, game_return: float) -> None:
