@@ -24,7 +24,6 @@ from corrtool.q_learning.progress import StartingPoint
 from corrtool.runs.limits import TimeLimit
 from corrtool.runs.loop import Loop
 from corrtool.runs.metrics import read_metrics
-from corrtool.runs.records import read_record
 
 TINY = ("--preset", "tiny", "--quiet", "--device", "cpu")
 TRAIN = ("train-dqn", *TINY, "--eval-every", 0)
@@ -157,7 +156,8 @@ def test_one_that_had_a_time_limit_is_extended_without_one(trained: Path) -> Non
     named = (*TRAIN, "-p", trained, "--name", "had-a-limit")
     assert run_in_process(*named, "--env-steps", 600, "--max-minutes", 30) == 0
     assert run_in_process(*named, "--env-steps", 800, "--extend") == 0
-    assert read_record(run_of(trained).with_name("had-a-limit"))["result"]["env_steps"] >= 800
+    record = read_sealed_json(run_of(trained).with_name("had-a-limit") / "run.json")
+    assert record["result"]["env_steps"] >= 800
 
 
 def test_what_fails_at_once_leaves_the_finished_run(
