@@ -31,7 +31,9 @@ class DqnSettings(Settings):
         minimum=0,
     )
     stop_at_mean_return: float | None = setting(
-        None, "stop early when the mean return of the last 20 training games reaches this"
+        None,
+        "stop early when the mean return of the last 20 training games, with the random actions of "
+        "all lanes, reaches this",
     )
     lanes: int = setting(8, "environments played side by side", minimum=1, maximum=1024)
     learning_rate: float = setting(5e-4, "step size of the optimizer", above=0)
