@@ -11,7 +11,12 @@ from torch import Tensor
 
 from corrtool.memory import MemoryRows, ReplayMemory
 from corrtool.q_learning.learner import DqnLearner
-from corrtool.q_learning.schedules import SETTLED_TESTS, is_settled, still_improves
+from corrtool.q_learning.schedules import (
+    SETTLED_TESTS,
+    SETTLES_FROM,
+    is_settled,
+    still_improves,
+)
 from corrtool.runs.run import Run
 from corrtool.statistics import moving_mean
 from corrtool.tasks import LaneStep
@@ -59,10 +64,14 @@ class Progress:
         """True if the newest play tests are better than those before."""
         return still_improves(self.test_means, moving_mean(self.first_returns))
 
-    @property
-    def settled(self) -> bool:
-        """True if the newest play tests are as good as any game was."""
-        return is_settled(self.test_means, self.best_game, moving_mean(self.first_returns))
+    def has_settled(self, env_steps: int) -> bool:
+        """True if the newest play tests are as good as any game was.
+
+        Never in the first part of the ``env_steps`` that are planned.
+        """
+        return self.env_steps >= SETTLES_FROM * env_steps and is_settled(
+            self.test_means, self.best_game, moving_mean(self.first_returns)
+        )
 
     @property
     def how_it_settled(self) -> str:

@@ -12,6 +12,7 @@ from corrtool.settings.stages import DqnSettings
 COMPARED_TESTS = 3  # play tests, with as many before: one mean of ten games says little
 IMPROVED = 0.05  # of all that was learnt since random play
 SETTLED_TESTS = 2  # in a row
+SETTLES_FROM = 0.4  # of --env-steps: to do nothing may be the best that was found before
 
 
 def env_steps_in_all(

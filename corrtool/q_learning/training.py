@@ -327,7 +327,7 @@ class DqnTraining:
     def _test_now(self, loop: Loop) -> None:
         """Play a test; if it takes the lanes, their games end by truncation."""
         self._tests.play(self.learner, self.progress, loop)
-        if self._may_settle and self.progress.settled:
+        if self._may_settle and self.progress.has_settled(self.settings.env_steps):
             self.progress.solved = True
             self._console.say(f"{self.progress.how_it_settled}: learnt")
         if self._borrows:

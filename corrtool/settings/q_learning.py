@@ -26,8 +26,9 @@ class DqnSettings(Settings):
         "has reached the return that solves the task (Gymnasium's reward_threshold), or, of tasks "
         "that state none, play tests still get better; the schedules stay as they are; 0 for no "
         "more; in the default preset 160,000 for vectors and 600,000 for pictures, unless "
-        "--env-steps is given; of tasks that state none it also ends early, where two play tests "
-        "in a row are as good as the best game, to 5 % of what was learnt",
+        "--env-steps is given; of tasks that state none it also ends early, from two fifths of "
+        "--env-steps on, where two play tests in a row are as good as the best game, to 5 % of "
+        "what was learnt",
         minimum=0,
     )
     stop_at_mean_return: float | None = setting(
@@ -181,7 +182,7 @@ class DqnSettings(Settings):
         if self.epsilon_end_most > 0 and self.epsilon_end == 0:
             raise UsageError(
                 f"--epsilon-end-most {self.epsilon_end_most} is no multiple of --epsilon-end 0",
-                "give an --epsilon-end above 0",
+                "give --epsilon-end-most 0 as well, or an --epsilon-end above 0",
             )
         if not self.replay and self.n_step != 1:
             raise UsageError(

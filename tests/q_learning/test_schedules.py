@@ -5,6 +5,7 @@ That is ε, learning rate, importance weights and length of returns.
 
 import pytest
 
+from corrtool.q_learning.progress import Progress
 from corrtool.q_learning.schedules import (
     env_steps_in_all,
     exploration_rates,
@@ -91,6 +92,14 @@ def test_play_tests_settle_at_the_best_game(
     test_means: list[float], best_game: float | None, random_mean: float | None, settled: bool
 ) -> None:
     assert is_settled(test_means, best_game, random_mean) is settled
+
+
+@pytest.mark.parametrize("env_steps, settled", [(399, False), (400, True), (1_200, True)])
+def test_nothing_settles_in_the_first_two_fifths(env_steps: int, settled: bool) -> None:
+    progress = Progress(first_returns=[-5.0] * 20)
+    for progress.env_steps in (200, env_steps):
+        progress.finish_test([0.0] * 10)  # to do nothing is better than random play
+    assert progress.has_settled(1_000) is settled
 
 
 class TestExplorationRates:
