@@ -68,6 +68,11 @@ class ActionMatrix:
         )
 
     @property
+    def source_count(self) -> int:
+        """A_S."""
+        return int(self.errors.shape[1])
+
+    @property
     def costs(self) -> NDArray[np.float64]:
         """(A_T, A_S): what each target action adds to the relative model loss as which source's."""
         none = 1e-6
@@ -112,7 +117,7 @@ class ActionMatrix:
 
     def best_map(self) -> ActionMap:
         """The map with the least loss; one to one where there are as many source actions."""
-        return ActionMap(assign(self.costs), self.errors.shape[1])
+        return ActionMap(assign(self.costs), self.source_count)
 
     def better_map(self, current: ActionMap) -> ActionMap:
         """The map with the least loss, if ``current`` is worse beyond the noise, else that one.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.found_starts import FoundStarts
 from corrtool.correspondence.knowledge import Knowledge
@@ -66,8 +66,9 @@ class Portfolio:
         """The training of the best candidate, at its start or after its trial.
 
         A single one is not tried. The first that explains enough is taken at its start. One that
-        may be another symmetry of the task has to win a play test. Those that a time limit leaves
-        out are named in what is returned.
+        may be another symmetry of the task has to win a play test, and one whose actions are fixed
+        to explain M_T with no other map of them clearly better, if a later one finds maps. Those
+        that a time limit leaves out are named in what is returned.
         """
         tried, scores = list[CorrespondenceTraining](), dict[str, float]()
         looking, enough = self._limit.part(LOOKING_SHARE), False
@@ -82,6 +83,7 @@ class Portfolio:
             scores[candidate.name] = score = self._tried(candidate, training, trial)
             tried.append(training)
             enough = score >= candidate.settings.recipe_enough
+            enough = enough and not self._actions_are_others(training, len(tried))
             enough = enough and not self._symmetry.fails(training)
             if enough or looking.over():
                 break
@@ -91,6 +93,15 @@ class Portfolio:
         self._say(best)
         self._log_start(best)
         return best
+
+    def _actions_are_others(self, training: CorrespondenceTraining, tried: int) -> bool:
+        """True if F sees actions that the candidate has wrong, and one not tried yet finds them.
+
+        In MinAtar's Freeway an action moves one pixel in every third step: with all actions wrong
+        the score was 0.90, and the agent never left its side of the road.
+        """
+        finds_them = any(c.settings.action_map == LEARNED for c in self.candidates[tried:])
+        return finds_them and training.other_actions_fit()
 
     def _best_of(
         self, tried: list[CorrespondenceTraining], scores: dict[str, float]

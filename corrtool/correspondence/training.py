@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from corrtool.correspondence.action_matrix import action_matrix
+from corrtool.correspondence.action_matrix import ActionMatrix, action_matrix
 from corrtool.correspondence.actions import LEARNED, ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.found_starts import AnyStart
@@ -35,12 +35,14 @@ from corrtool.runs.steps import learning_rate_share
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
 from corrtool.state_scaling import StateScaling
+from corrtool.states import IMAGE
 
 LOG_EVERY_GRADIENT_STEPS = 50
 _NEWER = {"scores", "started", "recipe", "recipe_scores", "action_map"}  # all or none in a state
 EXAMPLE_STATES = 6
 ACTIONS_EVERY_GRADIENT_STEPS = 100  # the map of the actions is estimated anew, where it is learnt
 ACTION_TRANSITIONS = 512
+COMPARED_TRANSITIONS = 2_048  # of other states than pictures, once: an action may move one pixel
 
 
 class CorrespondenceTraining:
@@ -214,13 +216,8 @@ class CorrespondenceTraining:
         once: each time anew a right one would be lost some day. What is drawn depends on seed and
         step only, so a run that is resumed draws the same.
         """
-        c, target, model = self.correspondence, self._knowledge.target, self._knowledge
-        assert model.environment_model is not None
-        random = numpy_generator(self._seed, "learn-corr actions", self.gradient_steps)
-        rows = target.dynamics_rows()
-        rows = random.choice(rows, size=min(ACTION_TRANSITIONS, len(rows)), replace=False)
-        matrix = action_matrix(c, model.environment_model, target, rows)
-        current = c.action_map or ActionMap.identity(model.environment_model.actions)
+        c, matrix = self.correspondence, self._action_matrix(ACTION_TRANSITIONS)
+        current = c.action_map or ActionMap.identity(matrix.source_count)
         found = matrix.better_map(current)
         first = self.gradient_steps == (0 if self.started else ACTIONS_EVERY_GRADIENT_STEPS)
         c.action_map = matrix.in_order(found) if first or found != current else found
@@ -231,6 +228,26 @@ class CorrespondenceTraining:
             **matrix.to_json(),
             "action_map": list(c.action_map.source_of),
         }
+
+    def other_actions_fit(self) -> bool:
+        """True if another map of the actions than the fixed one explains M_T better, by F."""
+        if self._knowledge.environment_model is None or self.finds_actions:
+            return False
+        picture = self.correspondence.source_scaling.spec.settings_kind == IMAGE
+        matrix = self._action_matrix(ACTION_TRANSITIONS if picture else COMPARED_TRANSITIONS)
+        current = self.correspondence.action_map or ActionMap.identity(matrix.source_count)
+        found = matrix.better_map(current)
+        other = found != current and matrix.in_order(found) != current
+        return self._ranks.agreed(other, self._device)
+
+    def _action_matrix(self, transitions: int) -> ActionMatrix:
+        """That of random transitions of M_T, always the same ones after so many gradient steps."""
+        target, model = self._knowledge.target, self._knowledge.environment_model
+        assert model is not None
+        random = numpy_generator(self._seed, "learn-corr actions", self.gradient_steps)
+        rows = target.dynamics_rows()
+        rows = random.choice(rows, size=min(transitions, len(rows)), replace=False)
+        return action_matrix(self.correspondence, model, target, rows)
 
     def step(self) -> bool:
         """One gradient step; whether it is time to tell the ``terms``, which are then new."""

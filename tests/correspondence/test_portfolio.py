@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ from corrtool.correspondence import portfolio as module
 from corrtool.correspondence.portfolio import Candidate, Portfolio
 from corrtool.correspondence.spatial_starts import Start
 from corrtool.runtime.ranks import Ranks
+from corrtool.settings.recipes import ACTIONS_LEARNED
 from corrtool.settings.stages import LearnCorrSettings
 
 CPU = torch.device("cpu")
@@ -60,6 +61,9 @@ class Training:
     def find_actions(self) -> dict[str, Any]:
         self.done.append("actions")
         return {"event": "action_matrix", "of": self.recipe}
+
+    def other_actions_fit(self) -> bool:
+        return "wrong" in self.recipe
 
     def step(self) -> None:
         self.gradient_steps += 1
@@ -109,7 +113,11 @@ class Setting:
         knowledge: Any = SimpleNamespace(source_q=None)
         generator: Any = "a generator"
         action_map: Any = "the map of actions"
-        candidates = [Candidate(n, settings, generator, action_map) for n in scores]
+        finding = replace(settings, action_map="learned")
+        candidates = [
+            Candidate(n, finding if ACTIONS_LEARNED in n else settings, generator, action_map)
+            for n in scores
+        ]
         self.portfolio = Portfolio(context, run, knowledge, tuple(candidates))
 
     def _training(self, *given: Any) -> Training:
@@ -178,6 +186,21 @@ class TestBest:
         assert best.recipe == "second" and best.recipe_scores == {"first": 0.2, "second": 0.9}
         assert best.untried == []
         assert setting.steps() == [3, 3]
+
+    @pytest.mark.parametrize(
+        ("scores", "tried", "chosen"),
+        [
+            ({"right": 0.9, "right, actions learned": 1.0}, 1, "right"),
+            ({"wrong": 0.9, "wrong, actions learned": 0.93}, 2, "wrong, actions learned"),
+            ({"wrong": 0.9, "resnet": 0.93}, 1, "wrong"),  # nothing is left that would find them
+            ({"wrong, actions learned": 0.9, "resnet": 0.93}, 1, "wrong, actions learned"),
+        ],
+    )
+    def test_enough_is_not_enough_where_other_actions_fit_better(
+        self, monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], tried: int, chosen: str
+    ) -> None:
+        setting = Setting(monkeypatch, scores)
+        assert (setting.portfolio.best().recipe, len(setting.made)) == (chosen, tried)
 
     def test_one_that_is_started_where_it_is_enough_is_not_tried(
         self, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.training import (
@@ -163,3 +164,49 @@ def test_an_older_checkpoint_in_which_all_shared_one_generator_goes_on() -> None
     )  # the epoch's order is kept
     learn(resumed, 5)
     assert resumed.gradient_steps == 8
+
+
+class FollowsActions(torch.nn.Module):
+    """An F that moves each number by half the action less a half, in the raw range."""
+
+    actions = ACTIONS
+
+    def __init__(self, deviation: torch.Tensor) -> None:
+        super().__init__()
+        self.deviation = deviation
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return states + 0.5 * (actions[:, None] - 1.0) / self.deviation
+
+
+@pytest.mark.parametrize(
+    ("source_of", "fits"), [((0, 1, 2), False), ((2, 1, 0), True), ((1, 0, 2), True)]
+)
+def test_other_actions_fit_where_they_explain_the_target_better(
+    source_of: tuple[int, ...], fits: bool
+) -> None:
+    """A generator that changes nothing, of a target in which action a does ``source_of[a]``."""
+    learning = training()
+    does = np.array(source_of)[np.arange(300) % ACTIONS]
+    frames = np.cumsum(0.5 * (np.concatenate([[1], does[:-1]]) - 1.0))[:, None] + np.zeros(3)
+    fields: dict[str, np.ndarray] = {name: np.zeros(300, dtype) for name, dtype in FIELDS.items()}
+    fields["valid"][:-1], fields["episode_steps"][:] = True, np.arange(300)
+    fields["actions"][:] = np.arange(300) % ACTIONS
+    target = ReplayMemory.from_rows(MemoryRows(SPEC, 1, frames.astype(np.float32), fields), CPU)
+    c = learning.correspondence
+    layer: Any = c.target_to_source.layer
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(6))
+        layer.bias.zero_()
+    model: Any = FollowsActions(c.target_scaling.deviation)
+    learning._knowledge = replace(learning._knowledge, target=target, environment_model=model)
+    assert learning.other_actions_fit() is fits
+    c.action_map = ActionMap(source_of, ACTIONS)
+    assert not learning.other_actions_fit()
+
+
+def test_no_other_actions_fit_where_they_are_learnt_or_there_is_no_model() -> None:
+    assert not training(replace(SETTINGS, action_map="learned")).other_actions_fit()
+    learning = training()
+    learning._knowledge = replace(learning._knowledge, environment_model=None)
+    assert not learning.other_actions_fit()
