@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from corrtool.correspondence.assignment import assign
 from corrtool.correspondence.linear_maps import LinearMaps
+from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 
@@ -37,6 +38,12 @@ class Candidates:
 
     maps: LinearMaps
     source_of: Tensor
+
+    @classmethod
+    def of(cls, start: LinearStart) -> Candidates:
+        """The one of a start (R = 1)."""
+        source_of = torch.tensor([start.action_map.source_of], device=start.weight.device)
+        return cls(LinearMaps(start.weight[None], start.bias[None]), source_of)
 
     def at(self, index: Tensor) -> Candidates:
         """Those at ``index``."""

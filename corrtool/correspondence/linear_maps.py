@@ -56,9 +56,13 @@ class LinearMaps:
         target: StateScaling,
         shift: Tensor | float = 0.0,
     ) -> LinearMaps:
-        """The one map (R = 1) that is s ↦ ``weight`` s + ``shift`` of raw states, (m, n), (m,)."""
+        """The maps s ↦ ``weight`` s + ``shift`` of raw states, by (R, m, n), or one by (m, n).
+
+        ``shift`` (m,) is that of all.
+        """
+        weight = weight if weight.ndim == 3 else weight[None]
         scaled = weight * target.deviation / source.deviation[:, None]
-        return cls(scaled[None], source.raw_to_model(weight @ target.mean + shift)[None])
+        return cls(scaled, source.raw_to_model(weight @ target.mean + shift))
 
 
 def candidate_maps(
@@ -67,7 +71,7 @@ def candidate_maps(
     """``count`` maps of target states (N, n) that have the moments of source states (N, m).
 
     Half are signed permutations, where n ≥ m. The others are Σ_S^½ R Σ_T^-½, with R a part of an
-    orthogonal matrix that is uniform among all (QR of a Gaussian one, Mezzadri 2007).
+    orthogonal matrix that is uniform among all.
     """
     size, from_size = source.shape[1], target.shape[1]
     signed = count // 2 if size <= from_size else 0
@@ -78,10 +82,8 @@ def candidate_maps(
         )
         for _ in range(signed)
     ]
-    larger = max(size, from_size)
-    q, r = np.linalg.qr(random.normal(size=(count - signed, larger, larger)))
-    turns = (q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :])[:, :size, :from_size]
-    rotations = torch.from_numpy(turns.astype(np.float32)).to(source.device)
+    turns = random_orthogonal(count - signed, max(size, from_size), random)
+    rotations = turns[:, :size, :from_size].to(source.device)
     weight = _covariance_power(source, 0.5) @ rotations @ _covariance_power(target, -0.5)
     turned = LinearMaps.with_means(weight, source, target)
     if not permutations:
@@ -90,6 +92,13 @@ def candidate_maps(
     return LinearMaps(
         torch.cat([permuted.weight, turned.weight]), torch.cat([permuted.bias, turned.bias])
     )
+
+
+def random_orthogonal(count: int, size: int, random: np.random.Generator) -> Tensor:
+    """Orthogonal matrices (R, N, N), uniform among all: QR of Gaussian ones (Mezzadri 2007)."""
+    q, r = np.linalg.qr(random.normal(size=(count, size, size)))
+    signs = np.sign(np.diagonal(r, axis1=1, axis2=2))
+    return torch.from_numpy((q * signs[:, None, :]).astype(np.float32))
 
 
 def _covariance_power(states: Tensor, power: float) -> Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from corrtool.correspondence.linear_families import FreeMaps
 from corrtool.correspondence.linear_maps import LinearMaps
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runtime.optimizers import LBFGS
@@ -39,10 +40,9 @@ def polished(
         source_actions: (B,).
         moving: 1 for what may change, 0 for what stays; None for everything.
     """
-    moving = moving or LinearMaps(torch.ones_like(maps.weight), torch.ones_like(maps.bias))
-    weight, bias = (part.clone().requires_grad_() for part in (maps.weight, maps.bias))
+    family = FreeMaps(maps, moving)
     optimizer = LBFGS(
-        [weight, bias],
+        family.parameters,
         max_iter=ITERATIONS,
         history_size=MEMORY,
         line_search_fn="strong_wolfe",
@@ -50,22 +50,16 @@ def polished(
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        now = LinearMaps(weight, bias)
+        now = family.maps()
         here, following = now(states)[0], now(next_states)[0]
         error = (environment_model(here, source_actions) - following).square().mean(0)
         change = (following - here).square().mean(0)
         total: Tensor = ((error + LEAST_CHANGE) / (change + LEAST_CHANGE)).mean()
         torch.autograd.backward(total)
-        keep_still(weight, bias, moving)
+        family.keep_still()
         return total
 
     step: Callable[[Callable[[], Tensor]], object] = optimizer.step
     step(loss)
-    return LinearMaps(weight.detach(), bias.detach())
-
-
-def keep_still(weight: Tensor, bias: Tensor, moving: LinearMaps) -> None:
-    """Take the gradients away where ``moving`` is 0."""
-    for part, mask in ((weight, moving.weight), (bias, moving.bias)):
-        if part.grad is not None:
-            part.grad *= mask
+    found = family.maps()
+    return LinearMaps(found.weight.detach(), found.bias.detach())

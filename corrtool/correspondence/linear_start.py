@@ -19,7 +19,7 @@ class LinearStart:
         loss: relative model loss and distance of the moments on transitions of M_T.
         signed_permutation: whether ``weight`` is one.
         exact: whether it shifts no raw coordinate, in the same units or in others, so that there is
-            nothing left to learn.
+            nothing left to learn: a signed permutation, or else a rotation.
     """
 
     weight: Tensor
@@ -58,7 +58,8 @@ class LinearStart:
         )
 
     def __str__(self) -> str:
-        kind = "a signed permutation" if self.signed_permutation else "a linear map"
+        other = "a rotation" if self.exact else "a linear map"
+        kind = "a signed permutation" if self.signed_permutation else other
         shift = ", without a shift" if self.exact else ""
         m = self.action_map
         actions = "" if m.is_identity else f", target actions are {list(m.source_of)} of the source"

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.linear_candidates import CandidateLosses, Candidates, Transitions
+from corrtool.correspondence.linear_families import Family, FreeMaps
 from corrtool.correspondence.linear_maps import (
     LinearMaps,
     SignedPermutation,
@@ -32,7 +33,7 @@ from corrtool.correspondence.linear_maps import (
     neighbours,
     raw_weight,
 )
-from corrtool.correspondence.linear_polish import keep_still, polished
+from corrtool.correspondence.linear_polish import polished
 from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_units import in_simpler_units
 from corrtool.correspondence.moments import StateMoments
@@ -70,6 +71,8 @@ class LinearStartSearch:
             map so far.
 
     Attributes:
+        sizes: coordinates of the source and of the target.
+        scalings: of their states.
         near: after a search that found another kind of map, a signed permutation that explains
             hardly less, if there is one: the rewards may still speak for it.
     """
@@ -91,7 +94,6 @@ class LinearStartSearch:
     ) -> None:
         self._model, self._source = environment_model, source_states
         self._transitions = transitions
-        self._target_scaling = target_scaling
         self._action_map, self._find_actions = action_map, find_actions
         self.losses = CandidateLosses(
             environment_model,
@@ -99,18 +101,20 @@ class LinearStartSearch:
             action_map.target_count,
             action_map.source_count,
         )
-        self._random, self._advance, self._over = random, advance, over
-        self.judging = self._sample()
+        self.random, self.advance, self.over = random, advance, over
+        self.sizes = source_states.shape[1], transitions.states.shape[1]
+        self.scalings = environment_model.scaling, target_scaling
+        self.judging = self.sample()
         self.near: LinearStart | None = None
 
     def best(self, count: int) -> LinearStart:
         """The best of ``count`` maps after all rounds of descent."""
-        maps = candidate_maps(self._source, self._transitions.states, count, self._random)
+        maps = candidate_maps(self._source, self._transitions.states, count, self.random)
         source_of = torch.tensor(self._action_map.source_of, device=self._source.device)
         candidates = Candidates(maps, source_of.expand(count, -1))
         for steps, batch, step_size, moments_weight in ROUNDS:
             candidates = self._descended(candidates, steps, batch, step_size, moments_weight)
-            best = self._judged(candidates).argsort()
+            best = self.judged(candidates).argsort()
             candidates = candidates.at(best[: max(MIN_KEPT, round(KEPT_SHARE * len(best)))])
         return self._simplest(candidates)
 
@@ -123,57 +127,70 @@ class LinearStartSearch:
         moments_weight: float,
         moving_parts: LinearMaps | None = None,
     ) -> Candidates:
-        """The candidates after ``steps`` of Adam, each on its own loss.
+        """The candidates after :meth:`descend`.
 
         Args:
             moving_parts: 1 for what may change, 0 for what stays; None for everything.
         """
-        weight, bias = (
-            part.clone().requires_grad_() for part in (candidates.maps.weight, candidates.maps.bias)
-        )
-        moving = Candidates(LinearMaps(weight, bias), candidates.source_of)
-        optimizer = Adam([weight, bias], lr=step_size)
+        family = FreeMaps(candidates.maps, moving_parts)
+        rest = steps, batch_size, step_size, moments_weight
+        return self.descend(family, candidates.source_of, *rest)
+
+    def descend(
+        self,
+        family: Family,
+        source_of: Tensor,
+        steps: int,
+        batch_size: int,
+        step_size: float,
+        moments_weight: float,
+    ) -> Candidates:
+        """The maps of a family, with those of actions (R, A_T), after ``steps`` of Adam.
+
+        Each on its own loss.
+        """
+        optimizer = Adam(family.parameters, lr=step_size)
         for step in range(steps):
-            if self._over():
+            if self.over():
                 break
-            batch = self._sample(batch_size)
+            batch = self.sample(batch_size)
             if self._find_actions and step % REASSIGN_EVERY_STEPS == 0:
-                moving = self.losses.assigned(moving, batch)
+                source_of = self.assigned(Candidates(family.maps(), source_of), batch).source_of
             optimizer.param_groups[0]["lr"] = step_size * (1 - step / steps)
             optimizer.zero_grad()
-            loss = self.losses(moving, batch, moments_weight).sum()
+            loss = self.losses(Candidates(family.maps(), source_of), batch, moments_weight).sum()
             torch.autograd.backward(loss)
-            if moving_parts is not None:
-                keep_still(weight, bias, moving_parts)
+            family.keep_still()
             optimizer.step()
-            self._advance(1)
-        still = moving.at(torch.arange(len(weight)))
-        return self._assigned(still)
+            self.advance(1)
+        still = Candidates(family.maps(), source_of).at(torch.arange(len(source_of)))
+        return self.assigned(still)
 
-    def _sample(self, count: int = JUDGED_TRANSITIONS) -> Transitions:
+    def sample(self, count: int = JUDGED_TRANSITIONS) -> Transitions:
+        """So many of the target's transitions, or all."""
         held = len(self._transitions.states)
-        chosen = self._random.choice(held, size=min(count, held), replace=False)
+        chosen = self.random.choice(held, size=min(count, held), replace=False)
         return self._transitions.at(torch.from_numpy(chosen))
 
     @torch.no_grad()
-    def _judged(self, candidates: Candidates) -> Tensor:
+    def judged(self, candidates: Candidates) -> Tensor:
         """The losses of all candidates on the same transitions, whenever it is asked → (R,)."""
         return torch.cat([self.losses(part, self.judging) for part in candidates.parts()])
 
     def _simplest(self, finalists: Candidates) -> LinearStart:
         """The best finalist, or a signed permutation near one of them that does nearly as well."""
-        best = self._judged(finalists).argmin()[None]
-        if self._over():
-            return self._start(finalists.at(best))
-        free = self._start(self._polished(finalists.at(best)))
-        size, target_size = self._source.shape[1], self._transitions.states.shape[1]
+        best = self.judged(finalists).argmin()[None]
+        if self.over():
+            return self.start_at(finalists.at(best))
+        free = self.start_at(self._polished(finalists.at(best)))
+        size, target_size = self.sizes
         if size > target_size or size > SNAPPED_COORDINATES:
-            self._advance(ROUNDS[-1][0])
+            self.advance(ROUNDS[-1][0])
             return free
         found = zip(finalists.maps.weight, finalists.source_of, strict=True)
         nearest = min((self._snapped(*one) for one in found), key=lambda snapped: snapped[1])[0]
         found_sparse = self._without_shrinking(nearest)
-        sparse = self._start(found_sparse)
+        sparse = self.start_at(found_sparse)
         if sparse.loss <= tolerated(free.loss):
             return self.started(found_sparse)
         if sparse.loss <= comparable(free.loss):
@@ -182,42 +199,41 @@ class LinearStartSearch:
 
     def started(self, permutation: Candidates) -> LinearStart:
         """The start at a single signed permutation, in the simplest units that explain as much."""
-        scalings = self._model.scaling, self._target_scaling
+        scalings = self.scalings
         in_other_units = raw_weight(permutation.maps.weight[0], *scalings)
-        most = tolerated(self._model_loss(permutation))
+        most = tolerated(self.model_loss(permutation))
         for raw in (in_other_units.sign(), in_other_units):
             maps = LinearMaps.of_raw(raw, *scalings)
             exact = Candidates(maps, permutation.source_of)
-            if self._model_loss(exact) <= most:
-                return replace(self._start(exact), signed_permutation=True, exact=True)
+            if self.model_loss(exact) <= most:
+                return replace(self.start_at(exact), signed_permutation=True, exact=True)
         source_of = permutation.source_of
         maps = in_simpler_units(
             permutation.maps,
             self._source,
             self._transitions.states,
             scalings,
-            lambda maps: self._model_loss(Candidates(maps, source_of)) <= most,
+            lambda maps: self.model_loss(Candidates(maps, source_of)) <= most,
         )
-        return replace(self._start(Candidates(maps, source_of)), signed_permutation=True)
+        return replace(self.start_at(Candidates(maps, source_of)), signed_permutation=True)
 
     def in_equal_units(self, permutation: LinearStart) -> LinearStart | None:
         """The signed permutation of raw coordinates without scale and shift.
 
         None where F explains much less with it, or it is the same.
         """
-        scalings = self._model.scaling, self._target_scaling
+        scalings = self.scalings
         raw = raw_weight(permutation.weight, *scalings)
         if torch.allclose(raw, raw.sign()):
             return None
-        source_of = torch.tensor(permutation.action_map.source_of, device=raw.device)[None]
-        equal = Candidates(LinearMaps.of_raw(raw.sign(), *scalings), source_of)
-        given = LinearMaps(permutation.weight[None], permutation.bias[None])
-        if self._model_loss(equal) > comparable(self._model_loss(Candidates(given, source_of))):
+        given = Candidates.of(permutation)
+        equal = Candidates(LinearMaps.of_raw(raw.sign(), *scalings), given.source_of)
+        if self.model_loss(equal) > comparable(self.model_loss(given)):
             return None
-        return replace(self._start(equal), signed_permutation=True, exact=True)
+        return replace(self.start_at(equal), signed_permutation=True, exact=True)
 
     @torch.no_grad()
-    def _model_loss(self, candidate: Candidates) -> float:
+    def model_loss(self, candidate: Candidates) -> float:
         """Without the moments, which differ by more than a wrong unit would."""
         return float(self.losses(candidate, self.judging, moments_weight=0.0)[0])
 
@@ -236,7 +252,7 @@ class LinearStartSearch:
         maps = LinearMaps(changes @ start.weight, (start.bias - centre) @ changes.mT + centre)
         source_of = torch.tensor(start.action_map.source_of, device=units.device)
         candidates = Candidates(maps, source_of.expand(len(changes), -1))
-        return self.losses.assigned(candidates, judging) if self._find_actions else candidates
+        return self.assigned(candidates, judging)
 
     def _without_shrinking(self, permutation: Candidates) -> Candidates:
         """A signed permutation after descent; what F does not explain even then is as before."""
@@ -259,7 +275,7 @@ class LinearStartSearch:
         t = self._transitions
         actions = candidate.source_of[0][t.actions]
         maps = polished(candidate.maps, self._model, t.states, actions, t.next_states, moving_parts)
-        after, sample = Candidates(maps, candidate.source_of), self._sample()
+        after, sample = Candidates(maps, candidate.source_of), self.sample()
         with torch.no_grad():
             losses = [self.losses(one, sample, ROUNDS[-1][3]) for one in (after, candidate)]
         return after if losses[0] < losses[1] else candidate
@@ -273,7 +289,7 @@ class LinearStartSearch:
         loss = float("inf")
         while True:
             around = neighbours(permutation, self._transitions.states.shape[1])
-            losses = self._judged(self._of(around, source_of))
+            losses = self.judged(self._of(around, source_of))
             best = int(losses.argmin())
             if losses[best] >= loss:
                 return self._of([permutation], source_of), loss
@@ -282,15 +298,15 @@ class LinearStartSearch:
     def _of(self, permutations: list[SignedPermutation], source_of: Tensor) -> Candidates:
         """Signed permutations as candidates, with the maps of actions that go best with them."""
         maps = LinearMaps.of_permutations(permutations, self._source, self._transitions.states)
-        return self._assigned(Candidates(maps, source_of.expand(len(permutations), -1)))
+        return self.assigned(Candidates(maps, source_of.expand(len(permutations), -1)))
 
-    def _assigned(self, candidates: Candidates) -> Candidates:
+    def assigned(self, candidates: Candidates, batch: Transitions | None = None) -> Candidates:
         """With the maps of actions that go best with them, where those are open."""
         if not self._find_actions:
             return candidates
-        return self.losses.assigned(candidates, self._sample())
+        return self.losses.assigned(candidates, batch or self.sample())
 
-    def _start(self, candidate: Candidates) -> LinearStart:
+    def start_at(self, candidate: Candidates) -> LinearStart:
         """A single candidate as a start."""
         return LinearStart(
             candidate.maps.weight[0],
@@ -299,7 +315,7 @@ class LinearStartSearch:
                 tuple(int(action) for action in candidate.source_of[0]),
                 self._action_map.source_count,
             ),
-            float(self._judged(candidate)[0]),
+            float(self.judged(candidate)[0]),
             signed_permutation=False,
         )
 

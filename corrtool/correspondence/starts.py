@@ -15,6 +15,8 @@ from corrtool.correspondence.found_starts import AnyStart, FoundStarts
 from corrtool.correspondence.generators import FramewiseGenerator, LinearGenerator, MlpGenerator
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_candidates import Transitions
+from corrtool.correspondence.linear_rotations import LENGTH as ROTATIONS_LENGTH
+from corrtool.correspondence.linear_rotations import best_rotation
 from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.correspondence.linear_symmetries import best_symmetry
@@ -193,7 +195,8 @@ class StartFinder:
         )
         title = f"learn-corr {self.run.request.name}: the best of {settings.linear_starts} maps"
         limit = self.limit.part(SEARCH_SHARE)
-        with self._progress(title, LinearStartSearch.length, "gradient steps", limit) as progress:
+        length = LinearStartSearch.length + ROTATIONS_LENGTH
+        with self._progress(title, length, "gradient steps", limit) as progress:
             search = LinearStartSearch(
                 model,
                 correspondence.source_scaling.raw_to_model(source.states(source.transition_rows())),
@@ -206,6 +209,7 @@ class StartFinder:
                 over=limit.over,
             )
             start = search.best(settings.linear_starts)
+            start = best_rotation(search, start, settings.linear_starts)
         metrics = {"event": "linear_search", **start.to_json()}
         differences = None
         if (start.signed_permutation or search.near is not None) and not limit.over():

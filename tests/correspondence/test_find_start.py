@@ -18,6 +18,7 @@ from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.found_starts import AnyStart, FoundStarts
 from corrtool.correspondence.knowledge import Knowledge
+from corrtool.correspondence.linear_rotations import LENGTH as ROTATIONS
 from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.spatial_starts import Start
@@ -129,6 +130,7 @@ class Linear:
 
     def best(self, count: int) -> LinearStart:
         self.count = count
+        self.sizes, self.advance = (2, 2), self.given[6]
         Linear.searches.asked.append(self)
         weight, bias = torch.tensor([[0.0, 2.0], [-1.0, 0.0]]), torch.tensor([0.5, 0.25])
         return LinearStart(weight, bias, SWAPPED, 0.125, signed_permutation=True)
@@ -273,7 +275,9 @@ class TestLinear:
         assert translated.tolist() == [[4.5, -0.75]]
         torch.testing.assert_close(correspondence.source_to_target(translated), states)
         assert correspondence.action_map == SWAPPED
-        assert searches.bars == [("learn-corr c: the best of 2 maps", 19, "gradient steps")]
+        assert searches.bars == [
+            ("learn-corr c: the best of 2 maps", 19 + ROTATIONS, "gradient steps")
+        ]
         ((step, line),) = searches.logged
         assert (step, line["event"], line["loss"]) == (0, "linear_search", 0.125)
         (said,) = searches.said

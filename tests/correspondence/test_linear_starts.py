@@ -244,10 +244,10 @@ def test_a_few_maps_at_a_time_are_judged_as_all_together(monkeypatch: pytest.Mon
     maps = LinearMaps(torch.randn(5, 4, 4, generator=random), torch.randn(5, 4, generator=random))
     candidates = Candidates(maps, torch.tensor([ACTIONS]).expand(5, -1))
     together, sample = (f(ActionMap(ACTIONS, 3), find_actions=True) for f in (search, search))
-    expected = together._judged(candidates)
+    expected = together.judged(candidates)
     assigned = together.losses.assigned(candidates, seen_as_target(played(300, 2))).source_of
     monkeypatch.setattr(linear_candidates, "JUDGED_TOGETHER", 2)
-    torch.testing.assert_close(sample._judged(candidates), expected)
+    torch.testing.assert_close(sample.judged(candidates), expected)
     again = sample.losses.assigned(candidates, seen_as_target(played(300, 2))).source_of
     assert torch.equal(assigned, again)
 

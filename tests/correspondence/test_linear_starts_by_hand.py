@@ -84,7 +84,7 @@ class TestLosses:
         assert made.losses(both, PLAYED).tolist() == pytest.approx([here + 2, 3], abs=1e-5)
 
     def test_without_the_moments(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loss = search(monkeypatch)._model_loss(candidates(torch.eye(2)))
+        loss = search(monkeypatch).model_loss(candidates(torch.eye(2)))
         assert loss == pytest.approx((4.0 / 4.5 + (3.5 / 4 + 1) / 2) / 2, abs=1e-5)
 
     def test_know_the_actions(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ class TestDescent:
             return Candidates(given.maps, given.source_of.flip(1))
 
         told: list[int] = []
-        monkeypatch.setattr(made, "_advance", told.append)
+        monkeypatch.setattr(made, "advance", told.append)
         monkeypatch.setattr(CandidateLosses, "assigned", exchanged)
         moved = made._descended(candidates(torch.eye(2)), 3, 1, 0.1, 0.5)
         same, other = [[0, 1]], [[1, 0]]
@@ -162,7 +162,7 @@ class TestDescent:
         played = Transitions(states, torch.arange(10) % 2, states + 1)
         made = search(monkeypatch, played)
         for count, size in ((4, 4), (10, 10), (99, 10)):
-            sample = made._sample(count)
+            sample = made.sample(count)
             assert len(set(sample.states[:, 0].tolist())) == len(sample.states) == size
             assert torch.equal(sample.next_states, sample.states + 1)
             assert torch.equal(sample.actions, sample.states[:, 0].long() % 2)
@@ -181,7 +181,7 @@ def test_a_quarter_of_the_best_goes_on_and_two_at_least(
 
     monkeypatch.setattr(module, "ROUNDS", ((1, 2, 0.5, 0.25), (3, 4, 0.75, 0.125)))
     monkeypatch.setattr(made, "_descended", descended)
-    monkeypatch.setattr(made, "_judged", by_first_weight)
+    monkeypatch.setattr(made, "judged", by_first_weight)
     monkeypatch.setattr(made, "_simplest", lambda given: given)
     left: Any = made.best(count)
     assert rounds == [(1, 2, 0.5, 0.25), (3, 4, 0.75, 0.125)]
@@ -210,7 +210,7 @@ class TestSnapped:
 
         made = search(monkeypatch)
         monkeypatch.setattr(made, "_of", lambda given, source_of: (given, source_of))
-        monkeypatch.setattr(made, "_judged", lambda pair: torch.tensor(judged(*pair)))
+        monkeypatch.setattr(made, "judged", lambda pair: torch.tensor(judged(*pair)))
         found: Any = made._snapped(torch.eye(2), torch.tensor([1, 0]))
         ((permutations, source_of), loss) = found
         assert permutations == [((0, 1), (-1, 1))] and loss == 4.0
@@ -336,13 +336,13 @@ class TestSimplest:
         def raw(weight: Tensor, source: StateScaling, target: StateScaling) -> LinearMaps:
             same_units = len(of_raws) == 2
             assert weight.tolist() == [[1.0, -1.0] if same_units else [loss, -loss]] * 2
-            assert source is made._model.scaling and target is made._target_scaling
+            assert source is made.scalings[0] and target is made.scalings[1]
             return LinearMaps(of_raws.pop(0) * weight.sign()[None], torch.zeros(1, 2))
 
         monkeypatch.setattr(LinearMaps, "of_raw", raw)
         monkeypatch.setattr(module, "in_simpler_units", lambda maps, *rest: maps)
-        monkeypatch.setattr(made, "_model_loss", lambda given: float(by_first_weight(given)))
-        monkeypatch.setattr(made, "_judged", by_first_weight)
+        monkeypatch.setattr(made, "model_loss", lambda given: float(by_first_weight(given)))
+        monkeypatch.setattr(made, "judged", by_first_weight)
         return made._simplest(self.FINALISTS)
 
     @pytest.mark.parametrize(("loss", "simple"), [(1.0, True), (2.75, True), (2.8125, False)])
@@ -412,10 +412,10 @@ class TestSimplest:
 
 def test_a_start_is_that_of_its_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     made = search(monkeypatch)
-    monkeypatch.setattr(made, "_judged", lambda given: torch.tensor([0.5]))
+    monkeypatch.setattr(made, "judged", lambda given: torch.tensor([0.5]))
     weight = matrices([((1, 0), (1, -1))], 2)
     maps = LinearMaps(weight, torch.tensor([[3.0, 4.0]]))
-    start = made._start(Candidates(maps, torch.tensor([[1, 0]])))
+    start = made.start_at(Candidates(maps, torch.tensor([[1, 0]])))
     assert start.weight.tolist() == [[0.0, 1.0], [-1.0, 0.0]] and start.bias.tolist() == [3.0, 4.0]
     assert start.action_map == SWAPPED and start.action_map.source_count == 2
     assert (start.loss, start.signed_permutation) == (0.5, False)
