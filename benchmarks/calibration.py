@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,9 +204,14 @@ def right_degrees(views: Sequence[str]) -> float | None:
 
 def read_trials(record: Path) -> list[Trial]:
     """The trials that were written, none where there is no file."""
+    return [Trial(**line) for line in read_lines(record)]
+
+
+def read_lines(record: Path) -> list[dict[str, Any]]:
+    """The lines of a file of JSON, none where there is no file."""
     if not record.exists():
         return []
-    return [Trial(**json.loads(line)) for line in record.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
 
 
 def ranks(values: Sequence[float]) -> NDArray[np.float64]:
