@@ -82,7 +82,8 @@ class CandidateLosses:
         none = 1e-6
         together = (error.sum((1, 2)) + none) / (change.sum((1, 2)) + none)
         apart = ((error.sum(1) + none) / (change.sum(1) + none)).mean(1)
-        return 0.5 * (together + apart) + moments_weight * self.moments.distances(here)
+        loss = 0.5 * (together + apart)
+        return loss + moments_weight * self.moments.distances(here) if moments_weight else loss
 
     def predicted(self, here: Tensor, actions: Tensor) -> Tensor:
         """F of states (R, B, m) and actions (R, B)."""

@@ -53,22 +53,18 @@ class FreeMaps:
 
 
 class RawRotations:
-    r"""Maps s ↦ Q s of raw states, Q a part of an orthogonal matrix: :math:`Q = e^{K-K^T} Q_0`.
+    r"""Maps s ↦ Q s of raw states, with Q orthogonal: :math:`Q = e^{K-K^T} Q_0`.
 
     They change no length, with or without a mirror image, and shift nothing. So descent, which
     shrinks what F explains badly, cannot.
 
     Args:
-        start: Q_0, (R, N, N) with N the larger of m and n, of which the first m rows and n columns
-            are the map.
-        scalings: of the source and the target.
-        sizes: m and n.
+        start: Q_0, (R, n, n).
+        scalings: of the source and the target, of as many coordinates each.
     """
 
-    def __init__(
-        self, start: Tensor, scalings: tuple[StateScaling, StateScaling], sizes: tuple[int, int]
-    ) -> None:
-        self._start, self._scalings, self._sizes = start, scalings, sizes
+    def __init__(self, start: Tensor, scalings: tuple[StateScaling, StateScaling]) -> None:
+        self._start, self._scalings = start, scalings
         self._skew = torch.zeros_like(start).requires_grad_()
 
     @property
@@ -77,14 +73,13 @@ class RawRotations:
         return [self._skew]
 
     def matrices(self) -> Tensor:
-        """Q with the rows and columns that are no part of the map, (R, N, N)."""
+        """Q, (R, n, n)."""
         turned: Tensor = torch.matrix_exp(self._skew - self._skew.mT) @ self._start
         return turned
 
     def maps(self) -> LinearMaps:
         """The maps of states in the model range."""
-        size, from_size = self._sizes
-        return LinearMaps.of_raw(self.matrices()[:, :size, :from_size], *self._scalings)
+        return LinearMaps.of_raw(self.matrices(), *self._scalings)
 
     def keep_still(self) -> None:
         """All of it moves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,12 +46,14 @@ class StateMoments:
             + self.wasserstein(states).square().mean(1)
         )
 
-    def wasserstein(self, states: Tensor) -> Tensor:
+    def wasserstein(self, states: Tensor, coordinates: Sequence[int] | None = None) -> Tensor:
         """The Wasserstein distance of each coordinate of R batches (R, B, m) from these → (R, m).
 
-        Its own value tells rare contacts of a leg from their mirror image, where its square is lost
-        beside what moves all the time.
+        Or of some ``coordinates``. Its own value tells rare contacts of a leg from their mirror
+        image, where its square is lost beside what moves all the time.
         """
-        count = states.shape[1]
-        middles = (torch.arange(count, device=states.device) + 0.5) / count * len(self.ordered)
-        return (states.sort(1).values - self.ordered[middles.long()]).abs().mean(1)
+        ordered, count = self.ordered, states.shape[1]
+        if coordinates is not None:
+            ordered, states = ordered[:, list(coordinates)], states[..., list(coordinates)]
+        middles = (torch.arange(count, device=states.device) + 0.5) / count * len(ordered)
+        return (states.sort(1).values - ordered[middles.long()]).abs().mean(1)

@@ -209,7 +209,11 @@ class StartFinder:
                 over=limit.over,
             )
             start = search.best(settings.linear_starts)
-            start = best_rotation(search, start, settings.linear_starts)
+            ranks, device = self.context.ranks, self.context.device
+            if ranks.agreed(start.signed_permutation, device):
+                progress.advance(ROTATIONS_LENGTH)
+            else:
+                start = best_rotation(search, start, settings.linear_starts)
         metrics = {"event": "linear_search", **start.to_json()}
         differences = None
         if (start.signed_permutation or search.near is not None) and not limit.over():

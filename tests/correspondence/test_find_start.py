@@ -76,9 +76,12 @@ class Searches:
         self.bars: list[Any] = []
         self.logged: list[Any] = []
         self.said: list[str] = []
+        self.rotated: list[Any] = []
         self.advance: Callable[[int], None] = lambda count: None
         console = SimpleNamespace(say=self.said.append, progress=self._progress)
-        self.context: Any = SimpleNamespace(console=console, seed=3, ranks=ranks)
+        self.context: Any = SimpleNamespace(
+            console=console, seed=3, ranks=ranks, device=torch.device("cpu")
+        )
         self.run: Any = SimpleNamespace(
             request=SimpleNamespace(name="c"),
             metrics=SimpleNamespace(write=lambda *line: self.logged.append(line)),
@@ -86,6 +89,8 @@ class Searches:
         Spatial.searches = Linear.searches = self
         monkeypatch.setattr(module, "StartSearch", Spatial)
         monkeypatch.setattr(module, "LinearStartSearch", Linear)
+        # Of these ranks the first has found no signed permutation, so all look for a rotation.
+        monkeypatch.setattr(module, "best_rotation", self._rotated)
         monkeypatch.setattr(module, "numpy_generator", lambda *given: given)
         monkeypatch.setattr(module, "learn_rewards", lambda *given: None)
 
@@ -93,6 +98,10 @@ class Searches:
         assert seconds_left() is None
         self.bars.append(given)
         return nullcontext(SimpleNamespace(advance=self.advance))
+
+    def _rotated(self, search: Any, start: LinearStart, count: int) -> LinearStart:
+        self.rotated.append((search, count))
+        return start
 
 
 @dataclass
@@ -130,7 +139,6 @@ class Linear:
 
     def best(self, count: int) -> LinearStart:
         self.count = count
-        self.sizes, self.advance = (2, 2), self.given[6]
         Linear.searches.asked.append(self)
         weight, bias = torch.tensor([[0.0, 2.0], [-1.0, 0.0]]), torch.tensor([0.5, 0.25])
         return LinearStart(weight, bias, SWAPPED, 0.125, signed_permutation=True)
@@ -262,6 +270,7 @@ class TestLinear:
         (search,) = searches.asked
         assert isinstance(start, LinearStart) and start.loss == 0.125
         assert (search.count, search.find_actions) == (2, False)
+        assert searches.rotated == [(search, 2)]
         model, source, transitions, scaling, actions, random, _ = search.given
         assert isinstance(model, ScaledModel) and random == (3, "learn-corr start")
         assert scaling is correspondence.target_scaling
