@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.commands import run_in_process, run_interrupted
 
-from corrtool.correspondence import linear_starts, starts
+from corrtool.correspondence import linear_rotations, linear_starts, starts
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_starts import LinearStartSearch
@@ -41,8 +41,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lab(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(linear_starts, "ROUNDS", ((5, 64, 0.03, 1.0),))
+    for searches in (linear_starts, linear_rotations):
+        monkeypatch.setattr(searches, "ROUNDS", ((5, 64, 0.03, 1.0),))
+    monkeypatch.setattr(linear_rotations, "SWEEPS", (0.1,))
     return shutil.copytree(made, tmp_path / "lab")
+
+
+def without_exact_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no start ends learning at once."""
+    monkeypatch.setattr(linear_starts, "SNAPPED_COORDINATES", 0)
+    monkeypatch.setattr(linear_rotations, "ROTATED_COORDINATES", 0)
 
 
 def logged(lab: Path, name: str) -> list[dict[str, Any]]:
@@ -215,7 +223,7 @@ def test_one_whose_time_is_over_and_that_is_settled_at_once(
     """The terms of the last step are told as the time is over, and nothing came since."""
     same = Scorer.score
     monkeypatch.setattr(Scorer, "score", lambda self, *given: {**same(self, *given), "value": 0.9})
-    monkeypatch.setattr(linear_starts, "SNAPPED_COORDINATES", 0)
+    without_exact_maps(monkeypatch)
     monkeypatch.setattr(Loop, "out_of_time", lambda self: self.done == 29)
     flags = (*AUTO, "--recipe-patience", 1, "--gradient-steps", 500, "--json")
     assert run_in_process("learn-corr", "-p", lab, *TINY, *flags) == 0
@@ -234,7 +242,7 @@ def test_learning_ends_early_where_the_score_rises_no_more_but_only_of_a_recipe(
         return {**same(self, *arguments), "value": 0.9}
 
     monkeypatch.setattr(Scorer, "score", first)
-    monkeypatch.setattr(linear_starts, "SNAPPED_COORDINATES", 0)  # no map that ends it at once
+    without_exact_maps(monkeypatch)
     flags = ("--linear-starts", 4, "--gradient-steps", 50, "--eval-every", 10, "--eval-games", 0)
     patience = ("--recipe-patience", 2) if recipe == "auto" else ()
     assert (

@@ -12,7 +12,7 @@ import pytest
 from support.commands import one_line_error, run_in_process, run_interrupted
 
 import corrtool
-from corrtool.correspondence import linear_starts
+from corrtool.correspondence import linear_rotations, linear_starts
 from corrtool.project.artifacts import read_artifact
 from corrtool.runs.metrics import read_metrics
 
@@ -34,7 +34,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lab(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that project, in which a search is short."""
-    monkeypatch.setattr(linear_starts, "ROUNDS", ((20, 256, 0.03, 1.0), (20, 256, 0.02, 1.0)))
+    for searches in (linear_starts, linear_rotations):
+        rounds = ((20, 256, 0.03, 1.0), (20, 256, 0.02, 1.0))
+        monkeypatch.setattr(searches, "ROUNDS", rounds)
+    monkeypatch.setattr(linear_rotations, "SWEEPS", (0.1,))
     return shutil.copytree(made, tmp_path / "lab")
 
 
