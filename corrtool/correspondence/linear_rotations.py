@@ -2,10 +2,10 @@
 
 Seen in other axes a task's coordinates are mixed, and any matrix may undo that. But what F explains
 badly, such as a leg that seldom touches the ground, descent over all matrices shrinks: LunarLander
-turned by an orthogonal matrix came out at 0.7 of its size and without legs, at a score of 1.00, and
-its agent kept a half. A rotation, with or without a mirror image, keeps every length. So
-:class:`~.linear_families.RawRotations` are descended as well; one that does nearly as well as the
-best linear map is taken instead, and a linear generator does not learn it further.
+turned by an orthogonal matrix came out at 0.7 of its size and without legs, at scores of 0.91 and
+1.00, and its agents kept 0.29 and 0.54. A rotation, with or without a mirror image, keeps every
+length. So :class:`~.linear_families.RawRotations` are descended as well; one that does nearly as
+well as the best linear map is taken instead, and a linear generator does not learn it further.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from math import pi
 import numpy as np
 import pytest
 import torch
+from support.linear_play import random_play
 from torch import Tensor, nn
 
 from corrtool.correspondence import linear_rotations as module
@@ -49,16 +50,12 @@ MODEL = ScaledModel(WithLeg(), StateScaling(SPEC))
 
 def played(count: int, seed: int) -> Transitions:
     """Random play, in which a leg touches the ground in every twentieth step or so, for a while."""
-    random = np.random.default_rng(seed)
-    actions = torch.from_numpy(random.integers(3, size=count))
-    states = torch.zeros(count + 1, 4)
+    plain, random = random_play(MODEL, count, seed), np.random.default_rng(seed + 100)
+    leg = torch.zeros(count + 1)
     for k in range(count):
-        states[k + 1] = MODEL(states[k : k + 1], actions[k : k + 1])[0]
-        if states[k, 3]:
-            states[k + 1, 3] = float(random.random() < 0.5)
-        else:
-            states[k + 1, 3] = float(random.random() < 0.03)
-    return Transitions(states[:-1], actions, states[1:])
+        leg[k + 1] = float(random.random() < (0.5 if leg[k] else 0.03))
+    plain.states[:, 3], plain.next_states[:, 3] = leg[:-1], leg[1:]
+    return plain
 
 
 def turned(plain: Transitions, matrix: Tensor) -> Transitions:

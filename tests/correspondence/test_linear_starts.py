@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.linear_play import random_play
 from torch import Tensor, nn
 
 from corrtool.correspondence import linear_candidates, linear_starts
@@ -47,12 +48,7 @@ MODEL = ScaledModel(Exact(), StateScaling(SPEC))
 
 def played(count: int, seed: int) -> Transitions:
     """Random play of one long game of the source."""
-    random = np.random.default_rng(seed)
-    actions = torch.from_numpy(random.integers(3, size=count))
-    states = torch.zeros(count + 1, 4)
-    for k in range(count):
-        states[k + 1] = MODEL(states[k : k + 1], actions[k : k + 1])[0]
-    return Transitions(states[:-1], actions, states[1:])
+    return random_play(MODEL, count, seed)
 
 
 def seen_as_target(transitions: Transitions) -> Transitions:
