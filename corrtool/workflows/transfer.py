@@ -7,8 +7,8 @@ by hand, with the settings that they would have then.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TypedDict, cast
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict, cast
 
 from corrtool.correspondence.actions import IDENTITY
 from corrtool.errors import UsageError
@@ -26,7 +26,12 @@ from corrtool.tasks import probe
 from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.time_shares import QUIET
 from corrtool.workflows.transfer_learning import Learner
-from corrtool.workflows.transfer_rows import TransferRow, make_notes, make_rows
+from corrtool.workflows.transfer_rows import (
+    TransferRow,
+    make_notes,
+    make_rows,
+    nothing_to_transfer,
+)
 
 
 class TransferResult(TypedDict):
@@ -76,9 +81,15 @@ def transfer(
         pipeline = replace(pipeline, on_result=lambda _, plan: steps.append(plan))
     learner = Learner(pipeline, budget)
     q = learner.source_agent(from_q)
+    play = Players(learner.run, q, games)
+    played = {"source": play.source(), "random": play.random()}
+    if not dry_run and (nothing := nothing_to_transfer(*played.values())) is not None:
+        pipeline.console.say(f"warning: {nothing}")
     learnt = cast(LearnCorrResult, learner.correspondence(q))
     no_reuse = _why_no_reuse(pipeline.project)
-    played = _play(learner.run, q, learnt["name"], games, with_reuse=no_reuse is None)
+    if no_reuse is None:
+        played["reuse"] = play.on_target(no_corr=True)
+    played["transfer"] = play.on_target(corr=learnt["name"])
     if dry_run:
         return {"dry_run": True, "steps": again_where_inputs_change(cast(list[Plan], steps))}
     rows = make_rows(played)
@@ -110,20 +121,34 @@ def again_where_inputs_change(steps: list[Plan]) -> list[Plan]:
     return plans
 
 
-def _play(
-    run: Callable[..., StageResult], q: str, corr: str, games: int | None, *, with_reuse: bool
-) -> dict[str, EvaluateResult]:
-    """Fresh games of each player, by policy."""
-    more = {} if games is None else {"games": games}
-    on_target = {"task": "target", "policy": "q", **more}
-    played = {
-        "source": run("evaluate", on_target | {"task": "source"}, q=q),
-        "random": run("evaluate", on_target | {"policy": "random"}),
-    }
-    if with_reuse:
-        played["reuse"] = run("evaluate", on_target, q=q, no_corr=True)
-    played["transfer"] = run("evaluate", on_target, q=q, corr=corr)
-    return cast(dict[str, EvaluateResult], played)
+@dataclass(frozen=True)
+class Players:
+    """Fresh games of each player.
+
+    Of the source's agent and of random play come before anything is learnt from them: an agent that
+    has learnt nothing, or was imported with other states, is seen at once.
+    """
+
+    run: Callable[..., StageResult]
+    q: str
+    games: int | None
+
+    def source(self) -> EvaluateResult:
+        """Of the agent on its own task."""
+        return self._play("source", "q", q=self.q)
+
+    def random(self) -> EvaluateResult:
+        """Of random play on the target."""
+        return self._play("target", "random")
+
+    def on_target(self, **options: Any) -> EvaluateResult:
+        """Of the agent on the target, with or without a correspondence."""
+        return self._play("target", "q", q=self.q, **options)
+
+    def _play(self, task: str, policy: str, **options: Any) -> EvaluateResult:
+        more = {} if self.games is None else {"games": self.games}
+        given = {"task": task, "policy": policy, **more}
+        return cast(EvaluateResult, self.run("evaluate", given, **options))
 
 
 def _why_no_reuse(project: Project) -> str | None:

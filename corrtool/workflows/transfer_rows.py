@@ -22,7 +22,8 @@ class TransferRow(Returns):
         policy: ``source``, the agent on its own task, or on the target ``random``, ``reuse`` or
             ``transfer``.
         normalised: of ``transfer``, its share of the way from random play to the agent on its own
-            task: 0 is as good as random play, 1 as the agent. None where the agent is no better.
+            task: 0 is as good as random play, 1 as the agent. None where the agent is not clearly
+            better than random play.
     """
 
     policy: str
@@ -35,8 +36,23 @@ def make_rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
         for policy, result in played.items()
     ]
     means = {policy: result["mean_return"] for policy, result in played.items()}
-    rows[-1]["normalised"] = normalised(means["transfer"], means["random"], means["source"])
+    share = normalised(means["transfer"], means["random"], means["source"])
+    rows[-1]["normalised"] = share if nothing_to_transfer(*rows[:2]) is None else None
     return rows
+
+
+def nothing_to_transfer(source: Returns, random: Returns) -> str | None:
+    """What to do about an agent that plays its own task hardly better than random play the target.
+
+    None where it does. A share of the way to such an agent is one of noise.
+    """
+    if is_clearly_better(source, random):
+        return None
+    return (
+        "the source's agent is not clearly better than random play "
+        f"({source['mean_return']:.4g} and {random['mean_return']:.4g}), so there is nothing to "
+        "transfer: train it longer (train-dqn --env-steps), or name a better one with --from-q"
+    )
 
 
 def make_notes(
@@ -48,11 +64,9 @@ def make_notes(
     notes = []
     if has_failed(rows):
         notes.append(_failure(rows, learnt))
-    if means["source"] <= means["random"]:
-        notes.append(
-            "the source's agent is no better than random play, so there is nothing to transfer: "
-            "train it longer, or name a better one with --from-q"
-        )
+    nothing = nothing_to_transfer(*rows[:2])
+    if nothing is not None:
+        notes.append(nothing)
     if no_reuse is not None:
         notes.append(f"reuse is left out: {no_reuse}")
     elif means["transfer"] <= means["reuse"]:
@@ -89,18 +103,16 @@ def has_failed(rows: list[TransferRow]) -> bool:
     Not where nothing says how far it is: the agent is no better than random play then.
     """
     share = rows[-1].get("normalised")
-    return share is not None and (share < LITTLE or not _is_clearly_better(rows))
+    return share is not None and (share < LITTLE or not is_clearly_better(rows[-1], rows[1]))
 
 
-def _is_clearly_better(rows: list[TransferRow]) -> bool:
-    """True if transfer is two standard errors better than random play; one game has none."""
-    by_policy = {row["policy"]: row for row in rows}
-    transfer, random = by_policy["transfer"], by_policy["random"]
-    games = [row["returns"] for row in (transfer, random)]
+def is_clearly_better(player: Returns, other: Returns) -> bool:
+    """True if the games of a player are two standard errors better; one game has none."""
+    gain = player["mean_return"] - other["mean_return"]
+    games = [player["returns"], other["returns"]]
     if any(len(returns) < 2 for returns in games):
-        return True
+        return gain > 0
     error = math.sqrt(sum(variance(returns) / len(returns) for returns in games))
-    gain = transfer["mean_return"] - random["mean_return"]
     return gain > 0 and gain >= 2 * error
 
 

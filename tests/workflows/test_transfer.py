@@ -94,8 +94,8 @@ class TestWhatIsMissing:
         assert sorted(lab.rglob("*")) == before
         assert run_in_process("transfer", "-p", lab, *TINY, "--dry-run") == 0
         out = capsys.readouterr().out
-        assert out.startswith("1. train-dqn source-dqn: to do\n2. collect target-random: to do\n")
-        assert "3. train-model: to do\n   with what the stages before it make\n" in out
+        assert out.startswith("1. train-dqn source-dqn: to do\n2. evaluate the agent on the source")
+        assert "5. train-model: to do\n   with what the stages before it make\n" in out
         assert "evaluate random play on the target: to do\n" in out
         assert max(map(len, out.splitlines())) <= 80
         monkeypatch.setenv("CORRTOOL_TRAIN_DQN_RANDOM_RECORDS", "0")

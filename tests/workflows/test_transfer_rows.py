@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from corrtool.workflows.transfer_rows import has_failed, make_notes
+from corrtool.workflows.transfer_rows import has_failed, make_notes, make_rows, nothing_to_transfer
+
+
+def one_game_each(**returns: float) -> list[Any]:
+    return [
+        {"policy": policy, "mean_return": one, "returns": [one]} for policy, one in returns.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -16,22 +22,15 @@ from corrtool.workflows.transfer_rows import has_failed, make_notes
 def test_notes_name_explain_where_the_transfer_lacks_something(
     share: float | None, score: float | None, explains: bool
 ) -> None:
-    rows: list[Any] = [
-        {"policy": policy, "mean_return": mean}
-        for policy, mean in (("source", 2.0), ("random", 0.0), ("reuse", 0.0), ("transfer", 1.0))
-    ]
-    rows[-1] |= {"normalised": share, "returns": [1.0]}
-    rows[1]["returns"] = [0.0]
+    rows = one_game_each(source=2.0, random=0.0, reuse=0.0, transfer=1.0)
+    rows[-1]["normalised"] = share
     learnt: Any = {"score": None if score is None else {"value": score}}
     notes = make_notes(rows, learnt | {"settings": {"recipe_enough": 0.9}}, [], None)
     assert any("corrtool explain" in note for note in notes) is explains
 
 
 def test_notes_say_what_was_not_looked_at_for_want_of_time() -> None:
-    rows: list[Any] = [
-        {"policy": policy, "mean_return": mean}
-        for policy, mean in (("source", 2.0), ("random", 0.0), ("reuse", 0.0), ("transfer", 1.0))
-    ]
+    rows = one_game_each(source=2.0, random=0.0, reuse=0.0, transfer=1.0)
     learnt: Any = {"recipe_scores": {"linear": 0.6}, "recipe_untried": ["linear, actions learned"]}
     (note,) = make_notes(rows, learnt, [], None)
     assert "--action-map learned" in note and "larger --budget" in note
@@ -89,3 +88,31 @@ def test_an_agent_no_better_than_random_play_has_nothing_to_transfer() -> None:
     learnt: Any = {"corr": "auto"}
     assert not has_failed(rows)
     assert not any("through auto" in note for note in make_notes(rows, learnt, [], "why"))
+
+
+@pytest.mark.parametrize(
+    ("source", "random", "is_better"),
+    [
+        # MinAtar's Asterix after 300,000 environment steps: 0.87 and 0.7 in 30 games each.
+        ([2.0, 1.0, 0.0, 0.0, 2.0], [1.0, 1.0, 0.0, 0.0, 2.0], False),
+        # Variances 2 and 0 of two games: a standard error of 1.
+        ([1.0, 3.0], [0.0, 0.0], True),
+        ([1.0, 3.0], [0.1, 0.1], False),
+        ([0.0, 0.0], [1.0, 1.0], False),
+        ([1.0], [0.0], True),
+    ],
+)
+def test_of_an_agent_that_hardly_beats_random_play_no_share_is_told(
+    source: list[float], random: list[float], is_better: bool
+) -> None:
+    means = [{"returns": one, "mean_return": sum(one) / len(one)} for one in (source, random)]
+    found: Any = dict(zip(("source", "random"), means, strict=True))
+    nothing = nothing_to_transfer(found["source"], found["random"])
+    assert (nothing is None) is is_better
+    if nothing is not None:
+        assert "train-dqn --env-steps" in nothing and "nothing to transfer" in nothing
+    played: Any = {
+        name: {"ci95": [0.0, 0.0], "distinct_games": 1, **result}
+        for name, result in {**found, "transfer": {"returns": [9.0], "mean_return": 9.0}}.items()
+    }
+    assert (make_rows(played)[-1]["normalised"] is not None) is is_better
