@@ -20,8 +20,7 @@ from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_maps import raw_weight
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.moments import StateMoments
-from corrtool.correspondence.score import BATCH, PICTURE_BATCH, TRANSITIONS
-from corrtool.correspondence.scores import PICTURE_TRANSITIONS
+from corrtool.correspondence.score import BATCH, PICTURE_BATCH
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
 from corrtool.reporting.explanation import ActionsFound
@@ -29,6 +28,8 @@ from corrtool.reporting.linear_map import MOST_COORDINATES, LinearMapKnown
 from corrtool.states import IMAGE
 
 Advance = Callable[[int], None]
+TRANSITIONS = 1_000  # of each memory
+PICTURE_TRANSITIONS = 128  # of large pictures, where each takes a tenth of a second
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Sample:
 
     @classmethod
     def of(cls, knowledge: Knowledge, random: np.random.Generator) -> Sample:
-        """Random ones: fewer of large pictures, where each takes a tenth of a second."""
+        """Random ones: fewer of large pictures."""
         pictures = knowledge.target.spec.settings_kind == IMAGE
         wanted = PICTURE_TRANSITIONS if pictures else TRANSITIONS
         rows = (

@@ -19,6 +19,7 @@ from corrtool.correspondence.explaining import (
 )
 from corrtool.correspondence.pictures import write_worst_pictures
 from corrtool.correspondence.score import Scorer
+from corrtool.correspondence.scores import scored_transitions
 from corrtool.environment_model.pictures import write_prediction_pictures
 from corrtool.errors import ArtifactError
 from corrtool.files.atomic import inside, write_atomic
@@ -109,7 +110,7 @@ def _measure(
         "absent": absent,
         "agent": _agent(inputs),
         "losses": None if run is None else _last_losses(run),
-        "score": _score(context, known, sample),
+        "score": _score(context, known),
         "score_uncertain": _doubt(inputs, blindness),
         "blindness": blindness,
         "memories": _memories(inputs, observed),
@@ -146,7 +147,7 @@ def _last_losses(run: FinishedRun[LearnCorrResult]) -> LastLosses | None:
     }
 
 
-def _score(context: StageContext, known: ExplainInputs, sample: Sample) -> Score | None:
+def _score(context: StageContext, known: ExplainInputs) -> Score | None:
     """The score that learning left, else one that is found now; None without F."""
     summary = known.artifact.manifest.get("summary")
     said = summary.get("score") if isinstance(summary, dict) else None
@@ -155,12 +156,10 @@ def _score(context: StageContext, known: ExplainInputs, sample: Sample) -> Score
     if known.knowledge.environment_model is None:
         return None
     random = numpy_generator(context.seed, "explain score")
-    count = max(len(sample.source_rows), len(sample.target_rows))
-    length = 2 * len(sample.source_rows) + len(sample.target_rows)
+    scorer = Scorer(known.knowledge, random, scored_transitions(known.knowledge))
     with context.console.transient_progress(
-        "explain: the score", length, "transitions"
+        "explain: the score", scorer.length, "transitions"
     ) as progress:
-        scorer = Scorer(known.knowledge, random, count)
         return scorer.score(known.correspondence, progress.advance)
 
 

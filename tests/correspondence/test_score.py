@@ -19,7 +19,9 @@ from corrtool.correspondence.generators import LinearGenerator
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.score import (
+    Scorer,
     error_share,
+    even_sample,
     explained_share,
     score_correspondence,
     score_numbers,
@@ -239,7 +241,27 @@ def test_it_is_computed_on_so_many_random_transitions_and_says_how_far_it_is() -
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert done == [128, 22] * 9
+    # All 299 of the source, four times 150 being more, 150 of the target, a quarter there and back.
+    assert done == [128, 128, 43, 128, 22, 38] * 3
+    assert Scorer(knowledge, np.random.default_rng(0), 150).length == sum(done) / 3
+
+
+@given(
+    rewards=st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=2, max_size=60),
+    count=st.integers(1, 60),
+    seed=st.integers(0, 9),
+)
+def test_a_sample_has_each_reward_as_often_as_the_memory(
+    rewards: list[float], count: int, seed: int
+) -> None:
+    held = memory(numbers(*range(len(rewards))), rewards=np.array(rewards))
+    rows = even_sample(np.random.default_rng(seed), held, count)
+    known_rewards = rewards[:-1]  # the last is no transition
+    assert len(rows) == len(set(rows)) == min(count, len(known_rewards))
+    assert list(rows) == sorted(rows)
+    for reward in set(known_rewards):
+        share = known_rewards.count(reward) / len(known_rewards)
+        assert abs(sum(rewards[row] == reward for row in rows) - share * len(rows)) < 1
 
 
 RATE = st.floats(0, 3, allow_nan=False)

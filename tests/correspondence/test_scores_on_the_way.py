@@ -13,9 +13,7 @@ from corrtool.correspondence import scores as module
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.score import TRANSITIONS
 from corrtool.correspondence.scores import (
-    PICTURE_TRANSITIONS,
     ScoreResults,
     Scores,
     scored_transitions,
@@ -77,12 +75,14 @@ class Setting:
         self.scores.score(self.results, self.loop, step, **given)
 
 
-def test_of_pictures_fewer_transitions_are_scored() -> None:
-    found = []
-    for kind in (StateSpec("image", (1, 84, 84)), StateSpec("image", (1, 10, 10)), NUMBERS):
-        knowledge: Any = SimpleNamespace(target=SimpleNamespace(spec=kind))
-        found.append(scored_transitions(knowledge))
-    assert found == [PICTURE_TRANSITIONS, TRANSITIONS, TRANSITIONS]
+def test_the_dearer_a_transition_the_fewer_are_scored() -> None:
+    specs = [
+        StateSpec(kind, shape)
+        for kind, shape in (("image", (1, 84, 84)), ("signal", (2, 99)), ("image", (1, 10, 10)))
+    ]
+    known: list[Any] = [SimpleNamespace(target=SimpleNamespace(spec=s)) for s in (*specs, NUMBERS)]
+    found = [scored_transitions(knowledge) for knowledge in known]
+    assert found == [256, 1_000, 2_000, 10_000]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_scores_draw_from_a_generator_of_their_own(monkeypatch: pytest.MonkeyPat
     correspondence = Setting().correspondence
     made: Any = Scores.of(run, correspondence, knowledge)
     assert (made.run, made.correspondence) == (run, correspondence)
-    assert made.scorer == (knowledge, (4, "learn-corr score"), TRANSITIONS)
+    assert made.scorer == (knowledge, (4, "learn-corr score"), 10_000)
 
 
 def with_values(*values: float) -> ScoreResults:
