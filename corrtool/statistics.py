@@ -84,6 +84,32 @@ def normalised(transfer: float, random: float, source: float) -> float | None:
     return None if source <= random else (transfer - random) / (source - random)
 
 
+def normalised_interval(
+    transfer: Sequence[float], random: Sequence[float], source: Sequence[float]
+) -> tuple[float, float] | None:
+    """95 % bootstrap interval of :func:`normalised`, over the games of all three players.
+
+    None where fewer than :data:`MIN_DISTINCT_GAMES` returns of the agent through the correspondence
+    and of itself differ together, and where the agent may be no better than random play: a share of
+    nothing has no bounds.
+    """
+    if len({*transfer, *source}) < MIN_DISTINCT_GAMES:
+        return None
+    resample = np.random.default_rng(0)
+    through, low, high = (
+        np.asarray(games, np.float64)[
+            resample.integers(0, len(games), (BOOTSTRAP_RESAMPLES, len(games)))
+        ].mean(axis=1)
+        for games in (transfer, random, source)
+    )
+    way = high - low
+    if np.quantile(way, 0.025) <= 0.0:
+        return None
+    shares = (through - low)[way > 0.0] / way[way > 0.0]
+    least, most = np.quantile(shares, [0.025, 0.975])
+    return float(least), float(most)
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean with its 95 % interval, and what it is an interval over.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from corrtool.project.directory import Project
     from corrtool.runs.results import Plan
     from corrtool.workflows.transfer import TransferPlan, TransferResult
+    from corrtool.workflows.transfer_rows import TransferRow
 
 
 def add(app: typer.Typer) -> None:
@@ -164,6 +165,14 @@ def _next(project: Project, result: TransferResult) -> str:
     return f"next: {first}corrtool report{finetune}, or corrtool evaluate --video game.mp4"
 
 
+def _share(row: TransferRow) -> str:
+    """Of the way from random play to the agent, with its interval, where that is known."""
+    share, bounds = row.get("normalised"), row.get("normalised_ci95")
+    if share is None:
+        return ""
+    return f"{share:.0%}" + ("" if bounds is None else f"\n[{bounds[0]:.0%}, {bounds[1]:.0%}]")
+
+
 def _table(project: Project, result: TransferResult) -> Table:
     from corrtool.cli.players_table import players_table
 
@@ -173,14 +182,14 @@ def _table(project: Project, result: TransferResult) -> Table:
     trained = " (training cut short)" if "train-dqn" in result["cut"] else ""
     players = {
         "source": f"{q} on its own task{trained}",
+        "source_random": "random play on its task",
         "random": "random play on the target",
         "reuse": f"{q} on the target, without correspondence",
         "transfer": f"{q} on the target, through {corr}{ended}",
     }
     rows = []
     for row in result["rows"]:
-        share = row.get("normalised")
-        rows.append((players[row["policy"]], row, "" if share is None else f"{share:.0%}"))
+        rows.append((players[row["policy"]], row, _share(row)))
     tasks = " to ".join(str(project.task(role)) for role in ("source", "target"))
     return players_table(
         f"{tasks}\n{result['games']} fresh games each, {result['minutes']:.1f} minutes",

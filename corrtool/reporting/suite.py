@@ -24,6 +24,7 @@ from corrtool.runs.results import EvaluateResult
 from corrtool.statistics import normalised, student_t_interval
 
 SOURCE, RANDOM, REUSE = "source", "random", "reuse"
+SOURCE_RANDOM = "source_random"  # of the source's own task
 PREFIX = "suite-"  # of the names of what the suite makes beside `transfer`
 OURS = "ours"
 ENOUGH = 0.95  # of the way from random play to the agent
@@ -113,7 +114,7 @@ def _player(games: EvaluateResult) -> str:
     """Who played, as :class:`Played` calls it."""
     q, corr = games["q"] or "", games["corr"]
     if games["policy"] == "random":
-        return RANDOM
+        return RANDOM if games["task"] != SOURCE else SOURCE_RANDOM
     if games["task"] == SOURCE:
         return SOURCE
     if corr is None:

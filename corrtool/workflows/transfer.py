@@ -82,9 +82,10 @@ def transfer(
     learner = Learner(pipeline, budget)
     q = learner.source_agent(from_q)
     play = Players(learner.run, q, games)
-    played = {"source": play.source(), "random": play.random()}
+    played = {"source": play.source(), "source_random": play.random("source")}
     if not dry_run and (nothing := nothing_to_transfer(*played.values())) is not None:
         pipeline.console.say(f"warning: {nothing}")
+    played["random"] = play.random("target")
     learnt = cast(LearnCorrResult, learner.correspondence(q))
     no_reuse = _why_no_reuse(pipeline.project)
     if no_reuse is None:
@@ -125,7 +126,7 @@ def again_where_inputs_change(steps: list[Plan]) -> list[Plan]:
 class Players:
     """Fresh games of each player.
 
-    Of the source's agent and of random play come before anything is learnt from them: an agent that
+    Of the agent on its task and of random play they come before anything is learnt: an agent that
     has learnt nothing, or was imported with other states, is seen at once.
     """
 
@@ -137,9 +138,9 @@ class Players:
         """Of the agent on its own task."""
         return self._play("source", "q", q=self.q)
 
-    def random(self) -> EvaluateResult:
-        """Of random play on the target."""
-        return self._play("target", "random")
+    def random(self, task: str) -> EvaluateResult:
+        """Of random play on a task."""
+        return self._play(task, "random")
 
     def on_target(self, **options: Any) -> EvaluateResult:
         """Of the agent on the target, with or without a correspondence."""

@@ -9,9 +9,10 @@ from typing import NotRequired, cast
 from corrtool.reporting.result_lines import passed_over_note, untried_note
 from corrtool.reporting.symptoms import LITTLE
 from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
-from corrtool.statistics import normalised
+from corrtool.statistics import normalised, normalised_interval
 from corrtool.workflows.pipeline import returns_of
 
+SCALES_DIFFER = 0.5
 TRANSFERRED = 0.9  # of the way from random play to the agent; less is worth an explanation
 
 
@@ -19,15 +20,17 @@ class TransferRow(Returns):
     """Fresh games of one player.
 
     Attributes:
-        policy: ``source``, the agent on its own task, or on the target ``random``, ``reuse`` or
-            ``transfer``.
+        policy: ``source``, the agent on its own task, ``source_random`` there, or on the target
+            ``random``, ``reuse`` or ``transfer``.
         normalised: of ``transfer``, its share of the way from random play to the agent on its own
-            task: 0 is as good as random play, 1 as the agent. None where the agent is not clearly
-            better than random play.
+            task: 0 is as good as random play, 1 as the agent. None where there is no such way: see
+            :func:`no_way`.
+        normalised_ci95: over the games; None where too few differ.
     """
 
     policy: str
     normalised: NotRequired[float | None]
+    normalised_ci95: NotRequired[list[float] | None]
 
 
 def make_rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
@@ -35,24 +38,55 @@ def make_rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
         cast(TransferRow, {"policy": policy, **returns_of(result)})
         for policy, result in played.items()
     ]
-    means = {policy: result["mean_return"] for policy, result in played.items()}
-    share = normalised(means["transfer"], means["random"], means["source"])
-    rows[-1]["normalised"] = share if nothing_to_transfer(*rows[:2]) is None else None
+    by_policy = _by_policy(rows)
+    random, source = by_policy["random"], by_policy["source"]
+    share, bounds = None, None
+    if no_way(rows) is None:
+        means = (row["mean_return"] for row in (rows[-1], random, source))
+        share = normalised(*means)
+        bounds = normalised_interval(*(row["returns"] for row in (rows[-1], random, source)))
+    rows[-1]["normalised"] = share
+    rows[-1]["normalised_ci95"] = None if bounds is None else list(bounds)
     return rows
 
 
 def nothing_to_transfer(source: Returns, random: Returns) -> str | None:
-    """What to do about an agent that plays its own task hardly better than random play the target.
+    """What to do about an agent that plays its own task hardly better than random play does.
 
-    None where it does. A share of the way to such an agent is one of noise.
+    None where it plays better.
     """
     if is_clearly_better(source, random):
         return None
     return (
-        "the source's agent is not clearly better than random play "
+        "the source's agent is not clearly better than random play on its own task "
         f"({source['mean_return']:.4g} and {random['mean_return']:.4g}), so there is nothing to "
-        "transfer: train it longer (train-dqn --env-steps), or name a better one with --from-q"
+        "transfer: train it longer (train-dqn --extend --env-steps), or name a better one with "
+        "--from-q"
     )
+
+
+def no_way(rows: list[TransferRow]) -> str | None:
+    """Why there is no way from random play to the agent, of which to tell a share.
+
+    None where there is one. Where random play on the two tasks differs by half as much as the agent
+    is better than it, the same return may be good on one and bad on the other.
+    """
+    by_policy = _by_policy(rows)
+    source, source_random = by_policy["source"], by_policy["source_random"]
+    nothing = nothing_to_transfer(source, source_random)
+    if nothing is not None:
+        return nothing
+    low, random = source_random["mean_return"], by_policy["random"]["mean_return"]
+    if abs(random - low) < SCALES_DIFFER * (source["mean_return"] - low):
+        return None
+    return (
+        f"random play has {low:.4g} on the source and {random:.4g} on the target: returns are on "
+        "other scales, so no share of the way is told; compare with random play and reuse"
+    )
+
+
+def _by_policy(rows: list[TransferRow]) -> dict[str, TransferRow]:
+    return {row["policy"]: row for row in rows}
 
 
 def make_notes(
@@ -64,7 +98,7 @@ def make_notes(
     notes = []
     if has_failed(rows):
         notes.append(_failure(rows, learnt))
-    nothing = nothing_to_transfer(*rows[:2])
+    nothing = no_way(rows)
     if nothing is not None:
         notes.append(nothing)
     if no_reuse is not None:
@@ -100,10 +134,13 @@ def make_notes(
 def has_failed(rows: list[TransferRow]) -> bool:
     """True if transfer is hardly on the way to the agent, or may be no better than random play.
 
-    Not where nothing says how far it is: the agent is no better than random play then.
+    Not where the agent is no better than random play itself.
     """
-    share = rows[-1].get("normalised")
-    return share is not None and (share < LITTLE or not is_clearly_better(rows[-1], rows[1]))
+    by_policy, share = _by_policy(rows), rows[-1].get("normalised")
+    if nothing_to_transfer(by_policy["source"], by_policy["source_random"]) is not None:
+        return False
+    little = share is not None and share < LITTLE
+    return little or not is_clearly_better(by_policy["transfer"], by_policy["random"])
 
 
 def is_clearly_better(player: Returns, other: Returns) -> bool:
@@ -118,16 +155,19 @@ def is_clearly_better(player: Returns, other: Returns) -> bool:
 
 def _failure(rows: list[TransferRow], learnt: LearnCorrResult) -> str:
     """That it did not transfer, whatever the score is."""
-    share, score = rows[-1].get("normalised") or 0.0, learnt.get("score")
+    share, score = rows[-1].get("normalised"), learnt.get("score")
+    by_policy = _by_policy(rows)
     note = f"through {learnt['corr']} the agent is "
-    if share < LITTLE:
+    if is_clearly_better(by_policy["random"], by_policy["transfer"]):
+        note += "worse than random play"
+    elif share is not None and 0.0 < share < LITTLE:
         note += f"hardly better than random play, {share:.0%} of the way to its own task"
     else:
         note += "not clearly better than random play, by less than two standard errors of the games"
     if score is not None and score["value"] >= TRANSFERRED:
         note += f": a score of {score['value']:.2f} does not prove that it plays"
     action_map = learnt.get("settings", {}).get("action_map", "identity")
-    if share < LITTLE and action_map in ("identity", "learned", "auto"):
+    if (share is None or share < LITTLE) and action_map in ("identity", "learned", "auto"):
         note += "; if you know which actions are the same, learn it with --action-map"
     return note
 

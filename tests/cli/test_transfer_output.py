@@ -66,9 +66,10 @@ def test_numbers_stay_whole_in_80_columns_and_what_was_cut_short_is_named(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     project: Any = SimpleNamespace(task=lambda role: f"ALE/Breakout-v5, the {role}")
-    rows = [row("source", 219.3), row("random", -1.2), row("reuse", 3.4)]
+    rows = [row("source", 219.3), row("source_random", -2.1), row("random", -1.2)]
+    share = {"normalised": 0.82, "normalised_ci95": [0.743, 0.91]}
     result: Any = {
-        "rows": [*rows, row("transfer", 180.1) | {"normalised": 0.82}],
+        "rows": [*rows, row("reuse", 3.4), row("transfer", 180.1) | share],
         "games": 30,
         "source_agent": "source-dqn",
         "learn_corr": {"corr": "auto-mapped-seed12"},
@@ -79,8 +80,11 @@ def test_numbers_stay_whole_in_80_columns_and_what_was_cut_short_is_named(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     shown = "\n".join(lines)
-    assert all(shown.count(f"{mean}, 95% [") == 1 for mean in ("219.3", "-1.2", "3.4", "180.1"))
-    assert sum("95% [" in line and line.count("]") == 1 for line in lines) == 4
+    assert all(
+        shown.count(f"{mean}, 95% [") == 1 for mean in ("219.3", "-2.1", "-1.2", "3.4", "180.1")
+    )
+    assert sum("95% [" in line and line.count("]") == 1 for line in lines) == 5
+    assert "82%" in shown and "[74%, 91%]" in shown
     assert "(training cut short)" in shown and "(cut short: train-model)" in shown
     assert "learn-corr" not in shown
 
@@ -89,8 +93,8 @@ def test_the_next_step_names_the_directory_unless_it_is_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project: Any = SimpleNamespace(root=tmp_path)
-    rows = [row("source", 219.3), row("random", -1.2), row("transfer", 180.1)]
-    rows[-1]["normalised"] = 0.82
+    rows = [row("source", 219.3), row("source_random", -2.1), row("random", -1.2)]
+    rows.append(row("transfer", 180.1) | {"normalised": 0.82})
     result: Any = {"learn_corr": {}, "rows": rows}
     assert _next(project, result).startswith(f"next: cd {tmp_path}, then corrtool report")
     monkeypatch.chdir(tmp_path)

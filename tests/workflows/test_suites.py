@@ -177,7 +177,8 @@ def test_a_real_one_plays_each_cell_once(made: Path) -> None:
     suite = Suite(made, TINY)
     played = suite.played(FLIPPED, 0)
     assert played is not None and played["score"] is not None
-    assert played["means"].keys() == {"source", "random", "reuse", "ours", "gan"}
+    players = {"source", "source_random", "random", "reuse", "ours", "gan"}
+    assert played["means"].keys() == players
     engine = OwnProcess()
     again, told = runner(suite, engine)
     again.run([Cell(FLIPPED, 0, "ours"), Cell(FLIPPED, 0, "gan")])

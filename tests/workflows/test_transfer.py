@@ -26,6 +26,7 @@ from corrtool.workflows.transfer_rows import TransferRow, make_notes
 VIEWS = ("permute:2,3,0,1", "scale:-1,1,-1,1")
 TINY = ("--preset", "tiny", "--device", "cpu")
 QUIET = (*TINY, "--quiet")
+POLICIES = ("source", "source_random", "random", "transfer")
 LONGER = {"CORRTOOL_LEARN_CORR_GRADIENT_STEPS": "400"}  # long enough to be interrupted
 
 
@@ -90,12 +91,12 @@ class TestWhatIsMissing:
         ]
         assert steps(capsys, lab) == to_do
         plans = asked(capsys, "-p", lab, "--dry-run")["steps"]
-        assert [plan["stage"] for plan in plans].count("evaluate") == 4
+        assert [plan["stage"] for plan in plans].count("evaluate") == 5
         assert sorted(lab.rglob("*")) == before
         assert run_in_process("transfer", "-p", lab, *TINY, "--dry-run") == 0
         out = capsys.readouterr().out
         assert out.startswith("1. train-dqn source-dqn: to do\n2. evaluate the agent on the source")
-        assert "5. train-model: to do\n   with what the stages before it make\n" in out
+        assert "6. train-model: to do\n   with what the stages before it make\n" in out
         assert "evaluate random play on the target: to do\n" in out
         assert max(map(len, out.splitlines())) <= 80
         monkeypatch.setenv("CORRTOOL_TRAIN_DQN_RANDOM_RECORDS", "0")
@@ -150,7 +151,7 @@ class TestWhatIsMissing:
         tasks = ("--source", "MountainCar-v0", "--target", "Acrobot-v1")
         assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
         plans = asked(capsys, "-p", tmp_path / "lab", "--dry-run")["steps"]
-        assert [plan["stage"] for plan in plans].count("evaluate") == 3
+        assert [plan["stage"] for plan in plans].count("evaluate") == 4
 
     @pytest.mark.parametrize(
         ("source", "target", "why"),
@@ -167,8 +168,8 @@ class TestWhatIsMissing:
         assert run_in_process("init", tmp_path / "lab", *tasks, "--quiet") == 0
         found = _why_no_reuse(find_project(tmp_path / "lab"))
         rows: list[TransferRow] = [
-            {"policy": policy, "returns": [0.0], "mean_return": mean, "ci95": [0.0, 0.0]}
-            for policy, mean in (("source", 2.0), ("random", 0.0), ("transfer", 1.0))
+            {"policy": policy, "returns": [mean], "mean_return": mean, "ci95": [mean, mean]}
+            for policy, mean in zip(POLICIES, (2.0, 0.0, 0.0, 1.0), strict=True)
         ]
         if why is None:
             assert found is None
@@ -241,7 +242,8 @@ def test_a_transfer_that_was_interrupted_ends_where_the_stages_by_hand_do(
     out, err = capfd.readouterr()
     assert "resuming at" in err and "train-dqn source-dqn" not in err
     result = json.loads(out)
-    assert [row["policy"] for row in result["rows"]] == ["source", "random", "reuse", "transfer"]
+    policies = [row["policy"] for row in result["rows"]]
+    assert policies == [*POLICIES[:3], "reuse", "transfer"]
     for row in result["rows"]:
         assert len(row["returns"]) == result["games"] == 2
         assert row["ci95"][0] <= row["mean_return"] <= row["ci95"][1]
@@ -334,7 +336,7 @@ def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
     plans = asked(capsys, "-p", lab, "--budget", "10s", "--dry-run")["steps"]
     (learn,) = [plan for plan in plans if plan["stage"] == "learn-corr"]
     assert learn["begun"] and learn["steps"] == result["learn_corr"]["gradient_steps"]
-    assert [p["done"] for p in plans if p["stage"] == "evaluate"] == [True, True, True, False]
+    assert [p["done"] for p in plans if p["stage"] == "evaluate"] == [True, True, True, True, False]
     assert run_in_process("transfer", "-p", lab, *TINY, "--budget", "10s", "--dry-run") == 0
     assert f"goes on from step {learn['steps']:,}, in" in capsys.readouterr().out
     longer = asked(capsys, "-p", lab, "--budget", "10s")
@@ -373,8 +375,8 @@ def test_an_agent_that_goes_on_takes_all_that_was_made_from_it_along(
 
 def test_notes_say_that_a_score_is_uncertain() -> None:
     rows: list[TransferRow] = [
-        {"policy": policy, "returns": [0.0], "mean_return": mean, "ci95": [0.0, 0.0]}
-        for policy, mean in (("source", 2.0), ("random", 0.0), ("transfer", 1.0))
+        {"policy": policy, "returns": [mean], "mean_return": mean, "ci95": [mean, mean]}
+        for policy, mean in zip(POLICIES, (2.0, 0.0, 0.0, 1.0), strict=True)
     ]
     score = {"value": 0.1}
     certain, doubtful = (

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from corrtool.workflows.transfer_rows import has_failed, make_notes, make_rows, nothing_to_transfer
+from corrtool.workflows.transfer_rows import (
+    has_failed,
+    make_notes,
+    make_rows,
+    no_way,
+    nothing_to_transfer,
+)
 
 
 def one_game_each(**returns: float) -> list[Any]:
@@ -22,7 +28,7 @@ def one_game_each(**returns: float) -> list[Any]:
 def test_notes_name_explain_where_the_transfer_lacks_something(
     share: float | None, score: float | None, explains: bool
 ) -> None:
-    rows = one_game_each(source=2.0, random=0.0, reuse=0.0, transfer=1.0)
+    rows = one_game_each(source=2.0, source_random=0.0, random=0.0, reuse=0.0, transfer=1.0)
     rows[-1]["normalised"] = share
     learnt: Any = {"score": None if score is None else {"value": score}}
     notes = make_notes(rows, learnt | {"settings": {"recipe_enough": 0.9}}, [], None)
@@ -30,7 +36,7 @@ def test_notes_name_explain_where_the_transfer_lacks_something(
 
 
 def test_notes_say_what_was_not_looked_at_for_want_of_time() -> None:
-    rows = one_game_each(source=2.0, random=0.0, reuse=0.0, transfer=1.0)
+    rows = one_game_each(source=2.0, source_random=0.0, random=0.0, reuse=0.0, transfer=1.0)
     learnt: Any = {"recipe_scores": {"linear": 0.6}, "recipe_untried": ["linear, actions learned"]}
     (note,) = make_notes(rows, learnt, [], None)
     assert "--action-map learned" in note and "larger --budget" in note
@@ -38,7 +44,12 @@ def test_notes_say_what_was_not_looked_at_for_want_of_time() -> None:
 
 def played(share: float, random: list[float], transfer: list[float]) -> list[Any]:
     """The rows of games of the source's agent, random play and transfer."""
-    games = {"source": [100.0], "random": random, "transfer": transfer}
+    games = {
+        "source": [100.0],
+        "source_random": random,
+        "random": random,
+        "transfer": transfer,
+    }
     rows: list[Any] = [
         {"policy": policy, "returns": returns, "mean_return": sum(returns) / len(returns)}
         for policy, returns in games.items()
@@ -56,7 +67,7 @@ def played(share: float, random: list[float], transfer: list[float]) -> list[Any
         # Means 0 and 50, standard errors 10 and 20 (deviations 10√2 and 20√2 over √2): √500 = 22.4.
         (0.5, [-10.0, 10.0], [30.0, 70.0], None),
         (0.44, [-10.0, 10.0], [24.0, 64.0], "not clearly better than random play"),
-        (-0.1, [10.0, 10.0], [0.0, 0.0], "hardly better than random play, -10% of the way"),
+        (-0.1, [10.0, 10.0], [0.0, 0.0], "worse than random play"),
     ],
 )
 def test_what_has_not_transferred_is_told(
@@ -90,6 +101,19 @@ def test_an_agent_no_better_than_random_play_has_nothing_to_transfer() -> None:
     assert not any("through auto" in note for note in make_notes(rows, learnt, [], "why"))
 
 
+def rows_of(**returns: list[float]) -> list[Any]:
+    results: Any = {
+        policy: {
+            "returns": games,
+            "mean_return": sum(games) / len(games),
+            "ci95": [0.0, 0.0],
+            "distinct_games": 1,
+        }
+        for policy, games in returns.items()
+    }
+    return make_rows(results)
+
+
 @pytest.mark.parametrize(
     ("source", "random", "is_better"),
     [
@@ -105,14 +129,40 @@ def test_an_agent_no_better_than_random_play_has_nothing_to_transfer() -> None:
 def test_of_an_agent_that_hardly_beats_random_play_no_share_is_told(
     source: list[float], random: list[float], is_better: bool
 ) -> None:
-    means = [{"returns": one, "mean_return": sum(one) / len(one)} for one in (source, random)]
-    found: Any = dict(zip(("source", "random"), means, strict=True))
-    nothing = nothing_to_transfer(found["source"], found["random"])
-    assert (nothing is None) is is_better
+    rows = rows_of(source=source, source_random=random, random=random, transfer=[9.0, 9.0])
+    assert (rows[-1]["normalised"] is not None) is is_better
+    nothing = nothing_to_transfer(*rows[:2])
+    assert (nothing is None) is is_better and no_way(rows) == nothing
     if nothing is not None:
-        assert "train-dqn --env-steps" in nothing and "nothing to transfer" in nothing
-    played: Any = {
-        name: {"ci95": [0.0, 0.0], "distinct_games": 1, **result}
-        for name, result in {**found, "transfer": {"returns": [9.0], "mean_return": 9.0}}.items()
-    }
-    assert (make_rows(played)[-1]["normalised"] is not None) is is_better
+        assert "train-dqn --extend" in nothing and "nothing to transfer" in nothing
+        assert not has_failed(rows)
+
+
+@pytest.mark.parametrize(
+    ("random", "told"),
+    [(10.0, True), (13.0, True), (7.0, True), (14.0, False), (2.0, False), (95.0, False)],
+)
+def test_no_share_is_told_of_returns_on_other_scales(random: float, told: bool) -> None:
+    """The agent is 8 better than random play: random play 4 away from that says too much."""
+    rows = rows_of(
+        source=[18.0, 18.0],
+        source_random=[10.0, 10.0],
+        random=[random, random],
+        transfer=[random + 1.0, random + 1.0],
+    )
+    assert (rows[-1]["normalised"] is not None) is told
+    assert not (not told and has_failed(rows))  # it is better than random play
+    learnt: Any = {"corr": "auto"}
+    notes = make_notes(rows, learnt, [], "why")
+    assert any("on other scales" in note for note in notes) is not told
+
+
+def test_the_share_has_an_interval_over_games_where_enough_differ() -> None:
+    source, random = [float(game) for game in range(90, 110)], [0.0] * 20
+    through = [game / 2 for game in source]
+    (row,) = rows_of(source=source, source_random=random, random=random, transfer=through)[-1:]
+    assert row["normalised"] == pytest.approx(0.5)
+    low, high = row["normalised_ci95"]
+    assert 0.48 < low < 0.5 < high < 0.52
+    (row,) = rows_of(source=[5.0] * 9, source_random=random, random=random, transfer=[5.0] * 9)[-1:]
+    assert row["normalised"] == 1.0 and row["normalised_ci95"] is None
