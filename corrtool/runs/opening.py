@@ -26,7 +26,7 @@ from corrtool.runs.records import (
     run_directory,
     standing_place,
 )
-from corrtool.runs.requests import RunRequest, can_resume, cut_run
+from corrtool.runs.requests import EXTENDED, RunRequest, can_resume, cut_run
 from corrtool.runs.run import Run
 from corrtool.runtime.machine import Machine
 
@@ -97,14 +97,18 @@ def open_run(
 
 
 def _outdated_run(directory: Path, request: RunRequest) -> RunRecord | None:
-    """The record of a finished run, one of whose inputs has gone on since; None without one."""
+    """The record of a finished run that is made longer, or one of whose inputs has gone on since.
+
+    None without one.
+    """
     with contextlib.suppress(ArtifactError):
         finished = finished_run(directory)  # it waits where its successor was interrupted
         parents = {} if finished is None else finished[1]["parents"]
-        if finished is not None and any(
+        has_gone_on = EXTENDED in request.options or any(
             use in parents and artifact.succeeds(parents[use]["sha256"])
             for use, artifact in request.inputs.items()
-        ):
+        )
+        if finished is not None and has_gone_on:
             return finished[1]
     return None
 

@@ -42,6 +42,8 @@ from corrtool.settings.base import Settings
 from corrtool.settings.stages import STAGE_SETTINGS, identifying_settings
 from corrtool.tasks.task import TaskDescription
 
+EXTENDED = "extended_from"  # the option of a run that takes the place of a shorter one
+
 
 @dataclass(frozen=True)
 class RunRequest:

@@ -20,12 +20,10 @@ from corrtool.q_learning.progress import Progress, StartingPoint
 from corrtool.runs.context import StageContext
 from corrtool.runs.metrics import metrics_path, read_metrics
 from corrtool.runs.records import Identity, finished_run, read_record, run_directory
-from corrtool.runs.requests import difference, identity_of
+from corrtool.runs.requests import EXTENDED, difference, identity_of
 from corrtool.runs.results import TrainDqnResult
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.tasks.task import TaskDescription
-
-OPTION = "extended_from"
 
 
 def plan_extension(
@@ -86,7 +84,7 @@ def plan_extension(
             f"{settings.stage} {name!r} has {env_steps:,} env steps", "give a larger --env-steps"
         )
     extended = {a["kind"]: a["sha256"] for a in record["artifacts"] if a["name"] == name}
-    return replace(context, overwrite=True), {OPTION: {"env_steps": env_steps, **extended}}
+    return replace(context, overwrite=True), {EXTENDED: {"env_steps": env_steps, **extended}}
 
 
 def load_starting_point(
@@ -97,9 +95,9 @@ def load_starting_point(
     Raises:
         ArtifactError: what it goes on from is no longer there, or damaged.
     """
-    if OPTION not in options:
+    if EXTENDED not in options:
         return None
-    root, extended = context.project.root, options[OPTION]
+    root, extended = context.project.root, options[EXTENDED]
     q, memory = (read_artifact(root, kind, name) for kind in ("q", "memory"))
     finished = finished_run(run_directory(root, settings.stage, name))
     if (q.sha256, memory.sha256) != (extended["q"], extended["memory"]) or finished is None:

@@ -41,6 +41,7 @@ from corrtool.workflows.time_shares import (
 )
 
 _SOURCE = {"task": "source"}
+_INPUTS = ("q", "source_memory", "target_memory", "model")  # of a correspondence
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,16 @@ class Learner:
     def correspondence(self, q: str) -> StageResult:
         """The result of ``learn-corr``, after what it needs.
 
-        One that is finished, or was interrupted, needs nothing that is not there already.
+        One that is finished, or was interrupted, needs nothing that is not there already; what has
+        been collected since changes nothing.
         """
         settings = self.pipeline.calls["learn-corr"].resolved(self.pipeline.project, QUIET)
         needs_model = "model" in cast(LearnCorrSettings, settings).loss_weights
         is_outdated = needs_model and self._model_has_changed()
-        begun = None if is_outdated else self._shares.begun("learn-corr", {}, q=q)
-        if begun is not None and not self._changing_inputs(begun):
-            return self._look_further(begun, q) or self._learn("learn-corr", q=q)
+        for options in [] if is_outdated else [{"q": q}, *self._learnt_from(q)]:
+            begun = self._shares.begun("learn-corr", {}, **options)
+            if begun is not None and not self._changing_inputs(begun):
+                return self._look_further(begun, options) or self._learn("learn-corr", **options)
         memory = self._memory_of(q)
         inputs: dict[str, Any] = {"q": q, "target_memory": self._named("target_memory")}
         if self._named("source_memory") is None and not self._will_leave_random_play(q):
@@ -101,6 +104,18 @@ class Learner:
         if needs_model:
             inputs["model"] = self._model(memory)
         return self._learn("learn-corr", **inputs)
+
+    def _learnt_from(self, q: str) -> Iterator[dict[str, Any]]:
+        """Names and inputs of the correspondences of Q_S, newest first.
+
+        Other than those of which an input is named are left out.
+        """
+        for corr in find_artifacts(self._root, "corr"):
+            parents = corr.manifest.get("parents", {})
+            made_of = {use: parent["name"] for use, parent in parents.items() if use in _INPUTS}
+            named = {use: self._named(use) or name for use, name in made_of.items()}
+            if made_of.get("q") == q and named == {**made_of, "q": named["q"]}:
+                yield {**made_of, "name": corr.name}
 
     def cut(self, q: str, corr: str) -> list[str]:
         """The stages behind Q_S and the correspondence that ended early, whenever that was."""
@@ -287,7 +302,7 @@ class Learner:
             self._shares.count(cast(Plan, result), begun)
         return result
 
-    def _look_further(self, begun: Plan, q: str) -> StageResult | None:
+    def _look_further(self, begun: Plan, options: dict[str, Any]) -> StageResult | None:
         """Learn a correspondence anew that had no time for all recipes, where there is more now.
 
         None where all were looked at, or there is no more time.
@@ -300,7 +315,7 @@ class Learner:
         result: Any = read_record(standing_place(directory)).get("result", {})
         if not result.get("recipe_untried"):
             return None
-        learnt = self.pipeline.run("learn-corr", limit, overwrite=True, q=q)
+        learnt = self.pipeline.run("learn-corr", limit, overwrite=True, **options)
         if self._is_dry:
             plan = cast(Plan, learnt)
             plan["anew"] = []

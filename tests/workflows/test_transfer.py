@@ -316,6 +316,38 @@ def test_correspondences_of_agents_with_awkward_names_do_not_meet(
     assert there == {*learnt, *(f"{name}-last" for name in learnt)}
 
 
+def test_a_finished_correspondence_stays_where_more_is_collected_and_learnt(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = asked(capsys, "-p", lab)
+    more = ("collect", "--task", "target", "--policy", "random", "--name", "more")
+    assert run_in_process(*more, "-p", lab, *QUIET) == 0
+    assert run_in_process("train-dqn", "-p", lab, *QUIET, "--name", "q2", "--seed", 5) == 0
+    again = asked(capsys, "-p", lab, "--from-q", "source-dqn")
+    assert again["rows"] == first["rows"] and again["learn_corr"] == first["learn_corr"]
+    learn = ("learn-corr", "--q", "source-dqn", "--name", "newer")
+    assert run_in_process(*learn, "-p", lab, *QUIET) == 0
+    old = first["learn_corr"]["corr"]
+    shutil.rmtree(lab / "runs" / "learn-corr" / old)
+    for path in (lab / "weights" / "corr").glob(f"{old}*"):
+        path.unlink()
+    assert asked(capsys, "-p", lab, "--from-q", "source-dqn")["learn_corr"]["corr"] == "newer"
+
+
+def test_what_is_made_of_an_extended_agent_is_made_anew(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = asked(capsys, "-p", lab)
+    longer = ("--extend", "--env-steps", 900)
+    assert run_in_process("train-dqn", "-p", lab, *QUIET, *longer) == 0
+    to_do = [("train-model", "source-dqn"), ("learn-corr", first["learn_corr"]["corr"])]
+    assert steps(capsys, lab) == to_do
+    again = asked(capsys, "-p", lab)
+    assert again["learn_corr"]["sha256"] != first["learn_corr"]["sha256"]
+    assert asked(capsys, "-p", lab)["rows"] == again["rows"]
+    assert run_in_process("verify", "-p", lab) == 0
+
+
 def test_a_budget_ends_what_learns_and_a_larger_one_goes_on(
     lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
