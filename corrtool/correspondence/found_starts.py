@@ -45,6 +45,11 @@ class FoundStarts:
         """What such a search has found; None if there was none."""
         return self._found.get(searched) or self._cut.get(searched)
 
+    @property
+    def cut(self) -> bool:
+        """True if one of the searches of this process was cut short."""
+        return bool(self._cut)
+
     def add(self, searched: str, start: AnyStart, *, cut: bool = False) -> None:
         """Keep what a search has found.
 

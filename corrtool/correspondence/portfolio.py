@@ -77,6 +77,7 @@ class Portfolio:
             training.find_start(self._finder)
             self._find_actions(training)
             if len(self.candidates) == 1:
+                training.search_cut = self._finder.found.cut
                 self._log_start(training)
                 return training
             trial = looking.part(TRIAL_SHARE)
@@ -89,6 +90,7 @@ class Portfolio:
                 break
         best = tried[-1] if enough else self._best_of(tried, scores)
         best.recipe_scores = scores
+        best.search_cut = not enough and self._finder.found.cut
         best.untried = [] if enough else [c.name for c in self.candidates[len(scores) :]]
         self._say(best)
         self._log_start(best)

@@ -59,6 +59,7 @@ class CorrespondenceTraining:
         recipe, recipe_scores: by whose settings it learns, and what led to that, where it was
             chosen of several.
         untried: recipes that were not looked at for want of time, none of the others being enough.
+        search_cut: whether a search for a start ended for want of time, and none was enough.
         settled: whether learning ended since the score rose no more.
     """
 
@@ -115,7 +116,7 @@ class CorrespondenceTraining:
         self.start: AnyStart | None = None
         self.recipe, self.recipe_scores = "", dict[str, float]()
         self.untried = list[str]()
-        self.settled = False
+        self.search_cut = self.settled = False
 
     def _statistics(
         self, source_rows: Rows, target_rows: Rows
@@ -155,6 +156,8 @@ class CorrespondenceTraining:
             }
         if self.untried:
             made["recipe_untried"] = self.untried
+        if self.search_cut:
+            made["search_cut"] = True
         agent = self._knowledge.source_q
         q_loss = settled_q_loss(agent, self._settings.q_loss) if agent and self.has_q_loss else "q"
         if q_loss != "q":
@@ -296,6 +299,7 @@ class CorrespondenceTraining:
             "recipe_scores": self.recipe_scores,
             "action_map": None if action_map is None else action_map.to_json(),
             **({"untried": self.untried} if self.untried else {}),
+            **({"search_cut": True} if self.search_cut else {}),
             **({"exact": True} if self.exact else {}),
         }
 
@@ -319,6 +323,7 @@ class CorrespondenceTraining:
         self.scores = ScoreResults(**state["scores"])
         self.recipe, self.recipe_scores = state["recipe"], dict(state["recipe_scores"])
         self.untried = [str(name) for name in state.get("untried", [])]
+        self.search_cut = state.get("search_cut") is True
         if type(state["started"]) is not bool:
             raise TypeError("whether it was started is not said")
         self.started, self.exact = state["started"], state.get("exact") is True

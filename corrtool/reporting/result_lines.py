@@ -14,6 +14,8 @@ from corrtool.runs.results import (
 )
 from corrtool.settings.recipes import ACTIONS_LEARNED, CLEARLY_BETTER
 
+GOOD_SCORE = 0.9  # from which on a correspondence that plays as reuse does is no failure
+
 
 def train_dqn(result: TrainDqnResult) -> list[str]:
     """The end of the training, and what was kept."""
@@ -99,6 +101,14 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
     more = [*_score_lines(result), *_untried_lines(result)]
     if best is None:
         return [line, "no games chose it; 'corrtool evaluate' plays some", *more]
+    score = result.get("score")
+    if reuse is not None and best <= reuse and score and score["value"] >= GOOD_SCORE:
+        return [
+            line,
+            f"reuse, without a correspondence, plays as well (mean {reuse:.2f}): the target may "
+            "need none",
+            *more,
+        ]
     if reuse is not None and best <= reuse:
         return [
             line,
@@ -154,13 +164,18 @@ def passed_over_note(result: LearnCorrResult) -> str | None:
 
 
 def untried_note(result: LearnCorrResult) -> str | None:
-    """Which recipes were left out for want of time, and the command; None where none were.
+    """What was left out for want of time, recipes or starts, and the command; None for nothing.
 
     First the map of the actions, where no map but the identity was looked at.
     """
     untried = result.get("recipe_untried", [])
-    if not untried:
+    if not untried and not result.get("search_cut"):
         return None
+    if not untried:
+        return (
+            "none was good enough, and the search for a start ended for want of time: "
+            "'corrtool learn-corr --overwrite' with more time looks further"
+        )
     only_identity = not any(ACTIONS_LEARNED in name for name in result["recipe_scores"])
     if only_identity and any(ACTIONS_LEARNED in name for name in untried):
         left_out, command = "a map of the actions", "corrtool learn-corr --action-map learned"

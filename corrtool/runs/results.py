@@ -158,7 +158,8 @@ class CorrespondenceChoices(Cut):
 
     ``recipe`` and the scores of all that were tried are there where one was chosen, with the
     settings that it decided; ``recipe_untried``, those that a time limit left out, where none of
-    the others was enough. ``mirrored`` is there, and true, where the angle is that of a mirror
+    the others was enough; ``search_cut`` is there, and true, where one ended a search for a start.
+    ``mirrored`` is there, and true, where the angle is that of a mirror
     image, ``settled`` where learning ended early since the score rose no more. ``q_loss`` is there
     where L_Q compared something else than Q-values, ``agent_values`` where the agent is a policy:
     what the score took for its values.
@@ -168,6 +169,7 @@ class CorrespondenceChoices(Cut):
     recipe_scores: NotRequired[dict[str, float]]
     recipe_settings: NotRequired[dict[str, bool | int | float | str | None]]
     recipe_untried: NotRequired[list[str]]
+    search_cut: NotRequired[bool]
     mirrored: NotRequired[bool]
     settled: NotRequired[bool]
     q_loss: NotRequired[Literal["logits", "value"]]

@@ -303,7 +303,7 @@ class Learner:
         return result
 
     def _look_further(self, begun: Plan, options: dict[str, Any]) -> StageResult | None:
-        """Learn a correspondence anew that had no time for all recipes, where there is more now.
+        """Learn a correspondence anew that had no time for all recipes or starts, with more time.
 
         None where all were looked at, or there is no more time.
         """
@@ -313,7 +313,7 @@ class Learner:
             return None
         directory = run_directory(self._root, begun["stage"], str(begun["name"]))
         result: Any = read_record(standing_place(directory)).get("result", {})
-        if not result.get("recipe_untried"):
+        if not result.get("recipe_untried") and not result.get("search_cut"):
             return None
         learnt = self.pipeline.run("learn-corr", limit, overwrite=True, **options)
         if self._is_dry:

@@ -33,6 +33,7 @@ class Training:
     recipe: str = ""
     recipe_scores: dict[str, float] = field(default_factory=dict)
     untried: list[str] = field(default_factory=list)
+    search_cut: bool = False
     total: int = 1_000
     started: bool = False
     exact: bool = False
@@ -339,6 +340,19 @@ class TestTrial:
         scores = {"first": 0.95, "second": 0.1}
         setting = Setting(monkeypatch, scores, seconds=60.0, max_minutes=1.0)
         assert setting.portfolio.best().untried == []
+
+    @pytest.mark.parametrize("enough", [True, False])
+    def test_a_search_that_was_cut_short_is_told_where_none_was_enough(
+        self, monkeypatch: pytest.MonkeyPatch, enough: bool
+    ) -> None:
+        setting = Setting(monkeypatch, {"first": 0.1, "second": 0.95 if enough else 0.2})
+
+        def find_start(training: Training, finder: Any) -> None:
+            if training.recipe == "first":
+                finder.found.add(training.recipe, Start(7.0), cut=True)
+
+        monkeypatch.setattr(Training, "find_start", find_start)
+        assert setting.portfolio.best().search_cut is not enough
 
 
 class TestCheckpoint:

@@ -78,3 +78,18 @@ def test_what_was_not_looked_at_for_want_of_time_is_named_with_a_command(
     assert note is not None and words in note and "; ".join(untried) in note
     assert learn_corr(short)[-1] == note
     assert untried_note(result()) is None
+
+
+def test_a_search_that_was_cut_short_is_named_with_a_command() -> None:
+    note = untried_note(result(search_cut=True))
+    assert note is not None and "--overwrite' with more time" in note
+    assert learn_corr(result(search_cut=True))[-1] == note
+
+
+@pytest.mark.parametrize(("score", "words"), [(0.9, "plays as well (mean"), (0.89, "no transfer")])
+def test_what_plays_as_reuse_does_and_has_a_good_score_is_no_failure(
+    score: float, words: str
+) -> None:
+    found = {"value": score, "model_share": 1.0, "bellman_share": None}
+    line = learn_corr(result(best_mean_return=-7.0, score=found))[1]
+    assert words in line
