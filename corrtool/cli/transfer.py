@@ -153,12 +153,14 @@ def _what_happens(step: Plan) -> str:
 
 
 def _next(project: Project, result: TransferResult) -> str:
-    """What to do with what has transferred; of what has not, why."""
-    from corrtool.workflows.transfer_rows import has_failed
+    """What to do with what has transferred; of what has not, why; first an agent that plays."""
+    from corrtool.workflows.transfer_rows import expects_nothing, has_failed, nothing_to_transfer
 
     here = Path.cwd() == project.root
     first = "" if here else f"cd {shlex.quote(str(project.root))}, then "
-    if has_failed(result["rows"]):
+    if nothing_to_transfer(*result["rows"][:2]) is not None:
+        return f"next: {first}corrtool train-dqn --extend with more --env-steps"
+    if has_failed(result["rows"]) or expects_nothing(result["learn_corr"]):
         return f"next: {first}corrtool explain {shlex.quote(result['learn_corr']['corr'])}"
     is_policy = "agent_values" in result["learn_corr"]  # of which DQN cannot go on
     finetune = "" if is_policy else ", corrtool finetune"

@@ -111,7 +111,7 @@ def make_notes(
     doubt = learnt.get("score_uncertain")
     if doubt is not None:
         notes.append(f"the score of the correspondence is uncertain, since {doubt}")
-    elif score is not None and score["value"] < NO_TRANSFER_BELOW:
+    elif score is not None and expects_nothing(learnt):
         notes.append(
             f"no transfer expected: the score of the correspondence is {score['value']:.2f} of 1"
         )
@@ -129,6 +129,14 @@ def make_notes(
     if _is_doubtful(rows[-1], learnt):
         notes.append("'corrtool explain' says what may be wrong, and what to try next")
     return notes
+
+
+def expects_nothing(learnt: LearnCorrResult) -> bool:
+    """True if the score, of an F that it can rely on, says that nothing transfers."""
+    score = learnt.get("score")
+    if score is None or "score_uncertain" in learnt:
+        return False
+    return score["value"] < NO_TRANSFER_BELOW
 
 
 def has_failed(rows: list[TransferRow]) -> bool:

@@ -104,3 +104,7 @@ def test_the_next_step_names_the_directory_unless_it_is_this_one(
     assert _next(project, result) == "next: corrtool report, or corrtool evaluate --video game.mp4"
     rows[-1]["normalised"] = 0.08
     assert _next(project, result) == "next: corrtool explain auto"
+    rows[-1]["normalised"], result["learn_corr"]["score"] = 0.9, {"value": 0.1}
+    assert _next(project, result) == "next: corrtool explain auto"
+    rows[0] = row("source", -2.1)
+    assert _next(project, result) == "next: corrtool train-dqn --extend with more --env-steps"
