@@ -2,7 +2,9 @@
 
 F often says little of a coordinate's scale and nothing of its shift: a basket moves alike wherever
 it is. Then descent leaves some value there, by which an agent misses. Most coordinates of two tasks
-have a common zero, and two memories of one kind of play the same mean square.
+have a common zero, and two memories of one kind of play the same mean square. Where without a shift
+the means would be far apart, as of metres from a corner and shares of the way from the middle, the
+zeros are others, and mean and deviation say more.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from corrtool.correspondence.linear_maps import LinearMaps, raw_weight
 from corrtool.state_scaling import StateScaling
+
+MEANS_APART = 0.5  # deviations: memories of one kind of play differ by less
 
 
 def in_simpler_units(
@@ -50,13 +54,18 @@ def in_simpler_units(
 def simpler_units(source: Tensor, target: Tensor, unit: float) -> Iterator[tuple[float, float]]:
     """Units and shifts that turn a raw coordinate of M_T (N',) into one of M_S (N,).
 
-    The simplest first: the same unit; without a shift, by the mean squares or by ``unit``; by mean
-    and deviation.
+    The simplest first: the same unit; without a shift, by the mean squares or ``unit``, where the
+    means are near then; by mean and deviation.
     """
     sign = -1.0 if unit < 0 else 1.0
     none = 1e-6
     yield sign, 0.0
-    yield sign * float(source.square().mean().sqrt() / (target.square().mean().sqrt() + none)), 0.0
-    yield unit, 0.0
+    by_squares = sign * float(
+        source.square().mean().sqrt() / (target.square().mean().sqrt() + none)
+    )
+    apart = MEANS_APART * float(source.std())
+    for without_shift in (by_squares, unit):
+        if abs(float(without_shift * target.mean() - source.mean())) <= apart:
+            yield without_shift, 0.0
     by_deviation = sign * float(source.std() / (target.std() + none))
     yield by_deviation, float(source.mean() - by_deviation * target.mean())

@@ -13,11 +13,27 @@ from corrtool.states import StateSpec
 
 
 def test_the_same_unit_comes_first_and_mean_and_deviation_last() -> None:
-    """M_S has 3 and 5, M_T -1 and 1: mean squares 17 and 1, deviations alike, means 4 apart."""
+    """M_S has -2.5, 0.5 and 5, mean 1; M_T -2, 0 and 5, the same: mean squares 10.5 and 29 / 3."""
+    source, target = torch.tensor([-2.5, 0.5, 5.0]), torch.tensor([-2.0, 0.0, 5.0])
+    units, shifts = zip(*simpler_units(source, target, 1.1), strict=True)
+    by_deviation = (14.25 / 13.0) ** 0.5
+    assert units == pytest.approx((1.0, (31.5 / 29) ** 0.5, 1.1, by_deviation), abs=1e-4)
+    assert shifts == pytest.approx((0.0, 0.0, 0.0, 1.0 - by_deviation), abs=1e-4)
+
+
+def test_where_the_means_would_be_far_apart_there_is_a_shift() -> None:
+    """M_S has 3 and 5, M_T -1 and 1: without a shift means would be 4 apart, of a deviation √2."""
     found = list(simpler_units(torch.tensor([3.0, 5.0]), torch.tensor([-1.0, 1.0]), -2.5))
     units, shifts = zip(*found, strict=True)
-    assert units == pytest.approx((-1.0, -(17**0.5), -2.5, -1.0), abs=1e-4)
-    assert shifts == pytest.approx((0.0, 0.0, 0.0, 4.0), abs=1e-4)
+    assert units == pytest.approx((-1.0, -1.0), abs=1e-4)
+    assert shifts == pytest.approx((0.0, 4.0), abs=1e-4)
+
+
+def test_metres_from_a_corner_are_shares_of_the_way_from_the_middle() -> None:
+    metres = torch.linspace(0.0, 200.0, 101)
+    units, shifts = zip(*simpler_units(metres / 100.0 - 1.0, metres, 0.0054), strict=True)
+    assert units[1:] == pytest.approx((0.01,), abs=1e-6)
+    assert shifts[1:] == pytest.approx((-1.0,), abs=1e-4)
 
 
 SCALINGS = tuple(
