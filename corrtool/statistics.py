@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, variance
 
 import numpy as np
 
@@ -74,6 +75,15 @@ def student_t_interval(
     quantile = student_t_quantile((1.0 + confidence) / 2, len(values) - 1)
     half = quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+def clearly_better(returns: Sequence[float], others: Sequence[float]) -> bool:
+    """True if the mean of ``returns`` is higher by two standard errors; one game has none."""
+    gain = fmean(returns) - fmean(others)
+    if min(len(returns), len(others)) < 2:
+        return gain > 0
+    error = math.sqrt(sum(variance(games) / len(games) for games in (returns, others)))
+    return gain > 0 and gain >= 2 * error
 
 
 THE_WAY = "of the way from random play to the agent"  # what :func:`normalised` is called in tables

@@ -6,6 +6,7 @@ When it plays best, and whether better than none.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from corrtool.runs.loop import Loop
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
+from corrtool.statistics import clearly_better
 
 
 @dataclass
@@ -38,7 +40,8 @@ class PlayTestResults:
 
     Attributes:
         best_mean_return, best_gradient_steps, best_weights, best_angle_degrees, best_source_of: the
-            play test that went best, when, of what, with which action map.
+            play test that was taken, when, of what, with which action map.
+        best_returns, best_score: its games, and the score of what played; None without one.
         tested_at, last_mean_return: the last play test, in gradient steps; None before the first.
         reuse_mean_return: of Q_S without a correspondence; None where it has not played, or cannot.
     """
@@ -48,9 +51,27 @@ class PlayTestResults:
     best_weights: dict[str, Tensor] | None = None
     best_angle_degrees: float | None = None
     best_source_of: list[int] | None = None
+    best_returns: list[float] | None = None
+    best_score: float | None = None
     tested_at: int | None = None
     last_mean_return: float | None = None
     reuse_mean_return: float | None = None
+
+    def is_better(self, returns: list[float], score: float | None, enough: float | None) -> bool:
+        """True if a play test is to be taken: with the best mean so far, of equals the later one.
+
+        After one whose score is ``enough`` luck is no gain: another has to have a higher score too,
+        or to play clearly better. Breakout's exact start had 18.8 in five games, and 24.0 with 250
+        more steps and a lower score, of which 12.3 were left in fresh games.
+        """
+        if self.best_mean_return is None or self.best_returns is None:
+            return self.best_mean_return is None or fmean(returns) >= self.best_mean_return
+        if fmean(returns) < self.best_mean_return:
+            return False
+        best = self.best_score
+        if enough is None or best is None or score is None or best < enough:
+            return True
+        return score > best or clearly_better(returns, self.best_returns)
 
     def numbers(self) -> dict[str, Any]:
         """The numbers to show all the time."""
@@ -80,7 +101,14 @@ class PlayTests:
         )
         loop.note(results.numbers())
 
-    def play(self, results: PlayTestResults, loop: Loop, lane_pool: LanePool, step: int) -> None:
+    def play(
+        self,
+        results: PlayTestResults,
+        loop: Loop,
+        lane_pool: LanePool,
+        step: int,
+        score: float | None = None,
+    ) -> None:
         """Play a test after ``step`` gradient steps; keep the weights if they are best so far."""
         correspondence = self.correspondence
         correspondence.eval()
@@ -100,10 +128,11 @@ class PlayTests:
                 **game_counts(games),
             },
         )
-        if (
-            results.best_mean_return is None or mean >= results.best_mean_return
-        ):  # of equals the one that learnt longer
+        settings = self.settings
+        enough = None if settings.recipe == "none" else settings.recipe_enough  # the paper's rule
+        if results.is_better(returns, score, enough):
             results.best_mean_return, results.best_gradient_steps = mean, step
+            results.best_returns, results.best_score = returns, score
             results.best_weights = copy_of_weights(correspondence)
             results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
             action_map = correspondence.action_map

@@ -71,6 +71,11 @@ class ScoreResults:
             and self.no_better >= patience
         )
 
+    @property
+    def value(self) -> float | None:
+        """The last score as a number."""
+        return None if self.last is None else self.last["value"]
+
     def numbers(self) -> dict[str, Any]:
         """The number to show all the time."""
         return {} if self.last is None else {"score": self.last["value"]}
@@ -91,14 +96,12 @@ class Scores:
         scorer = Scorer(knowledge, random, scored_transitions(knowledge))
         return cls(run, correspondence, scorer)
 
-    def score(
-        self, results: ScoreResults, loop: Loop, step: int, *, is_best: bool | None = None
-    ) -> None:
+    def score(self, results: ScoreResults, loop: Loop, step: int, *, decides: bool = True) -> None:
         """Score what ``step`` gradient steps have made.
 
         Args:
-            is_best: whether a play test found it the best so far; None where there are none, and
-                the score decides, of equals for the one that learnt longer.
+            decides: whether the score says what is best, of equals for the one that learnt longer:
+                there are no play tests.
         """
         correspondence = self.correspondence
         correspondence.eval()
@@ -107,15 +110,12 @@ class Scores:
         loop.checked(score_numbers(found))
         results.add(step, found)
         self.run.metrics.write(step, {"event": "score", "gradient_steps": step, **found})
-        if is_best is None:
-            if results.best is None or found["value"] >= results.best["value"]:
-                results.best, results.best_gradient_steps = found, step
-                results.best_weights = copy_of_weights(correspondence)
-                results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
-                m = correspondence.action_map
-                results.best_source_of = None if m is None else list(m.source_of)
-        elif is_best:
-            results.best = found
+        if decides and (results.best is None or found["value"] >= results.best["value"]):
+            results.best, results.best_gradient_steps = found, step
+            results.best_weights = copy_of_weights(correspondence)
+            results.best_angle_degrees = rotation_angle_degrees(correspondence.target_to_source)
+            m = correspondence.action_map
+            results.best_source_of = None if m is None else list(m.source_of)
         loop.note(results.numbers())
 
 

@@ -226,12 +226,13 @@ def _learn(
             step = training.gradient_steps
             first = step == 0 and not training.started  # nothing is known of these weights yet
             due = step == training.total or (step % settings.eval_every == 0 and not first)
-            if tests is not None and due and results.tested_at != step:
-                tests.play(results, loop, lane_pool, step)
-                _draw(job, opened, training)
             if scores is not None and due and training.scores.scored_at != step:
-                tested = None if tests is None else results.best_gradient_steps == step
-                scores.score(training.scores, loop, step, is_best=tested)
+                scores.score(training.scores, loop, step, decides=tests is None)
+            if tests is not None and due and results.tested_at != step:
+                tests.play(results, loop, lane_pool, step, training.scores.value)
+                _draw(job, opened, training)
+            if tests is not None and results.best_gradient_steps == step:
+                training.scores.best = training.scores.last
             if due and _settled(job, training):
                 training.end_here()
             if step == training.total:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from statistics import variance
 from typing import NotRequired, cast
 
 from corrtool.reporting.result_lines import passed_over_note, untried_note
 from corrtool.reporting.symptoms import LITTLE
 from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
-from corrtool.statistics import normalised, normalised_interval
+from corrtool.statistics import clearly_better, normalised, normalised_interval
 from corrtool.workflows.pipeline import returns_of
 
 SCALES_DIFFER = 0.5
@@ -55,7 +53,7 @@ def nothing_to_transfer(source: Returns, random: Returns) -> str | None:
 
     None where it plays better.
     """
-    if is_clearly_better(source, random):
+    if clearly_better(source["returns"], random["returns"]):
         return None
     return (
         "the source's agent is not clearly better than random play on its own task "
@@ -148,17 +146,8 @@ def has_failed(rows: list[TransferRow]) -> bool:
     if nothing_to_transfer(by_policy["source"], by_policy["source_random"]) is not None:
         return False
     little = share is not None and share < LITTLE
-    return little or not is_clearly_better(by_policy["transfer"], by_policy["random"])
-
-
-def is_clearly_better(player: Returns, other: Returns) -> bool:
-    """True if the games of a player are two standard errors better; one game has none."""
-    gain = player["mean_return"] - other["mean_return"]
-    games = [player["returns"], other["returns"]]
-    if any(len(returns) < 2 for returns in games):
-        return gain > 0
-    error = math.sqrt(sum(variance(returns) / len(returns) for returns in games))
-    return gain > 0 and gain >= 2 * error
+    through, random = (by_policy[policy]["returns"] for policy in ("transfer", "random"))
+    return little or not clearly_better(through, random)
 
 
 def _failure(rows: list[TransferRow], learnt: LearnCorrResult) -> str:
@@ -166,7 +155,7 @@ def _failure(rows: list[TransferRow], learnt: LearnCorrResult) -> str:
     share, score = rows[-1].get("normalised"), learnt.get("score")
     by_policy = _by_policy(rows)
     note = f"through {learnt['corr']} the agent is "
-    if is_clearly_better(by_policy["random"], by_policy["transfer"]):
+    if clearly_better(by_policy["random"]["returns"], by_policy["transfer"]["returns"]):
         note += "worse than random play"
     elif share is not None and 0.0 < share < LITTLE:
         note += f"hardly better than random play, {share:.0%} of the way to its own task"

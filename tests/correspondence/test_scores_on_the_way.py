@@ -111,13 +111,13 @@ def test_without_an_action_map_none_is_kept() -> None:
 
 
 def test_games_decide_where_there_are_any() -> None:
-    setting = Setting(0.2, 0.9, 0.1)
-    for step, is_best in ((10, True), (20, False)):
-        setting.score(step, is_best=is_best)
-    assert setting.results.best is not None and setting.results.best["value"] == 0.2
-    setting.score(30, is_best=True)
-    assert setting.results.best["value"] == 0.1
-    assert setting.results.best_weights is None and setting.results.best_gradient_steps == 0
+    setting = Setting(0.2, 0.9)
+    assert setting.results.value is None
+    for step in (10, 20):
+        setting.score(step, decides=False)
+    results = setting.results
+    assert results.best is None and results.best_weights is None and results.value == 0.9
+    assert results.best_gradient_steps == 0 and results.scored_at == 20
 
 
 def test_what_is_shown_and_logged() -> None:

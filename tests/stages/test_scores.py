@@ -199,7 +199,8 @@ class TestWhatIsSaid:
         ("value", "best", "reuse", "none_expected"),
         [
             (0.93, 7.0, 1.0, False),
-            (0.93, 1.0, 1.0, True),
+            (0.93, 1.0, 1.0, False),  # as good as reuse, and a good score
+            (0.89, 1.0, 1.0, True),
             (0.49, 7.0, 1.0, True),
             (0.49, None, None, True),
             (0.5, None, None, False),
@@ -217,8 +218,12 @@ class TestWhatIsSaid:
 
     def test_the_notes_of_transfer(self) -> None:
         rows: list[Any] = [
-            {"policy": policy, "mean_return": mean}
-            for policy, mean in {"source": 9, "random": 0, "reuse": 1, "transfer": 2}.items()
+            {"policy": policy, "mean_return": mean, "returns": [mean]}
+            for policy, mean in zip(
+                ("source", "source_random", "random", "reuse", "transfer"),
+                (9.0, 0.0, 0.0, 1.0, 2.0),
+                strict=True,
+            )
         ]
         assert make_notes(rows, self.result(0.95, 7.0, 1.0), [], None) == []
         note, explain = make_notes(rows, self.result(0.1, 7.0, 1.0), [], None)
