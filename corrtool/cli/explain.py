@@ -62,7 +62,7 @@ def explain(
 
 def _lines(result: Explanation) -> list[str]:
     """The numbers that say most, the map, then each symptom with its command."""
-    from corrtool.reporting.explanation import explanation_tables
+    from corrtool.reporting.explanation_tables import explanation_tables
     from corrtool.reporting.linear_map import map_lines, map_note
 
     symptoms, numbers, *_ = explanation_tables(result)

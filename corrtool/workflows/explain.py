@@ -50,7 +50,13 @@ from corrtool.runtime.console import Console
 from corrtool.runtime.process import configure_process, preserving_torch_state
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.states import VECTOR
-from corrtool.workflows.explain_inputs import ExplainInputs, absent_inputs, find_inputs, load_inputs
+from corrtool.workflows.explain_inputs import (
+    ExplainInputs,
+    absent_inputs,
+    find_inputs,
+    how_learnt,
+    load_inputs,
+)
 from corrtool.workflows.explain_returns import returns_known
 
 
@@ -109,6 +115,7 @@ def _measure(
         "inputs": {use: str(found) for use, found in inputs.items()},
         "absent": absent,
         "agent": _agent(inputs),
+        "learnt": how_learnt(known),
         "losses": None if run is None else _last_losses(run),
         "score": _score(context, known),
         "score_uncertain": _doubt(inputs, blindness),

@@ -9,7 +9,8 @@ import pytest
 from support.commands import ROOT
 
 from corrtool.project.manifests import Play
-from corrtool.reporting.explanation import Explanation, Measured, explanation_tables
+from corrtool.reporting.explanation import Explanation, Measured
+from corrtool.reporting.explanation_tables import explanation_tables
 from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.reporting.symptoms import (
     HIGH_SCORE,
@@ -25,6 +26,11 @@ HEALTHY: Measured = {
     "inputs": {},
     "absent": {},
     "agent": {"name": "agent", "env_steps": 5000, "cut": False},
+    "learnt": {
+        "seed": 0, "generator": "affine", "generators_untried": ["affine-resnet", "resnet"],
+        "actions": [0, 1], "actions_learned": False, "actions_tried": False,
+        "discriminator_filters": 64,
+    },
     "losses": {
         "gradient_steps": 100,
         "terms": {"gan": 0.5, "source_discriminator": 0.25, "target_discriminator": 0.25},
@@ -331,6 +337,85 @@ def test_commands_name_what_the_project_has(change: Change, command: str) -> Non
     change(measured)
     (symptom,) = symptoms(measured)
     assert symptom["command"].startswith(command)
+
+
+def learnt(**how: object) -> Change:
+    return lambda m: m["learnt"].update(how)  # type: ignore[typeddict-item]
+
+
+ALL_TRIED = learnt(generators_untried=[], actions_tried=True, actions_learned=True)
+
+
+def both(*changes: Change) -> Change:
+    def change(m: Measured) -> None:
+        for each in changes:
+            each(m)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("first", "first_command", "followed", "command"),
+    [
+        (
+            score(0.2), "corrtool learn-corr --action-map learned",
+            learnt(actions_tried=True),
+            "corrtool learn-corr --generator affine-resnet --action-map learned",
+        ),
+        (
+            score(0.2), "corrtool learn-corr --action-map learned", ALL_TRIED,
+            "corrtool collect --task source --policy q:agent --records 50000 --name more && ",
+        ),
+        (
+            apart(0.06), "corrtool learn-corr --generator affine-resnet", ALL_TRIED,
+            "corrtool learn-corr --q agent --seed 1 && corrtool evaluate",
+        ),
+        (
+            discriminators(0.0, 0.0), "corrtool learn-corr --discriminator-filters 4",
+            learnt(discriminator_filters=4),
+            "corrtool collect --records 40 --name more && "
+            "corrtool learn-corr --q agent --target-memory more --name more",
+        ),
+        (
+            score(1.0, transfer=0.0),
+            "corrtool collect --task source --policy q:agent --records 50000 --name more && ",
+            lambda m: m.update({"correspondence": "more-last"}),
+            "corrtool collect --task source --policy q:agent --records 200000 --name more-2 && "
+            "corrtool train-model --memory more-2 --name more-2 && ",
+        ),
+        (
+            score(1.0, transfer=0.0),
+            "corrtool collect --task source --policy q:agent --records 50000 --name more && ",
+            lambda m: m["inputs"].update({"model": "environment model more-2"}),
+            "corrtool collect --task source --policy q:agent --records 800000 --name more-3 && ",
+        ),
+        (
+            blind(1.0),
+            "corrtool train-model --gradient-steps 4000 --name longer && ",
+            lambda m: m["inputs"].update({"model": "environment model longer"}),
+            "corrtool train-model --gradient-steps 4000 --name longer-2 && "
+            "corrtool learn-corr --q agent --model longer-2 --name longer-2",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_followed_already_is_not_advised_again(
+    first: Change, first_command: str, followed: Change, command: str
+) -> None:
+    for change, told in ((first, first_command), (both(first, followed), command)):
+        measured = deepcopy(HEALTHY)
+        change(measured)
+        (symptom,) = symptoms(measured)
+        assert symptom["command"].startswith(told)
+
+
+def test_tasks_may_share_nothing() -> None:
+    measured = deepcopy(HEALTHY)
+    both(score(0.36), ALL_TRIED)(measured)
+    (symptom,) = symptoms(measured)
+    assert "no map of the states and of the actions, which were learnt too" in symptom["sentence"]
+    assert symptom["sentence"].endswith(
+        "the tasks may share nothing; else try an F that has seen more, or another seed"
+    )
 
 
 def test_an_agent_plays_by_its_name() -> None:

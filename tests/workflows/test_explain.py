@@ -19,8 +19,9 @@ from corrtool.reporting.symptoms import symptoms
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
 PARTS = {
-    *("correspondence", "inputs", "absent", "agent", "losses", "score", "score_uncertain"),
-    *("blindness", "memories", "actions", "returns", "linear_map", "symptoms", "files"),
+    *("correspondence", "inputs", "absent", "agent", "learnt", "losses", "score"),
+    *("score_uncertain", "blindness", "memories", "actions", "returns", "linear_map"),
+    *("symptoms", "files"),
 }
 
 
@@ -71,6 +72,8 @@ def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["memories"]["distance_of_nothing"] is None
     assert told["agent"] == {"name": "source-dqn", "env_steps": 600, "cut": False}
     assert told["returns"]["agent_by"] == "training"
+    assert told["learnt"]["actions"] == [0, 1]
+    assert told["learnt"]["seed"] == 0 and told["learnt"]["generator"] is not None
     assert len(told["linear_map"]["weight"]) == len(told["linear_map"]["shift"]) == 4
     assert told["returns"]["source_random"] > 8  # even a pole that nobody holds
     assert not told["blindness"]["cut"]
@@ -161,6 +164,18 @@ def test_small_pictures_have_sheets(
     assert "report/action-matrix.png" in report["figures"]
     assert f"Why {told['correspondence']} transfers or not" in page
     assert "row 1 of 4, column 1 of 4" in page
+
+
+def test_how_it_was_learnt(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--generator", "linear", "--action-map", "learned", "--name", "own")
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *more, "--seed", "3") == 0
+    learnt = explained(capsys, lab)["learnt"]
+    assert sorted(learnt.pop("actions")) in ([0, 0], [0, 1], [1, 1])
+    assert learnt.pop("discriminator_filters") > 0
+    assert learnt == {
+        "seed": 3, "generator": "linear", "generators_untried": ["mlp"],
+        "actions_learned": True, "actions_tried": True,
+    }  # fmt: skip
 
 
 def test_without_f_and_run_it_tells_the_rest(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
