@@ -76,6 +76,16 @@ class MemoryKnown(TypedDict):
     records: int
 
 
+class MostUnlike(TypedDict):
+    """The coordinate of a vector that differs most, in the units of the source."""
+
+    coordinate: int
+    source_mean: float
+    source_deviation: float
+    translated_mean: float
+    translated_deviation: float
+
+
 class MemoryDistance(TypedDict):
     """How far translated states of M_T are from those of M_S.
 
@@ -85,6 +95,7 @@ class MemoryDistance(TypedDict):
         distance_in_source: of the other half of M_S from that: what chance alone makes.
         distance_of_nothing: of a picture with nothing in it, each channel at its mean; None of
             vectors.
+        most_unlike: of vectors; None of the others.
     """
 
     source: MemoryKnown
@@ -93,6 +104,7 @@ class MemoryDistance(TypedDict):
     distance: float
     distance_in_source: float
     distance_of_nothing: float | None
+    most_unlike: MostUnlike | None
 
 
 class ActionsFound(TypedDict):

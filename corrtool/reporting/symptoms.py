@@ -18,11 +18,16 @@ from corrtool.reporting.explanation import (
 )
 from corrtool.reporting.map_symptoms import (
     BEYOND_CHANCE,
+    MOMENTS_BEYOND_CHANCE,
+    PLAYS_WELL,
     UNLIKE,
+    UNLIKE_MOMENTS,
     another_map,
     looks_unlike,
     play_differs,
     score_is_low,
+    states_are_unlike,
+    transfer_share,
 )
 from corrtool.reporting.model_symptoms import PERSISTENCE, f_is_blind, f_is_useless, f_was_cut
 from corrtool.runs.results import NO_TRANSFER_BELOW
@@ -140,10 +145,8 @@ def discriminators_have_won(terms: dict[str, float], least_squares: bool) -> boo
 
 def _plays_little(returns: ReturnsKnown) -> bool:
     """True if transfer is hardly on the way from random play to the agent."""
-    transfer, random, agent = returns["transfer"], returns["random"], returns["agent"]
-    if transfer is None or random is None or agent is None or agent <= random:
-        return False
-    return (transfer - random) / (agent - random) < LITTLE
+    share = transfer_share(returns)
+    return share is not None and share < LITTLE
 
 
 def _score_without_return(measured: Measured) -> tuple[str, str] | None:
@@ -223,6 +226,14 @@ RULES = (
         f"{BEYOND_CHANCE:g} times `distance_in_source`",
         "another `--generator`, another `--seed`, more starts",
         looks_unlike,
+    ),
+    Rule(
+        "translated states are unlike the source's",
+        f"`memories`: `distance` of moments at {UNLIKE_MOMENTS} or more, and "
+        f"{MOMENTS_BEYOND_CHANCE:g} times `distance_in_source`, both of random play; `most_unlike` "
+        f"is where. Not told where play is {PLAYS_WELL:.0%} or more of the way",
+        "another `--seed`, more records; the units and the order of the target's coordinates",
+        states_are_unlike,
     ),
     Rule(
         "another map of the actions is better",

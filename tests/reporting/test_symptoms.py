@@ -57,6 +57,7 @@ HEALTHY: Measured = {
         "distance": 0.01,
         "distance_in_source": 0.005,
         "distance_of_nothing": 0.06,
+        "most_unlike": None,
     },
     "actions": {
         "transitions": 1,
@@ -148,6 +149,23 @@ def apart(distance: float, chance: float = 0.005, of_nothing: float | None = 0.0
     )
 
 
+def vectors(
+    distance: float, chance: float = 0.01, played: Play | None = "random", transfer: float = 60
+) -> Change:
+    def change(m: Measured) -> None:
+        apart(distance, chance, None)(m)
+        m["memories"]["measure"] = "moments"
+        m["memories"]["most_unlike"] = {
+            "coordinate": 4, "source_mean": 0.5, "source_deviation": 0.25,
+            "translated_mean": -0.001, "translated_deviation": 1234.0,
+        }  # fmt: skip
+        for role in ("source", "target"):
+            m["memories"][role]["play"] = played
+        m["returns"]["transfer"] = transfer
+
+    return change
+
+
 def nothing(m: Measured) -> None:
     """The healthy one as it is."""
 
@@ -174,6 +192,17 @@ E = 1e-6
             "translations do not look like the source",
             [apart(0.03), apart(0.068, 0.0046, 0.062)],
             [apart(0.03 - E), apart(0.03, chance=0.0101), apart(9.0, of_nothing=None)],
+        ),
+        (
+            "translated states are unlike the source's",
+            [vectors(0.15), vectors(0.67, 0.044), vectors(0.2, transfer=90 - E)],
+            [
+                vectors(0.15 - E),
+                vectors(0.67, 0.045),
+                vectors(0.2, transfer=90),
+                vectors(0.2, played="agent"),
+                vectors(0.2, played=None),
+            ],
         ),
         ("F is blind", [blind(PERSISTENCE), blind(1.5)], [blind(PERSISTENCE - E)]),
         ("M_S and M_T are of different play", [play("agent")], [play("random"), play(None)]),
@@ -416,6 +445,17 @@ def test_tasks_may_share_nothing() -> None:
     assert symptom["sentence"].endswith(
         "the tasks may share nothing; else try an F that has seen more, or another seed"
     )
+
+
+def test_the_coordinate_that_differs_most_is_told() -> None:
+    measured = deepcopy(HEALTHY)
+    vectors(0.2)(measured)
+    told = symptoms(measured)[0]
+    assert (
+        "0.20 from those of M_S by their moments, 20 times what chance makes: source[4] differs "
+        "most, with mean 0.50 and deviation 0.25 in M_S, translated -0.001 and 1.23e+03;"
+    ) in told["sentence"]
+    assert told["command"] == "corrtool learn-corr --q agent --seed 1 && corrtool evaluate"
 
 
 def test_an_agent_plays_by_its_name() -> None:

@@ -70,6 +70,8 @@ def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert sum(at["share"] for at in blind["by_place"]) == pytest.approx(1)
     assert told["memories"]["measure"] == "moments"
     assert told["memories"]["distance_of_nothing"] is None
+    most = told["memories"]["most_unlike"]
+    assert 0 <= most["coordinate"] < 4 and most["source_deviation"] > 0
     assert told["agent"] == {"name": "source-dqn", "env_steps": 600, "cut": False}
     assert told["returns"]["agent_by"] == "training"
     assert told["learnt"]["actions"] == [0, 1]
@@ -150,6 +152,7 @@ def test_small_pictures_have_sheets(
     assert len(told["blindness"]["source"]["by_place"]) == 16
     assert told["memories"]["measure"] == "mean frames"
     assert told["memories"]["distance_of_nothing"] > 0
+    assert told["memories"]["most_unlike"] is None
     sheets = [name for name in told["files"] if name.endswith(".png")]
     assert [Path(name).name for name in sheets] == [
         "action-matrix.png", "worst-of-source.png", "worst-translated.png",
