@@ -6,7 +6,7 @@ the command line and ``--json`` show the same. A part is None where its inputs a
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypeAlias, TypedDict
 
 from corrtool.project.manifests import Play
 from corrtool.reporting.linear_map import LinearMapKnown
@@ -126,24 +126,33 @@ class ActionsFound(TypedDict):
     best_is_better: bool
 
 
+# Fresh games of 'evaluate'; those of a memory; an agent's play tests or training games; a play test
+# of a correspondence.
+GamesOf: TypeAlias = Literal["evaluate", "memory", "training", "play test"]
+
+
 class ReturnsKnown(TypedDict):
     """Mean returns that are known without another game; None where they are not.
 
+    Fresh games of ``evaluate`` come first; each ``…_by`` says which games they are.
+
     Attributes:
-        random: of the games of M_T, if that was played at random.
-        source_random: of those of M_S, likewise: random play of the source.
-        agent: of Q_S on its own task, by its newest evaluation there, else as its training ended.
-        agent_by: which of the two, ``evaluate`` or ``training``.
-        reuse: of Q_S on the target without a correspondence, in a play test.
-        transfer: through the correspondence, in a play test.
+        random: of random play on the target: else of the games of M_T, if that was played so.
+        source_random: of the games of M_S, likewise.
+        agent: of Q_S on its own task: else as its training ended.
+        reuse: of Q_S on the target without a correspondence: else in a play test.
+        transfer: through the correspondence: else in a play test.
     """
 
     random: float | None
+    random_by: GamesOf | None
     source_random: float | None
     agent: float | None
-    agent_by: Literal["evaluate", "training"] | None
+    agent_by: GamesOf | None
     reuse: float | None
+    reuse_by: GamesOf | None
     transfer: float | None
+    transfer_by: GamesOf | None
 
 
 class AgentKnown(TypedDict):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from corrtool.project.manifests import PLAY_WORDS
-from corrtool.reporting.explanation import ActionsFound, Explanation, FBlindness
+from corrtool.reporting.explanation import ActionsFound, Explanation, FBlindness, GamesOf
 from corrtool.reporting.linear_map import map_table
 from corrtool.reporting.table import Table
 
 WHY_NOT = "docs/why-not.md, 'Why does it not transfer?' of corrtool's documentation"
 _SHOWN_PLACES = 8  # those where most is wrong; the JSON has all
 RETURNS_NOTE = (
-    "Mean returns are of the games that each line names. Fresh games of 'corrtool evaluate' "
-    "through the correspondence are in the first table of 'corrtool report'."
+    "Mean returns are of the games that each line names. Those of play tests flatter what they "
+    "chose; 'corrtool evaluate' plays fresh ones, and then they are told here."
 )
+_LEAST_SHARE = 0.0005  # of all change, which is 0.0 % as it is shown: what never moves is not wrong
 _SYMBOLS = {"q": "Q_S", "model": "F"}
 _EACH = {"source": "of M_S", "translated": "of M_T, translated"}
 
@@ -27,6 +28,20 @@ def explanation_tables(explanation: Explanation) -> list[Table]:
     if explanation["actions"] is not None:
         tables.append(_actions(explanation["actions"]))
     return tables
+
+
+def action_lines(explanation: Explanation) -> list[str]:
+    """The map of the actions that plays, in words."""
+    learnt = explanation["learnt"]
+    actions = learnt["actions"]
+    if not learnt["actions_learned"]:
+        if actions == list(range(len(actions))):
+            return ["the actions: each of the target is the source's of the same number"]
+        return [f"the actions: those of the target are {actions} of the source, as they were given"]
+    return [
+        f"the actions, learnt: those of the target, from 0, are {actions} of the source; another "
+        "symmetry of the task, such as left for right, may be as good by F"
+    ]
 
 
 def _symptoms(explanation: Explanation) -> Table:
@@ -54,26 +69,26 @@ def _numbers(explanation: Explanation) -> Table:
         certain = ["score", value, "at best 1"]
         uncertain = ["score", "uncertain", f"{doubt}; by that F it comes to {value}"]
         rows.append(certain if doubt is None else uncertain)
-        model = f"M_S itself: {score['source_model_loss']:.3f}"
+        model = f"M_S itself {score['source_model_loss']:.3f}"
         rows.append(["relative model loss of the score", f"{score['model_loss']:.3f}", model])
         if score["bellman_error"] is not None and score["source_bellman_error"] is not None:
-            bellman = f"M_S itself: {score['source_bellman_error']:.3f}"
+            bellman = f"M_S itself {score['source_bellman_error']:.3f}"
             rows.append(["Bellman error of the score", f"{score['bellman_error']:.3f}", bellman])
         elif (agent := explanation["agent"]) is not None and agent.get("values") == "none":
             rows.append(["Bellman error of the score", "none", "the policy has no critic"])
-        rows.append(["cycle error of the score", f"{score['cycle_error']:.3f}", "mean state: 1"])
+        rows.append(["cycle error of the score", f"{score['cycle_error']:.3f}", "mean state 1"])
     if explanation["blindness"] is None and "model" not in explanation["absent"]:
         rows.append(["F", "none", "learn-corr with --lambda-m above 0 would tell more"])
     memories = explanation["memories"]
     for use, symbol in (("source", "M_S"), ("target", "M_T")):
         memory = memories["source"] if use == "source" else memories["target"]
         play = "unknown play" if memory["play"] is None else PLAY_WORDS[memory["play"]]
-        rows.append([f"records of {symbol}", f"{memory['records']}", f"{memory['name']}: {play}"])
+        rows.append([f"records of {symbol}", f"{memory['records']}", f"{memory['name']}, {play}"])
     rows.append(
         [
-            f"{memories['measure']}: G_T(M_T) from M_S",
+            f"G_T(M_T) from M_S, by {memories['measure']}",
             f"{memories['distance']:.4f}",
-            f"half of M_S from the other half: {memories['distance_in_source']:.4f}",
+            f"half of M_S from the other half {memories['distance_in_source']:.4f}",
         ]
     )
     rows += _returns(explanation)
@@ -84,25 +99,27 @@ def _numbers(explanation: Explanation) -> Table:
 def _returns(explanation: Explanation) -> list[list[str]]:
     """Mean returns that are known, each with the games that it is of."""
     returns, memories = explanation["returns"], explanation["memories"]
-    by = {
-        "evaluate": "its newest games of 'corrtool evaluate' there",
+    games: dict[GamesOf | None, str] = {
+        "evaluate": "fresh games of 'corrtool evaluate'",
+        "memory": f"games of {memories['target']['name']}",
         "training": "play tests or training games of train-dqn",
+        "play test": "a play test of learn-corr",
         None: "",
     }
     known = (
-        ("random play on the target", returns["random"], f"games of {memories['target']['name']}"),
+        ("random play on the target", returns["random"], games[returns["random_by"]]),
         (
             "random play on the source",
             returns["source_random"],
             f"games of {memories['source']['name']}",
         ),
-        ("the agent on its own task", returns["agent"], by[returns["agent_by"]]),
-        ("reuse without a correspondence", returns["reuse"], "a play test of learn-corr"),
-        ("through the correspondence", returns["transfer"], "a play test of learn-corr"),
+        ("the agent on its own task", returns["agent"], games[returns["agent_by"]]),
+        ("reuse without a correspondence", returns["reuse"], games[returns["reuse_by"]]),
+        ("play through the correspondence", returns["transfer"], games[returns["transfer_by"]]),
     )
     return [
-        [f"mean return: {who}", f"{mean:.2f}", games]
-        for who, mean, games in known
+        [f"mean return of {who}", f"{mean:.2f}", told]
+        for who, mean, told in known
         if mean is not None
     ]
 
@@ -128,7 +145,8 @@ def _by_action(blindness: FBlindness) -> Table:
 def _by_place(blindness: FBlindness) -> Table:
     rows = []
     for use, part in (("source", blindness["source"]), ("translated", blindness["translated"])):
-        worst = sorted(part["by_place"], key=lambda at: -at["model_loss"] * at["share"])
+        moving = [at for at in part["by_place"] if at["share"] >= _LEAST_SHARE]
+        worst = sorted(moving, key=lambda at: -at["model_loss"] * at["share"])
         rows += [
             [_EACH[use], at["where"], f"{at['model_loss']:.3f}", f"{at['share']:.1%}"]
             for at in worst[:_SHOWN_PLACES]

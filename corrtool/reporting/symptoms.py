@@ -149,6 +149,11 @@ def _plays_little(returns: ReturnsKnown) -> bool:
     return share is not None and share < LITTLE
 
 
+def _games_of(returns: ReturnsKnown) -> str:
+    """Which games of transfer are known, in words."""
+    return "fresh games" if returns["transfer_by"] == "evaluate" else "a play test"
+
+
 def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     score, returns = measured["score"], measured["returns"]
     transfer, reuse, random = returns["transfer"], returns["reuse"], returns["random"]
@@ -162,8 +167,8 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     others = {"reuse": reuse, "random play": random, "the agent on its own task": returns["agent"]}
     beside = ", ".join(f"{who} {mean:.1f}" for who, mean in others.items() if mean is not None)
     sentence = (
-        f"the score is {score['value']:.2f}, but a play test through the correspondence came to "
-        f"{transfer:.1f} ({beside}): it may be another symmetry of the task, such as a part of the "
+        f"the score is {score['value']:.2f}, but {_games_of(returns)} through the "
+        f"correspondence came to {transfer:.1f} ({beside}): it may be another symmetry of the task, such as a part of the "
         "state seen in a mirror, or Q_S depends on what F and M_S do not show; try another --seed, "
         "or collect more records, let an agent play them, and learn F and the correspondence anew"
     )

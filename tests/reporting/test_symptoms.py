@@ -10,7 +10,7 @@ from support.commands import ROOT
 
 from corrtool.project.manifests import Play
 from corrtool.reporting.explanation import Explanation, Measured
-from corrtool.reporting.explanation_tables import explanation_tables
+from corrtool.reporting.explanation_tables import action_lines, explanation_tables
 from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.reporting.symptoms import (
     HIGH_SCORE,
@@ -69,8 +69,9 @@ HEALTHY: Measured = {
         "best_is_better": False,
     },
     "returns": {
-        "random": 0.0, "source_random": 5.0, "agent": 100.0, "agent_by": "evaluate",
-        "reuse": 10.0, "transfer": 90.0,
+        "random": 0.0, "random_by": "memory", "source_random": 5.0,
+        "agent": 100.0, "agent_by": "evaluate", "reuse": 10.0, "reuse_by": "evaluate",
+        "transfer": 90.0, "transfer_by": "play test",
     },
     "linear_map": None,
 }  # fmt: skip
@@ -259,8 +260,8 @@ def test_where_nothing_is_known_nothing_is_told() -> None:
     unknown.update({"losses": None, "score": None, "blindness": None, "actions": None})
     unknown["agent"] = None
     unknown["returns"] = {
-        "random": None, "source_random": None, "agent": None, "agent_by": None,
-        "reuse": None, "transfer": None,
+        "random": None, "random_by": None, "source_random": None, "agent": None, "agent_by": None,
+        "reuse": None, "reuse_by": None, "transfer": None, "transfer_by": None,
     }  # fmt: skip
     assert symptoms(unknown) == []
     tables = explanation_tables({**unknown, "symptoms": [], "files": []})
@@ -270,20 +271,49 @@ def test_where_nothing_is_known_nothing_is_told() -> None:
 def test_returns_say_of_which_games_they_are() -> None:
     measured = explanation_tables(explanation(HEALTHY))[1]
     games = {row[0]: row[2] for row in measured.rows if row[0].startswith("mean return")}
+    fresh = "fresh games of 'corrtool evaluate'"
     assert games == {
-        "mean return: random play on the target": "games of t",
-        "mean return: random play on the source": "games of s",
-        "mean return: the agent on its own task": "its newest games of 'corrtool evaluate' there",
-        "mean return: reuse without a correspondence": "a play test of learn-corr",
-        "mean return: through the correspondence": "a play test of learn-corr",
+        "mean return of random play on the target": "games of t",
+        "mean return of random play on the source": "games of s",
+        "mean return of the agent on its own task": fresh,
+        "mean return of reuse without a correspondence": fresh,
+        "mean return of play through the correspondence": "a play test of learn-corr",
     }
-    assert "Fresh games of 'corrtool evaluate' through the correspondence" in measured.note
+    assert "'corrtool evaluate' plays fresh ones" in measured.note
     trained = deepcopy(HEALTHY)
     trained["returns"]["agent_by"] = "training"
     rows = explanation_tables(explanation(trained))[1].rows
     assert "train-dqn" in next(
         row[2] for row in rows if row[0].endswith("the agent on its own task")
     )
+
+
+@pytest.mark.parametrize(
+    ("actions", "learned", "words"),
+    [
+        ([0, 1], False, "each of the target is the source's of the same number"),
+        ([1, 1], False, "[1, 1] of the source, as they were given"),
+        ([1, 0], True, "from 0, are [1, 0] of the source; another symmetry of the task"),
+    ],
+)
+def test_the_map_of_the_actions_is_told(actions: list[int], learned: bool, words: str) -> None:
+    measured = deepcopy(HEALTHY)
+    measured["learnt"].update({"actions": actions, "actions_learned": learned})
+    (line,) = action_lines(explanation(measured))
+    assert words in line
+
+
+def test_a_place_that_never_changes_is_not_among_the_worst() -> None:
+    measured = deepcopy(HEALTHY)
+    assert measured["blindness"]
+    measured["blindness"]["source"]["by_place"] = [
+        {"where": "coordinate 0", "model_loss": 1.0, "share": 0.0},
+        {"where": "coordinate 1", "model_loss": 0.2, "share": 0.9995},
+        {"where": "coordinate 2", "model_loss": 1.0, "share": 0.0005},
+    ]
+    tables = explanation_tables(explanation(measured))
+    (places,) = (table for table in tables if table.title == "Where F is blind, by place")
+    assert [row[1] for row in places.rows] == ["coordinate 1", "coordinate 2"]
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

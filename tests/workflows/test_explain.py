@@ -110,6 +110,25 @@ def test_evaluated_games_of_the_agent_on_its_own_task(
     assert explained(capsys, lab)["returns"]["agent"] not in (fresh["mean_return"], trained)
 
 
+def test_fresh_games_come_before_play_tests(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the players beside those with the seed of the games through the correspondence."""
+    returns = explained(capsys, lab)["returns"]
+    by = ("random_by", "reuse_by", "transfer_by")
+    assert [returns[name] for name in by] == ["memory", "play test", "play test"]
+
+    def play(*how: object) -> float:
+        capsys.readouterr()
+        assert run_in_process("evaluate", "-p", lab, *TINY, "--json", "--games", 3, *how) == 0
+        return float(json.loads(capsys.readouterr().out)["mean_return"])
+
+    random = play("--policy", "random")
+    play("--policy", "random", "--seed", 7)
+    reuse, transfer = play("--no-corr"), play()
+    returns = explained(capsys, lab)["returns"]
+    assert [returns[name] for name in ("random", "reuse", "transfer")] == [random, reuse, transfer]
+    assert [returns[name] for name in by] == ["evaluate"] * 3
+
+
 def test_the_commands_that_it_advises_lead_to_another_correspondence(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +155,9 @@ def test_lines_for_people_end_with_what_to_try(
     assert run_in_process("explain", "-p", lab, "--device", "cpu") == 0
     out = capsys.readouterr().out
     assert "the map that was learnt:\n  source[0] = " in out and "\n  source[3] = " in out
+    numbers = out.split("Mean returns are of")[0].splitlines()
+    assert len(numbers) > 12 and all(line.count(":") == 1 for line in numbers)
+    assert "\nthe actions: each of the target is the source's of the same number\n" in out
     assert "score: " in out and "  try: corrtool train-model --gradient-steps 80" in out
 
 
@@ -205,7 +227,7 @@ def test_it_says_that_an_agent_was_replaced(lab: Path, capsys: pytest.CaptureFix
     (lab / "weights" / "q" / f"{q}.safetensors").unlink()
     assert run_in_process("explain", told["correspondence"], "-p", lab) == 0
     out = capsys.readouterr().out
-    assert f"Q_S: left out: learnt with Q-function {q}, which is no longer here" in out
+    assert f"Q_S: left out (learnt with Q-function {q}, which is no longer here)" in out
     assert f"its inputs have changed: it was learnt with Q-function {q}, which is no longer" in out
     assert "try: corrtool learn-corr --name anew" in out
 
