@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from corrtool.reporting.advice import learn_anew, more_of_target, more_records, new_name
+from corrtool.reporting.advice import (
+    another_seed,
+    learn_anew,
+    more_of_target,
+    more_records,
+    new_name,
+)
 from corrtool.reporting.explanation import (
     AgentKnown,
     Measured,
@@ -168,11 +174,35 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     beside = ", ".join(f"{who} {mean:.1f}" for who, mean in others.items() if mean is not None)
     sentence = (
         f"the score is {score['value']:.2f}, but {_games_of(returns)} through the "
-        f"correspondence came to {transfer:.1f} ({beside}): it may be another symmetry of the task, such as a part of the "
-        "state seen in a mirror, or Q_S depends on what F and M_S do not show; try another --seed, "
-        "or collect more records, let an agent play them, and learn F and the correspondence anew"
+        f"correspondence came to {transfer:.1f} ({beside}): it may be another symmetry of the "
+        "task, such as a part of the state seen in a mirror, or Q_S depends on what F and M_S do not "
+        "show; try another --seed, or collect more records, let an agent play them, and learn F "
+        "and the correspondence anew"
     )
     return sentence, more_records(measured)
+
+
+def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
+    """Between what is hardly better than random play and what plays well."""
+    score, returns = measured["score"], measured["returns"]
+    share = transfer_share(returns)
+    if share is None or not LITTLE <= share < PLAYS_WELL:
+        return None
+    if measured["score_uncertain"] is not None or _agent_learnt_nothing(measured) is not None:
+        return None
+    others = (_reuse_is_good, score_is_low, _score_without_return)
+    if any(told(measured) is not None for told in others):
+        return None
+    value = "" if score is None else f", which the score of {score['value']:.2f} does not see"
+    sentence = (
+        f"by {_games_of(returns)} it keeps {share:.0%} of the way from random play to the agent"
+        f"{value}: a part of the map may be wrong that seldom matters to F, such as a unit, a "
+        "shift or one coordinate, or the target is harder to play; nothing here says which; try "
+        "another seed, or more records, and compare them by 'corrtool evaluate'"
+    )
+    if states_are_unlike(measured) is not None:  # which has another seed for its command
+        return sentence, more_records(measured)
+    return sentence, another_seed(measured)
 
 
 RULES = (
@@ -262,5 +292,12 @@ RULES = (
         "symmetry may have been found; more records, and an agent's memory, for Q_S may depend on "
         "what F and M_S do not show",
         _score_without_return,
+    ),
+    Rule(
+        "it keeps a part of the way",
+        f"`returns`: transfer at {LITTLE:.0%} to {PLAYS_WELL:.0%} of the way from random play to "
+        "the agent, and none of the three above that are about the score or reuse",
+        "another `--seed`, more records; compare them by `evaluate`, for the score does not see it",
+        _keeps_a_part,
     ),
 )

@@ -205,6 +205,19 @@ E = 1e-6
                 vectors(0.2, played=None),
             ],
         ),
+        (
+            "it keeps a part of the way",
+            [score(HIGH_SCORE, transfer=20.0), score(1.0, transfer=90 - E), vectors(0.2)],
+            [
+                score(HIGH_SCORE, transfer=20.0 - E),
+                score(1.0, transfer=90.0),
+                score(1.0, transfer=None),
+                score(NO_TRANSFER_BELOW - E, transfer=50.0),
+                score(1.0, transfer=50.0, reuse=95.0),
+                score(1.0, transfer=50.0, reuse=50.0),
+                agent(None),
+            ],
+        ),
         ("F is blind", [blind(PERSISTENCE), blind(1.5)], [blind(PERSISTENCE - E)]),
         ("M_S and M_T are of different play", [play("agent")], [play("random"), play(None)]),
         (
@@ -486,6 +499,22 @@ def test_the_coordinate_that_differs_most_is_told() -> None:
         "most, with mean 0.50 and deviation 0.25 in M_S, translated -0.001 and 1.23e+03;"
     ) in told["sentence"]
     assert told["command"] == "corrtool learn-corr --q agent --seed 1 && corrtool evaluate"
+
+
+def test_a_part_of_the_way_is_told_with_its_games() -> None:
+    measured = deepcopy(HEALTHY)
+    score(0.97, transfer=62.0)(measured)
+    (by_test,) = symptoms(measured)
+    assert by_test["sentence"].startswith(
+        "by a play test it keeps 62% of the way from random play to the agent, which the score of "
+        "0.97 does not see: "
+    )
+    assert by_test["command"] == "corrtool learn-corr --q agent --seed 1 && corrtool evaluate"
+    measured["returns"]["transfer_by"] = "evaluate"
+    assert symptoms(measured)[0]["sentence"].startswith("by fresh games it keeps 62%")
+    vectors(0.2)(measured)
+    commands = [symptom["command"] for symptom in symptoms(measured)]
+    assert len(set(commands)) == 2 and "--records 50000" in commands[1]
 
 
 def test_an_agent_plays_by_its_name() -> None:
