@@ -175,9 +175,9 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     sentence = (
         f"the score is {score['value']:.2f}, but {_games_of(returns)} through the "
         f"correspondence came to {transfer:.1f} ({beside}): it may be another symmetry of the "
-        "task, such as a part of the state seen in a mirror, or Q_S depends on what F and M_S do not "
-        "show; try another --seed, or collect more records, let an agent play them, and learn F "
-        "and the correspondence anew"
+        "task, such as a part of the state seen in a mirror, or Q_S depends on what F and M_S do "
+        "not show; try another --seed, or collect more records, let an agent play them, and learn "
+        "F and the correspondence anew"
     )
     return sentence, more_records(measured)
 
