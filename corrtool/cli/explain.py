@@ -61,17 +61,18 @@ def explain(
 
 
 def _lines(result: Explanation) -> list[str]:
-    """The numbers that say most, the map, then each symptom with its command."""
-    from corrtool.reporting.explanation import explanation_tables
+    """The numbers that say most, both maps, then each symptom with its command."""
+    from corrtool.reporting.explanation_tables import action_lines, explanation_tables
     from corrtool.reporting.linear_map import map_lines, map_note
 
     symptoms, numbers, *_ = explanation_tables(result)
-    lines = [": ".join(filter(None, (row[0], row[1], row[2]))) for row in numbers.rows]
+    lines = [f"{what}: {value}{f' ({more})' if more else ''}" for what, value, more in numbers.rows]
     if numbers.note:
         lines.append(numbers.note)
     if (known := result["linear_map"]) is not None:
         lines += ["the map that was learnt:", *(f"  {line}" for line in map_lines(known))]
         lines.append(f"  {map_note(known)}")
+    lines += action_lines(result)
     for name, sentence, command in symptoms.rows:
         lines += [f"{name}: {sentence}", f"  try: {command}"]
     if symptoms.note:

@@ -23,8 +23,9 @@ from corrtool.correspondence.moments import StateMoments
 from corrtool.correspondence.score import BATCH, PICTURE_BATCH
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
-from corrtool.reporting.explanation import ActionsFound
+from corrtool.reporting.explanation import ActionsFound, MostUnlike
 from corrtool.reporting.linear_map import MOST_COORDINATES, LinearMapKnown
+from corrtool.state_scaling import StateScaling
 from corrtool.states import IMAGE
 
 Advance = Callable[[int], None]
@@ -165,6 +166,36 @@ def distance_of_nothing(source: Tensor) -> float | None:
         return None
     mean = (source.abs() if source.ndim == 3 else source).mean(0).flatten(1)
     return (mean - mean.mean(1, keepdim=True)).abs().mean().item()
+
+
+def most_unlike(source: Tensor, translated: Tensor, scaling: StateScaling) -> MostUnlike | None:
+    """Which coordinate of vectors (N, n) in the model range differs most, as raw; None of others.
+
+    By what it adds to :meth:`StateMoments.distances`, its covariances aside.
+    """
+    if source.ndim != 2:
+        return None
+    far = (source.mean(0) - translated.mean(0)).square()
+    moments = StateMoments.of(torch.cat([source, source]))  # a covariance needs two
+    far += moments.wasserstein(translated[None])[0].square()
+    coordinate = int(far.argmax())
+    # The newest frame of a state is the last of its stack, all of which have the same units.
+    place = scaling.spec.stack_order.index(scaling.spec.stack - 1) * source.shape[1] + coordinate
+    deviation, mean = scaling.deviation[place].item(), scaling.mean[place].item()
+    by = [
+        (
+            mean + deviation * frames[:, coordinate].mean().item(),
+            deviation * frames[:, coordinate].std(correction=0).item(),
+        )
+        for frames in (source, translated)
+    ]
+    return {
+        "coordinate": coordinate,
+        "source_mean": by[0][0],
+        "source_deviation": by[0][1],
+        "translated_mean": by[1][0],
+        "translated_deviation": by[1][1],
+    }
 
 
 def find_actions(

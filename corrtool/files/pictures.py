@@ -20,6 +20,7 @@ EXAMPLES = 6  # states on a sheet of learn-corr
 # Pixels of a picture's longer side, at least; each of its own is a whole number of them, over one.
 _SHOWN_SIDE = 160
 _GAP = 4
+_BETWEEN = 8  # between a state and its translation
 _LABEL = 16
 _GREY = 128  # sheets without labels, of earlier versions, begin with grey
 _PAPER = 255
@@ -30,14 +31,19 @@ _WAVE_BAND = 32  # pixels of each of its channels
 def target_and_translation(sheet: NDArray[Any], examples: int = EXAMPLES) -> NDArray[Any]:
     """One of the ``examples`` of :func:`write_example_pictures`: its first two rows, side by side.
 
-    It is one of the middle: the first is from the start of a game.
+    With paper between them, so that the border of each is seen. It is one of the middle: the first
+    is from the start of a game.
     """
     label = _LABEL if sheet[0, 0].min() == _PAPER else 0
     height = (sheet.shape[0] - _GAP) // 3
     width = (sheet.shape[1] - _GAP) // examples  # with the gap, as the height
     left = examples // 2 * width
-    column = sheet[:, left : left + width]
-    return np.concatenate([column[label:height], column[label + height : 2 * height]], axis=1)
+    column = sheet[:, left + _GAP : left + width]
+    target, translated = (
+        column[row * height + label + _GAP : (row + 1) * height] for row in range(2)
+    )
+    paper = np.full((len(target), _BETWEEN, sheet.shape[2]), _PAPER, sheet.dtype)
+    return np.concatenate([target, paper, translated], axis=1)
 
 
 def write_sheet(path: Path, rows: list[NDArray[np.uint8]], labels: list[str]) -> None:

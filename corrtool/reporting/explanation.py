@@ -1,4 +1,4 @@
-"""Why a correspondence transfers or not: what was measured, as types and as tables.
+"""Why a correspondence transfers or not: what was measured, as types.
 
 Measured by ``corrtool.workflows.explain``. All of it is JSON, so that the page of the report,
 the command line and ``--json`` show the same. A part is None where its inputs are missing.
@@ -6,21 +6,11 @@ the command line and ``--json`` show the same. A part is None where its inputs a
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypeAlias, TypedDict
 
-from corrtool.project.manifests import PLAY_WORDS, Play
-from corrtool.reporting.linear_map import LinearMapKnown, map_table
-from corrtool.reporting.table import Table
+from corrtool.project.manifests import Play
+from corrtool.reporting.linear_map import LinearMapKnown
 from corrtool.runs.results import Score
-
-WHY_NOT = "docs/why-not.md, 'Why does it not transfer?' of corrtool's documentation"
-_SHOWN_PLACES = 8  # those where most is wrong; the JSON has all
-RETURNS_NOTE = (
-    "Mean returns are of the games that each line names. Fresh games of 'corrtool evaluate' "
-    "through the correspondence are in the first table of 'corrtool report'."
-)
-_SYMBOLS = {"q": "Q_S", "model": "F"}
-_EACH = {"source": "of M_S", "translated": "of M_T, translated"}
 
 
 class LastLosses(TypedDict):
@@ -86,6 +76,16 @@ class MemoryKnown(TypedDict):
     records: int
 
 
+class MostUnlike(TypedDict):
+    """The coordinate of a vector that differs most, in the units of the source."""
+
+    coordinate: int
+    source_mean: float
+    source_deviation: float
+    translated_mean: float
+    translated_deviation: float
+
+
 class MemoryDistance(TypedDict):
     """How far translated states of M_T are from those of M_S.
 
@@ -95,6 +95,7 @@ class MemoryDistance(TypedDict):
         distance_in_source: of the other half of M_S from that: what chance alone makes.
         distance_of_nothing: of a picture with nothing in it, each channel at its mean; None of
             vectors.
+        most_unlike: of vectors; None of the others.
     """
 
     source: MemoryKnown
@@ -103,6 +104,7 @@ class MemoryDistance(TypedDict):
     distance: float
     distance_in_source: float
     distance_of_nothing: float | None
+    most_unlike: MostUnlike | None
 
 
 class ActionsFound(TypedDict):
@@ -124,24 +126,33 @@ class ActionsFound(TypedDict):
     best_is_better: bool
 
 
+# Fresh games of 'evaluate'; those of a memory; an agent's play tests or training games; a play test
+# of a correspondence.
+GamesOf: TypeAlias = Literal["evaluate", "memory", "training", "play test"]
+
+
 class ReturnsKnown(TypedDict):
     """Mean returns that are known without another game; None where they are not.
 
+    Fresh games of ``evaluate`` come first; each ``…_by`` says which games they are.
+
     Attributes:
-        random: of the games of M_T, if that was played at random.
-        source_random: of those of M_S, likewise: random play of the source.
-        agent: of Q_S on its own task, by its newest evaluation there, else as its training ended.
-        agent_by: which of the two, ``evaluate`` or ``training``.
-        reuse: of Q_S on the target without a correspondence, in a play test.
-        transfer: through the correspondence, in a play test.
+        random: of random play on the target: else of the games of M_T, if that was played so.
+        source_random: of the games of M_S, likewise.
+        agent: of Q_S on its own task: else as its training ended.
+        reuse: of Q_S on the target without a correspondence: else in a play test.
+        transfer: through the correspondence: else in a play test.
     """
 
     random: float | None
+    random_by: GamesOf | None
     source_random: float | None
     agent: float | None
-    agent_by: Literal["evaluate", "training"] | None
+    agent_by: GamesOf | None
     reuse: float | None
+    reuse_by: GamesOf | None
     transfer: float | None
+    transfer_by: GamesOf | None
 
 
 class AgentKnown(TypedDict):
@@ -155,6 +166,27 @@ class AgentKnown(TypedDict):
     env_steps: int | None
     cut: bool
     values: NotRequired[Literal["critic", "none"]]
+
+
+class Learnt(TypedDict):
+    """How the correspondence was learnt, so that nothing is advised that this did already.
+
+    Attributes:
+        generator: its kind; None where the manifest does not say.
+        generators_untried: those of ``--recipe auto`` that were not tried.
+        actions: of each target action the source action.
+        actions_learned: whether that map was learnt from the transitions.
+        actions_tried: whether learning one was tried, if only by a recipe that was not taken.
+        discriminator_filters: None where the manifest does not say.
+    """
+
+    seed: int
+    generator: str | None
+    generators_untried: list[str]
+    actions: list[int]
+    actions_learned: bool
+    actions_tried: bool
+    discriminator_filters: int | None
 
 
 class Symptom(TypedDict):
@@ -177,6 +209,7 @@ class Measured(TypedDict):
     inputs: dict[str, str]
     absent: dict[str, str]
     agent: AgentKnown | None
+    learnt: Learnt
     losses: LastLosses | None
     score: Score | None
     score_uncertain: str | None
@@ -192,149 +225,3 @@ class Explanation(Measured):
 
     symptoms: list[Symptom]
     files: list[str]
-
-
-def explanation_tables(explanation: Explanation) -> list[Table]:
-    """The symptoms first, then what was measured."""
-    tables = [_symptoms(explanation), _numbers(explanation)]
-    if explanation["linear_map"] is not None:
-        tables.append(map_table(explanation["linear_map"]))
-    if explanation["blindness"] is not None:
-        tables += [_by_action(explanation["blindness"]), _by_place(explanation["blindness"])]
-    if explanation["actions"] is not None:
-        tables.append(_actions(explanation["actions"]))
-    return tables
-
-
-def _symptoms(explanation: Explanation) -> Table:
-    name = explanation["correspondence"]
-    rows = [[s["name"], s["sentence"], s["command"]] for s in explanation["symptoms"]]
-    note = "" if rows else f"No known symptom. What else to look at: {WHY_NOT}."
-    return Table(
-        f"Why {name} transfers or not", ["symptom", "what was found", "what to try"], rows, note
-    )
-
-
-def _numbers(explanation: Explanation) -> Table:
-    """What is one number, with what it says."""
-    rows = [
-        [_SYMBOLS.get(use, use), "left out", f"learnt with {which}"]
-        for use, which in explanation["absent"].items()
-    ]
-    if (losses := explanation["losses"]) is not None:
-        terms = losses["terms"].items()
-        rows += [
-            [f"last {term.replace('_', ' ')} loss", f"{value:.4f}", ""] for term, value in terms
-        ]
-    if (score := explanation["score"]) is not None:
-        value, doubt = f"{score['value']:.2f}", explanation["score_uncertain"]
-        certain = ["score", value, "at best 1"]
-        uncertain = ["score", "uncertain", f"{doubt}; by that F it comes to {value}"]
-        rows.append(certain if doubt is None else uncertain)
-        model = f"M_S itself: {score['source_model_loss']:.3f}"
-        rows.append(["relative model loss of the score", f"{score['model_loss']:.3f}", model])
-        if score["bellman_error"] is not None and score["source_bellman_error"] is not None:
-            bellman = f"M_S itself: {score['source_bellman_error']:.3f}"
-            rows.append(["Bellman error of the score", f"{score['bellman_error']:.3f}", bellman])
-        elif (agent := explanation["agent"]) is not None and agent.get("values") == "none":
-            rows.append(["Bellman error of the score", "none", "the policy has no critic"])
-        rows.append(["cycle error of the score", f"{score['cycle_error']:.3f}", "mean state: 1"])
-    if explanation["blindness"] is None and "model" not in explanation["absent"]:
-        rows.append(["F", "none", "learn-corr with --lambda-m above 0 would tell more"])
-    memories = explanation["memories"]
-    for use, symbol in (("source", "M_S"), ("target", "M_T")):
-        memory = memories["source"] if use == "source" else memories["target"]
-        play = "unknown play" if memory["play"] is None else PLAY_WORDS[memory["play"]]
-        rows.append([f"records of {symbol}", f"{memory['records']}", f"{memory['name']}: {play}"])
-    rows.append(
-        [
-            f"{memories['measure']}: G_T(M_T) from M_S",
-            f"{memories['distance']:.4f}",
-            f"half of M_S from the other half: {memories['distance_in_source']:.4f}",
-        ]
-    )
-    rows += _returns(explanation)
-    note = "" if all(mean is None for mean in explanation["returns"].values()) else RETURNS_NOTE
-    return Table("What was measured", ["number", "value", "compare"], rows, note)
-
-
-def _returns(explanation: Explanation) -> list[list[str]]:
-    """Mean returns that are known, each with the games that it is of."""
-    returns, memories = explanation["returns"], explanation["memories"]
-    by = {
-        "evaluate": "its newest games of 'corrtool evaluate' there",
-        "training": "play tests or training games of train-dqn",
-        None: "",
-    }
-    known = (
-        ("random play on the target", returns["random"], f"games of {memories['target']['name']}"),
-        (
-            "random play on the source",
-            returns["source_random"],
-            f"games of {memories['source']['name']}",
-        ),
-        ("the agent on its own task", returns["agent"], by[returns["agent_by"]]),
-        ("reuse without a correspondence", returns["reuse"], "a play test of learn-corr"),
-        ("through the correspondence", returns["transfer"], "a play test of learn-corr"),
-    )
-    return [
-        [f"mean return: {who}", f"{mean:.2f}", games]
-        for who, mean, games in known
-        if mean is not None
-    ]
-
-
-def _by_action(blindness: FBlindness) -> Table:
-    rows = [
-        [_EACH[use], at["where"], f"{at['model_loss']:.3f}", f"{at['share']:.1%}"]
-        for use, part in (("source", blindness["source"]), ("translated", blindness["translated"]))
-        for at in part["by_action"]
-    ]
-    note = (
-        "0: F explains every change; 1: no better than the frame before. Actions of M_T are the "
-        "target's."
-    )
-    return Table(
-        "Where F is blind, by action",
-        ["transitions", "action", "relative model loss", "share of all change"],
-        rows,
-        note,
-    )
-
-
-def _by_place(blindness: FBlindness) -> Table:
-    rows = []
-    for use, part in (("source", blindness["source"]), ("translated", blindness["translated"])):
-        worst = sorted(part["by_place"], key=lambda at: -at["model_loss"] * at["share"])
-        rows += [
-            [_EACH[use], at["where"], f"{at['model_loss']:.3f}", f"{at['share']:.1%}"]
-            for at in worst[:_SHOWN_PLACES]
-        ]
-    return Table(
-        "Where F is blind, by place",
-        ["transitions", "place", "relative model loss", "share of all change"],
-        rows,
-        f"The {_SHOWN_PLACES} places of either memory where most change is unexplained.",
-    )
-
-
-def _actions(actions: ActionsFound) -> Table:
-    rows = [
-        [str(target), str(used), str(best), *(f"{loss:.3f}" for loss in losses)]
-        for target, (used, best, losses) in enumerate(
-            zip(
-                actions["map_in_use"],
-                actions["best_map"],
-                actions["relative_model_losses"],
-                strict=True,
-            )
-        )
-    ]
-    beyond = "beyond" if actions["best_is_better"] else "within"
-    note = (
-        f"On {actions['transitions']} transitions. The best map has a relative model loss that is "
-        f"{actions['margin']:.4f} less than that in use, {beyond} the noise."
-    )
-    count = len(actions["relative_model_losses"][0])
-    columns = ["target action", "source action in use", "best", *(f"as {k}" for k in range(count))]
-    return Table("The action matrix", columns, rows, note)

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from corrtool.files.pictures import target_and_translation
@@ -103,9 +104,11 @@ def source_agent(results: Results) -> Figure | None:
 def play_tests(results: Results) -> Figure | None:
     """Figures 3 and 6: mean return of the play tests of each cell, by gradient steps.
 
-    One line a seed, reuse and random play dotted.
+    One line a seed, reuse and random play dotted. What took no gradient steps has a single play
+    test and no line; its number is in the tables.
     """
-    cells = [cell for cell in results.correspondences if any(run.play_tests for run in cell.runs)]
+    learnt = results.correspondences
+    cells = [c for c in learnt if any(t.gradient_steps for r in c.runs for t in r.play_tests)]
     if not cells:
         return None
     figure, panels = panels_of(cells_shown(len(cells)))
@@ -173,7 +176,10 @@ def translations(results: Results) -> Figure | None:
     columns = _STRIP_STEPS if len(shown) > FEW_CELLS else 2  # large enough to see a ball
     rows = -(-max(len(strip) for _, strip in shown) // columns)
     width = 8.0 / columns  # inches of a state beside its translation
-    figure = Figure(figsize=(8.4, (0.5 * width + 0.35) * rows * len(shown)), layout="constrained")
+    figure = Figure(
+        figsize=(8.4, (0.5 * width + 0.35) * rows * len(shown)),
+        layout=ConstrainedLayoutEngine(wspace=0.06),  # more than within a pair
+    )
     grid = figure.subplots(rows * len(shown), columns, squeeze=False)
     for number, (cell, strip) in enumerate(shown):
         panels = grid[number * rows : (number + 1) * rows]

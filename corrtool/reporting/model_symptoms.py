@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corrtool.reporting.advice import learn_anew, new_name
 from corrtool.reporting.explanation import FBlindness, Measured
 
 # Relative model loss of F on M_S: 1 is persistence. Over samples of 128 transitions of Pong it has
@@ -52,11 +53,6 @@ def longer_model(blindness: FBlindness, measured: Measured) -> str:
     """The commands that train an F for longer and learn with it, under another name."""
     steps = blindness["gradient_steps"]
     more = "MORE" if steps is None else str(4 * steps)
-    train = f"corrtool train-model --gradient-steps {more} --name longer"
-    return f"{train} && {learn_anew(measured, '--model longer --name longer')}"
-
-
-def learn_anew(measured: Measured, inputs: str) -> str:
-    """Learn one of the same agent from other inputs: ``transfer`` takes what is there for done."""
-    q = "" if measured["agent"] is None else f" --q {measured['agent']['name']}"
-    return f"corrtool learn-corr{q} {inputs}"
+    name = new_name(measured, "longer")
+    train = f"corrtool train-model --gradient-steps {more} --name {name}"
+    return f"{train} && {learn_anew(measured, f'--model {name} --name {name}')}"

@@ -9,24 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from corrtool.project.manifests import PLAY_WORDS
+from corrtool.reporting.advice import (
+    another_seed,
+    learn_anew,
+    more_of_target,
+    more_records,
+    new_name,
+)
 from corrtool.reporting.explanation import (
     AgentKnown,
     Measured,
     ReturnsKnown,
     Symptom,
 )
-from corrtool.reporting.model_symptoms import (
-    PERSISTENCE,
-    f_is_blind,
-    f_is_useless,
-    f_was_cut,
-    learn_anew,
+from corrtool.reporting.map_symptoms import (
+    BEYOND_CHANCE,
+    MOMENTS_BEYOND_CHANCE,
+    PLAYS_WELL,
+    UNLIKE,
+    UNLIKE_MOMENTS,
+    another_map,
+    looks_unlike,
+    play_differs,
+    score_is_low,
+    states_are_unlike,
+    transfer_share,
 )
+from corrtool.reporting.model_symptoms import PERSISTENCE, f_is_blind, f_is_useless, f_was_cut
 from corrtool.runs.results import NO_TRANSFER_BELOW
 
 # Of least squares, where a discriminator that cannot tell has 0.25.
 WON_DISCRIMINATOR_LOSS = 0.02
+FEW_FILTERS = 4
 # The scores of a target of CartPole and of one of Acrobot that an agent plays as well as its own
 # task were 0.96 and 1.00, and 0.00 of two correspondences of CartPole that had learnt too little:
 # this is about the middle.
@@ -35,10 +49,6 @@ LITTLE = 0.2  # of the way from random play to the agent
 # Share of the way from random play to the agent. Sticky actions alone cost the agent of Pong 6 % of
 # it (docs/results.md): what is missing here is hardly worth a correspondence.
 REUSE_IS_GOOD = 0.9
-# Of the distance of a picture with nothing in it: a wrong correspondence of a game of small
-# pictures, with a score of 0.85, had 1.1 of it, and chance alone 0.08. Also so many times that.
-UNLIKE = 0.5
-BEYOND_CHANCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -114,52 +124,22 @@ def _inputs_have_changed(measured: Measured) -> tuple[str, str] | None:
         f"it was learnt with {which}: it may not fit what is here, and what that told of it is "
         "left out or of before; learn one with what is here"
     )
-    return sentence, learn_anew(measured, "--name anew")
-
-
-def _play_differs(measured: Measured) -> tuple[str, str] | None:
-    source, target = measured["memories"]["source"], measured["memories"]["target"]
-    if source["play"] is None or target["play"] is None or source["play"] == target["play"]:
-        return None
-    sentence = (
-        f"M_S is of {PLAY_WORDS[source['play']]} and M_T of {PLAY_WORDS[target['play']]}: the "
-        "losses compare the two, and the generators must not have to turn one into the other"
-    )
-    policy = "random" if target["play"] == "random" else _policy_of_agent(measured)
-    collect = f"corrtool collect --task source --policy {policy} --name alike"
-    return sentence, f"{collect} && {learn_anew(measured, '--source-memory alike --name alike')}"
-
-
-def _policy_of_agent(measured: Measured) -> str:
-    """The setting ``--policy`` with which the agent plays; with a gap where Q_S is gone."""
-    agent = measured["agent"]
-    return "q:NAME" if agent is None else f"q:{agent['name']}"
-
-
-def _looks_unlike(measured: Measured) -> tuple[str, str] | None:
-    memories = measured["memories"]
-    distance, nothing = memories["distance"], memories["distance_of_nothing"]
-    if nothing is None or _play_differs(measured) is not None:
-        return None
-    if distance < UNLIKE * nothing or distance < BEYOND_CHANCE * memories["distance_in_source"]:
-        return None
-    sentence = (
-        f"the mean frames of M_S and of the translated M_T are {distance:.3f} apart, and a picture "
-        f"with nothing in it is {nothing:.3f} from M_S: what is translated does not look like the "
-        "source, whatever the score says; try another generator, or more starts"
-    )
-    return sentence, "corrtool learn-corr --generator affine-resnet"
+    return sentence, learn_anew(measured, f"--name {new_name(measured, 'anew')}")
 
 
 def _discriminators_won(measured: Measured) -> tuple[str, str] | None:
     losses = measured["losses"]
     if losses is None or not discriminators_have_won(losses["terms"], losses["least_squares"]):
         return None
+    filters = measured["learnt"]["discriminator_filters"]
     sentence = (
         f"both discriminators have won (losses of at most {WON_DISCRIMINATOR_LOSS}, undecided is "
-        "0.25): they show the generators no way; use fewer filters or more records"
+        "0.25): they show the generators no way; use "
     )
-    return sentence, "corrtool learn-corr --discriminator-filters 4"
+    if filters is None or filters > FEW_FILTERS:
+        fewer = f"corrtool learn-corr --discriminator-filters {FEW_FILTERS}"
+        return f"{sentence}fewer filters or more records", fewer
+    return f"{sentence}more records", more_of_target(measured)
 
 
 def discriminators_have_won(terms: dict[str, float], least_squares: bool) -> bool:
@@ -169,43 +149,15 @@ def discriminators_have_won(terms: dict[str, float], least_squares: bool) -> boo
     return least_squares and len(known) == 2 and max(known) <= WON_DISCRIMINATOR_LOSS
 
 
-def _score_is_low(measured: Measured) -> tuple[str, str] | None:
-    score = measured["score"]
-    if score is None or score["value"] >= NO_TRANSFER_BELOW:
-        return None
-    if measured["score_uncertain"] is not None:
-        return None
-    if score["source_model_loss"] >= PERSISTENCE:
-        return None
-    sentence = (
-        f"the score is {score['value']:.2f} although F explains the source: G_T has not found it; "
-        "try another generator, more starts, or a learned map of the actions"
-    )
-    return sentence, "corrtool learn-corr --action-map learned"
-
-
-def _another_map(measured: Measured) -> tuple[str, str] | None:
-    actions, blindness = measured["actions"], measured["blindness"]
-    if actions is None or blindness is None or not actions["best_is_better"]:
-        return None
-    if _looks_unlike(measured) is not None:  # of translations that are wrong any map may be better
-        return None
-    # Where no map lets F explain the translations, they are wrong, and say nothing of actions.
-    if blindness["translated"]["model_loss"] - actions["margin"] >= PERSISTENCE:
-        return None
-    sentence = (
-        f"F predicts better with another map of the actions: the relative model loss is "
-        f"{actions['margin']:.3f} less"
-    )
-    return sentence, f"corrtool learn-corr --action-map '{actions['best_map']}'"
-
-
 def _plays_little(returns: ReturnsKnown) -> bool:
     """True if transfer is hardly on the way from random play to the agent."""
-    transfer, random, agent = returns["transfer"], returns["random"], returns["agent"]
-    if transfer is None or random is None or agent is None or agent <= random:
-        return False
-    return (transfer - random) / (agent - random) < LITTLE
+    share = transfer_share(returns)
+    return share is not None and share < LITTLE
+
+
+def _games_of(returns: ReturnsKnown) -> str:
+    """Which games of transfer are known, in words."""
+    return "fresh games" if returns["transfer_by"] == "evaluate" else "a play test"
 
 
 def _score_without_return(measured: Measured) -> tuple[str, str] | None:
@@ -221,15 +173,36 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     others = {"reuse": reuse, "random play": random, "the agent on its own task": returns["agent"]}
     beside = ", ".join(f"{who} {mean:.1f}" for who, mean in others.items() if mean is not None)
     sentence = (
-        f"the score is {score['value']:.2f}, but a play test through the correspondence came to "
-        f"{transfer:.1f} ({beside}): it may be another symmetry of the task, such as a part of the "
-        "state seen in a mirror, or Q_S depends on what F and M_S do not show; try another --seed, "
-        "or collect more records, let an agent play them, and learn F and the correspondence anew"
+        f"the score is {score['value']:.2f}, but {_games_of(returns)} through the "
+        f"correspondence came to {transfer:.1f} ({beside}): it may be another symmetry of the "
+        "task, such as a part of the state seen in a mirror, or Q_S depends on what F and M_S do "
+        "not show; try another --seed, or collect more records, let an agent play them, and learn "
+        "F and the correspondence anew"
     )
-    collect = f"--task source --policy {_policy_of_agent(measured)} --records 50000 --name more"
-    train = "corrtool train-model --memory more --name more"
-    learn = f"{learn_anew(measured, '--model more --name more')} && corrtool evaluate --corr more"
-    return sentence, f"corrtool collect {collect} && {train} && {learn}"
+    return sentence, more_records(measured)
+
+
+def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
+    """Between what is hardly better than random play and what plays well."""
+    score, returns = measured["score"], measured["returns"]
+    share = transfer_share(returns)
+    if share is None or not LITTLE <= share < PLAYS_WELL:
+        return None
+    if measured["score_uncertain"] is not None or _agent_learnt_nothing(measured) is not None:
+        return None
+    others = (_reuse_is_good, score_is_low, _score_without_return)
+    if any(told(measured) is not None for told in others):
+        return None
+    value = "" if score is None else f", which the score of {score['value']:.2f} does not see"
+    sentence = (
+        f"by {_games_of(returns)} it keeps {share:.0%} of the way from random play to the agent"
+        f"{value}: a part of the map may be wrong that seldom matters to F, such as a unit, a "
+        "shift or one coordinate, or the target is harder to play; nothing here says which; try "
+        "another seed, or more records, and compare them by 'corrtool evaluate'"
+    )
+    if states_are_unlike(measured) is not None:  # which has another seed for its command
+        return sentence, more_records(measured)
+    return sentence, another_seed(measured)
 
 
 RULES = (
@@ -273,7 +246,7 @@ RULES = (
         "M_S and M_T are of different play",
         "`memories`: `play` of both",
         "`collect` one of the other's kind",
-        _play_differs,
+        play_differs,
     ),
     Rule(
         "the discriminators have won",
@@ -286,21 +259,30 @@ RULES = (
         "translations do not look like the source",
         f"`memories`: `distance` of mean frames at {UNLIKE} or more of `distance_of_nothing`, and "
         f"{BEYOND_CHANCE:g} times `distance_in_source`",
-        "another `--generator`, more starts",
-        _looks_unlike,
+        "another `--generator`, another `--seed`, more starts",
+        looks_unlike,
+    ),
+    Rule(
+        "translated states are unlike the source's",
+        f"`memories`: `distance` of moments at {UNLIKE_MOMENTS} or more, and "
+        f"{MOMENTS_BEYOND_CHANCE:g} times `distance_in_source`, both of random play; `most_unlike` "
+        f"is where. Not told where play is {PLAYS_WELL:.0%} or more of the way",
+        "another `--seed`, more records; the units and the order of the target's coordinates",
+        states_are_unlike,
     ),
     Rule(
         "another map of the actions is better",
         "`actions`: `best_is_better`, a margin of more than twice the sampling noise, with which F "
         "explains something",
         "`--action-map` with the best map",
-        _another_map,
+        another_map,
     ),
     Rule(
         "the score is low though F is good",
         f"`score`: a value below {NO_TRANSFER_BELOW}",
-        "another `--generator`, more starts, `--action-map learned`",
-        _score_is_low,
+        "`--action-map learned`, another `--generator`, more starts; where those were tried, more "
+        "records for F and another `--seed`: the tasks may share nothing",
+        score_is_low,
     ),
     Rule(
         "no gain though the score is high",
@@ -310,5 +292,12 @@ RULES = (
         "symmetry may have been found; more records, and an agent's memory, for Q_S may depend on "
         "what F and M_S do not show",
         _score_without_return,
+    ),
+    Rule(
+        "it keeps a part of the way",
+        f"`returns`: transfer at {LITTLE:.0%} to {PLAYS_WELL:.0%} of the way from random play to "
+        "the agent, and none of the three above that are about the score or reuse",
+        "another `--seed`, more records; compare them by `evaluate`, for the score does not see it",
+        _keeps_a_part,
     ),
 )

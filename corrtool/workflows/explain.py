@@ -15,6 +15,7 @@ from corrtool.correspondence.explaining import (
     distances,
     find_actions,
     known_map,
+    most_unlike,
     observe,
 )
 from corrtool.correspondence.pictures import write_worst_pictures
@@ -50,7 +51,13 @@ from corrtool.runtime.console import Console
 from corrtool.runtime.process import configure_process, preserving_torch_state
 from corrtool.runtime.seeds import numpy_generator
 from corrtool.states import VECTOR
-from corrtool.workflows.explain_inputs import ExplainInputs, absent_inputs, find_inputs, load_inputs
+from corrtool.workflows.explain_inputs import (
+    ExplainInputs,
+    absent_inputs,
+    find_inputs,
+    how_learnt,
+    load_inputs,
+)
 from corrtool.workflows.explain_returns import returns_known
 
 
@@ -109,11 +116,12 @@ def _measure(
         "inputs": {use: str(found) for use, found in inputs.items()},
         "absent": absent,
         "agent": _agent(inputs),
+        "learnt": how_learnt(known),
         "losses": None if run is None else _last_losses(run),
         "score": _score(context, known),
         "score_uncertain": _doubt(inputs, blindness),
         "blindness": blindness,
-        "memories": _memories(inputs, observed),
+        "memories": _memories(known, observed),
         "actions": actions,
         "returns": returns_known(context.project, known),
         "linear_map": known_map(known.correspondence),
@@ -216,9 +224,12 @@ def _planned(artifact: Artifact, steps: str) -> int | None:
     return planned if type(planned) is int else None
 
 
-def _memories(inputs: dict[str, Artifact], observed: Observed) -> MemoryDistance:
-    source, target = (_memory_known(inputs[f"{role}_memory"]) for role in ("source", "target"))
-    distance, in_source = distances(observed.source_frames, observed.translated_frames)
+def _memories(known: ExplainInputs, observed: Observed) -> MemoryDistance:
+    source, target = (
+        _memory_known(known.inputs[f"{role}_memory"]) for role in ("source", "target")
+    )
+    frames = (observed.source_frames, observed.translated_frames)
+    distance, in_source = distances(*frames)
     return {
         "source": source,
         "target": target,
@@ -226,6 +237,7 @@ def _memories(inputs: dict[str, Artifact], observed: Observed) -> MemoryDistance
         "distance": distance,
         "distance_in_source": in_source,
         "distance_of_nothing": distance_of_nothing(observed.source_frames),
+        "most_unlike": most_unlike(*frames, known.correspondence.source_scaling),
     }
 
 

@@ -20,7 +20,9 @@ from corrtool.project.artifacts import (
 )
 from corrtool.project.directory import Project
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
+from corrtool.reporting.explanation import Learnt
 from corrtool.runs.context import StageContext
+from corrtool.settings.recipes import ACTIONS_LEARNED, RECIPES
 from corrtool.stages.correspondence_checks import check_fit
 from corrtool.stages.correspondence_names import LAST
 from corrtool.stages.inputs import load_transitions
@@ -133,6 +135,33 @@ def load_inputs(
         Knowledge(memories[0], memories[1], q, model, rewards, held_out),
         (actions[0], actions[1]),
     )
+
+
+def how_learnt(known: ExplainInputs) -> Learnt:
+    """What the manifest says of how it was learnt; a part that it lacks is None or False."""
+    manifest, kind = known.artifact.manifest, known.knowledge.source.spec.settings_kind
+    settings, summary = (_object(manifest.get(part)) for part in ("settings", "summary"))
+    generator, filters = summary.get("generator"), settings.get("discriminator_filters")
+    seed = manifest.get("seed")
+    # Such as "linear, actions learned".
+    recipes = [name.split(", ") for name in _object(summary.get("recipe_scores"))]
+    tried = {generator, *(parts[0] for parts in recipes)}
+    action_map = known.correspondence.action_map or ActionMap.identity(known.actions[0])
+    learned = "action_map" in summary  # is there where it was learnt
+    return {
+        "seed": seed if type(seed) is int else 0,
+        "generator": generator if isinstance(generator, str) else None,
+        "generators_untried": [r.name for r in RECIPES[kind] if r.name not in tried],
+        "actions": list(action_map.source_of),
+        "actions_learned": learned,
+        "actions_tried": learned or any(ACTIONS_LEARNED in parts for parts in recipes),
+        "discriminator_filters": filters if type(filters) is int else None,
+    }
+
+
+def _object(said: Any) -> dict[str, Any]:
+    """A JSON object of a manifest; an empty one in place of what an older one lacks."""
+    return said if isinstance(said, dict) else {}
 
 
 def _check_correspondence(

@@ -13,7 +13,8 @@ from corrtool.project.artifacts import find_artifacts
 from corrtool.project.defaults import project_device, project_seed
 from corrtool.project.directory import Project, check_output
 from corrtool.reporting.best import best_correspondence
-from corrtool.reporting.explanation import Explanation, explanation_tables
+from corrtool.reporting.explanation import Explanation
+from corrtool.reporting.explanation_tables import explanation_tables
 from corrtool.reporting.figures import draw_figures, encode
 from corrtool.reporting.heat_maps import action_matrix_figure
 from corrtool.reporting.hover import hover_marks

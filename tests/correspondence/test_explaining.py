@@ -8,7 +8,9 @@ import torch
 
 from corrtool.correspondence.action_matrix import ActionMatrix
 from corrtool.correspondence.actions import ActionMap
-from corrtool.correspondence.explaining import actions_found, distances
+from corrtool.correspondence.explaining import actions_found, distances, most_unlike
+from corrtool.state_scaling import StateScaling
+from corrtool.states import VECTOR, StateSpec
 
 
 class TestDistances:
@@ -40,6 +42,24 @@ def matrix(errors: list[list[float]], actions: list[int]) -> ActionMatrix:
     return ActionMatrix(
         np.array(errors * count), np.ones(count * len(errors)), np.array(actions * count), 2
     )
+
+
+def test_the_coordinate_that_differs_most_is_told_in_its_own_units() -> None:
+    """Of two frames in a state, by the newest, which comes last."""
+    spec = StateSpec(frame_shape=(2,), stack=2, kind=VECTOR)
+    mean, deviation = torch.tensor([0.0, 0.0, 5.0, 10.0]), torch.tensor([1.0, 1.0, 3.0, 2.0])
+    scaling = StateScaling(spec, mean, deviation)
+    source = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    translated = torch.tensor([[-1.5, 0.0], [0.5, 3.0]])  # means -0.5 and 1.5 apart
+    assert most_unlike(source, translated, scaling) == {
+        "coordinate": 1,
+        "source_mean": 10.0,
+        "source_deviation": 2.0,
+        "translated_mean": 13.0,
+        "translated_deviation": 3.0,
+    }
+    assert most_unlike(source[:1], translated[:1], scaling) is not None
+    assert most_unlike(torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4), scaling) is None
 
 
 def test_a_better_map_has_its_margin() -> None:

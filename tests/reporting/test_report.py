@@ -13,9 +13,10 @@ from support.commands import files_of, run_in_process
 
 from corrtool.experiments import experiment_of, load_experiment
 from corrtool.project.directory import Project, create_project
+from corrtool.reporting import figures
 from corrtool.reporting.cells import REUSE, SCRATCH, Cell
 from corrtool.reporting.finished import FinishedRun
-from corrtool.reporting.results import read_results
+from corrtool.reporting.results import Results, read_results
 from corrtool.reporting.tables import (
     _gradient_steps,
     angles,
@@ -131,6 +132,19 @@ def test_what_the_paper_measured_stands_beside_the_same_cell() -> None:
     assert finetuning_paper_value(experiment, Cell(SCRATCH)).startswith("0 after 79 games")
     assert finetuning_paper_value(experiment, Cell("affine, λ (0, 0, 10)")) == "–"
     assert finetuning_paper_value(None, Cell(REUSE)) == "–"
+
+
+@pytest.mark.parametrize(("steps", "drawn"), [([0], False), ([0, 250], True), ([250], True)])
+def test_play_tests_of_no_gradient_steps_are_no_figure(
+    steps: list[int], drawn: bool, tmp_path: Path
+) -> None:
+    lines = [{"event": "play_test", "gradient_steps": step, "mean_return": 2.5} for step in steps]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = FinishedRun[LearnCorrResult]("learn-corr", "mine", tmp_path, {"seed": 0})
+    cell = Cell[LearnCorrResult]("linear", [run])
+    (tmp_path / "corrtool.toml").touch()
+    results = Results(Project(tmp_path), [run], [], [], [cell], [], {}, (), [])
+    assert (figures.play_tests(results) is not None) == drawn
 
 
 def test_the_angle_and_the_play_tests_are_those_of_what_plays(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from support.commands import ROOT
 
 from corrtool.project.manifests import Play
-from corrtool.reporting.explanation import Explanation, Measured, explanation_tables
+from corrtool.reporting.explanation import Explanation, Measured
+from corrtool.reporting.explanation_tables import action_lines, explanation_tables
 from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.reporting.symptoms import (
     HIGH_SCORE,
@@ -25,6 +26,11 @@ HEALTHY: Measured = {
     "inputs": {},
     "absent": {},
     "agent": {"name": "agent", "env_steps": 5000, "cut": False},
+    "learnt": {
+        "seed": 0, "generator": "affine", "generators_untried": ["affine-resnet", "resnet"],
+        "actions": [0, 1], "actions_learned": False, "actions_tried": False,
+        "discriminator_filters": 64,
+    },
     "losses": {
         "gradient_steps": 100,
         "terms": {"gan": 0.5, "source_discriminator": 0.25, "target_discriminator": 0.25},
@@ -51,6 +57,7 @@ HEALTHY: Measured = {
         "distance": 0.01,
         "distance_in_source": 0.005,
         "distance_of_nothing": 0.06,
+        "most_unlike": None,
     },
     "actions": {
         "transitions": 1,
@@ -62,8 +69,9 @@ HEALTHY: Measured = {
         "best_is_better": False,
     },
     "returns": {
-        "random": 0.0, "source_random": 5.0, "agent": 100.0, "agent_by": "evaluate",
-        "reuse": 10.0, "transfer": 90.0,
+        "random": 0.0, "random_by": "memory", "source_random": 5.0,
+        "agent": 100.0, "agent_by": "evaluate", "reuse": 10.0, "reuse_by": "evaluate",
+        "transfer": 90.0, "transfer_by": "play test",
     },
     "linear_map": None,
 }  # fmt: skip
@@ -142,6 +150,23 @@ def apart(distance: float, chance: float = 0.005, of_nothing: float | None = 0.0
     )
 
 
+def vectors(
+    distance: float, chance: float = 0.01, played: Play | None = "random", transfer: float = 60
+) -> Change:
+    def change(m: Measured) -> None:
+        apart(distance, chance, None)(m)
+        m["memories"]["measure"] = "moments"
+        m["memories"]["most_unlike"] = {
+            "coordinate": 4, "source_mean": 0.5, "source_deviation": 0.25,
+            "translated_mean": -0.001, "translated_deviation": 1234.0,
+        }  # fmt: skip
+        for role in ("source", "target"):
+            m["memories"][role]["play"] = played
+        m["returns"]["transfer"] = transfer
+
+    return change
+
+
 def nothing(m: Measured) -> None:
     """The healthy one as it is."""
 
@@ -168,6 +193,30 @@ E = 1e-6
             "translations do not look like the source",
             [apart(0.03), apart(0.068, 0.0046, 0.062)],
             [apart(0.03 - E), apart(0.03, chance=0.0101), apart(9.0, of_nothing=None)],
+        ),
+        (
+            "translated states are unlike the source's",
+            [vectors(0.15), vectors(0.67, 0.044), vectors(0.2, transfer=90 - E)],
+            [
+                vectors(0.15 - E),
+                vectors(0.67, 0.045),
+                vectors(0.2, transfer=90),
+                vectors(0.2, played="agent"),
+                vectors(0.2, played=None),
+            ],
+        ),
+        (
+            "it keeps a part of the way",
+            [score(HIGH_SCORE, transfer=20.0), score(1.0, transfer=90 - E), vectors(0.2)],
+            [
+                score(HIGH_SCORE, transfer=20.0 - E),
+                score(1.0, transfer=90.0),
+                score(1.0, transfer=None),
+                score(NO_TRANSFER_BELOW - E, transfer=50.0),
+                score(1.0, transfer=50.0, reuse=95.0),
+                score(1.0, transfer=50.0, reuse=50.0),
+                agent(None),
+            ],
         ),
         ("F is blind", [blind(PERSISTENCE), blind(1.5)], [blind(PERSISTENCE - E)]),
         ("M_S and M_T are of different play", [play("agent")], [play("random"), play(None)]),
@@ -224,8 +273,8 @@ def test_where_nothing_is_known_nothing_is_told() -> None:
     unknown.update({"losses": None, "score": None, "blindness": None, "actions": None})
     unknown["agent"] = None
     unknown["returns"] = {
-        "random": None, "source_random": None, "agent": None, "agent_by": None,
-        "reuse": None, "transfer": None,
+        "random": None, "random_by": None, "source_random": None, "agent": None, "agent_by": None,
+        "reuse": None, "reuse_by": None, "transfer": None, "transfer_by": None,
     }  # fmt: skip
     assert symptoms(unknown) == []
     tables = explanation_tables({**unknown, "symptoms": [], "files": []})
@@ -235,20 +284,49 @@ def test_where_nothing_is_known_nothing_is_told() -> None:
 def test_returns_say_of_which_games_they_are() -> None:
     measured = explanation_tables(explanation(HEALTHY))[1]
     games = {row[0]: row[2] for row in measured.rows if row[0].startswith("mean return")}
+    fresh = "fresh games of 'corrtool evaluate'"
     assert games == {
-        "mean return: random play on the target": "games of t",
-        "mean return: random play on the source": "games of s",
-        "mean return: the agent on its own task": "its newest games of 'corrtool evaluate' there",
-        "mean return: reuse without a correspondence": "a play test of learn-corr",
-        "mean return: through the correspondence": "a play test of learn-corr",
+        "mean return of random play on the target": "games of t",
+        "mean return of random play on the source": "games of s",
+        "mean return of the agent on its own task": fresh,
+        "mean return of reuse without a correspondence": fresh,
+        "mean return of play through the correspondence": "a play test of learn-corr",
     }
-    assert "Fresh games of 'corrtool evaluate' through the correspondence" in measured.note
+    assert "'corrtool evaluate' plays fresh ones" in measured.note
     trained = deepcopy(HEALTHY)
     trained["returns"]["agent_by"] = "training"
     rows = explanation_tables(explanation(trained))[1].rows
     assert "train-dqn" in next(
         row[2] for row in rows if row[0].endswith("the agent on its own task")
     )
+
+
+@pytest.mark.parametrize(
+    ("actions", "learned", "words"),
+    [
+        ([0, 1], False, "each of the target is the source's of the same number"),
+        ([1, 1], False, "[1, 1] of the source, as they were given"),
+        ([1, 0], True, "from 0, are [1, 0] of the source; another symmetry of the task"),
+    ],
+)
+def test_the_map_of_the_actions_is_told(actions: list[int], learned: bool, words: str) -> None:
+    measured = deepcopy(HEALTHY)
+    measured["learnt"].update({"actions": actions, "actions_learned": learned})
+    (line,) = action_lines(explanation(measured))
+    assert words in line
+
+
+def test_a_place_that_never_changes_is_not_among_the_worst() -> None:
+    measured = deepcopy(HEALTHY)
+    assert measured["blindness"]
+    measured["blindness"]["source"]["by_place"] = [
+        {"where": "coordinate 0", "model_loss": 1.0, "share": 0.0},
+        {"where": "coordinate 1", "model_loss": 0.2, "share": 0.9995},
+        {"where": "coordinate 2", "model_loss": 1.0, "share": 0.0005},
+    ]
+    tables = explanation_tables(explanation(measured))
+    (places,) = (table for table in tables if table.title == "Where F is blind, by place")
+    assert [row[1] for row in places.rows] == ["coordinate 1", "coordinate 2"]
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -331,6 +409,112 @@ def test_commands_name_what_the_project_has(change: Change, command: str) -> Non
     change(measured)
     (symptom,) = symptoms(measured)
     assert symptom["command"].startswith(command)
+
+
+def learnt(**how: object) -> Change:
+    return lambda m: m["learnt"].update(how)  # type: ignore[typeddict-item]
+
+
+ALL_TRIED = learnt(generators_untried=[], actions_tried=True, actions_learned=True)
+
+
+def both(*changes: Change) -> Change:
+    def change(m: Measured) -> None:
+        for each in changes:
+            each(m)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("first", "first_command", "followed", "command"),
+    [
+        (
+            score(0.2), "corrtool learn-corr --action-map learned",
+            learnt(actions_tried=True),
+            "corrtool learn-corr --generator affine-resnet --action-map learned",
+        ),
+        (
+            score(0.2), "corrtool learn-corr --action-map learned", ALL_TRIED,
+            "corrtool collect --task source --policy q:agent --records 50000 --name more && ",
+        ),
+        (
+            apart(0.06), "corrtool learn-corr --generator affine-resnet", ALL_TRIED,
+            "corrtool learn-corr --q agent --seed 1 && corrtool evaluate",
+        ),
+        (
+            discriminators(0.0, 0.0), "corrtool learn-corr --discriminator-filters 4",
+            learnt(discriminator_filters=4),
+            "corrtool collect --records 40 --name more && "
+            "corrtool learn-corr --q agent --target-memory more --name more",
+        ),
+        (
+            score(1.0, transfer=0.0),
+            "corrtool collect --task source --policy q:agent --records 50000 --name more && ",
+            lambda m: m.update({"correspondence": "more-last"}),
+            "corrtool collect --task source --policy q:agent --records 200000 --name more-2 && "
+            "corrtool train-model --memory more-2 --name more-2 && ",
+        ),
+        (
+            score(1.0, transfer=0.0),
+            "corrtool collect --task source --policy q:agent --records 50000 --name more && ",
+            lambda m: m["inputs"].update({"model": "environment model more-2"}),
+            "corrtool collect --task source --policy q:agent --records 800000 --name more-3 && ",
+        ),
+        (
+            blind(1.0),
+            "corrtool train-model --gradient-steps 4000 --name longer && ",
+            lambda m: m["inputs"].update({"model": "environment model longer"}),
+            "corrtool train-model --gradient-steps 4000 --name longer-2 && "
+            "corrtool learn-corr --q agent --model longer-2 --name longer-2",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_followed_already_is_not_advised_again(
+    first: Change, first_command: str, followed: Change, command: str
+) -> None:
+    for change, told in ((first, first_command), (both(first, followed), command)):
+        measured = deepcopy(HEALTHY)
+        change(measured)
+        (symptom,) = symptoms(measured)
+        assert symptom["command"].startswith(told)
+
+
+def test_tasks_may_share_nothing() -> None:
+    measured = deepcopy(HEALTHY)
+    both(score(0.36), ALL_TRIED)(measured)
+    (symptom,) = symptoms(measured)
+    assert "no map of the states and of the actions, which were learnt too" in symptom["sentence"]
+    assert symptom["sentence"].endswith(
+        "the tasks may share nothing; else try an F that has seen more, or another seed"
+    )
+
+
+def test_the_coordinate_that_differs_most_is_told() -> None:
+    measured = deepcopy(HEALTHY)
+    vectors(0.2)(measured)
+    told = symptoms(measured)[0]
+    assert (
+        "0.20 from those of M_S by their moments, 20 times what chance makes: source[4] differs "
+        "most, with mean 0.50 and deviation 0.25 in M_S, translated -0.001 and 1.23e+03;"
+    ) in told["sentence"]
+    assert told["command"] == "corrtool learn-corr --q agent --seed 1 && corrtool evaluate"
+
+
+def test_a_part_of_the_way_is_told_with_its_games() -> None:
+    measured = deepcopy(HEALTHY)
+    score(0.97, transfer=62.0)(measured)
+    (by_test,) = symptoms(measured)
+    assert by_test["sentence"].startswith(
+        "by a play test it keeps 62% of the way from random play to the agent, which the score of "
+        "0.97 does not see: "
+    )
+    assert by_test["command"] == "corrtool learn-corr --q agent --seed 1 && corrtool evaluate"
+    measured["returns"]["transfer_by"] = "evaluate"
+    assert symptoms(measured)[0]["sentence"].startswith("by fresh games it keeps 62%")
+    vectors(0.2)(measured)
+    commands = [symptom["command"] for symptom in symptoms(measured)]
+    assert len(set(commands)) == 2 and "--records 50000" in commands[1]
 
 
 def test_an_agent_plays_by_its_name() -> None:

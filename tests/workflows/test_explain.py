@@ -19,8 +19,9 @@ from corrtool.reporting.symptoms import symptoms
 TINY = ("--preset", "tiny", "--device", "cpu", "--quiet")
 PLANES = ["--source-kwarg", "shape=[10, 10, 4]", "--source-kwarg", "dtype=bool"]
 PARTS = {
-    *("correspondence", "inputs", "absent", "agent", "losses", "score", "score_uncertain"),
-    *("blindness", "memories", "actions", "returns", "linear_map", "symptoms", "files"),
+    *("correspondence", "inputs", "absent", "agent", "learnt", "losses", "score"),
+    *("score_uncertain", "blindness", "memories", "actions", "returns", "linear_map"),
+    *("symptoms", "files"),
 }
 
 
@@ -69,8 +70,12 @@ def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert sum(at["share"] for at in blind["by_place"]) == pytest.approx(1)
     assert told["memories"]["measure"] == "moments"
     assert told["memories"]["distance_of_nothing"] is None
+    most = told["memories"]["most_unlike"]
+    assert 0 <= most["coordinate"] < 4 and most["source_deviation"] > 0
     assert told["agent"] == {"name": "source-dqn", "env_steps": 600, "cut": False}
     assert told["returns"]["agent_by"] == "training"
+    assert told["learnt"]["actions"] == [0, 1]
+    assert told["learnt"]["seed"] == 0 and told["learnt"]["generator"] is not None
     assert len(told["linear_map"]["weight"]) == len(told["linear_map"]["shift"]) == 4
     assert told["returns"]["source_random"] > 8  # even a pole that nobody holds
     assert not told["blindness"]["cut"]
@@ -105,6 +110,25 @@ def test_evaluated_games_of_the_agent_on_its_own_task(
     assert explained(capsys, lab)["returns"]["agent"] not in (fresh["mean_return"], trained)
 
 
+def test_fresh_games_come_before_play_tests(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the players beside those with the seed of the games through the correspondence."""
+    returns = explained(capsys, lab)["returns"]
+    by = ("random_by", "reuse_by", "transfer_by")
+    assert [returns[name] for name in by] == ["memory", "play test", "play test"]
+
+    def play(*how: object) -> float:
+        capsys.readouterr()
+        assert run_in_process("evaluate", "-p", lab, *TINY, "--json", "--games", 3, *how) == 0
+        return float(json.loads(capsys.readouterr().out)["mean_return"])
+
+    random = play("--policy", "random")
+    play("--policy", "random", "--seed", 7)
+    reuse, transfer = play("--no-corr"), play()
+    returns = explained(capsys, lab)["returns"]
+    assert [returns[name] for name in ("random", "reuse", "transfer")] == [random, reuse, transfer]
+    assert [returns[name] for name in by] == ["evaluate"] * 3
+
+
 def test_the_commands_that_it_advises_lead_to_another_correspondence(
     lab: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +155,9 @@ def test_lines_for_people_end_with_what_to_try(
     assert run_in_process("explain", "-p", lab, "--device", "cpu") == 0
     out = capsys.readouterr().out
     assert "the map that was learnt:\n  source[0] = " in out and "\n  source[3] = " in out
+    numbers = out.split("Mean returns are of")[0].splitlines()
+    assert len(numbers) > 12 and all(line.count(":") == 1 for line in numbers)
+    assert "\nthe actions: each of the target is the source's of the same number\n" in out
     assert "score: " in out and "  try: corrtool train-model --gradient-steps 80" in out
 
 
@@ -147,6 +174,7 @@ def test_small_pictures_have_sheets(
     assert len(told["blindness"]["source"]["by_place"]) == 16
     assert told["memories"]["measure"] == "mean frames"
     assert told["memories"]["distance_of_nothing"] > 0
+    assert told["memories"]["most_unlike"] is None
     sheets = [name for name in told["files"] if name.endswith(".png")]
     assert [Path(name).name for name in sheets] == [
         "action-matrix.png", "worst-of-source.png", "worst-translated.png",
@@ -161,6 +189,18 @@ def test_small_pictures_have_sheets(
     assert "report/action-matrix.png" in report["figures"]
     assert f"Why {told['correspondence']} transfers or not" in page
     assert "row 1 of 4, column 1 of 4" in page
+
+
+def test_how_it_was_learnt(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--generator", "linear", "--action-map", "learned", "--name", "own")
+    assert run_in_process("learn-corr", "-p", lab, *TINY, *more, "--seed", "3") == 0
+    learnt = explained(capsys, lab)["learnt"]
+    assert sorted(learnt.pop("actions")) in ([0, 0], [0, 1], [1, 1])
+    assert learnt.pop("discriminator_filters") > 0
+    assert learnt == {
+        "seed": 3, "generator": "linear", "generators_untried": ["mlp"],
+        "actions_learned": True, "actions_tried": True,
+    }  # fmt: skip
 
 
 def test_without_f_and_run_it_tells_the_rest(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +227,7 @@ def test_it_says_that_an_agent_was_replaced(lab: Path, capsys: pytest.CaptureFix
     (lab / "weights" / "q" / f"{q}.safetensors").unlink()
     assert run_in_process("explain", told["correspondence"], "-p", lab) == 0
     out = capsys.readouterr().out
-    assert f"Q_S: left out: learnt with Q-function {q}, which is no longer here" in out
+    assert f"Q_S: left out (learnt with Q-function {q}, which is no longer here)" in out
     assert f"its inputs have changed: it was learnt with Q-function {q}, which is no longer" in out
     assert "try: corrtool learn-corr --name anew" in out
 
