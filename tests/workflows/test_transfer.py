@@ -279,11 +279,28 @@ def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFi
     assert read_artifact(lab, "corr", corr.name).sha256 == corr.sha256
 
 
+@pytest.mark.parametrize("by", ["flags", "variables"])
 def test_an_agent_that_was_replaced_is_refused_with_the_command_that_settles_it(
-    lab: Path, capsys: pytest.CaptureFixture[str]
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    again = ("transfer", "-p", lab, *QUIET, "--games", 2, "--from-q", "agent")
+    """As it is printed, in the same surroundings."""
+    again: tuple[object, ...] = (
+        "transfer",
+        "-p",
+        lab,
+        "--quiet",
+        "--games",
+        2,
+        "--from-q",
+        "agent",
+    )
     train = ("train-dqn", "-p", lab, *QUIET, "--name", "agent")
+    if by == "flags":
+        again += TINY
+    else:
+        monkeypatch.chdir(lab)
+        for name, value in {"PRESET": "tiny", "SEED": "3", "LEARN_CORR_FOLDED": "false"}.items():
+            monkeypatch.setenv(f"CORRTOOL_{name}", value)
     assert run_in_process(*train) == run_in_process(*again) == 0
     assert run_in_process(*train, "--seed", 1, "--overwrite") == 0
     capsys.readouterr()
@@ -291,9 +308,15 @@ def test_an_agent_that_was_replaced_is_refused_with_the_command_that_settles_it(
     line = one_line_error(capsys)
     assert "exists with other settings or inputs (its q input was another one)" in line
     settle = shlex.split(line.partition("come back: ")[2])
-    assert settle[:2] == ["corrtool", "learn-corr"] and settle[-1] == "--overwrite"
-    assert run_in_process(*settle[1:], "-p", lab, *QUIET) == 0
+    assert settle[-1] == "--overwrite" and ("--project" in settle) == (by == "flags")
+    while settle[0] != "corrtool":
+        name, _, value = settle.pop(0).partition("=")
+        monkeypatch.setenv(name, value)
+    assert settle[1] == "learn-corr"
+    assert run_in_process(*settle[1:]) == 0
+    settled = digests(lab)
     assert run_in_process(*again) == 0
+    assert digests(lab) == settled
 
 
 @pytest.mark.parametrize("names", [("last", "other"), ("x" * 80 + "1", "x" * 80 + "2")])
