@@ -165,7 +165,9 @@ def checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) -> 
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
-        raise UsageError(f"{name} is {value!r}", f"give it {_KIND_NAMES[hint]}")
+        quoted = hint is str and isinstance(value, list)  # an action map looks as it would in TOML
+        how = f'put it in quotes: "{value}"' if quoted else f"give it {_KIND_NAMES[hint]}"
+        raise UsageError(f"{name} is {value!r}", how)
     if hint in (int, float):
         _check_range(name, value, field.metadata)
     return value

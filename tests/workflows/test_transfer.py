@@ -215,6 +215,30 @@ class TestWhatIsMissing:
         for command in ("train-model", "learn-corr", "evaluate", "finetune"):
             assert asked(capsys, "-p", lab, "--dry-run", command=command)["missing"]
 
+    @pytest.mark.parametrize(
+        ("action_map", "said"),
+        [
+            ('"[0, 1]"', "the action map has 2 actions, and the target 3; list 3 source actions"),
+            ('"[0, 1, 2]"', "the action map: action 2 is none of the source's, which are 0 to 1"),
+            ('"nowhere.json"', "nowhere.json: No such file or directory"),
+            ('"identity"', 'write action-map = "learned", or the source action of each target'),
+            (
+                "[0, 1, 1]",
+                'action-map in corrtool.toml is [0, 1, 1]; put it in quotes: "[0, 1, 1]"',
+            ),
+        ],
+    )
+    def test_a_map_of_actions_that_learning_would_refuse_is_refused_at_once(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], action_map: str, said: str
+    ) -> None:
+        lab, tasks = tmp_path / "lab", ("--source", "CartPole-v1", "--target", "Acrobot-v1")
+        assert run_in_process("init", lab, *tasks, "--quiet") == 0
+        with (lab / "corrtool.toml").open("a") as toml:
+            toml.write(f"\n[learn-corr]\naction-map = {action_map}\n")
+        assert run_in_process("transfer", "-p", lab, *TINY) == 2
+        assert said in one_line_error(capsys)
+        assert not (lab / "runs").exists()
+
     def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan: Any = corrtool.open_project(lab).transfer(preset="tiny", device="cpu", dry_run=True)
         by_command = asked(capsys, "-p", lab, "--dry-run")
