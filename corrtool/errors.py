@@ -76,6 +76,17 @@ class ArtifactError(CorrtoolError):
     exit_code = 3
 
 
+class DamagedError(ArtifactError):
+    """A file that corrtool wrote is not what it was, or gone.
+
+    ``anew`` is a command that makes the run again whose file it is, where that is known.
+    """
+
+    def __init__(self, path: Path, what: str, hint: str = "") -> None:
+        self.path, self.anew = path, ""
+        super().__init__(f"{path} {what}", hint)
+
+
 class MissingInputError(ArtifactError):
     """Artifacts that a stage reads are not there.
 

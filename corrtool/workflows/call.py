@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
-from corrtool.errors import MissingInputError, NameTakenError, UsageError
+from corrtool.errors import DamagedError, MissingInputError, NameTakenError, UsageError
 from corrtool.project.artifacts import check_name
 from corrtool.project.defaults import (
     project_device,
@@ -21,6 +21,7 @@ from corrtool.project.directory import Project
 from corrtool.runs.asking import AskingContext
 from corrtool.runs.commands import anew_command, option_words
 from corrtool.runs.context import StageContext
+from corrtool.runs.records import run_of_file
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import Plan, StageResult
 from corrtool.runtime.console import Console
@@ -40,6 +41,7 @@ class StageCall:
         environment: settings that environment variables give.
         from_environment: those of ``options`` that environment variables give.
         to_come: names of artifacts that stages before this one will have made, in a dry run.
+        in_a_row: whether it is one of several that a command runs.
     """
 
     stage: Stage
@@ -49,6 +51,7 @@ class StageCall:
     environment: dict[str, Any] = field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()
     to_come: frozenset[str] = frozenset()
+    in_a_row: bool = False
 
     def execute(self, project: Project, console: Console) -> StageResult:
         """Run the stage, or plan it in a dry run; of several ranks only the first has a result.
@@ -65,6 +68,11 @@ class StageCall:
             return self.stage.run(context, settings, **self._with_named_inputs(project, settings))
         except NameTakenError as error:
             error.anew = command_anew(self, project, error.name, error.inputs)
+            raise
+        except DamagedError as error:
+            name = run_of_file(project.root, self.stage.name, error.path)
+            if name is not None:
+                error.anew = command_anew(self, project, name, {})
             raise
         except MissingInputError as error:
             if not self.common.dry_run or set(error.names) - self.to_come:
@@ -115,6 +123,7 @@ class StageCall:
             track=common.track,
             keep_checkpoints=common.keep_checkpoints,
             ranks=ranks,
+            in_a_row=self.in_a_row,
         )
         if common.name is not None:
             check_name(common.name)
