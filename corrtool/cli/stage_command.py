@@ -25,6 +25,7 @@ from corrtool.cli.options import (
 from corrtool.errors import (
     ArtifactError,
     DamagedError,
+    LockedError,
     NameTakenError,
     UsageError,
 )
@@ -142,6 +143,8 @@ def suggesting(flag: str, pipeline: Pipeline) -> Iterator[None]:
         raise UsageError(
             error.message, f"give another {flag}, or replace it and come back: {error.anew}"
         ) from None
+    except LockedError as error:
+        raise LockedError(error.message, "wait for it") from None
     except DamagedError as error:
         anew = error.anew or pipeline.command_anew(error.path)
         if anew is None:

@@ -11,6 +11,7 @@ import pytest
 from support.commands import one_line_error, run_in_process, run_interrupted
 
 from corrtool.project.artifacts import read_artifact
+from corrtool.project.locks import lock_artifacts
 
 TINY = ("--preset", "tiny", "--device", "cpu")
 TRANSFER = ("transfer", *TINY, "--games", 2)
@@ -120,3 +121,11 @@ def test_what_is_done_is_told_without_an_option_that_there_is_not(
     assert run_in_process(*TRANSFER, "-p", made) == 0
     err = capsys.readouterr().err
     assert f"learn-corr {RUN} is done already\n" in err and "--overwrite" not in err
+
+
+def test_a_second_transfer_is_told_to_wait(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (made / "weights" / "corr").iterdir():
+        path.unlink()
+    with lock_artifacts(made, [("corr", RUN)]):
+        assert run_in_process(*TRANSFER, "--quiet", "-p", made) == 5
+    assert one_line_error(capsys).endswith("; wait for it")
