@@ -151,6 +151,7 @@ def test_atari_games_with_other_actions_are_told_the_way_out(
         ("Counting", ["--max-episode-steps", 1], "over after one step"),
         ("Counting", ["--target", "odd_environments:Wide-v0"], "2 actions and the target 3"),
         ("Counting", ["--target", "odd_environments:Wide-v0"], "learn-corr --action-map FILE"),
+        ("Counting", ["--target", "odd_environments:Wide-v0"], "3: by default it is learnt"),
         (
             "Picture",
             [*LIMIT, *picture(shape=[84, 84, 12])],
