@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -46,10 +47,14 @@ def check_encoding(text: str) -> None:
 
 
 class NameTakenError(UsageError):
-    """A run's name, or that of what it makes, is another run's. ``anew`` replaces that one."""
+    """A run's name, or that of what it makes, is another run's.
 
-    def __init__(self, message: str, anew: str) -> None:
-        self.anew = anew
+    ``name`` is that of the run that was asked for, ``inputs`` are the names of what it would read,
+    by use. ``anew`` is a command that makes it in the place of the other, where the call is known.
+    """
+
+    def __init__(self, message: str, name: str, inputs: Mapping[str, str]) -> None:
+        self.name, self.inputs, self.anew = name, inputs, ""
         super().__init__(message, "choose another --name, or --overwrite it")
 
 
@@ -69,6 +74,17 @@ class ArtifactError(CorrtoolError):
     """A project, memory, weights file or environment model is missing, damaged or does not fit."""
 
     exit_code = 3
+
+
+class DamagedError(ArtifactError):
+    """A file that corrtool wrote is not what it was, or gone.
+
+    ``anew`` is a command that makes the run again whose file it is, where that is known.
+    """
+
+    def __init__(self, path: Path, what: str, hint: str = "") -> None:
+        self.path, self.anew = path, ""
+        super().__init__(f"{path} {what}", hint)
 
 
 class MissingInputError(ArtifactError):

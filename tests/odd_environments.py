@@ -40,6 +40,12 @@ class Counting(gymnasium.Env):
         return self.see(), float(action == 0), over, False, {}
 
 
+class Momentary(Counting):
+    """Each game is over after its first step."""
+
+    steps_a_game = 1
+
+
 class Endless(Counting):
     """No game ends."""
 
@@ -206,6 +212,7 @@ class Wide(Counting):
 
 for _class in [
     Counting,
+    Momentary,
     Endless,
     Quitting,
     Interrupting,

@@ -82,7 +82,7 @@ def quickstart(
     calls = plain_calls(CommonOptions(seed=seed, device=device, preset=cast(Preset, preset)))
     pipeline = Pipeline(opened, console, calls, saying_results(console))
     console.say(f"From Pong to Pong rotated by 90°, with the preset {preset}, in {directory}.")
-    with suggesting("DIR"):
+    with suggesting("DIR", pipeline):
         result = run_quickstart(pipeline, preset=preset, from_scratch=from_scratch)
     console.result(result, _table(result))
     if not json:

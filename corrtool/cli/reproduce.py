@@ -257,8 +257,9 @@ class _Work:
         project, console = open_or_create(directory, self.table), self.console
         preset = project_preset(project, self.preset)
         console.say(f"{self.name} with the preset {preset}, in {project.root}")
-        with suggesting("--project"):
-            prepare(self._pipeline(project), from_scratch=self.from_scratch)
+        pipeline = self._pipeline(project)
+        with suggesting("--project", pipeline):
+            prepare(pipeline, from_scratch=self.from_scratch)
             sweep = self.plan(project)
         without = stage_variables()  # an experiment is the same whatever they say
         cells = run(

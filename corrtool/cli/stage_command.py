@@ -22,7 +22,13 @@ from corrtool.cli.options import (
     setting_parameters,
     with_parameters,
 )
-from corrtool.errors import NameTakenError, UsageError
+from corrtool.errors import (
+    ArtifactError,
+    DamagedError,
+    LockedError,
+    NameTakenError,
+    UsageError,
+)
 from corrtool.settings.base import former_names
 from corrtool.settings.common import CommonOptions
 from corrtool.stages.registry import STAGES, Stage
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     from corrtool.runs.results import Plan
     from corrtool.runtime.console import Console
     from corrtool.workflows.call import StageCall
-    from corrtool.workflows.pipeline import OnResult
+    from corrtool.workflows.pipeline import OnResult, Pipeline
 
 
 def add_stage(app: typer.Typer, stage: Stage) -> None:
@@ -126,16 +132,25 @@ def saying_results(console: Console) -> OnResult:
 
 
 @contextmanager
-def suggesting(flag: str) -> Iterator[None]:
+def suggesting(flag: str, pipeline: Pipeline) -> Iterator[None]:
     """Around several stages in a row: say ``flag`` where one of them says ``--name``.
 
-    The commands that run several have neither that nor ``--overwrite``.
+    The commands that run several have neither that nor ``--overwrite``: the stage's own has.
     """
     try:
         yield
     except NameTakenError as error:
         raise UsageError(
             error.message, f"give another {flag}, or replace it and come back: {error.anew}"
+        ) from None
+    except LockedError as error:
+        raise LockedError(error.message, "wait for it") from None
+    except DamagedError as error:
+        anew = error.anew or pipeline.command_anew(error.path)
+        if anew is None:
+            raise
+        raise ArtifactError(
+            error.message, f"restore it from a copy, or make it again and come back: {anew}"
         ) from None
 
 

@@ -100,7 +100,7 @@ def transfer(
     pipeline = Pipeline(opened, console, calls, saying_results(console))
     if games is not None and games < MIN_DISTINCT_GAMES:
         console.say(f"--games {games}: intervals need {MIN_DISTINCT_GAMES} games that differ")
-    with suggesting("--seed"):
+    with suggesting("--seed", pipeline):
         result = run_transfer(pipeline, from_q=from_q, games=games, budget=Budget(budget))
     if dry_run:
         console.result(result, _plan_lines(cast("TransferPlan", result)))

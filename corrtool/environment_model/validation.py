@@ -11,7 +11,7 @@ from torch import Tensor
 
 from corrtool.environment_model.network import ScaledModel
 from corrtool.errors import ArtifactError
-from corrtool.memory import Transitions
+from corrtool.memory import Transitions, check_episodes
 from corrtool.memory.rows import Rows
 from corrtool.runtime.seeds import numpy_generator
 
@@ -27,8 +27,9 @@ def hold_out(memory: Transitions, share: float, seed: int) -> tuple[Rows, Rows]:
     which it saw nothing.
 
     Raises:
-        ArtifactError: the memory is too small.
+        ArtifactError: the memory is too small, or of episodes of one step.
     """
+    check_episodes(memory, "the memory")
     rows = numpy_generator(seed, "hold out").permutation(memory.dynamics_rows())
     held_out = round(len(rows) * share)
     if not held_out or len(rows) - held_out < 1:

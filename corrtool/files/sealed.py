@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
-from corrtool.errors import ArtifactError, ForeignFileError, NewerFormatError
+from corrtool.errors import ArtifactError, DamagedError, ForeignFileError, NewerFormatError
 from corrtool.files.atomic import regular_file
 
 FORMAT_VERSION = 1
@@ -73,7 +73,7 @@ def read_sealed_json(path: Path, remedy: str = OVERWRITE) -> dict[str, Any]:
     Raises:
         ArtifactError: it is missing, damaged or from a newer version.
     """
-    content = _read(path)
+    content = _read(path, remedy)
     if not _seal_holds(content, _JSON_MARKER):
         raise damaged(path, remedy)
     try:
@@ -171,16 +171,16 @@ def _checked_version(value: Any, path: Path, remedy: str = OVERWRITE) -> dict[st
     return {key: item for key, item in value.items() if key != "seal"}
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, remedy: str = OVERWRITE) -> bytes:
     """The bytes of a regular file. Raises :class:`ArtifactError` if there is none."""
     try:
         return regular_file(path).read_bytes()
     except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing") from None
+        raise DamagedError(path, "is missing", remedy) from None
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from None
 
 
-def damaged(path: Path, remedy: str = OVERWRITE) -> ArtifactError:
+def damaged(path: Path, remedy: str = OVERWRITE) -> DamagedError:
     """The error for a file whose bytes are not those that were written."""
-    return ArtifactError(f"{path} is damaged", remedy)
+    return DamagedError(path, "is damaged", remedy)

@@ -1,6 +1,6 @@
 """Replay memories: on disk (Zarr), on the device, and the journal that makes one resumable."""
 
-from corrtool.memory.joined import JoinedMemory, Transitions
+from corrtool.memory.joined import JoinedMemory, Transitions, check_episodes
 from corrtool.memory.journal import MemoryJournal
 from corrtool.memory.replay import ReplayMemory, TransitionBatch
 from corrtool.memory.rows import MemoryRows
@@ -18,6 +18,7 @@ __all__ = [
     "StateStacker",
     "TransitionBatch",
     "Transitions",
+    "check_episodes",
     "read_rows",
     "write_rows",
 ]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from corrtool.errors import ArtifactError
 from corrtool.memory.replay import ReplayMemory
 from corrtool.memory.ring import scaling_by_states
 from corrtool.memory.rows import Rows
@@ -46,6 +47,20 @@ class Transitions(Protocol):
 
     def scaling(self, rows: Rows) -> StateScaling:
         """As :meth:`ReplayMemory.scaling`."""
+
+
+def check_episodes(memory: Transitions, called: str) -> None:
+    """Check that not all transitions of a memory end an episode.
+
+    Raises:
+        ArtifactError: they do, so none follows the dynamics, and no more of them ever would.
+    """
+    if len(memory.transition_rows()) and not len(memory.dynamics_rows()):
+        raise ArtifactError(
+            f"every episode ended with its first step in {called}, so there is no transition that "
+            "follows the dynamics",
+            "that takes a task whose episodes are longer",
+        )
 
 
 _Gather: TypeAlias = Callable[[ReplayMemory, Rows], Tensor]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
-from corrtool.errors import ArtifactError
+from corrtool.errors import ArtifactError, DamagedError
 from corrtool.files.atomic import sha256_of_file, sync_file
 from corrtool.memory.rows import FIELDS, MemoryRows, ring_bytes
 from corrtool.project.manifests import Manifest, MemoryContents
@@ -335,15 +335,15 @@ def _check_array(path: Path, array: Any, written: Any) -> None:
     and any size.
     """
     if not isinstance(array, zarr.Array) or array.metadata != written.metadata:
-        raise ArtifactError(
-            f"{path} is not what its manifest describes", "collect it again with --overwrite"
+        raise DamagedError(
+            path, "is not what its manifest describes", "collect it again with --overwrite"
         )
     if array.nchunks_initialized != array.nchunks:
-        raise ArtifactError(
-            f"{path} lacks chunks", "collect it again with --overwrite, or restore it from a copy"
+        raise DamagedError(
+            path, "lacks chunks", "collect it again with --overwrite, or restore it from a copy"
         )
     chunks = [chunk for chunk in path.rglob("*") if chunk.is_file() and is_zarr_file(path, chunk)]
     if array.nbytes > _MAX_COMPRESSION * sum(chunk.stat().st_size for chunk in chunks):
-        raise ArtifactError(
-            f"{path} claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite"
+        raise DamagedError(
+            path, f"claims to hold {array.nbytes:,} bytes", "collect it again with --overwrite"
         )

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from corrtool.errors import (
     ArtifactError,
+    DamagedError,
     ForeignFileError,
     MissingInputError,
     NewerFormatError,
@@ -156,9 +157,7 @@ def artifact_at(path: Path, kind: str, name: str) -> Artifact:
         read_sealed_json(path / MEMORY_MANIFEST) if kind == "memory" else read_tensor_metadata(path)
     )
     if manifest.get("kind") != kind or not isinstance(manifest.get("sha256"), str):
-        raise ArtifactError(
-            f"{path} holds no {KIND_LABELS[kind]}", "make it again with --overwrite"
-        )
+        raise DamagedError(path, f"holds no {KIND_LABELS[kind]}", "make it again with --overwrite")
     if not _well_formed(kind, manifest):
         raise damaged(path / MEMORY_MANIFEST if kind == "memory" else path)
     return Artifact(kind, name, path, cast(Manifest, manifest))
@@ -317,8 +316,8 @@ def read_weights(artifact: Artifact) -> bytes:
     content, _ = read_sealed_content(artifact.path)
     name = tensor_not_finite(content, artifact.path)
     if name is not None:
-        raise ArtifactError(
-            f"{artifact.path} holds NaN or infinity in {name}", "make it again with --overwrite"
+        raise DamagedError(
+            artifact.path, f"holds NaN or infinity in {name}", "make it again with --overwrite"
         )
     return content
 

@@ -83,7 +83,9 @@ def resolve_for_states(
         settings_class,
         preset=project_preset(project, preset),
         state_kind=spec.settings_kind,
-        project_values=project.stage_values(settings_class.stage),
+        project_values=settings_class.in_project(
+            project.stage_values(settings_class.stage), project.root
+        ),
         given=given or {},
         environment=environment,
         options=options,

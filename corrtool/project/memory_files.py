@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from corrtool.errors import ArtifactError
+from corrtool.errors import ArtifactError, DamagedError
 from corrtool.files.atomic import sha256_of_file, write_atomic
 from corrtool.files.sealed import damaged, read_sealed_json, seal_json
 from corrtool.project.manifests import Manifest
@@ -68,7 +68,7 @@ def check_memory(directory: Path) -> Manifest:
 
 def memory_problems(directory: Path, manifest: Manifest) -> list[ArtifactError]:
     """One error for each file that is missing or damaged, or an extra that could be data."""
-    problems = []
+    problems: list[ArtifactError] = []
     files = manifest.get("files")
     if not isinstance(files, dict):
         return [damaged(directory / MEMORY_MANIFEST)]
@@ -81,8 +81,9 @@ def memory_problems(directory: Path, manifest: Manifest) -> list[ArtifactError]:
         path = directory / name
         if name not in there or path.is_symlink():
             problems.append(
-                ArtifactError(
-                    f"{path} is missing",
+                DamagedError(
+                    path,
+                    "is missing",
                     "collect the memory again with --overwrite, or restore it from a copy",
                 )
             )

@@ -5,10 +5,11 @@ As it is recorded, as it is shown to others, and as it goes on with an interrupt
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -115,16 +116,37 @@ def resume_command(root: Path, record: RunRecord) -> str:
     for flag, name in flags.items():
         if flag not in words and not any(word.startswith(f"{flag}=") for word in words):
             words += [flag, name]
-    if not _is_found_from_here(root):
-        words += ["--project", str(root)]
-    return _joined(variables, words)
+    return _joined(variables, words + _project_words(root))
 
 
-def anew_command(stage: str, name: str, inputs: Mapping[str, str]) -> str:
-    """The command that replaces a run, from ``inputs``, names of artifacts by use."""
-    flags = {"--name": name, **_input_flags(stage, inputs)}
-    words = (word for flag, value in flags.items() for word in (flag, value))
-    return shlex.join(["corrtool", stage, *words, "--overwrite"])
+def anew_command(
+    root: Path,
+    stage: str,
+    said: list[str],
+    taken: Iterable[str],
+    name: str,
+    inputs: Mapping[str, str],
+) -> str:
+    """The command that replaces, from here, a run of the project ``root``.
+
+    Args:
+        said: the options that it is asked for with, as words.
+        taken: the environment variables that count; others of the stage are made empty, which is
+            as if they were not there.
+        name: of the run; not one that is made up from what was made since.
+        inputs: names of artifacts by use.
+    """
+    counting = set(taken)
+    variables = {
+        variable: value if variable in counting else ""
+        for variable, value in sorted(os.environ.items())
+        if value and variable.startswith(variable_name(stage, ""))
+    }
+    words = ["corrtool", stage, *said]
+    for flag, value in {"--name": name, **_input_flags(stage, inputs)}.items():
+        if flag not in said:
+            words += [flag, value]
+    return _joined(variables, [*words, *_project_words(root), "--overwrite"])
 
 
 def _split(command: str) -> tuple[dict[str, str], list[str]]:
@@ -157,11 +179,12 @@ def _without_project(words: list[str]) -> list[str]:
     return kept
 
 
-def _is_found_from_here(root: Path) -> bool:
-    try:
-        return find_project(None).root == root
-    except ArtifactError:
-        return False
+def _project_words(root: Path) -> list[str]:
+    """What says which project a command is for, where it is not found from here."""
+    with contextlib.suppress(ArtifactError):
+        if find_project(None).root == root:
+            return []
+    return ["--project", str(root)]
 
 
 def _input_flags(stage: str, inputs: Mapping[str, str]) -> dict[str, str]:

@@ -51,7 +51,10 @@ LONGEST_NAME = 95  # learn-corr appends "-last", and no name has more than 100
 
 @dataclass(frozen=True)
 class StageContext:
-    """Everything around a stage that is not one of its settings."""
+    """Everything around a stage that is not one of its settings.
+
+    ``in_a_row`` it is one of several that a command runs, which has no ``--overwrite``.
+    """
 
     project: Project
     console: Console
@@ -64,6 +67,7 @@ class StageContext:
     track: str | None = None
     keep_checkpoints: int = 1
     ranks: Ranks = ONE_PROCESS
+    in_a_row: bool = False
 
     def run_name(self, settings: Settings, inputs: dict[str, Artifact], text: str) -> str:
         """``--name``; without it ``text`` and the seed, so that a loop over seeds needs no names.
@@ -181,10 +185,8 @@ class StageContext:
         return machine
 
     def _already_done(self, request: RunRequest, result: R) -> R:
-        self.console.say(
-            f"{request.settings.stage} {request.name} is done already; the same command with "
-            "--overwrite does it again"
-        )
+        again = "" if self.in_a_row else "; the same command with --overwrite does it again"
+        self.console.say(f"{request.settings.stage} {request.name} is done already{again}")
         return result
 
     def _with_common_fields(self, request: RunRequest, result: R) -> R:

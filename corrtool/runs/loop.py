@@ -63,6 +63,7 @@ class Loop:
     Use as a context manager, with all that takes long and may be saved inside.
 
     Args:
+        trial: what an unbroken run did before ``start``, if that is to be told.
         resumable: what a checkpoint must hold; asked between steps only.
         steady: as in :meth:`Console.progress`.
         after_checkpoint: called when a new checkpoint is on disk.
@@ -78,6 +79,7 @@ class Loop:
         total: int,
         unit: str,
         start: int,
+        trial: str = "",
         resumable: Resumable,
         steady: bool = True,
         after_checkpoint: Callable[[], None] = lambda: None,
@@ -91,7 +93,8 @@ class Loop:
             title, total, unit, start, steady=steady, seconds_left=self._limit.seconds_left
         )
         if start:
-            console.say(f"{title}: resuming at {start:,} of {total:,} {unit}")
+            goes_on = "resuming at" if run.resumptions else f"going on from {trial}"
+            console.say(f"{title}: {goes_on.rstrip()} {start:,} of {total:,} {unit}")
         self._began = self._saved = time.monotonic()
         self._spent_saving = 0.0
 

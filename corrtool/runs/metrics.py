@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from corrtool.errors import ArtifactError, UsageError
+from corrtool.errors import DamagedError, UsageError
 from corrtool.files.atomic import regular_file
 from corrtool.files.sealed import damaged
 
@@ -137,9 +137,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             for line in regular_file(path).read_text(encoding="utf-8").split("\n")[:-1]
         ]
     except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(
-            f"{path} cannot be read ({error})", "run the stage again with --overwrite"
+        raise DamagedError(
+            path, f"cannot be read ({error})", "run the stage again with --overwrite"
         ) from None
     if not all(isinstance(line, dict) for line in lines):
-        raise ArtifactError(f"{path} is damaged", "run the stage again with --overwrite")
+        raise damaged(path, "run the stage again with --overwrite")
     return lines

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from corrtool.errors import ArtifactError, UsageError
-from corrtool.files.atomic import inside, replaced_path
+from corrtool.files.atomic import REPLACED_SUFFIX, inside, replaced_path
 from corrtool.files.sealed import damaged, read_sealed_json
 from corrtool.project.artifacts import check_name, check_readable, is_name, is_reference
 from corrtool.project.manifests import Origin, Reference
@@ -113,6 +113,16 @@ def _has_begun(directory: Path) -> bool:
 def run_directory(root: Path, stage: str, name: str) -> Path:
     """The directory of a run of a stage."""
     return inside(root, root / "runs" / stage / check_name(name))
+
+
+def run_of_file(root: Path, stage: str, path: Path) -> str | None:
+    """The name of the run of a stage whose file this is; None if it is no file of such a run."""
+    runs = root / "runs" / stage
+    if not path.is_relative_to(runs) or path == runs:
+        return None
+    directory = path.relative_to(runs).parts[0]
+    name = directory.removeprefix(".").removesuffix(REPLACED_SUFFIX)
+    return name if is_name(name) else None
 
 
 _RECORD = {

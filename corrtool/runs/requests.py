@@ -27,7 +27,6 @@ from corrtool.project.artifacts import (
 from corrtool.project.directory import Project
 from corrtool.project.manifests import Origin
 from corrtool.runs.checkpoint_files import CHECKPOINT, checkpoint_paths
-from corrtool.runs.commands import anew_command
 from corrtool.runs.records import (
     Checkpoint,
     Identity,
@@ -94,10 +93,10 @@ class RunRequest:
             "options": self.options,
         }
 
-    def anew_command(self) -> str:
-        """The command that makes this run in the place of another; its settings are left out."""
+    def name_taken(self, message: str) -> NameTakenError:
+        """The error that another run has the name of this one, or of what it makes."""
         names = {use: artifact.name for use, artifact in self.inputs.items()}
-        return anew_command(self.settings.stage, self.name, names)
+        return NameTakenError(message, self.name, names)
 
     def matches(self, made: Origin) -> bool:
         """True if ``made``, the record of a run or a manifest of its, is of an equal request.
@@ -172,9 +171,8 @@ def finished_result(project: Project, request: RunRequest) -> StageResult | None
         manifest = read_artifact(project.root, kind, name).manifest
         of_run = record is not None and manifest.get("fingerprint") == record.get("fingerprint")
         if not of_run and not request.matches(manifest):
-            raise NameTakenError(
-                f"{kind} {name!r} exists and was made with other settings or inputs",
-                request.anew_command(),
+            raise request.name_taken(
+                f"{kind} {name!r} exists and was made with other settings or inputs"
             )
     if record is None or record["state"] != "finished" or directory != place:
         return None  # one that was set aside is put back first
@@ -270,9 +268,7 @@ def _another_run(directory: Path, record: RunRecord, request: RunRequest) -> Usa
                 f"settings or inputs ({how})",
                 f"let that one end, or delete {directory} to keep this one",
             )
-    return NameTakenError(
-        f"{run} exists with other settings or inputs ({how})", request.anew_command()
-    )
+    return request.name_taken(f"{run} exists with other settings or inputs ({how})")
 
 
 _PARTS: tuple[Literal["settings", "options", "tasks", "inputs"], ...] = (

@@ -103,6 +103,9 @@ class Run:
                 self.overwrites |= bool(state["overwrites"])
                 self._earlier_seconds = float(state["seconds"])
                 self.continues = [*read_record(self.directory).get("continues", [])]
+        elif (left := metrics_path(self.directory)).exists() and left.stat().st_size:
+            name = f"{self.request.settings.stage} {self.request.name}"
+            say(f"{name}: starting anew, since its checkpoint is missing")
         self._write_record("running", {})  # before all else that is in its directory
         self.metrics = MetricsLog(
             self.directory, None if state is None else state["metrics"], self._tensorboard

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from corrtool.errors import UsageError
@@ -80,6 +81,11 @@ class Settings:
             values: by name, from all sources.
             said: the names that flags, variables or corrtool.toml give, not a preset.
         """
+        return values
+
+    @classmethod
+    def in_project(cls, values: dict[str, Any], root: Path) -> dict[str, Any]:
+        """What ``corrtool.toml`` of the project ``root`` says, with files where they are there."""
         return values
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
@@ -165,7 +171,10 @@ def checked(field: dataclasses.Field[Any], hint: Any, value: Any, name: str) -> 
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
-        raise UsageError(f"{name} is {value!r}", f"give it {_KIND_NAMES[hint]}")
+        actions = isinstance(value, list) and {type(action) for action in value} == {int}
+        quoted = hint is str and actions  # a map of actions as TOML could have it
+        how = f'put it in quotes: "{value}"' if quoted else f"give it {_KIND_NAMES[hint]}"
+        raise UsageError(f"{name} is {value!r}", how)
     if hint in (int, float):
         _check_range(name, value, field.metadata)
     return value

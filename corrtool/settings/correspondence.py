@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from corrtool.errors import UsageError
@@ -17,6 +18,7 @@ from corrtool.settings.generators import GAIN_SHIFT, SPATIAL, TONED, Generator
 from corrtool.settings.play import max_idle_frames_setting
 from corrtool.settings.recipes import ACTIONS_LEARNED, DECIDED, RECIPES
 
+_MAPS = ("identity", "learned", "auto")  # all other maps of actions are lists or files with one
 _OF_RECIPES = ("recipe_trial_steps", "recipe_enough", "recipe_patience")
 
 
@@ -245,6 +247,15 @@ class LearnCorrSettings(Settings):
             return values
         printed = {} if "action_map" in said else {"action_map": "identity"}
         return values | {"recipe": "none"} | printed
+
+    @classmethod
+    def in_project(cls, values: dict[str, Any], root: Path) -> dict[str, Any]:
+        located = dict(values)
+        for key in ("action-map", "action_map"):
+            said = values.get(key)
+            if isinstance(said, str) and said not in _MAPS and not said.lstrip().startswith("["):
+                located[key] = str(root / said)
+        return located
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         if self.recipe == "auto":

@@ -6,7 +6,7 @@ import contextlib
 
 from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
-from corrtool.memory import ReplayMemory, read_rows
+from corrtool.memory import ReplayMemory, check_episodes, read_rows
 from corrtool.project.artifacts import Artifact, find_artifacts
 from corrtool.project.manifests import PLAY_WORDS, play_of_memory
 from corrtool.project.memory_files import check_memory
@@ -44,6 +44,7 @@ def load_transitions(
             if other.manifest.get("task_sha256") == artifact.manifest.get("task_sha256"):
                 check_memory(other.path)
     memory = load_memory(context, artifact)
+    check_episodes(memory, str(artifact))
     if not len(memory.dynamics_rows()):
         raise ArtifactError(f"{artifact} holds no usable record", "collect more of them")
     return memory

@@ -215,6 +215,7 @@ def _learn(
             total=training.total,
             unit="gradient steps",
             start=training.gradient_steps,
+            trial="its trial of",
             resumable=training,
             agreed=partial(context.ranks.agreed, device=context.device),
         ) as loop,

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
-from corrtool.errors import MissingInputError, UsageError
+from corrtool.errors import DamagedError, MissingInputError, NameTakenError, UsageError
 from corrtool.project.artifacts import check_name
 from corrtool.project.defaults import (
     project_device,
@@ -19,13 +19,14 @@ from corrtool.project.defaults import (
 )
 from corrtool.project.directory import Project
 from corrtool.runs.asking import AskingContext
-from corrtool.runs.commands import option_words
+from corrtool.runs.commands import anew_command, option_words
 from corrtool.runs.context import StageContext
+from corrtool.runs.records import run_of_file
 from corrtool.runs.requests import RunRequest
 from corrtool.runs.results import Plan, StageResult
 from corrtool.runtime.console import Console
 from corrtool.runtime.ranks import Ranks
-from corrtool.settings.base import Settings, flag_name, former_names
+from corrtool.settings.base import Settings, flag_name, former_names, variable_name
 from corrtool.settings.common import LEARNING_OPTIONS, CommonOptions
 from corrtool.stages.registry import STAGES, Option, Stage
 
@@ -40,6 +41,7 @@ class StageCall:
         environment: settings that environment variables give.
         from_environment: those of ``options`` that environment variables give.
         to_come: names of artifacts that stages before this one will have made, in a dry run.
+        in_a_row: whether it is one of several that a command runs.
     """
 
     stage: Stage
@@ -49,6 +51,7 @@ class StageCall:
     environment: dict[str, Any] = field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()
     to_come: frozenset[str] = frozenset()
+    in_a_row: bool = False
 
     def execute(self, project: Project, console: Console) -> StageResult:
         """Run the stage, or plan it in a dry run; of several ranks only the first has a result.
@@ -63,6 +66,14 @@ class StageCall:
         context = self._context(project, console)
         try:
             return self.stage.run(context, settings, **self._with_named_inputs(project, settings))
+        except NameTakenError as error:
+            error.anew = command_anew(self, project, error.name, error.inputs)
+            raise
+        except DamagedError as error:
+            name = run_of_file(project.root, self.stage.name, error.path)
+            if name is not None:
+                error.anew = command_anew(self, project, name, {})
+            raise
         except MissingInputError as error:
             if not self.common.dry_run or set(error.names) - self.to_come:
                 raise
@@ -112,6 +123,7 @@ class StageCall:
             track=common.track,
             keep_checkpoints=common.keep_checkpoints,
             ranks=ranks,
+            in_a_row=self.in_a_row,
         )
         if common.name is not None:
             check_name(common.name)
@@ -217,6 +229,29 @@ def command_of(call: StageCall, project: Project) -> list[str]:
     }
     said = call.settings | call.options | common
     return command_words(call.stage.name, call.common, project, said, off=call.settings)
+
+
+def command_anew(call: StageCall, project: Project, name: str, inputs: Mapping[str, str]) -> str:
+    """The command line that makes what a call asks for in the place of what has its name.
+
+    What is not said, ``corrtool.toml`` gives it as it does the call.
+
+    Args:
+        name: of the run, which the call may have left to be made from its settings.
+        inputs: names of what it reads, by use, likewise.
+    """
+    stage, plain = call.stage, CommonOptions()
+    common = {
+        option: value
+        for option in _common_names(stage)
+        if (value := getattr(call.common, option)) != getattr(plain, option)
+        and option not in ("overwrite", "dry_run")
+    }
+    by_variables = {*call.environment, *call.from_environment}
+    options = {key: value for key, value in call.options.items() if key not in by_variables}
+    words = option_words(common | options | call.settings, off=call.settings)
+    taken = [variable_name(stage.name, said) for said in by_variables]
+    return anew_command(project.root, stage.name, words, taken, name, inputs)
 
 
 def command_words(

@@ -5,17 +5,23 @@ As ``quickstart``, ``transfer`` and ``reproduce`` run them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from corrtool.errors import ArtifactError
 from corrtool.pretrained import PONG, adopt
+from corrtool.project.artifacts import artifact_path
+from corrtool.project.defaults import project_seed
 from corrtool.project.directory import Project
 from corrtool.reporting.evaluations import STICKY
+from corrtool.runs.records import RunRecord, read_record, run_directories
 from corrtool.runs.results import EvaluateResult, Plan, Returns, StageResult, TrainDqnResult
 from corrtool.runtime.console import Console
 from corrtool.settings.stages import TrainModelSettings
-from corrtool.workflows.call import StageCall
+from corrtool.workflows.call import StageCall, command_anew
 
 SOURCE_DQN = "source-dqn"
 SOURCE_PLAY = "source-play"
@@ -108,6 +114,7 @@ class Pipeline:
             options=call.options | options,
             from_environment=call.from_environment - options.keys(),
             to_come=frozenset(self.to_come),
+            in_a_row=True,
         )
 
     def evaluate(
@@ -118,6 +125,31 @@ class Pipeline:
             self.run("evaluate", (given or {}) | protocol, **more) for protocol in PROTOCOLS
         )
         return cast(EvaluateResult, plain), cast(EvaluateResult, sticky)
+
+    def command_anew(self, path: Path) -> str | None:
+        """The command that makes again the artifact to which a file belongs; None if no run did."""
+        root = self.project.root
+        for directory in run_directories(root):
+            with contextlib.suppress(ArtifactError):
+                record = read_record(directory)
+                for made in record["artifacts"]:
+                    if path.is_relative_to(artifact_path(root, made["kind"], made["name"])):
+                        return self._command_of(record)
+        return None
+
+    def _command_of(self, record: RunRecord) -> str:
+        """The command that does a run again; settings that nothing else gives are spelt out."""
+        stage, settings = str(record["stage"]), record["settings"]
+        task = {"task": settings["task"]} if "task" in settings else {}
+        call = self.call(stage, task)
+        resolved = call.resolved(self.project, Console(quiet=True)).to_json()
+        other = {name: value for name, value in settings.items() if value != resolved.get(name)}
+        options = {key: said for key, said in record["options"].items() if key in call.options}
+        is_same = record["seed"] == project_seed(self.project, call.common.seed)
+        seed = None if is_same else record["seed"]
+        inputs = {use: parent["name"] for use, parent in record["parents"].items()}
+        call = self.call(stage, task | other, seed=seed, **options)
+        return command_anew(call, self.project, record["name"], inputs)
 
     def source_agent(self, *, from_scratch: bool) -> SourceAgent:
         """Q_S and F of Pong that come with corrtool, and M_S played with that Q_S.

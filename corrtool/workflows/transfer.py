@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, cast
 
-from corrtool.correspondence.actions import IDENTITY
+from corrtool.correspondence.actions import IDENTITY, ActionMap
 from corrtool.errors import UsageError
 from corrtool.project.artifacts import check_name
 from corrtool.project.directory import Project
@@ -22,6 +22,7 @@ from corrtool.runs.results import (
 )
 from corrtool.settings.budget import Budget
 from corrtool.settings.stages import LearnCorrSettings
+from corrtool.stages.inputs import action_map_of
 from corrtool.tasks import probe
 from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.time_shares import QUIET
@@ -171,8 +172,11 @@ def _check_actions(pipeline: Pipeline) -> None:
     )
     source, target = (probe(pipeline.project.task(role))[1] for role in ("source", "target"))
     if source != target and settings.action_map == IDENTITY:
+        example = ActionMap.unknown(source, target).to_setting()
         raise UsageError(
             f"the source has {source} actions and the target {target}, and action-map is identity",
-            'write action-map = "learned" or a list of source actions under [learn-corr] in '
-            "corrtool.toml, or use --preset default, which finds it",
+            'write action-map = "learned", or the source action of each target action, quoted as '
+            f'in "{example}", under [learn-corr] in corrtool.toml, or use --preset default, which '
+            "finds it",
         )
+    action_map_of(settings.action_map, source, target)

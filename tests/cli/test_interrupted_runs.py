@@ -57,6 +57,18 @@ def test_metrics_that_are_not_those_of_the_checkpoint_are_damage(
     assert "metrics.jsonl is damaged" in out and err.count("metrics.jsonl is damaged") == 2
 
 
+def test_a_run_whose_checkpoint_is_gone_says_that_it_starts_anew(
+    halted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = [word for word in LONG if word != "--quiet"]
+    (run_of(halted) / "checkpoint.safetensors").unlink()
+    said = "train-dqn source-dqn: starting anew, since its checkpoint is missing"
+    assert run_in_process(*loud, "-p", halted) == 0
+    assert said in capsys.readouterr().err
+    assert run_in_process(*loud, "-p", halted, "--overwrite") == 0  # what is finished is set aside
+    assert said not in capsys.readouterr().err
+
+
 def test_a_dry_run_and_status_tell_of_a_damaged_checkpoint(
     halted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,14 @@ class TestHoldOut:
             with pytest.raises(ArtifactError, match=f"only {frames - 1} usable"):
                 hold_out(memory_of(np.zeros((frames, 2))), share, seed=0)
 
+    @pytest.mark.parametrize("ends", ["terminated", "truncated"])
+    def test_of_episodes_of_one_step_more_would_not_help(self, ends: str) -> None:
+        memory = memory_of(np.zeros((6, 2)))
+        memory.fields[ends][:], memory.fields["episode_steps"][:] = True, 0
+        with pytest.raises(ArtifactError, match="every episode ended with its first step") as error:
+            hold_out(memory, 0.5, seed=0)
+        assert "collect" not in str(error.value)
+
 
 def test_the_greatest_change_of_each_stretch() -> None:
     frames = np.zeros((9, 2))

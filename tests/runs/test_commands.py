@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from corrtool.runs.commands import resume_command, without_options, without_project
+from corrtool.runs.commands import (
+    anew_command,
+    resume_command,
+    without_options,
+    without_project,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +65,20 @@ def test_f_goes_on_with_the_memories_that_it_began_with(uses: dict[str, str], fl
     }
     resumed = resume_command(Path("/elsewhere"), record)
     assert resumed == f"corrtool train-model --preset default {flags} --project /elsewhere"
+
+
+def test_a_command_that_replaces_a_run_keeps_what_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables that a workflow does not look at, as ``quickstart``, must not count."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CORRTOOL_TRAIN_MODEL_FILTERS", "8")
+    monkeypatch.setenv("CORRTOOL_TRAIN_MODEL_BATCH_SIZE", "4")
+    monkeypatch.setenv("CORRTOOL_COLLECT_RECORDS", "9")  # another stage's
+    said, taken = ["--preset", "tiny", "--memory", "m"], ["CORRTOOL_TRAIN_MODEL_FILTERS"]
+    inputs = {"source_memory": "m", "random_memory": "r"}
+    command = anew_command(Path("/the lab"), "train-model", said, taken, "f", inputs)
+    assert command == (
+        "CORRTOOL_TRAIN_MODEL_BATCH_SIZE='' CORRTOOL_TRAIN_MODEL_FILTERS=8 corrtool train-model "
+        "--preset tiny --memory m --name f --random-memory r --project '/the lab' --overwrite"
+    )

@@ -31,11 +31,13 @@ class Clock:
 
     def loop(self, stop: StopSignals, start: int = 0, quiet: bool = True, **more: Any) -> Loop:
         console: Any = more.pop("console", Console(quiet=quiet))
+        resumptions = more.pop("resumptions", 1 if start else 0)
         request = SimpleNamespace(settings=SimpleNamespace(stage="learn-corr"), name="c")
         project = SimpleNamespace(relative=str)
         run: Any = SimpleNamespace(
-            request=request, save=self.save, project=project, directory=Path("runs/x")
-        )
+            request=request, save=self.save, project=project, directory=Path("runs/x"),
+            resumptions=resumptions,
+        )  # fmt: skip
         part: Any = SimpleNamespace(state=lambda: {"done": True})
         return Loop(
             run, console, stop, total=2000, unit="gradient steps", start=start,
@@ -139,6 +141,11 @@ def test_a_run_that_goes_on_says_where(clock: Clock, capsys: pytest.CaptureFixtu
     with clock.loop(StopSignals(), start=1234, quiet=False) as loop:
         assert (loop.done, loop.total, loop.unit) == (1234, 2000, "gradient steps")
     assert "learn-corr c: resuming at 1,234 of 2,000 gradient steps" in capsys.readouterr().err
+    with clock.loop(StopSignals(), start=5, quiet=False, resumptions=0, trial="its trial of"):
+        pass
+    said = capsys.readouterr().err
+    assert "learn-corr c: going on from its trial of 5 of 2,000 gradient steps" in said
+    assert "resuming" not in said
     with clock.loop(StopSignals(), quiet=False):
         pass
     assert "resuming" not in capsys.readouterr().err

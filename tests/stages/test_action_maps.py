@@ -204,3 +204,22 @@ def test_a_map_in_the_project_is_for_every_run(
         assert run("collect", lab, "--task", task) == 0
     plan = printed(capsys, "learn-corr", lab, "--eval-games", 0, "--dry-run")
     assert plan["settings"]["action_map"] == "[1, 0]" and not plan["missing"]
+
+
+def test_a_file_that_the_project_names_lies_in_the_project(
+    swapped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a flag or a variable names lies where the command is given."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "swapped.json").write_text("[0, 1]")
+    toml = (swapped / "corrtool.toml").read_text()
+    for key in ("action-map", "action_map"):
+        named = f'\n[learn-corr]\n{key} = "swapped.json"\n'
+        (swapped / "corrtool.toml").write_text(toml + named)
+        assert run("learn-corr", swapped, "--name", "by-project") == 0
+    assert network_of(swapped, "corr", "by-project")["action_map"]["source_of"] == [1, 0]
+    assert run("learn-corr", swapped, "--name", "by-flag", "--action-map", "swapped.json") == 0
+    assert network_of(swapped, "corr", "by-flag")["action_map"]["source_of"] == [0, 1]
+    monkeypatch.setenv("CORRTOOL_LEARN_CORR_ACTION_MAP", "swapped.json")
+    assert run("learn-corr", swapped, "--name", "by-variable") == 0
+    assert network_of(swapped, "corr", "by-variable")["action_map"]["source_of"] == [0, 1]

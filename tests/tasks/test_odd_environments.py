@@ -11,7 +11,7 @@ from typing import Any
 
 import odd_environments
 import pytest
-from support.commands import run_corrtool, run_in_process
+from support.commands import one_line_error, run_corrtool, run_in_process
 
 from corrtool.errors import CorrtoolError
 from corrtool.project.directory import Project
@@ -151,6 +151,7 @@ def test_atari_games_with_other_actions_are_told_the_way_out(
         ("Counting", ["--max-episode-steps", 1], "over after one step"),
         ("Counting", ["--target", "odd_environments:Wide-v0"], "2 actions and the target 3"),
         ("Counting", ["--target", "odd_environments:Wide-v0"], "learn-corr --action-map FILE"),
+        ("Counting", ["--target", "odd_environments:Wide-v0"], "3: by default it is learnt"),
         (
             "Picture",
             [*LIMIT, *picture(shape=[84, 84, 12])],
@@ -275,3 +276,15 @@ def test_what_was_learnt_is_saved_before_the_last_play_test(
     capsys.readouterr()
     assert run_in_process("train-dqn", "-p", lab) == 0
     assert "resuming at 80 of 80 env steps" in capsys.readouterr().err
+
+
+def test_a_target_whose_games_are_one_step_has_no_dynamics_to_learn_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab, target = tmp_path / "lab", ("--target", "odd_environments:Momentary-v0")
+    assert init(lab, "Counting", *target, *LIMIT) == 0
+    tiny = ("--preset", "tiny", "--device", "cpu", "--quiet")
+    capsys.readouterr()
+    assert run_in_process("transfer", "-p", lab, *tiny) == 3
+    line = one_line_error(capsys)
+    assert "every episode ended with its first step in memory target-random" in line

@@ -216,6 +216,30 @@ class TestWhatIsMissing:
         for command in ("train-model", "learn-corr", "evaluate", "finetune"):
             assert asked(capsys, "-p", lab, "--dry-run", command=command)["missing"]
 
+    @pytest.mark.parametrize(
+        ("action_map", "said"),
+        [
+            ('"[0, 1]"', "the action map has 2 actions, and the target 3; list 3 source actions"),
+            ('"[0, 1, 2]"', "the action map: action 2 is none of the source's, which are 0 to 1"),
+            ('"nowhere.json"', "nowhere.json: No such file or directory"),
+            ('"identity"', 'write action-map = "learned", or the source action of each target'),
+            (
+                "[0, 1, 1]",
+                'action-map in corrtool.toml is [0, 1, 1]; put it in quotes: "[0, 1, 1]"',
+            ),
+        ],
+    )
+    def test_a_map_of_actions_that_learning_would_refuse_is_refused_at_once(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], action_map: str, said: str
+    ) -> None:
+        lab, tasks = tmp_path / "lab", ("--source", "CartPole-v1", "--target", "Acrobot-v1")
+        assert run_in_process("init", lab, *tasks, "--quiet") == 0
+        with (lab / "corrtool.toml").open("a") as toml:
+            toml.write(f"\n[learn-corr]\naction-map = {action_map}\n")
+        assert run_in_process("transfer", "-p", lab, *TINY) == 2
+        assert said in one_line_error(capsys)
+        assert not (lab / "runs").exists()
+
     def test_python_has_the_same(self, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan: Any = corrtool.open_project(lab).transfer(preset="tiny", device="cpu", dry_run=True)
         by_command = asked(capsys, "-p", lab, "--dry-run")
@@ -281,11 +305,28 @@ def test_one_agent_of_several_is_transferred(lab: Path, capsys: pytest.CaptureFi
     assert read_artifact(lab, "corr", corr.name).sha256 == corr.sha256
 
 
+@pytest.mark.parametrize("by", ["flags", "variables"])
 def test_an_agent_that_was_replaced_is_refused_with_the_command_that_settles_it(
-    lab: Path, capsys: pytest.CaptureFixture[str]
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    again = ("transfer", "-p", lab, *QUIET, "--games", 2, "--from-q", "agent")
+    """As it is printed, in the same surroundings."""
+    again: tuple[object, ...] = (
+        "transfer",
+        "-p",
+        lab,
+        "--quiet",
+        "--games",
+        2,
+        "--from-q",
+        "agent",
+    )
     train = ("train-dqn", "-p", lab, *QUIET, "--name", "agent")
+    if by == "flags":
+        again += TINY
+    else:
+        monkeypatch.chdir(lab)
+        for name, value in {"PRESET": "tiny", "SEED": "3", "LEARN_CORR_FOLDED": "false"}.items():
+            monkeypatch.setenv(f"CORRTOOL_{name}", value)
     assert run_in_process(*train) == run_in_process(*again) == 0
     assert run_in_process(*train, "--seed", 1, "--overwrite") == 0
     capsys.readouterr()
@@ -293,9 +334,15 @@ def test_an_agent_that_was_replaced_is_refused_with_the_command_that_settles_it(
     line = one_line_error(capsys)
     assert "exists with other settings or inputs (its q input was another one)" in line
     settle = shlex.split(line.partition("come back: ")[2])
-    assert settle[:2] == ["corrtool", "learn-corr"] and settle[-1] == "--overwrite"
-    assert run_in_process(*settle[1:], "-p", lab, *QUIET) == 0
+    assert settle[-1] == "--overwrite" and ("--project" in settle) == (by == "flags")
+    while settle[0] != "corrtool":
+        name, _, value = settle.pop(0).partition("=")
+        monkeypatch.setenv(name, value)
+    assert settle[1] == "learn-corr"
+    assert run_in_process(*settle[1:]) == 0
+    settled = digests(lab)
     assert run_in_process(*again) == 0
+    assert digests(lab) == settled
 
 
 @pytest.mark.parametrize("names", [("last", "other"), ("x" * 80 + "1", "x" * 80 + "2")])
