@@ -33,6 +33,7 @@ from corrtool.correspondence.statistics import element_statistics
 from corrtool.memory import ReplayMemory
 from corrtool.memory.replay import TransitionBatch
 from corrtool.memory.rows import Rows
+from corrtool.memory.samples import even_sample
 from corrtool.q_learning.losses import temporal_difference_target
 from corrtool.runs.results import Score
 from corrtool.states import IMAGE, StateSpec
@@ -289,22 +290,6 @@ class Scorer:
             constant += (mean - states).abs().sum().item()
             advance(len(rows))
         return error / constant if constant else 0.0
-
-
-def even_sample(random: np.random.Generator, memory: ReplayMemory, count: int) -> Rows:
-    """``count`` rows that follow the dynamics, in order, or all where there are fewer.
-
-    Each reward has the share of them that it has in the memory: of all in the order of their
-    rewards every so many-th is taken, and of equals which is chance. In Pong 2 of 100 transitions
-    of random play have a reward, and most of the Bellman error: of 128 that chance alone had drawn,
-    an exact correspondence had scores from 0.76 to 1.00.
-    """
-    rows = memory.dynamics_rows()
-    if count >= len(rows):
-        return rows
-    by_reward = rows[np.lexsort((random.random(len(rows)), memory.fields["rewards"][rows]))]
-    every = len(rows) / count
-    return np.sort(by_reward[((np.arange(count) + random.random()) * every).astype(np.int64)])
 
 
 def temporal_differences(values: Tensor, next_values: Tensor, batch: TransitionBatch) -> Tensor:

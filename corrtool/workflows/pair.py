@@ -119,9 +119,9 @@ def _action_warnings(source: TriedTask, target: TriedTask) -> list[str]:
         return []
     atari = source.task.is_atari and target.task.is_atari
     return [
-        f"the source has {source.actions} actions and the target {target.actions}: by default it is "
-        "learnt which are the same; if you know, tell it by learn-corr --action-map FILE, a JSON "
-        "list with the source action of each target action"
+        f"the source has {source.actions} actions and the target {target.actions}: by default it "
+        "is learnt which are the same; if you know, tell it by learn-corr --action-map FILE, a "
+        "JSON list with the source action of each target action"
         + (", or give init --full-action-space" if atari else "")
     ]
 

@@ -21,7 +21,6 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.score import (
     Scorer,
     error_share,
-    even_sample,
     explained_share,
     score_correspondence,
     score_numbers,
@@ -32,6 +31,7 @@ from corrtool.correspondence.spatial_starts import Start, set_start
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import FIELDS, MemoryRows
+from corrtool.memory.samples import even_sample
 from corrtool.q_learning.chain import Chain, Layer
 from corrtool.q_learning.policy import PolicyNetwork
 from corrtool.q_learning.saved import RewardsLearnt
