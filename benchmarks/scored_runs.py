@@ -3,7 +3,8 @@
 Takes the projects that `corrtool reproduce suite -p DIR` has left: the correspondences of all
 methods, those that were learnt without F as well, are scored with the project's F on random play,
 and compared with the share of the way from random play to the source's agent that their 30 games
-came. Nothing is learnt or played. What was scored is kept in `DIR/scored.jsonl`.
+came. Nothing is learnt or played. What was scored is kept in `DIR/scored.jsonl`. Beside it stands
+what an oracle would have that knows every share but for the chance of 30 games.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ from corrtool.environment_model.saved import held_out_loss, load_model
 from corrtool.experiments.pairs import Pair, choose_pairs
 from corrtool.memory import ReplayMemory, read_rows
 from corrtool.project.artifacts import Artifact, find_artifacts
+from corrtool.project.directory import Project
 from corrtool.project.memory_files import check_memory
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
-from corrtool.reporting.suite import OURS, PREFIX, RANDOM, SOURCE, Played
+from corrtool.reporting.suite import OURS, PREFIX, RANDOM, SOURCE, Played, player_of
+from corrtool.runs.overview import evaluations
 from corrtool.state_scaling import StateScaling
 from corrtool.workflows.suites.projects import Suite
 
 CPU = torch.device("cpu")
+REDRAWN = 50  # times the games of all runs
 BANDS = ((0.9, 1.0), (0.5, 0.9), (0.2, 0.5), (0.0, 0.2))
 SEEDS = range(5)
 
@@ -149,6 +153,7 @@ def summary(runs: list[ScoredRun]) -> list[str]:
     lines = [
         f"{len(runs)} runs: Spearman's rank correlation {exact:.2f}",
         f"with both to the hundredth, shares above 1 as 1: {near:.2f}",
+        f"of the means over the seeds of a pair and method: {_of_means(runs):.2f}",
     ]
     for low, high in BANDS:
         kept = shares[(scores >= low) & ((scores < high) | (high == 1.0))]
@@ -162,6 +167,52 @@ def summary(runs: list[ScoredRun]) -> list[str]:
     return lines
 
 
+def _of_means(runs: list[ScoredRun]) -> float:
+    """Spearman's rank correlation of the mean score and share of each pair and method."""
+    by_cell: dict[tuple[str, str], list[ScoredRun]] = {}
+    for run in runs:
+        by_cell.setdefault((run.pair, run.method), []).append(run)
+    cells = by_cell.values()
+    return spearman(
+        [float(np.mean([run.score for run in cell])) for cell in cells],
+        [float(np.mean([run.share for run in cell])) for cell in cells],
+    )
+
+
+def oracle(suite: Suite, pairs: list[Pair], runs: list[ScoredRun]) -> str:
+    """How other games of the same players rank the shares: no score can know chance.
+
+    The games of the agent, of random play and of each run are drawn again from those played.
+    """
+    named = {pair.name: pair for pair in pairs}
+    games = {
+        key: _games(suite.project(named[key[0]], key[1]))
+        for key in {(run.pair, run.seed) for run in runs}
+    }
+    random, shares = np.random.default_rng(0), [run.share for run in runs]
+    found = []
+    for _ in range(REDRAWN):
+        again = []
+        for run in runs:
+            played = games[run.pair, run.seed]
+            low, high, mean = (
+                float(random.choice(played[who], len(played[who])).mean())
+                for who in (RANDOM, SOURCE, run.method)
+            )
+            again.append((mean - low) / (high - low) if high > low else 0.0)
+        found.append(spearman(again, shares))
+    return f"an oracle that knows all but the chance of games: {np.mean(found):.2f}"
+
+
+def _games(project: Path) -> dict[str, list[float]]:
+    """The returns of every player's games, as the suite calls the players."""
+    return {
+        player_of(games): games["returns"]
+        for games in evaluations(Project(project))
+        if games["settings"].get("repeat_action_probability") is None
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scored_runs", description=__doc__)
     parser.add_argument("directory", type=Path, help="that of the suite")
@@ -169,9 +220,8 @@ def main() -> None:
     asked = parser.parse_args()
     record = asked.directory / "scored.jsonl"
     runs = [ScoredRun(**line) for line in read_lines(record)]
-    for project, played, method, artifact in missing(
-        Suite(asked.directory), choose_pairs(asked.names), runs
-    ):
+    suite = Suite(asked.directory)
+    for project, played, method, artifact in missing(suite, choose_pairs(asked.names), runs):
         low, high = (played["means"][who] for who in (RANDOM, SOURCE))
         share = (played["means"][method] - low) / (high - low)
         run = ScoredRun(played["pair"], played["seed"], method, score(project, artifact), share)
@@ -179,7 +229,7 @@ def main() -> None:
             file.write(json.dumps(asdict(run)) + "\n")
         print(run, flush=True)
         runs.append(run)
-    print("\n".join(summary(runs)))
+    print("\n".join([*summary(runs), oracle(suite, choose_pairs([]), runs)]))
 
 
 if __name__ == "__main__":

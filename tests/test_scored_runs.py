@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.scored_runs import ScoredRun, in_units_of, method_of, summary
+from benchmarks import scored_runs
+from benchmarks.scored_runs import ScoredRun, in_units_of, method_of, oracle, summary
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.model import Correspondence
 from corrtool.project.artifacts import Artifact
@@ -58,7 +61,27 @@ def test_the_summary_counts_what_was_kept_in_each_band() -> None:
     assert summary(runs) == [
         "4 runs: Spearman's rank correlation 1.00",
         "with both to the hundredth, shares above 1 as 1: 0.95",
+        "of the means over the seeds of a pair and method: 1.00",
         "0.9 to 1.0: 2 runs, 2 kept 0.95 or more, 1.00 to 1.00",
         "0.5 to 0.9: 1 runs, 0 kept 0.95 or more, 0.50 to 0.50",
         "0.0 to 0.2: 1 runs, 0 kept 0.95 or more, -0.10 to -0.10",
     ]
+
+
+@pytest.mark.parametrize(("games", "found"), [([2.0] * 9, "1.00"), ([-40.0, 44.0], None)])
+def test_an_oracle_knows_all_but_chance(
+    monkeypatch: pytest.MonkeyPatch, games: list[float], found: str | None
+) -> None:
+    """Of random play that has 0 and an agent that has 4: a half by any draw of equal games."""
+    played = {"random": [0.0], "source": [4.0], "ours": games, "gan": [1.0], "paper": [3.0]}
+    monkeypatch.setattr(scored_runs, "_games", lambda project: played)
+    suite: Any = SimpleNamespace(project=lambda pair, seed: Path("p"))
+    pair: Any = SimpleNamespace(name="a/x")
+    runs = [
+        ScoredRun("a/x", 0, "ours", 0.9, 0.5),
+        ScoredRun("a/x", 0, "gan", 0.0, 0.25),
+        ScoredRun("a/x", 0, "paper", 0.6, 0.75),
+    ]
+    told = oracle(suite, [pair], runs)
+    assert told.startswith("an oracle that knows all but the chance of games: ")
+    assert (told[-4:] == "1.00") is (found == "1.00")

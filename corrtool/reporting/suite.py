@@ -103,14 +103,14 @@ def read_played(root: Path, pair: str, seed: int) -> Played | None:
     played: Played = {"pair": pair, "seed": seed, "means": {}, "score": None}
     for games in evaluations(Project(root)):
         if games["settings"].get("repeat_action_probability") is None:
-            player = _player(games)
+            player = player_of(games)
             played["means"][player] = games["mean_return"]
             if player == OURS:
                 played["score"] = _score(root, str(games["corr"]))
     return played
 
 
-def _player(games: EvaluateResult) -> str:
+def player_of(games: EvaluateResult) -> str:
     """Who played, as :class:`Played` calls it."""
     q, corr = games["q"] or "", games["corr"]
     if games["policy"] == "random":

@@ -250,7 +250,7 @@ class TestWhatComesAfter:
             ("learn-corr", None),
         ]
         result = told(capsys, "transfer", "-p", lab, *TINY, "--from-q", "them", "--games", 2)
-        assert result["source_agent"] == "them" and len(result["rows"]) == 4
+        assert result["source_agent"] == "them" and len(result["rows"]) == 5
         memory = read_artifact(lab, "memory", "source-them").manifest
         assert memory["parents"]["q"]["sha256"] == read_artifact(lab, "q", "them").sha256
         assert imported(lab, agent, *SAME, "--name", "them") == 0

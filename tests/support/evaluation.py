@@ -139,12 +139,14 @@ class Opened:
         self.request, self.project = job.request, job.context.project
         self.directory = self.project.root / "runs"
         self.saved, self.lines = list[Any](), list[Any]()
+        self.resumptions = 0
         self.metrics = SimpleNamespace(write=lambda *line: self.lines.append(line))
 
     def save(self, state: Any) -> None:
         self.saved.append(state)
 
     def restore(self, resumable: GamesPlayed, state: Any) -> None:
+        self.resumptions += 1
         resumable.load_state(state)
 
 
