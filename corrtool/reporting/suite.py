@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from corrtool.reporting.table import Table
 from corrtool.runs.overview import evaluations
 from corrtool.runs.records import finished_run, run_directory
 from corrtool.runs.results import EvaluateResult
-from corrtool.statistics import normalised, student_t_interval
+from corrtool.statistics import clearly_better, normalised, student_t_interval
 
 SOURCE, RANDOM, REUSE = "source", "random", "reuse"
 SOURCE_RANDOM = "source_random"  # of the source's own task
@@ -39,12 +39,15 @@ class Played(TypedDict):
         means: mean returns of fresh games, by who plays: ``source`` on its own task, ``random``
             play, ``reuse`` without a correspondence, and the methods.
         score: of the correspondence of ``ours``.
+        no_agent: there, and true, where the agent is not clearly better than random play: a share
+            of the way to it is one of noise.
     """
 
     pair: str
     seed: int
     means: dict[str, float]
     score: float | None
+    no_agent: NotRequired[bool]
 
 
 class MethodSummary(TypedDict):
@@ -85,7 +88,7 @@ class PairResult:
         found = []
         for one in self.played:
             means = one["means"]
-            if {player, RANDOM, SOURCE} <= means.keys():
+            if {player, RANDOM, SOURCE} <= means.keys() and not one.get("no_agent"):
                 share = normalised(means[player], means[RANDOM], means[SOURCE])
                 found += [] if share is None else [share]
         return found
@@ -101,12 +104,16 @@ def read_played(root: Path, pair: str, seed: int) -> Played | None:
     if not (root / PROJECT_FILE).exists():
         return None
     played: Played = {"pair": pair, "seed": seed, "means": {}, "score": None}
+    returns = dict[str, list[float]]()
     for games in evaluations(Project(root)):
         if games["settings"].get("repeat_action_probability") is None:
             player = player_of(games)
-            played["means"][player] = games["mean_return"]
+            played["means"][player], returns[player] = games["mean_return"], games["returns"]
             if player == OURS:
                 played["score"] = _score(root, str(games["corr"]))
+    random = returns.get(SOURCE_RANDOM, returns.get(RANDOM))
+    if random and SOURCE in returns and not clearly_better(returns[SOURCE], random):
+        played["no_agent"] = True
     return played
 
 
@@ -185,7 +192,7 @@ def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
         "Source and random: mean returns. The others: the share of the way from random play to the "
         "agent on its own task, the mean over seeds with 95 % by Student's t, and n where not all "
         "seeds were played. –: not played, not to be had (another number of coordinates), or an "
-        "agent that is no better than random play.",
+        "agent that is not clearly better than random play.",
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from corrtool.reporting import suite
 from corrtool.reporting.figures import encode
 from corrtool.reporting.suite import (
     PairResult,
@@ -12,6 +16,7 @@ from corrtool.reporting.suite import (
     controls_table,
     methods_table,
     pairs_table,
+    read_played,
     returns_table,
     summaries,
 )
@@ -79,3 +84,28 @@ def test_a_pair_that_is_worse_than_without_a_correspondence_is_named() -> None:
 def test_the_figure_is_drawn_of_much_and_of_nothing() -> None:
     for results in (ALL, []):
         assert encode(suite_figure(results, ("ours", "gan")), "png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("agent", "learnt"), [([1.0, 3.0], True), ([0.0, 3.0], False), ([0.0, 0.0], False)]
+)
+def test_of_an_agent_that_hardly_beats_random_play_there_is_no_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: list[float], learnt: bool
+) -> None:
+    """Random play on the agent's own task has 0 in each game, two standard errors are 2 and 3."""
+    games: list[Any] = [
+        {"policy": "q", "task": "source", "q": "q", "corr": None, "returns": agent},
+        {"policy": "random", "task": "source", "q": None, "corr": None, "returns": [0.0, 0.0]},
+        {"policy": "random", "task": "target", "q": None, "corr": None, "returns": [-9.0, 9.0]},
+        {"policy": "q", "task": "target", "q": "q", "corr": None, "returns": [1.0, 1.0]},
+    ]
+    told = [one | {"settings": {}, "mean_return": sum(one["returns"]) / 2} for one in games]
+    (tmp_path / "corrtool.toml").touch()
+    monkeypatch.setattr(suite, "Project", lambda root: root)
+    monkeypatch.setattr(suite, "evaluations", lambda project: told)
+    played = read_played(tmp_path, "p", 0)
+    assert played is not None and played.get("no_agent", False) is not learnt
+    assert played["means"]["random"] == played["means"]["source_random"] == 0.0
+    assert PairResult("p", "flip", False, [played]).shares("reuse") == (
+        [1.0 / (sum(agent) / 2)] if learnt else []
+    )
