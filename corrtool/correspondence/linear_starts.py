@@ -35,7 +35,7 @@ from corrtool.correspondence.linear_maps import (
 )
 from corrtool.correspondence.linear_polish import polished
 from corrtool.correspondence.linear_start import LinearStart
-from corrtool.correspondence.linear_units import in_simpler_units
+from corrtool.correspondence.linear_units import are_near, in_simpler_units
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runtime.optimizers import Adam
@@ -205,6 +205,8 @@ class LinearStartSearch:
         for raw in (in_other_units.sign(), in_other_units):
             maps = LinearMaps.of_raw(raw, *scalings)
             exact = Candidates(maps, permutation.source_of)
+            if raw is in_other_units and not are_near(self._source, maps, self._transitions.states):
+                continue  # other units, and another zero
             if self.model_loss(exact) <= most:
                 return replace(self.start_at(exact), signed_permutation=True, exact=True)
         source_of = permutation.source_of

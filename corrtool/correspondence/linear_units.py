@@ -51,6 +51,15 @@ def in_simpler_units(
     return maps
 
 
+def are_near(source: Tensor, maps: LinearMaps, target: Tensor) -> bool:
+    """True if a map (R = 1) of states of M_T (N', n) has the means of those of M_S (N, m), nearly.
+
+    Both in the model range.
+    """
+    apart = (maps(target)[0].mean(0) - source.mean(0)).abs()
+    return bool((apart <= MEANS_APART * source.std(0)).all())
+
+
 def simpler_units(source: Tensor, target: Tensor, unit: float) -> Iterator[tuple[float, float]]:
     """Units and shifts that turn a raw coordinate of M_T (N',) into one of M_S (N,).
 

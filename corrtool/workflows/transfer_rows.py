@@ -10,7 +10,7 @@ from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrRe
 from corrtool.statistics import clearly_better, normalised, normalised_interval
 from corrtool.workflows.pipeline import returns_of
 
-SCALES_DIFFER = 0.5
+SCALES_DIFFER, TOO_FAR = 0.5, 2
 TRANSFERRED = 0.9  # of the way from random play to the agent; less is worth an explanation
 
 
@@ -67,7 +67,8 @@ def no_way(rows: list[TransferRow]) -> str | None:
     """Why there is no way from random play to the agent, of which to tell a share.
 
     None where there is one. Where random play on the two tasks differs by half as much as the agent
-    is better than it, the same return may be good on one and bad on the other.
+    is better than it, or who transfers comes twice as far as the agent, the same return may be good
+    on one and bad on the other.
     """
     by_policy = _by_policy(rows)
     source, source_random = by_policy["source"], by_policy["source_random"]
@@ -75,8 +76,15 @@ def no_way(rows: list[TransferRow]) -> str | None:
     if nothing is not None:
         return nothing
     low, random = source_random["mean_return"], by_policy["random"]["mean_return"]
-    if abs(random - low) < SCALES_DIFFER * (source["mean_return"] - low):
+    way, transfer = source["mean_return"] - low, rows[-1]["mean_return"]
+    if abs(random - low) < SCALES_DIFFER * way and transfer - random < TOO_FAR * way:
         return None
+    if abs(random - low) < SCALES_DIFFER * way:
+        return (
+            f"{transfer:.4g} on the target is more than {TOO_FAR} times the way to "
+            f"{source['mean_return']:.4g}, the agent's on the source: returns are on other scales, "
+            "so no share of the way is told"
+        )
     return (
         f"random play has {low:.4g} on the source and {random:.4g} on the target: returns are on "
         "other scales, so no share of the way is told; compare with random play and reuse"

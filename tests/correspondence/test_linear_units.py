@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from corrtool.correspondence.linear_maps import LinearMaps
-from corrtool.correspondence.linear_units import in_simpler_units, simpler_units
+from corrtool.correspondence.linear_units import are_near, in_simpler_units, simpler_units
 from corrtool.state_scaling import StateScaling
 from corrtool.states import StateSpec
 
@@ -27,6 +27,17 @@ def test_where_the_means_would_be_far_apart_there_is_a_shift() -> None:
     units, shifts = zip(*found, strict=True)
     assert units == pytest.approx((-1.0, -1.0), abs=1e-4)
     assert shifts == pytest.approx((0.0, 4.0), abs=1e-4)
+
+
+def test_means_are_near_within_half_a_deviation() -> None:
+    source, target = (
+        torch.tensor([[-1.0], [1.0]]),
+        torch.tensor([[0.0], [2.0]]),
+    )  # a deviation of √2
+    shifted = [
+        LinearMaps(torch.ones(1, 1, 1), torch.tensor([[shift]])) for shift in (-1.0, -0.4, -0.2, 0)
+    ]
+    assert [are_near(source, maps, target) for maps in shifted] == [True, True, False, False]
 
 
 def test_metres_from_a_corner_are_shares_of_the_way_from_the_middle() -> None:

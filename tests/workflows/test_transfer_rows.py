@@ -157,6 +157,18 @@ def test_no_share_is_told_of_returns_on_other_scales(random: float, told: bool) 
     assert any("on other scales" in note for note in notes) is not told
 
 
+@pytest.mark.parametrize(("through", "told"), [(25.9, True), (26.0, False), (500.0, False)])
+def test_no_share_is_told_of_twice_the_way(through: float, told: bool) -> None:
+    """With rewards times ten, and random play that has next to none, only transfer tells."""
+    games = {"source": 18.0, "source_random": 10.0, "random": 10.0, "transfer": through}
+    rows = rows_of(**{who: [mean, mean] for who, mean in games.items()})
+    assert (rows[-1]["normalised"] is not None) is told
+    learnt: Any = {"corr": "auto"}
+    notes = make_notes(rows, learnt, [], "why")
+    assert any("more than 2 times the way" in note for note in notes) is not told
+    assert not has_failed(rows)
+
+
 def test_the_share_has_an_interval_over_games_where_enough_differ() -> None:
     source, random = [float(game) for game in range(90, 110)], [0.0] * 20
     through = [game / 2 for game in source]
