@@ -129,7 +129,7 @@ def rows_of(**returns: list[float]) -> list[Any]:
 def test_of_an_agent_that_hardly_beats_random_play_no_share_is_told(
     source: list[float], random: list[float], is_better: bool
 ) -> None:
-    rows = rows_of(source=source, source_random=random, random=random, transfer=[9.0, 9.0])
+    rows = rows_of(source=source, source_random=random, random=random, transfer=[1.5, 1.5])
     assert (rows[-1]["normalised"] is not None) is is_better
     nothing = nothing_to_transfer(*rows[:2])
     assert (nothing is None) is is_better and no_way(rows) == nothing
