@@ -229,7 +229,10 @@ class Learner:
         """F, by name; if there is none, or its memory has gone on, it is learnt from ``memory``."""
         known = self._known_model()
         if known is None or (self._named("model") is None and self._has_changed(known.manifest)):
-            return self._learn("train-model", memory=memory)["name"]
+            name = self._learn("train-model", memory=memory)["name"]
+            if self._is_dry and known is not None:
+                self.changing.add(f"model {name}")
+            return name
         return known.name
 
     def _has_changed(self, made: Origin) -> bool:

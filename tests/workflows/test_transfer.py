@@ -381,13 +381,21 @@ def test_a_finished_correspondence_stays_where_more_is_collected_and_learnt(
     assert asked(capsys, "-p", lab, "--from-q", "source-dqn")["learn_corr"]["corr"] == "newer"
 
 
+@pytest.mark.parametrize("learning_rate", ["1e-3", "1e-30"])  # of which nothing is learnt
 def test_what_is_made_of_an_extended_agent_is_made_anew(
-    lab: Path, capsys: pytest.CaptureFixture[str]
+    lab: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    learning_rate: str,
 ) -> None:
+    monkeypatch.setenv("CORRTOOL_TRAIN_DQN_LEARNING_RATE", learning_rate)
     first = asked(capsys, "-p", lab)
     longer = ("--extend", "--env-steps", 900)
     assert run_in_process("train-dqn", "-p", lab, *QUIET, *longer) == 0
     to_do = [("train-model", "source-dqn"), ("learn-corr", first["learn_corr"]["corr"])]
+    assert steps(capsys, lab) == to_do
+    more = ("collect", "--task", "target", "--policy", "random", "--name", "more", "--seed", 7)
+    assert run_in_process(*more, "-p", lab, *QUIET) == 0
     assert steps(capsys, lab) == to_do
     again = asked(capsys, "-p", lab)
     assert again["learn_corr"]["sha256"] != first["learn_corr"]["sha256"]
