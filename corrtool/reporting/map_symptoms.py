@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from corrtool.project.manifests import PLAY_WORDS
 from corrtool.reporting.advice import another_seed, learn_anew, more_records, policy_of_agent
 from corrtool.reporting.explanation import Measured, ReturnsKnown
 from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.runs.results import NO_TRANSFER_BELOW
+from corrtool.statistics import normalised
 
 # Of the distance of a picture with nothing in it: a wrong correspondence of a game of small
 # pictures, with a score of 0.85, had 1.1 of it, and chance alone 0.08. Also so many times that.
@@ -21,12 +24,12 @@ MOMENTS_BEYOND_CHANCE = 15.0
 PLAYS_WELL = 0.9  # of the way from random play to the agent, as reuse that is good already
 
 
-def transfer_share(returns: ReturnsKnown) -> float | None:
-    """How far transfer is on the way from random play to the agent; None where not known."""
-    transfer, random, agent = returns["transfer"], returns["random"], returns["agent"]
-    if transfer is None or random is None or agent is None or agent <= random:
+def share_of_the_way(returns: ReturnsKnown, player: Literal["reuse", "transfer"]) -> float | None:
+    """How far a player is on the way from random play to the agent; None where not known."""
+    mean, random, agent = returns[player], returns["random"], returns["agent"]
+    if mean is None or random is None or agent is None:
         return None
-    return (transfer - random) / (agent - random)
+    return normalised(mean, random, agent)
 
 
 def play_differs(measured: Measured) -> tuple[str, str] | None:
@@ -72,7 +75,7 @@ def states_are_unlike(measured: Measured) -> tuple[str, str] | None:
         return None
     if distance < UNLIKE_MOMENTS or distance < MOMENTS_BEYOND_CHANCE * chance:
         return None
-    share = transfer_share(measured["returns"])
+    share = share_of_the_way(measured["returns"], "transfer")
     if share is not None and share >= PLAYS_WELL:
         return None
     sentence = (

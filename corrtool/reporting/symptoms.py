@@ -32,8 +32,8 @@ from corrtool.reporting.map_symptoms import (
     looks_unlike,
     play_differs,
     score_is_low,
+    share_of_the_way,
     states_are_unlike,
-    transfer_share,
 )
 from corrtool.reporting.model_symptoms import PERSISTENCE, f_is_blind, f_is_useless, f_was_cut
 from corrtool.runs.results import NO_TRANSFER_BELOW
@@ -76,16 +76,8 @@ def symptoms(measured: Measured) -> list[Symptom]:
     return found
 
 
-def reuse_share(returns: ReturnsKnown) -> float | None:
-    """How far reuse is on the way from random play to the agent; None where that is not known."""
-    random, agent, reuse = returns["random"], returns["agent"], returns["reuse"]
-    if random is None or agent is None or reuse is None or agent <= random:
-        return None
-    return (reuse - random) / (agent - random)
-
-
 def _reuse_is_good(measured: Measured) -> tuple[str, str] | None:
-    share = reuse_share(measured["returns"])
+    share = share_of_the_way(measured["returns"], "reuse")
     if share is None or share < REUSE_IS_GOOD:
         return None
     sentence = (
@@ -151,7 +143,7 @@ def discriminators_have_won(terms: dict[str, float], least_squares: bool) -> boo
 
 def _plays_little(returns: ReturnsKnown) -> bool:
     """True if transfer is hardly on the way from random play to the agent."""
-    share = transfer_share(returns)
+    share = share_of_the_way(returns, "transfer")
     return share is not None and share < LITTLE
 
 
@@ -185,7 +177,7 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
 def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
     """Between what is hardly better than random play and what plays well."""
     score, returns = measured["score"], measured["returns"]
-    share = transfer_share(returns)
+    share = share_of_the_way(returns, "transfer")
     if share is None or not LITTLE <= share < PLAYS_WELL:
         return None
     if measured["score_uncertain"] is not None or _agent_learnt_nothing(measured) is not None:

@@ -10,7 +10,7 @@ from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrRe
 from corrtool.statistics import clearly_better, normalised, normalised_interval
 from corrtool.workflows.pipeline import returns_of
 
-SCALES_DIFFER, TOO_FAR = 0.5, 2
+SCALES_DIFFER, TOO_FAR = 0.5, 2  # in ways from random play to the agent
 TRANSFERRED = 0.9  # of the way from random play to the agent; less is worth an explanation
 
 
@@ -77,18 +77,18 @@ def no_way(rows: list[TransferRow]) -> str | None:
         return nothing
     low, random = source_random["mean_return"], by_policy["random"]["mean_return"]
     way, transfer = source["mean_return"] - low, rows[-1]["mean_return"]
-    if abs(random - low) < SCALES_DIFFER * way and transfer - random < TOO_FAR * way:
-        return None
-    if abs(random - low) < SCALES_DIFFER * way:
+    if abs(random - low) >= SCALES_DIFFER * way:
         return (
-            f"{transfer:.4g} on the target is more than {TOO_FAR} times the way to "
-            f"{source['mean_return']:.4g}, the agent's on the source: returns are on other scales, "
-            "so no share of the way is told"
+            f"random play has {low:.4g} on the source and {random:.4g} on the target: returns are "
+            "on other scales, so no share of the way is told; compare with random play and reuse"
         )
-    return (
-        f"random play has {low:.4g} on the source and {random:.4g} on the target: returns are on "
-        "other scales, so no share of the way is told; compare with random play and reuse"
-    )
+    if transfer - random >= TOO_FAR * way:
+        return (
+            f"{transfer:.4g} on the target is {TOO_FAR} times the way to "
+            f"{source['mean_return']:.4g}, the agent's on the source, or more: returns are on "
+            "other scales, so no share of the way is told"
+        )
+    return None
 
 
 def _by_policy(rows: list[TransferRow]) -> dict[str, TransferRow]:
