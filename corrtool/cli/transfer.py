@@ -23,6 +23,7 @@ from corrtool.cli.stage_command import (
     warn_of_tiny,
 )
 from corrtool.cli.summaries import SUMMARIES
+from corrtool.errors import UsageError
 from corrtool.settings.base import Preset
 from corrtool.settings.budget import Budget, minutes_of
 from corrtool.settings.common import CommonOptions
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from corrtool.project.directory import Project
     from corrtool.runs.results import Plan
+    from corrtool.tasks import Task
     from corrtool.workflows.transfer import TransferPlan, TransferResult
     from corrtool.workflows.transfer_rows import TransferRow
 
@@ -162,9 +164,24 @@ def _next(project: Project, result: TransferResult) -> str:
         return f"next: {first}corrtool train-dqn --extend with more --env-steps"
     if has_failed(result["rows"]) or expects_nothing(result["learn_corr"]):
         return f"next: {first}corrtool explain {shlex.quote(result['learn_corr']['corr'])}"
-    is_policy = "agent_values" in result["learn_corr"]  # of which DQN cannot go on
-    finetune = "" if is_policy else ", corrtool finetune"
-    return f"next: {first}corrtool report{finetune}, or corrtool evaluate --video game.mp4"
+    commands = ["corrtool report"]
+    if "agent_values" not in result["learn_corr"]:  # a policy, of which DQN cannot go on
+        commands.append("corrtool finetune")
+    if _draws_pictures(project.task("target")):
+        commands.append("corrtool evaluate --video game.mp4")
+    *others, last = commands
+    return f"next: {first}{', '.join(others)}{', or ' if others else ''}{last}"
+
+
+def _draws_pictures(task: Task) -> bool:
+    """True if a game of the task can be filmed."""
+    from corrtool.stages.game_video import check_game_video
+
+    try:
+        check_game_video(Path("game.mp4"), task)
+    except UsageError:
+        return False
+    return True
 
 
 def _share(row: TransferRow) -> str:

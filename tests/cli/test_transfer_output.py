@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.lanes import task
 
 from corrtool.cli.transfer import _next, _plan_lines, _table
 from corrtool.runtime.console import Console
@@ -92,16 +93,22 @@ def test_numbers_stay_whole_in_80_columns_and_what_was_cut_short_is_named(
 def test_the_next_step_names_the_directory_unless_it_is_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project: Any = SimpleNamespace(root=tmp_path)
+    project: Any = SimpleNamespace(root=tmp_path, task=lambda role: task())
     rows = [row("source", 219.3), row("source_random", -2.1), row("random", -1.2)]
     rows.append(row("transfer", 180.1) | {"normalised": 0.82})
     result: Any = {"learn_corr": {}, "rows": rows}
     assert _next(project, result).startswith(f"next: cd {tmp_path}, then corrtool report")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CORRTOOL_TRUST", "support")
     assert _next(project, result).startswith("next: corrtool report, corrtool finetune, or")
     # A policy, which DQN does not go on from.
     result["learn_corr"] = {"agent_values": "critic", "corr": "auto"}
     assert _next(project, result) == "next: corrtool report, or corrtool evaluate --video game.mp4"
+    # No film where the environment draws no pictures.
+    project.task = lambda role: task("support.undrawn:Undrawn-v0")
+    assert _next(project, result) == "next: corrtool report"
+    del result["learn_corr"]["agent_values"]
+    assert _next(project, result) == "next: corrtool report, or corrtool finetune"
     rows[-1]["normalised"] = 0.08
     assert _next(project, result) == "next: corrtool explain auto"
     rows[-1]["normalised"], result["learn_corr"]["score"] = 0.9, {"value": 0.1}
