@@ -11,7 +11,9 @@ _LAST = "-last"  # end of the name of the last correspondence of a training
 def learn_anew(measured: Measured, inputs: str) -> str:
     """Learn one of the same agent from other inputs: ``transfer`` takes what is there for done."""
     q = "" if measured["agent"] is None else f" --q {measured['agent']['name']}"
-    return f"corrtool learn-corr{q} {inputs}"
+    actions = measured["learnt"]["actions_given"]
+    given = "" if actions is None else f" --action-map '{actions}'"
+    return f"corrtool learn-corr{q}{given} {inputs}"
 
 
 def new_name(measured: Measured, stem: str) -> str:

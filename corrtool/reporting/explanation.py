@@ -175,6 +175,8 @@ class Learnt(TypedDict):
         generator: its kind; None where the manifest does not say.
         generators_untried: those of ``--recipe auto`` that were not tried.
         actions: of each target action the source action.
+        actions_given: that map as the setting ``--action-map``; None where it is the identity or
+            was to be found.
         actions_learned: whether that map was learnt from the transitions.
         actions_tried: whether learning one was tried, if only by a recipe that was not taken.
         discriminator_filters: None where the manifest does not say.
@@ -184,6 +186,7 @@ class Learnt(TypedDict):
     generator: str | None
     generators_untried: list[str]
     actions: list[int]
+    actions_given: str | None
     actions_learned: bool
     actions_tried: bool
     discriminator_filters: int | None

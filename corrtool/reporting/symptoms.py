@@ -174,6 +174,23 @@ def _score_without_return(measured: Measured) -> tuple[str, str] | None:
     return sentence, more_records(measured)
 
 
+def _given_actions_in_doubt(measured: Measured) -> tuple[str, str] | None:
+    given = measured["learnt"]["actions_given"]
+    share = share_of_the_way(measured["returns"], "transfer")
+    if given is None or share is None or share >= PLAYS_WELL:
+        return None
+    others = (_agent_learnt_nothing, another_map, score_is_low)
+    if any(told(measured) is not None for told in others):
+        return None
+    sentence = (
+        f"by {_games_of(measured['returns'])} it keeps {share:.0%} of the way from random play to "
+        f"the agent; that the target's actions are {given} of the source was given, not learnt: "
+        "with wrong ones G_T learns another symmetry of the task, which the losses need not see; "
+        "compare with a map that is learnt"
+    )
+    return sentence, "corrtool learn-corr --action-map learned && corrtool evaluate"
+
+
 def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
     """Between what is hardly better than random play and what plays well."""
     score, returns = measured["score"], measured["returns"]
@@ -182,7 +199,7 @@ def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
         return None
     if measured["score_uncertain"] is not None or _agent_learnt_nothing(measured) is not None:
         return None
-    others = (_reuse_is_good, score_is_low, _score_without_return)
+    others = (_reuse_is_good, score_is_low, _score_without_return, _given_actions_in_doubt)
     if any(told(measured) is not None for told in others):
         return None
     value = "" if score is None else f", which the score of {score['value']:.2f} does not see"
@@ -286,9 +303,16 @@ RULES = (
         _score_without_return,
     ),
     Rule(
+        "the actions that were given are in doubt",
+        f"`learnt`: `actions_given`, and `returns`: transfer at less than {PLAYS_WELL:.0%} of the "
+        "way from random play to the agent",
+        "`--action-map learned`, and compare",
+        _given_actions_in_doubt,
+    ),
+    Rule(
         "it keeps a part of the way",
         f"`returns`: transfer at {LITTLE:.0%} to {PLAYS_WELL:.0%} of the way from random play to "
-        "the agent, and none of the three above that are about the score or reuse",
+        "the agent, and none of those above that are about the score, reuse or given actions",
         "another `--seed`, more records; compare them by `evaluate`, for the score does not see it",
         _keeps_a_part,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corrtool.correspondence.actions import ActionMap
+from corrtool.correspondence.actions import AUTO, IDENTITY, LEARNED, ActionMap
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.saved import load_correspondence
@@ -148,11 +148,13 @@ def how_learnt(known: ExplainInputs) -> Learnt:
     tried = {generator, *(parts[0] for parts in recipes)}
     action_map = known.correspondence.action_map or ActionMap.identity(known.actions[0])
     learned = "action_map" in summary  # is there where it was learnt
+    is_given = str(settings.get("action_map", IDENTITY)) not in (IDENTITY, LEARNED, AUTO)
     return {
         "seed": seed if type(seed) is int else 0,
         "generator": generator if isinstance(generator, str) else None,
         "generators_untried": [r.name for r in RECIPES[kind] if r.name not in tried],
         "actions": list(action_map.source_of),
+        "actions_given": action_map.to_setting() if is_given else None,
         "actions_learned": learned,
         "actions_tried": learned or any(ACTIONS_LEARNED in parts for parts in recipes),
         "discriminator_filters": filters if type(filters) is int else None,

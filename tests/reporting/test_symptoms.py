@@ -9,7 +9,7 @@ import pytest
 from support.commands import ROOT
 
 from corrtool.project.manifests import Play
-from corrtool.reporting.explanation import Explanation, Measured
+from corrtool.reporting.explanation import Explanation, Measured, Symptom
 from corrtool.reporting.explanation_tables import action_lines, explanation_tables
 from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.reporting.symptoms import (
@@ -28,7 +28,7 @@ HEALTHY: Measured = {
     "agent": {"name": "agent", "env_steps": 5000, "cut": False},
     "learnt": {
         "seed": 0, "generator": "affine", "generators_untried": ["affine-resnet", "resnet"],
-        "actions": [0, 1], "actions_learned": False, "actions_tried": False,
+        "actions": [0, 1], "actions_given": None, "actions_learned": False, "actions_tried": False,
         "discriminator_filters": 64,
     },
     "losses": {
@@ -80,9 +80,13 @@ Change = Callable[[Measured], None]
 
 
 def names(change: Change) -> list[str]:
+    return [symptom["name"] for symptom in named(change)]
+
+
+def named(change: Change) -> list[Symptom]:
     measured = deepcopy(HEALTHY)
     change(measured)
-    return [symptom["name"] for symptom in symptoms(measured)]
+    return symptoms(measured)
 
 
 def blind(loss: float) -> Change:
@@ -525,6 +529,24 @@ def test_an_agent_plays_by_its_name() -> None:
         "corrtool collect --task source --policy q:agent --name alike && "
         "corrtool learn-corr --q agent --source-memory alike --name alike"
     )
+
+
+def test_given_actions_are_in_doubt_where_less_is_kept_and_stay_in_what_is_advised() -> None:
+    def keeps(transfer: float) -> Change:
+        def change(m: Measured) -> None:
+            m["learnt"].update({"actions": [1, 0], "actions_given": "[1, 0]"})
+            score(0.9, transfer=transfer)(m)
+
+        return change
+
+    assert names(keeps(95.0)) == []
+    (symptom,) = named(keeps(50.0))
+    assert symptom["name"] == "the actions that were given are in doubt"
+    assert symptom["command"] == "corrtool learn-corr --action-map learned && corrtool evaluate"
+    no_gain, in_doubt = named(keeps(0.0))
+    assert "in doubt" in in_doubt["name"]
+    assert "learn-corr --q agent --action-map '[1, 0]' --model more" in no_gain["command"]
+    assert names(both(keeps(50.0), score(0.2))) == ["the score is low though F is good"]
 
 
 def test_an_agent_that_was_cut_short_goes_on_without_extending() -> None:

@@ -199,7 +199,7 @@ def test_how_it_was_learnt(lab: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert learnt.pop("discriminator_filters") > 0
     assert learnt == {
         "seed": 3, "generator": "linear", "generators_untried": ["mlp"],
-        "actions_learned": True, "actions_tried": True,
+        "actions_given": None, "actions_learned": True, "actions_tried": True,
     }  # fmt: skip
 
 
