@@ -94,17 +94,45 @@ def normalised(transfer: float, random: float, source: float) -> float | None:
     return None if source <= random else (transfer - random) / (source - random)
 
 
+RANDOM_PLAY_APART, TOO_FAR = 0.5, 2.0  # ways from random play to the agent
+
+
+def random_play_differs(random: float, source: float, source_random: float) -> bool:
+    """True if random play on the two tasks differs by half as much as the agent is better than it.
+
+    Then the same return may be good on one and bad on the other.
+    """
+    return abs(random - source_random) >= RANDOM_PLAY_APART * (source - source_random)
+
+
+def comes_too_far(transfer: float, random: float, source: float) -> bool:
+    """True if who transfers comes twice the way from random play to the agent, or further."""
+    share = normalised(transfer, random, source)
+    return share is not None and share >= TOO_FAR
+
+
+def comparable_share(
+    transfer: float, random: float, source: float, source_random: float | None
+) -> float | None:
+    """:func:`normalised`; None where returns on the two tasks seem to be on other scales.
+
+    Args:
+        source_random: of random play on the source's own task, where that is known.
+    """
+    apart = source_random is not None and random_play_differs(random, source, source_random)
+    if apart or comes_too_far(transfer, random, source):
+        return None
+    return normalised(transfer, random, source)
+
+
 def normalised_interval(
     transfer: Sequence[float], random: Sequence[float], source: Sequence[float]
 ) -> tuple[float, float] | None:
     """95 % bootstrap interval of :func:`normalised`, over the games of all three players.
 
-    None where fewer than :data:`MIN_DISTINCT_GAMES` returns of the agent through the correspondence
-    and of itself differ together, and where the agent may be no better than random play: a share of
-    nothing has no bounds.
+    For games that differ: a bootstrap of few that repeat is far too narrow. None where the agent
+    may be no better than random play: a share of nothing has no bounds.
     """
-    if len({*transfer, *source}) < MIN_DISTINCT_GAMES:
-        return None
     resample = np.random.default_rng(0)
     through, low, high = (
         np.asarray(games, np.float64)[

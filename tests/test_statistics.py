@@ -3,6 +3,7 @@ import pytest
 
 from corrtool.statistics import (
     bootstrap_interval,
+    comparable_share,
     interval_over_games,
     interval_over_seeds,
     moving_mean,
@@ -52,6 +53,26 @@ def test_more_confidence_is_a_wider_interval() -> None:
 def test_an_interval_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         bootstrap_interval([])
+
+
+@pytest.mark.parametrize(
+    ("transfer", "random", "source_random", "share"),
+    [
+        (50.0, 0.0, 0.0, 0.5),
+        (50.0, 0.0, None, 0.5),
+        (76.0, 60.0, 0.0, None),  # random play apart by 60 of 100
+        (74.5, 49.0, 0.0, 0.5),
+        (74.5, 49.0, -2.0, None),  # by 51 of 102
+        (199.0, 0.0, 0.0, 1.99),
+        (200.0, 0.0, 0.0, None),  # twice the way, which is that of the target's random play
+        (151.0, 49.0, 0.0, None),
+        (150.0, 49.0, 0.0, 101 / 51),
+    ],
+)
+def test_a_share_is_told_of_one_scale_only(
+    transfer: float, random: float, source_random: float | None, share: float | None
+) -> None:
+    assert comparable_share(transfer, random, 100.0, source_random) == share
 
 
 def test_moving_mean_takes_the_last_window() -> None:

@@ -35,7 +35,12 @@ from corrtool.correspondence.linear_maps import (
 )
 from corrtool.correspondence.linear_polish import polished
 from corrtool.correspondence.linear_start import LinearStart
-from corrtool.correspondence.linear_units import are_near, in_simpler_units
+from corrtool.correspondence.linear_units import (
+    MEANS_APART,
+    MEANS_APART_IN_SAME_UNITS,
+    are_near,
+    in_simpler_units,
+)
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
 from corrtool.runtime.optimizers import Adam
@@ -202,11 +207,14 @@ class LinearStartSearch:
         scalings = self.scalings
         in_other_units = raw_weight(permutation.maps.weight[0], *scalings)
         most = tolerated(self.model_loss(permutation))
-        for raw in (in_other_units.sign(), in_other_units):
+        for raw, deviations in (
+            (in_other_units.sign(), MEANS_APART_IN_SAME_UNITS),
+            (in_other_units, MEANS_APART),
+        ):
             maps = LinearMaps.of_raw(raw, *scalings)
             exact = Candidates(maps, permutation.source_of)
-            if raw is in_other_units and not are_near(self._source, maps, self._transitions.states):
-                continue  # other units, and another zero
+            if not are_near(self._source, maps, self._transitions.states, deviations):
+                continue  # another zero
             if self.model_loss(exact) <= most:
                 return replace(self.start_at(exact), signed_permutation=True, exact=True)
         source_of = permutation.source_of

@@ -3,8 +3,8 @@
 F often says little of a coordinate's scale and nothing of its shift: a basket moves alike wherever
 it is. Then descent leaves some value there, by which an agent misses. Most coordinates of two tasks
 have a common zero, and two memories of one kind of play the same mean square. Where without a shift
-the means would be far apart, as of metres from a corner and shares of the way from the middle, the
-zeros are others, and mean and deviation say more.
+the means would be far apart, as of a place seen from the left edge or the right, or of metres from
+a corner and shares of the way from the middle, the zeros are others, and the means say more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from torch import Tensor
 from corrtool.correspondence.linear_maps import LinearMaps, raw_weight
 from corrtool.state_scaling import StateScaling
 
-MEANS_APART = 0.5  # deviations: memories of one kind of play differ by less
+# Deviations by which the means of two memories may differ where the zero is the same. Of one kind
+# of play with many episodes they differ by less than half of one; of slow coordinates and E long
+# episodes each by √(4/3E) of one, typically, and by up to two of them with three. The same unit
+# says by itself that the zero may be the same, other units do not.
+MEANS_APART = 0.5
+MEANS_APART_IN_SAME_UNITS = 2.0
+_STILL = 1e-3  # of the model range: by which what never changes may differ
 
 
 def in_simpler_units(
@@ -51,30 +57,33 @@ def in_simpler_units(
     return maps
 
 
-def are_near(source: Tensor, maps: LinearMaps, target: Tensor) -> bool:
+def are_near(source: Tensor, maps: LinearMaps, target: Tensor, deviations: float) -> bool:
     """True if a map (R = 1) of states of M_T (N', n) has the means of those of M_S (N, m), nearly.
 
-    Both in the model range.
+    Both in the model range; within so many deviations of M_S.
     """
     apart = (maps(target)[0].mean(0) - source.mean(0)).abs()
-    return bool((apart <= MEANS_APART * source.std(0)).all())
+    return bool((apart <= deviations * source.std(0) + _STILL).all())
 
 
 def simpler_units(source: Tensor, target: Tensor, unit: float) -> Iterator[tuple[float, float]]:
     """Units and shifts that turn a raw coordinate of M_T (N',) into one of M_S (N,).
 
-    The simplest first: the same unit; without a shift, by the mean squares or ``unit``, where the
-    means are near then; by mean and deviation.
+    The simplest first: the same unit, with a shift where the means would be far apart; without a
+    shift, by the mean squares or ``unit``, where the means are near then; by mean and deviation.
     """
     sign = -1.0 if unit < 0 else 1.0
     none = 1e-6
-    yield sign, 0.0
+    mean, deviation = float(source.mean()), float(source.std())
+    target_mean, target_deviation = float(target.mean()), float(target.std())
+    shift = mean - sign * target_mean
+    yield sign, 0.0 if abs(shift) <= MEANS_APART_IN_SAME_UNITS * deviation + none else shift
     by_squares = sign * float(
         source.square().mean().sqrt() / (target.square().mean().sqrt() + none)
     )
-    apart = MEANS_APART * float(source.std())
     for without_shift in (by_squares, unit):
-        if abs(float(without_shift * target.mean() - source.mean())) <= apart:
+        if abs(without_shift * target_mean - mean) <= MEANS_APART * deviation:
             yield without_shift, 0.0
-    by_deviation = sign * float(source.std() / (target.std() + none))
-    yield by_deviation, float(source.mean() - by_deviation * target.mean())
+    if target_deviation > none * (1.0 + abs(target_mean)):  # of what never changes no unit is known
+        by_deviation = sign * deviation / target_deviation
+        yield by_deviation, mean - by_deviation * target_mean

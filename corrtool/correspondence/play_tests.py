@@ -66,7 +66,7 @@ class PlayTestResults:
         """
         if self.best_mean_return is None or self.best_returns is None:
             return self.best_mean_return is None or fmean(returns) >= self.best_mean_return
-        if fmean(returns) < self.best_mean_return:
+        if fmean(returns) < fmean(self.best_returns):
             return False
         best = self.best_score
         if enough is None or best is None or score is None or best < enough:

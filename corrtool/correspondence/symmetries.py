@@ -28,7 +28,6 @@ from corrtool.settings.stages import LearnCorrSettings
 from corrtool.tasks import Lanes
 
 RANDOM = "random play"
-MEAN_STEPS = 1_000  # of a mean return, which ranks send each other as a whole number
 AGAIN = 3  # times as many games, others, confirm that a rival plays better
 CLEAR = 2.0  # standard errors of a difference
 
@@ -107,8 +106,7 @@ class SymmetryTest:
             returns = self._play(*key, training) if ranks.first else [0.0]
             error = float(np.std(returns)) / sqrt(max(1, len(returns) - 1))
             mean, error = (
-                ranks.broadcast(round(MEAN_STEPS * number), device) / MEAN_STEPS
-                for number in (float(np.mean(returns)), error)
+                ranks.broadcast(number, device) for number in (float(np.mean(returns)), error)
             )
             self._results[key] = mean, error
         return self._results[key]

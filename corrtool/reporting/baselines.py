@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from corrtool.reporting.agents import AgentKey, Agents, about_import
-from corrtool.reporting.cells import OWN_TASK, RANDOM_PLAY, REUSE, Cell
+from corrtool.reporting.cells import OWN_TASK, RANDOM_PLAY, REUSE, SOURCE_RANDOM_PLAY, Cell
 from corrtool.reporting.evaluations import Protocol
 from corrtool.reporting.finished import Evaluation
 from corrtool.reporting.rows import Row, evaluation_rows
 from corrtool.runs.results import LearnCorrResult
-from corrtool.statistics import normalised
+from corrtool.statistics import comparable_share
 
 
 def baseline_rows(
@@ -21,8 +21,16 @@ def baseline_rows(
         [run for run in runs if run.settings["policy"] == "q" and run.parent("corr") is None]
         for runs in (on_source, zero_shot)
     ]
-    random = [run for run in zero_shot if run.settings["policy"] == "random"]
-    played = {OWN_TASK: by_q[0], RANDOM_PLAY: random, REUSE: by_q[1]}
+    at_random = [
+        [run for run in runs if run.settings["policy"] == "random"]
+        for runs in (on_source, zero_shot)
+    ]
+    played = {
+        OWN_TASK: by_q[0],
+        SOURCE_RANDOM_PLAY: at_random[0],
+        RANDOM_PLAY: at_random[1],
+        REUSE: by_q[1],
+    }
     return {
         name: evaluation_rows(
             [runs],
@@ -84,12 +92,15 @@ def share_of_the_way(row: Row, baselines: dict[str, list[Row]]) -> float | None:
 
     Each seed beside the baselines of that seed, where there are some, else beside the mean of all.
     By games without sticky actions, and only where all three were played with one protocol: None
-    otherwise, and where the agent is no better than random play.
+    otherwise, and where the agent is no better than random play, or returns seem to be on other
+    scales.
     """
     played = [run for run in row.plain if run is not None]
     if row.protocol is None or not played:
         return None
-    random = _with(baselines.get(RANDOM_PLAY, []), replace(row.protocol, epsilon=None))
+    at_random = replace(row.protocol, epsilon=None)
+    random = _with(baselines.get(RANDOM_PLAY, []), at_random)
+    source_random = _with(baselines.get(SOURCE_RANDOM_PLAY, []), at_random)
     agents = _with(baselines.get(OWN_TASK, []), row.protocol)
     shares = []
     for run in played:
@@ -97,7 +108,8 @@ def share_of_the_way(row: Row, baselines: dict[str, list[Row]]) -> float | None:
         own = [agent for agent in agents if agent.parent("q") == run.parent("q")]
         most = _mean_return(own, run.seed)
         if least is not None and most is not None:
-            shares.append(normalised(run.result["mean_return"], least, most))
+            on_source = _mean_return(source_random, run.seed)
+            shares.append(comparable_share(run.result["mean_return"], least, most, on_source))
     found = [share for share in shares if share is not None]
     return sum(found) / len(found) if len(found) == len(played) else None
 

@@ -17,6 +17,7 @@ from corrtool.settings.stages import STAGE_SETTINGS
 
 SCRATCH = "from scratch"
 OWN_TASK = "Q on its own task"
+SOURCE_RANDOM_PLAY = "random play on the source"
 RANDOM_PLAY = "random play"
 REUSE = "Q reused without correspondence"
 

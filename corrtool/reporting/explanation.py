@@ -138,8 +138,10 @@ class ReturnsKnown(TypedDict):
 
     Attributes:
         random: of random play on the target: else of the games of M_T, if that was played so.
-        source_random: of the games of M_S, likewise.
+        source_random: of random play on the source: else of the games of M_S, likewise.
         agent: of Q_S on its own task: else as its training ended.
+        agent_is_better: than random play there, by two standard errors of fresh games; None where
+            Q_S has played none, or random play is not known.
         reuse: of Q_S on the target without a correspondence: else in a play test.
         transfer: through the correspondence: else in a play test.
     """
@@ -147,8 +149,10 @@ class ReturnsKnown(TypedDict):
     random: float | None
     random_by: GamesOf | None
     source_random: float | None
+    source_random_by: GamesOf | None
     agent: float | None
     agent_by: GamesOf | None
+    agent_is_better: bool | None
     reuse: float | None
     reuse_by: GamesOf | None
     transfer: float | None

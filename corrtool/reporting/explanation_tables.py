@@ -101,17 +101,21 @@ def _returns(explanation: Explanation) -> list[list[str]]:
     returns, memories = explanation["returns"], explanation["memories"]
     games: dict[GamesOf | None, str] = {
         "evaluate": "fresh games of 'corrtool evaluate'",
-        "memory": f"games of {memories['target']['name']}",
+        "memory": "games of {}",
         "training": "play tests or training games of train-dqn",
         "play test": "a play test of learn-corr",
         None: "",
     }
     known = (
-        ("random play on the target", returns["random"], games[returns["random_by"]]),
+        (
+            "random play on the target",
+            returns["random"],
+            games[returns["random_by"]].format(memories["target"]["name"]),
+        ),
         (
             "random play on the source",
             returns["source_random"],
-            f"games of {memories['source']['name']}",
+            games[returns["source_random_by"]].format(memories["source"]["name"]),
         ),
         ("the agent on its own task", returns["agent"], games[returns["agent_by"]]),
         ("reuse without a correspondence", returns["reuse"], games[returns["reuse_by"]]),

@@ -9,7 +9,7 @@ from corrtool.reporting.advice import another_seed, learn_anew, more_records, po
 from corrtool.reporting.explanation import Measured, ReturnsKnown
 from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.runs.results import NO_TRANSFER_BELOW
-from corrtool.statistics import normalised
+from corrtool.statistics import comparable_share
 
 # Of the distance of a picture with nothing in it: a wrong correspondence of a game of small
 # pictures, with a score of 0.85, had 1.1 of it, and chance alone 0.08. Also so many times that.
@@ -25,11 +25,14 @@ PLAYS_WELL = 0.9  # of the way from random play to the agent, as reuse that is g
 
 
 def share_of_the_way(returns: ReturnsKnown, player: Literal["reuse", "transfer"]) -> float | None:
-    """How far a player is on the way from random play to the agent; None where not known."""
+    """How far a player is on the way from random play to the agent.
+
+    None where that is not known, or there is no such way, as ``transfer`` says it.
+    """
     mean, random, agent = returns[player], returns["random"], returns["agent"]
-    if mean is None or random is None or agent is None:
+    if mean is None or random is None or agent is None or returns["agent_is_better"] is False:
         return None
-    return normalised(mean, random, agent)
+    return comparable_share(mean, random, agent, returns["source_random"])
 
 
 def play_differs(measured: Measured) -> tuple[str, str] | None:

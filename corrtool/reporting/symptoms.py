@@ -89,12 +89,15 @@ def _reuse_is_good(measured: Measured) -> tuple[str, str] | None:
 
 def _agent_learnt_nothing(measured: Measured) -> tuple[str, str] | None:
     agent, random = measured["returns"]["agent"], measured["returns"]["source_random"]
-    known = measured["agent"]
-    if known is None or agent is None or random is None or agent > random:
+    known, is_better = measured["agent"], measured["returns"]["agent_is_better"]
+    if known is None or agent is None or random is None:
+        return None
+    if agent > random if is_better is None else is_better:
         return None
     sentence = (
         f"the agent {known['name']} has a mean return of {agent:.1f} on its own task and random "
-        f"play {random:.1f}: there is nothing to transfer until it learns more"
+        f"play {random:.1f}, so it is not clearly better: there is nothing to transfer until it "
+        "learns more"
     )
     return sentence, _longer_training(known)
 
@@ -223,7 +226,8 @@ RULES = (
     ),
     Rule(
         "the agent has learnt nothing",
-        "`returns`: `agent`, on its own task, no better than `source_random`",
+        "`returns`: `agent`, on its own task, not better than `source_random` by two standard "
+        "errors of fresh games",
         "a longer training: more `--env-steps` for `train-dqn`",
         _agent_learnt_nothing,
     ),

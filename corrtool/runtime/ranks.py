@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,7 @@ from corrtool.errors import CorrtoolError, UsageError
 from corrtool.runtime.device import torchrun_number
 from corrtool.runtime.signals import default_signal_handling
 
+Number = TypeVar("Number", int, float)
 LONGEST_WAIT = timedelta(hours=24)  # the other ranks wait while the first plays its play tests
 
 
@@ -106,13 +107,14 @@ class Ranks:
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return DistributedDataParallel(objective)
 
-    def broadcast(self, value: int, device: torch.device) -> int:
-        """The first rank's ``value``, on every rank."""
+    def broadcast(self, value: Number, device: torch.device) -> Number:
+        """The first rank's ``value``, a whole number or one of 64 bits, on every rank."""
         if self.count == 1:
             return value
-        tensor = torch.tensor(value, device=device)
+        dtype = torch.float64 if isinstance(value, float) else torch.int64
+        tensor = torch.tensor(value, dtype=dtype, device=device)
         dist.broadcast(tensor, 0)
-        return int(tensor.item())
+        return type(value)(tensor.item())
 
     def agreed(self, answer: bool, device: torch.device) -> bool:
         """The first rank's ``answer``, on every rank."""

@@ -13,6 +13,7 @@ from corrtool.reporting.explanation import GamesOf, ReturnsKnown
 from corrtool.reporting.finished import Evaluation, FinishedRun
 from corrtool.runs.records import finished_run, run_directories
 from corrtool.settings.stages import EvaluateSettings
+from corrtool.statistics import clearly_better
 from corrtool.workflows.explain_inputs import ExplainInputs
 
 
@@ -35,6 +36,8 @@ def returns_known(project: Project, known: ExplainInputs) -> ReturnsKnown:
     reuse = games.newest("target", "q", q, None, seed) if q else None
     on_target = games.newest("target", "random", None, None, seed)
     own = games.newest("source", "q", q, None, seed) if q else None
+    at_random = games.newest("source", "random", None, None, seed)
+    on_source = random.get("source", []) if at_random is None else at_random.result["returns"]
     of_memory = fmean(random["target"]) if random.get("target") else None
     random_mean, random_by = _either(on_target, of_memory, "memory")
     agent, agent_by = _either(own, _trained(inputs), "training")
@@ -44,9 +47,13 @@ def returns_known(project: Project, known: ExplainInputs) -> ReturnsKnown:
     return {
         "random": random_mean,
         "random_by": random_by,
-        "source_random": fmean(random["source"]) if random.get("source") else None,
+        "source_random": fmean(on_source) if on_source else None,
+        "source_random_by": "evaluate" if at_random else "memory" if on_source else None,
         "agent": agent,
         "agent_by": agent_by,
+        "agent_is_better": clearly_better(own.result["returns"], on_source)
+        if own is not None and on_source
+        else None,
         "reuse": reuse_mean,
         "reuse_by": reuse_by,
         "transfer": transfer,

@@ -7,10 +7,17 @@ from typing import NotRequired, cast
 from corrtool.reporting.result_lines import passed_over_note, untried_note
 from corrtool.reporting.symptoms import LITTLE
 from corrtool.runs.results import NO_TRANSFER_BELOW, EvaluateResult, LearnCorrResult, Returns
-from corrtool.statistics import clearly_better, normalised, normalised_interval
+from corrtool.statistics import (
+    MIN_DISTINCT_GAMES,
+    TOO_FAR,
+    clearly_better,
+    comes_too_far,
+    normalised,
+    normalised_interval,
+    random_play_differs,
+)
 from corrtool.workflows.pipeline import returns_of
 
-SCALES_DIFFER, TOO_FAR = 0.5, 2  # in ways from random play to the agent
 TRANSFERRED = 0.9  # of the way from random play to the agent; less is worth an explanation
 
 
@@ -23,7 +30,7 @@ class TransferRow(Returns):
         normalised: of ``transfer``, its share of the way from random play to the agent on its own
             task: 0 is as good as random play, 1 as the agent. None where there is no such way: see
             :func:`no_way`.
-        normalised_ci95: over the games; None where too few differ.
+        normalised_ci95: over the games; None where too few of the agent's differ, on either task.
     """
 
     policy: str
@@ -40,12 +47,18 @@ def make_rows(played: dict[str, EvaluateResult]) -> list[TransferRow]:
     random, source = by_policy["random"], by_policy["source"]
     share, bounds = None, None
     if no_way(rows) is None:
-        means = (row["mean_return"] for row in (rows[-1], random, source))
-        share = normalised(*means)
-        bounds = normalised_interval(*(row["returns"] for row in (rows[-1], random, source)))
+        players = (rows[-1], random, source)
+        share = normalised(*(row["mean_return"] for row in players))
+        if all(_distinct(row) >= MIN_DISTINCT_GAMES for row in (rows[-1], source)):
+            bounds = normalised_interval(*(row["returns"] for row in players))
     rows[-1]["normalised"] = share
     rows[-1]["normalised_ci95"] = None if bounds is None else list(bounds)
     return rows
+
+
+def _distinct(row: Returns) -> int:
+    """How many of the games differ, as far as that is known."""
+    return row.get("distinct_games", len(set(row["returns"])))
 
 
 def nothing_to_transfer(source: Returns, random: Returns) -> str | None:
@@ -64,29 +77,24 @@ def nothing_to_transfer(source: Returns, random: Returns) -> str | None:
 
 
 def no_way(rows: list[TransferRow]) -> str | None:
-    """Why there is no way from random play to the agent, of which to tell a share.
-
-    None where there is one. Where random play on the two tasks differs by half as much as the agent
-    is better than it, or who transfers comes twice as far as the agent, the same return may be good
-    on one and bad on the other.
-    """
+    """Why there is no way from random play to the agent of which to tell a share; else None."""
     by_policy = _by_policy(rows)
     source, source_random = by_policy["source"], by_policy["source_random"]
     nothing = nothing_to_transfer(source, source_random)
     if nothing is not None:
         return nothing
     low, random = source_random["mean_return"], by_policy["random"]["mean_return"]
-    way, transfer = source["mean_return"] - low, rows[-1]["mean_return"]
-    if abs(random - low) >= SCALES_DIFFER * way:
+    agent, transfer = source["mean_return"], rows[-1]["mean_return"]
+    if random_play_differs(random, agent, low):
         return (
             f"random play has {low:.4g} on the source and {random:.4g} on the target: returns are "
             "on other scales, so no share of the way is told; compare with random play and reuse"
         )
-    if transfer - random >= TOO_FAR * way:
+    if comes_too_far(transfer, random, agent):
         return (
-            f"{transfer:.4g} on the target is {TOO_FAR} times the way to "
-            f"{source['mean_return']:.4g}, the agent's on the source, or more: returns are on "
-            "other scales, so no share of the way is told"
+            f"{transfer:.4g} on the target is {TOO_FAR:g} times the way to {agent:.4g}, the "
+            "agent's on the source, or more: returns are on other scales, so no share of the way "
+            "is told"
         )
     return None
 

@@ -58,7 +58,7 @@ class Noting(Ranks):
     def broadcast_weights(self, network: nn.Module) -> None:
         self.shared.append(network)
 
-    def broadcast(self, value: int, device: torch.device) -> int:
+    def broadcast(self, value: Any, device: torch.device) -> Any:
         assert device == CPU
         return 1 - value
 

@@ -133,6 +133,36 @@ def test_a_shift_is_learnt() -> None:
     torch.testing.assert_close(start.bias, -UNDONE @ by, atol=2e-2, rtol=0)
 
 
+class Anywhere(nn.Module):
+    """A place, how fast it moves, and two more: all move alike wherever the place is."""
+
+    actions = 3
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        place, rest = states[:, :1], states.clone()
+        rest[:, 0] = 0.0
+        after = rest @ DYNAMICS.T + PUSHES[actions]
+        return torch.cat([place + 0.05 * states[:, 1:2], after[:, 1:]], 1)
+
+
+def test_a_place_seen_from_the_other_end_has_a_shift_though_f_does_not_see_it() -> None:
+    model = ScaledModel(Anywhere(), StateScaling(SPEC))
+    played = random_play(model, 2000, 0)
+    far = 10.0 * float(played.states[:, 0].std())
+    mirror, end = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])), torch.tensor([far, 0, 0, 0])
+    target = Transitions(
+        played.states @ mirror + end, played.actions, played.next_states @ mirror + end
+    )
+    same = ActionMap.identity(3)
+    search = LinearStartSearch(
+        model, played.states, target, StateScaling(SPEC), same, np.random.default_rng(0)
+    )
+    start = search.best(24)
+    assert start.signed_permutation and not start.exact
+    torch.testing.assert_close(start.weight, mirror, atol=1e-2, rtol=0)
+    torch.testing.assert_close(start.bias, end, atol=2e-2 * far, rtol=0)
+
+
 def test_another_game_is_explained_as_well() -> None:
     start = search(ActionMap.identity(3), find_actions=True).best(24)
     torch.testing.assert_close(start.weight, UNDONE, atol=0.02, rtol=0)

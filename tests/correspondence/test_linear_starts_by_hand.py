@@ -313,7 +313,7 @@ class TestSimplest:
         made: LinearStartSearch,
         loss: float,
         of_raw: tuple[float, float] = (1e6, 1e6),
-        near: bool = True,
+        apart: float = 0.0,
     ) -> LinearStart:
         of_raws = list(of_raw)
 
@@ -342,7 +342,9 @@ class TestSimplest:
 
         monkeypatch.setattr(LinearMaps, "of_raw", raw)
         monkeypatch.setattr(module, "in_simpler_units", lambda maps, *rest: maps)
-        monkeypatch.setattr(module, "are_near", lambda source, maps, target: near)
+        monkeypatch.setattr(
+            module, "are_near", lambda source, maps, target, deviations: apart <= deviations
+        )
         monkeypatch.setattr(made, "model_loss", lambda given: float(by_first_weight(given)))
         monkeypatch.setattr(made, "judged", by_first_weight)
         return made._simplest(self.FINALISTS)
@@ -369,11 +371,23 @@ class TestSimplest:
         if made.near is not None:
             assert made.near.signed_permutation and made.near.loss == loss
 
-    @pytest.mark.parametrize(("of_raw", "exact"), [((1.5625, 1.5), False), ((1.5, 0.0), True)])
-    def test_other_units_need_a_shift_where_the_means_would_be_far_apart(
-        self, monkeypatch: pytest.MonkeyPatch, of_raw: tuple[float, float], exact: bool
+    @pytest.mark.parametrize(
+        ("of_raw", "apart", "exact"),
+        [
+            ((1.5625, 1.5), 0.5, True),
+            ((1.5625, 1.5), 0.6, False),
+            ((1.5, 0.0), 2.0, True),
+            ((1.5, 0.0), 2.1, False),
+        ],
+    )
+    def test_where_the_means_would_be_far_apart_there_is_a_shift_in_other_units_sooner(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        of_raw: tuple[float, float],
+        apart: float,
+        exact: bool,
     ) -> None:
-        start = self.chosen(monkeypatch, search(monkeypatch), 1.0, of_raw, near=False)
+        start = self.chosen(monkeypatch, search(monkeypatch), 1.0, of_raw, apart=apart)
         assert start.signed_permutation and start.exact is exact
 
     @pytest.mark.parametrize(

@@ -22,14 +22,31 @@ def test_the_same_unit_comes_first_and_mean_and_deviation_last() -> None:
 
 
 def test_where_the_means_would_be_far_apart_there_is_a_shift() -> None:
-    """M_S has 3 and 5, M_T -1 and 1: without a shift means would be 4 apart, of a deviation √2."""
-    found = list(simpler_units(torch.tensor([3.0, 5.0]), torch.tensor([-1.0, 1.0]), -2.5))
-    units, shifts = zip(*found, strict=True)
-    assert units == pytest.approx((-1.0, -1.0), abs=1e-4)
-    assert shifts == pytest.approx((0.0, 4.0), abs=1e-4)
+    """M_S has 3 and 5, M_T -1 and 1: without a shift means would be 4 apart, of a deviation √2.
+
+    Two deviations, 2.83, are not far in the same unit.
+    """
+    target = torch.tensor([-1.0, 1.0])
+    for mean, shift in ((4.0, 4.0), (2.8, 0.0), (2.9, 2.9)):
+        found = list(simpler_units(torch.tensor([mean - 1, mean + 1]), target, -2.5))
+        units, shifts = zip(*found, strict=True)
+        assert units == pytest.approx((-1.0, -1.0), abs=1e-4)
+        assert shifts == pytest.approx((shift, mean), abs=1e-4)
 
 
-def test_means_are_near_within_half_a_deviation() -> None:
+def test_of_what_never_changes_no_unit_is_known() -> None:
+    found = list(simpler_units(torch.tensor([3.0, 5.0]), torch.tensor([-2.0, -2.0]), 1.3))
+    assert found == [(1.0, 6.0)]
+
+
+def test_what_never_changes_is_near_but_for_rounding() -> None:
+    source, target = torch.full((3, 1), 0.25), torch.full((3, 1), 0.25 + 1e-6)
+    maps = LinearMaps(torch.ones(1, 1, 1), torch.zeros(1, 1))
+    assert are_near(source, maps, target, 0.5)
+    assert not are_near(source, maps, target + 0.01, 0.5)
+
+
+def test_means_are_near_within_so_many_deviations() -> None:
     source, target = (
         torch.tensor([[-1.0], [1.0]]),
         torch.tensor([[0.0], [2.0]]),
@@ -37,14 +54,15 @@ def test_means_are_near_within_half_a_deviation() -> None:
     shifted = [
         LinearMaps(torch.ones(1, 1, 1), torch.tensor([[shift]])) for shift in (-1.0, -0.4, -0.2, 0)
     ]
-    assert [are_near(source, maps, target) for maps in shifted] == [True, True, False, False]
+    near = [[are_near(source, maps, target, far) for maps in shifted] for far in (0.5, 0.6)]
+    assert near == [[True, True, False, False], [True, True, True, False]]
 
 
 def test_metres_from_a_corner_are_shares_of_the_way_from_the_middle() -> None:
     metres = torch.linspace(0.0, 200.0, 101)
     units, shifts = zip(*simpler_units(metres / 100.0 - 1.0, metres, 0.0054), strict=True)
-    assert units[1:] == pytest.approx((0.01,), abs=1e-6)
-    assert shifts[1:] == pytest.approx((-1.0,), abs=1e-4)
+    assert units == pytest.approx((1.0, 0.01), abs=1e-6)
+    assert shifts == pytest.approx((-100.0, -1.0), abs=1e-4)
 
 
 SCALINGS = tuple(

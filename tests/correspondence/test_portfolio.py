@@ -77,7 +77,7 @@ class FirstAgrees(Ranks):
 
     told: list[Any] = field(default_factory=list)
 
-    def broadcast(self, value: int, device: torch.device) -> int:
+    def broadcast(self, value: Any, device: torch.device) -> Any:
         self.told.append((value, device))
         return value
 

@@ -77,6 +77,15 @@ def test_it_fails_where_it_plays_no_better_than_at_random() -> None:
         assert games_of({"a": mean}).fails(training("a", mirrored=True)) is fails
 
 
+def test_returns_on_a_small_scale_are_no_ties() -> None:
+    small: Any = games_of({})
+    small.returns["a"] = 4e-4
+    object.__setattr__(
+        small, "_play", lambda who, again, training: [small.returns.get(who, 0.0)] * 3
+    )
+    assert not small.fails(training("a", mirrored=True))
+
+
 def test_what_is_no_symmetry_and_what_cannot_play_is_not_played() -> None:
     played = games_of({})
     assert not played.fails(training("a")) and not played.asked

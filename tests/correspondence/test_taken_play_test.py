@@ -42,6 +42,9 @@ def test_what_plays_clearly_better_is_taken_and_what_plays_worse_is_not() -> Non
 
 def test_of_equals_the_later_one_is_taken() -> None:
     assert taken(START, None).is_better(START, None, None)
+    # Their sum, divided by five, is another number than their mean, in the last bit.
+    uneven = [-28.3, -22.5, 10.2, 8.8, 6.9]
+    assert taken(uneven, None).is_better(uneven, None, None)
     assert PlayTestResults().is_better(START, None, 0.9)
     older = PlayTestResults(best_mean_return=18.8)  # of a checkpoint without its games
     assert older.is_better(LUCKY, 0.1, 0.9) and not older.is_better([1.0], 0.9, 0.9)

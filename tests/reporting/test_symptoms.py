@@ -69,8 +69,9 @@ HEALTHY: Measured = {
         "best_is_better": False,
     },
     "returns": {
-        "random": 0.0, "random_by": "memory", "source_random": 5.0,
-        "agent": 100.0, "agent_by": "evaluate", "reuse": 10.0, "reuse_by": "evaluate",
+        "random": 0.0, "random_by": "memory", "source_random": 5.0, "source_random_by": "memory",
+        "agent": 100.0, "agent_by": "evaluate", "agent_is_better": None,
+        "reuse": 10.0, "reuse_by": "evaluate",
         "transfer": 90.0, "transfer_by": "play test",
     },
     "linear_map": None,
@@ -277,7 +278,8 @@ def test_where_nothing_is_known_nothing_is_told() -> None:
     unknown.update({"losses": None, "score": None, "blindness": None, "actions": None})
     unknown["agent"] = None
     unknown["returns"] = {
-        "random": None, "random_by": None, "source_random": None, "agent": None, "agent_by": None,
+        "random": None, "random_by": None, "source_random": None,
+            "source_random_by": None, "agent": None, "agent_by": None, "agent_is_better": None,
         "reuse": None, "reuse_by": None, "transfer": None, "transfer_by": None,
     }  # fmt: skip
     assert symptoms(unknown) == []

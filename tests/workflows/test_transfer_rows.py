@@ -107,11 +107,39 @@ def rows_of(**returns: list[float]) -> list[Any]:
             "returns": games,
             "mean_return": sum(games) / len(games),
             "ci95": [0.0, 0.0],
-            "distinct_games": 1,
+            "distinct_games": len(set(games)),
         }
         for policy, games in returns.items()
     }
     return make_rows(results)
+
+
+def test_an_interval_needs_twenty_games_that_differ_of_each_player() -> None:
+    """A bootstrap of four games that repeat holds the true share 43 times in 100."""
+    differ = [float(60 + k) for k in range(30)]
+    repeat = [float(60 + k % 4) for k in range(30)]
+    for source, transfer, is_told in (
+        (differ, differ, True),
+        (differ, repeat, False),
+        (repeat, differ, False),
+        (differ, [60.0, 61.0] * 15, False),
+    ):
+        found = {"source": source, "source_random": [0.0] * 30, "random": [0.0, 1.0] * 15}
+        results: Any = {
+            policy: {
+                "returns": games,
+                "mean_return": sum(games) / 30,
+                "ci95": [0.0, 0.0],
+                "distinct_games": len(set(games)),
+            }
+            for policy, games in (found | {"transfer": transfer}).items()
+        }
+        row = make_rows(results)[-1]
+        assert row["normalised"] is not None
+        assert (row["normalised_ci95"] is not None) is is_told
+        # Different games may have the same returns.
+        results["transfer"]["distinct_games"] = results["source"]["distinct_games"] = 20
+        assert make_rows(results)[-1]["normalised_ci95"] is not None
 
 
 @pytest.mark.parametrize(
