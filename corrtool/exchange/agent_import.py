@@ -205,10 +205,15 @@ def _settled(
         )
     if clip is None:
         clip = task.is_atari
-        how = "their signs, as both libraries do for Atari games" if clip else "their values"
+        how = (
+            "their signs, as both libraries do for Atari games"
+            if clip
+            else "the rewards as they are"
+        )
         flag = flag_name("no_clip_rewards" if clip else "clip_rewards")
         notes.append(
-            f"no file says what was learnt of rewards: {how} are assumed; {flag} says otherwise"
+            "no file says whether the agent learnt of clipped rewards; assumed: "
+            f"{how}; {flag} says otherwise"
         )
     if settings.preprocessing not in (None, SAME):
         notes.append(

@@ -200,11 +200,11 @@ class DqnTraining:
             why = what_is_unfinished(self._lanes.reward_threshold)
             self._console.say(f"{why}: learning on, up to {total:,} env steps")
         elif total < loop.total:
-            through = "play tests get no better"
+            through = "play tests get better no more: learning ends"
             if self._lanes.reward_threshold is not None:
                 through = f"a play test has {self.progress.best_mean_return:.1f}: solved"
             self._console.say(through)
-        loop.end_at(total)
+        loop.end_at(max(total, self.progress.env_steps))  # a play test tells it afterwards
         return self.progress.env_steps >= total
 
     def _warn_if_unsolved(self) -> None:

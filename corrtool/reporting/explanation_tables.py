@@ -61,8 +61,9 @@ def _numbers(explanation: Explanation) -> Table:
     ]
     if (losses := explanation["losses"]) is not None:
         terms = losses["terms"].items()
+        ended = f"as learning ended, after {losses['gradient_steps']:,} gradient steps"
         rows += [
-            [f"last {term.replace('_', ' ')} loss", f"{value:.4f}", ""] for term, value in terms
+            [f"last {term.replace('_', ' ')} loss", f"{value:.4f}", ended] for term, value in terms
         ]
     if (score := explanation["score"]) is not None:
         value, doubt = f"{score['value']:.2f}", explanation["score_uncertain"]

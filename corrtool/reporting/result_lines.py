@@ -122,8 +122,8 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         line += f"; reuse, without a correspondence, has {reuse:.2f}"
     return [
         line,
-        "the games of play tests chose it, so judge it by 'corrtool evaluate', which plays fresh "
-        "ones",
+        "the games of play tests chose it, so judge it by fresh ones, which 'corrtool evaluate' "
+        "plays, and 'corrtool transfer' next",
         *more,
     ]
 
@@ -142,6 +142,9 @@ def _untried_lines(result: LearnCorrResult) -> list[str]:
     """What was left out for want of time, and the command that looks at it; none for nothing."""
     notes = (passed_over_note(result), untried_note(result))
     return [note for note in notes if note is not None]
+
+
+_NOT_ENOUGH = "no recipe was good enough by both score and games"
 
 
 def passed_over_note(result: LearnCorrResult) -> str | None:
@@ -173,7 +176,7 @@ def untried_note(result: LearnCorrResult) -> str | None:
         return None
     if not untried:
         return (
-            "none was good enough, and the search for a start ended for want of time: "
+            f"{_NOT_ENOUGH}, and the search for a start ended for want of time: "
             "'corrtool learn-corr --overwrite' with more time looks further"
         )
     only_identity = not any(ACTIONS_LEARNED in name for name in result["recipe_scores"])
@@ -182,7 +185,7 @@ def untried_note(result: LearnCorrResult) -> str | None:
     else:
         left_out, command = "the rest of the recipes", "corrtool learn-corr --overwrite"
     return (
-        f"none was good enough, and {left_out} was not looked at for want of time "
+        f"{_NOT_ENOUGH}, and {left_out} was not looked at for want of time "
         f"({'; '.join(untried)}): '{command}' with more time does"
     )
 

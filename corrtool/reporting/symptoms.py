@@ -200,17 +200,27 @@ def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
     share = share_of_the_way(returns, "transfer")
     if share is None or not LITTLE <= share < PLAYS_WELL:
         return None
-    if measured["score_uncertain"] is not None or _agent_learnt_nothing(measured) is not None:
-        return None
-    others = (_reuse_is_good, score_is_low, _score_without_return, _given_actions_in_doubt)
+    others = (
+        _agent_learnt_nothing,
+        _reuse_is_good,
+        score_is_low,
+        _score_without_return,
+        _given_actions_in_doubt,
+    )
     if any(told(measured) is not None for told in others):
         return None
-    value = "" if score is None else f", which the score of {score['value']:.2f} does not see"
+    unseen = score is not None and measured["score_uncertain"] is None
+    value = f", which the score of {score['value']:.2f} does not see" if score and unseen else ""
+    part = "a unit, a shift or one coordinate"
+    if measured["memories"]["measure"] == "mean frames":
+        part = (
+            "the colour or the place of a thing that is small or rare (see the translated frames)"
+        )
     sentence = (
         f"by {_games_of(returns)} it keeps {share:.0%} of the way from random play to the agent"
-        f"{value}: a part of the map may be wrong that seldom matters to F, such as a unit, a "
-        "shift or one coordinate, or the target is harder to play; nothing here says which; try "
-        "another seed, or more records, and compare them by 'corrtool evaluate'"
+        f"{value}: a part of the map may be wrong that seldom matters to F, such as {part}, or the "
+        "target is harder to play; nothing here says which; try another seed, or more records, and "
+        "compare them by 'corrtool evaluate'"
     )
     if states_are_unlike(measured) is not None:  # which has another seed for its command
         return sentence, more_records(measured)

@@ -42,7 +42,8 @@ def check_game_video(path: Path, task: Task) -> None:
             lanes.picture()
     except CorrtoolError as error:
         raise UsageError(
-            f"--video needs pictures, but {error.message}", "fix that, or leave --video out"
+            f"--video needs the environment's own pictures, but {error.message}",
+            "let it take render_mode and draw 'rgb_array', or leave --video out",
         ) from None
 
 

@@ -14,7 +14,6 @@ from corrtool.play.games import QValues, direct_q_values
 from corrtool.project.artifacts import Artifact, find_artifacts, read_artifact, select_all
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.runs.context import StageContext
-from corrtool.stages.inputs import require_same_actions
 from corrtool.states import StateSpec
 from corrtool.tasks import Task
 
@@ -149,7 +148,11 @@ def check_player(player: Player, spec: StateSpec, actions: int) -> None:
     description = QDescription.from_manifest(player.q)
     action_map = player.action_map()
     if action_map is None:
-        require_same_actions(description.actions, actions)
+        if description.actions != actions:
+            raise ArtifactError(
+                f"{player.q} has {description.actions} actions and the task {actions}",
+                "it cannot play there without a correspondence: name one with --corr",
+            )
     elif (action_map.source_count, action_map.target_count) != (description.actions, actions):
         raise ArtifactError(
             f"{player.corr} maps {action_map.target_count} actions to {action_map.source_count}, "

@@ -89,7 +89,7 @@ class TestWhatIsAskedFor:
         out = capsys.readouterr().out
         assert "the file says: nothing but the weights" in out
         assert "does not say gamma, so 0.99 is assumed; --gamma says otherwise" in out
-        assert "their values are assumed; --clip-rewards says otherwise" in out
+        assert "assumed: the rewards as they are; --clip-rewards says otherwise" in out
         flags = ("--gamma", 0.5, "--clip-rewards", "--seed", 4)
         assert imported(lab, model, *SAME, *flags, form="cleanrl") == 0
         assert "assumed" not in capsys.readouterr().out

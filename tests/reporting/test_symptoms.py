@@ -551,6 +551,21 @@ def test_given_actions_are_in_doubt_where_less_is_kept_and_stay_in_what_is_advis
     assert names(both(keeps(50.0), score(0.2))) == ["the score is low though F is good"]
 
 
+def test_a_part_of_the_way_is_told_beside_an_uncertain_score_and_what_to_look_at() -> None:
+    def change(m: Measured) -> None:
+        score(0.98, transfer=39.0)(m)
+        m["score_uncertain"] = "the training of F was cut short"
+
+    pictures, vectors = named(change), named(both(change, of_vectors))
+    for (symptom,), part in ((pictures, "colour"), (vectors, "unit")):
+        assert symptom["name"] == "it keeps a part of the way"
+        assert part in symptom["sentence"] and "score" not in symptom["sentence"]
+
+
+def of_vectors(m: Measured) -> None:
+    m["memories"]["measure"] = "moments"
+
+
 def test_an_agent_that_was_cut_short_goes_on_without_extending() -> None:
     measured = deepcopy(HEALTHY)
     agent(0.0)(measured)
