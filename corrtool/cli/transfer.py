@@ -23,7 +23,6 @@ from corrtool.cli.stage_command import (
     warn_of_tiny,
 )
 from corrtool.cli.summaries import SUMMARIES
-from corrtool.errors import UsageError
 from corrtool.settings.base import Preset
 from corrtool.settings.budget import Budget, minutes_of
 from corrtool.settings.common import CommonOptions
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from corrtool.project.directory import Project
     from corrtool.runs.results import Plan
-    from corrtool.tasks import Task
     from corrtool.workflows.transfer import TransferPlan, TransferResult
     from corrtool.workflows.transfer_rows import TransferRow
 
@@ -156,32 +154,26 @@ def _what_happens(step: Plan) -> str:
 
 def _next(project: Project, result: TransferResult) -> str:
     """What to do with what has transferred; of what has not, why; first an agent that plays."""
+    from corrtool.project.artifacts import read_artifact
+    from corrtool.stages.game_video import can_be_filmed
+    from corrtool.workflows.explain import trained_longer
     from corrtool.workflows.transfer_rows import expects_nothing, has_failed, nothing_to_transfer
 
     here = Path.cwd() == project.root
-    first = "" if here else f"cd {shlex.quote(str(project.root))}, then "
+    first = "" if here else f"cd {shlex.quote(str(project.root))} && "
     if nothing_to_transfer(*result["rows"][:2]) is not None:
-        return f"next: {first}corrtool train-dqn --extend with more --env-steps"
+        q = read_artifact(project.root, "q", result["source_agent"])
+        longer = trained_longer(project.root, q)  # says which project
+        return f"next: {longer or first + 'corrtool train-dqn'}"
     if has_failed(result["rows"]) or expects_nothing(result["learn_corr"]):
         return f"next: {first}corrtool explain {shlex.quote(result['learn_corr']['corr'])}"
     commands = ["corrtool report"]
     if "agent_values" not in result["learn_corr"]:  # a policy, of which DQN cannot go on
         commands.append("corrtool finetune")
-    if _draws_pictures(project.task("target")):
+    if can_be_filmed(project.task("target")):
         commands.append("corrtool evaluate --video game.mp4")
     *others, last = commands
     return f"next: {first}{', '.join(others)}{', or ' if others else ''}{last}"
-
-
-def _draws_pictures(task: Task) -> bool:
-    """True if a game of the task can be filmed."""
-    from corrtool.stages.game_video import check_game_video
-
-    try:
-        check_game_video(Path("game.mp4"), task)
-    except UsageError:
-        return False
-    return True
 
 
 def _share(row: TransferRow) -> str:

@@ -50,6 +50,10 @@ class FoundStarts:
         """True if one of the searches of this process was cut short."""
         return bool(self._cut)
 
+    def was_cut(self, start: AnyStart | None) -> bool:
+        """True if the search that found this start was cut short."""
+        return any(found is start for found in self._cut.values())
+
     def add(self, searched: str, start: AnyStart, *, cut: bool = False) -> None:
         """Keep what a search has found.
 

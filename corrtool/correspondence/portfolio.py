@@ -90,7 +90,8 @@ class Portfolio:
                 break
         best = tried[-1] if enough else self._best_of(tried, scores)
         best.recipe_scores = scores
-        best.search_cut = not enough and self._finder.found.cut
+        found = self._finder.found
+        best.search_cut = found.was_cut(best.start) if enough else found.cut
         best.untried = [] if enough else [c.name for c in self.candidates[len(scores) :]]
         self._say(best)
         self._log_start(best)

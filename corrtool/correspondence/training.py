@@ -59,7 +59,8 @@ class CorrespondenceTraining:
         recipe, recipe_scores: by whose settings it learns, and what led to that, where it was
             chosen of several.
         untried: recipes that were not looked at for want of time, none of the others being enough.
-        search_cut: whether a search for a start ended for want of time, and none was enough.
+        search_cut: whether the search for its start ended for want of time; where none was enough,
+            whether any did.
         settled: whether learning ended since the score rose no more.
     """
 

@@ -162,12 +162,14 @@ class ReturnsKnown(TypedDict):
 class AgentKnown(TypedDict):
     """Q_S: its name, for how many environment steps it was to learn, and whether it was cut short.
 
-    The steps are None for one that did not learn here. ``values`` is there where it is a policy:
-    what it has for values, which its logits are not.
+    The steps are None for one that did not learn here, and so is ``longer``, the command by which
+    it learns four times as long, or to its end. ``values`` is there where it is a policy: what it
+    has for values, which its logits are not.
     """
 
     name: str
     env_steps: int | None
+    longer: str | None
     cut: bool
     values: NotRequired[Literal["critic", "none"]]
 
@@ -183,6 +185,7 @@ class Learnt(TypedDict):
             was to be found.
         actions_learned: whether that map was learnt from the transitions.
         actions_tried: whether learning one was tried, if only by a recipe that was not taken.
+        search_cut: whether its search for a start ended for want of time.
         discriminator_filters: None where the manifest does not say.
     """
 
@@ -193,6 +196,7 @@ class Learnt(TypedDict):
     actions_given: str | None
     actions_learned: bool
     actions_tried: bool
+    search_cut: bool
     discriminator_filters: int | None
 
 

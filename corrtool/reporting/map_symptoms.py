@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from corrtool.project.manifests import PLAY_WORDS
-from corrtool.reporting.advice import another_seed, learn_anew, more_records, policy_of_agent
+from corrtool.reporting.advice import (
+    another_seed,
+    learn_anew,
+    more_records,
+    new_name,
+    policy_of_agent,
+)
 from corrtool.reporting.explanation import Measured, ReturnsKnown
 from corrtool.reporting.model_symptoms import PERSISTENCE
 from corrtool.runs.results import NO_TRANSFER_BELOW
@@ -46,6 +52,18 @@ def play_differs(measured: Measured) -> tuple[str, str] | None:
     policy = "random" if target["play"] == "random" else policy_of_agent(measured)
     collect = f"corrtool collect --task source --policy {policy} --name alike"
     return sentence, f"{collect} && {learn_anew(measured, '--source-memory alike --name alike')}"
+
+
+def search_was_cut(measured: Measured) -> tuple[str, str] | None:
+    share = share_of_the_way(measured["returns"], "transfer")
+    if not measured["learnt"]["search_cut"] or (share is not None and share >= PLAYS_WELL):
+        return None
+    sentence = (
+        "the search for its start ended for want of time, so that a better start may be there, "
+        "whatever the score says; learn it anew without --max-minutes"
+    )
+    learn = learn_anew(measured, f"--name {new_name(measured, 'searched')}")
+    return sentence, f"{learn} && corrtool evaluate"
 
 
 def looks_unlike(measured: Measured) -> tuple[str, str] | None:

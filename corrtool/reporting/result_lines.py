@@ -176,8 +176,8 @@ def untried_note(result: LearnCorrResult) -> str | None:
         return None
     if not untried:
         return (
-            f"{_NOT_ENOUGH}, and the search for a start ended for want of time: "
-            "'corrtool learn-corr --overwrite' with more time looks further"
+            "the search for a start ended for want of time: 'corrtool learn-corr --overwrite' with "
+            "more time looks further"
         )
     only_identity = not any(ACTIONS_LEARNED in name for name in result["recipe_scores"])
     if only_identity and any(ACTIONS_LEARNED in name for name in untried):

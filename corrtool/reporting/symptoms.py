@@ -17,7 +17,6 @@ from corrtool.reporting.advice import (
     new_name,
 )
 from corrtool.reporting.explanation import (
-    AgentKnown,
     Measured,
     ReturnsKnown,
     Symptom,
@@ -32,6 +31,7 @@ from corrtool.reporting.map_symptoms import (
     looks_unlike,
     play_differs,
     score_is_low,
+    search_was_cut,
     share_of_the_way,
     states_are_unlike,
 )
@@ -99,16 +99,7 @@ def _agent_learnt_nothing(measured: Measured) -> tuple[str, str] | None:
         f"play {random:.1f}, so it is not clearly better: there is nothing to transfer until it "
         "learns more"
     )
-    return sentence, _longer_training(known)
-
-
-def _longer_training(agent: AgentKnown) -> str:
-    """The command that trains an agent longer."""
-    command = f"corrtool train-dqn --name {agent['name']}"
-    if agent["cut"]:
-        return command  # without --max-minutes it goes on
-    more = "MORE" if agent["env_steps"] is None else str(4 * agent["env_steps"])
-    return f"{command} --extend --env-steps {more}"
+    return sentence, known["longer"] or "corrtool train-dqn"  # of what was imported another agent
 
 
 def _inputs_have_changed(measured: Measured) -> tuple[str, str] | None:
@@ -206,6 +197,7 @@ def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
         score_is_low,
         _score_without_return,
         _given_actions_in_doubt,
+        search_was_cut,
     )
     if any(told(measured) is not None for told in others):
         return None
@@ -264,6 +256,12 @@ RULES = (
         "`blindness`: `useless`, on the records that its training held out",
         "more `--gradient-steps` or other memories for `train-model`",
         f_is_useless,
+    ),
+    Rule(
+        "the search for a start was cut short",
+        f"`learnt`: `search_cut`. Not told where play is {PLAYS_WELL:.0%} or more of the way",
+        "`learn-corr` anew, without `--max-minutes`",
+        search_was_cut,
     ),
     Rule(
         "M_S and M_T are of different play",

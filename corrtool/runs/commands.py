@@ -20,8 +20,12 @@ from corrtool.project.directory import find_project
 from corrtool.settings.base import flag_name, variable_name
 
 if TYPE_CHECKING:
+    from corrtool.project.manifests import Origin
     from corrtool.runs.records import RunRecord
 
+_OF_ANOTHER_LENGTH = {
+    "--name": 1, "--env-steps": 1, "--max-minutes": 1, "--extend": 0, "--overwrite": 0
+}  # fmt: skip
 _COMMON_VARIABLES = ("CORRTOOL_PRESET", "CORRTOOL_SEED", "CORRTOOL_DEVICE")
 
 
@@ -86,6 +90,11 @@ def without_options(command: str, options: Mapping[str, int]) -> str:
         variables, words = _split(command)
     except ValueError:  # sealed by somebody else
         return command
+    return _joined(variables, _without(words, options))
+
+
+def _without(words: list[str], options: Mapping[str, int]) -> list[str]:
+    """The words that are none of these options, nor one of the words that follow them."""
     kept, rest = [], iter(words)
     for word in rest:
         if word in options:
@@ -93,7 +102,17 @@ def without_options(command: str, options: Mapping[str, int]) -> str:
                 next(rest, None)
         elif word.partition("=")[0] not in options:
             kept.append(word)
-    return _joined(variables, kept)
+    return kept
+
+
+def _option(words: list[str], flag: str) -> list[str]:
+    """An option and its value, as ``--seed 1`` or ``--seed=1``; nothing where it is not given."""
+    for at, word in enumerate(words):
+        if word == flag:
+            return words[at : at + 2]
+        if word.startswith(f"{flag}="):
+            return [word]
+    return []
 
 
 def resume_command(root: Path, record: RunRecord) -> str:
@@ -117,6 +136,26 @@ def resume_command(root: Path, record: RunRecord) -> str:
         if flag not in words and not any(word.startswith(f"{flag}=") for word in words):
             words += [flag, name]
     return _joined(variables, words + _project_words(root))
+
+
+def longer_training_command(root: Path, made: Origin, name: str, env_steps: int | None) -> str:
+    """The ``train-dqn`` command that makes, from here, the training ``name`` longer.
+
+    Args:
+        made: the record of that training, or a manifest of its.
+        env_steps: in all; None for one that its time limit cut short: it goes on without one.
+    """
+    try:
+        variables, words = _split(str(made["command"]))
+    except ValueError:  # sealed by somebody else
+        variables, words = {}, []
+    if words[1:2] == ["train-dqn"]:
+        given = _without_project(_without(words[2:], _OF_ANOTHER_LENGTH))
+    else:  # of `transfer` and others the part that counts
+        given = [word for flag in ("--preset", "--seed") for word in _option(words, flag)]
+    longer = [] if env_steps is None else ["--extend", "--env-steps", str(env_steps)]
+    named = ["corrtool", "train-dqn", *given, "--name", name]
+    return _joined(variables, [*named, *longer, *_project_words(root)])
 
 
 def anew_command(

@@ -17,6 +17,8 @@ from corrtool.project.artifacts import read_artifact
 from corrtool.project.memory_files import check_memory
 from corrtool.project.weights import load_weights
 from corrtool.q_learning.progress import Progress, StartingPoint
+from corrtool.runs.checkpoint_files import checkpoint_paths
+from corrtool.runs.commands import resume_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.metrics import metrics_path, read_metrics
 from corrtool.runs.records import Identity, finished_run, read_record, run_directory
@@ -52,6 +54,13 @@ def plan_extension(
         asked = {"settings": settings.identity() | limit, "seed": context.seed, "tasks": tasks}
         if asked.items() <= made.items():
             return context, made["options"]  # it is as long already, or on its way
+        if newest["state"] == "running" and checkpoint_paths(directory):
+            other = cast(Identity, made | asked)
+            raise UsageError(
+                f"{settings.stage} {name!r} is on its way to {made['settings'].get('env_steps'):,} "
+                f"env steps, in a run that was interrupted ({difference(made, other)})",
+                f"let that one end first: {resume_command(context.project.root, newest)}",
+            )
     finished = finished_run(directory) if newest is not None else None
     if finished is None:
         raise UsageError(

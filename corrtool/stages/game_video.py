@@ -47,6 +47,14 @@ def check_game_video(path: Path, task: Task) -> None:
         ) from None
 
 
+def can_be_filmed(task: Task) -> bool:
+    """True if a game of ``task`` can be a video, as far as its environment says. Draws nothing."""
+    if probe(task)[0].kind == IMAGE:
+        return True
+    with Lanes(task, 1) as lanes:
+        return "rgb_array" in lanes.render_modes
+
+
 def record_game(
     path: Path,
     task: Task,

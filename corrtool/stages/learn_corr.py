@@ -100,6 +100,8 @@ def plan(
 ) -> Job:
     """Choose the inputs and check that they fit. Raises as :func:`learn_corr`."""
     source_task, target_task = context.project.task("source"), context.project.task("target")
+    if model is not None and not settings.may_need("model"):  # as in a grid over --lambda-m
+        context.console.say(f"learn-corr: model {model} is not used: no loss is of F")
     wanted: dict[str, Callable[[], Artifact]] = {
         "source_memory": partial(
             choose_source_memory,

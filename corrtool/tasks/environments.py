@@ -203,6 +203,11 @@ class Lanes:
         self.send(actions)
         return self.receive()
 
+    @property
+    def render_modes(self) -> list[str]:
+        """What the environment says that it can draw, such as ``rgb_array``."""
+        return list(self._env.metadata.get("render_modes") or [])
+
     def picture(self) -> NDArray[np.uint8]:
         """The first lane as its environment draws it, RGB; made with ``render_mode="rgb_array"``.
 

@@ -44,6 +44,7 @@ from corrtool.reporting.finished import FinishedRun
 from corrtool.reporting.heat_maps import action_matrix_picture
 from corrtool.reporting.model_symptoms import is_blind
 from corrtool.reporting.symptoms import symptoms
+from corrtool.runs.commands import longer_training_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import finished_run
 from corrtool.runs.results import LearnCorrResult, Score
@@ -115,7 +116,7 @@ def _measure(
         "correspondence": artifact.name,
         "inputs": {use: str(found) for use, found in inputs.items()},
         "absent": absent,
-        "agent": _agent(inputs),
+        "agent": _agent(context.project.root, inputs),
         "learnt": how_learnt(known),
         "losses": None if run is None else _last_losses(run),
         "score": _score(context, known),
@@ -204,18 +205,34 @@ def _doubt(inputs: dict[str, Artifact], blindness: FBlindness | None) -> str | N
     return doubt_of_model(inputs["model"].manifest)
 
 
-def _agent(inputs: dict[str, Artifact]) -> AgentKnown | None:
+def _agent(root: Path, inputs: dict[str, Artifact]) -> AgentKnown | None:
     if "q" not in inputs:
         return None
-    summary: Any = inputs["q"].manifest.get("summary") or {}
+    q = inputs["q"]
+    summary: Any = q.manifest.get("summary") or {}
     agent: AgentKnown = {
-        "name": inputs["q"].name,
-        "env_steps": _planned(inputs["q"], "env_steps"),
+        "name": q.name,
+        "env_steps": _planned(q, "env_steps"),
+        "longer": trained_longer(root, q),
         "cut": summary.get("cut") is True,
     }
     if (described := QDescription.from_manifest(inputs["q"])).is_policy:
         agent["values"] = "critic" if described.has_critic else "none"
     return agent
+
+
+def trained_longer(root: Path, q: Artifact) -> str | None:
+    """The command by which an agent learns four times as long, or to its end if it was cut short.
+
+    None for one that did not learn here.
+    """
+    env_steps, summary = _planned(q, "env_steps"), cast(Any, q.manifest.get("summary") or {})
+    if q.manifest.get("stage") != "train-dqn" or env_steps is None:
+        return None
+    taken = summary.get("env_steps")
+    longer = 4 * (taken if type(taken) is int else env_steps)
+    more = None if summary.get("cut") is True else longer
+    return longer_training_command(root, q.manifest, q.name, more)
 
 
 def _planned(artifact: Artifact, steps: str) -> int | None:

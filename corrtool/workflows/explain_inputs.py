@@ -157,6 +157,7 @@ def how_learnt(known: ExplainInputs) -> Learnt:
         "actions_given": action_map.to_setting() if is_given else None,
         "actions_learned": learned,
         "actions_tried": learned or any(ACTIONS_LEARNED in parts for parts in recipes),
+        "search_cut": summary.get("search_cut") is True,
         "discriminator_filters": filters if type(filters) is int else None,
     }
 

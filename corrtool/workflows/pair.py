@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
@@ -34,6 +35,7 @@ from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
 from corrtool.tasks import Lanes, Task
 
 STEPS = 10  # of random play
+LARGEST = 1e15  # that an observation may have: sums of its square fit 32 bits
 _THINGS = {IMAGE: "pictures", SIGNAL: "signals", VECTOR: "numbers"}
 
 SettingsFor = Callable[[type[Settings], StateSpec], Any]
@@ -64,8 +66,9 @@ def try_task(task: Task) -> TriedTask:
     """
     random = np.random.default_rng(0)
     with Lanes(task, 1) as lanes:
-        lanes.reset([0])
+        first = lanes.reset([0])
         steps = [lanes.step(random.integers(0, lanes.actions, 1)) for _ in range(STEPS)]
+        _check_size(task, [first, *(step.frames for step in steps)])
         tried = TriedTask(task, lanes.spec, lanes.actions, lanes.notes)
         if all((step.terminated | step.truncated | ~step.valid).all() for step in steps):
             tried.warnings.append(
@@ -85,6 +88,16 @@ def try_task(task: Task) -> TriedTask:
                 "[evaluate] and [finetune] in corrtool.toml"
             )
     return tried
+
+
+def _check_size(task: Task, frames: list[NDArray[Any]]) -> None:
+    """Raise :class:`UsageError` for numbers whose squares are too large to be learnt from."""
+    largest = max(float(np.abs(frame.astype(np.float64)).max()) for frame in frames)
+    if largest > LARGEST:
+        raise UsageError(
+            f"{task.id} shows numbers as large as {largest:.2g}, whose squares are beyond 32 bits",
+            "give it in other units, as by a wrapper, or by a view such as 'scale:1e-6'",
+        )
 
 
 def _opens_second(task: Task) -> bool:

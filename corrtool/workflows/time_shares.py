@@ -108,6 +108,12 @@ def was_cut(made: Origin) -> bool:
     return isinstance(summary, dict) and summary.get("cut") is True
 
 
+def search_was_cut(made: Origin) -> bool:
+    """True if its time limit ended early the search for a start of a correspondence."""
+    summary: Any = cast(dict[str, Any], made).get("summary")
+    return isinstance(summary, dict) and summary.get("search_cut") is True
+
+
 def plan_of(call: StageCall, project: Project) -> Plan | None:
     """The plan of a call; None where another run has the name that it would get."""
     planned = replace(call, common=replace(call.common, dry_run=True))

@@ -76,6 +76,8 @@ def transfer(
     if from_q is not None:
         check_name(from_q)
     _check_actions(pipeline)
+    for line in _not_used(pipeline):
+        pipeline.console.say(line)
     steps: list[StageResult] = []
     dry_run = pipeline.calls["evaluate"].common.dry_run
     if dry_run:
@@ -163,6 +165,22 @@ def _why_no_reuse(project: Project) -> str | None:
     if source.state_shape != target.state_shape:
         return "the source's Q-function cannot take the target's states"
     return None
+
+
+_CHOSEN = (("train-model", "memory"), ("evaluate", "q"), ("evaluate", "corr"))  # by transfer
+
+
+def _not_used(pipeline: Pipeline) -> list[str]:
+    """What a variable or ``corrtool.toml`` names of the inputs that ``transfer`` chooses itself."""
+    named = (
+        (stage, use, pipeline.calls[stage].named_input(pipeline.project, use))
+        for stage, use in _CHOSEN
+    )
+    return [
+        f"{use} {name} of {stage} is not used: transfer chooses it"
+        for stage, use, name in named
+        if name is not None
+    ]
 
 
 def _check_actions(pipeline: Pipeline) -> None:

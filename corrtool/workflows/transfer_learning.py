@@ -18,6 +18,7 @@ from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.project.artifacts import Artifact, find_artifacts, read_artifact
 from corrtool.project.defaults import project_device
 from corrtool.project.manifests import Origin
+from corrtool.runs.commands import resume_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import (
     read_record,
@@ -37,6 +38,7 @@ from corrtool.workflows.time_shares import (
     TimeShares,
     limit_of,
     plan_of,
+    search_was_cut,
     was_cut,
 )
 
@@ -74,8 +76,31 @@ class Learner:
             return self._learn("train-dqn", _SOURCE)["name"]
         self._check_q_loss(q)
         if q.manifest.get("stage") == "train-dqn":
+            self._check_one_run(q)
             self._go_on(q, _SOURCE, later=("train-model", "learn-corr"))
         return q.name
+
+    def _check_one_run(self, q: Artifact) -> None:
+        """Refuse an agent that a longer training was about to replace, and its memory already was.
+
+        Raises :class:`UsageError`.
+        """
+        try:
+            record = read_record(run_directory(self._root, "train-dqn", q.name))
+        except ArtifactError:
+            return  # it is of no run that is here
+        for kind, name in record["locks"] if record["state"] == "running" else []:
+            with contextlib.suppress(ArtifactError):
+                made = read_artifact(self._root, kind, name)
+                if made.manifest.get("fingerprint") == record["fingerprint"]:
+                    break
+        else:
+            return
+        raise UsageError(
+            f"train-dqn {q.name!r} was interrupted as it replaced what it had made: {made} is new, "
+            f"and {q} is not",
+            f"let it end: {resume_command(self._root, record)}",
+        )
 
     def _check_q_loss(self, q: Artifact | None) -> None:
         """Raise :class:`UsageError` where the agent has not what ``--q-loss`` is to compare."""
@@ -91,9 +116,8 @@ class Learner:
         settings = self.pipeline.calls["learn-corr"].resolved(self.pipeline.project, QUIET)
         needs_model = "model" in cast(LearnCorrSettings, settings).loss_weights
         is_outdated = needs_model and self._model_has_changed()
-        for options in [] if is_outdated else [{"q": q}, *self._learnt_from(q)]:
-            begun = self._shares.begun("learn-corr", {}, **options)
-            if begun is not None and not self._changing_inputs(begun):
+        for begun, options in [] if is_outdated else self._begun_correspondences(q):
+            if not self._changing_inputs(begun):
                 return self._look_further(begun, options) or self._learn("learn-corr", **options)
         memory = self._memory_of(q)
         inputs: dict[str, Any] = {"q": q, "target_memory": self._named("target_memory")}
@@ -104,6 +128,16 @@ class Learner:
         if needs_model:
             inputs["model"] = self._model(memory)
         return self._learn("learn-corr", **inputs)
+
+    def _begun_correspondences(self, q: str) -> list[tuple[Plan, dict[str, Any]]]:
+        """Plans and options of those of Q_S with these settings, the one to take first.
+
+        That is one that was interrupted, then those that are finished, newest first.
+        """
+        tried = [*self._learnt_from(q), {"q": q}]
+        plans = [(self._shares.begun("learn-corr", {}, **options), options) for options in tried]
+        found = [(plan, options) for plan, options in plans if plan is not None]
+        return sorted(found, key=lambda begun: bool(begun[0]["done"]))
 
     def _learnt_from(self, q: str) -> Iterator[dict[str, Any]]:
         """Names and inputs of the correspondences of Q_S, newest first.
@@ -129,7 +163,7 @@ class Learner:
         if "model" in parents:
             behind.insert(1, ("model", parents["model"]["name"]))
         manifests = [found[made] for made in behind if made in found]
-        return [made["stage"] for made in manifests if was_cut(made)]
+        return [made["stage"] for made in manifests if was_cut(made) or search_was_cut(made)]
 
     def run(self, stage: str, given: dict[str, Any] | None = None, **options: Any) -> StageResult:
         """Run a stage; what was made from inputs that have gone on since is made anew."""

@@ -120,3 +120,14 @@ def test_a_module_that_is_found_by_a_relative_path_only_is_warned_of(
         assert _relative_modules(identifiers) == [], harmless
     monkeypatch.delenv("PYTHONPATH")
     assert _relative_modules(identifiers) == []
+
+
+def test_numbers_whose_squares_no_network_can_take_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ("--source", "CartPole-v1", "--target-view", "scale:1e20")
+    assert run_in_process("init", tmp_path / "lab", *pair) == 2
+    assert "whose squares are beyond 32 bits" in one_line_error(capsys)
+    assert not (tmp_path / "lab").exists()
+    usual = ("--source", "CartPole-v1", "--target-view", "scale:1e6")
+    assert run_in_process("init", tmp_path / "lab", *usual, "--quiet") == 0

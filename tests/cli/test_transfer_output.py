@@ -97,7 +97,7 @@ def test_the_next_step_names_the_directory_unless_it_is_this_one(
     rows = [row("source", 219.3), row("source_random", -2.1), row("random", -1.2)]
     rows.append(row("transfer", 180.1) | {"normalised": 0.82})
     result: Any = {"learn_corr": {}, "rows": rows}
-    assert _next(project, result).startswith(f"next: cd {tmp_path}, then corrtool report")
+    assert _next(project, result).startswith(f"next: cd {tmp_path} && corrtool report")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CORRTOOL_TRUST", "support")
     assert _next(project, result).startswith("next: corrtool report, corrtool finetune, or")
@@ -113,5 +113,10 @@ def test_the_next_step_names_the_directory_unless_it_is_this_one(
     assert _next(project, result) == "next: corrtool explain auto"
     rows[-1]["normalised"], result["learn_corr"]["score"] = 0.9, {"value": 0.1}
     assert _next(project, result) == "next: corrtool explain auto"
-    rows[0] = row("source", -2.1)
-    assert _next(project, result) == "next: corrtool train-dqn --extend with more --env-steps"
+    rows[0], result["source_agent"] = row("source", -2.1), "agent"
+    monkeypatch.setattr("corrtool.project.artifacts.read_artifact", lambda root, kind, name: name)
+    for longer in ("corrtool train-dqn --name agent --extend --env-steps 800", None):
+        monkeypatch.setattr(
+            "corrtool.workflows.explain.trained_longer", lambda *_, said=longer: said
+        )
+        assert _next(project, result) == f"next: {longer or 'corrtool train-dqn'}"

@@ -341,18 +341,22 @@ class TestTrial:
         setting = Setting(monkeypatch, scores, seconds=60.0, max_minutes=1.0)
         assert setting.portfolio.best().untried == []
 
-    @pytest.mark.parametrize("enough", [True, False])
-    def test_a_search_that_was_cut_short_is_told_where_none_was_enough(
-        self, monkeypatch: pytest.MonkeyPatch, enough: bool
+    @pytest.mark.parametrize(
+        ("second", "cut", "told"),
+        [(0.95, "first", False), (0.95, "second", True), (0.2, "first", True)],
+    )
+    def test_a_search_that_was_cut_short_is_told_of_its_start_and_where_none_was_enough(
+        self, monkeypatch: pytest.MonkeyPatch, second: float, cut: str, told: bool
     ) -> None:
-        setting = Setting(monkeypatch, {"first": 0.1, "second": 0.95 if enough else 0.2})
+        setting = Setting(monkeypatch, {"first": 0.1, "second": second})
 
         def find_start(training: Training, finder: Any) -> None:
-            if training.recipe == "first":
-                finder.found.add(training.recipe, Start(7.0), cut=True)
+            training.start = Start(7.0)
+            if training.recipe == cut:
+                finder.found.add(training.recipe, training.start, cut=True)
 
         monkeypatch.setattr(Training, "find_start", find_start)
-        assert setting.portfolio.best().search_cut is not enough
+        assert setting.portfolio.best().search_cut is told
 
 
 class TestCheckpoint:

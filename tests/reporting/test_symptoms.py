@@ -25,10 +25,14 @@ HEALTHY: Measured = {
     "correspondence": "auto",
     "inputs": {},
     "absent": {},
-    "agent": {"name": "agent", "env_steps": 5000, "cut": False},
+    "agent": {
+        "name": "agent", "env_steps": 5000, "cut": False,
+        "longer": "corrtool train-dqn --name agent --extend --env-steps 20000",
+    },
     "learnt": {
         "seed": 0, "generator": "affine", "generators_untried": ["affine-resnet", "resnet"],
         "actions": [0, 1], "actions_given": None, "actions_learned": False, "actions_tried": False,
+        "search_cut": False,
         "discriminator_filters": 64,
     },
     "losses": {
@@ -566,12 +570,12 @@ def of_vectors(m: Measured) -> None:
     m["memories"]["measure"] = "moments"
 
 
-def test_an_agent_that_was_cut_short_goes_on_without_extending() -> None:
+def test_in_place_of_an_imported_agent_one_is_trained() -> None:
     measured = deepcopy(HEALTHY)
     agent(0.0)(measured)
     assert measured["agent"]
-    measured["agent"]["cut"] = True
-    assert symptoms(measured)[0]["command"] == "corrtool train-dqn --name agent"
+    measured["agent"]["longer"] = None
+    assert symptoms(measured)[0]["command"] == "corrtool train-dqn"
 
 
 def test_the_documentation_has_every_rule() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from corrtool.runs.commands import (
     anew_command,
+    longer_training_command,
     resume_command,
     without_options,
     without_project,
@@ -82,3 +83,41 @@ def test_a_command_that_replaces_a_run_keeps_what_was_said(
         "CORRTOOL_TRAIN_MODEL_BATCH_SIZE='' CORRTOOL_TRAIN_MODEL_FILTERS=8 corrtool train-model "
         "--preset tiny --memory m --name f --random-memory r --project '/the lab' --overwrite"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "env_steps", "longer"),
+    [
+        (
+            "corrtool train-dqn --preset tiny --seed 3 --env-steps 600",
+            2_400,
+            "corrtool train-dqn --preset tiny --seed 3 --name agent --extend --env-steps 2400",
+        ),
+        (
+            "CORRTOOL_SEED=3 corrtool train-dqn -p lab --extend --env-steps=600 --name agent",
+            2_400,
+            "CORRTOOL_SEED=3 corrtool train-dqn --name agent --extend --env-steps 2400",
+        ),
+        (
+            "corrtool transfer --budget 2m --preset=tiny --games 5 --seed 1",
+            2_400,
+            "corrtool train-dqn --preset=tiny --seed 1 --name agent --extend --env-steps 2400",
+        ),
+        (
+            "corrtool train-dqn --max-minutes 2 --gamma 0.9",
+            None,
+            "corrtool train-dqn --gamma 0.9 --name agent",
+        ),
+        (
+            "corrtool 'of somebody else",
+            2_400,
+            "corrtool train-dqn --name agent --extend --env-steps 2400",
+        ),
+    ],
+)
+def test_a_training_is_made_longer_with_its_own_preset_and_seed(
+    tmp_path: Path, command: str, env_steps: int | None, longer: str
+) -> None:
+    made: Any = {"command": command}
+    told = longer_training_command(tmp_path, made, "agent", env_steps)
+    assert told == f"{longer} --project {tmp_path}"

@@ -144,7 +144,7 @@ def test_a_killed_run_goes_on_with_its_map(swapped: Path) -> None:
 
 
 def test_a_killed_finetuning_goes_on_with_the_actions_of_the_target(swapped: Path) -> None:
-    flags = ("--env-steps", 6000, "--name", "killed")
+    flags = ("--env-steps", 20_000, "--name", "killed")
     assert run_interrupted(swapped, "finetune", *TINY, "--quiet", *flags) == 143
     assert run("finetune", swapped, *flags) == 0
     assert network_of(swapped, "q", "killed") == network_of(swapped, "q", "source-dqn")
@@ -191,7 +191,7 @@ class TestDifferentNumbersOfActions:
             capsys.readouterr()
             stage, *more = flags
             assert run(stage, acrobot, *more) == 3
-            assert "3 actions and the target 2" in one_line_error(capsys)
+            assert "3 actions and the task 2" in one_line_error(capsys)
 
 
 def test_a_map_in_the_project_is_for_every_run(

@@ -44,6 +44,30 @@ def trained(cartpole: Callable[..., Path]) -> Path:
     return lab
 
 
+def test_one_that_was_interrupted_is_not_thrown_away_for_another_length(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    advance, longer = Loop.advance, (*TRAIN, "-p", trained, "--extend", "--env-steps")
+
+    def interrupt(loop: Loop, count: int, *rest: Any) -> None:
+        advance(loop, count, *rest)
+        if loop.done >= 1_000:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Loop, "advance", interrupt)
+    assert run_in_process(*longer, 1_500) == 143
+    monkeypatch.undo()
+    left = files_of(run_of(trained))
+    capsys.readouterr()
+    assert run_in_process(*longer, 1_600) == 2
+    said = capsys.readouterr().err
+    assert "on its way to 1,500 env steps" in said and "env-steps was 1500, now 1600" in said
+    assert files_of(run_of(trained)) == left
+    assert run_in_process(*longer, 1_500) == 0
+    assert record_of(trained)["result"]["env_steps"] >= 1_500
+    assert run_in_process(*longer, 1_600) == 0
+
+
 def test_it_goes_on_with_weights_memory_counters_and_metrics(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,7 +72,10 @@ def test_vectors(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["memories"]["distance_of_nothing"] is None
     most = told["memories"]["most_unlike"]
     assert 0 <= most["coordinate"] < 4 and most["source_deviation"] > 0
-    assert told["agent"] == {"name": "source-dqn", "env_steps": 600, "cut": False}
+    longer = told["agent"]["longer"]
+    known = {"name": "source-dqn", "env_steps": 600, "longer": longer, "cut": False}
+    assert told["agent"] == known
+    assert "train-dqn" in longer and "--name source-dqn --extend --env-steps" in longer
     assert told["returns"]["agent_by"] == "training"
     assert told["learnt"]["actions"] == [0, 1]
     assert told["learnt"]["seed"] == 0 and told["learnt"]["generator"] is not None
@@ -200,6 +203,7 @@ def test_how_it_was_learnt(lab: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert learnt == {
         "seed": 3, "generator": "linear", "generators_untried": ["mlp"],
         "actions_given": None, "actions_learned": True, "actions_tried": True,
+        "search_cut": False,
     }  # fmt: skip
 
 

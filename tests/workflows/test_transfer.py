@@ -19,6 +19,7 @@ from support.commands import one_line_error, run_in_process
 import corrtool
 from corrtool.project.artifacts import KINDS, find_artifacts, read_artifact
 from corrtool.project.directory import find_project
+from corrtool.runs.run import Run
 from corrtool.statistics import normalised
 from corrtool.workflows.transfer import _why_no_reuse
 from corrtool.workflows.transfer_rows import TransferRow, make_notes
@@ -283,7 +284,7 @@ def test_a_transfer_that_was_interrupted_ends_where_the_stages_by_hand_do(
 
     assert run_in_process(*command) == 0  # again, for people
     out, err = capfd.readouterr()
-    assert "random play on the target" in out and "next: cd" in err
+    assert "random play on the target" in out and "next: " in err
     assert "resuming" not in err
     assert digests(lab) == digests(by_hand)
 
@@ -374,11 +375,42 @@ def test_a_finished_correspondence_stays_where_more_is_collected_and_learnt(
     assert again["rows"] == first["rows"] and again["learn_corr"] == first["learn_corr"]
     learn = ("learn-corr", "--q", "source-dqn", "--name", "newer")
     assert run_in_process(*learn, "-p", lab, *QUIET) == 0
+    assert asked(capsys, "-p", lab, "--from-q", "source-dqn")["learn_corr"]["corr"] == "newer"
     old = first["learn_corr"]["corr"]
     shutil.rmtree(lab / "runs" / "learn-corr" / old)
     for path in (lab / "weights" / "corr").glob(f"{old}*"):
         path.unlink()
     assert asked(capsys, "-p", lab, "--from-q", "source-dqn")["learn_corr"]["corr"] == "newer"
+
+
+def test_an_agent_whose_memory_was_replaced_and_it_was_not_has_to_end_first(
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = asked(capsys, "-p", lab)
+    longer = ("train-dqn", "-p", lab, *QUIET, "--extend", "--env-steps", 900)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "publish_weights", lambda *_: 1 / 0)
+        assert run_in_process(*longer) == 1
+    capsys.readouterr()
+    for flags in ((), ("--dry-run",)):
+        assert run_in_process("transfer", "-p", lab, *TINY, *flags) == 2
+        said = one_line_error(capsys)
+        assert "memory source-dqn" in said and "is new, and Q-function source-dqn is not" in said
+    assert run_in_process(*longer) == 0
+    again = asked(capsys, "-p", lab)
+    assert again["learn_corr"]["sha256"] != first["learn_corr"]["sha256"]
+
+
+def test_inputs_that_it_chooses_itself_are_not_taken_from_the_project(
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (lab / "corrtool.toml").open("a") as toml:
+        toml.write('\n[train-model]\nmemory = "nope"\n')
+    monkeypatch.setenv("CORRTOOL_EVALUATE_CORR", "other")
+    assert run_in_process("transfer", "-p", lab, *TINY, "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert "memory nope of train-model is not used" in said
+    assert "corr other of evaluate is not used" in said
 
 
 @pytest.mark.parametrize("learning_rate", ["1e-3", "1e-30"])  # of which nothing is learnt
