@@ -37,7 +37,12 @@ def players_table(
 
 
 def _cell(returns: Returns) -> str:
-    from corrtool.reporting.evaluations import format_bounds, format_counts, interval_of
+    from corrtool.reporting.evaluations import (
+        format_bounds,
+        format_counts,
+        format_mean,
+        interval_of,
+    )
 
     interval = interval_of(returns)
-    return f"{interval.mean:.1f}, 95% {format_bounds(interval)}\n{format_counts(interval)}"
+    return f"{format_mean(interval)}, 95% {format_bounds(interval)}\n{format_counts(interval)}"

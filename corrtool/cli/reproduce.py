@@ -27,6 +27,7 @@ from corrtool.cli.options import (
 from corrtool.cli.stage_command import saying_results, suggesting
 from corrtool.cli.suite import (
     FirstSeedOption,
+    KnownOption,
     MethodsOption,
     PairsOption,
     SuiteChoice,
@@ -117,6 +118,7 @@ def reproduce(
     first_seed: FirstSeedOption = None,
     pairs: PairsOption = None,
     methods: MethodsOption = None,
+    known: KnownOption = None,
     cell: CellOption = None,
     grid: GridFlag = False,
     device: DeviceOption = None,
@@ -143,7 +145,7 @@ def reproduce(
     console, directory = Console(quiet=quiet, json=json), project or Path(experiment)
     on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus)
     _check_surroundings(on, device, preset)
-    limits, suite = Limits(retries, fail_fast), SuiteChoice(pairs, methods, first_seed)
+    limits, suite = Limits(retries, fail_fast), SuiteChoice(pairs, methods, first_seed, known)
     if experiment == "suite":
         if cell or grid or from_scratch:
             unused = "--cell, --grid and --from-scratch are not of the suite"

@@ -148,12 +148,12 @@ def _parents(parents: dict[str, Reference], artifacts: list[ArtifactStatus]) -> 
 
 
 def _mean_with_interval(evaluation: PlayedGames) -> str:
-    from corrtool.reporting.evaluations import format_bounds, interval_of
+    from corrtool.reporting.evaluations import format_bounds, format_mean, interval_of
 
     try:
         sticky = evaluation.get("repeat_action_probability")
         interval = interval_of(evaluation)
-        return f"{interval.mean:.1f} {format_bounds(interval)}" + (
+        return f"{format_mean(interval)} {format_bounds(interval)}" + (
             f"\nsticky {sticky:g}" if sticky else ""
         )
     except (KeyError, TypeError, ValueError, OverflowError):  # sealed by somebody else

@@ -15,6 +15,7 @@ from corrtool.settings.base import SYNONYMS
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from corrtool.reporting.suite import Played
     from corrtool.runtime.console import Console
     from corrtool.workflows.suites.suite import PlannedSuite, SuiteResult
     from corrtool.workflows.sweeps.running import Limits
@@ -39,6 +40,16 @@ MethodsOption = Annotated[
         show_default="all",
     ),
 ]
+KnownOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--known",
+        help="Of the suite: the suite.json of another machine, whose cells are not played again "
+        "and are in the tables; may be repeated.",
+        metavar="FILE",
+        show_default="none",
+    ),
+]
 FirstSeedOption = Annotated[
     int | None,
     typer.Option("--first-seed", help="Of the suite: the first seed.", min=0, show_default="0"),
@@ -52,10 +63,16 @@ class SuiteChoice:
     pairs: str | None = None
     methods: str | None = None
     first_seed: int | None = None
+    known: list[Path] | None = None
 
     def check_unused(self) -> None:
         """Raise :class:`UsageError` where something is said without a suite."""
-        said = {"--pairs": self.pairs, "--methods": self.methods, "--first-seed": self.first_seed}
+        said: dict[str, object] = {
+            "--pairs": self.pairs,
+            "--methods": self.methods,
+            "--first-seed": self.first_seed,
+            "--known": self.known or None,
+        }
         for flag, value in said.items():
             if value is not None:
                 raise UsageError(f"{flag} is of the suite", "leave it out")
@@ -65,18 +82,28 @@ class SuiteChoice:
     ) -> PlannedSuite:
         """The suite in a directory. Raises :class:`UsageError` for what is not there."""
         from corrtool.experiments.pairs import choose_pairs
+        from corrtool.reporting.suite import read_numbers
         from corrtool.workflows.suites.projects import Suite
         from corrtool.workflows.suites.suite import PlannedSuite, choose_methods
 
         said = {"--device": device, "--preset": preset}
         options = [w for flag, value in said.items() if value is not None for w in (flag, value)]
-        first = self.first_seed or 0
+        first, known = self.first_seed or 0, list["Played"]()
+        named = SYNONYMS.get(preset or "default", preset or "default")
+        for path in self.known or []:
+            with_preset, played = read_numbers(path)
+            if with_preset != named:
+                raise UsageError(
+                    f"{path} was played with the preset {with_preset}, not {named}",
+                    f"give --preset {with_preset}, or leave it out",
+                )
+            known += played
         return PlannedSuite(
-            Suite(directory.absolute(), tuple(options)),
+            Suite(directory.absolute(), tuple(options), tuple(known)),
             choose_pairs(_names(self.pairs)),
             range(first, first + seeds),
             choose_methods(_names(self.methods)),
-            SYNONYMS.get(preset or "default", preset or "default"),
+            named,
         )
 
     def run(

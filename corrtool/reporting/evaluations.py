@@ -71,13 +71,23 @@ def interval_of(result: Returns) -> Interval:
     return interval_over_games(result["returns"], result.get("distinct_games"))
 
 
-def format_bounds(interval: Interval, digits: int = 1) -> str:
+def format_mean(interval: Interval) -> str:
+    """``20.1``; three digits where the returns are on a very small scale, or a very large one."""
+    return format(interval.mean, _form(interval))
+
+
+def format_bounds(interval: Interval) -> str:
     """``[19.9, 20.1]``, or a dash where the games or seeds are too few to tell."""
-    return (
-        "–"
-        if interval.bounds is None
-        else "[{:.{d}f}, {:.{d}f}]".format(*interval.bounds, d=digits)
-    )
+    if interval.bounds is None:
+        return "–"
+    low, high = (format(bound, _form(interval)) for bound in interval.bounds)
+    return f"[{low}, {high}]"
+
+
+def _form(interval: Interval) -> str:
+    """How numbers of an interval are shown: one decimal says nothing of returns below a tenth."""
+    largest = max(abs(number) for number in (interval.mean, *(interval.bounds or ())))
+    return ".1f" if largest == 0 or 1 <= largest < 1e6 else ".3g"
 
 
 def format_counts(interval: Interval) -> str:
@@ -90,4 +100,4 @@ def format_counts(interval: Interval) -> str:
 
 def format_interval(interval: Interval) -> str:
     """All of it, as a cell of a table."""
-    return f"{interval.mean:.1f} {format_bounds(interval)}, {format_counts(interval)}"
+    return f"{format_mean(interval)} {format_bounds(interval)}, {format_counts(interval)}"

@@ -218,7 +218,12 @@ def _score_lines(result: LearnCorrResult) -> list[str]:
 
 def evaluate(result: EvaluateResult) -> list[str]:
     """The mean return with its interval, and every game."""
-    from corrtool.reporting.evaluations import format_bounds, format_counts, interval_of
+    from corrtool.reporting.evaluations import (
+        format_bounds,
+        format_counts,
+        format_mean,
+        interval_of,
+    )
     from corrtool.statistics import MIN_DISTINCT_GAMES
 
     interval, sticky = interval_of(result), result["repeat_action_probability"]
@@ -230,7 +235,7 @@ def evaluate(result: EvaluateResult) -> list[str]:
         "cut off, after too many steps": result["cut_games"],
     }
     return [
-        f"{who} on {where}: mean return {interval.mean:.1f}, "
+        f"{who} on {where}: mean return {format_mean(interval)}, "
         f"95% interval {format_bounds(interval)} over {format_counts(interval)}"
         + (
             ""

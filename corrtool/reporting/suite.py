@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from corrtool.errors import ArtifactError
+from corrtool.errors import ArtifactError, UsageError
 from corrtool.project.directory import PROJECT_FILE, Project
 from corrtool.reporting.suite_statistics import (
     interquartile_mean_over_tasks,
@@ -83,6 +84,11 @@ class PairResult:
     control: bool
     played: list[Played] = field(default_factory=list)
 
+    @property
+    def seeds(self) -> int:
+        """How many were played; one that two machines have played in part counts once."""
+        return len({one["seed"] for one in self.played})
+
     def shares(self, player: str) -> list[float]:
         """The normalised returns of the seeds that have one."""
         found = []
@@ -115,6 +121,42 @@ def read_played(root: Path, pair: str, seed: int) -> Played | None:
     if random and SOURCE in returns and not clearly_better(returns[SOURCE], random):
         played["no_agent"] = True
     return played
+
+
+def read_numbers(path: Path) -> tuple[str, list[Played]]:
+    """The preset of a suite, and what it has played, from the numbers that it wrote.
+
+    Raises :class:`UsageError` for another file.
+    """
+    try:
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+        played: list[Played] = []
+        for one in numbers["played"]:
+            means = {str(who): float(mean) for who, mean in one["means"].items()}
+            score = None if one["score"] is None else float(one["score"])
+            known: Played = {
+                "pair": str(one["pair"]), "seed": int(one["seed"]), "means": means, "score": score
+            }  # fmt: skip
+            if one.get("no_agent") is True:
+                known["no_agent"] = True
+            played.append(known)
+        return str(numbers["preset"]), played
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} has no numbers of a suite ({type(error).__name__})",
+            "name a suite.json that 'corrtool reproduce suite' has written",
+        ) from None
+
+
+def without_players(played: Played, players: Iterable[str]) -> Played | None:
+    """What others played, with the agent and random play beside them; None where nobody is left."""
+    yardsticks = {SOURCE, RANDOM, SOURCE_RANDOM}
+    means = {
+        who: mean
+        for who, mean in played["means"].items()
+        if who in yardsticks or who not in players
+    }
+    return None if means.keys() <= yardsticks else {**played, "means": means}
 
 
 def player_of(games: EvaluateResult) -> str:
@@ -179,7 +221,7 @@ def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
             [
                 result.name,
                 result.difference,
-                str(len(result.played)),
+                str(result.seeds),
                 *(_number(result.mean(player)) for player in (SOURCE, RANDOM)),
                 *(_share(result, player) for player in (REUSE, *methods)),
                 f"{np.mean(scores):.2f}" if scores else "–",
@@ -214,7 +256,7 @@ def controls_table(results: Sequence[PairResult]) -> Table:
         [
             result.name,
             result.difference,
-            str(len(result.played)),
+            str(result.seeds),
             _number(result.mean(RANDOM)),
             _number(result.mean(OURS)),
             "; ".join("–" if p["score"] is None else f"{p['score']:.2f}" for p in result.played),
@@ -269,7 +311,7 @@ def _share(result: PairResult, player: str) -> str:
     shares = result.shares(player)
     if not shares:
         return "–"
-    few = "" if len(shares) == len(result.played) else f", n = {len(shares)}"
+    few = "" if len(shares) == result.seeds else f", n = {len(shares)}"
     bounds = student_t_interval(shares)
     interval = "" if bounds is None else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
     return f"{np.mean(shares):.2f}{interval}{few}"

@@ -18,7 +18,13 @@ from support.commands import run_in_process
 
 from corrtool.project.directory import Project
 from corrtool.reporting.cells import OWN_TASK, RANDOM_PLAY, REUSE, Cell
-from corrtool.reporting.evaluations import Protocol, format_bounds, format_counts, format_interval
+from corrtool.reporting.evaluations import (
+    Protocol,
+    format_bounds,
+    format_counts,
+    format_interval,
+    format_mean,
+)
 from corrtool.reporting.figures import _baseline
 from corrtool.reporting.finished import Evaluation, FinishedRun
 from corrtool.reporting.results import _thresholds, read_results
@@ -162,7 +168,11 @@ def test_intervals_are_shown_with_what_they_rest_on() -> None:
     assert (
         format_interval(Interval(19.98, (19.92, 20.04), "seeds", 5)) == "20.0 [19.9, 20.0], 5 seeds"
     )
-    assert format_bounds(Interval(1.0, (0.5, 1.25), "games", 30), 2) == "[0.50, 1.25]"
+    small = Interval(-0.0312, (-0.04, 0.02), "games", 30)
+    assert format_bounds(small) == "[-0.04, 0.02]" and format_mean(small) == "-0.0312"
+    large = Interval(1.25e38, (1e38, 1.5e38), "games", 30)
+    assert format_bounds(large) == "[1e+38, 1.5e+38]" and format_mean(large) == "1.25e+38"
+    assert format_mean(Interval(0.0, (-1.0, 1.0), "games", 30)) == "0.0"
     assert format_counts(Interval(1.0, None, "games", 1, 1)) == "1 game, 1 distinct"
 
 

@@ -19,6 +19,7 @@ from corrtool.reporting.suite import (
     read_played,
     returns_table,
     summaries,
+    without_players,
 )
 from corrtool.reporting.suite_figure import suite_figure
 
@@ -109,3 +110,20 @@ def test_of_an_agent_that_hardly_beats_random_play_there_is_no_share(
     assert PairResult("p", "flip", False, [played]).shares("reuse") == (
         [1.0 / (sum(agent) / 2)] if learnt else []
     )
+
+
+def test_a_seed_that_two_machines_played_in_part_counts_once() -> None:
+    elsewhere = played(0, source=4.0, random=0.0, paper=2.0)
+    pair = PairResult("p", "", False, [played(0, source=10.0, random=0.0, ours=5.0), elsewhere])
+    assert pair.seeds == 1 and pair.shares("ours") == [0.5] and pair.shares("paper") == [0.5]
+    (row,) = pairs_table([pair], ("ours", "paper")).rows
+    assert row[2] == "1" and not any("n = " in cell for cell in row)
+
+
+def test_others_are_left_with_the_agent_and_random_play_of_their_machine() -> None:
+    known = played(0, source=4.0, random=0.0, source_random=1.0, ours=4.0, paper=2.0)
+    rest = without_players(known, {"source", "random", "ours"})
+    assert rest is not None and rest["means"] == {
+        "source": 4.0, "random": 0.0, "source_random": 1.0, "paper": 2.0
+    }  # fmt: skip
+    assert without_players(known, {"ours", "paper"}) is None

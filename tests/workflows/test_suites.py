@@ -175,8 +175,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_real_one_plays_each_cell_once(made: Path) -> None:
     suite = Suite(made, TINY)
-    played = suite.played(FLIPPED, 0)
-    assert played is not None and played["score"] is not None
+    (played,) = suite.played(FLIPPED, 0)
+    assert played["score"] is not None
     players = {"source", "source_random", "random", "reuse", "ours", "gan"}
     assert played["means"].keys() == players
     engine = OwnProcess()
@@ -225,9 +225,61 @@ def test_the_command_shows_and_writes_what_there_is(
     assert "is a file" in one_line_error(capsys)
 
 
+def test_a_method_of_a_pair_that_was_transferred_elsewhere_is_played_beside_a_transfer_here(
+    made: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(made, tmp_path / "suite")
+    shutil.rmtree(root / FLIPPED.name / "seed-0" / "runs" / "evaluate")
+    means = {"source": 500.0, "random": 20.0, "ours": 500.0}
+    known: Any = {"pair": FLIPPED.name, "seed": 0, "means": means, "score": 0.9}
+    suite, gan = Suite(root, TINY, (known,)), Cell(FLIPPED, 0, "gan")
+    assert suite.is_done(Cell(FLIPPED, 0, "ours")) and not suite.is_done(gan)
+    first = suite.next_command(gan, [])
+    assert first is not None and first.words[0] == "transfer"
+    then = suite.next_command(gan, [first.words])
+    assert then is not None and then.words[:3] == ("learn-corr", "--name", "suite-gan")
+
+
+def test_what_other_machines_have_played_is_in_the_tables_and_not_played_again(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, pair = tmp_path / "suite", "cartpole/padded"
+    shutil.copytree(made / "cartpole" / "flipped" / "seed-0", root / pair / "seed-0")
+    elsewhere = {"source": 500.0, "random": 20.0, "ours": 500.0, "reuse": 20.0, "paper": 260.0}
+    both = [{"pair": pair, "seed": seed, "means": elsewhere, "score": 0.9} for seed in (0, 1)]
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"preset": "default", "played": both}))
+    options = ("--pairs", pair, "--seeds", 2, "--methods", "gan,paper", "--known", other)
+    command = ("reproduce", "suite", "-p", root, *options)
+    assert run_in_process(*command, "--status", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    states = {(cell["seed"], cell["method"]): cell["state"] for cell in result["cells"]}
+    assert states == {
+        (0, "ours"): "done", (0, "gan"): "done", (0, "paper"): "done",
+        (1, "ours"): "done", (1, "gan"): "missing", (1, "paper"): "done",
+    }  # fmt: skip
+    here, rest, second = result["played"]
+    assert here["means"]["ours"] != 500.0  # what was played here counts
+    # Beside the agent and the random play that it was played with.
+    assert rest["means"] == {"source": 500.0, "random": 20.0, "paper": 260.0}
+    assert second["means"] == elsewhere
+    methods = {summary["method"]: summary for summary in result["methods"]}
+    assert methods["paper"]["interquartile_mean"] == 0.5
+    assert methods["paper"]["games_of_seeds"] == 2
+    for content, said in (
+        (json.dumps({"preset": "tiny", "played": []}), "was played with the preset tiny, not"),
+        ("{}", "has no numbers of a suite"),
+        ('{"preset": "default", "played": [{"pair": 1}]}', "has no numbers of a suite"),
+    ):
+        other.write_text(content)
+        assert run_in_process(*command, "--status") == 2
+        assert said in one_line_error(capsys)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("experiment-1", "--known", "x.json"), "--known is of the suite"),
         (("suite", "--pairs", "chess"), "there is no pair 'chess'"),
         (("suite", "--methods", "chess"), "there is no method 'chess'"),
         (("suite", "--grid"), "are not of the suite"),

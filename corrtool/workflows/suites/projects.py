@@ -16,8 +16,8 @@ from corrtool.experiments.pairs import Pair, SourceTask
 from corrtool.files.atomic import publish_directory
 from corrtool.project.artifacts import artifact_names
 from corrtool.project.directory import PROJECT_FILE
-from corrtool.reporting.suite import Played, read_played
-from corrtool.workflows.suites.methods import commands_of
+from corrtool.reporting.suite import Played, read_played, without_players
+from corrtool.workflows.suites.methods import OURS, commands_of
 
 _SHARED = ("memories", "weights", "runs")
 
@@ -66,10 +66,12 @@ class Suite:
 
     Attributes:
         options: such as ``--preset tiny``, of all commands but ``init``.
+        known: what other machines have played.
     """
 
     root: Path
     options: tuple[str, ...] = ()
+    known: tuple[Played, ...] = ()
 
     def source_project(self, source: SourceTask, seed: int) -> Path:
         """Where the agent of a source is learnt."""
@@ -79,14 +81,26 @@ class Suite:
         """Where a pair is played."""
         return self.root / pair.name / f"seed-{seed}"
 
-    def played(self, pair: Pair, seed: int) -> Played | None:
-        """What was played of a pair so far."""
-        return read_played(self.project(pair, seed), pair.name, seed)
+    def played(self, pair: Pair, seed: int) -> list[Played]:
+        """What was played of a pair so far: here, and of other players elsewhere.
+
+        Each beside the agent and the random play that it was played with.
+        """
+        here = read_played(self.project(pair, seed), pair.name, seed)
+        found = [here] if here is not None and here["means"] else []
+        for elsewhere in self.known:
+            if (elsewhere["pair"], elsewhere["seed"]) == (pair.name, seed):
+                rest = without_players(elsewhere, {who for one in found for who in one["means"]})
+                found += [] if rest is None else [rest]
+        return found
+
+    def _played_here(self, pair: Pair, seed: int, method: str) -> bool:
+        here = read_played(self.project(pair, seed), pair.name, seed)
+        return here is not None and method in here["means"]
 
     def is_done(self, cell: Cell) -> bool:
         """True if the games of a cell have been played."""
-        played = self.played(cell.pair, cell.seed)
-        return played is not None and cell.method in played["means"]
+        return any(cell.method in one["means"] for one in self.played(cell.pair, cell.seed))
 
     def next_command(self, cell: Cell, done: Sequence[tuple[str, ...]]) -> Command | None:
         """What comes next for a cell; None where all of its games are played.
@@ -120,7 +134,14 @@ class Suite:
             base, made = self.source_project(cell.pair.source, cell.seed), partial(project)
             shutil.rmtree(made, ignore_errors=True)
             return Command(("init", str(made), *cell.pair.flags), log, publishes=(project, base))
-        commands = [self._words(c, project, cell.seed) for c in commands_of(cell.method, cell.pair)]
+        methods = [cell.method]
+        if not self._played_here(cell.pair, cell.seed, OURS):
+            methods.insert(0, OURS)  # whose memories the others take
+        commands = [
+            self._words(words, project, cell.seed)
+            for method in dict.fromkeys(methods)
+            for words in commands_of(method, cell.pair)
+        ]
         left = [words for words in commands if words not in done]
         return Command((left or commands[-1:])[0], log)
 

@@ -109,9 +109,9 @@ class SuiteRunner:
         return False
 
     def _came_to(self, cell: Cell) -> str:
-        played = self.suite.played(cell.pair, cell.seed)
-        mean = None if played is None else played["means"].get(cell.method)
-        return "" if mean is None else f", mean return {mean:.1f}"
+        means = [one["means"] for one in self.suite.played(cell.pair, cell.seed)]
+        found = [each[cell.method] for each in means if cell.method in each]
+        return f", mean return {found[0]:.1f}" if found else ""
 
     def _poll(self, lanes: Sequence[Lane]) -> None:
         """Look at every command that runs."""

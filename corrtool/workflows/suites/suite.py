@@ -108,9 +108,8 @@ class PlannedSuite:
         """What was played of each pair."""
         found = []
         for pair in self.pairs:
-            played = [self.suite.played(pair, seed) for seed in self.seeds]
-            there = [one for one in played if one is not None and one["means"]]
-            found.append(PairResult(pair.name, pair.difference, pair.control, there))
+            played = [one for seed in self.seeds for one in self.suite.played(pair, seed)]
+            found.append(PairResult(pair.name, pair.difference, pair.control, played))
         return found
 
     def status(self, failures: Mapping[Cell, str]) -> SuiteResult:
