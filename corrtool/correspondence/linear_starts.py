@@ -36,10 +36,10 @@ from corrtool.correspondence.linear_maps import (
 from corrtool.correspondence.linear_polish import polished
 from corrtool.correspondence.linear_start import LinearStart
 from corrtool.correspondence.linear_units import (
-    MEANS_APART,
     MEANS_APART_IN_SAME_UNITS,
     are_near,
     in_simpler_units,
+    shifts_nothing,
 )
 from corrtool.correspondence.moments import StateMoments
 from corrtool.environment_model.network import ScaledModel
@@ -204,28 +204,23 @@ class LinearStartSearch:
 
     def started(self, permutation: Candidates) -> LinearStart:
         """The start at a single signed permutation, in the simplest units that explain as much."""
-        scalings = self.scalings
-        in_other_units = raw_weight(permutation.maps.weight[0], *scalings)
+        scalings, source_of = self.scalings, permutation.source_of
+        signs = raw_weight(permutation.maps.weight[0], *scalings).sign()
         most = tolerated(self.model_loss(permutation))
-        for raw, deviations in (
-            (in_other_units.sign(), MEANS_APART_IN_SAME_UNITS),
-            (in_other_units, MEANS_APART),
-        ):
-            maps = LinearMaps.of_raw(raw, *scalings)
-            exact = Candidates(maps, permutation.source_of)
-            if not are_near(self._source, maps, self._transitions.states, deviations):
-                continue  # another zero
-            if self.model_loss(exact) <= most:
-                return replace(self.start_at(exact), signed_permutation=True, exact=True)
-        source_of = permutation.source_of
-        maps = in_simpler_units(
-            permutation.maps,
-            self._source,
-            self._transitions.states,
-            scalings,
-            lambda maps: self.model_loss(Candidates(maps, source_of)) <= most,
-        )
-        return replace(self.start_at(Candidates(maps, source_of)), signed_permutation=True)
+        maps, states = LinearMaps.of_raw(signs, *scalings), self._transitions.states
+        exact = are_near(self._source, maps, states, MEANS_APART_IN_SAME_UNITS)
+        if not exact or self.model_loss(Candidates(maps, source_of)) > most:
+            maps = in_simpler_units(
+                permutation.maps,
+                self._source,
+                states,
+                scalings,
+                lambda maps: self.model_loss(Candidates(maps, source_of)),
+                most,
+            )
+            exact = shifts_nothing(maps, scalings)
+        start = self.start_at(Candidates(maps, source_of))
+        return replace(start, signed_permutation=True, exact=exact)
 
     def in_equal_units(self, permutation: LinearStart) -> LinearStart | None:
         """The signed permutation of raw coordinates without scale and shift.

@@ -312,10 +312,11 @@ class TestSimplest:
         monkeypatch: pytest.MonkeyPatch,
         made: LinearStartSearch,
         loss: float,
-        of_raw: tuple[float, float] = (1e6, 1e6),
+        same_units: float = 1e6,
         apart: float = 0.0,
+        unshifted: bool = False,
     ) -> LinearStart:
-        of_raws = list(of_raw)
+        """``same_units`` is the loss of the map of signs alone."""
 
         def snapped(weight: Tensor, source_of: Tensor) -> tuple[Candidates, float]:
             assert source_of.tolist() == [0, 1]
@@ -335,13 +336,13 @@ class TestSimplest:
         monkeypatch.setattr(made, "_polished", lambda given: given)
 
         def raw(weight: Tensor, source: StateScaling, target: StateScaling) -> LinearMaps:
-            same_units = len(of_raws) == 2
-            assert weight.tolist() == [[1.0, -1.0] if same_units else [loss, -loss]] * 2
+            assert weight.tolist() == [[1.0, -1.0]] * 2
             assert source is made.scalings[0] and target is made.scalings[1]
-            return LinearMaps(of_raws.pop(0) * weight.sign()[None], torch.zeros(1, 2))
+            return LinearMaps(same_units * weight[None], torch.zeros(1, 2))
 
         monkeypatch.setattr(LinearMaps, "of_raw", raw)
         monkeypatch.setattr(module, "in_simpler_units", lambda maps, *rest: maps)
+        monkeypatch.setattr(module, "shifts_nothing", lambda maps, scalings: unshifted)
         monkeypatch.setattr(
             module, "are_near", lambda source, maps, target, deviations: apart <= deviations
         )
@@ -371,44 +372,31 @@ class TestSimplest:
         if made.near is not None:
             assert made.near.signed_permutation and made.near.loss == loss
 
-    @pytest.mark.parametrize(
-        ("of_raw", "apart", "exact"),
-        [
-            ((1.5625, 1.5), 0.5, True),
-            ((1.5625, 1.5), 0.6, False),
-            ((1.5, 0.0), 2.0, True),
-            ((1.5, 0.0), 2.1, False),
-        ],
-    )
-    def test_where_the_means_would_be_far_apart_there_is_a_shift_in_other_units_sooner(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        of_raw: tuple[float, float],
-        apart: float,
-        exact: bool,
+    @pytest.mark.parametrize(("apart", "exact"), [(2.0, True), (2.1, False)])
+    def test_in_the_same_unit_there_is_a_shift_where_the_means_would_be_far_apart(
+        self, monkeypatch: pytest.MonkeyPatch, apart: float, exact: bool
     ) -> None:
-        start = self.chosen(monkeypatch, search(monkeypatch), 1.0, of_raw, apart=apart)
+        start = self.chosen(monkeypatch, search(monkeypatch), 1.0, 1.5, apart)
         assert start.signed_permutation and start.exact is exact
 
+    def test_in_other_units_without_a_shift_it_is_exact_too(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start = self.chosen(monkeypatch, search(monkeypatch), 1.0, unshifted=True)
+        assert start.signed_permutation and start.exact and start.loss == 1.0
+
     @pytest.mark.parametrize(
-        ("loss", "of_raw", "taken"),
-        [
-            (1.0, (1.5, 0.0), 1.5),
-            (1.0, (1.5625, 1.5), 1.5),
-            (1.0, (1.5625, 1.5625), None),
-            (2.75, (3.5, 0.0), 3.5),
-            (2.8125, (1.0, 1.0), None),
-        ],
+        ("loss", "same_units", "taken"),
+        [(1.0, 1.5, 1.5), (1.0, 1.5625, None), (2.75, 3.5, 3.5), (2.8125, 1.0, None)],
     )
-    def test_one_without_a_shift_again_a_little_less(
+    def test_one_in_the_same_units_again_a_little_less(
         self,
         monkeypatch: pytest.MonkeyPatch,
         loss: float,
-        of_raw: tuple[float, float],
+        same_units: float,
         taken: float | None,
     ) -> None:
-        """In the same units first, then in those that descent has found."""
-        start = self.chosen(monkeypatch, search(monkeypatch), loss, of_raw)
+        start = self.chosen(monkeypatch, search(monkeypatch), loss, same_units)
         assert start.exact is (taken is not None)
         if taken is not None:
             assert start.signed_permutation and start.loss == taken
