@@ -125,7 +125,7 @@ def main() -> None:
         return
     suite = Suite(asked.directory)
     for seed, pair in product(asked.seeds, choose_pairs(asked.names)):
-        played = suite.played(pair, seed)
+        played = suite.played_here(pair, seed)
         if played is None or pair.control or not {SOURCE, RANDOM} <= played["means"].keys():
             continue
         # An agent no better than random play has nothing that could be kept.

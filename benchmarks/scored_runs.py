@@ -131,7 +131,7 @@ def missing(
     """The runs that were played and not scored yet."""
     scored = {(run.pair, run.seed, run.method) for run in known}
     for pair, seed in product(pairs, SEEDS):
-        played = suite.played(pair, seed)
+        played = suite.played_here(pair, seed)
         if played is None or pair.control or not {SOURCE, RANDOM} <= played["means"].keys():
             continue
         if played["means"][SOURCE] <= played["means"][RANDOM]:

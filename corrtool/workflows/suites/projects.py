@@ -86,7 +86,7 @@ class Suite:
 
         Each beside the agent and the random play that it was played with.
         """
-        here = read_played(self.project(pair, seed), pair.name, seed)
+        here = self.played_here(pair, seed)
         found = [here] if here is not None and here["means"] else []
         for elsewhere in self.known:
             if (elsewhere["pair"], elsewhere["seed"]) == (pair.name, seed):
@@ -94,9 +94,9 @@ class Suite:
                 found += [] if rest is None else [rest]
         return found
 
-    def _played_here(self, pair: Pair, seed: int, method: str) -> bool:
-        here = read_played(self.project(pair, seed), pair.name, seed)
-        return here is not None and method in here["means"]
+    def played_here(self, pair: Pair, seed: int) -> Played | None:
+        """What was played in the project of a pair; None where there is none yet."""
+        return read_played(self.project(pair, seed), pair.name, seed)
 
     def is_done(self, cell: Cell) -> bool:
         """True if the games of a cell have been played."""
@@ -135,7 +135,8 @@ class Suite:
             shutil.rmtree(made, ignore_errors=True)
             return Command(("init", str(made), *cell.pair.flags), log, publishes=(project, base))
         methods = [cell.method]
-        if not self._played_here(cell.pair, cell.seed, OURS):
+        here = self.played_here(cell.pair, cell.seed)
+        if here is None or OURS not in here["means"]:
             methods.insert(0, OURS)  # whose memories the others take
         commands = [
             self._words(words, project, cell.seed)
