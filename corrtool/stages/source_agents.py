@@ -6,12 +6,17 @@ that M_S holds, and Q_S plays those that F and M_S may never have seen.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
-from corrtool.project.artifacts import Artifact
+from corrtool.errors import ArtifactError, UsageError
+from corrtool.project.artifacts import Artifact, read_artifact
 from corrtool.project.manifests import play_of_memory
+from corrtool.runs.commands import resume_command
+from corrtool.runs.records import read_record, run_directory
 
 
 @dataclass(frozen=True)
@@ -89,3 +94,23 @@ def _agent_of_model(model: Artifact, memories: Iterable[Artifact]) -> Agent | No
     if learnt_from is None:
         return None
     return next((agent_of_memory(m) for m in memories if m.sha256 == learnt_from["sha256"]), None)
+
+
+def check_one_run(root: Path, q: Artifact) -> None:
+    """Refuse an agent that a longer training was about to replace, and its memory already was.
+
+    Raises :class:`UsageError`.
+    """
+    try:
+        record = read_record(run_directory(root, "train-dqn", q.name))
+    except ArtifactError:
+        return  # it is of no run that is here
+    for kind, name in record["locks"] if record["state"] == "running" else []:
+        with contextlib.suppress(ArtifactError):
+            made = read_artifact(root, kind, name)
+            if made.manifest.get("fingerprint") == record["fingerprint"]:
+                raise UsageError(
+                    f"train-dqn {q.name!r} was interrupted as it replaced what it had made: {made} "
+                    f"is new, and {q} is not",
+                    f"let it end: {resume_command(root, record)}",
+                )

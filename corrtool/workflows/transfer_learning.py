@@ -18,7 +18,6 @@ from corrtool.errors import ArtifactError, MissingInputError, UsageError
 from corrtool.project.artifacts import Artifact, find_artifacts, read_artifact
 from corrtool.project.defaults import project_device
 from corrtool.project.manifests import Origin
-from corrtool.runs.commands import resume_command
 from corrtool.runs.context import StageContext
 from corrtool.runs.records import (
     read_record,
@@ -29,7 +28,7 @@ from corrtool.runs.results import Plan, StageResult
 from corrtool.settings.budget import Budget
 from corrtool.settings.stages import LearnCorrSettings, TrainDqnSettings
 from corrtool.stages.correspondence_checks import with_auto_q_loss
-from corrtool.stages.source_agents import agent_of_memory, agent_of_q
+from corrtool.stages.source_agents import agent_of_memory, agent_of_q, check_one_run
 from corrtool.workflows.call import StageCall
 from corrtool.workflows.pipeline import Pipeline
 from corrtool.workflows.time_shares import (
@@ -76,31 +75,9 @@ class Learner:
             return self._learn("train-dqn", _SOURCE)["name"]
         self._check_q_loss(q)
         if q.manifest.get("stage") == "train-dqn":
-            self._check_one_run(q)
+            check_one_run(self._root, q)
             self._go_on(q, _SOURCE, later=("train-model", "learn-corr"))
         return q.name
-
-    def _check_one_run(self, q: Artifact) -> None:
-        """Refuse an agent that a longer training was about to replace, and its memory already was.
-
-        Raises :class:`UsageError`.
-        """
-        try:
-            record = read_record(run_directory(self._root, "train-dqn", q.name))
-        except ArtifactError:
-            return  # it is of no run that is here
-        for kind, name in record["locks"] if record["state"] == "running" else []:
-            with contextlib.suppress(ArtifactError):
-                made = read_artifact(self._root, kind, name)
-                if made.manifest.get("fingerprint") == record["fingerprint"]:
-                    break
-        else:
-            return
-        raise UsageError(
-            f"train-dqn {q.name!r} was interrupted as it replaced what it had made: {made} is new, "
-            f"and {q} is not",
-            f"let it end: {resume_command(self._root, record)}",
-        )
 
     def _check_q_loss(self, q: Artifact | None) -> None:
         """Raise :class:`UsageError` where the agent has not what ``--q-loss`` is to compare."""
