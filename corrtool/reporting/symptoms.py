@@ -201,8 +201,9 @@ def _keeps_a_part(measured: Measured) -> tuple[str, str] | None:
     )
     if any(told(measured) is not None for told in others):
         return None
-    unseen = score is not None and measured["score_uncertain"] is None
-    value = f", which the score of {score['value']:.2f} does not see" if score and unseen else ""
+    value = ""
+    if score is not None and measured["score_uncertain"] is None:
+        value = f", which the score of {score['value']:.2f} does not see"
     part = "a unit, a shift or one coordinate"
     if measured["memories"]["measure"] == "mean frames":
         part = (

@@ -106,15 +106,21 @@ class Learner:
             inputs["model"] = self._model(memory)
         return self._learn("learn-corr", **inputs)
 
-    def _begun_correspondences(self, q: str) -> list[tuple[Plan, dict[str, Any]]]:
+    def _begun_correspondences(self, q: str) -> Iterator[tuple[Plan, dict[str, Any]]]:
         """Plans and options of those of Q_S with these settings, the one to take first.
 
-        That is one that was interrupted, then those that are finished, newest first.
+        That is the one that a call without a name makes, if it was interrupted; then the newest.
         """
-        tried = [*self._learnt_from(q), {"q": q}]
-        plans = [(self._shares.begun("learn-corr", {}, **options), options) for options in tried]
-        found = [(plan, options) for plan, options in plans if plan is not None]
-        return sorted(found, key=lambda begun: bool(begun[0]["done"]))
+        unnamed: dict[str, Any] = {"q": q}
+        own = self._shares.begun("learn-corr", {}, **unnamed)
+        if own is not None and not own["done"]:
+            yield own, unnamed
+        for options in self._learnt_from(q):
+            begun = self._shares.begun("learn-corr", {}, **options)
+            if begun is not None:
+                yield begun, options
+        if own is not None:
+            yield own, unnamed
 
     def _learnt_from(self, q: str) -> Iterator[dict[str, Any]]:
         """Names and inputs of the correspondences of Q_S, newest first.
