@@ -20,7 +20,7 @@ from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.linear_maps import raw_weight
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.moments import StateMoments
-from corrtool.correspondence.score import BATCH, PICTURE_BATCH
+from corrtool.correspondence.temporal_differences import parts
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import Rows
 from corrtool.reporting.explanation import ActionsFound, MostUnlike
@@ -39,12 +39,10 @@ class Sample:
 
     Attributes:
         source_rows, target_rows: in ascending order, so that files are read in theirs.
-        batch: transitions at a time, which bounds the memory.
     """
 
     source_rows: Rows
     target_rows: Rows
-    batch: int
 
     @classmethod
     def of(cls, knowledge: Knowledge, random: np.random.Generator) -> Sample:
@@ -56,11 +54,7 @@ class Sample:
             for held in (knowledge.source.dynamics_rows(), knowledge.target.dynamics_rows())
         )
         source, target = rows
-        return cls(source, target, PICTURE_BATCH if pictures else BATCH)
-
-    def parts(self, rows: Rows) -> list[Rows]:
-        """``rows`` in batches."""
-        return [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+        return cls(source, target)
 
     def length(self, knowledge: Knowledge) -> int:
         """How many transitions ``advance`` is told of, a matrix counted once for each action."""
@@ -101,7 +95,7 @@ def observe(
     spec, scaling = c.source_scaling.spec, c.source_scaling
     source, translated = (BlindSpots(spec, count) for count in actions)
     frames: dict[str, list[Tensor]] = {"source": [], "translated": []}
-    for rows in sample.parts(sample.source_rows):
+    for rows in parts(sample.source_rows, knowledge.source.spec):
         memory = knowledge.source
         here, following = (
             scaling.raw_to_model(states) for states in memory.consecutive_states(rows)
@@ -111,7 +105,7 @@ def observe(
             taken = memory.actions(rows)
             source.add(model(here, taken), here, following, taken)
         advance(len(rows))
-    for rows in sample.parts(sample.target_rows):
+    for rows in parts(sample.target_rows, knowledge.target.spec):
         memory = knowledge.target
         here, following = _translated(c, memory, rows)
         frames["translated"].append(spec.frames_of(here)[:, -1])
@@ -209,12 +203,12 @@ def find_actions(
     model = knowledge.environment_model
     if model is None:
         return None
-    parts = []
-    for rows in sample.parts(sample.target_rows):
-        parts.append(action_matrix(correspondence, model, knowledge.target, rows))
+    matrices = []
+    for rows in parts(sample.target_rows, knowledge.target.spec):
+        matrices.append(action_matrix(correspondence, model, knowledge.target, rows))
         advance(len(rows) * model.actions)
     in_use = correspondence.action_map or ActionMap.identity(actions[0])
-    return actions_found(ActionMatrix.joined(parts), in_use)
+    return actions_found(ActionMatrix.joined(matrices), in_use)
 
 
 def actions_found(matrix: ActionMatrix, in_use: ActionMap) -> ActionsFound:

@@ -10,42 +10,47 @@ advantage. So each transition counts as much as the policy finds its action prob
 makes the Bellman part see the action map. Without a critic it is left out, since logits know no
 rewards.
 
-Neither is sufficient. Nothing is known of states where the memories have none, such as those that
+Both are also small where all states are mapped into one spot, so how far the translated ones spread
+counts as well, where both memories are of the same kind of play (:mod:`.spread`).
+
+None is sufficient. Nothing is known of states where the memories have none, such as those that
 random play never reaches, and a task with a symmetry has more than one correspondence that scores
 1. What a correspondence is worth, only games tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from corrtool.correspondence.generators import translate_together
 from corrtool.correspondence.knowledge import Knowledge
 from corrtool.correspondence.losses import errors_and_changes, share_of_change
 from corrtool.correspondence.model import Correspondence
+from corrtool.correspondence.spread import Spread, spread_of, spread_share
 from corrtool.correspondence.statistics import element_statistics
-from corrtool.memory import ReplayMemory
+from corrtool.correspondence.temporal_differences import (
+    parts,
+    taken_action_weights,
+    target_outputs,
+    temporal_differences,
+    transition_batches,
+)
 from corrtool.memory.replay import TransitionBatch
-from corrtool.memory.rows import Rows
 from corrtool.memory.samples import even_sample
-from corrtool.q_learning.losses import temporal_difference_target
 from corrtool.runs.results import Score
-from corrtool.states import IMAGE, StateSpec
+from corrtool.states import StateSpec
 
 TRANSITIONS = 1_000
 REFERENCE = 4  # times as many of the source, of which errors are found once
 CYCLED = 4  # so many of its transitions for one of the cycle error, which is only told
-BATCH = 128  # transitions at a time, which bounds the memory
-PICTURE_BATCH = 16  # of pictures: half the time on a CPU, and a fifth of the memory
 MIN_EXPLAINED = 0.02  # of the source by F: three standard deviations of a loss over 128 of Pong
 MIN_DEVIATION = 1e-6  # of values that are all equal
-LEAST_WEIGHT = 1e-12  # in the mean, of actions that a policy never takes
 
 
 def score_numbers(score: Score) -> dict[str, float]:
@@ -53,15 +58,19 @@ def score_numbers(score: Score) -> dict[str, float]:
     return {name: float(number) for name, number in score.items() if isinstance(number, float)}
 
 
-def score_value(model_share: float, bellman_share: float | None) -> float:
-    r"""The one number that a score comes to, in [0, 1]: :math:`m \sqrt{b}`.
+def score_value(
+    model_share: float, bellman_share: float | None, spread: float | None = None
+) -> float:
+    r"""The one number that a score comes to, in [0, 1]: :math:`m \sqrt{b} \min(1, 2 w)`.
 
-    Both are in [0, 1], and b is 1 without a Q-function. A product, since a correspondence has to
-    have both. The root, since a Bellman error never falls to zero: Q_S is a learnt function, and
-    on random play of the target it is asked about states that its own agent seldom sees. This is
-    a choice: weights fitted to games rank others no better (docs/pairs.md).
+    All are in [0, 1]; b is 1 without a Q-function, and the spread w where memories are of different
+    kinds of play. A product, since a correspondence has to have all. The root, since a Bellman
+    error never falls to zero: Q_S is a learnt function, and on random play of the target it is
+    asked about states that its own agent seldom sees. This is a choice: weights fitted to games
+    rank no better (docs/pairs.md).
     """
-    return model_share * sqrt(1.0 if bellman_share is None else bellman_share)
+    seen = 1.0 if spread is None else spread_share(spread)
+    return model_share * sqrt(1.0 if bellman_share is None else bellman_share) * seen
 
 
 def explained_share(loss: float, source_loss: float) -> float:
@@ -113,19 +122,21 @@ class _Reference:
         bellman_error: of Q_S, in its own units; None without it.
         deviation: standard deviation of the values of Q_S; 1 without it.
         mean: the mean state, in the model range.
+        spread: of its newest frames.
     """
 
     model_loss: float
     bellman_error: float | None
     deviation: float
     mean: Tensor
+    spread: Spread
 
 
 @dataclass
 class _Sums:
     """Sums over the transitions of one memory, as they are or translated.
 
-    ``add_model`` and ``add_bellman`` take the same transitions, one after the other.
+    The methods that add take the same transitions, one after the other.
     """
 
     states: StateSpec
@@ -134,6 +145,11 @@ class _Sums:
     bellman_errors: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    spread: Spread = field(default_factory=Spread)
+
+    def add_states(self, here: Tensor) -> None:
+        """Add where transitions begin, (B, …) in the model range."""
+        self.spread.add(self.states.frames_of(here)[:, -1])
 
     def add_model(self, predicted_next: Tensor, here: Tensor, following: Tensor) -> None:
         """Add what F predicts and what comes, (B, …) in the model range."""
@@ -226,6 +242,8 @@ class Scorer:
         bellman_share = (
             None if error is None or source_error is None else error_share(error, source_error)
         )
+        same_play = self._knowledge.same_play
+        spread = spread_of(sums.spread, source.spread) if same_play else None
         return {
             "model_loss": sums.model_loss,
             "source_model_loss": source.model_loss,
@@ -236,17 +254,19 @@ class Scorer:
             ),
             "bellman_share": bellman_share,
             "cycle_error": self._cycle_error(correspondence, source.mean, advance),
-            "value": score_value(model_share, bellman_share),
+            "spread": spread,
+            "value": score_value(model_share, bellman_share, spread),
         }
 
     def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
         source, scaling = self._knowledge.source, self._model.scaling
         q, choices = self._knowledge.source_values, self._knowledge.source_choices
         sums, held_out = _Sums(scaling.spec), self._knowledge.held_out_loss
-        for batch in _batches(self._knowledge, source, self._source_rows):
+        for batch in transition_batches(self._knowledge, source, self._source_rows):
             here, following = (
                 scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
             )
+            sums.add_states(here)
             if held_out is None:
                 sums.add_model(self._model(here, batch.actions), here, following)
             if q is not None:
@@ -256,24 +276,25 @@ class Scorer:
             advance(len(batch.rows))
         mean = element_statistics(source, self._source_rows, scaling).mean
         model_loss = sums.model_loss if held_out is None else held_out
-        return _Reference(model_loss, sums.bellman_error, sums.deviation, mean)
+        return _Reference(model_loss, sums.bellman_error, sums.deviation, mean, sums.spread)
 
     def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
         """F and Q_S on the translated transitions of M_T."""
         knowledge, sums = self._knowledge, _Sums(c.source_scaling.spec)
-        for batch in _batches(knowledge, knowledge.target, self._target_rows):
+        for batch in transition_batches(knowledge, knowledge.target, self._target_rows):
             here, following, _ = translate_together(
                 c.target_to_source,
                 c.target_scaling.raw_to_model(batch.states),
                 c.target_scaling.raw_to_model(batch.next_states),
             )
             assert following is not None
+            sums.add_states(here)
             predicted_next = self._model(here, c.source_actions(batch.actions))
             sums.add_model(predicted_next, here, following)
             q, choices = knowledge.source_values, knowledge.source_choices
             if q is not None:
-                values, next_values = (_of_target(c, q, states) for states in (here, following))
-                probabilities = None if choices is None else _of_target(c, choices, here)
+                values, next_values = (target_outputs(c, q, states) for states in (here, following))
+                probabilities = None if choices is None else target_outputs(c, choices, here)
                 sums.add_bellman(values, next_values, batch, probabilities)
             advance(len(batch.rows))
         return sums
@@ -283,68 +304,10 @@ class Scorer:
     ) -> float:
         """Eq. (9) of the source, as a share of what its mean state gets wrong."""
         error = constant = 0.0
-        for rows in _parts(self._cycled_rows, c.source_scaling.spec):
+        for rows in parts(self._cycled_rows, c.source_scaling.spec):
             states = c.source_scaling.raw_to_model(self._knowledge.source.states(rows))
             back = c.target_to_source(c.source_to_target(states))
             error += (back - states).abs().sum().item()
             constant += (mean - states).abs().sum().item()
             advance(len(rows))
         return error / constant if constant else 0.0
-
-
-def temporal_differences(values: Tensor, next_values: Tensor, batch: TransitionBatch) -> Tensor:
-    """What eq. (4) corrects, (B,): of values (B, A) in the states of a batch and in the next."""
-    best = next_values.max(dim=1).values
-    targets = temporal_difference_target(batch.returns, batch.terminated, best, batch.discounts)
-    return targets - values.gather(1, batch.actions[:, None]).squeeze(1)
-
-
-@torch.no_grad()
-def target_differences(c: Correspondence, knowledge: Knowledge, rows: Rows) -> Tensor:
-    """The temporal differences (B,) of Q_S ∘ G_T at ``rows`` of M_T.
-
-    Those of a critic times the root of how much they count, whose mean is 1: so their squares are
-    weighted.
-
-    Raises:
-        ValueError: there is neither.
-    """
-    q, choices = knowledge.source_values, knowledge.source_choices
-    if q is None:
-        raise ValueError("temporal differences need Q_S or a critic, and there is none")
-    differences, weights = list[Tensor](), list[Tensor]()
-    for batch in _batches(knowledge, knowledge.target, rows):
-        here, following = (
-            c.target_to_source(c.target_scaling.raw_to_model(states))
-            for states in (batch.states, batch.next_states)
-        )
-        values, next_values = (_of_target(c, q, states) for states in (here, following))
-        differences.append(temporal_differences(values, next_values, batch))
-        probabilities = None if choices is None else _of_target(c, choices, here)
-        weights.append(taken_action_weights(probabilities, batch.actions))
-    weight = torch.cat(weights)
-    return torch.cat(differences) * (weight / weight.mean().clamp(min=LEAST_WEIGHT)).sqrt()
-
-
-def taken_action_weights(probabilities: Tensor | None, actions: Tensor) -> Tensor:
-    """How much each transition counts, (B,): as its action is probable of (B, A); None: 1."""
-    if probabilities is None:
-        return torch.ones(len(actions), device=actions.device)
-    return probabilities.gather(1, actions[:, None]).squeeze(1)
-
-
-def _batches(knowledge: Knowledge, memory: ReplayMemory, rows: Rows) -> Iterator[TransitionBatch]:
-    """Transitions with rewards as Q_S learnt from them."""
-    rewards = knowledge.rewards
-    for part in _parts(rows, memory.spec):
-        yield memory.transitions(part, gamma=rewards.gamma, clip_rewards=rewards.clip_rewards)
-
-
-def _of_target(c: Correspondence, agent: nn.Module, translated: Tensor) -> Tensor:
-    """What an agent makes of the target's actions, (B, A_T), in translated states (B, …)."""
-    return c.target_values(agent(c.source_scaling.model_to_q(translated)))
-
-
-def _parts(rows: Rows, spec: StateSpec) -> list[Rows]:
-    batch = PICTURE_BATCH if spec.settings_kind == IMAGE else BATCH
-    return [rows[start : start + batch] for start in range(0, len(rows), batch)]

@@ -22,7 +22,6 @@ from corrtool.correspondence.linear_starts import LinearStartSearch
 from corrtool.correspondence.linear_symmetries import best_symmetry
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.reward_model import learn_rewards
-from corrtool.correspondence.score import target_differences
 from corrtool.correspondence.signal_starts import (
     SignalStart,
     candidate_signal_starts,
@@ -31,6 +30,7 @@ from corrtool.correspondence.signal_starts import (
 )
 from corrtool.correspondence.spatial_starts import Start, candidate_starts
 from corrtool.correspondence.start_search import ANGLE_STARTS, SignalStartSearch, StartSearch
+from corrtool.correspondence.temporal_differences import target_differences
 from corrtool.correspondence.tone_layer import tone_layer
 from corrtool.correspondence.tones import ChannelFeatures, Tone, candidate_tones
 from corrtool.environment_model.network import ScaledModel

@@ -135,6 +135,8 @@ class Score(TypedDict):
         source_bellman_error: the same on those of M_S.
         bellman_share: in [0, 1], source_bellman_error / bellman_error, at most 1.
         cycle_error: mean |G_T(G_S(s)) - s| on M_S, as a share of what its mean state gets wrong.
+        spread: in [0, 1], how far translated states of M_T spread beside those of M_S; None where
+            the memories are not of the same kind of play.
         value: all in one number, in [0, 1]: ``corrtool.correspondence.score.score_value``.
     """
 
@@ -145,6 +147,7 @@ class Score(TypedDict):
     source_bellman_error: float | None
     bellman_share: float | None
     cycle_error: float
+    spread: float | None
     value: float
 
 

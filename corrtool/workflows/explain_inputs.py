@@ -19,6 +19,7 @@ from corrtool.project.artifacts import (
     find_artifacts,
 )
 from corrtool.project.directory import Project
+from corrtool.project.manifests import same_play
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
 from corrtool.reporting.explanation import Learnt
 from corrtool.runs.context import StageContext
@@ -113,26 +114,26 @@ def load_inputs(
     """All of them, on the device. Raises :class:`ArtifactError` where they do not fit."""
     device = context.device
     check_fit(inputs)
-    memories = [
-        load_transitions(context, inputs[f"{role}_memory"]) for role in ("source", "target")
-    ]
+    m_s, m_t = (inputs[f"{role}_memory"] for role in ("source", "target"))
+    memories = [load_transitions(context, memory) for memory in (m_s, m_t)]
     correspondence = load_correspondence(artifact, device)
     correspondence.eval()
     model = held_out = None
     if (found := inputs.get("model") or _newest_model(context, inputs)) is not None:
         inputs["model"] = found
         model = load_model(found, device)
-        held_out = held_out_loss(found, inputs["source_memory"])
+        held_out = held_out_loss(found, m_s)
         model.eval()
     q = load_q_function(inputs["q"], device) if "q" in inputs else None
     rewards = RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt()
-    actions = [inputs[f"{role}_memory"].manifest["actions"] for role in ("source", "target")]
+    actions = [memory.manifest["actions"] for memory in (m_s, m_t)]
+    played_alike = same_play(m_s.manifest, m_t.manifest)
     _check_correspondence(artifact, correspondence, memories, actions)
     return ExplainInputs(
         artifact,
         inputs,
         correspondence,
-        Knowledge(memories[0], memories[1], q, model, rewards, held_out),
+        Knowledge(memories[0], memories[1], q, model, rewards, held_out, played_alike),
         (actions[0], actions[1]),
     )
 

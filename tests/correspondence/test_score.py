@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from corrtool.correspondence import score as scoring
+from corrtool.correspondence import temporal_differences
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.generators import LinearGenerator
@@ -25,9 +25,9 @@ from corrtool.correspondence.score import (
     score_correspondence,
     score_numbers,
     score_value,
-    target_differences,
 )
 from corrtool.correspondence.spatial_starts import Start, set_start
+from corrtool.correspondence.temporal_differences import target_differences
 from corrtool.environment_model.network import ScaledModel
 from corrtool.memory import ReplayMemory
 from corrtool.memory.rows import FIELDS, MemoryRows
@@ -52,6 +52,13 @@ class Step(nn.Module):
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         return states + self.step
+
+
+class Spring(nn.Module):
+    """F: half way back to 0 and as far beyond."""
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        return -0.5 * states
 
 
 class OnceAndTwice(nn.Module):
@@ -183,7 +190,9 @@ class TestByHand:
         assert found["model_share"] == found["value"] == pytest.approx(1.0, abs=1e-5)
 
     def test_losses_are_sums_over_all_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(scoring, "BATCH", 1)  # of changes 1 and 3 it knows 1 each: 2 of 4
+        monkeypatch.setattr(
+            temporal_differences, "BATCH", 1
+        )  # of changes 1 and 3 it knows 1 each: 2 of 4
         source = memory(numbers(0, 1, 4))
         found = scored(linear(1.0), known(source, source, 1.0))
         assert found["source_model_loss"] == found["model_loss"] == pytest.approx(0.5, abs=1e-5)
@@ -205,6 +214,20 @@ class TestByHand:
         assert found["bellman_error"] == pytest.approx(error / deviation)
         assert found["bellman_share"] == pytest.approx(2.0 / error)
         assert found["value"] == pytest.approx(found["model_share"] * (2.0 / error) ** 0.5)
+
+    @pytest.mark.parametrize(("shrunk", "counts"), [(1.0, 1.0), (0.5, 1.0), (0.1, 0.2)])
+    def test_a_map_into_one_spot_is_no_translation(self, shrunk: float, counts: float) -> None:
+        """F of a spring knows a tenth of every move as well as the move."""
+        moves = memory(numbers(4, -2, 1, -0.5))
+        spring = ScaledModel(Spring(), StateScaling(NUMBER))
+        alike = Knowledge(moves, moves, None, spring, same_play=True)
+        found = scored(linear(shrunk), alike)
+        assert found["model_share"] == pytest.approx(1.0, abs=1e-5)
+        assert found["spread"] == pytest.approx(shrunk)
+        assert found["value"] == pytest.approx(counts, abs=1e-5)
+        other_play = scored(linear(shrunk), replace(alike, same_play=False))
+        assert other_play["spread"] is None
+        assert other_play["value"] == pytest.approx(1.0, abs=1e-5)
 
     def test_without_q_there_is_no_bellman_error(self) -> None:
         found = scored(linear(0.5), known(SOURCE, TARGET, 1.0))
@@ -284,6 +307,8 @@ class TestOneNumber:
         assert (explained_share(0.9, 0.99), explained_share(0.98, 0.98)) == (0.0, 1.0)
         assert (error_share(4.0, 1.0), error_share(0.0, 0.0), error_share(1.0, 0.0)) == (0.25, 1, 0)
         assert score_value(0.8, 0.25) == pytest.approx(0.4)
+        assert score_value(0.8, 0.25, 0.1) == pytest.approx(0.08)
+        assert score_value(0.8, 0.25, 0.5) == score_value(0.8, 0.25, 1.0) == pytest.approx(0.4)
 
 
 PLANT = StateSpec("vector", (4,))
