@@ -15,6 +15,7 @@ from corrtool.cli.engines import (
     EngineOption,
     GpusOption,
     RayAddressOption,
+    SlurmOption,
 )
 from corrtool.cli.options import (
     ANY_TEXT,
@@ -34,9 +35,9 @@ from corrtool.cli.suite import (
 )
 from corrtool.cli.summaries import SUMMARIES
 from corrtool.cli.sweep import (
+    JOBS_HELP,
     DryRunFlag,
     FailFastFlag,
-    JobsOption,
     RetriesOption,
     jobs_of,
     raise_if_unfinished,
@@ -63,6 +64,15 @@ CellOption = Annotated[
         help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be "
         "repeated.",
         show_default="every cell",
+    ),
+]
+SomeJobsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        help=JOBS_HELP,
+        metavar="N",
+        show_default="1; with --engine slurm as many as SLURM lets",
     ),
 ]
 GridFlag = Annotated[
@@ -125,7 +135,8 @@ def reproduce(
     preset: AnyPresetOption = None,
     from_scratch: FromScratchFlag = False,
     engine: EngineOption = "local",
-    jobs: JobsOption = "1",
+    jobs: SomeJobsOption = None,
+    slurm: SlurmOption = None,
     ray_address: RayAddressOption = None,
     cpus: CpusOption = None,
     gpus: GpusOption = None,
@@ -143,8 +154,9 @@ def reproduce(
     from corrtool.workflows.sweeps.running import Limits
 
     console, directory = Console(quiet=quiet, json=json), project or Path(experiment)
-    on = EngineChoice(engine, jobs_of(jobs), ray_address, cpus, gpus)
-    _check_surroundings(on, device, preset)
+    at_once = jobs_of(jobs or ("auto" if engine == "slurm" else "1"))
+    on = EngineChoice(engine, at_once, ray_address, cpus, gpus, tuple(slurm or ()))
+    _check_surroundings(on, experiment, device, preset, fail_fast=fail_fast)
     limits, suite = Limits(retries, fail_fast), SuiteChoice(pairs, methods, first_seed, known)
     if experiment == "suite":
         if cell or grid or from_scratch:
@@ -169,7 +181,9 @@ def reproduce(
         work.run(directory, on, limits)
 
 
-def _check_surroundings(on: EngineChoice, device: str | None, preset: str | None) -> None:
+def _check_surroundings(
+    on: EngineChoice, experiment: str, device: str | None, preset: str | None, *, fail_fast: bool
+) -> None:
     """Check the engine, the preset and the device, before anything is made.
 
     Raises:
@@ -177,12 +191,13 @@ def _check_surroundings(on: EngineChoice, device: str | None, preset: str | None
     """
     from corrtool.runtime.device import resolve_device
 
-    if on.submits:
+    if on.submits and experiment != "suite":
         raise UsageError(
-            "--engine slurm is for sweep",
-            "give a job array of your own --first-seed and --pairs, a task each",
+            "--engine slurm is for sweep and for reproduce suite",
+            "an experiment makes what its cells share first: give each task of a job array of your "
+            "own its --cell, once that is there",
         )
-    on.check(device, {"--cell": False, "--print-sbatch": False, "--fail-fast": False})
+    on.check(device, {"--cell": False, "--print-sbatch": False, "--fail-fast": fail_fast})
     load_preset("default" if preset is None else preset)
     if device is not None:
         resolve_device(device)

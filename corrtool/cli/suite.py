@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
     from corrtool.reporting.suite import Played
     from corrtool.runtime.console import Console
+    from corrtool.workflows.suites.projects import Cell
     from corrtool.workflows.suites.suite import PlannedSuite, SuiteResult
     from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.slurm import Resources
 
 PairsOption = Annotated[
     str | None,
@@ -118,6 +121,8 @@ class SuiteChoice:
     ) -> None:
         """Play what is missing, write the tables, and print them; or print what there is.
 
+        With an engine that submits, say what was submitted instead.
+
         Raises:
             CorrtoolError: a cell is not done in the end.
         """
@@ -125,13 +130,17 @@ class SuiteChoice:
         from corrtool.workflows.sweeps.sweep import stage_variables
 
         planned.check()
+        resources = on.resources(check=not only_shown)
         result = planned.status({})
         if only_shown:
             console.result(result, _cells(result))
             return
-        planned.begin()
         told = zip(planned.cells, result["cells"], strict=True)
         missing = [cell for cell, state in told if state["state"] != "done"]
+        if resources is not None:
+            self._submit(console, planned, missing, limits, resources, on.jobs)
+            return
+        planned.begin()
         with on.begun(len(missing), device, stage_variables()) as engine:
             console.say(
                 f"suite in {planned.suite.root}: {len(missing):,} of {len(planned.cells):,} cells "
@@ -152,6 +161,29 @@ class SuiteChoice:
                 f"{line}",
                 "the same command tries them again",
             )
+
+    def _submit(
+        self,
+        console: Console,
+        planned: PlannedSuite,
+        missing: Sequence[Cell],
+        limits: Limits,
+        resources: Resources,
+        jobs: int | None,
+    ) -> None:
+        """Submit what is missing, and say how to look at it later."""
+        from corrtool.workflows.suites.submission import FOLDER, submit_suite
+
+        ids = submit_suite(planned, missing, self.known or [], limits, resources, jobs)
+        root, said = planned.suite.root, ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"
+        lines = [
+            f"suite in {root}: submitted {len(missing):,} of {len(planned.cells):,} cells in "
+            f"{len(ids):,} tasks, as {said}",
+            f"what they say is in {root / FOLDER}/*.log; how far they are, the same command with "
+            "--status says",
+        ]
+        result: SuiteResult = {**planned.status({}), "jobs": ids}
+        console.result(result, lines)
 
 
 def _names(text: str | None) -> list[str]:

@@ -50,15 +50,11 @@ def jobs_of(text: str) -> int | None:
     return int(text)
 
 
-JobsOption = Annotated[
-    str,
-    typer.Option(
-        "--jobs",
-        help="Commands at once; auto shares the GPUs out, or the cores where there is none, as far "
-        "as there is memory.",
-        metavar="N",
-    ),
-]
+JOBS_HELP = (
+    "Commands at once; auto shares the GPUs out, or the cores where there is none, as far as there "
+    "is memory."
+)
+JobsOption = Annotated[str, typer.Option("--jobs", help=JOBS_HELP, metavar="N")]
 RetriesOption = Annotated[
     int,
     typer.Option(

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import one_line_error, run_in_process, run_interrupted
+from support.processes import descendants, is_alive
 from support.sweeps import planned_sweep
 from support.waiting import wait_for
 
@@ -39,21 +39,6 @@ needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"
 @pytest.fixture
 def lab(cartpole_lab: Path) -> Path:
     return cartpole_lab
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """The processes below one, those nearest to it first."""
-    below = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    yield from below
-    for child in below:
-        yield from descendants(child)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def states(lab: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -284,7 +284,9 @@ def test_what_other_machines_have_played_is_in_the_tables_and_not_played_again(
         (("suite", "--methods", "chess"), "there is no method 'chess'"),
         (("suite", "--grid"), "are not of the suite"),
         (("experiment-1", "--pairs", "cartpole"), "--pairs is of the suite"),
-        (("suite", "--engine", "slurm"), "--engine slurm is for sweep"),
+        (("experiment-1", "--engine", "slurm"), "--engine slurm is for sweep and for reproduce s"),
+        (("suite", "--engine", "slurm", "--fail-fast"), "--fail-fast has no effect with --engine"),
+        (("suite", "--slurm", "mem_gb=8"), "--slurm has no effect"),
         (("experiment-1", "--ray-address", "auto"), "--ray-address has no effect"),
     ],
 )

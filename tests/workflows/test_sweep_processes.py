@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import run_in_process
+from support.processes import is_alive
 from support.waiting import wait_for
 
 from corrtool.project.locks import lock_artifacts
@@ -59,13 +60,6 @@ def holders(lab: Path) -> set[int]:
         if len(words) == 4 and is_alive(int(words[1])):
             found.add(int(words[1]))
     return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def finish(capsys: pytest.CaptureFixture[str], lab: Path, *grid: str) -> set[str]:

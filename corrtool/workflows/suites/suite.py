@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from corrtool.errors import UsageError
 from corrtool.experiments.pairs import Pair
@@ -46,7 +46,8 @@ class SuiteResult(TypedDict):
 
     Attributes:
         below_reuse: the pairs on which ``ours`` is more than 0.05 below reuse.
-        files: what was written; nothing by ``--dry-run`` and ``--status``.
+        files: what was written; nothing by ``--dry-run``, ``--status`` and ``--engine slurm``.
+        jobs: the ids that were submitted, with ``--engine slurm``.
     """
 
     suite: str
@@ -56,6 +57,7 @@ class SuiteResult(TypedDict):
     methods: list[MethodSummary]
     below_reuse: list[str]
     files: list[str]
+    jobs: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -163,15 +163,38 @@ def submit_sweep(
     """
     tasks = cell_tasks(sweep, asked, limits, device)
     folder = inside(sweep.project.root, cell_log(sweep, "0").parent / "submitit")
+    name = f"corrtool-{sweep.name}"
+    return submit_tasks(tasks, folder, resources, name, jobs, begin=sweep.write)
+
+
+def submit_tasks(
+    tasks: Sequence[CellTask],
+    folder: Path,
+    resources: Resources,
+    name: str,
+    jobs: int | None,
+    begin: Callable[[], object],
+) -> list[str]:
+    """Submit tasks as one job array; returns the ids of the jobs, in their order.
+
+    Args:
+        folder: of what submitit keeps; is made.
+        jobs: how many run at once; None for as many as SLURM lets.
+        begin: called once the parameters are known to be good, before anything is submitted.
+
+    Raises:
+        UsageError: SLURM does not know a parameter.
+        CorrtoolError: SLURM has refused the job.
+    """
     if "%" in str(folder):
         raise UsageError(f"{folder}: SLURM replaces what follows a %", "move the project")
-    executor = executor_of(folder, resources, f"corrtool-{sweep.name}", jobs or len(tasks))
-    sweep.write()
+    executor = executor_of(folder, resources, name, jobs or len(tasks))
+    begin()
     folder.mkdir(parents=True, exist_ok=True)
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
-        submitted = executor.submit_array(tasks)
+        submitted = executor.submit_array(list(tasks))
     except (FailedJobError, FailedSubmissionError) as error:
         said = [line for line in str(error).splitlines() if line.strip()]
         raise CorrtoolError(f"SLURM has refused the job: {said[-1]}", "see --slurm") from None
