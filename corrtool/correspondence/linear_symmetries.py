@@ -36,9 +36,11 @@ def best_symmetry(
     start: LinearStart,
     differences: Callable[[LinearStart], Tensor],
 ) -> tuple[LinearStart, int]:
-    """``start``, or what F explains as well, if Q_S clearly fits the target's rewards better.
+    """``start``, or what F explains as well, if the target's rewards speak clearly against it.
 
-    Standard errors take the transitions for independent of each other.
+    Once one of the others fits them clearly better, the start has no right to be preferred any
+    more, and the best of all is taken. Standard errors take the transitions for independent of each
+    other.
 
     And how many others there were: the symmetries of a signed permutation, of the start itself or
     near it, and each with the coordinates in equal units, which F may not see either.
@@ -54,13 +56,14 @@ def best_symmetry(
     equal = (search.in_equal_units(one) for one in alike)
     others = [one for one in (*alike, *equal) if one is not None and one is not start]
     squares = differences(start).square()
-    best, most = start, 0.0
+    best, most, clearly = start, 0.0, False
     for other in others:
         less = squares - differences(other).square()
         mean, error = less.mean().item(), less.std().item() / sqrt(len(less))
-        if mean > max(most, STANDARD_ERRORS * error):
+        clearly |= mean > STANDARD_ERRORS * error
+        if mean > most:
             best, most = other, mean
-    return best, len(others)
+    return best if clearly else start, len(others)
 
 
 def symmetries(search: LinearStartSearch, start: LinearStart) -> list[LinearStart]:

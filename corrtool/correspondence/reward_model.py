@@ -4,6 +4,11 @@ It tells how parts of a state lie to each other, which F cannot where they do no
 The temporal differences of Q_S say so too, but with the noise of its values. Of a spotlight that
 follows a dancer, the true map and its mirror image had 2.64 and 2.68 in the mean square, and the
 errors of such a model 0.0002 and 0.078.
+
+Of a ferry that is paid a little for every step nearer to its pier, and once as much as for a
+thousand of them for docking, the dockings are two thirds of the variance, and a square error hears
+nothing else. So rewards far from the usual ones are drawn in, on both sides alike, as long as such
+a model explains something.
 """
 
 from __future__ import annotations
@@ -27,6 +32,9 @@ GRADIENT_STEPS, BATCH, STEP_SIZE = 1_500, 256, 1e-3
 HELD_OUT = 0.1  # of the transitions, to say how much is explained
 ENOUGH = 0.3  # of the variance of rewards: below it the model says nothing
 LEAST_DEVIATION = 1e-6  # of rewards that are not all equal
+RARE = 0.01  # of the transitions, on either side, have rewards that are not usual
+MOST_DEVIATIONS = 4.0  # of usual rewards, beyond which others are drawn in
+EVERY_REWARD = (-float("inf"), float("inf"))
 
 
 class RewardModel(nn.Module):
@@ -46,9 +54,15 @@ class RewardModel(nn.Module):
 
 @dataclass(frozen=True)
 class LearntRewards:
-    """A model of a memory's rewards, with their mean and deviation."""
+    """A model of a memory's rewards.
+
+    Attributes:
+        limits: the least and the greatest that it knows; others are taken for these.
+        mean, deviation: of the rewards, once they are.
+    """
 
     model: RewardModel
+    limits: tuple[float, float]
     mean: float
     deviation: float
 
@@ -64,7 +78,7 @@ class LearntRewards:
             for raw in (batch.states, batch.next_states)
         )
         expected: Tensor = self.model(here, c.source_actions(batch.actions), following)
-        return (batch.returns - self.mean) / self.deviation - expected
+        return (batch.returns.clamp(*self.limits) - self.mean) / self.deviation - expected
 
 
 def learn_rewards(
@@ -72,17 +86,44 @@ def learn_rewards(
 ) -> LearntRewards | None:
     """A model of a memory's rewards; None where it explains little.
 
-    Such as where all rewards are equal, or there are hardly any.
+    Such as where all rewards are equal, or there are hardly any. Of usual rewards first, then,
+    where those are little but noise, of all.
     """
+    rewards = memory.transitions(memory.transition_rows(), gamma=0.0, clip_rewards=False).returns
+    for limits in dict.fromkeys([usual_rewards(rewards), EVERY_REWARD]):
+        learnt = _learn(memory, scaling, actions, limits, random)
+        if learnt is not None:
+            return learnt
+    return None
+
+
+def usual_rewards(rewards: Tensor) -> tuple[float, float]:
+    """Between what rewards (B,) usually are; without bounds where all of those are equal."""
+    least, greatest = (float(rewards.quantile(share)) for share in (RARE, 1 - RARE))
+    usual = rewards[(rewards >= least) & (rewards <= greatest)]
+    mean, deviation = usual.mean().item(), usual.std(correction=0).item()
+    if deviation < LEAST_DEVIATION:
+        return EVERY_REWARD
+    return mean - MOST_DEVIATIONS * deviation, mean + MOST_DEVIATIONS * deviation
+
+
+def _learn(
+    memory: ReplayMemory,
+    scaling: StateScaling,
+    actions: int,
+    limits: tuple[float, float],
+    random: np.random.Generator,
+) -> LearntRewards | None:
     rows = random.permutation(memory.transition_rows())
     held_out = round(HELD_OUT * len(rows))
     if held_out < 2:
         return None
     batch = memory.transitions(rows, gamma=0.0, clip_rewards=False)
-    mean, deviation = batch.returns.mean().item(), batch.returns.std().item()
+    returns = batch.returns.clamp(*limits)
+    mean, deviation = returns.mean().item(), returns.std().item()
     if deviation < LEAST_DEVIATION:
         return None
-    rewards = (batch.returns - mean) / deviation
+    rewards = (returns - mean) / deviation
     states, next_states = (scaling.raw_to_model(raw) for raw in (batch.states, batch.next_states))
     with torch.random.fork_rng(devices=[]):  # what is drawn after it is what was drawn before
         torch.manual_seed(int(random.integers(2**31)))
@@ -100,4 +141,4 @@ def learn_rewards(
         error = mse_loss(predicted, rewards[kept])
     if error > (1 - ENOUGH) * rewards[kept].var(unbiased=False):
         return None
-    return LearntRewards(model.requires_grad_(False), mean, deviation)
+    return LearntRewards(model.requires_grad_(False), limits, mean, deviation)

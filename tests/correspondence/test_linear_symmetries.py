@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -169,6 +170,22 @@ class TestBest:
 
     def test_a_difference_within_the_noise_is_none(self) -> None:
         assert self.best(mirrored_fruit=0.98, noise=1.0) is self.START
+
+    def test_once_the_start_is_refuted_the_best_of_the_others_is_taken(self) -> None:
+        """One is better for sure; another by more, 0.3, of which the standard error is 0.12."""
+        surely, most = symmetries(self.SEARCH, self.START)[:2]
+        few = torch.zeros(200)
+        few[:28] = 5**0.5
+
+        def differences(start: LinearStart, sure: float) -> Tensor:
+            if torch.equal(start.weight, most.weight):
+                return few
+            size = sure if torch.equal(start.weight, surely.weight) else 1.0
+            return torch.full((200,), size)
+
+        for sure, best in ((0.9, most), (0.5, surely), (1.0, self.START)):
+            found, _ = best_symmetry(self.SEARCH, self.START, partial(differences, sure=sure))
+            assert torch.equal(found.weight, best.weight)
 
     def test_a_signed_permutation_near_another_map_may_be_better(self) -> None:
         """The search ended at a map with a little of everything; the rewards know its neighbour."""
