@@ -40,7 +40,6 @@ def score_of(model_share: float, loss: float, bellman_share: float | None = None
         "source_bellman_error": None,
         "bellman_share": bellman_share,
         "cycle_error": 0.0,
-        "spread": None,
         "value": model_share,
     }
 

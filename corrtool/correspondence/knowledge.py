@@ -24,8 +24,6 @@ class Knowledge:
         rewards: how Q_S sees them.
         held_out_loss: the relative model loss of F on records like those of M_S that it has not
             learnt from; None where it is not known.
-        same_play: whether M_S and M_T are known to be of the same kind of play, so that states of
-            the one have to cover those of the other.
     """
 
     source: ReplayMemory
@@ -34,7 +32,6 @@ class Knowledge:
     environment_model: ScaledModel | None
     rewards: RewardsLearnt = field(default_factory=RewardsLearnt)
     held_out_loss: float | None = None
-    same_play: bool = False
 
     @functools.cached_property
     def source_values(self) -> nn.Module | None:

@@ -20,9 +20,11 @@ from corrtool.state_scaling import StateScaling
 # Deviations by which the means of two memories may differ where the zero is the same. Of one kind
 # of play with many episodes they differ by less than half of one; of slow coordinates and E long
 # episodes each by √(4/3E) of one, typically, and by up to two of them with three. The same unit
-# says by itself that the zero may be the same, other units do not.
+# says by itself that the zero may be the same, other units do not. What lies in [0, L] and is
+# mirrored there has a mean that is L apart without its shift: two deviations at the least, of a
+# flag that is as often 0 as 1, and by chance a little less.
 MEANS_APART = 0.5
-MEANS_APART_IN_SAME_UNITS = 2.0
+MEANS_APART_IN_SAME_UNITS = 1.8
 # Times the least loss, and more: on the same transitions F can tell what differs by more.
 AS_GOOD, AS_GOOD_SLACK = 1.01, 1e-3
 SAME_UNIT_SPREAD = 1.5  # times the deviation that the other may have, in the same unit
@@ -94,8 +96,8 @@ def are_near(source: Tensor, maps: LinearMaps, target: Tensor, deviations: float
 def same_unit(source: Tensor, target: Tensor, unit: float) -> tuple[float, float] | None:
     """Unit and shift that turn a raw coordinate of M_T (N',) into one of M_S (N,), in its unit.
 
-    With a shift where the means would be far apart. None where the deviations differ too much, or
-    the target's never changes and nothing is known.
+    With a shift where the means would be far apart. None where the deviations differ too much, but
+    for one that never changes.
     """
     sign = -1.0 if unit < 0 else 1.0
     mean, deviation, target_deviation = (

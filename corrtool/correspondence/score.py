@@ -10,10 +10,11 @@ advantage. So each transition counts as much as the policy finds its action prob
 makes the Bellman part see the action map. Without a critic it is left out, since logits know no
 rewards.
 
-Both are also small where all states are mapped into one spot, so how far the translated ones spread
-counts as well, where both memories are of the same kind of play (:mod:`.spread`).
+Where states are vectors, F is also wrong where it moves what stays: a pole that is mapped to a
+constant would never be asked otherwise, and all of a cart may lie in one spot near which nothing
+seems to happen. Of pictures that would be the noise of F, which moves everything a little.
 
-None is sufficient. Nothing is known of states where the memories have none, such as those that
+Neither is sufficient. Nothing is known of states where the memories have none, such as those that
 random play never reaches, and a task with a symmetry has more than one correspondence that scores
 1. What a correspondence is worth, only games tell.
 """
@@ -30,9 +31,8 @@ from torch import Tensor
 
 from corrtool.correspondence.generators import translate_together
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.losses import errors_and_changes, share_of_change
+from corrtool.correspondence.losses import errors_and_changes, false_moves, share_of_change
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.spread import Spread, spread_of, spread_share
 from corrtool.correspondence.statistics import element_statistics
 from corrtool.correspondence.temporal_differences import (
     parts,
@@ -44,7 +44,7 @@ from corrtool.correspondence.temporal_differences import (
 from corrtool.memory.replay import TransitionBatch
 from corrtool.memory.samples import even_sample
 from corrtool.runs.results import Score
-from corrtool.states import StateSpec
+from corrtool.states import VECTOR, StateSpec
 
 TRANSITIONS = 1_000
 REFERENCE = 4  # times as many of the source, of which errors are found once
@@ -58,19 +58,15 @@ def score_numbers(score: Score) -> dict[str, float]:
     return {name: float(number) for name, number in score.items() if isinstance(number, float)}
 
 
-def score_value(
-    model_share: float, bellman_share: float | None, spread: float | None = None
-) -> float:
-    r"""The one number that a score comes to, in [0, 1]: :math:`m \sqrt{b} \min(1, 2 w)`.
+def score_value(model_share: float, bellman_share: float | None) -> float:
+    r"""The one number that a score comes to, in [0, 1]: :math:`m \sqrt{b}`.
 
-    All are in [0, 1]; b is 1 without a Q-function, and the spread w where memories are of different
-    kinds of play. A product, since a correspondence has to have all. The root, since a Bellman
-    error never falls to zero: Q_S is a learnt function, and on random play of the target it is
-    asked about states that its own agent seldom sees. This is a choice: weights fitted to games
-    rank no better (docs/pairs.md).
+    Both are in [0, 1], and b is 1 without a Q-function. A product, since a correspondence has to
+    have both. The root, since a Bellman error never falls to zero: Q_S is a learnt function, and
+    on random play of the target it is asked about states that its own agent seldom sees. This is
+    a choice: weights fitted to games rank no better (docs/pairs.md).
     """
-    seen = 1.0 if spread is None else spread_share(spread)
-    return model_share * sqrt(1.0 if bellman_share is None else bellman_share) * seen
+    return model_share * sqrt(1.0 if bellman_share is None else bellman_share)
 
 
 def explained_share(loss: float, source_loss: float) -> float:
@@ -122,14 +118,12 @@ class _Reference:
         bellman_error: of Q_S, in its own units; None without it.
         deviation: standard deviation of the values of Q_S; 1 without it.
         mean: the mean state, in the model range.
-        spread: of its newest frames.
     """
 
     model_loss: float
     bellman_error: float | None
     deviation: float
     mean: Tensor
-    spread: Spread
 
 
 @dataclass
@@ -142,23 +136,21 @@ class _Sums:
     states: StateSpec
     error: float = 0.0
     change: float = 0.0
+    false_moves: float = 0.0
     bellman_errors: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
-    spread: Spread = field(default_factory=Spread)
-
-    def add_states(self, here: Tensor) -> None:
-        """Add where transitions begin, (B, …) in the model range."""
-        self.spread.add(self.states.frames_of(here)[:, -1])
 
     def add_model(self, predicted_next: Tensor, here: Tensor, following: Tensor) -> None:
         """Add what F predicts and what comes, (B, …) in the model range."""
-        newest = (
+        newest = [
             self.states.frames_of(states)[:, -1] for states in (predicted_next, here, following)
-        )
+        ]
         error, change = errors_and_changes(*newest)
         self.error += error.item()
         self.change += change.item()
+        if self.asks_of_moves:
+            self.false_moves += false_moves(*newest).item()
 
     def add_bellman(
         self,
@@ -176,9 +168,19 @@ class _Sums:
         self.values.append(values)
 
     @property
+    def asks_of_moves(self) -> bool:
+        """Whether F is wrong, too, where it moves what stays."""
+        return self.states.settings_kind == VECTOR
+
+    @property
+    def growth_by_moves(self) -> float:
+        """By how much false moves make the errors of F greater, from 1."""
+        return 1.0 + self.false_moves / self.error if self.error else 1.0
+
+    @property
     def model_loss(self) -> float:
-        """The relative model loss over all transitions together."""
-        return share_of_change(self.error, self.change)
+        """The relative model loss over all transitions together, and of vectors false moves."""
+        return share_of_change(self.error + self.false_moves, self.change)
 
     @property
     def bellman_error(self) -> float | None:
@@ -242,8 +244,6 @@ class Scorer:
         bellman_share = (
             None if error is None or source_error is None else error_share(error, source_error)
         )
-        same_play = self._knowledge.same_play
-        spread = spread_of(sums.spread, source.spread) if same_play else None
         return {
             "model_loss": sums.model_loss,
             "source_model_loss": source.model_loss,
@@ -254,8 +254,7 @@ class Scorer:
             ),
             "bellman_share": bellman_share,
             "cycle_error": self._cycle_error(correspondence, source.mean, advance),
-            "spread": spread,
-            "value": score_value(model_share, bellman_share, spread),
+            "value": score_value(model_share, bellman_share),
         }
 
     def _find_reference(self, advance: Callable[[int], None]) -> _Reference:
@@ -266,8 +265,7 @@ class Scorer:
             here, following = (
                 scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
             )
-            sums.add_states(here)
-            if held_out is None:
+            if held_out is None or sums.asks_of_moves:
                 sums.add_model(self._model(here, batch.actions), here, following)
             if q is not None:
                 now, then = scaling.raw_to_q(batch.states), scaling.raw_to_q(batch.next_states)
@@ -275,8 +273,9 @@ class Scorer:
                 sums.add_bellman(q(now), q(then), batch, probabilities)
             advance(len(batch.rows))
         mean = element_statistics(source, self._source_rows, scaling).mean
-        model_loss = sums.model_loss if held_out is None else held_out
-        return _Reference(model_loss, sums.bellman_error, sums.deviation, mean, sums.spread)
+        # Of what F has not learnt from, false moves are more as well.
+        model_loss = sums.model_loss if held_out is None else held_out * sums.growth_by_moves
+        return _Reference(model_loss, sums.bellman_error, sums.deviation, mean)
 
     def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
         """F and Q_S on the translated transitions of M_T."""
@@ -288,7 +287,6 @@ class Scorer:
                 c.target_scaling.raw_to_model(batch.next_states),
             )
             assert following is not None
-            sums.add_states(here)
             predicted_next = self._model(here, c.source_actions(batch.actions))
             sums.add_model(predicted_next, here, following)
             q, choices = knowledge.source_values, knowledge.source_choices

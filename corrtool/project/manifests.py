@@ -127,9 +127,3 @@ def play_of_memory(manifest: Manifest) -> Play | None:
     if manifest.get("stage") == "collect":
         return "agent" if "q" in manifest.get("parents", {}) else "random"
     return None
-
-
-def same_play(memory: Manifest, other: Manifest) -> bool:
-    """True if both are known to be of the same kind of play."""
-    play = play_of_memory(memory)
-    return play is not None and play == play_of_memory(other)

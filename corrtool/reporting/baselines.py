@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 
 from corrtool.reporting.agents import AgentKey, Agents, about_import
 from corrtool.reporting.cells import OWN_TASK, RANDOM_PLAY, REUSE, SOURCE_RANDOM_PLAY, Cell
@@ -10,7 +11,7 @@ from corrtool.reporting.evaluations import Protocol
 from corrtool.reporting.finished import Evaluation
 from corrtool.reporting.rows import Row, evaluation_rows
 from corrtool.runs.results import LearnCorrResult
-from corrtool.statistics import comparable_share
+from corrtool.statistics import clearly_better, comparable_share
 
 
 def baseline_rows(
@@ -92,8 +93,8 @@ def share_of_the_way(row: Row, baselines: dict[str, list[Row]]) -> float | None:
 
     Each seed beside the baselines of that seed, where there are some, else beside the mean of all.
     By games without sticky actions, and only where all three were played with one protocol: None
-    otherwise, and where the agent is no better than random play, or returns seem to be on other
-    scales.
+    otherwise, and where the agent is not clearly better than random play, or returns seem to be on
+    other scales.
     """
     played = [run for run in row.plain if run is not None]
     if row.protocol is None or not played:
@@ -104,20 +105,30 @@ def share_of_the_way(row: Row, baselines: dict[str, list[Row]]) -> float | None:
     agents = _with(baselines.get(OWN_TASK, []), row.protocol)
     shares = []
     for run in played:
-        least = _mean_return([other for other in random if other.task == run.task], run.seed)
-        own = [agent for agent in agents if agent.parent("q") == run.parent("q")]
-        most = _mean_return(own, run.seed)
-        if least is not None and most is not None:
-            on_source = _mean_return(source_random, run.seed)
-            shares.append(comparable_share(run.result["mean_return"], least, most, on_source))
+        least = _returns([other for other in random if other.task == run.task], run.seed)
+        own = _returns([one for one in agents if one.parent("q") == run.parent("q")], run.seed)
+        if least and own:
+            on_source = _returns(source_random, run.seed)
+            shares.append(_share(run.result["mean_return"], least, own, on_source))
     found = [share for share in shares if share is not None]
     return sum(found) / len(found) if len(found) == len(played) else None
 
 
-def _mean_return(evaluations: list[Evaluation], seed: int) -> float | None:
-    """The mean return of those of a seed, or of all where there are none; None without any."""
+def _share(
+    through: float, random: list[float], own: list[float], on_source: list[float]
+) -> float | None:
+    """The share by the returns of both, and of random play on the source if there are any."""
+    if not on_source:
+        return comparable_share(through, fmean(random), fmean(own), None)
+    if not clearly_better(own, on_source):
+        return None
+    return comparable_share(through, fmean(random), fmean(own), fmean(on_source))
+
+
+def _returns(evaluations: list[Evaluation], seed: int) -> list[float]:
+    """The returns of those of a seed, or of all where there are none."""
     found = [run for run in evaluations if run.seed == seed] or evaluations
-    return sum(run.result["mean_return"] for run in found) / len(found) if found else None
+    return [one for run in found for one in run.result["returns"]]
 
 
 def _with(rows: list[Row], protocol: Protocol) -> list[Evaluation]:

@@ -78,8 +78,6 @@ def _numbers(explanation: Explanation) -> Table:
         elif (agent := explanation["agent"]) is not None and agent.get("values") == "none":
             rows.append(["Bellman error of the score", "none", "the policy has no critic"])
         rows.append(["cycle error of the score", f"{score['cycle_error']:.3f}", "mean state 1"])
-        if score["spread"] is not None:
-            rows.append(["spread of translated states", f"{score['spread']:.0%}", "of M_S"])
     if explanation["blindness"] is None and "model" not in explanation["absent"]:
         rows.append(["F", "none", "learn-corr with --lambda-m above 0 would tell more"])
     memories = explanation["memories"]

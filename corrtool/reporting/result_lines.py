@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from corrtool.correspondence.spread import ENOUGH_SPREAD
 from corrtool.runs.results import (
     NO_TRANSFER_BELOW,
     CollectResult,
@@ -208,8 +207,6 @@ def _score_lines(result: LearnCorrResult) -> list[str]:
         line += f", and the {who} fits it {score['bellman_share']:.0%} as well"
     elif result.get("agent_values") == "none":
         line += "; the policy has no critic, so its values are no part of it"
-    if (spread := score.get("spread")) is not None and spread < ENOUGH_SPREAD:
-        line += f"; translated states spread {spread:.0%} as far as the source's own"
     if value >= NO_TRANSFER_BELOW:
         return [line]
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")

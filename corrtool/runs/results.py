@@ -124,7 +124,8 @@ class Score(TypedDict):
 
     Attributes:
         model_loss: the relative model loss of F on translated transitions of M_T: 0 where it
-            explains every change, 1 where none.
+            explains every change, 1 where none; of vectors it is also wrong where it moves what
+            stays.
         source_model_loss: the same on those of M_S that F has not learnt from, as ``train-model``
             found it, or on those of M_S where that says nothing of them: the best that F could do.
         model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss); 0 where F explains next
@@ -135,8 +136,6 @@ class Score(TypedDict):
         source_bellman_error: the same on those of M_S.
         bellman_share: in [0, 1], source_bellman_error / bellman_error, at most 1.
         cycle_error: mean |G_T(G_S(s)) - s| on M_S, as a share of what its mean state gets wrong.
-        spread: in [0, 1], how far translated states of M_T spread beside those of M_S; None where
-            the memories are not of the same kind of play.
         value: all in one number, in [0, 1]: ``corrtool.correspondence.score.score_value``.
     """
 
@@ -147,7 +146,6 @@ class Score(TypedDict):
     source_bellman_error: float | None
     bellman_share: float | None
     cycle_error: float
-    spread: float | None
     value: float
 
 

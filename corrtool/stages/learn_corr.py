@@ -18,7 +18,7 @@ from corrtool.environment_model.saved import held_out_loss, load_model
 from corrtool.layers import copy_of_weights
 from corrtool.play.games import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
-from corrtool.project.manifests import About, same_play
+from corrtool.project.manifests import About
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
 from corrtool.reporting.doubts import doubt_of_model
 from corrtool.reporting.symptoms import discriminators_have_won
@@ -182,15 +182,14 @@ def _identity_only(job: Job) -> str | None:
 def _load(job: Job) -> Knowledge:
     """Load the inputs to the device. Raises :class:`ArtifactError`."""
     inputs, device = job.request.inputs, job.context.device
-    m_s, m_t = inputs["source_memory"], inputs["target_memory"]
+    m_s = inputs["source_memory"]
     return Knowledge(
         load_transitions(job.context, m_s, chosen=job.matched),
-        load_transitions(job.context, m_t),
+        load_transitions(job.context, inputs["target_memory"]),
         load_q_function(inputs["q"], device) if "q" in inputs else None,
         load_model(inputs["model"], device) if "model" in inputs else None,
         RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt(),
         held_out_loss(inputs["model"], m_s) if "model" in inputs else None,
-        same_play(m_s.manifest, m_t.manifest),
     )
 
 

@@ -174,7 +174,7 @@ def _score(context: StageContext, known: ExplainInputs) -> Score | None:
 
 def _is_score(said: dict[str, Any]) -> bool:
     """True if it has every number of a score; those of Q_S may be None."""
-    optional = ("bellman_error", "source_bellman_error", "bellman_share", "spread")
+    optional = ("bellman_error", "source_bellman_error", "bellman_share")
     return Score.__annotations__.keys() == said.keys() and all(
         type(number) in (int, float) or (number is None and name in optional)
         for name, number in said.items()

@@ -19,7 +19,6 @@ from corrtool.project.artifacts import (
     find_artifacts,
 )
 from corrtool.project.directory import Project
-from corrtool.project.manifests import same_play
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
 from corrtool.reporting.explanation import Learnt
 from corrtool.runs.context import StageContext
@@ -127,13 +126,12 @@ def load_inputs(
     q = load_q_function(inputs["q"], device) if "q" in inputs else None
     rewards = RewardsLearnt.from_manifest(inputs["q"]) if "q" in inputs else RewardsLearnt()
     actions = [memory.manifest["actions"] for memory in (m_s, m_t)]
-    played_alike = same_play(m_s.manifest, m_t.manifest)
     _check_correspondence(artifact, correspondence, memories, actions)
     return ExplainInputs(
         artifact,
         inputs,
         correspondence,
-        Knowledge(memories[0], memories[1], q, model, rewards, held_out, played_alike),
+        Knowledge(memories[0], memories[1], q, model, rewards, held_out),
         (actions[0], actions[1]),
     )
 

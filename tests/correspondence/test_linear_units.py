@@ -31,15 +31,22 @@ def test_guesses_are_by_mean_squares_by_descent_and_by_mean_and_deviation() -> N
 def test_where_the_means_would_be_far_apart_there_is_a_shift() -> None:
     """M_S has 3 and 5, M_T -1 and 1: without a shift means would be 4 apart, of a deviation √2.
 
-    Two deviations, 2.83, are not far in the same unit.
+    1.8 deviations, 2.55, are not far in the same unit.
     """
     target = torch.tensor([-1.0, 1.0])
-    for mean, shift in ((4.0, 4.0), (2.8, 0.0), (2.9, 2.9)):
+    for mean, shift in ((4.0, 4.0), (2.5, 0.0), (2.6, 2.6)):
         source = torch.tensor([mean - 1, mean + 1])
         assert same_unit(source, target, -2.5) == pytest.approx((-1.0, shift), abs=1e-4)
         units, shifts = zip(*guessed_units(source, target, -2.5), strict=True)
         assert units == pytest.approx((-1.0, -2.5), abs=1e-4)
         assert shifts == pytest.approx((mean, mean), abs=1e-4)
+
+
+def test_a_flag_that_is_shown_the_other_way_round_has_its_shift() -> None:
+    """By chance both means may be on either side of a half: 0.49 and 1 - 0.49 are 0.02 nearer."""
+    for ones in (490, 500, 510):
+        flag = (torch.arange(1_000) < ones).float()
+        assert same_unit(flag, 1.0 - flag, -1.0) == pytest.approx((-1.0, 1.0), abs=0.03)
 
 
 def test_of_what_never_changes_no_unit_is_known() -> None:

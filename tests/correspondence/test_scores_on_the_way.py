@@ -30,7 +30,7 @@ def score_of(value: float) -> Score:
     return {
         "model_loss": 0.1, "source_model_loss": 0.1, "model_share": 1.0,
         "bellman_error": None, "source_bellman_error": None, "bellman_share": None,
-        "cycle_error": 0.0, "spread": None, "value": value,
+        "cycle_error": 0.0, "value": value,
     }  # fmt: skip
 
 

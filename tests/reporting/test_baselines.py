@@ -71,6 +71,18 @@ def test_the_way_from_random_play_to_the_agent() -> None:
     assert share(row_of(played(60.0)), [played(20.0, task="source")], [random]) is None
 
 
+def test_of_an_agent_that_is_not_clearly_better_than_random_play_no_share_is_told() -> None:
+    """0.9 and 0.7 are 0.2 apart; of 0.8 and 1.0 the standard error is 0.1, of both means 0.14."""
+    own, row = played(0.9, task="source"), row_of(played(0.4))
+    cast(Any, own.result)["returns"] = [0.8, 1.0]
+    random, source_random = played(0.7, q=None), played(0.7, q=None, task="source")
+    cast(Any, source_random.result)["returns"] = [0.6, 0.8]
+    assert share(row, [own, source_random], [random]) is None
+    cast(Any, source_random.result)["returns"] = [0.7, 0.7]
+    assert share(row, [own, source_random], [random]) == pytest.approx(-1.5)
+    assert share(row, [own], [random]) == pytest.approx(-1.5)  # nobody has played the source
+
+
 def test_each_seed_is_beside_the_baselines_of_that_seed() -> None:
     own, random = played(100.0, task="source"), [played(20.0, q=None), played(60.0, None, seed=1)]
     assert share(row_of(played(80.0)), [own], random) == 0.75

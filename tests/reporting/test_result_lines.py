@@ -86,14 +86,6 @@ def test_a_search_that_was_cut_short_is_named_with_a_command() -> None:
     assert learn_corr(result(search_cut=True))[-1] == note
 
 
-def test_states_that_are_mapped_into_a_spot_are_told() -> None:
-    found = {"value": 0.1, "model_share": 0.75, "bellman_share": 0.46, "spread": 0.11}
-    line = next(line for line in learn_corr(result(score=found)) if line.startswith("score"))
-    assert "fits it 46% as well; translated states spread 11% as far as the source's own" in line
-    found["spread"] = 0.5
-    assert not any("spread" in line for line in learn_corr(result(score=found)))
-
-
 @pytest.mark.parametrize(("score", "words"), [(0.9, "plays as well (mean"), (0.89, "no transfer")])
 def test_what_plays_as_reuse_does_and_has_a_good_score_is_no_failure(
     score: float, words: str

@@ -43,7 +43,7 @@ HEALTHY: Measured = {
     "score": {
         "model_loss": 0.1, "source_model_loss": 0.1, "model_share": 1.0,
         "bellman_error": 0.2, "source_bellman_error": 0.2, "bellman_share": 1.0,
-        "cycle_error": 0.1, "spread": 0.95, "value": 0.9,
+        "cycle_error": 0.1, "value": 0.9,
     },
     "score_uncertain": None,
     "blindness": {

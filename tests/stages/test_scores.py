@@ -28,7 +28,7 @@ LEARN = ("learn-corr", *TINY, "--gradient-steps", "30", "--eval-every", "10", "-
 ONE: Score = {
     "model_loss": 0.1, "source_model_loss": 0.1, "model_share": 1.0,
     "bellman_error": 0.5, "source_bellman_error": 0.5, "bellman_share": 1.0,
-    "cycle_error": 0.0, "spread": None, "value": 1.0,
+    "cycle_error": 0.0, "value": 1.0,
 }  # fmt: skip
 
 
