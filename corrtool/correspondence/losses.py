@@ -131,13 +131,6 @@ def elements_of_errors_and_changes(
     return (predicted_next - translated_next).abs() * changing, change * changing
 
 
-def false_moves(predicted_next: Tensor, translated: Tensor, translated_next: Tensor) -> Tensor:
-    """Sum of the errors of F where it moves what stays, of which the model loss hears nothing."""
-    stays = (translated_next - translated).abs() <= CHANGE
-    moved = (predicted_next - translated).abs() > CHANGE
-    return ((predicted_next - translated_next).abs() * (stays & moved)).sum()
-
-
 def share_of_change(error: T, change: T) -> T:
     """The relative model loss of its two sums; 1 where nothing changes."""
     none = 1e-6

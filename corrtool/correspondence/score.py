@@ -10,9 +10,9 @@ advantage. So each transition counts as much as the policy finds its action prob
 makes the Bellman part see the action map. Without a critic it is left out, since logits know no
 rewards.
 
-Where states are vectors, F is also wrong where it moves what stays: a pole that is mapped to a
-constant would never be asked otherwise, and all of a cart may lie in one spot near which nothing
-seems to happen. Of pictures that would be the noise of F, which moves everything a little.
+Of vectors F is asked coordinate by coordinate, and each counts as much as it has of all changes in
+M_S. Changes of all together would ask for no pole that is mapped to a constant, and the less of one
+that F knows little of, the better: what shrinks would be explained.
 
 Neither is sufficient. Nothing is known of states where the memories have none, such as those that
 random play never reaches, and a task with a symmetry has more than one correspondence that scores
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from corrtool.correspondence.generators import translate_together
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.losses import errors_and_changes, false_moves, share_of_change
+from corrtool.correspondence.losses import elements_of_errors_and_changes, share_of_change
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.statistics import element_statistics
 from corrtool.correspondence.temporal_differences import (
@@ -115,12 +115,14 @@ class _Reference:
         model_loss: the relative model loss of F, on records that it has not learnt from where that
             is known: F knows those of M_S better than any that it has not seen, and so better than
             those of M_T, however exact their translation.
+        importance: what each coordinate has of all changes, (m,); of pictures all have 1, ().
         bellman_error: of Q_S, in its own units; None without it.
         deviation: standard deviation of the values of Q_S; 1 without it.
         mean: the mean state, in the model range.
     """
 
     model_loss: float
+    importance: Tensor
     bellman_error: float | None
     deviation: float
     mean: Tensor
@@ -134,23 +136,23 @@ class _Sums:
     """
 
     states: StateSpec
-    error: float = 0.0
-    change: float = 0.0
-    false_moves: float = 0.0
+    error: Tensor = field(default_factory=lambda: torch.zeros(()))
+    change: Tensor = field(default_factory=lambda: torch.zeros(()))
     bellman_errors: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
 
     def add_model(self, predicted_next: Tensor, here: Tensor, following: Tensor) -> None:
         """Add what F predicts and what comes, (B, …) in the model range."""
-        newest = [
+        newest = (
             self.states.frames_of(states)[:, -1] for states in (predicted_next, here, following)
-        ]
-        error, change = errors_and_changes(*newest)
-        self.error += error.item()
-        self.change += change.item()
-        if self.asks_of_moves:
-            self.false_moves += false_moves(*newest).item()
+        )
+        of_vectors = self.states.settings_kind == VECTOR
+        error, change = (
+            elements.sum(0) if of_vectors else elements.sum()
+            for elements in elements_of_errors_and_changes(*newest)
+        )
+        self.error, self.change = self.error + error, self.change + change
 
     def add_bellman(
         self,
@@ -168,19 +170,13 @@ class _Sums:
         self.values.append(values)
 
     @property
-    def asks_of_moves(self) -> bool:
-        """Whether F is wrong, too, where it moves what stays."""
-        return self.states.settings_kind == VECTOR
+    def importance(self) -> Tensor:
+        """What each coordinate has of all changes, (m,); of pictures all together, ()."""
+        return share_of_change(self.change, self.change.sum())
 
-    @property
-    def growth_by_moves(self) -> float:
-        """By how much false moves make the errors of F greater, from 1."""
-        return 1.0 + self.false_moves / self.error if self.error else 1.0
-
-    @property
-    def model_loss(self) -> float:
-        """The relative model loss over all transitions together, and of vectors false moves."""
-        return share_of_change(self.error + self.false_moves, self.change)
+    def model_loss(self, importance: Tensor) -> float:
+        """The relative model loss over all transitions, each coordinate as much as it counts."""
+        return (importance * share_of_change(self.error, self.change)).sum().item()
 
     @property
     def bellman_error(self) -> float | None:
@@ -239,13 +235,14 @@ class Scorer:
         """The score; ``advance`` is called with how many more transitions are done."""
         source = self._reference = self._reference or self._find_reference(advance)
         sums = self._translated_sums(correspondence, advance)
-        model_share = explained_share(sums.model_loss, source.model_loss)
+        model_loss = sums.model_loss(source.importance)
+        model_share = explained_share(model_loss, source.model_loss)
         error, source_error = sums.bellman_error, source.bellman_error
         bellman_share = (
             None if error is None or source_error is None else error_share(error, source_error)
         )
         return {
-            "model_loss": sums.model_loss,
+            "model_loss": model_loss,
             "source_model_loss": source.model_loss,
             "model_share": model_share,
             "bellman_error": None if error is None else error / source.deviation,
@@ -265,7 +262,7 @@ class Scorer:
             here, following = (
                 scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
             )
-            if held_out is None or sums.asks_of_moves:
+            if held_out is None or scaling.spec.settings_kind == VECTOR:
                 sums.add_model(self._model(here, batch.actions), here, following)
             if q is not None:
                 now, then = scaling.raw_to_q(batch.states), scaling.raw_to_q(batch.next_states)
@@ -273,9 +270,9 @@ class Scorer:
                 sums.add_bellman(q(now), q(then), batch, probabilities)
             advance(len(batch.rows))
         mean = element_statistics(source, self._source_rows, scaling).mean
-        # Of what F has not learnt from, false moves are more as well.
-        model_loss = sums.model_loss if held_out is None else held_out * sums.growth_by_moves
-        return _Reference(model_loss, sums.bellman_error, sums.deviation, mean)
+        importance = sums.importance
+        model_loss = sums.model_loss(importance) if held_out is None else held_out
+        return _Reference(model_loss, importance, sums.bellman_error, sums.deviation, mean)
 
     def _translated_sums(self, c: Correspondence, advance: Callable[[int], None]) -> _Sums:
         """F and Q_S on the translated transitions of M_T."""

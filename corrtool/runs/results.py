@@ -124,8 +124,8 @@ class Score(TypedDict):
 
     Attributes:
         model_loss: the relative model loss of F on translated transitions of M_T: 0 where it
-            explains every change, 1 where none; of vectors it is also wrong where it moves what
-            stays.
+            explains every change, 1 where none; of vectors that of each coordinate, as much as it
+            has of all changes in M_S.
         source_model_loss: the same on those of M_S that F has not learnt from, as ``train-model``
             found it, or on those of M_S where that says nothing of them: the best that F could do.
         model_share: in [0, 1], (1 - model_loss) / (1 - source_model_loss); 0 where F explains next

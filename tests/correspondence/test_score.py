@@ -56,6 +56,13 @@ class Step(nn.Module):
         return states + self.step
 
 
+class FirstSteps(nn.Module):
+    """F: of two coordinates the first moves on by 1."""
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        return states + torch.tensor([1.0, 0.0])
+
+
 class OnceAndTwice(nn.Module):
     """Q of two actions: the state and its double."""
 
@@ -95,6 +102,14 @@ def linear(to_source: float, to_target: float = 1.0) -> Correspondence:
     set_linear(correspondence.target_to_source, [[to_source]])
     set_linear(correspondence.source_to_target, [[to_target]])
     return correspondence
+
+
+def same_pair(second: float = 1.0) -> Correspondence:
+    """Of two coordinates, of which G_T multiplies the second."""
+    same = Correspondence(StateScaling(PAIR), StateScaling(PAIR), LINEAR, ActionMap((1, 0), 2))
+    set_linear(same.target_to_source, torch.diag(torch.tensor([1.0, second])))
+    set_linear(same.source_to_target, torch.eye(2))
+    return same
 
 
 def known(
@@ -210,47 +225,40 @@ class TestByHand:
         assert found["bellman_share"] == pytest.approx(2.0 / error)
         assert found["value"] == pytest.approx(found["model_share"] * (2.0 / error) ** 0.5)
 
-    def test_f_is_wrong_where_it_moves_what_stays(self) -> None:
-        """Of two coordinates F moves each by 1. Where the second stays, it errs by 1 of 1 change.
+    def test_each_coordinate_counts_as_much_as_it_has_of_all_changes_of_the_source(self) -> None:
+        """Of M_S the first moves by 3 and the second by 1; F knows 1 of each: losses ⅔ and 0, ½.
 
-        A hundredth is no move.
+        Of M_T the first moves by 1 and the second stays, of which F knows all and nothing.
         """
-        both = memory(np.arange(8, dtype=np.float32).reshape(4, 2) / 2, spec=PAIR)
-        stays = memory(np.array([[0, 5], [1, 5], [2, 5.01]], np.float32), spec=PAIR)
-        model = ScaledModel(Step(1.0), StateScaling(PAIR))
-        scalings = StateScaling(PAIR), StateScaling(PAIR)
-        same = Correspondence(*scalings, LINEAR, ActionMap((1, 0), 2))
-        set_linear(same.target_to_source, torch.eye(2))
-        set_linear(same.source_to_target, torch.eye(2))
-        found = scored(same, Knowledge(both, stays, None, model))
-        assert found["source_model_loss"] == pytest.approx(0.0, abs=1e-5)
-        assert found["model_loss"] == pytest.approx((1 + 0.99) / 2, abs=1e-4)
-        assert scored(same, Knowledge(both, both, None, model))["value"] == pytest.approx(
-            1, abs=1e-5
-        )
+        walks = memory(np.array([[0, 0], [3, 1], [6, 2]], np.float32), spec=PAIR)
+        stays = memory(np.array([[0, 5], [1, 5], [2, 5]], np.float32), spec=PAIR)
+        model, same = ScaledModel(Step(1.0), StateScaling(PAIR)), same_pair()
+        found = scored(same, Knowledge(walks, stays, None, model))
+        assert found["source_model_loss"] == pytest.approx(0.5, abs=1e-5)
+        assert found["model_loss"] == pytest.approx(0.75 * 0 + 0.25 * 1, abs=1e-5)
+        held_out = scored(same, Knowledge(walks, walks, None, model, held_out_loss=0.6))
+        assert held_out["source_model_loss"] == 0.6
+        assert held_out["model_loss"] == pytest.approx(0.5, abs=1e-5)
 
-    def test_false_moves_of_the_source_itself_are_no_fault_of_a_correspondence(self) -> None:
-        """F errs by 1 of 2 of what moves, and by 1 of what stays: twice as much as it was told."""
-        walks = memory(np.array([[0, 5], [2, 5], [4, 5]], np.float32), spec=PAIR)
-        model = ScaledModel(Step(1.0), StateScaling(PAIR))
-        same = Correspondence(StateScaling(PAIR), StateScaling(PAIR), LINEAR, ActionMap((1, 0), 2))
-        set_linear(same.target_to_source, torch.eye(2))
-        for held_out, source_loss in ((None, 1.0), (0.4, 0.8)):
-            found = scored(same, Knowledge(walks, walks, None, model, held_out_loss=held_out))
-            assert found["source_model_loss"] == pytest.approx(source_loss, abs=1e-5)
-            assert found["model_loss"] == pytest.approx(1.0, abs=1e-5)
+    def test_a_coordinate_that_shrinks_is_explained_no_better(self) -> None:
+        """F knows how the first moves, and nothing of the second, a half of all changes."""
+        walks = memory(np.array([[0, 0], [1, 1], [2, 0], [3, 1]], np.float32), spec=PAIR)
+        model = ScaledModel(FirstSteps(), StateScaling(PAIR))
+        for size in (1.0, 0.5, 0.1):
+            shrunk = same_pair(size)
+            found = scored(shrunk, Knowledge(walks, walks, None, model))
+            assert found["model_loss"] == pytest.approx(0.5, abs=1e-4)
+        lost = scored(same_pair(0.0), Knowledge(walks, walks, None, model))
+        assert lost["model_loss"] == pytest.approx(0.5, abs=1e-4)
 
-    def test_of_pictures_what_stays_is_not_asked(self) -> None:
-        """The noise of F moves everything a little."""
+    def test_of_pictures_all_elements_count_together(self) -> None:
         spec = StateSpec("image", (1, 2, 1), stack=1)
-        pictures = memory(np.array([0, 9, 100, 9, 200, 9], np.uint8).reshape(3, 1, 2, 1), spec=spec)
-        model = ScaledModel(Step(0.1), StateScaling(spec))
         sums = scoring._Sums(spec)
-        here, following = (
-            model.scaling.raw_to_model(pictures.states(np.array(rows))) for rows in ([0, 1], [1, 2])
-        )
-        sums.add_model(here + 0.1, here, following)
-        assert sums.error > 0 and sums.false_moves == 0.0
+        here = torch.zeros(1, 1, 2, 1)
+        sums.add_model(here, here, torch.tensor([1.0, 0.5]).reshape(1, 1, 2, 1))
+        sums.add_model(here + 1.0, here, torch.tensor([1.0, 0.0]).reshape(1, 1, 2, 1))
+        assert sums.importance == 1.0
+        assert sums.model_loss(torch.tensor(1.0)) == pytest.approx(1.5 / 2.5, abs=1e-5)
 
     def test_without_q_there_is_no_bellman_error(self) -> None:
         found = scored(linear(0.5), known(SOURCE, TARGET, 1.0))
