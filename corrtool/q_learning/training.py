@@ -344,7 +344,7 @@ class DqnTraining:
             "best_mean_return": progress.best_mean_return,
             "stopped_early": progress.solved and progress.env_steps < self.settings.env_steps,
         }
-        if progress.env_steps < self.settings.env_steps and not progress.solved:
+        if progress.env_steps < self._env_steps_in_all and not progress.solved:
             summary["cut"] = True
         weights = copy_of_weights(self.learner.ema) if best is None else best
         return DqnOutcome(weights, self.memory, summary, self.parts, self._rows.prune)

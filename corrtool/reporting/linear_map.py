@@ -75,4 +75,6 @@ def _sum(terms: list[tuple[float, str]]) -> str:
 
 def _number(value: float) -> str:
     """Two decimals, of small numbers and large ones three digits."""
-    return f"{value:.2f}" if 0.1 <= value < 1000 or value == 0 else f"{value:.3g}"
+    if value == 0 or 1 <= value < 1000:
+        return f"{value:.2f}"
+    return f"{value:#.3g}" if 0.01 <= value < 1 else f"{value:.3g}"

@@ -87,17 +87,17 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
     line += _cut(result)
     if result.get("settled") and result["gradient_steps"]:
         patience = result["settings"]["recipe_patience"]
-        line += f"; it ended early, since {patience} scores in a row were no better than before"
+        line += f"; it ended early, since {patience} scores in a row were hardly higher than before"
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
-    if best is not None:
-        line += f"; the best play test, {best:.2f}, came after {result['best_gradient_steps']:,}"
-    elif result.get("score") is not None:
-        line += f"; the best score came after {result['best_gradient_steps']:,}"
+    if best is not None or result.get("score") is not None:
+        by = "the best score" if best is None else f"a play test of {best:.2f}"
+        line += f"; kept is that of step {result['best_gradient_steps']:,}, of {by}"
     if result["angle_degrees"] is not None:
         line += f"; its angle ended at {result['angle_degrees']:.2f}°"
         line += ", mirrored" if result.get("mirrored") else ""
     if (learnt := result.get("action_map")) is not None:
         line += f"; target actions are {learnt} of the source"
+        line += ": all one, so nobody can choose" if len(set(learnt)) == 1 < len(learnt) else ""
     more = [*_score_lines(result), *_untried_lines(result)]
     if best is None:
         return [line, "no games chose it; 'corrtool evaluate' plays some", *more]
@@ -106,7 +106,7 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         return [
             line,
             f"reuse, without a correspondence, plays as well (mean {reuse:.2f}): the target may "
-            "need none",
+            "need none, or the agent has learnt nothing",
             *more,
         ]
     if reuse is not None and best <= reuse:
@@ -212,7 +212,7 @@ def _score_lines(result: LearnCorrResult) -> list[str]:
     best, reuse = result["best_mean_return"], result.get("reuse_mean_return")
     line += "; by it no transfer expected"
     if best is not None and reuse is not None and best > reuse:
-        line += f", though the best play test, {best:.2f}, beat reuse, {reuse:.2f}"
+        line += f", though its play test, {best:.2f}, beat that of reuse, {reuse:.2f}"
     return [line]
 
 

@@ -123,8 +123,12 @@ def _discriminators_won(measured: Measured) -> tuple[str, str] | None:
         "0.25): they show the generators no way; use "
     )
     if filters is None or filters > FEW_FILTERS:
-        fewer = f"corrtool learn-corr --discriminator-filters {FEW_FILTERS}"
-        return f"{sentence}fewer filters or more records", fewer
+        name = new_name(measured, "fewer-filters")
+        fewer = learn_anew(measured, f"--discriminator-filters {FEW_FILTERS} --name {name}")
+        return (
+            f"{sentence}fewer filters or more records",
+            f"{fewer} && corrtool evaluate --corr {name}",
+        )
     return f"{sentence}more records", more_of_target(measured)
 
 

@@ -41,9 +41,11 @@ def check_game_video(path: Path, task: Task) -> None:
             lanes.reset([0])
             lanes.picture()
     except CorrtoolError as error:
+        installed = "not installed" not in error.message
+        mend = "let it take render_mode and draw 'rgb_array'" if installed else "install it"
         raise UsageError(
             f"--video needs the environment's own pictures, but {error.message}",
-            "let it take render_mode and draw 'rgb_array', or leave --video out",
+            f"{mend}, or leave --video out",
         ) from None
 
 

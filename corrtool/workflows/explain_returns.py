@@ -106,14 +106,18 @@ class _FreshGames:
     def newest(
         self, task: str, policy: str, q: str | None, corr: str | None, seed: int | None = None
     ) -> Evaluation | None:
-        """The newest of these players, by SHA-256; with this seed if there is one."""
+        """Most games of these players, by SHA-256; of this seed if there are some. Then the newest.
+
+        One game for a video says less than thirty before it.
+        """
         found = [
             run
             for run in self._found
             if (run.settings["task"], run.settings["policy"]) == (task, policy)
             and (run.parent("q"), run.parent("corr")) == (q, corr)
         ]
-        return max(found, key=lambda run: (run.seed == seed, run.created), default=None)
+        rank = lambda run: (run.seed == seed, len(run.result["returns"]), run.created)  # noqa: E731
+        return max(found, key=rank, default=None)
 
 
 def _number(artifact: Artifact, name: str) -> float | None:

@@ -176,12 +176,13 @@ def _failure(rows: list[TransferRow], learnt: LearnCorrResult) -> str:
     elif share is not None and 0.0 < share < LITTLE:
         note += f"hardly better than random play, {share:.0%} of the way to its own task"
     else:
-        note += "not clearly better than random play, by less than two standard errors of the games"
+        note += "not clearly better than random play (by two standard errors of the games)"
     if score is not None and score["value"] >= TRANSFERRED:
         note += f": a score of {score['value']:.2f} does not prove that it plays"
     action_map = learnt.get("settings", {}).get("action_map", "identity")
     if (share is None or share < LITTLE) and action_map in ("identity", "learned", "auto"):
-        note += "; if you know which actions are the same, learn it with --action-map"
+        note += "; the tasks may share nothing, or, if you know which actions are the same, learn "
+        note += "it with --action-map"
     return note
 
 

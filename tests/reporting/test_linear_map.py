@@ -40,20 +40,20 @@ def vectors(
 
 
 def test_each_source_coordinate_is_a_signed_combination() -> None:
-    assert map_lines(KNOWN) == ["source[0] = -1.00 target[2] + 0.30", "source[1] = 2.50 target[0]"]
+    assert map_lines(KNOWN) == ["source[0] = -1.00 target[2] + 0.300", "source[1] = 2.50 target[0]"]
     note = map_note(KNOWN)
     assert "Left out: 4 of 6 coefficients" in note and "less than 1%" in note
-    assert map_table(KNOWN).rows[0] == ["source[0]", "-1.00 target[2] + 0.30"]
+    assert map_table(KNOWN).rows[0] == ["source[0]", "-1.00 target[2] + 0.300"]
 
 
 def test_what_is_left_out_does_not_depend_on_the_units() -> None:
     """A target coordinate that is told in thousandths varies a thousand times as much."""
     scaled: LinearMapKnown = {**KNOWN, "target_deviations": [1.0, 1000.0, 1.0]}
-    assert map_lines(scaled)[1] == "source[1] = 2.50 target[0] + 0.02 target[1]"
+    assert map_lines(scaled)[1] == "source[1] = 2.50 target[0] + 0.0200 target[1]"
     fine: LinearMapKnown = {**KNOWN, "source_deviations": [1.0, 0.1]}
     assert map_lines(fine)[1] == "source[1] = 2.50 target[0] + 0.004"
     nothing: LinearMapKnown = {**KNOWN, "weight": [[0.0] * 3] * 2, "shift": [-0.3, 0.0]}
-    assert map_lines(nothing) == ["source[0] = -0.30", "source[1] = 0.00"]
+    assert map_lines(nothing) == ["source[0] = -0.300", "source[1] = 0.00"]
 
 
 def test_it_is_in_the_units_of_the_tasks() -> None:

@@ -86,6 +86,12 @@ def test_a_search_that_was_cut_short_is_named_with_a_command() -> None:
     assert learn_corr(result(search_cut=True))[-1] == note
 
 
+def test_a_map_of_all_actions_onto_one_is_told() -> None:
+    assert "are [0, 0, 0] of the source: all one" in learn_corr(result(action_map=[0, 0, 0]))[0]
+    assert "all one" not in learn_corr(result(action_map=[0, 0, 1]))[0]
+    assert "all one" not in learn_corr(result(action_map=[0]))[0]
+
+
 @pytest.mark.parametrize(("score", "words"), [(0.9, "plays as well (mean"), (0.89, "no transfer")])
 def test_what_plays_as_reuse_does_and_has_a_good_score_is_no_failure(
     score: float, words: str

@@ -453,7 +453,7 @@ def both(*changes: Change) -> Change:
             "corrtool learn-corr --q agent --seed 1 && corrtool evaluate",
         ),
         (
-            discriminators(0.0, 0.0), "corrtool learn-corr --discriminator-filters 4",
+            discriminators(0.0, 0.0), "corrtool learn-corr --q agent --discriminator-filters 4",
             learnt(discriminator_filters=4),
             "corrtool collect --records 40 --name more && "
             "corrtool learn-corr --q agent --target-memory more --name more",

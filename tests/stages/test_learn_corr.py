@@ -167,7 +167,7 @@ def test_the_closing_line_without_reuse_is_as_it_was() -> None:
     }
     assert (
         lines_of(result)[0]
-        == "correspondence c: 20 gradient steps; the best play test, 7.00, came after 10"
+        == "correspondence c: 20 gradient steps; kept is that of step 10, of a play test of 7.00"
     )
 
 

@@ -212,9 +212,9 @@ class TestWhatIsSaid:
         lines = lines_of(self.result(value, best, reuse))
         assert lines[-1].startswith(f"score {value:.2f} of 1: ")
         assert any("no transfer expected" in line for line in lines) is none_expected
-        beaten = "though the best play test, 7.00, beat reuse, 1.00" in lines[-1]
+        beaten = "though its play test, 7.00, beat that of reuse, 1.00" in lines[-1]
         assert beaten is (value < 0.5 and best == 7.0)
-        assert ("the best score came after 10" in lines[0]) is (best is None)
+        assert ("kept is that of step 10, of the best score" in lines[0]) is (best is None)
 
     def test_the_notes_of_transfer(self) -> None:
         rows: list[Any] = [

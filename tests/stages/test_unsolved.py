@@ -15,6 +15,7 @@ from support.lanes import task
 
 from corrtool.q_learning import progress
 from corrtool.q_learning.progress import Progress
+from corrtool.runs.loop import Loop
 from corrtool.settings.resolve import resolve
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.tasks import Lanes
@@ -166,3 +167,19 @@ def test_a_run_of_the_presets_length_can_be_extended(
     )
     assert run_in_process(*longer, "--json") == 0
     assert 900 <= json.loads(capsys.readouterr().out.splitlines()[-1])["env_steps"] < 910
+
+
+def test_what_a_time_limit_ends_while_it_learns_on_is_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = tmp_path / "lab"
+    monkeypatch.setattr(Loop, "out_of_time", lambda loop: loop.done >= 500)
+    limit = ("--max-minutes", 30)
+    assert train(lab, "Never-v0", "--unsolved-env-steps", 1_000, *limit) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 500 <= first["env_steps"] < 600 and first["cut"] is True
+    monkeypatch.undo()
+    again = ("train-dqn", "-p", lab, *TINY, "--unsolved-env-steps", 1_000, "--json")
+    assert run_in_process(*again) == 0
+    whole = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert whole["env_steps"] >= 1_000 and "cut" not in whole

@@ -109,6 +109,8 @@ def test_evaluated_games_of_the_agent_on_its_own_task(
         returns = explained(capsys, lab)["returns"]
         assert returns["agent"] == fresh["mean_return"] != trained
         assert returns["agent_by"] == "evaluate"
+    assert run_in_process(*play, "1", "--task", "source") == 0  # such as for a video
+    assert explained(capsys, lab)["returns"]["agent"] == fresh["mean_return"]
     (lab / "runs" / "evaluate" / fresh["name"] / "run.json").write_text("{}")
     assert explained(capsys, lab)["returns"]["agent"] not in (fresh["mean_return"], trained)
 
