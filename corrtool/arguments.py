@@ -116,6 +116,7 @@ class TrainModelArguments(LearningArguments, total=False):
     skips: bool
     loss: Literal["mse", "l1"]
     learning_rate: float
+    warmup_gradient_steps: int
     constant_share: float
     batch_size: int
     epochs: int

@@ -23,6 +23,7 @@ from corrtool.runtime.ranks import Ranks
 from corrtool.settings.stages import TrainModelSettings
 
 LOG_EVERY_GRADIENT_STEPS = 50
+MOST_WARMUP = 0.1  # of a training: a short one is to learn as well
 
 
 class ModelTraining:
@@ -51,6 +52,7 @@ class ModelTraining:
         self._batches = ShuffledRows(rows, settings.batch_size, random)
         self._steps_per_epoch = max(1, len(rows) // settings.batch_size)
         self._planned = settings.gradient_steps or settings.epochs * self._steps_per_epoch
+        self._warmup = min(settings.warmup_gradient_steps, round(MOST_WARMUP * self._planned))
         self.total = self._planned
         self.gradient_steps = 0
 
@@ -94,11 +96,12 @@ class ModelTraining:
         return newest
 
     def _set_learning_rate(self) -> None:
-        share = learning_rate_share(
-            self.gradient_steps, self._planned, self._settings.constant_share
-        )
+        settings, step = self._settings, self.gradient_steps
+        share = learning_rate_share(step, self._planned, settings.constant_share)
+        if step < self._warmup:
+            share *= (step + 1) / self._warmup
         for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * share
+            group["lr"] = settings.learning_rate * share
 
     def _logged(self, run: Run, loop: Loop, loss: Tensor) -> dict[str, float] | None:
         """The numbers of the newest step, where it is time to log some."""

@@ -64,6 +64,13 @@ class TrainModelSettings(Settings):
     )
     loss: Literal["mse", "l1"] = setting("mse", "error that F minimises; the authors' code has mse")
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
+    warmup_gradient_steps: int = setting(
+        0,
+        "gradient steps in which the learning rate rises to --learning-rate, linearly, a tenth of "
+        "all at most: first steps of full size can leave a network that only ever predicts that "
+        "nothing moves",
+        minimum=0,
+    )
     constant_share: float = setting(
         1.0,
         "share of the training before the learning rate starts to fall to zero; 1 for never",

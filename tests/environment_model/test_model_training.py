@@ -6,6 +6,7 @@ A resumed one ends where an unbroken one does.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,19 +44,25 @@ def test_its_length_is_in_epochs_or_in_gradient_steps() -> None:
     assert training(replace(SETTINGS, gradient_steps=7))[0].total == 7
 
 
-def test_the_learning_rate_is_constant_or_falls_to_zero_after_a_share_of_the_steps() -> None:
-    def rates(constant_share: float) -> list[float]:
-        learning, _ = training(
-            replace(SETTINGS, gradient_steps=4, learning_rate=0.8, constant_share=constant_share)
-        )
-        found = []
-        for _ in range(4):
-            learning._update()
-            found.append(learning._optimizer.param_groups[0]["lr"])
-        return found
+def rates(steps: int, **settings: Any) -> list[float]:
+    """The learning rate of each of so many gradient steps, of 0.8."""
+    learning, _ = training(replace(SETTINGS, gradient_steps=steps, learning_rate=0.8, **settings))
+    found = []
+    for _ in range(steps):
+        learning._update()
+        found.append(learning._optimizer.param_groups[0]["lr"])
+    return found
 
-    assert rates(1.0) == [0.8, 0.8, 0.8, 0.8]
-    assert rates(0.5) == pytest.approx([0.8, 0.8, 0.8, 0.4])
+
+def test_the_learning_rate_is_constant_or_falls_to_zero_after_a_share_of_the_steps() -> None:
+    assert rates(4, constant_share=1.0) == [0.8, 0.8, 0.8, 0.8]
+    assert rates(4, constant_share=0.5) == pytest.approx([0.8, 0.8, 0.8, 0.4])
+
+
+def test_the_learning_rate_rises_at_first_for_a_tenth_of_the_training_at_most() -> None:
+    assert rates(40, warmup_gradient_steps=2) == [0.4, *[0.8] * 39]
+    assert rates(40, warmup_gradient_steps=200) == pytest.approx([0.2, 0.4, 0.6, *[0.8] * 37])
+    assert rates(4, warmup_gradient_steps=200) == [0.8] * 4
 
 
 def test_the_loss_falls() -> None:
