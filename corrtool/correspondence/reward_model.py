@@ -99,7 +99,8 @@ def learn_rewards(
 
 def usual_rewards(rewards: Tensor) -> tuple[float, float]:
     """Between what rewards (B,) usually are; without bounds where all of those are equal."""
-    least, greatest = (float(rewards.quantile(share)) for share in (RARE, 1 - RARE))
+    # Not torch's own quantile, which takes no more than 16 million numbers.
+    least, greatest = np.quantile(rewards.cpu().numpy(), (RARE, 1 - RARE))
     usual = rewards[(rewards >= least) & (rewards <= greatest)]
     mean, deviation = usual.mean().item(), usual.std(correction=0).item()
     if deviation < LEAST_DEVIATION:

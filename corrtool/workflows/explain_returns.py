@@ -116,8 +116,11 @@ class _FreshGames:
             if (run.settings["task"], run.settings["policy"]) == (task, policy)
             and (run.parent("q"), run.parent("corr")) == (q, corr)
         ]
-        rank = lambda run: (run.seed == seed, len(run.result["returns"]), run.created)  # noqa: E731
-        return max(found, key=rank, default=None)
+        return max(
+            found,
+            key=lambda run: (run.seed == seed, len(run.result["returns"]), run.created),
+            default=None,
+        )
 
 
 def _number(artifact: Artifact, name: str) -> float | None:
