@@ -174,6 +174,10 @@ class SuiteChoice:
         """Submit what is missing, and say how to look at it later."""
         from corrtool.workflows.suites.submission import FOLDER, submit_suite
 
+        if not missing:
+            done: SuiteResult = {**planned.status({}), "jobs": []}
+            console.result(done, ["all cells of the suite are done: there is nothing to submit"])
+            return
         ids = submit_suite(planned, missing, self.known or [], limits, resources, jobs)
         root, said = planned.suite.root, ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"
         lines = [

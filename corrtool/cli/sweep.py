@@ -234,6 +234,11 @@ def submit(
     """Submit what is missing of a planned sweep, and say how to look at it later."""
     from corrtool.workflows.sweeps.slurm import submit_sweep
 
+    status = planned.status()
+    if all(cell["state"] == "done" for cell in status["cells"]):
+        line = f"all cells of {planned.name!r} are done: there is nothing to submit"
+        console.result({**status, "jobs": []}, [line])
+        return
     ids = submit_sweep(planned, asked, limits, device, resources, jobs)
     name, folder = planned.name, planned.project.root / "sweeps" / planned.name
     said = ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"

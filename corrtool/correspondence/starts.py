@@ -40,11 +40,8 @@ from corrtool.runs.run import Run
 from corrtool.runtime.console import ProgressBar
 from corrtool.runtime.ranks import Ranks
 from corrtool.runtime.seeds import numpy_generator
+from corrtool.settings.budget import SEARCH_SHARE
 from corrtool.settings.stages import LearnCorrSettings
-
-# Of the time that is left as a search begins: the rest is for the search with the map of the
-# actions open, and for learning.
-SEARCH_SHARE = 0.5
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,18 @@ def what_is_unfinished(reward_threshold: float | None) -> str:
     return f"no play test has reached {reward_threshold:g}, which solves the task"
 
 
+def unsolved_note(
+    settings: DqnSettings, best_mean_return: float | None, reward_threshold: float | None
+) -> str | None:
+    """That the task is not solved, and what goes on with it; None where it is, or nobody knows."""
+    if reward_threshold is None or best_mean_return is None:
+        return None
+    if is_solved(best_mean_return, reward_threshold):
+        return None
+    longer = ": --extend with more --env-steps goes on" if settings.stage == "train-dqn" else ""
+    return f"{what_is_unfinished(reward_threshold)}, the best has {best_mean_return:.1f}{longer}"
+
+
 def exploration_rates(settings: DqnSettings, env_steps: int) -> NDArray[np.float64]:
     """ε of each lane (N,) after ``env_steps``.
 

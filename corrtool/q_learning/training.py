@@ -28,8 +28,8 @@ from corrtool.q_learning.schedules import (
     env_steps_in_all,
     exploration_rates,
     importance_exponent,
-    is_solved,
     return_length,
+    unsolved_note,
     what_is_unfinished,
 )
 from corrtool.q_learning.training_memory import new_memory
@@ -178,7 +178,9 @@ class DqnTraining:
                     break
             if settings.eval_every and progress.evaluated_at != progress.env_steps:
                 self._tests.play(self.learner, progress, loop)
-        self._warn_if_unsolved()
+        note = unsolved_note(settings, progress.best_mean_return, self._lanes.reward_threshold)
+        if note is not None and not self._is_cut:  # then it goes on by itself, and says so
+            self._console.say(note)
 
     @property
     def _env_steps_in_all(self) -> int:
@@ -190,6 +192,11 @@ class DqnTraining:
             self._lanes.reward_threshold,
             improves=progress.improves,
         )
+
+    @property
+    def _is_cut(self) -> bool:
+        """True if learning has ended before its time."""
+        return self.progress.env_steps < self._env_steps_in_all and not self.progress.solved
 
     def _is_through(self, loop: Loop) -> bool:
         """True at the last step, which comes later where play tests show that there is more."""
@@ -206,13 +213,6 @@ class DqnTraining:
             self._console.say(through)
         loop.end_at(max(total, self.progress.env_steps))  # a play test tells it afterwards
         return self.progress.env_steps >= total
-
-    def _warn_if_unsolved(self) -> None:
-        threshold, best = self._lanes.reward_threshold, self.progress.best_mean_return
-        if threshold is not None and best is not None and not is_solved(best, threshold):
-            extends = self.settings.stage == "train-dqn"
-            longer = ": --extend with more --env-steps goes on" if extends else ""
-            self._console.say(f"{what_is_unfinished(threshold)}, the best has {best:.1f}{longer}")
 
     def _step(self, loop: Loop) -> None:
         """Lines 4–17 of Algorithm 2, once for all lanes.
@@ -344,7 +344,7 @@ class DqnTraining:
             "best_mean_return": progress.best_mean_return,
             "stopped_early": progress.solved and progress.env_steps < self.settings.env_steps,
         }
-        if progress.env_steps < self._env_steps_in_all and not progress.solved:
+        if self._is_cut:
             summary["cut"] = True
         weights = copy_of_weights(self.learner.ema) if best is None else best
         return DqnOutcome(weights, self.memory, summary, self.parts, self._rows.prune)

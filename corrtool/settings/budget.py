@@ -13,6 +13,9 @@ SHARES = {
     "train-model": 1 / 3,
     "learn-corr": 0.9,
 }  # of what is left as each begins
+# Of what learn-corr has left as its search for a start begins: the rest is for the search with the
+# map of the actions open, and for learning.
+SEARCH_SHARE = 0.5
 LEAST_MINUTES = 0.01
 _UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 

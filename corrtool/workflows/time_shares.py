@@ -16,7 +16,7 @@ from corrtool.project.manifests import Origin
 from corrtool.runs.records import read_record, run_directories, standing_place
 from corrtool.runs.results import Plan
 from corrtool.runtime.console import Console
-from corrtool.settings.budget import Budget
+from corrtool.settings.budget import SEARCH_SHARE, Budget
 from corrtool.workflows.call import StageCall
 from corrtool.workflows.pipeline import Pipeline
 
@@ -31,13 +31,14 @@ class TimeShares:
     pipeline: Pipeline
     budget: Budget
 
-    def limit(self, stage: str, before: float = 0.0, reserved: float = 0.0) -> dict[str, Any]:
+    def limit(self, stage: str, before: float = 0.0, later: tuple[str, ...] = ()) -> dict[str, Any]:
         """The setting that keeps a stage within its share; its own stays where it is less.
 
         Args:
             before: the limit of the run that goes on: its share comes on top of that.
-            reserved: the minutes that are left for later stages.
+            later: the stages that are made anew then, and are left what they need.
         """
+        reserved = sum(_minutes_needed(self.pipeline.project, name) for name in later)
         share = self.budget.share(stage, reserved)
         settings = self.pipeline.calls[stage].resolved(self.pipeline.project, QUIET).to_json()
         own, more = settings["max_minutes"], None if share is None else round(before + share, 2)
@@ -68,14 +69,14 @@ class TimeShares:
         None for one that is done.
 
         Args:
-            later: the stages that are made anew then, and are left what they took the last time.
+            later: the stages that are made anew then, and are left what they need.
         """
         if not begun["done"]:
             return limit_of(begun)
         if "cut" not in begun:
             return None
         project, before = self.pipeline.project, begun["settings"]["max_minutes"]
-        limit = self.limit(stage, before, sum(_minutes_taken(project, name) for name in later))
+        limit = self.limit(stage, before, later)
         minutes = limit["max_minutes"]
         if minutes is not None and minutes < MUCH_MORE * before:
             return None
@@ -133,12 +134,15 @@ def _recorded_limits(project: Project, stage: str) -> list[dict[str, Any]]:
     return [{}, *({"max_minutes": limit} for limit in sorted(found))]
 
 
-def _minutes_taken(project: Project, stage: str) -> float:
-    """What the newest finished run of a stage took, as a guess at the next; 0 without one."""
+def _minutes_needed(project: Project, stage: str) -> float:
+    """What the newest finished run of a stage took, as a guess at the next; 0 without one.
+
+    Twice as much for learn-corr, whose search for a start ends after half of its limit.
+    """
     taken = {"": 0.0}
     for directory in run_directories(project.root, stage):
         with contextlib.suppress(ArtifactError):
             record = read_record(standing_place(directory))
             if record["state"] == "finished":
                 taken[record["created"]] = record["seconds"] / 60
-    return taken[max(taken)]
+    return taken[max(taken)] / (SEARCH_SHARE if stage == "learn-corr" else 1.0)

@@ -304,7 +304,8 @@ class Learner:
         given, shares = given or {}, self._shares
         begun = shares.begun(stage, given, **options)
         if begun is None or self._changing_inputs(begun):
-            return self._run_within(stage, given, shares.limit(stage), None, options)
+            later = ("learn-corr",) if stage == "train-model" else ()
+            return self._run_within(stage, given, shares.limit(stage, later=later), None, options)
         limit = shares.more(stage, given, begun, options) or limit_of(begun)
         return self._run_within(stage, given, limit, begun, options)
 

@@ -186,6 +186,17 @@ def test_an_array_whose_processes_all_hear_the_signal(
     assert "array=0-1%2\n" in slurm.script.read_text()
 
 
+def test_of_a_sweep_that_is_done_nothing_is_submitted(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ("learn-corr", "--grid", "gradient-steps=3", "--grid", NO_GAMES, "--name", "s", *TINY)
+    assert run_in_process("sweep", *grid, "-p", lab) == 0
+    capsys.readouterr()
+    assert run_in_process("sweep", *grid, *LOCAL, "-p", lab, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["jobs"] == [] and [cell["state"] for cell in told["cells"]] == ["done"]
+
+
 def test_a_cell_that_is_done_and_one_that_fails(lab: Path) -> None:
     grid = ("learning-rate=1e30,1e-3", "gradient-steps=3", NO_GAMES)
     sweep = planned_sweep(lab, *grid, name="s")
@@ -220,6 +231,14 @@ def test_what_an_exit_code_means(tmp_path: Path, code: int, requeued: bool) -> N
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert bool(asked) is requeued
+
+
+def test_a_command_that_is_killed_says_nothing_of_the_turn_before(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("corrtool: interrupted by signal 10, resumable: everything is saved\n")
+    says = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(CellFailedError, match=r"^killed by signal 9$"):
+        CellTask([sys.executable, "-c", says], str(log))()
 
 
 _SAVES_SLOWLY = """\

@@ -68,5 +68,7 @@ def test_a_suite_is_submitted_preempted_and_done(
     assert run_in_process("reproduce", "suite", *asked, *LOCAL, "--status", "--json") == 0
     assert [cell["state"] for cell in json.loads(capsys.readouterr().out)["cells"]] == ["done"]
     assert (root / "suite.md").exists()
-    assert run_in_process("reproduce", "suite", *asked, *LOCAL) == 2
-    assert "all cells of the suite are done; there is nothing to" in one_line_error(capsys)
+    assert run_in_process("reproduce", "suite", *asked, *LOCAL, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["jobs"] == []
+    assert run_in_process("reproduce", "suite", "-p", root / "cartpole" / "source-0", *LOCAL) == 2
+    assert "is a project of one pair" in one_line_error(capsys)

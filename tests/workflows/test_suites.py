@@ -225,6 +225,21 @@ def test_the_command_shows_and_writes_what_there_is(
     assert "is a file" in one_line_error(capsys)
 
 
+def test_a_damaged_agent_is_not_copied_into_the_projects_of_other_pairs(
+    made: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(made, tmp_path / "suite")
+    weights = root / "cartpole" / "source-0" / "weights" / "q" / "source-dqn.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    other = Pair("cartpole/padded", CARTPOLE, "CartPole-v1", ("pad:2",))
+    engine = OwnProcess()
+    suite, _ = runner(Suite(root, TINY), engine)
+    cell = Cell(other, 0, "ours")
+    suite.run([cell])
+    assert "source-0" in suite.failures[cell] and "remove it, so that it is" in suite.failures[cell]
+    assert engine.ran == [] and not (root / other.name).exists()
+
+
 def test_a_method_of_a_pair_that_was_transferred_elsewhere_is_played_beside_a_transfer_here(
     made: Path, tmp_path: Path
 ) -> None:

@@ -77,10 +77,16 @@ def test_what_later_stages_took_is_left_for_them(
         "max_minutes": pytest.approx(1.81, abs=0.01)
     }
     taken = 1.0
-    monkeypatch.setattr("corrtool.workflows.time_shares._minutes_taken", lambda *_: taken)
+    monkeypatch.setattr("corrtool.workflows.time_shares._minutes_needed", lambda *_: taken)
     later = ("train-model", "learn-corr")
     limit = shares.more("train-dqn", given, begun, options, later)
     assert limit == {"max_minutes": pytest.approx(1.01, abs=0.01)}
     taken = 2.0
+    # F that is made anew as well: nine tenths of an hour's third, were it not for what comes then.
+    anew = shares.limit("train-model", later=("learn-corr",))
+    assert anew == {"max_minutes": pytest.approx(1.0, abs=0.01)}
+    monkeypatch.undo()
+    assert shares.limit("train-model", later=("learn-corr",)) == anew  # which has not run yet
+    monkeypatch.setattr("corrtool.workflows.time_shares._minutes_needed", lambda *_: taken)
     begun["settings"]["max_minutes"] = 5.0  # had it had so much, the least would not be worth it
     assert shares.more("train-dqn", given, begun, options, later) is None

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corrtool.errors import ArtifactError
 from corrtool.experiments.pairs import Pair, SourceTask
 from corrtool.files.atomic import publish_directory
-from corrtool.project.artifacts import artifact_names
+from corrtool.project.artifacts import artifact_names, artifact_problems
 from corrtool.project.directory import PROJECT_FILE
 from corrtool.reporting.suite import Played, read_played, without_players
 from corrtool.workflows.suites.methods import OURS, commands_of
@@ -132,6 +133,7 @@ class Suite:
         log = self.root / "logs" / f"{cell.pair.name.replace('/', '-')}-{cell.seed}.log"
         if not (project / PROJECT_FILE).exists():
             base, made = self.source_project(cell.pair.source, cell.seed), partial(project)
+            _check_whole(base)
             shutil.rmtree(made, ignore_errors=True)
             return Command(("init", str(made), *cell.pair.flags), log, publishes=(project, base))
         methods = [cell.method]
@@ -148,6 +150,20 @@ class Suite:
 
     def _words(self, command: list[str], project: Path, seed: int) -> tuple[str, ...]:
         return (*command, "--project", str(project), "--seed", str(seed), *self.options)
+
+
+def _check_whole(base: Path) -> None:
+    """Check every byte of what all pairs of a source begin with, lest each copies the damage.
+
+    Raises :class:`ArtifactError`.
+    """
+    for kind in ("memory", "q", "model"):
+        for name in artifact_names(base, kind):
+            for problem in artifact_problems(base, kind, name):
+                raise ArtifactError(
+                    f"{problem}, and all pairs of {base.name} begin with a copy of it",
+                    f"remove it, so that it is made again, or all of {base}",
+                )
 
 
 def partial(project: Path) -> Path:

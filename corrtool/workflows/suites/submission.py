@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from corrtool.errors import UsageError
 from corrtool.workflows.suites.methods import OURS
 from corrtool.workflows.suites.projects import Cell
 from corrtool.workflows.suites.running import Lane, lanes_of
@@ -32,17 +31,16 @@ def submit_suite(
     """Submit what is missing of a suite; returns the ids of the jobs, in their order.
 
     Args:
+        missing: one at least.
         known: the numbers of other machines.
         jobs: how many tasks run at once; None for as many as SLURM lets.
 
     Raises:
-        UsageError: nothing is missing, or SLURM does not know a parameter.
+        UsageError: SLURM does not know a parameter.
         CorrtoolError: SLURM has refused the job.
     """
     from corrtool.workflows.sweeps.cell_task import CellTask
 
-    if not missing:
-        raise UsageError("all cells of the suite are done", "there is nothing to submit")
     root = planned.suite.root
     folder = root / FOLDER
     tasks = [

@@ -11,6 +11,7 @@ from corrtool.errors import UsageError
 from corrtool.experiments.pairs import Pair
 from corrtool.files.atomic import write_atomic
 from corrtool.files.sealed import read_sealed_json, seal_json
+from corrtool.project.directory import PROJECT_FILE
 from corrtool.reporting.figures import encode
 from corrtool.reporting.suite import (
     MethodSummary,
@@ -82,8 +83,13 @@ class PlannedSuite:
         root, path = self.suite.root, self.suite.root / PRESET
         if root.exists() and not root.is_dir():
             raise UsageError(f"{root} is a file", "give another --project")
+        if (root / PROJECT_FILE).exists():
+            raise UsageError(
+                f"{root} is a project of one pair", "give the suite a --project of its own"
+            )
         if path.exists():
-            with_preset = read_sealed_json(path, "remove it")["preset"]
+            mend = "remove it, and give the --preset that it was played with"
+            with_preset = read_sealed_json(path, mend)["preset"]
             if with_preset != self.preset:
                 raise UsageError(
                     f"{root} was played with the preset {with_preset}, not {self.preset}",

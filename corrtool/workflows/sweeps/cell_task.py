@@ -52,6 +52,7 @@ class CellTask:
             CellFailedError: it has failed.
         """
         with Path(self.log).open("ab") as log:
+            begins = log.tell()
             process = subprocess.Popen(
                 self.words,
                 stdin=subprocess.DEVNULL,
@@ -67,7 +68,8 @@ class CellTask:
             _ask_for_another_turn()
         from corrtool.workflows.sweeps.running import last_error  # what it imports takes seconds
 
-        raise CellFailedError(last_error(Path(self.log)) or f"exit code {code}")
+        killed = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        raise CellFailedError(last_error(Path(self.log), begins) or killed)
 
     def checkpoint(self) -> DelayedSubmission:
         """Stop the command, once, and wait until it has saved; returns what the next turn runs.

@@ -330,17 +330,21 @@ class Runner:
             work.job = None
 
 
-def last_error(log: Path | None) -> str | None:
-    """The last line in which a command said what went wrong; None where it said nothing."""
-    said = [line for line in log_tail(log) if line.startswith("corrtool: ")]
+def last_error(log: Path | None, begins: int = 0) -> str | None:
+    """The last line in which a command said what went wrong; None where it said nothing.
+
+    Args:
+        begins: bytes of the log that others have said before.
+    """
+    said = [line for line in log_tail(log, begins) if line.startswith("corrtool: ")]
     return said[-1].removeprefix("corrtool: ") if said else None
 
 
-def log_tail(log: Path | None) -> list[str]:
-    """The last lines that a command said."""
+def log_tail(log: Path | None, begins: int = 0) -> list[str]:
+    """The last lines that a command said, from that byte on."""
     if log is None or not log.is_file():
         return []
     with log.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(0, size - _LOG_TAIL_BYTES))
+        file.seek(max(begins, size - _LOG_TAIL_BYTES))
         return file.read().decode(errors="replace").splitlines()
