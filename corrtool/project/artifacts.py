@@ -141,7 +141,12 @@ def read_artifact(root: Path, kind: str, name: str) -> Artifact:
     path = artifact_path(root, kind, name)
     if not path.exists():
         have = artifact_names(root, kind)
-        hint = f"there is {', '.join(have)}" if have else f"make it with 'corrtool {MADE_BY[kind]}'"
+        makes = f"'corrtool {MADE_BY[kind]}'"
+        hint = (
+            f"there is {', '.join(have)}; {makes} makes another"
+            if have
+            else f"make it with {makes}"
+        )
         raise MissingInputError(
             [(f"there is no {KIND_LABELS[kind]} {name!r} in this project", hint)], (name,)
         )

@@ -158,7 +158,7 @@ class TestWeights:
         save(tmp_path, "q2")
         with pytest.raises(ArtifactError) as raised:
             read_artifact(tmp_path, "q", "q1")
-        assert raised.value.hint == "there is q2"
+        assert raised.value.hint == "there is q2; 'corrtool train-dqn' makes another"
 
     def test_of_another_kind_are_refused(self, tmp_path: Path) -> None:
         path = save(tmp_path, "x", kind="model").path
