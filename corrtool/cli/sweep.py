@@ -247,7 +247,7 @@ def submit(
         f"what they say is in {folder}/cell-*.log; to see how far they are:",
         f"corrtool sweep --status {name}",
     ]
-    console.result({**planned.status(), "jobs": ids}, lines)
+    console.result({**status, "jobs": ids}, lines)
 
 
 def show(console: Console, result: SweepResult) -> None:

@@ -23,6 +23,7 @@ from torch.nn.functional import mse_loss, one_hot
 from corrtool.correspondence.model import Correspondence
 from corrtool.layers import mlp
 from corrtool.memory import ReplayMemory
+from corrtool.memory.replay import TransitionBatch
 from corrtool.memory.rows import Rows
 from corrtool.runtime.optimizers import Adam
 from corrtool.state_scaling import StateScaling
@@ -89,9 +90,12 @@ def learn_rewards(
     Such as where all rewards are equal, or there are hardly any. Of usual rewards first, then,
     where those are little but noise, of all.
     """
-    rewards = memory.transitions(memory.transition_rows(), gamma=0.0, clip_rewards=False).returns
-    for limits in dict.fromkeys([usual_rewards(rewards), EVERY_REWARD]):
-        learnt = _learn(memory, scaling, actions, limits, random)
+    rows = random.permutation(memory.transition_rows())
+    if round(HELD_OUT * len(rows)) < 2:
+        return None
+    batch = memory.transitions(rows, gamma=0.0, clip_rewards=False)
+    for limits in dict.fromkeys([usual_rewards(batch.returns), EVERY_REWARD]):
+        learnt = _learn(batch, scaling, actions, limits, random)
         if learnt is not None:
             return learnt
     return None
@@ -109,17 +113,14 @@ def usual_rewards(rewards: Tensor) -> tuple[float, float]:
 
 
 def _learn(
-    memory: ReplayMemory,
+    batch: TransitionBatch,
     scaling: StateScaling,
     actions: int,
     limits: tuple[float, float],
     random: np.random.Generator,
 ) -> LearntRewards | None:
-    rows = random.permutation(memory.transition_rows())
-    held_out = round(HELD_OUT * len(rows))
-    if held_out < 2:
-        return None
-    batch = memory.transitions(rows, gamma=0.0, clip_rewards=False)
+    """A model of all rewards but the first ones, which say how much it explains."""
+    held_out = round(HELD_OUT * len(batch.rows))
     returns = batch.returns.clamp(*limits)
     mean, deviation = returns.mean().item(), returns.std().item()
     if deviation < LEAST_DEVIATION:
@@ -131,7 +132,7 @@ def _learn(
         model = RewardModel(states.shape[1], actions).to(states.device)
     optimizer = Adam(model.parameters(), lr=STEP_SIZE)
     for _ in range(GRADIENT_STEPS):
-        at = torch.from_numpy(random.integers(held_out, len(rows), BATCH)).to(states.device)
+        at = torch.from_numpy(random.integers(held_out, len(batch.rows), BATCH)).to(states.device)
         loss = mse_loss(model(states[at], batch.actions[at], next_states[at]), rewards[at])
         optimizer.zero_grad()
         torch.autograd.backward(loss)

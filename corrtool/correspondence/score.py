@@ -263,7 +263,9 @@ class Scorer:
                 scaling.raw_to_model(states) for states in (batch.states, batch.next_states)
             )
             if held_out is None or scaling.spec.settings_kind == VECTOR:
-                sums.add_model(self._model(here, batch.actions), here, following)
+                # Of a loss that is known only the changes are asked, not what F predicts.
+                predicted = self._model(here, batch.actions) if held_out is None else here
+                sums.add_model(predicted, here, following)
             if q is not None:
                 now, then = scaling.raw_to_q(batch.states), scaling.raw_to_q(batch.next_states)
                 probabilities = None if choices is None else choices(now)
