@@ -15,10 +15,10 @@ import torch
 
 from benchmarks.learn_corr import networks
 from benchmarks.measuring import Row, alternate
-from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.play import TransferredQValues
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.play import games as play
-from corrtool.play.games import LanePool, QValues, direct_q_values, play_games
+from corrtool.play.games import DirectQValues, LanePool, QValues, play_games
 from corrtool.pretrained import PONG, PRETRAINED
 from corrtool.project.artifacts import read_artifact
 from corrtool.q_learning.saved import load_q_function
@@ -56,11 +56,11 @@ def measure(rounds: int) -> list[Row]:
     with LanePool(target) as pool:
         return [
             compare(f"evaluate --q, {games} games", games,
-                    lambda: direct_q_values(trained, spec), source, rounds),
+                    lambda: DirectQValues(trained, spec), source, rounds),
             compare(f"play test of a rotation, {test_games} games", test_games,
-                    lambda: transferred_q_values(trained, rotation), pool, rounds),
+                    lambda: TransferredQValues(trained, rotation), pool, rounds),
             compare(f"play test of a resnet, {test_games} games", test_games,
-                    lambda: transferred_q_values(trained, untrained), pool, rounds),
+                    lambda: TransferredQValues(trained, untrained), pool, rounds),
         ]  # fmt: skip
 
 

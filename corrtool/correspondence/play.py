@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from corrtool.correspondence.generators import FramewiseGenerator
 from corrtool.correspondence.model import Correspondence
 from corrtool.memory import StateStacker
-from corrtool.play.games import QValues
 from corrtool.runtime.device import to_device
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
@@ -120,11 +119,7 @@ class TranslatedLanes:
         return self._scaling.model_to_raw(states).cpu().numpy()
 
 
-def transferred_q_values(
-    q_function: nn.Module,
-    correspondence: Correspondence,
-    actions_of: Literal["source", "target"] = "source",
-) -> QValues:
+class TransferredQValues:
     """Eq. (6): Q_T(s, a) = Q_S(G_T(s), m(a)), raw target states (N, …) → (N, A_T).
 
     For the states of games as they go on.
@@ -132,11 +127,24 @@ def transferred_q_values(
     Args:
         actions_of: the task whose actions ``q_function`` values. Those of the target, of one that
             was finetuned there, need no map.
+
+    Attributes:
+        needs_all_threads: as in :class:`QValues`; a warp alone takes less than the emulators.
     """
-    translate, source = PlayTranslator(correspondence), correspondence.source_scaling
 
-    def q_values(raw: Tensor, lanes: NDArray[np.int64] | None = None) -> Tensor:
-        values: Tensor = q_function(source.model_to_q(translate(raw, lanes)))
-        return correspondence.target_values(values) if actions_of == "source" else values
+    def __init__(
+        self,
+        q_function: nn.Module,
+        correspondence: Correspondence,
+        actions_of: Literal["source", "target"] = "source",
+    ) -> None:
+        self._q_function, self._correspondence = q_function, correspondence
+        self._translate, self._actions_of = PlayTranslator(correspondence), actions_of
+        layers = correspondence.target_to_source.modules()
+        self.needs_all_threads = any(isinstance(layer, nn.Conv2d) for layer in layers)
 
-    return q_values
+    def __call__(self, raw: Tensor, lanes: NDArray[np.int64] | None = None) -> Tensor:
+        correspondence = self._correspondence
+        source_states = correspondence.source_scaling.model_to_q(self._translate(raw, lanes))
+        values: Tensor = self._q_function(source_states)
+        return correspondence.target_values(values) if self._actions_of == "source" else values

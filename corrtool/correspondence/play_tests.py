@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from corrtool.correspondence.generators import rotation_angle_degrees
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.play import TransferredQValues
 from corrtool.layers import copy_of_weights
 from corrtool.play.games import (
+    DirectQValues,
     Game,
     GameLimits,
     LanePool,
     QValues,
-    direct_q_values,
     game_counts,
     play_games,
     returns_of,
@@ -91,7 +91,7 @@ class PlayTests:
 
     def play_reuse(self, results: PlayTestResults, loop: Loop, lane_pool: LanePool) -> None:
         """Play the baseline of a correspondence: Q_S on the target's states as they are."""
-        q_values = direct_q_values(self.source_q, self.correspondence.target_scaling.spec)
+        q_values = DirectQValues(self.source_q, self.correspondence.target_scaling.spec)
         games = self._play(loop, lane_pool, q_values, "reuse", 0)
         returns = returns_of(games)
         results.reuse_mean_return = mean = float(np.mean(returns))
@@ -112,7 +112,7 @@ class PlayTests:
         """Play a test after ``step`` gradient steps; keep the weights if they are best so far."""
         correspondence = self.correspondence
         correspondence.eval()
-        q_values = transferred_q_values(self.source_q, correspondence)
+        q_values = TransferredQValues(self.source_q, correspondence)
         games = self._play(loop, lane_pool, q_values, "select", step)
         returns = returns_of(games)
         correspondence.train()

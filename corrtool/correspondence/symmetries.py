@@ -17,7 +17,7 @@ import numpy as np
 from corrtool.correspondence.actions import ActionMap
 from corrtool.correspondence.generators import is_mirrored
 from corrtool.correspondence.knowledge import Knowledge
-from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.play import TransferredQValues
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.play.games import GameLimits, game_counts, play_games, returns_of
 from corrtool.runs.context import StageContext
@@ -121,7 +121,7 @@ class SymmetryTest:
         with context.console.progress(title, count, "games") as progress:
             games = play_games(
                 partial(Lanes, context.project.task("target").with_full_games()),
-                transferred_q_values(self.knowledge.source_q, correspondence),
+                TransferredQValues(self.knowledge.source_q, correspondence),
                 seeds=derive_seeds(context.seed, purpose, count),
                 epsilon=1.0 if who == RANDOM else self.settings.eval_epsilon,
                 random=numpy_generator(context.seed, purpose),

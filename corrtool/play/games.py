@@ -18,6 +18,7 @@ from corrtool.errors import CorrtoolError, UsageError
 from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
+from corrtool.runtime.process import threads_beside_emulators
 from corrtool.runtime.signals import default_signal_handling
 from corrtool.state_scaling import q_input
 from corrtool.states import StateSpec
@@ -36,10 +37,23 @@ class QValues(Protocol):
 
     def __call__(self, raw: Tensor, lanes: Rows | None = None) -> Tensor: ...
 
+    @property
+    def needs_all_threads(self) -> bool:
+        """True where networks take longer than the emulators do."""
+        ...
 
-def direct_q_values(q_function: nn.Module, spec: StateSpec) -> QValues:
+
+@dataclass(frozen=True)
+class DirectQValues:
     """Q on the states as they are: raw (N, …) → (N, A)."""
-    return lambda raw, lanes=None: q_function(q_input(q_function, spec, raw))
+
+    q_function: nn.Module
+    spec: StateSpec
+    needs_all_threads = False
+
+    def __call__(self, raw: Tensor, lanes: Rows | None = None) -> Tensor:
+        values: Tensor = self.q_function(q_input(self.q_function, self.spec, raw))
+        return values
 
 
 class LanePool:
@@ -260,7 +274,12 @@ def play_games(
     games: list[Game] = []
     while len(games) < len(seeds):
         remaining = seeds[len(games) :]
-        with make_lanes(len(remaining)) as lanes, torch.inference_mode():
+        all_threads = q_values is not None and q_values.needs_all_threads
+        with (
+            make_lanes(len(remaining)) as lanes,
+            torch.inference_mode(),
+            threads_beside_emulators(all_threads=all_threads),
+        ):
             wave, shown = _Wave(limits, lanes, min(len(remaining), lanes.count)), time.monotonic()
             stacker = StateStacker(lanes.spec, lanes.count, device)
             states = stacker.push(

@@ -9,10 +9,10 @@ import torch
 
 from corrtool.layers import copy_of_weights
 from corrtool.play.games import (
+    DirectQValues,
     Game,
     GameLimits,
     LanePool,
-    direct_q_values,
     game_counts,
     play_games,
     returns_of,
@@ -89,7 +89,7 @@ class PlayTests:
     ) -> list[Game]:
         return play_games(
             self.lane_pool,
-            direct_q_values(learner.ema, self.spec),
+            DirectQValues(learner.ema, self.spec),
             seeds=derive_seeds(self.seed, purpose, self.settings.eval_games, progress.env_steps),
             epsilon=self.settings.eval_epsilon,
             random=numpy_generator(self.seed, purpose, progress.env_steps),

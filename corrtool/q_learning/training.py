@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory, StateStacker
-from corrtool.play.games import LanePool, direct_q_values
+from corrtool.play.games import DirectQValues, LanePool
 from corrtool.q_learning.exploration import Exploration
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.memory_checkpoint import CheckpointedPriorities, JournalledRows
@@ -251,7 +251,7 @@ class DqnTraining:
         """Line 4: random actions with probability ε, else the best ones."""
         network = self.learner.acting_network(self.progress.env_steps)
         with torch.inference_mode():
-            q_values = direct_q_values(network, self._lanes.spec)(self._states)
+            q_values = DirectQValues(network, self._lanes.spec)(self._states)
             return self._exploration.choose(q_values, epsilons)
 
     def _store(self, actions: NDArray[np.int64], step: LaneStep) -> None:

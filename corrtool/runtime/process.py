@@ -59,6 +59,25 @@ def configured_process(device: torch.device, seed: int, state_kind: str) -> Iter
         torch.set_flush_denormal(flushes)
 
 
+@contextmanager
+def threads_beside_emulators(*, all_threads: bool = False) -> Iterator[None]:
+    """Half of torch's threads while games are played, for the emulators have threads of their own.
+
+    A thread of torch that has nothing to do spins for a millisecond or more, on a core that an
+    emulator waits for: five games of Pong took twice as long on two cores (docs/performance.md).
+
+    Args:
+        all_threads: leave them all, where networks take longer than the emulators do.
+    """
+    threads = torch.get_num_threads()
+    if not all_threads:
+        torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _flushes_denormals() -> bool:
     """Whether numbers below 1e-38 are zero in this thread; there is no other way to ask."""
     return not torch.tensor(1e-39).mul(1.0)

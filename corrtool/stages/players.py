@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from corrtool.correspondence.actions import ActionMap
-from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.play import TransferredQValues
 from corrtool.correspondence.saved import load_correspondence, read_action_map
 from corrtool.errors import ArtifactError, MissingInputError, UsageError
-from corrtool.play.games import QValues, direct_q_values
+from corrtool.play.games import DirectQValues, QValues
 from corrtool.project.artifacts import Artifact, find_artifacts, read_artifact, select_all
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.runs.context import StageContext
@@ -54,8 +54,8 @@ class Player:
             return None
         q_function = load_q_function(self.q, device)
         if self.corr is None:
-            return direct_q_values(q_function, spec)
-        return transferred_q_values(
+            return DirectQValues(q_function, spec)
+        return TransferredQValues(
             q_function,
             load_correspondence(self.corr, device),
             "target" if self.values_target_actions else "source",

@@ -17,7 +17,7 @@ from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.discriminators import build_discriminator
 from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.objectives import GeneratorObjective
-from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.play import TransferredQValues
 from corrtool.correspondence.spatial_starts import Start
 from corrtool.correspondence.start_search import model_loss_by_start
 from corrtool.environment_model.network import ScaledModel
@@ -226,10 +226,10 @@ class TestWhereItIsApplied:
     def test_q_values_are_those_of_the_source_actions(self, spec: StateSpec) -> None:
         made, raw = correspondence(spec, FOUR_OF_THREE), states_of_zero(spec, 2)
         mean = 0.0 if spec.kind == "vector" else 127 / 255
-        q_values = transferred_q_values(SumTimesAction(), made)
+        q_values = TransferredQValues(SumTimesAction(), made)
         expected = torch.tensor([[20.0, 0.0, 10.0, 10.0]] * 2) + mean
         torch.testing.assert_close(q_values(raw), expected, atol=1e-4, rtol=0)
-        of_target = transferred_q_values(SumTimesAction(), made, "target")
+        of_target = TransferredQValues(SumTimesAction(), made, "target")
         expected = torch.tensor([[0.0, 10.0, 20.0]] * 2) + mean
         torch.testing.assert_close(of_target(raw), expected, atol=1e-4, rtol=0)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from corrtool.correspondence.description import GeneratorDescription
 from corrtool.correspondence.model import Correspondence
-from corrtool.correspondence.play import TranslatedLanes, transferred_q_values
+from corrtool.correspondence.play import TransferredQValues, TranslatedLanes
 from corrtool.memory import StateStacker
 from corrtool.q_learning.network import build_q_function
 from corrtool.state_scaling import StateScaling
@@ -132,7 +132,7 @@ def test_q_values_are_those_of_the_translated_state_in_the_source_tasks_units() 
     q_function = build_q_function(SOURCE_VECTORS, 3)
     raw = torch.randn(4, 4)
     with torch.no_grad():
-        found = transferred_q_values(q_function, correspondence)(raw)
+        found = TransferredQValues(q_function, correspondence)(raw)
         # (x - 2) / 5, through G_T, times σ plus μ of the source
         model = correspondence.target_to_source((raw - 2.0) / 5.0)
         expected = q_function(model * torch.arange(1.0, 7.0) + torch.arange(6.0))
@@ -147,7 +147,7 @@ def test_games_that_are_over_are_left_out_of_the_q_values() -> None:
     random = torch.Generator().manual_seed(0)
     states = torch.randint(0, 256, (2, 3, 3, 20, 20), dtype=torch.uint8, generator=random)
     with torch.no_grad():
-        q_values = transferred_q_values(q_function, correspondence)
+        q_values = TransferredQValues(q_function, correspondence)
         q_values(states[0], np.arange(3))
         found = q_values(states[1, [0, 2]], np.array([0, 2]))
         expected = q_function((correspondence.translate(states[1, [0, 2]]) + 1) / 2)

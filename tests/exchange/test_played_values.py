@@ -8,7 +8,7 @@ from support.agents import ACTION_MAP, AGENTS, raw_states, small_agent
 from torch import Tensor, nn
 
 from corrtool.correspondence.actions import ActionMap
-from corrtool.correspondence.play import transferred_q_values
+from corrtool.correspondence.play import TransferredQValues
 from corrtool.errors import CorrtoolError
 from corrtool.exchange.played_values import PlayedValues, compare
 from corrtool.q_learning.network import LinearQ
@@ -21,7 +21,7 @@ from corrtool.states import StateSpec
 def test_it_is_what_plays(name: str, action_map: ActionMap | None) -> None:
     network, correspondence = small_agent(name, action_map)
     states = raw_states(network.spec)
-    q_values = transferred_q_values(network.q_function, correspondence)
+    q_values = TransferredQValues(network.q_function, correspondence)
     torch.testing.assert_close(network(states), q_values(states))
 
 

@@ -15,11 +15,11 @@ from corrtool.errors import UsageError
 from corrtool.play.agent import Agent
 from corrtool.play.games import (
     MAX_LANES,
+    DirectQValues,
     Game,
     GameLimits,
     LanePool,
     choose_actions,
-    direct_q_values,
     game_counts,
     play_games,
 )
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 def test_an_agent_takes_the_action_of_the_greatest_value() -> None:
     q_function = nn.Linear(3, 3, bias=False)
     q_function.weight.data = torch.diag(torch.tensor([1.0, -2.0, 0.5]))
-    agent = Agent(direct_q_values(q_function, StateSpec("vector", (3,))), CPU)
+    agent = Agent(DirectQValues(q_function, StateSpec("vector", (3,))), CPU)
     state = np.array([1.0, -3.0, 4.0], np.float32)
     values = agent.values(state)
     assert values.dtype == np.float32 and values.tolist() == [1.0, 6.0, 2.0]
@@ -40,7 +40,7 @@ def test_an_agent_takes_the_action_of_the_greatest_value() -> None:
 
 def test_a_q_function_sees_pictures_between_zero_and_one() -> None:
     pictures = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
-    q_values = direct_q_values(nn.Identity(), StateSpec("image", (1, 1, 3)))
+    q_values = DirectQValues(nn.Identity(), StateSpec("image", (1, 1, 3)))
     assert q_values(pictures).flatten().tolist() == pytest.approx([0.0, 0.2, 1.0])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,45 @@ PONG = parse_task(
 CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
 
 
+@dataclass(frozen=True)
+class Values:
+    """A policy of a function."""
+
+    of: Callable[..., torch.Tensor]
+    needs_all_threads: bool = False
+
+    def __call__(self, raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
+        return self.of(raw, lanes)
+
+
+@pytest.mark.parametrize(("needs_all", "threads"), [(False, 2), (True, 4)])
+def test_small_networks_leave_half_of_the_threads_to_the_emulators(
+    needs_all: bool, threads: int
+) -> None:
+    seen = []
+
+    def values(raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return torch.zeros(len(raw), 3)
+
+    lanes, before = Countdown(1), torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        play_games(
+            lambda count: lanes, Values(values, needs_all), seeds=[2], epsilon=0.0,
+            random=np.random.default_rng(0), device=CPU,
+        )  # fmt: skip
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [threads] * 2
+
+
 def test_the_networks_see_only_games_that_go_on() -> None:
     lanes = Countdown(3)
     seen: list[list[int]] = []
 
-    def q_values(raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
+    def values(raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
         assert lanes is not None and raw[:, 0].tolist() == lanes.tolist()
         seen.append(lanes.tolist())
         # Lane i takes action i.
@@ -41,7 +77,7 @@ def test_the_networks_see_only_games_that_go_on() -> None:
 
     watched: list[tuple[list[float], list[int]]] = []
     games = play_games(
-        lambda count: lanes, q_values, seeds=[2, 4, 1], epsilon=0.0,
+        lambda count: lanes, Values(values), seeds=[2, 4, 1], epsilon=0.0,
         random=np.random.default_rng(0), device=CPU,
         watch=lambda states, actions: watched.append((states[:, 0].tolist(), actions.tolist())),
     )  # fmt: skip
@@ -148,7 +184,7 @@ def test_distinct_games_are_those_in_which_something_else_was_done_or_came_of_it
         lanes = Scripted(dict(enumerate(rewards)))
         first = torch.tensor([0.0, 0.0, 1.0])
         games = play_games(
-            lambda count: lanes, lambda raw, lanes=None: first.expand(len(raw), 3),
+            lambda count: lanes, Values(lambda raw, lanes=None: first.expand(len(raw), 3)),
             seeds=seeds, epsilon=0.0, random=np.random.default_rng(0), device=CPU,
             limits=GameLimits(idle_frames=9),
         )  # fmt: skip
