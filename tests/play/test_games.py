@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from support.countdown import Countdown
+from support.values import Values
 
 from corrtool.errors import UsageError
 from corrtool.play.games import (
@@ -29,17 +28,6 @@ PONG = parse_task(
     "source", {"id": "ALE/Pong-v5", "preprocessing": {"max_episode_frames": 120}}, Path()
 )
 CARTPOLE = parse_task("source", {"id": "CartPole-v1"}, Path())
-
-
-@dataclass(frozen=True)
-class Values:
-    """A policy of a function."""
-
-    of: Callable[..., torch.Tensor]
-    needs_all_threads: bool = False
-
-    def __call__(self, raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
-        return self.of(raw, lanes)
 
 
 @pytest.mark.parametrize(("needs_all", "threads"), [(False, 2), (True, 4)])

@@ -28,6 +28,7 @@ from corrtool.stages.evaluate import GamesPlayed, Job
 from corrtool.stages.players import Player
 from corrtool.tasks import LaneStep
 from support.countdown import Countdown
+from support.values import Values
 
 CPU = torch.device("cpu")
 SEED = 6
@@ -92,7 +93,7 @@ class Playing(Player):
 
     def q_values(self, spec: Any, device: Any) -> Any:
         assert (spec, device) == (Countdown.spec, CPU)
-        return third_action if self.q is not None else None
+        return Values(third_action) if self.q is not None else None
 
 
 class _Bar(nullcontext[None]):
