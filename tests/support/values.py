@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -16,5 +17,5 @@ class Values:
     of: Callable[..., torch.Tensor]
     needs_all_threads: bool = False
 
-    def __call__(self, raw: torch.Tensor, lanes: NDArray[object] | None = None) -> torch.Tensor:
+    def __call__(self, raw: torch.Tensor, lanes: NDArray[Any] | None = None) -> torch.Tensor:
         return self.of(raw, lanes)
