@@ -57,21 +57,19 @@ class PlayTests:
     def play(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
         """One play test of the average network, whose weights are kept if they are the best so far.
 
-        One that looks better than the best so far plays as many games again, and all of them count:
-        the best of twenty means of ten games is mostly luck.
+        One that looks better than the best so far, but not clearly, plays as many games again, and
+        all of them count: the best of twenty means of ten games is mostly luck.
         """
         loop.save()  # an environment that fails costs no learning
-        games: list[Game] = []
-        for purpose in ("select", "select again"):
-            games += self._games(learner, progress, loop, purpose)
-            returns = returns_of(games)
-            mean = float(np.mean(returns))
-            better = progress.best_mean_return is None or mean >= progress.best_mean_return
-            if not better:
-                break
+        games = self._games(learner, progress, loop, "select")
+        if progress.is_best(returns_of(games)) and not progress.is_clearly_best(returns_of(games)):
+            games += self._games(learner, progress, loop, "select again")
+        returns = returns_of(games)
+        mean, best = float(np.mean(returns)), progress.is_best(returns)
         progress.finish_test(returns)
-        if better:
-            progress.best_mean_return, progress.best_weights = mean, copy_of_weights(learner.ema)
+        if best:
+            progress.best_mean_return, progress.best_returns = mean, returns
+            progress.best_weights = copy_of_weights(learner.ema)
         loop.note({"best play test": progress.best_mean_return})
         self.run.metrics.write(
             progress.env_steps,

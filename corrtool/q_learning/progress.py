@@ -18,7 +18,7 @@ from corrtool.q_learning.schedules import (
     still_improves,
 )
 from corrtool.runs.run import Run
-from corrtool.statistics import moving_mean
+from corrtool.statistics import clearly_better, moving_mean
 from corrtool.tasks import LaneStep
 
 
@@ -32,7 +32,7 @@ class Progress:
         evaluated_at: the environment steps at the last play test.
         test_means: of all play tests, in order.
         best_game: the best return of a single game in any of them.
-        best_mean_return, best_weights: of the play test that went best.
+        best_mean_return, best_returns, best_weights: of the play test that went best.
         solved: whether there is no more to learn: the training games reached the return at which
             to stop, or the play tests settled.
     """
@@ -45,6 +45,7 @@ class Progress:
     test_means: list[float] = field(default_factory=list)
     best_game: float | None = None
     best_mean_return: float | None = None
+    best_returns: list[float] | None = None
     best_weights: dict[str, Tensor] | None = None
     solved: bool = False
 
@@ -84,6 +85,16 @@ class Progress:
         self.evaluated_at = self.env_steps
         self.test_means = [*self.test_means, float(np.mean(returns))]
         self.best_game = max(returns if self.best_game is None else [self.best_game, *returns])
+
+    def is_best(self, returns: Sequence[float]) -> bool:
+        """True for the games of a play test that are as good as those of the best so far."""
+        return self.best_mean_return is None or float(np.mean(returns)) >= self.best_mean_return
+
+    def is_clearly_best(self, returns: Sequence[float]) -> bool:
+        """True where they are better by more than chance makes of so few games."""
+        if self.best_returns is None:
+            return self.best_mean_return is None
+        return clearly_better(returns, self.best_returns)
 
     def has_reached(self, mean_return: float | None) -> bool:
         """True if the last 20 training games have this mean return; never for None."""

@@ -39,13 +39,15 @@ def test_play_tests_begin_where_the_average_begins_to_play() -> None:
     assert not due(100, eval_every=0)
 
 
-def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_looks_best_but_not_clearly_plays_as_many_games_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Games are played in pairs here, whose returns are written down.
 
     Real ones are in test_pipeline.py.
     """
     played = iter(
-        [[3.0, 5.0], [1.0, 3.0], [0.0, 2.0], [9.0, 9.0], [-9.0, 1.0], [4.0, 4.0], [2.0, 6.0]]
+        [[3.0, 5.0], [1.0, 3.0], [0.0, 9.0], [-9.0, 1.0], [5.0, 5.0], [6.0, 6.0], [9.0, 9.0]]
     )
     monkeypatch.setattr(
         play_tests, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)]
@@ -62,16 +64,24 @@ def test_what_looks_best_plays_as_many_games_again(monkeypatch: pytest.MonkeyPat
     )
     learner: Any = SimpleNamespace(ema=nn.Linear(1, 1))
     kept: list[float | None] = []
-    for weight in range(4):
+    for weight in range(5):
         nn.init.constant_(learner.ema.weight, weight)
         progress.env_steps += 10
         choosing(settings, run).play(learner, progress, loop)
         kept.append(progress.best_mean_return)
-    # The first has 3 over four games; the second, with 1, is no better; the third looks better, but
-    # has 2.5; the last has 4.
-    assert kept == shown == [3.0, 3.0, 3.0, 4.0]
-    assert [line["mean_return"] for line in lines] == [3.0, 1.0, 2.5, 4.0]
-    assert saved == [0, 10, 20, 30]  # before each: an environment that fails costs no learning
-    assert [len(line["returns"]) for line in lines] == [4, 2, 4, 4]
-    assert progress.best_weights is not None and progress.best_weights["weight"].item() == 3
-    assert progress.evaluated_at == 40
+    # The second, with 2, is no better than the first, with 4. The third looks better by 0.5, of
+    # which two standard errors are 9.1; over four games it has 0.25. The fourth, by 1 (2.0), has
+    # 5.5 over four. The last is better by 3.5, clearly (0.6).
+    assert kept == shown == [4.0, 4.0, 4.0, 5.5, 9.0]
+    assert [line["mean_return"] for line in lines] == [4.0, 2.0, 0.25, 5.5, 9.0]
+    assert saved == [0, 10, 20, 30, 40]  # before each: an environment that fails costs no learning
+    assert [len(line["returns"]) for line in lines] == [2, 2, 4, 4, 2]
+    assert progress.best_weights is not None and progress.best_weights["weight"].item() == 4
+    assert progress.evaluated_at == 50
+
+
+def test_a_checkpoint_that_knows_no_returns_of_its_best_test_is_taken_for_doubtful() -> None:
+    """Those of before the returns were kept."""
+    progress = Progress()
+    progress.load_state({"best_mean_return": 3.0, "test_means": [3.0]})
+    assert progress.is_best([9.0, 9.0]) and not progress.is_clearly_best([9.0, 9.0])

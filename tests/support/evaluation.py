@@ -82,9 +82,12 @@ class Endless(Games):
         return replace(super().receive(), terminated=np.zeros(self.count, bool))
 
 
-def third_action(raw: torch.Tensor, lanes: Any = None) -> torch.Tensor:
-    """Q-values whose best action is the last of three."""
+def _third_of_three(raw: torch.Tensor, lanes: Any) -> torch.Tensor:
     return torch.tensor([[0.0, 0.0, 1.0]]).expand(len(raw), 3)
+
+
+# Q-values whose best action is the last of three.
+third_action = Values(_third_of_three)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Playing(Player):
 
     def q_values(self, spec: Any, device: Any) -> Any:
         assert (spec, device) == (Countdown.spec, CPU)
-        return Values(third_action) if self.q is not None else None
+        return third_action if self.q is not None else None
 
 
 class _Bar(nullcontext[None]):
