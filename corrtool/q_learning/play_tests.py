@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from corrtool.layers import copy_of_weights
 from corrtool.play.games import (
@@ -19,6 +21,7 @@ from corrtool.play.games import (
 )
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.progress import Progress
+from corrtool.q_learning.schedules import is_solved
 from corrtool.runs.loop import Loop
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
@@ -28,7 +31,11 @@ from corrtool.states import StateSpec
 
 @dataclass(frozen=True)
 class PlayTests:
-    """Games that choose among the Q-functions of a run."""
+    """Games that choose among the Q-functions of a run.
+
+    Attributes:
+        reward_threshold: the mean return that solves the task, if it states one.
+    """
 
     run: Run
     settings: DqnSettings
@@ -36,6 +43,7 @@ class PlayTests:
     lane_pool: LanePool
     device: torch.device
     seed: int
+    reward_threshold: float | None = None
 
     def due(self, progress: Progress) -> bool:
         """True once the next multiple of ``eval_every`` environment steps is reached.
@@ -57,40 +65,61 @@ class PlayTests:
     def play(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
         """One play test of the average network, whose weights are kept if they are the best so far.
 
-        One that looks better than the best so far, but not clearly, plays as many games again, and
-        all of them count: the best of twenty means of ten games is mostly luck.
+        The best of twenty means of ten games is mostly luck. So the best one has to play as many
+        games again, all of which count, before it wins against a later one or solves the task.
         """
         loop.save()  # an environment that fails costs no learning
-        games = self._games(learner, progress, loop, "select")
-        if progress.is_best(returns_of(games)) and not progress.is_clearly_best(returns_of(games)):
-            games += self._games(learner, progress, loop, "select again")
+        games = self._games(learner.ema, loop, "select", progress.env_steps)
         returns = returns_of(games)
-        mean, best = float(np.mean(returns)), progress.is_best(returns)
+        self._write("play_test", progress, progress.env_steps, games)
+        if not progress.is_best(returns):
+            self._confirm(learner, progress, loop)
         progress.finish_test(returns)
-        if best:
-            progress.best_mean_return, progress.best_returns = mean, returns
-            progress.best_weights = copy_of_weights(learner.ema)
+        if progress.is_best(returns):
+            progress.keep(returns, copy_of_weights(learner.ema))
+        if self.reward_threshold is not None and is_solved(
+            progress.best_mean_return, self.reward_threshold
+        ):
+            self._confirm(learner, progress, loop)
         loop.note({"best play test": progress.best_mean_return})
+
+    def finish(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
+        """The last play test, unless it has been; and the best one plays again."""
+        if self.settings.eval_every and progress.evaluated_at != progress.env_steps:
+            self.play(learner, progress, loop)
+        self._confirm(learner, progress, loop)
+
+    def _confirm(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
+        """Let the best play test play as many games again, if it has not yet."""
+        if not progress.unconfirmed or progress.best_weights is None:
+            return
+        network, then = copy.deepcopy(learner.ema), progress.best_env_steps
+        network.load_state_dict(progress.best_weights)
+        games = self._games(network, loop, "select again", then)
+        progress.confirm(returns_of(games))
+        self._write("play_test_again", progress, then, games)
+        loop.note({"best play test": progress.best_mean_return})
+
+    def _write(self, event: str, progress: Progress, tested_at: int, games: list[Game]) -> None:
+        returns = returns_of(games)
         self.run.metrics.write(
             progress.env_steps,
             {
-                "event": "play_test",
-                "env_steps": progress.env_steps,
+                "event": event,
+                "env_steps": tested_at,
                 "returns": returns,
-                "mean_return": mean,
+                "mean_return": float(np.mean(returns)),
                 **game_counts(games),
             },
         )
 
-    def _games(
-        self, learner: DqnLearner, progress: Progress, loop: Loop, purpose: str
-    ) -> list[Game]:
+    def _games(self, network: nn.Module, loop: Loop, purpose: str, env_steps: int) -> list[Game]:
         return play_games(
             self.lane_pool,
-            DirectQValues(learner.ema, self.spec),
-            seeds=derive_seeds(self.seed, purpose, self.settings.eval_games, progress.env_steps),
+            DirectQValues(network, self.spec),
+            seeds=derive_seeds(self.seed, purpose, self.settings.eval_games, env_steps),
             epsilon=self.settings.eval_epsilon,
-            random=numpy_generator(self.seed, purpose, progress.env_steps),
+            random=numpy_generator(self.seed, purpose, env_steps),
             device=self.device,
             limits=GameLimits(self.settings.max_idle_frames),
             poll=loop.poll,

@@ -18,7 +18,7 @@ from corrtool.q_learning.schedules import (
     still_improves,
 )
 from corrtool.runs.run import Run
-from corrtool.statistics import clearly_better, moving_mean
+from corrtool.statistics import moving_mean
 from corrtool.tasks import LaneStep
 
 
@@ -32,7 +32,9 @@ class Progress:
         evaluated_at: the environment steps at the last play test.
         test_means: of all play tests, in order.
         best_game: the best return of a single game in any of them.
-        best_mean_return, best_returns, best_weights: of the play test that went best.
+        best_mean_return, best_weights: of the play test that went best.
+        unconfirmed: the returns of its games, until it has played as many again; else empty.
+        best_env_steps: when it was.
         solved: whether there is no more to learn: the training games reached the return at which
             to stop, or the play tests settled.
     """
@@ -45,8 +47,9 @@ class Progress:
     test_means: list[float] = field(default_factory=list)
     best_game: float | None = None
     best_mean_return: float | None = None
-    best_returns: list[float] | None = None
     best_weights: dict[str, Tensor] | None = None
+    unconfirmed: list[float] = field(default_factory=list)
+    best_env_steps: int = 0
     solved: bool = False
 
     def finish_game(self, game_return: float) -> None:
@@ -90,11 +93,15 @@ class Progress:
         """True for the games of a play test that are as good as those of the best so far."""
         return self.best_mean_return is None or float(np.mean(returns)) >= self.best_mean_return
 
-    def is_clearly_best(self, returns: Sequence[float]) -> bool:
-        """True where they are better by more than chance makes of so few games."""
-        if self.best_returns is None:
-            return self.best_mean_return is None
-        return clearly_better(returns, self.best_returns)
+    def keep(self, returns: Sequence[float], weights: dict[str, Tensor]) -> None:
+        """Keep what a play test of now was played with: the best so far, unless luck made it so."""
+        self.best_mean_return, self.best_weights = float(np.mean(returns)), weights
+        self.unconfirmed, self.best_env_steps = list(returns), self.env_steps
+
+    def confirm(self, returns: Sequence[float]) -> None:
+        """Count the games that the best play test has played again."""
+        self.best_mean_return = float(np.mean([*self.unconfirmed, *returns]))
+        self.unconfirmed = []
 
     def has_reached(self, mean_return: float | None) -> bool:
         """True if the last 20 training games have this mean return; never for None."""

@@ -136,9 +136,10 @@ class DqnTraining:
             )
         self.memory = new_memory(settings, lanes, device)
         self.learner = DqnLearner(q_function, lanes.spec, settings, device)
-        self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed)
+        solves = lanes.reward_threshold
+        self._tests = PlayTests(run, settings, lanes.spec, test_lanes, device, seed, solves)
         # Nobody has said for how long to learn, neither the user nor, by a threshold, the task.
-        self._may_settle = settings.unsolved_env_steps > 0 and lanes.reward_threshold is None
+        self._may_settle = settings.unsolved_env_steps > 0 and solves is None
         # A longer run draws other numbers than the finished one, of the same seed, that it extends.
         self._extended_at = () if starting_point is None else (starting_point.progress.env_steps,)
         self._random = numpy_generator(seed, "dqn", *self._extended_at)
@@ -176,8 +177,7 @@ class DqnTraining:
                 self._step(loop)
                 if loop.out_of_time():
                     break
-            if settings.eval_every and progress.evaluated_at != progress.env_steps:
-                self._tests.play(self.learner, progress, loop)
+            self._tests.finish(self.learner, progress, loop)
         note = unsolved_note(settings, progress.best_mean_return, self._lanes.reward_threshold)
         if note is not None and not self._is_cut:  # then it goes on by itself, and says so
             self._console.say(note)

@@ -151,8 +151,8 @@ class DqnSettings(Settings):
     )
     eval_games: int = setting(
         10,
-        "games in a play test; one that looks better than the best so far, but not clearly, plays "
-        "as many again",
+        "games in a play test; the best so far has to play as many again before it wins against "
+        "a later one, and in the end",
         minimum=1,
         maximum=1_000_000,
     )

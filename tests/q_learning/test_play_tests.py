@@ -39,49 +39,118 @@ def test_play_tests_begin_where_the_average_begins_to_play() -> None:
     assert not due(100, eval_every=0)
 
 
-def test_what_looks_best_but_not_clearly_plays_as_many_games_again(
+class Watched:
+    """A run's tests of two games each, whose returns are written down; real ones: test_pipeline.py.
+
+    Attributes:
+        progress, lines: what is known, and what was logged.
+        played: by which weight, at which environment steps it was tested, and why.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, returns: list[list[float]]) -> None:
+        self.progress = Progress()
+        self.lines: list[dict[str, Any]] = []
+        self.played: list[tuple[float, str, int]] = []
+        self._returns = iter(returns)
+        monkeypatch.setattr(play_tests, "play_games", self._play)
+        monkeypatch.setattr(play_tests, "derive_seeds", lambda _, purpose, n, at: [purpose, at])
+        self.run: Any = SimpleNamespace(
+            metrics=SimpleNamespace(write=lambda _, line: self.lines.append(line))
+        )
+        self.shown: list[float] = []
+        self.saved: list[int] = []
+        self.loop: Any = SimpleNamespace(
+            poll=lambda: None,
+            note=lambda numbers: self.shown.append(numbers["best play test"]),
+            save=lambda: self.saved.append(self.progress.evaluated_at),
+        )
+        self.learner: Any = SimpleNamespace(ema=nn.Linear(1, 1))
+
+    def _play(self, lanes: Any, values: Any, *, seeds: Any, **_: Any) -> list[Game]:
+        self.played.append((values.q_function.weight.item(), *seeds))
+        return [Game(game_return, 1, "over", "") for game_return in next(self._returns)]
+
+    def test(self, weight: float, threshold: float | None = None) -> None:
+        nn.init.constant_(self.learner.ema.weight, weight)
+        self.progress.env_steps += 10
+        tests = replace(
+            choosing(TrainDqnSettings(eval_games=2), self.run), reward_threshold=threshold
+        )
+        tests.play(self.learner, self.progress, self.loop)
+
+    def finish(self) -> None:
+        tests = choosing(TrainDqnSettings(eval_games=2), self.run)
+        tests.finish(self.learner, self.progress, self.loop)
+
+
+def test_the_best_plays_again_before_it_wins_against_a_later_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Games are played in pairs here, whose returns are written down.
-
-    Real ones are in test_pipeline.py.
-    """
-    played = iter(
-        [[3.0, 5.0], [1.0, 3.0], [0.0, 9.0], [-9.0, 1.0], [5.0, 5.0], [6.0, 6.0], [9.0, 9.0]]
+    tests = Watched(
+        monkeypatch,
+        [[3.0, 5.0], [4.0, 6.0], [4.0, 4.0], [-9.0, 3.0], [1.0, 1.0], [7.0, 7.0], [9.0, 9.0]],
     )
-    monkeypatch.setattr(
-        play_tests, "play_games", lambda *_, **__: [Game(r, 1, "over", "") for r in next(played)]
-    )
-    lines: list[dict[str, Any]] = []
-    run: Any = SimpleNamespace(metrics=SimpleNamespace(write=lambda _, line: lines.append(line)))
-    shown: list[float] = []
-    saved: list[int] = []
-    progress, settings = Progress(), TrainDqnSettings(eval_games=2)
-    loop: Any = SimpleNamespace(
-        poll=lambda: None,
-        note=lambda numbers: shown.append(numbers["best play test"]),
-        save=lambda: saved.append(progress.evaluated_at),
-    )
-    learner: Any = SimpleNamespace(ema=nn.Linear(1, 1))
-    kept: list[float | None] = []
-    for weight in range(5):
-        nn.init.constant_(learner.ema.weight, weight)
-        progress.env_steps += 10
-        choosing(settings, run).play(learner, progress, loop)
-        kept.append(progress.best_mean_return)
-    # The second, with 2, is no better than the first, with 4. The third looks better by 0.5, of
-    # which two standard errors are 9.1; over four games it has 0.25. The fourth, by 1 (2.0), has
-    # 5.5 over four. The last is better by 3.5, clearly (0.6).
-    assert kept == shown == [4.0, 4.0, 4.0, 5.5, 9.0]
-    assert [line["mean_return"] for line in lines] == [4.0, 2.0, 0.25, 5.5, 9.0]
-    assert saved == [0, 10, 20, 30, 40]  # before each: an environment that fails costs no learning
-    assert [len(line["returns"]) for line in lines] == [2, 2, 4, 4, 2]
-    assert progress.best_weights is not None and progress.best_weights["weight"].item() == 4
-    assert progress.evaluated_at == 50
+    tests.test(1.0)  # 4: the first
+    tests.test(2.0)  # 5: better, so that the first need not play again
+    tests.test(3.0)  # 4: the second has 1 over four games, and so the third is the best
+    assert tests.progress.best_mean_return == 4.0
+    tests.test(4.0)  # 1: the third has 5.5 over four, and stays the best
+    assert tests.progress.best_mean_return == 5.5
+    assert tests.progress.best_weights is not None
+    assert tests.progress.best_weights["weight"].item() == 3.0
+    tests.test(5.0)
+    assert tests.progress.best_mean_return == 9.0
+    assert tests.played == [
+        (1.0, "select", 10),
+        (2.0, "select", 20),
+        (3.0, "select", 30),
+        (2.0, "select again", 20),
+        (4.0, "select", 40),
+        (3.0, "select again", 30),
+        (5.0, "select", 50),
+    ]
+    assert [(line["event"], line["env_steps"], line["mean_return"]) for line in tests.lines] == [
+        ("play_test", 10, 4.0),
+        ("play_test", 20, 5.0),
+        ("play_test", 30, 4.0),
+        ("play_test_again", 20, -3.0),
+        ("play_test", 40, 1.0),
+        ("play_test_again", 30, 7.0),
+        ("play_test", 50, 9.0),
+    ]
+    assert tests.saved == [0, 10, 20, 30, 40]  # an environment that fails costs no learning
+    assert tests.shown[-1] == 9.0
+    assert tests.progress.evaluated_at == 50
 
 
-def test_a_checkpoint_that_knows_no_returns_of_its_best_test_is_taken_for_doubtful() -> None:
-    """Those of before the returns were kept."""
+def test_the_best_plays_again_in_the_end_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = Watched(monkeypatch, [[3.0, 5.0], [0.0, 0.0]])
+    tests.test(1.0)
+    tests.finish()
+    tests.finish()
+    assert tests.played == [(1.0, "select", 10), (1.0, "select again", 10)]
+    assert tests.progress.best_mean_return == 2.0
+
+
+def test_the_last_test_is_played_in_the_end_where_it_has_not_been(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tests = Watched(monkeypatch, [[3.0, 5.0], [6.0, 8.0], [6.0, 8.0]])
+    tests.test(1.0)
+    tests.progress.env_steps += 5
+    tests.finish()
+    assert tests.played[1:] == [(1.0, "select", 15), (1.0, "select again", 15)]
+
+
+def test_what_would_solve_the_task_plays_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = Watched(monkeypatch, [[3.0, 5.0], [6.0, 8.0], [2.0, 2.0]])
+    tests.test(1.0, threshold=6.0)
+    tests.test(2.0, threshold=6.0)
+    assert tests.played[1:] == [(2.0, "select", 20), (2.0, "select again", 20)]
+    assert tests.progress.best_mean_return == 4.5
+
+
+def test_a_checkpoint_of_before_has_a_best_test_that_has_played_again() -> None:
     progress = Progress()
     progress.load_state({"best_mean_return": 3.0, "test_means": [3.0]})
-    assert progress.is_best([9.0, 9.0]) and not progress.is_clearly_best([9.0, 9.0])
+    assert progress.is_best([3.0]) and not progress.is_best([2.0]) and not progress.unconfirmed
