@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -69,18 +70,21 @@ class PlayTests:
         games again, all of which count, before it wins against a later one or solves the task.
         """
         loop.save()  # an environment that fails costs no learning
-        games = self._games(learner.ema, loop, "select", progress.env_steps)
-        returns = returns_of(games)
-        self._write("play_test", progress, progress.env_steps, games)
-        if not progress.is_best(returns):
+        env_steps = progress.env_steps
+        games = self._games(learner.ema, loop, "select", env_steps)
+        if not progress.is_best(returns_of(games)):
             self._confirm(learner, progress, loop)
+        again = progress.is_best(returns_of(games)) and self._would_solve(games)
+        if again:
+            games += self._games(learner.ema, loop, "select again", env_steps)
+        # From here on nothing is played, so that no checkpoint has one of these without the others.
+        returns = returns_of(games)
+        self._write(
+            "play_test", progress, {"returns": returns, "mean_return": fmean(returns)}, games
+        )
         progress.finish_test(returns)
         if progress.is_best(returns):
-            progress.keep(returns, copy_of_weights(learner.ema))
-        if self.reward_threshold is not None and is_solved(
-            progress.best_mean_return, self.reward_threshold
-        ):
-            self._confirm(learner, progress, loop)
+            progress.keep(returns, copy_of_weights(learner.ema), again=again)
         loop.note({"best play test": progress.best_mean_return})
 
     def finish(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
@@ -89,6 +93,10 @@ class PlayTests:
             self.play(learner, progress, loop)
         self._confirm(learner, progress, loop)
 
+    def _would_solve(self, games: list[Game]) -> bool:
+        mean = fmean(returns_of(games))
+        return self.reward_threshold is not None and is_solved(mean, self.reward_threshold)
+
     def _confirm(self, learner: DqnLearner, progress: Progress, loop: Loop) -> None:
         """Let the best play test play as many games again, if it has not yet."""
         if not progress.unconfirmed or progress.best_weights is None:
@@ -96,22 +104,17 @@ class PlayTests:
         network, then = copy.deepcopy(learner.ema), progress.best_env_steps
         network.load_state_dict(progress.best_weights)
         games = self._games(network, loop, "select again", then)
-        progress.confirm(returns_of(games))
-        self._write("play_test_again", progress, then, games)
+        returns = returns_of(games)
+        progress.confirm(returns)
+        numbers = {"tested_at": then, "returns_again": returns, "mean_return_again": fmean(returns)}
+        self._write("play_test_again", progress, numbers, games)
         loop.note({"best play test": progress.best_mean_return})
 
-    def _write(self, event: str, progress: Progress, tested_at: int, games: list[Game]) -> None:
-        returns = returns_of(games)
-        self.run.metrics.write(
-            progress.env_steps,
-            {
-                "event": event,
-                "env_steps": tested_at,
-                "returns": returns,
-                "mean_return": float(np.mean(returns)),
-                **game_counts(games),
-            },
-        )
+    def _write(
+        self, event: str, progress: Progress, numbers: dict[str, Any], games: list[Game]
+    ) -> None:
+        line = {"event": event, "env_steps": progress.env_steps, **numbers, **game_counts(games)}
+        self.run.metrics.write(progress.env_steps, line)
 
     def _games(self, network: nn.Module, loop: Loop, purpose: str, env_steps: int) -> list[Game]:
         return play_games(

@@ -35,6 +35,8 @@ class Progress:
         best_mean_return, best_weights: of the play test that went best.
         unconfirmed: the returns of its games, until it has played as many again; else empty.
         best_env_steps: when it was.
+        runner_up: the best of those that have played again, while what is best has not: its mean,
+            its weights and when it was.
         solved: whether there is no more to learn: the training games reached the return at which
             to stop, or the play tests settled.
     """
@@ -50,6 +52,7 @@ class Progress:
     best_weights: dict[str, Tensor] | None = None
     unconfirmed: list[float] = field(default_factory=list)
     best_env_steps: int = 0
+    runner_up: dict[str, Any] | None = None
     solved: bool = False
 
     def finish_game(self, game_return: float) -> None:
@@ -93,15 +96,32 @@ class Progress:
         """True for the games of a play test that are as good as those of the best so far."""
         return self.best_mean_return is None or float(np.mean(returns)) >= self.best_mean_return
 
-    def keep(self, returns: Sequence[float], weights: dict[str, Tensor]) -> None:
-        """Keep what a play test of now was played with: the best so far, unless luck made it so."""
+    def keep(self, returns: Sequence[float], weights: dict[str, Tensor], *, again: bool) -> None:
+        """Keep what a play test of now was played with.
+
+        Args:
+            again: whether it has played as many games again already.
+        """
+        if again:
+            self.runner_up = None
+        elif self.best_mean_return is not None and not self.unconfirmed:
+            self.runner_up = {
+                "best_mean_return": self.best_mean_return,
+                "best_weights": self.best_weights,
+                "best_env_steps": self.best_env_steps,
+            }
         self.best_mean_return, self.best_weights = float(np.mean(returns)), weights
-        self.unconfirmed, self.best_env_steps = list(returns), self.env_steps
+        self.unconfirmed, self.best_env_steps = [] if again else list(returns), self.env_steps
 
     def confirm(self, returns: Sequence[float]) -> None:
-        """Count the games that the best play test has played again."""
+        """Count the games that the best play test has played again.
+
+        If luck had made it the best, the one before is it again.
+        """
         self.best_mean_return = float(np.mean([*self.unconfirmed, *returns]))
-        self.unconfirmed = []
+        before, self.unconfirmed, self.runner_up = self.runner_up, [], None
+        if before is not None and before["best_mean_return"] > self.best_mean_return:
+            vars(self).update(before)
 
     def has_reached(self, mean_return: float | None) -> bool:
         """True if the last 20 training games have this mean return; never for None."""

@@ -152,7 +152,7 @@ class DqnSettings(Settings):
     eval_games: int = setting(
         10,
         "games in a play test; the best so far has to play as many again before it wins against "
-        "a later one, and in the end",
+        "a later one or solves the task, and in the end",
         minimum=1,
         maximum=1_000_000,
     )

@@ -78,6 +78,12 @@ class Watched:
         )
         tests.play(self.learner, self.progress, self.loop)
 
+    def kept(self) -> tuple[float | None, float, int]:
+        """The best mean return, the weight that had it, and when."""
+        assert self.progress.best_weights is not None
+        weight = self.progress.best_weights["weight"].item()
+        return self.progress.best_mean_return, weight, self.progress.best_env_steps
+
     def finish(self) -> None:
         tests = choosing(TrainDqnSettings(eval_games=2), self.run)
         tests.finish(self.learner, self.progress, self.loop)
@@ -95,11 +101,9 @@ def test_the_best_plays_again_before_it_wins_against_a_later_one(
     tests.test(3.0)  # 4: the second has 1 over four games, and so the third is the best
     assert tests.progress.best_mean_return == 4.0
     tests.test(4.0)  # 1: the third has 5.5 over four, and stays the best
-    assert tests.progress.best_mean_return == 5.5
-    assert tests.progress.best_weights is not None
-    assert tests.progress.best_weights["weight"].item() == 3.0
+    assert tests.kept() == (5.5, 3.0, 30)
     tests.test(5.0)
-    assert tests.progress.best_mean_return == 9.0
+    assert tests.kept() == (9.0, 5.0, 50)
     assert tests.played == [
         (1.0, "select", 10),
         (2.0, "select", 20),
@@ -109,18 +113,49 @@ def test_the_best_plays_again_before_it_wins_against_a_later_one(
         (3.0, "select again", 30),
         (5.0, "select", 50),
     ]
-    assert [(line["event"], line["env_steps"], line["mean_return"]) for line in tests.lines] == [
+    told = [(line["event"], line["env_steps"], line.get("mean_return")) for line in tests.lines]
+    assert told == [
         ("play_test", 10, 4.0),
         ("play_test", 20, 5.0),
+        ("play_test_again", 30, None),
         ("play_test", 30, 4.0),
-        ("play_test_again", 20, -3.0),
+        ("play_test_again", 40, None),
         ("play_test", 40, 1.0),
-        ("play_test_again", 30, 7.0),
         ("play_test", 50, 9.0),
     ]
+    assert [line["tested_at"] for line in tests.lines if "tested_at" in line] == [20, 30]
     assert tests.saved == [0, 10, 20, 30, 40]  # an environment that fails costs no learning
     assert tests.shown[-1] == 9.0
     assert tests.progress.evaluated_at == 50
+
+
+def test_what_only_luck_made_the_best_gives_way_to_the_best_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tests = Watched(
+        monkeypatch,
+        [[4.0, 4.0], [1.0, 1.0], [6.0, 6.0], [9.0, 9.0], [9.5, 9.5], [0.0, 0.0], [-9.0, -9.0]],
+    )
+    tests.test(1.0)
+    tests.test(2.0)  # 1: the first has 5 over four games
+    tests.test(3.0)  # 9
+    tests.test(4.0)  # 9.5: neither of the two has played again
+    assert tests.kept() == (9.5, 4.0, 40)
+    tests.test(5.0)  # 0: the fourth has 0.25 over four
+    assert tests.kept() == (5.0, 1.0, 10)
+    assert not tests.progress.unconfirmed and tests.progress.runner_up is None
+
+
+def test_a_stop_while_the_best_plays_again_leaves_no_trace_of_the_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tests = Watched(monkeypatch, [[3.0, 5.0], [1.0, 1.0]])
+    tests.test(1.0)
+    before = dict(tests.progress.state())
+    with pytest.raises(StopIteration):  # there are no games for it to play again
+        tests.test(2.0)
+    assert tests.progress.state() == before | {"env_steps": 20}
+    assert len(tests.lines) == 1
 
 
 def test_the_best_plays_again_in_the_end_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +182,8 @@ def test_what_would_solve_the_task_plays_again_at_once(monkeypatch: pytest.Monke
     tests.test(1.0, threshold=6.0)
     tests.test(2.0, threshold=6.0)
     assert tests.played[1:] == [(2.0, "select", 20), (2.0, "select again", 20)]
-    assert tests.progress.best_mean_return == 4.5
+    assert tests.kept() == (4.5, 2.0, 20) and not tests.progress.unconfirmed
+    assert tests.lines[-1]["returns"] == [6.0, 8.0, 2.0, 2.0]
 
 
 def test_a_checkpoint_of_before_has_a_best_test_that_has_played_again() -> None:
