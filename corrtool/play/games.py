@@ -56,6 +56,12 @@ class DirectQValues:
         return values
 
 
+def threads_for(q_values: QValues | None) -> AbstractContextManager[None]:
+    """While ``q_values`` plays, None at random: what the emulators leave of torch's threads."""
+    needs_all = q_values is not None and q_values.needs_all_threads
+    return threads_beside_emulators(all_threads=needs_all)
+
+
 class LanePool:
     """A pool of lanes that are opened once for each number of them, and stay open for later games.
 
@@ -274,12 +280,7 @@ def play_games(
     games: list[Game] = []
     while len(games) < len(seeds):
         remaining = seeds[len(games) :]
-        all_threads = q_values is not None and q_values.needs_all_threads
-        with (
-            make_lanes(len(remaining)) as lanes,
-            torch.inference_mode(),
-            threads_beside_emulators(all_threads=all_threads),
-        ):
+        with make_lanes(len(remaining)) as lanes, torch.inference_mode(), threads_for(q_values):
             wave, shown = _Wave(limits, lanes, min(len(remaining), lanes.count)), time.monotonic()
             stacker = StateStacker(lanes.spec, lanes.count, device)
             states = stacker.push(

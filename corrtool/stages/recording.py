@@ -10,13 +10,12 @@ from pathlib import Path
 import torch
 
 from corrtool.memory import MemoryWriter, StateStacker
-from corrtool.play.games import QValues, choose_actions
+from corrtool.play.games import QValues, choose_actions, threads_for
 from corrtool.project.manifests import About
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop, StopSignals
 from corrtool.runs.resumable import Resumable, State
 from corrtool.runs.run import Run
-from corrtool.runtime.process import threads_beside_emulators
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.runtime.signals import default_signal_handling
 from corrtool.tasks import Lanes, Task
@@ -96,9 +95,7 @@ def record_play(
             after_checkpoint=_nothing if kept is None else kept.after_checkpoint,
         ) as loop:
             attempt = opened.resumptions if kept is None else 0
-            q_values = recording.q_values
-            all_threads = q_values is not None and q_values.needs_all_threads
-            with threads_beside_emulators(all_threads=all_threads):
+            with threads_for(recording.q_values):
                 _play(recording, context, lanes, writer, loop, attempt)
         about: About = {
             "role": task.role,
