@@ -41,10 +41,8 @@ def play(random_actions: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]
     q_function = load_q_function(read_artifact(PRETRAINED, "q", PONG), CPU)
     rewards, playing = [], [np.ones(GAMES, bool)]
     with Lanes(TASKS[0], GAMES) as lanes:
-        stacker, q_values = (
-            StateStacker(lanes.spec, GAMES, CPU),
-            DirectQValues(q_function, lanes.spec),
-        )
+        stacker = StateStacker(lanes.spec, GAMES, CPU)
+        q_values = DirectQValues(q_function, lanes.spec)
         states = stacker.push(lanes.reset(derive_seeds(0, "select", GAMES)))
         while playing[-1].any():
             actions = choose_actions(
