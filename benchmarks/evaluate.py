@@ -17,14 +17,14 @@ from benchmarks.learn_corr import networks
 from benchmarks.measuring import Row, alternate
 from corrtool.correspondence.play import TransferredQValues
 from corrtool.correspondence.saved import load_correspondence
-from corrtool.play import games as play
-from corrtool.play.games import DirectQValues, LanePool, QValues, play_games
+from corrtool.play.games import DirectQValues, QValues, play_games
+from corrtool.play.lane_pool import MAX_LANES, LanePool
 from corrtool.pretrained import PONG, PRETRAINED
 from corrtool.project.artifacts import read_artifact
 from corrtool.q_learning.saved import load_q_function
 from corrtool.runtime.seeds import derive_seeds
 from corrtool.settings.stages import EvaluateSettings, LearnCorrSettings
-from corrtool.tasks import Lanes, parse_task
+from corrtool.tasks import lanes_in_turns, parse_task
 from corrtool.tasks.environments import LanesLike
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def measure(rounds: int) -> list[Row]:
         EvaluateSettings().games,
         LearnCorrSettings().eval_games,
     )
-    source, target = (lambda count, task=task: Lanes(task, count) for task in TASKS)
+    source, target = (lambda count, task=task: lanes_in_turns(task, count) for task in TASKS)
     with LanePool(target) as pool:
         return [
             compare(f"evaluate --q, {games} games", games,
@@ -74,7 +74,7 @@ def compare(
     Opening the lanes counts where they are opened.
     """
     seeds = derive_seeds(0, "evaluate", games)
-    assert games <= play.MAX_LANES
+    assert games <= MAX_LANES
 
     def games_per_second(waves: list[list[int]]) -> float:
         q_values, began = player(), time.perf_counter()

@@ -20,12 +20,12 @@ from corrtool.play.games import (
     DirectQValues,
     Game,
     GameLimits,
-    LanePool,
     QValues,
     game_counts,
     play_games,
     returns_of,
 )
+from corrtool.play.lane_pool import LanePool
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import Loop
 from corrtool.runs.run import Run

@@ -25,7 +25,7 @@ from corrtool.runs.limits import TimeLimit
 from corrtool.runs.run import Run
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.settings.stages import LearnCorrSettings
-from corrtool.tasks import Lanes
+from corrtool.tasks import lanes_in_turns
 
 RANDOM = "random play"
 AGAIN = 3  # times as many games, others, confirm that a rival plays better
@@ -120,7 +120,7 @@ class SymmetryTest:
         correspondence.eval()
         with context.console.progress(title, count, "games") as progress:
             games = play_games(
-                partial(Lanes, context.project.task("target").with_full_games()),
+                partial(lanes_in_turns, context.project.task("target").with_full_games()),
                 TransferredQValues(self.knowledge.source_q, correspondence),
                 seeds=derive_seeds(context.seed, purpose, count),
                 epsilon=1.0 if who == RANDOM else self.settings.eval_epsilon,

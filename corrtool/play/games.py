@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -14,18 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from corrtool.errors import CorrtoolError, UsageError
 from corrtool.memory import StateStacker
 from corrtool.memory.rows import Rows
 from corrtool.runtime.device import to_device
 from corrtool.runtime.process import threads_beside_emulators
-from corrtool.runtime.signals import default_signal_handling
 from corrtool.state_scaling import q_input
 from corrtool.states import StateSpec
 from corrtool.tasks import LaneStep
 from corrtool.tasks.environments import LanesLike
+from corrtool.tasks.turns import LanesInTurns
 
-MAX_LANES = 32  # games played side by side; a wave waits for its longest game
 SHOW_SECONDS = 1.0
 
 
@@ -62,75 +60,41 @@ def threads_for(q_values: QValues | None) -> AbstractContextManager[None]:
     return threads_beside_emulators(all_threads=needs_all)
 
 
-class LanePool:
-    """A pool of lanes that are opened once for each number of them, and stay open for later games.
+@dataclass(frozen=True)
+class Exploration:
+    """Eq. (5) before the values are known: actions (N,) drawn for N lanes, and who takes them."""
 
-    Opening an Atari game takes a tenth of a second for each lane. They are to be reset with seeds,
-    which is as good as new. Use as a context manager.
+    actions: NDArray[np.int64]
+    explores: NDArray[np.bool_]
 
-    Of some simulators there can be only one at a time: where several cannot be opened one is, and
-    games are played one by one.
+    @classmethod
+    def draw(
+        cls,
+        lanes: int,
+        actions: int,
+        epsilon: float | NDArray[np.float64],
+        random: np.random.Generator,
+    ) -> Exploration:
+        """Of all lanes, each with probability ``epsilon``, or that of its own (N,)."""
+        return cls(random.integers(0, actions, lanes), random.random(lanes) < epsilon)
 
-    Args:
-        make_lanes: opens so many lanes.
-        most: lanes at a time.
-    """
+    def of(self, lanes: slice) -> Exploration:
+        """That of some of the lanes."""
+        return Exploration(self.actions[lanes], self.explores[lanes])
 
-    def __init__(self, make_lanes: Callable[[int], LanesLike], most: int = MAX_LANES) -> None:
-        self._make_lanes, self._most = make_lanes, most
-        self._lanes: dict[int, LanesLike] = {}
-        self._borrowed: LanesLike | None = None
-        self._open = ExitStack()
+    def choose(
+        self, q_values: Tensor | None, which: Rows | slice = slice(None)
+    ) -> NDArray[np.int64]:
+        """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None.
 
-    def __enter__(self) -> LanePool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-
-    def __call__(self, count: int) -> AbstractContextManager[LanesLike]:
-        """``count`` lanes, or as many as can be, which stay open.
-
-        Raises :class:`UsageError` where there can be none.
+        Args:
+            q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
         """
-        if self._borrowed is not None:
-            return nullcontext(self._borrowed)
-        count = min(count, self._most)
-        if count not in self._lanes:
-            try:
-                self._lanes[count] = self._open.enter_context(self._make_lanes(count))
-            except UsageError:
-                if count == 1:
-                    raise
-                self._most = 1
-                return self(1)
-        return nullcontext(self._lanes[count])
-
-    def preopened(self, count: int) -> AbstractContextManager[object]:
-        """Open ``count`` lanes before they are needed, while there is nothing to lose.
-
-        Making many takes seconds outside of Python.
-        """
-        if count:
-            with default_signal_handling():
-                self(count)
-        return nullcontext()
-
-    def open_or_borrow(self, lanes: LanesLike) -> bool:
-        """Find out whether another lane can be open beside ``lanes``, each with a game begun.
-
-        Some simulators say only then that their place is taken. If none can, games are played on
-        these, and this returns True.
-        """
-        lanes.reset([0] * lanes.count)
-        try:
-            with self(1) as own:
-                own.reset([0])
-        except CorrtoolError:
-            self._lanes.clear()
-            self._open.close()
-            self._borrowed = lanes
-        return self._borrowed is not None
+        chosen = self.actions.copy()
+        if q_values is not None:
+            best = q_values.argmax(dim=1).cpu().numpy()
+            chosen[which] = np.where(self.explores[which], chosen[which], best)
+        return chosen
 
 
 def choose_actions(
@@ -141,21 +105,8 @@ def choose_actions(
     random: np.random.Generator,
     which: Rows | slice = slice(None),
 ) -> NDArray[np.int64]:
-    """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None.
-
-    Draws the same numbers either way.
-
-    Args:
-        q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
-        lanes, actions: N and A.
-        epsilon: of all lanes, or of each (N,).
-    """
-    chosen = random.integers(0, actions, lanes)
-    explore = random.random(lanes) < epsilon
-    if q_values is not None:
-        best = q_values.argmax(dim=1).cpu().numpy()
-        chosen[which] = np.where(explore[which], chosen[which], best)
-    return chosen
+    """ε-greedy actions (N,) by :class:`Exploration`, with the same draws whoever plays."""
+    return Exploration.draw(lanes, actions, epsilon, random).choose(q_values, which)
 
 
 @dataclass(frozen=True)
@@ -196,23 +147,61 @@ class GameLimits:
     env_steps: int = 27_000
 
 
-@dataclass
 class _Wave:
-    """Games side by side, one a lane: what of each is known so far."""
+    """Games side by side, one a lane: where each stands.
 
-    limits: GameLimits
-    lanes: LanesLike
-    count: int  # of games; further lanes are not looked at
+    Args:
+        lanes: may be more than games; the further ones are not looked at.
+        first: the first of the lanes among all that play, which a policy may remember by number.
+        seeds: of all lanes.
+        games: how many of them count.
+    """
 
-    def __post_init__(self) -> None:
-        count = self.lanes.count
-        self.totals, self.playing = np.zeros(count), np.arange(count) < self.count
+    def __init__(
+        self,
+        lanes: LanesLike,
+        first: int,
+        seeds: list[int],
+        games: int,
+        limits: GameLimits,
+        device: torch.device,
+    ) -> None:
+        count = lanes.count
+        self.limits, self.lanes, self.count, self._first = limits, lanes, games, first
+        self.totals, self.playing = np.zeros(count), np.arange(count) < games
         self.env_steps, self.idle_steps = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.games: list[Game | None] = [None] * count
         self._digests = [hashlib.blake2b(digest_size=16) for _ in range(count)]
+        self._stacker = StateStacker(lanes.spec, count, device)
+        self._states = self._stacker.push(lanes.reset(seeds))
+        self._sent: NDArray[np.int64] | None = None
 
-    def record(self, actions: NDArray[np.int64], step: LaneStep) -> list[Game]:
-        """One step of every lane; returns the games that ended with it."""
+    def send(
+        self,
+        q_values: QValues | None,
+        exploration: Exploration,
+        watch: Callable[[Tensor, NDArray[np.int64]], None] | None,
+    ) -> None:
+        """Choose the next action of every lane, and let the emulators begin."""
+        running, states = np.flatnonzero(self.playing), self._states
+        seen = states if self.playing.all() else states[to_device(running, states.device)]
+        values = None if q_values is None else q_values(seen, running + self._first)
+        lanes = slice(self._first, self._first + self.lanes.count)
+        self._sent = exploration.of(lanes).choose(values, running)
+        if watch is not None:
+            watch(seen, self._sent[running])
+        self.lanes.send(self._sent)
+
+    def receive(self) -> list[Game]:
+        """What came of the actions sent, if any were; returns the games that ended with them."""
+        if self._sent is None:
+            return []
+        actions, self._sent = self._sent, None
+        step = self.lanes.receive()
+        self._states = self._stacker.push(step.frames, step.episode_steps)
+        return self._record(actions, step)
+
+    def _record(self, actions: NDArray[np.int64], step: LaneStep) -> list[Game]:
         rewards = step.rewards.astype(np.float64)
         self.totals += np.where(self.playing, rewards, 0.0)
         self.env_steps += self.playing
@@ -238,13 +227,30 @@ class _Wave:
                 ended.append(game)
         return ended
 
-    def numbers(self) -> dict[str, Any]:
-        """Progress of the games, for a person who waits."""
-        return {
-            "return so far": float(self.totals[: self.count].mean()),
-            "games running": int(self.playing.sum()),
-            "steps": int(self.env_steps.max()),
-        }
+
+def _numbers(waves: list[_Wave]) -> dict[str, Any]:
+    """Progress of the games, for a person who waits."""
+    totals = np.concatenate([wave.totals[: wave.count] for wave in waves])
+    return {
+        "return so far": float(totals.mean()),
+        "games running": sum(int(wave.playing.sum()) for wave in waves),
+        "steps": max(int(wave.env_steps.max()) for wave in waves),
+    }
+
+
+def _begin(
+    lanes: LanesLike, seeds: list[int], limits: GameLimits, device: torch.device, *, in_turns: bool
+) -> list[_Wave]:
+    """Begin a game for each of the seeds, as far as there are lanes: two waves to play in turns."""
+    all_seeds = [*seeds, *[seeds[0]] * lanes.count][: lanes.count]
+    halves = lanes.halves if in_turns and isinstance(lanes, LanesInTurns) else [lanes]
+    waves, first = [], 0
+    for half in halves:
+        games = min(half.count, max(0, len(seeds) - first))
+        own = all_seeds[first : first + half.count]
+        waves.append(_Wave(half, first, own, games, limits, device))
+        first += half.count
+    return waves
 
 
 def play_games(
@@ -265,7 +271,9 @@ def play_games(
 
     Each game has its own lane and seed, and a lane's further games are not looked at: which games
     count is fixed before they begin, so that short games cannot be over-represented. ``q_values``
-    sees only the games that still go on.
+    sees only the games that still go on. Where the lanes are :class:`LanesInTurns` it chooses for
+    one half while the emulators of the other run, unless it takes all threads itself; the games
+    are the same either way.
 
     Args:
         make_lanes: opens so many lanes, or fewer: then what is left is played after them.
@@ -278,33 +286,27 @@ def play_games(
         show: called once a second or so with where the games stand.
     """
     games: list[Game] = []
+    in_turns = q_values is not None and not q_values.needs_all_threads and watch is None
     while len(games) < len(seeds):
         remaining = seeds[len(games) :]
         with make_lanes(len(remaining)) as lanes, torch.inference_mode(), threads_for(q_values):
-            wave, shown = _Wave(limits, lanes, min(len(remaining), lanes.count)), time.monotonic()
-            stacker = StateStacker(lanes.spec, lanes.count, device)
-            states = stacker.push(
-                lanes.reset([*remaining, *[remaining[0]] * lanes.count][: lanes.count])
-            )
-            while wave.playing.any():
-                running = np.flatnonzero(wave.playing)
-                seen = states if wave.playing.all() else states[to_device(running, device)]
-                values = None if q_values is None else q_values(seen, running)
-                actions = choose_actions(
-                    values, lanes.count, lanes.actions, epsilon, random, running
-                )
-                if watch is not None:
-                    watch(seen, actions[running])
-                lanes.send(actions)
-                step = lanes.receive()
-                for game in wave.record(actions, step):
-                    on_game(game)
-                states = stacker.push(step.frames, step.episode_steps)
+            waves = _begin(lanes, remaining, limits, device, in_turns=in_turns)
+            shown = time.monotonic()
+            while any(wave.playing.any() for wave in waves):
+                exploration = None
+                for wave in waves:
+                    for game in wave.receive():
+                        on_game(game)
+                    if wave.playing.any():
+                        exploration = exploration or Exploration.draw(
+                            lanes.count, lanes.actions, epsilon, random
+                        )
+                        wave.send(q_values, exploration, watch)
                 poll()
                 if time.monotonic() - shown >= SHOW_SECONDS:
                     shown = time.monotonic()
-                    show(wave.numbers())
-        games += [game for game in wave.games if game is not None]
+                    show(_numbers(waves))
+        games += [game for wave in waves for game in wave.games if game is not None]
     return games
 
 

@@ -15,11 +15,11 @@ from corrtool.play.games import (
     DirectQValues,
     Game,
     GameLimits,
-    LanePool,
     game_counts,
     play_games,
     returns_of,
 )
+from corrtool.play.lane_pool import LanePool
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.progress import Progress
 from corrtool.q_learning.schedules import is_solved

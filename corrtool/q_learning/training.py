@@ -6,7 +6,6 @@ makes a run resumable.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 
 from corrtool.layers import copy_of_weights
 from corrtool.memory import ReplayMemory, StateStacker
-from corrtool.play.games import DirectQValues, LanePool
+from corrtool.play.games import DirectQValues
+from corrtool.play.lane_pool import LanePool
 from corrtool.q_learning.exploration import Exploration
 from corrtool.q_learning.learner import DqnLearner
 from corrtool.q_learning.memory_checkpoint import CheckpointedPriorities, JournalledRows
@@ -40,7 +40,7 @@ from corrtool.runs.run import Run
 from corrtool.runtime.console import Console
 from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.settings.stages import DqnSettings
-from corrtool.tasks import LaneStep, Task
+from corrtool.tasks import LaneStep
 from corrtool.tasks.environments import LanesLike
 
 LOG_EVERY_ENV_STEPS = 1_000
@@ -70,23 +70,23 @@ def learn_by_playing(
     *,
     settings: DqnSettings,
     q_function: nn.Module,
-    task: Task,
-    make_lanes: Callable[[Task, int], LanesLike],
+    make_lanes: Callable[[int], LanesLike],
+    lane_pool: LanePool,
     device: torch.device,
     seed: int,
     starting_point: StartingPoint | None = None,
 ) -> DqnOutcome:
     """Algorithm 2 over several lanes; resumes from ``state``, or goes on from ``starting_point``.
 
-    Play tests are of whole games, also where learning ends them at a lost life.
+    Play tests are in lanes of ``lane_pool``, which play whole games, also where learning ends them
+    at a lost life.
     """
-    lane_pool = LanePool(functools.partial(make_lanes, task.with_full_games()))
-    with make_lanes(task, settings.lanes) as lanes, lane_pool as test_lanes:
+    with make_lanes(settings.lanes) as lanes, lane_pool:
         training = DqnTraining(
             run,
             console,
             lanes,
-            test_lanes,
+            lane_pool,
             settings=settings,
             q_function=q_function,
             device=device,

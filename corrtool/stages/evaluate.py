@@ -13,12 +13,12 @@ from corrtool.errors import UsageError
 from corrtool.play.games import (
     Game,
     GameLimits,
-    LanePool,
     QValues,
     game_counts,
     play_games,
     returns_of,
 )
+from corrtool.play.lane_pool import LanePool
 from corrtool.project.directory import check_output
 from corrtool.reporting.evaluations import Protocol
 from corrtool.runs.context import StageContext
@@ -33,7 +33,7 @@ from corrtool.stages.game_video import check_game_video, record_game
 from corrtool.stages.players import Player, check_player, choose_player
 from corrtool.states import StateSpec
 from corrtool.statistics import bootstrap_interval
-from corrtool.tasks import Lanes, Task, probe
+from corrtool.tasks import Task, lanes_in_turns, probe
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _play(
     context, settings, began = job.context, job.settings, len(played.games)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
     with (
-        LanePool(functools.partial(Lanes, job.played), settings.lanes) as lane_pool,
+        LanePool(functools.partial(lanes_in_turns, job.played), settings.lanes) as lane_pool,
         lane_pool.preopened(settings.games - began),
         Loop(
             opened,

@@ -12,6 +12,7 @@ from corrtool.correspondence.model import Correspondence
 from corrtool.correspondence.play import TranslatedLanes
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import ArtifactError, UsageError
+from corrtool.play.lane_pool import LanePool
 from corrtool.q_learning.network import take_actions
 from corrtool.q_learning.saved import QDescription, load_q_function
 from corrtool.q_learning.training import learn_by_playing
@@ -134,6 +135,7 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> Finetu
         take_actions(q_function, action_map.source_of)
     q_function.requires_grad_(True)
     correspondence = None if corr is None else load_correspondence(corr, device)
+    test_task = job.task.with_full_games()
     outcome = learn_by_playing(
         opened,
         job.context.console,
@@ -141,8 +143,8 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> Finetu
         state,
         settings=job.settings,
         q_function=q_function,
-        task=job.task,
-        make_lanes=functools.partial(_lanes, correspondence, device),
+        make_lanes=functools.partial(_lanes, correspondence, device, job.task),
+        lane_pool=LanePool(functools.partial(_lanes, correspondence, device, test_task)),
         device=device,
         seed=job.context.seed,
     )

@@ -16,7 +16,7 @@ from corrtool.correspondence.scores import Scores
 from corrtool.correspondence.training import CorrespondenceTraining
 from corrtool.environment_model.saved import held_out_loss, load_model
 from corrtool.layers import copy_of_weights
-from corrtool.play.games import LanePool
+from corrtool.play.lane_pool import LanePool
 from corrtool.project.artifacts import Artifact, find_artifacts, select_all
 from corrtool.project.manifests import About
 from corrtool.q_learning.saved import RewardsLearnt, load_q_function
@@ -40,7 +40,7 @@ from corrtool.stages.inputs import (
 )
 from corrtool.stages.source_agents import different_agents
 from corrtool.states import VECTOR
-from corrtool.tasks import Lanes
+from corrtool.tasks import lanes_in_turns
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _learn(
         tests = PlayTests(context, settings, opened, knowledge.source_q, training.correspondence)
     if training.gradient_steps == 0:
         _draw(job, opened, training)
-    make_lanes = partial(Lanes, context.project.task("target").with_full_games())
+    make_lanes = partial(lanes_in_turns, context.project.task("target").with_full_games())
     games = 0 if tests is None else settings.eval_games
     with (
         LanePool(make_lanes) as lane_pool,

@@ -15,6 +15,7 @@ import torch
 
 from corrtool.errors import UsageError
 from corrtool.memory import write_rows
+from corrtool.play.lane_pool import LanePool
 from corrtool.project.manifests import About, MemoryContents
 from corrtool.q_learning.saved import QDescription
 from corrtool.q_learning.training import DqnOutcome, learn_by_playing
@@ -28,7 +29,7 @@ from corrtool.runs.run import Run
 from corrtool.settings.stages import TrainDqnSettings
 from corrtool.stages.extending import load_starting_point, plan_extension
 from corrtool.stages.recording import Kept, Recording, record_play
-from corrtool.tasks import Lanes, Task, probe
+from corrtool.tasks import Lanes, Task, lanes_in_turns, probe
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> TrainD
         state,
         settings=job.settings,
         q_function=job.description.build(),
-        task=job.task,
-        make_lanes=Lanes,
+        make_lanes=functools.partial(Lanes, job.task),
+        lane_pool=LanePool(functools.partial(lanes_in_turns, job.task.with_full_games())),
         device=context.device,
         seed=context.seed,
         starting_point=load_starting_point(context, job.settings, request.name, request.options)

@@ -2,5 +2,6 @@
 
 from corrtool.tasks.environments import Lanes, LaneStep, action_names, probe
 from corrtool.tasks.task import Task, parse_task
+from corrtool.tasks.turns import lanes_in_turns
 
-__all__ = ["LaneStep", "Lanes", "Task", "action_names", "parse_task", "probe"]
+__all__ = ["LaneStep", "Lanes", "Task", "action_names", "lanes_in_turns", "parse_task", "probe"]

@@ -83,8 +83,7 @@ class Lanes:
         self.notes: list[str] = []  # on what it took to make frames of what the environment shows
         try:
             with redirect_stdout(sys.stderr):
-                slower = through_gymnasium or task.kwargs or task.shows_signal
-                if task.is_atari and not slower:
+                if task.runs_by_itself and not through_gymnasium:
                     with default_signal_handling():  # it holds Python's lock while it loads
                         self._env: Any = atari_vector_env(task, count)
                 else:

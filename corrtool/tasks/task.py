@@ -69,6 +69,11 @@ class Task:
         p = self.preprocessing
         return p.signal or (self.is_atari and p.observation_key is not None)
 
+    @property
+    def runs_by_itself(self) -> bool:
+        """True if its emulators step in threads of ale-py, while Python does something else."""
+        return self.is_atari and not self.kwargs and not self.shows_signal
+
     def environment_actions(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The environment's actions (N,) for those that an agent of the task chose.
 

@@ -14,15 +14,14 @@ from torch import nn
 from corrtool.errors import UsageError
 from corrtool.play.agent import Agent
 from corrtool.play.games import (
-    MAX_LANES,
     DirectQValues,
     Game,
     GameLimits,
-    LanePool,
     choose_actions,
     game_counts,
     play_games,
 )
+from corrtool.play.lane_pool import MAX_LANES, LanePool
 from corrtool.states import StateSpec
 
 CPU = torch.device("cpu")
@@ -74,10 +73,11 @@ def test_where_the_games_stand_is_shown_once_a_second(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(time, "monotonic", lambda: now)
     games = play(Countdown(4), [5, 2, 4], poll=poll, show=shown.append, on_game=ended.append)
-    assert len(polled) == 5
-    assert shown == [  # after two steps and after four; a fourth lane is not looked at
-        {"return so far": 2.0, "games running": 2, "steps": 2},
-        {"return so far": pytest.approx((4 + 2 + 4) / 3), "games running": 1, "steps": 4},
+    assert len(polled) == 6  # first when the first actions are sent
+    assert shown == [  # after one step, three and five; a fourth lane is not looked at
+        {"return so far": 1.0, "games running": 3, "steps": 1},
+        {"return so far": pytest.approx((3 + 2 + 3) / 3), "games running": 2, "steps": 3},
+        {"return so far": pytest.approx((5 + 2 + 4) / 3), "games running": 0, "steps": 5},
     ]
     assert [game.env_steps for game in ended] == [2, 4, 5]
     assert [game.env_steps for game in games] == [5, 2, 4]

@@ -15,12 +15,12 @@ from support.values import Values
 from corrtool.errors import UsageError
 from corrtool.play.games import (
     GameLimits,
-    LanePool,
     choose_actions,
     count_distinct,
     play_games,
     returns_of,
 )
+from corrtool.play.lane_pool import LanePool
 from corrtool.tasks import Lanes, LaneStep, parse_task
 
 CPU = torch.device("cpu")
