@@ -55,10 +55,15 @@ class Pair:
         return [*tasks, *self.source.init, *self.init, *views]
 
     @property
+    def is_view(self) -> bool:
+        """Whether the target is the source's task, seen or acted on otherwise."""
+        return self.target == self.source.id and not self.init
+
+    @property
     def difference(self) -> str:
         """How the target differs, in the words of ``init``."""
         other = [] if self.target == self.source.id else [self.target]
-        kwargs = [word for word in self.init if not word.startswith("--")]
+        kwargs = [word for word in self.init if "=" in word]
         return " ".join(f"`{word}`" for word in (*other, *kwargs, *self.views))
 
 

@@ -18,6 +18,7 @@ from corrtool.reporting.suite_statistics import (
     probability_of_improvement,
     stratified_bootstrap_interval,
 )
+from corrtool.reporting.suite_steps import Steps, steps_to
 from corrtool.reporting.table import Table
 from corrtool.runs.overview import evaluations
 from corrtool.runs.records import finished_run, run_directory
@@ -42,6 +43,7 @@ class Played(TypedDict):
         score: of the correspondence of ``ours``.
         no_agent: there, and true, where the agent is not clearly better than random play: a share
             of the way to it is one of noise.
+        steps: there where ``ours`` came 0.95 of the way: how many it took, and its agent.
     """
 
     pair: str
@@ -49,6 +51,7 @@ class Played(TypedDict):
     means: dict[str, float]
     score: float | None
     no_agent: NotRequired[bool]
+    steps: NotRequired[Steps]
 
 
 class MethodSummary(TypedDict):
@@ -77,12 +80,15 @@ class PairResult:
     Attributes:
         difference: how the target differs, in words.
         control: whether its tasks share nothing.
+        same_task: whether the target is the source's task, seen otherwise: then learning it from
+            nothing is what the agent did.
     """
 
     name: str
     difference: str
     control: bool
     played: list[Played] = field(default_factory=list)
+    same_task: bool = False
 
     @property
     def seeds(self) -> int:
@@ -99,6 +105,16 @@ class PairResult:
                 found += [] if share is None else [share]
         return found
 
+    def share_of_steps(self) -> float | None:
+        """Environment steps to 0.95 of the way through a correspondence, by those from nothing.
+
+        The mean over the seeds that have both.
+        """
+        steps = [one["steps"] for one in self.played if "steps" in one]
+        if not steps or not self.same_task:
+            return None
+        return float(np.mean([one["target"] / one["source"] for one in steps]))
+
     def mean(self, player: str) -> float | None:
         """The mean return over the seeds that have one."""
         found = [one["means"][player] for one in self.played if player in one["means"]]
@@ -110,16 +126,23 @@ def read_played(root: Path, pair: str, seed: int) -> Played | None:
     if not (root / PROJECT_FILE).exists():
         return None
     played: Played = {"pair": pair, "seed": seed, "means": {}, "score": None}
-    returns = dict[str, list[float]]()
+    returns, corr = dict[str, list[float]](), ""
     for games in evaluations(Project(root)):
         if games["settings"].get("repeat_action_probability") is None:
             player = player_of(games)
             played["means"][player], returns[player] = games["mean_return"], games["returns"]
             if player == OURS:
-                played["score"] = _score(root, str(games["corr"]))
+                corr = str(games["corr"])
+                played["score"] = _score(root, corr)
     random = returns.get(SOURCE_RANDOM, returns.get(RANDOM))
     if random and SOURCE in returns and not clearly_better(returns[SOURCE], random):
         played["no_agent"] = True
+    elif {OURS, RANDOM, SOURCE} <= played["means"].keys():
+        means = played["means"]
+        enough = means[RANDOM] + ENOUGH * (means[SOURCE] - means[RANDOM])
+        steps = steps_to(enough, root, corr) if means[OURS] >= enough else None
+        if steps is not None:
+            played["steps"] = steps
     return played
 
 
@@ -139,6 +162,9 @@ def read_numbers(path: Path) -> tuple[str, list[Played]]:
             }  # fmt: skip
             if one.get("no_agent") is True:
                 known["no_agent"] = True
+            if "steps" in one:
+                target, source = one["steps"]["target"], one["steps"]["source"]
+                known["steps"] = {"target": int(target), "source": int(source)}
             played.append(known)
         return str(numbers["preset"]), played
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -211,12 +237,13 @@ def summaries(results: Sequence[PairResult], methods: Sequence[str]) -> list[Met
 
 def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
     """A row for each pair that shares something."""
-    columns = ["pair", "target", "seeds", "source", "random", REUSE, *methods, "score"]
+    columns = ["pair", "target", "seeds", "source", "random", REUSE, *methods, "steps", "score"]
     rows = []
     for result in results:
         if result.control or not result.played:
             continue
         scores = [one["score"] for one in result.played if one["score"] is not None]
+        steps = result.share_of_steps()
         rows.append(
             [
                 result.name,
@@ -224,6 +251,7 @@ def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
                 str(result.seeds),
                 *(_number(result.mean(player)) for player in (SOURCE, RANDOM)),
                 *(_share(result, player) for player in (REUSE, *methods)),
+                "–" if steps is None else f"{steps:.2f}",
                 f"{np.mean(scores):.2f}" if scores else "–",
             ]
         )
@@ -234,7 +262,9 @@ def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
         "Source and random: mean returns. The others: the share of the way from random play to the "
         "agent on its own task, the mean over seeds with 95 % by Student's t, and n where not all "
         "seeds were played. –: not played, not to be had (another number of coordinates), or an "
-        "agent that is not clearly better than random play.",
+        "agent that is not clearly better than random play. Steps: environment steps of the target "
+        "from which ours learnt (its play tests are not counted) by those after which its agent "
+        "first had 0.95 of its own return in a play test, as it learnt the same task from nothing.",
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from corrtool.reporting import suite
+from corrtool.reporting import suite, suite_steps
 from corrtool.reporting.figures import encode
 from corrtool.reporting.suite import (
     PairResult,
@@ -22,6 +23,7 @@ from corrtool.reporting.suite import (
     without_players,
 )
 from corrtool.reporting.suite_figure import suite_figure
+from corrtool.reporting.suite_steps import steps_to
 
 
 def played(seed: int, score: float | None = 0.9, **means: float) -> Played:
@@ -74,6 +76,43 @@ def test_tables() -> None:
     assert control == ["other", "`X-v0`", "1", "1.0", "2.0", "0.03"]
     rows = methods_table(summaries(ALL, ("ours", "gan"))).rows
     assert rows[1] == ["gan", "1", "2", "0.15 [0.10, 0.20]", "0 of 1", "1.00"]
+
+
+def test_steps_are_compared_where_the_task_is_the_same() -> None:
+    soon, late = played(0, source=1.0, random=0.0, ours=1.0), played(1, source=1.0, ours=1.0)
+    soon["steps"] = {"target": 10_000, "source": 100_000}
+    late["steps"] = {"target": 10_000, "source": 20_000}
+    unknown = played(2, source=1.0, random=0.0, ours=0.5)
+    for same, shown in ((True, "0.30"), (False, "–")):
+        pair = PairResult("p", "", False, [soon, late, unknown], same)
+        table = pairs_table([pair], ("ours",))
+        assert dict(zip(table.columns, table.rows[0], strict=True))["steps"] == shown
+    assert pairs_table([EASY], ("ours",)).rows[0][-2] == "–"
+
+
+def test_steps_of_a_correspondence_and_of_its_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first play test with enough counts; a training game, or another event, does not."""
+    parents = {"target_memory": {"name": "random"}, "q": {"name": "agent"}}
+    runs = {"learn-corr": {"parents": parents}, "train-dqn": {}}
+    lines = [
+        {"event": "play_test", "env_steps": 100, "mean_return": 7.9},
+        {"event": "game", "env_steps": 150, "return": 9.0},
+        {"event": "play_test", "env_steps": 200, "mean_return": 8.0},
+        {"event": "play_test", "env_steps": 300, "mean_return": 9.0},
+    ]
+    monkeypatch.setattr(
+        suite_steps, "finished_run",
+        lambda path: (path, runs[path.parent.name]) if path.parent.name in runs else None,
+    )  # fmt: skip
+    monkeypatch.setattr(suite_steps, "read_metrics", lambda path: lines)
+    memory = SimpleNamespace(manifest={"records": 50})
+    monkeypatch.setattr(suite_steps, "read_artifact", lambda root, kind, name: memory)
+    assert steps_to(8.0, tmp_path, "c") == {"target": 50, "source": 200}
+    assert steps_to(9.5, tmp_path, "c") is None
+    del runs["train-dqn"]  # an agent from elsewhere
+    assert steps_to(8.0, tmp_path, "c") is None
 
 
 def test_a_pair_that_is_worse_than_without_a_correspondence_is_named() -> None:

@@ -117,7 +117,7 @@ class PlannedSuite:
         found = []
         for pair in self.pairs:
             played = [one for seed in self.seeds for one in self.suite.played(pair, seed)]
-            found.append(PairResult(pair.name, pair.difference, pair.control, played))
+            found.append(PairResult(pair.name, pair.difference, pair.control, played, pair.is_view))
         return found
 
     def status(self, failures: Mapping[Cell, str]) -> SuiteResult:
