@@ -1,6 +1,7 @@
 """Pong whose enemy waits while the ball flies away from it: another game that looks the same.
 
-Seen as an Atari game is by default. Bytes of the RAM as in AtariARI (Anand et al. 2019).
+Seen as an Atari game is by default, but that corrtool takes each step for one frame: a game may
+idle four times as long. Bytes of the RAM as in AtariARI (Anand et al. 2019).
 """
 
 from __future__ import annotations

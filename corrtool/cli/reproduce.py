@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -43,6 +44,7 @@ from corrtool.cli.sweep import (
     raise_if_unfinished,
     run,
     show,
+    submit,
 )
 from corrtool.errors import UsageError
 from corrtool.settings.base import Preset
@@ -62,7 +64,7 @@ CellOption = Annotated[
     list[str] | None,
     typer.Option(
         help="Only this cell and what is finetuned from it, or 'scratch' or 'reuse'; may be "
-        "repeated.",
+        "repeated. A number is that of one run of --dry-run, and what comes after it.",
         show_default="every cell",
     ),
 ]
@@ -156,7 +158,12 @@ def reproduce(
     console, directory = Console(quiet=quiet, json=json), project or Path(experiment)
     at_once = jobs_of(jobs or ("auto" if engine == "slurm" else "1"))
     on = EngineChoice(engine, at_once, ray_address, cpus, gpus, tuple(slurm or ()))
-    _check_surroundings(on, experiment, device, preset, fail_fast=fail_fast)
+    names, number = _cells_of(cell or [])
+    on.check(
+        device,
+        {"--cell": number is not None, "--print-sbatch": False, "--fail-fast": fail_fast},
+    )
+    _check_surroundings(device, preset)
     limits, suite = Limits(retries, fail_fast), SuiteChoice(pairs, methods, first_seed, known)
     if experiment == "suite":
         if cell or grid or from_scratch:
@@ -166,13 +173,13 @@ def reproduce(
         suite.run(console, planned, on, limits, device, only_shown=status or dry_run)
         return
     suite.check_unused()
-    if grid and cell:
-        raise UsageError("--grid and --cell exclude each other", "leave out one of them")
-    table = only_cells(load_experiment(experiment), cell or [])
+    if grid and names:
+        raise UsageError("--grid and --cell NAME exclude each other", "leave out one of them")
+    table = only_cells(load_experiment(experiment), names)
     if grid:
         check_grid(table)
-    name = f"{experiment}-grid" if grid else experiment
-    work = _Work(console, name, table, preset, device, seeds, from_scratch, grid)
+    flags = Flags(experiment, tuple(names), seeds, preset, device, from_scratch, grid)
+    work = _Work(console, flags, table, number)
     if status:
         work.show_status(directory)
     elif dry_run:
@@ -181,49 +188,88 @@ def reproduce(
         work.run(directory, on, limits)
 
 
-def _check_surroundings(
-    on: EngineChoice, experiment: str, device: str | None, preset: str | None, *, fail_fast: bool
-) -> None:
-    """Check the engine, the preset and the device, before anything is made.
+def _cells_of(said: list[str]) -> tuple[list[str], int | None]:
+    """The names that ``--cell`` says, and the number. Raises :class:`UsageError` for several."""
+    numbers = [int(text) for text in said if text.isdecimal()]
+    if len(numbers) > 1:
+        raise UsageError("--cell is given several numbers", "give one number, or names")
+    names = [text for text in said if not text.isdecimal()]
+    return names, numbers[0] if numbers else None
+
+
+def _check_surroundings(device: str | None, preset: str | None) -> None:
+    """Check the preset and the device, before anything is made.
 
     Raises:
         CorrtoolError: one of them is not there, or not for this command.
     """
     from corrtool.runtime.device import resolve_device
 
-    if on.submits and experiment != "suite":
-        raise UsageError(
-            "--engine slurm is for sweep and for reproduce suite",
-            "an experiment makes what its cells share first: give each task of a job array of your "
-            "own its --cell, once that is there",
-        )
-    on.check(device, {"--cell": False, "--print-sbatch": False, "--fail-fast": fail_fast})
     load_preset("default" if preset is None else preset)
     if device is not None:
         resolve_device(device)
 
 
 @dataclass(frozen=True)
-class _Work:
-    """The experiment as the command line asks for it."""
+class Flags:
+    """What the command line says of an experiment.
 
-    console: Console
-    name: str
-    table: Experiment
+    Attributes:
+        cells: names of cells.
+    """
+
+    experiment: str
+    cells: tuple[str, ...]
+    seeds: int
     preset: str | None
     device: str | None
-    seeds: int
     from_scratch: bool
     grid: bool
+
+    @property
+    def sweep(self) -> str:
+        """The name of its sweep."""
+        return f"{self.experiment}-grid" if self.grid else self.experiment
+
+    def task_words(self, root: Path, preset: str, limits: Limits) -> list[str]:
+        """The command line that a task runs, with ``--cell NUMBER`` behind it.
+
+        All that could be said elsewhere is said. What cells share is there by then.
+        """
+        said: dict[str, list[object]] = {
+            "--project": [root],
+            "--seeds": [self.seeds],
+            "--cell": [*self.cells],
+            "--preset": [preset],
+            "--device": [] if self.device is None else [self.device],
+            "--retries": [limits.retries],
+        }
+        words = [word for flag, values in said.items() for v in values for word in (flag, str(v))]
+        words += ["--grid"] * self.grid + ["--from-scratch"] * self.from_scratch
+        return [sys.executable, "-m", "corrtool", "reproduce", self.experiment, *words]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The experiment as the command line asks for it.
+
+    Attributes:
+        number: of the one cell that is run, with what comes after it; None for all.
+    """
+
+    console: Console
+    flags: Flags
+    table: Experiment
+    number: int | None
 
     def _pipeline(self, project: Project) -> Pipeline:
         from corrtool.project.defaults import project_device, project_preset
         from corrtool.workflows.call import plain_calls
         from corrtool.workflows.pipeline import Pipeline
 
-        preset = cast(Preset, project_preset(project, self.preset))
-        project_device(project, self.device)
-        calls = plain_calls(CommonOptions(seed=0, device=self.device, preset=preset))
+        flags, preset = self.flags, cast(Preset, project_preset(project, self.flags.preset))
+        project_device(project, flags.device)
+        calls = plain_calls(CommonOptions(seed=0, device=flags.device, preset=preset))
         return Pipeline(project, self.console, calls, saying_results(self.console))
 
     def plan(self, project: Project, *, complete: bool = True) -> Sweep:
@@ -232,17 +278,18 @@ class _Work:
         from corrtool.runs.commands import this_command
         from corrtool.workflows.reproduce import SWEPT, plan
 
-        return plan(
+        planned = plan(
             self._pipeline(project),
             self.table,
-            name=self.name,
+            name=self.flags.sweep,
             command=this_command(SWEPT),
-            preset=project_preset(project, self.preset),
-            seeds=self.seeds,
-            from_scratch=self.from_scratch,
-            grid=self.grid,
+            preset=project_preset(project, self.flags.preset),
+            seeds=self.flags.seeds,
+            from_scratch=self.flags.from_scratch,
+            grid=self.flags.grid,
             complete=complete,
         )
+        return planned if self.number is None else planned.with_only(self.number)
 
     def show_status(self, directory: Path) -> None:
         """Print how far the cells are that were begun."""
@@ -251,7 +298,7 @@ class _Work:
         from corrtool.workflows.sweeps.status import sweep_status
 
         root = Project(directory).root
-        show(self.console, sweep_status(root, read_sweep(root, self.name)))
+        show(self.console, sweep_status(root, read_sweep(root, self.flags.sweep)))
 
     def show_plan(self, directory: Path) -> None:
         """Print the cells and what is done of them; where there is no project none is made."""
@@ -271,19 +318,26 @@ class _Work:
         from corrtool.workflows.reproduce import open_or_create, prepare
         from corrtool.workflows.sweeps.sweep import stage_variables
 
+        resources = on.resources(check=True)
         project, console = open_or_create(directory, self.table), self.console
-        preset = project_preset(project, self.preset)
-        console.say(f"{self.name} with the preset {preset}, in {project.root}")
+        preset = project_preset(project, self.flags.preset)
+        console.say(f"{self.flags.sweep} with the preset {preset}, in {project.root}")
         pipeline = self._pipeline(project)
         with suggesting("--project", pipeline):
-            prepare(pipeline, from_scratch=self.from_scratch)
+            prepare(pipeline, from_scratch=self.flags.from_scratch)
             sweep = self.plan(project)
+        if resources is not None:
+            words = self.flags.task_words(project.root.resolve(), preset, limits)
+            look = f"corrtool reproduce {self.flags.experiment} --project {directory} --status"
+            look += " --grid" * self.flags.grid
+            submit(console, replace(sweep, engine=on.name), words, {}, resources, on.jobs, look)
+            return
         without = stage_variables()  # an experiment is the same whatever they say
         cells = run(
             console,
             sweep,
             on,
-            self.device,
+            self.flags.device,
             limits,
             without=without,
             lines=True,

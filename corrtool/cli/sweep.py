@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from corrtool.workflows.sweeps.running import Limits
     from corrtool.workflows.sweeps.slurm import Resources
     from corrtool.workflows.sweeps.status import SweepResult
-    from corrtool.workflows.sweeps.sweep import Asked, Sweep
+    from corrtool.workflows.sweeps.sweep import Sweep
 
 
 def jobs_of(text: str) -> int | None:
@@ -184,6 +184,7 @@ def sweep(
     from corrtool.runs.sweeps import read_sweep
     from corrtool.runtime.console import Console
     from corrtool.workflows.sweeps.running import Limits
+    from corrtool.workflows.sweeps.sbatch import sweep_words, task_variables
     from corrtool.workflows.sweeps.status import sweep_status
     from corrtool.workflows.sweeps.sweep import Asked, plan_sweep
 
@@ -203,10 +204,12 @@ def sweep(
         return
     limits = Limits(retries, fail_fast)
     if print_sbatch:
-        print_script(planned, asked, limits, device)
+        print_script(planned, sweep_words(planned, asked, limits, device))
         return
     if resources is not None:
-        submit(console, replace(planned, engine=engine), asked, limits, device, resources, on.jobs)
+        planned, look = replace(planned, engine=engine), f"corrtool sweep --status {planned.name}"
+        command, variables = sweep_words(planned, asked, limits, device), task_variables()
+        submit(console, planned, command, variables, resources, on.jobs, look)
         return
     result = run(console, planned, on, device, limits, pruning=pruning)
     show(console, result)
@@ -214,38 +217,45 @@ def sweep(
     raise_if_unfinished(result)
 
 
-def print_script(planned: Sweep, asked: Asked, limits: Limits, device: str | None) -> None:
+def print_script(planned: Sweep, command: list[str]) -> None:
     """Print the array job of a planned sweep, whose manifest its tasks will find."""
     from corrtool.workflows.sweeps.sbatch import sbatch_script
 
     planned.write()
-    typer.echo(sbatch_script(planned, asked, limits, device), nl=False)
+    typer.echo(sbatch_script(planned, command), nl=False)
 
 
 def submit(
     console: Console,
     planned: Sweep,
-    asked: Asked,
-    limits: Limits,
-    device: str | None,
+    command: list[str],
+    variables: Mapping[str, str],
     resources: Resources,
     jobs: int | None,
+    look: str,
 ) -> None:
-    """Submit what is missing of a planned sweep, and say how to look at it later."""
+    """Submit what is missing of a planned sweep, and say how to look at it later.
+
+    Args:
+        command: with ``--cell NUMBER`` behind it what a task runs.
+        variables: of the environment, that each task is to have.
+        look: the command that looks.
+    """
     from corrtool.workflows.sweeps.slurm import submit_sweep
 
     status = planned.status()
-    if all(cell["state"] == "done" for cell in status["cells"]):
+    missing = sum(cell["state"] != "done" for cell in status["cells"])
+    if not missing:
         line = f"all cells of {planned.name!r} are done: there is nothing to submit"
         console.result({**status, "jobs": []}, [line])
         return
-    ids = submit_sweep(planned, asked, limits, device, resources, jobs)
+    ids = submit_sweep(planned, command, variables, resources, jobs)
     name, folder = planned.name, planned.project.root / "sweeps" / planned.name
     said = ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"
     lines = [
-        f"sweep {name}: submitted {len(ids):,} of {len(planned.planned):,} cells, as {said}",
+        f"sweep {name}: submitted {missing:,} of {len(planned.planned):,} cells, as {said}",
         f"what they say is in {folder}/cell-*.log; to see how far they are:",
-        f"corrtool sweep --status {name}",
+        look,
     ]
     console.result({**status, "jobs": ids}, lines)
 

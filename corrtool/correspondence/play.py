@@ -29,41 +29,46 @@ class PlayTranslator:
 
     def __init__(self, correspondence: Correspondence) -> None:
         self._correspondence = correspondence
-        # The last frames of every game, (N, K, *frame_shape), their translations, and of which
-        # games (N,) there are any.
-        self._raw: Tensor | None = None
+        self._raw: Tensor | None = (
+            None  # the last frames of every game, (N, K, *frame_shape), and their translations
+        )
         self._translated: Tensor | None = None
-        self._known = torch.zeros(0, dtype=torch.bool)
 
     def __call__(self, raw_target_states: Tensor, games: NDArray[np.int64] | None = None) -> Tensor:
         """Raw target states (n, …), one of each game, → source states in the model range.
 
         Args:
-            games: (n,) which games these are, ascending; None for the first n.
+            games: (n,) which of the first call's games these are, ascending; None for all of them.
         """
         c = self._correspondence
         generator, target, source = c.target_to_source, c.target_scaling, c.source_scaling
         if not isinstance(generator, FramewiseGenerator):
             return c.translate(raw_target_states)
         raw = target.spec.frames_of(raw_target_states)
-        games = np.arange(len(raw)) if games is None else games
-        which, count = to_device(games, raw.device), int(games[-1]) + 1
-        if self._raw is None or count > len(self._raw):  # all are translated anew, once
-            self._raw, self._translated = raw.new_zeros((count, *raw.shape[1:])), None
-            self._known = torch.zeros(count, dtype=torch.bool, device=raw.device)
-        moved_on = (raw[:, :-1] == self._raw[which][:, 1:]).flatten(1).all(dim=1)
-        follows = self._known[which] & moved_on
+        if (
+            self._raw is None
+            or self._translated is None
+            or (games is None and len(raw) != len(self._raw))
+        ):
+            self._raw, self._translated = (
+                raw.clone(),
+                source.spec.frames_of(c.translate(raw_target_states)),
+            )
+            return source.spec.stack_frames(self._translated)
+        which = (
+            torch.arange(len(raw), device=raw.device)
+            if games is None
+            else to_device(games, raw.device)
+        )
+        before, translated_before = self._raw[which], self._translated[which]
+        follows = (raw[:, :-1] == before[:, 1:]).flatten(1).all(dim=1)
         newest, whole = generator.sequences(
             [target.raw_to_model(raw[follows][:, -1:]), target.raw_to_model(raw[~follows])]
         )
-        if self._translated is None:
-            self._translated = whole.new_zeros((count, *whole.shape[1:]))
-        before = self._translated[which]
-        translated = torch.cat([before[:, 1:], before[:, :1]], dim=1)
+        translated = torch.cat([translated_before[:, 1:], translated_before[:, :1]], dim=1)
         translated[follows, -1:], translated[~follows] = newest, whole
         self._raw = self._raw.index_copy(0, which, raw)
         self._translated = self._translated.index_copy(0, which, translated)
-        self._known = self._known.index_fill(0, which, True)
         return source.spec.stack_frames(translated)
 
 

@@ -60,41 +60,29 @@ def threads_for(q_values: QValues | None) -> AbstractContextManager[None]:
     return threads_beside_emulators(all_threads=needs_all)
 
 
-@dataclass(frozen=True)
-class Exploration:
-    """Eq. (5) before the values are known: actions (N,) drawn for N lanes, and who takes them."""
+def draw_actions(
+    lanes: int, actions: int, epsilon: float | NDArray[np.float64], random: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Random actions (N,), and which lanes (N,) take theirs: each with probability ``epsilon``."""
+    return random.integers(0, actions, lanes), random.random(lanes) < epsilon
 
-    actions: NDArray[np.int64]
-    explores: NDArray[np.bool_]
 
-    @classmethod
-    def draw(
-        cls,
-        lanes: int,
-        actions: int,
-        epsilon: float | NDArray[np.float64],
-        random: np.random.Generator,
-    ) -> Exploration:
-        """Of all lanes, each with probability ``epsilon``, or that of its own (N,)."""
-        return cls(random.integers(0, actions, lanes), random.random(lanes) < epsilon)
+def best_actions(
+    q_values: Tensor | None,
+    drawn: NDArray[np.int64],
+    explores: NDArray[np.bool_],
+    which: Rows | slice = slice(None),
+) -> NDArray[np.int64]:
+    """Eq. (5): the best actions (N,), or those drawn where a lane explores or has no values.
 
-    def of(self, lanes: slice) -> Exploration:
-        """That of some of the lanes."""
-        return Exploration(self.actions[lanes], self.explores[lanes])
-
-    def choose(
-        self, q_values: Tensor | None, which: Rows | slice = slice(None)
-    ) -> NDArray[np.int64]:
-        """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None.
-
-        Args:
-            q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
-        """
-        chosen = self.actions.copy()
-        if q_values is not None:
-            best = q_values.argmax(dim=1).cpu().numpy()
-            chosen[which] = np.where(self.explores[which], chosen[which], best)
-        return chosen
+    Args:
+        q_values: (n, A), those of the lanes ``which`` (n,); None for none.
+    """
+    chosen = drawn.copy()
+    if q_values is not None:
+        best = q_values.argmax(dim=1).cpu().numpy()
+        chosen[which] = np.where(explores[which], chosen[which], best)
+    return chosen
 
 
 def choose_actions(
@@ -105,8 +93,16 @@ def choose_actions(
     random: np.random.Generator,
     which: Rows | slice = slice(None),
 ) -> NDArray[np.int64]:
-    """ε-greedy actions (N,) by :class:`Exploration`, with the same draws whoever plays."""
-    return Exploration.draw(lanes, actions, epsilon, random).choose(q_values, which)
+    """ε-greedy actions (N,), eq. (5); random ones where ``q_values`` is None.
+
+    Draws the same numbers either way.
+
+    Args:
+        q_values: (n, A), those of the lanes ``which`` (n,); the other lanes act at random.
+        lanes, actions: N and A.
+        epsilon: of all lanes, or of each (N,).
+    """
+    return best_actions(q_values, *draw_actions(lanes, actions, epsilon, random), which)
 
 
 @dataclass(frozen=True)
@@ -179,15 +175,19 @@ class _Wave:
     def send(
         self,
         q_values: QValues | None,
-        exploration: Exploration,
+        drawn: tuple[NDArray[np.int64], NDArray[np.bool_]],
         watch: Callable[[Tensor, NDArray[np.int64]], None] | None,
     ) -> None:
-        """Choose the next action of every lane, and let the emulators begin."""
+        """Choose the next action of every lane, and let the emulators begin.
+
+        Args:
+            drawn: :func:`draw_actions` of all lanes that play.
+        """
         running, states = np.flatnonzero(self.playing), self._states
         seen = states if self.playing.all() else states[to_device(running, states.device)]
         values = None if q_values is None else q_values(seen, running + self._first)
-        lanes = slice(self._first, self._first + self.lanes.count)
-        self._sent = exploration.of(lanes).choose(values, running)
+        own = slice(self._first, self._first + self.lanes.count)
+        self._sent = best_actions(values, drawn[0][own], drawn[1][own], running)
         if watch is not None:
             watch(seen, self._sent[running])
         self.lanes.send(self._sent)
@@ -293,15 +293,13 @@ def play_games(
             waves = _begin(lanes, remaining, limits, device, in_turns=in_turns)
             shown = time.monotonic()
             while any(wave.playing.any() for wave in waves):
-                exploration = None
+                drawn = None
                 for wave in waves:
                     for game in wave.receive():
                         on_game(game)
                     if wave.playing.any():
-                        exploration = exploration or Exploration.draw(
-                            lanes.count, lanes.actions, epsilon, random
-                        )
-                        wave.send(q_values, exploration, watch)
+                        drawn = drawn or draw_actions(lanes.count, lanes.actions, epsilon, random)
+                        wave.send(q_values, drawn, watch)
                 poll()
                 if time.monotonic() - shown >= SHOW_SECONDS:
                     shown = time.monotonic()

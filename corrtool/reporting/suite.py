@@ -19,18 +19,16 @@ from corrtool.reporting.suite_statistics import (
     stratified_bootstrap_interval,
 )
 from corrtool.reporting.suite_steps import Steps, steps_to
-from corrtool.reporting.table import Table
 from corrtool.runs.overview import evaluations
 from corrtool.runs.records import finished_run, run_directory
 from corrtool.runs.results import EvaluateResult
-from corrtool.statistics import clearly_better, normalised, student_t_interval
+from corrtool.statistics import clearly_better, normalised
 
 SOURCE, RANDOM, REUSE = "source", "random", "reuse"
 SOURCE_RANDOM = "source_random"  # of the source's own task
 PREFIX = "suite-"  # of the names of what the suite makes beside `transfer`
 OURS = "ours"
 ENOUGH = 0.95  # of the way from random play to the agent
-_COUNTED = (f"{ENOUGH:g} or more", "ours is better")
 LITTLE_LESS = 0.05  # by which a pair may be below its reuse
 
 
@@ -105,15 +103,13 @@ class PairResult:
                 found += [] if share is None else [share]
         return found
 
-    def share_of_steps(self) -> float | None:
+    def shares_of_steps(self) -> list[float]:
         """Environment steps to 0.95 of the way through a correspondence, by those from nothing.
 
-        The mean over the seeds that have both.
+        Of the seeds that have both.
         """
-        steps = [one["steps"] for one in self.played if "steps" in one]
-        if not steps or not self.same_task:
-            return None
-        return float(np.mean([one["target"] / one["source"] for one in steps]))
+        steps = [one["steps"] for one in self.played if "steps" in one and self.same_task]
+        return [one["target"] / one["source"] for one in steps]
 
     def mean(self, player: str) -> float | None:
         """The mean return over the seeds that have one."""
@@ -182,7 +178,13 @@ def without_players(played: Played, players: Iterable[str]) -> Played | None:
         for who, mean in played["means"].items()
         if who in yardsticks or who not in players
     }
-    return None if means.keys() <= yardsticks else {**played, "means": means}
+    if means.keys() <= yardsticks:
+        return None
+    rest: Played = {**played, "means": means}
+    if OURS not in means:  # whose they are
+        rest["score"] = None
+        rest.pop("steps", None)
+    return rest
 
 
 def player_of(games: EvaluateResult) -> str:
@@ -235,91 +237,6 @@ def summaries(results: Sequence[PairResult], methods: Sequence[str]) -> list[Met
     return found
 
 
-def pairs_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
-    """A row for each pair that shares something."""
-    columns = ["pair", "target", "seeds", "source", "random", REUSE, *methods, "steps", "score"]
-    rows = []
-    for result in results:
-        if result.control or not result.played:
-            continue
-        scores = [one["score"] for one in result.played if one["score"] is not None]
-        steps = result.share_of_steps()
-        rows.append(
-            [
-                result.name,
-                result.difference,
-                str(result.seeds),
-                *(_number(result.mean(player)) for player in (SOURCE, RANDOM)),
-                *(_share(result, player) for player in (REUSE, *methods)),
-                "–" if steps is None else f"{steps:.2f}",
-                f"{np.mean(scores):.2f}" if scores else "–",
-            ]
-        )
-    return Table(
-        "Pairs",
-        columns,
-        rows,
-        "Source and random: mean returns. The others: the share of the way from random play to the "
-        "agent on its own task, the mean over seeds with 95 % by Student's t, and n where not all "
-        "seeds were played. –: not played, not to be had (another number of coordinates), or an "
-        "agent that is not clearly better than random play. Steps: environment steps of the target "
-        "from which ours learnt (its play tests are not counted) by those after which its agent "
-        "first had 0.95 of its own return in a play test, as it learnt the same task from nothing.",
-    )
-
-
-def returns_table(results: Sequence[PairResult], methods: Sequence[str]) -> Table:
-    """The mean returns of each pair that shares something."""
-    players = (SOURCE, RANDOM, REUSE, *methods)
-    rows = [
-        [result.name, *(_number(result.mean(player)) for player in players)]
-        for result in results
-        if result.played and not result.control
-    ]
-    note = "Means over seeds of the mean returns of fresh games; source is on its own task."
-    return Table("Returns", ["pair", *players], rows, note)
-
-
-def controls_table(results: Sequence[PairResult]) -> Table:
-    """A row for each pair that shares nothing."""
-    rows = [
-        [
-            result.name,
-            result.difference,
-            str(result.seeds),
-            _number(result.mean(RANDOM)),
-            _number(result.mean(OURS)),
-            "; ".join("–" if p["score"] is None else f"{p['score']:.2f}" for p in result.played),
-        ]
-        for result in results
-        if result.control and result.played
-    ]
-    note = "Returns on the target; there is nothing to find, and scores near 0 say so."
-    return Table("Controls", ["pair", "target", "seeds", "random", OURS, "scores"], rows, note)
-
-
-def methods_table(found: Sequence[MethodSummary]) -> Table:
-    """A row for each method."""
-    rows = [
-        [
-            s["method"],
-            str(s["pairs"]),
-            str(s["games_of_seeds"]),
-            f"{s['interquartile_mean']:.2f} [{s['ci95'][0]:.2f}, {s['ci95'][1]:.2f}]",
-            f"{s['enough']} of {s['pairs']}",
-            "" if s["ours_better"] is None else f"{s['ours_better']:.2f}",
-        ]
-        for s in found
-    ]
-    return Table(
-        "Methods",
-        [*("method", "pairs", "seeds in all", "interquartile mean"), *_COUNTED],
-        rows,
-        "Interquartile mean over pairs of the mean over seeds, 95 % by a bootstrap over seeds "
-        "stratified by pair; ours is better: the probability of improvement (Agarwal et al. 2021).",
-    )
-
-
 def below_reuse(results: Sequence[PairResult]) -> list[str]:
     """The pairs on which ours is clearly below playing without a correspondence."""
     return [
@@ -330,18 +247,3 @@ def below_reuse(results: Sequence[PairResult]) -> list[str]:
         and (reuse := result.shares(REUSE))
         and float(np.mean(ours)) < float(np.mean(reuse)) - LITTLE_LESS
     ]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _share(result: PairResult, player: str) -> str:
-    """The mean, its interval, and how many seeds where not all were played."""
-    shares = result.shares(player)
-    if not shares:
-        return "–"
-    few = "" if len(shares) == result.seeds else f", n = {len(shares)}"
-    bounds = student_t_interval(shares)
-    interval = "" if bounds is None else f" [{bounds[0]:.2f}, {bounds[1]:.2f}]"
-    return f"{np.mean(shares):.2f}{interval}{few}"

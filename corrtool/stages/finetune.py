@@ -25,7 +25,7 @@ from corrtool.runs.run import Run
 from corrtool.settings.stages import FinetuneSettings
 from corrtool.stages.players import Player, check_player, choose_player
 from corrtool.states import StateSpec
-from corrtool.tasks import Lanes, Task, probe
+from corrtool.tasks import Lanes, Task, lanes_in_turns, probe
 from corrtool.tasks.environments import LanesLike
 
 
@@ -135,7 +135,8 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> Finetu
         take_actions(q_function, action_map.source_of)
     q_function.requires_grad_(True)
     correspondence = None if corr is None else load_correspondence(corr, device)
-    test_task = job.task.with_full_games()
+    make_lanes = functools.partial(_lanes, correspondence, device)
+    make_test_lanes = lanes_in_turns if correspondence is None else make_lanes
     outcome = learn_by_playing(
         opened,
         job.context.console,
@@ -143,8 +144,8 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> Finetu
         state,
         settings=job.settings,
         q_function=q_function,
-        make_lanes=functools.partial(_lanes, correspondence, device, job.task),
-        lane_pool=LanePool(functools.partial(_lanes, correspondence, device, test_task)),
+        make_lanes=functools.partial(make_lanes, job.task),
+        lane_pool=LanePool(functools.partial(make_test_lanes, job.task.with_full_games())),
         device=device,
         seed=job.context.seed,
     )

@@ -145,7 +145,13 @@ class Lanes:
             )
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
-        """Start each lane i anew from ``seeds[i]``; returns the first frames (N, *frame_shape)."""
+        """Start each lane i anew from ``seeds[i]``; returns the first frames (N, *frame_shape).
+
+        A step that was sent and not received is lost.
+        """
+        if self._pending is not None and isinstance(self._env, AtariVectorEnv):
+            self._env.recv()  # else its frames would be taken for the first ones
+        self._pending = None
         observations, _ = self._call(lambda: self._reset(seeds))
         self._over[:] = self._timed_out[:] = False
         self._episode_steps[:] = 0
@@ -170,6 +176,7 @@ class Lanes:
         """End the step begun by :meth:`send`."""
         fast = isinstance(self._env, AtariVectorEnv)
         result = self._env.recv() if fast else self._call(lambda: self._env.step(self._pending))
+        self._pending = None
         observations, rewards, terminated, truncated, _ = result
         with np.errstate(over="ignore"):
             rewards = np.asarray(rewards).astype(np.float32)

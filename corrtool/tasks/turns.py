@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any
@@ -27,7 +28,8 @@ class LanesInTurns:
         self.frames_per_step = halves[0].frames_per_step
         self.has_time_limit = halves[0].has_time_limit
         self.reward_threshold = halves[0].reward_threshold
-        self._ends = np.cumsum([half.count for half in halves])[:-1]
+        ends = [0, *np.cumsum([half.count for half in halves]).tolist()]
+        self._own = [slice(*pair) for pair in itertools.pairwise(ends)]
 
     def __enter__(self) -> LanesInTurns:
         return self
@@ -39,14 +41,13 @@ class LanesInTurns:
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
         """As :meth:`Lanes.reset`."""
-        parts = np.split(np.array(seeds, dtype=object), self._ends)
-        frames = [half.reset(list(part)) for half, part in zip(self.halves, parts, strict=True)]
-        return np.concatenate(frames)
+        pairs = zip(self.halves, self._own, strict=True)
+        return np.concatenate([half.reset(seeds[own]) for half, own in pairs])
 
     def send(self, actions: NDArray[np.int64]) -> None:
         """As :meth:`Lanes.send`."""
-        for half, part in zip(self.halves, np.split(actions, self._ends), strict=True):
-            half.send(part)
+        for half, own in zip(self.halves, self._own, strict=True):
+            half.send(actions[own])
 
     def receive(self) -> LaneStep:
         """As :meth:`Lanes.receive`."""

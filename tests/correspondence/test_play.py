@@ -81,29 +81,6 @@ def test_games_that_are_over_are_not_translated() -> None:
             )
 
 
-def test_games_that_take_turns_are_translated_once() -> None:
-    description = GeneratorDescription("resnet", filters=4, blocks=1, skips=True, framewise=True)
-    correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()
-    generator = correspondence.target_to_source
-    generator.frame_generator = counting = Counting(generator.get_submodule("frame_generator"))
-    translate, stacker = PlayTranslator(correspondence), StateStacker(SPEC, 3, torch.device("cpu"))
-    frames = torch.zeros((4, 3, 1, 20, 20), dtype=torch.uint8)  # black, as nothing is
-    frames[2:] += 100
-    pictures = []
-    with torch.inference_mode():
-        for step in range(4):
-            states = stacker.push(frames[step].numpy(), np.full(3, step))
-            for games in ([0, 1], [2]):
-                counting.pictures = 0
-                played = translate(states[games], np.array(games))
-                pictures.append(counting.pictures)
-                torch.testing.assert_close(
-                    played, correspondence.translate(states[games]), atol=1e-5, rtol=1e-5
-                )
-    # Room for the third is made when it comes; the first two are translated whole once more then.
-    assert pictures == [6, 3, 6, 1, 2, 1, 2, 1]
-
-
 def test_more_games_than_before_are_translated_anew() -> None:
     description = GeneratorDescription("resnet", filters=4, blocks=1, skips=True, framewise=True)
     correspondence = Correspondence(StateScaling(SPEC), StateScaling(SPEC), description).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,16 +15,19 @@ from corrtool.reporting.suite import (
     PairResult,
     Played,
     below_reuse,
-    controls_table,
-    methods_table,
-    pairs_table,
+    read_numbers,
     read_played,
-    returns_table,
     summaries,
     without_players,
 )
 from corrtool.reporting.suite_figure import suite_figure
 from corrtool.reporting.suite_steps import steps_to
+from corrtool.reporting.suite_tables import (
+    controls_table,
+    methods_table,
+    pairs_table,
+    returns_table,
+)
 
 
 def played(seed: int, score: float | None = 0.9, **means: float) -> Played:
@@ -83,7 +87,7 @@ def test_steps_are_compared_where_the_task_is_the_same() -> None:
     soon["steps"] = {"target": 10_000, "source": 100_000}
     late["steps"] = {"target": 10_000, "source": 20_000}
     unknown = played(2, source=1.0, random=0.0, ours=0.5)
-    for same, shown in ((True, "0.30"), (False, "–")):
+    for same, shown in ((True, "0.30, n = 2"), (False, "–")):
         pair = PairResult("p", "", False, [soon, late, unknown], same)
         table = pairs_table([pair], ("ours",))
         assert dict(zip(table.columns, table.rows[0], strict=True))["steps"] == shown
@@ -111,8 +115,38 @@ def test_steps_of_a_correspondence_and_of_its_agent(
     monkeypatch.setattr(suite_steps, "read_artifact", lambda root, kind, name: memory)
     assert steps_to(8.0, tmp_path, "c") == {"target": 50, "source": 200}
     assert steps_to(9.5, tmp_path, "c") is None
+    assert steps_to(7.0, tmp_path, "c") is None  # at its first test already: since when, who knows
     del runs["train-dqn"]  # an agent from elsewhere
     assert steps_to(8.0, tmp_path, "c") is None
+
+
+@pytest.mark.parametrize(("ours", "told"), [(7.5, False), (8.0, True)])
+def test_steps_are_told_where_ours_comes_nearly_all_of_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: float, told: bool
+) -> None:
+    """From -0.4 to 8 it is 0.95 of the way at 7.58."""
+    games: list[Any] = [
+        {"policy": "q", "task": "source", "q": "q", "corr": None, "returns": [8.0, 8.0]},
+        {"policy": "random", "task": "target", "q": None, "corr": None, "returns": [-0.4, -0.4]},
+        {"policy": "q", "task": "target", "q": "q", "corr": "c", "returns": [ours, ours]},
+    ]
+    asked: list[float] = []
+
+    def steps(enough: float, root: Path, corr: str) -> Any:
+        asked.append(enough)
+        return {"target": 1, "source": 2}
+
+    ours_of = [one | {"settings": {}, "mean_return": sum(one["returns"]) / 2} for one in games]
+    (tmp_path / "corrtool.toml").touch()
+    monkeypatch.setattr(suite, "Project", lambda root: root)
+    monkeypatch.setattr(suite, "evaluations", lambda project: ours_of)
+    monkeypatch.setattr(suite, "steps_to", steps)
+    found = read_played(tmp_path, "p", 0)
+    assert found is not None and ("steps" in found) is told
+    assert asked == pytest.approx([-0.4 + 0.95 * 8.4] if told else [])
+    path = tmp_path / "suite.json"
+    path.write_text(json.dumps({"preset": "tiny", "played": [found]}))
+    assert read_numbers(path) == ("tiny", [found])
 
 
 def test_a_pair_that_is_worse_than_without_a_correspondence_is_named() -> None:
@@ -161,8 +195,12 @@ def test_a_seed_that_two_machines_played_in_part_counts_once() -> None:
 
 def test_others_are_left_with_the_agent_and_random_play_of_their_machine() -> None:
     known = played(0, source=4.0, random=0.0, source_random=1.0, ours=4.0, paper=2.0)
+    known["steps"] = {"target": 1, "source": 2}
     rest = without_players(known, {"source", "random", "ours"})
     assert rest is not None and rest["means"] == {
         "source": 4.0, "random": 0.0, "source_random": 1.0, "paper": 2.0
     }  # fmt: skip
+    assert rest["score"] is None and "steps" not in rest  # those of ours
+    kept = without_players(known, {"paper"})
+    assert kept is not None and kept["score"] == 0.9 and kept["steps"] == known["steps"]
     assert without_players(known, {"ours", "paper"}) is None

@@ -64,6 +64,28 @@ def test_one_half_is_chosen_for_while_the_other_is_under_way() -> None:
         assert seen[:2] == [[0, 1, 2, 3, 4]] * 2
 
 
+def test_a_reset_forgets_the_step_that_is_under_way() -> None:
+    with lanes_in_turns(PONG, 3) as lanes, Lanes(PONG, 3) as fresh:
+        lanes.reset([1, 2, 3])
+        lanes.send(np.full(3, 2))
+        assert np.array_equal(lanes.reset([4, 5, 6]), fresh.reset([4, 5, 6]))
+        for _ in range(20):
+            lanes.send(np.full(3, 3))
+            fresh.send(np.full(3, 3))
+            assert np.array_equal(lanes.receive().frames, fresh.receive().frames)
+
+
+def test_who_watches_sees_all_games_of_a_step() -> None:
+    watched: list[int] = []
+    with lanes_in_turns(PONG, 3) as lanes:
+        play_games(
+            lambda count: lanes, Values(of_pictures), seeds=[1, 2, 3], epsilon=0.0,
+            random=np.random.default_rng(3), device=torch.device("cpu"),
+            watch=lambda states, actions: watched.append(len(states)),
+        )  # fmt: skip
+    assert watched[:10] == [3] * 10
+
+
 def test_only_where_the_emulators_run_by_themselves() -> None:
     with lanes_in_turns(CARTPOLE, 4) as lanes, lanes_in_turns(PONG, 1) as one:
         assert isinstance(lanes, Lanes) and isinstance(one, Lanes)

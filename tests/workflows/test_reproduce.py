@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from support.experiments import CARTPOLE
 from support.sweeps import FakeEngine, Told, states
 
 from corrtool.errors import UsageError
 from corrtool.experiments import (
-    CorrespondenceCell,
     Experiment,
     FinetuningCell,
     load_experiment,
@@ -34,38 +34,6 @@ from corrtool.workflows.report import report as write_report
 from corrtool.workflows.reproduce import check_grid, only_cells, open_or_create, plan, prepare
 from corrtool.workflows.sweeps.running import Limits
 from corrtool.workflows.sweeps.sweep import Sweep
-
-CARTPOLE = Experiment(
-    title="CartPole with its numbers in another order",
-    source={"id": "CartPole-v1"},
-    target={"id": "CartPole-v1", "views": ["permute:1,0,3,2"]},
-    correspondence=(
-        CorrespondenceCell(
-            "gan",
-            settings={
-                "generator": "linear",
-                "lambda_cyc": 0.0,
-                "lambda_q": 0.0,
-                "lambda_m": 0.0,
-                "gradient_steps": 5,
-            },
-        ),
-        CorrespondenceCell(
-            "model",
-            settings={
-                "generator": "linear",
-                "lambda_cyc": 0.0,
-                "lambda_q": 0.0,
-                "gradient_steps": 5,
-            },
-        ),
-    ),
-    finetune=(
-        FinetuningCell("model", settings={"env_steps": 120}),
-        FinetuningCell("scratch", settings={"env_steps": 120}, sizes={"tiny": {"n_step": 2}}),
-        FinetuningCell("reuse", settings={"env_steps": 120}),
-    ),
-)
 
 
 def run(directory: Path, seeds: int, preset: Preset = "tiny") -> tuple[list[str], ReportResult]:

@@ -23,7 +23,7 @@ from corrtool.runs.records import read_record, run_directories
 from corrtool.runs.sweeps import read_sweep
 from corrtool.workflows.sweeps.cell_task import CellFailedError, CellTask
 from corrtool.workflows.sweeps.running import Limits
-from corrtool.workflows.sweeps.sbatch import cell_log
+from corrtool.workflows.sweeps.sbatch import cell_log, sweep_words
 from corrtool.workflows.sweeps.slurm import Resources, cell_tasks, executor_of
 from corrtool.workflows.sweeps.sweep import Asked
 
@@ -201,7 +201,8 @@ def test_a_cell_that_is_done_and_one_that_fails(lab: Path) -> None:
     grid = ("learning-rate=1e30,1e-3", "gradient-steps=3", NO_GAMES)
     sweep = planned_sweep(lab, *grid, name="s")
     sweep.write()
-    tasks = cell_tasks(sweep, Asked("learn-corr", grid, name="s"), Limits(), "cpu")
+    asked = Asked("learn-corr", grid, name="s")
+    tasks = cell_tasks(sweep, sweep_words(sweep, asked, Limits(), "cpu"), {})
     folder = lab / "sweeps" / "s" / "submitit"
     executor = executor_of(folder, Resources("debug", {}), "s", 2)
     raised: list[Any] = [job.exception() for job in executor.submit_array(tasks)]

@@ -18,13 +18,15 @@ from corrtool.reporting.suite import (
     PairResult,
     Played,
     below_reuse,
+    summaries,
+)
+from corrtool.reporting.suite_figure import suite_figure
+from corrtool.reporting.suite_tables import (
     controls_table,
     methods_table,
     pairs_table,
     returns_table,
-    summaries,
 )
-from corrtool.reporting.suite_figure import suite_figure
 from corrtool.workflows.suites.methods import METHODS, OURS
 from corrtool.workflows.suites.projects import Cell, Suite
 

@@ -50,13 +50,13 @@ exit "$code"
 """
 
 
-def sbatch_script(sweep: Sweep, asked: Asked, limits: Limits, device: str | None) -> str:
+def sbatch_script(sweep: Sweep, command: list[str]) -> str:
     """The script of an array job with a task for each cell that is not done.
 
     Makes the folder of its logs, which SLURM does not.
 
     Args:
-        asked: what the sweep was planned from.
+        command: :func:`sweep_words`.
 
     Raises:
         UsageError: all of them are done.
@@ -70,12 +70,14 @@ def sbatch_script(sweep: Sweep, asked: Asked, limits: Limits, device: str | None
         seconds=SIGNAL_SECONDS,
         log=shlex.quote(log.replace("cell-NUMBER.log", "cell-%a.log")),
         exports="\n".join(f"export {name}={shlex.quote(v)}" for name, v in variables.items()),
-        words=shlex.join(sweep_words(sweep, asked, limits, device)),
+        words=shlex.join(command),
     )
 
 
 def missing_cells(sweep: Sweep) -> list[int]:
     """The numbers of the cells that are not done, in the order of the plan.
+
+    Without those that wait for another of them, whose task runs them as well.
 
     Raises:
         UsageError: all of them are done.
@@ -84,7 +86,7 @@ def missing_cells(sweep: Sweep) -> list[int]:
     missing = [number for number, state in enumerate(states) if state != "done"]
     if not missing:
         raise UsageError(f"all cells of {sweep.name!r} are done", "there is nothing to submit")
-    return missing
+    return [number for number in missing if sweep.waits_for(number) not in missing]
 
 
 def cell_log(sweep: Sweep, number: str) -> Path:

@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from corrtool.errors import CorrtoolError, UsageError
 from corrtool.files.atomic import inside
-from corrtool.workflows.sweeps.running import Limits
-from corrtool.workflows.sweeps.sbatch import (
-    SIGNAL_SECONDS,
-    cell_log,
-    missing_cells,
-    sweep_words,
-    task_variables,
-)
-from corrtool.workflows.sweeps.sweep import Asked, Sweep
+from corrtool.workflows.sweeps.sbatch import SIGNAL_SECONDS, cell_log, missing_cells
+from corrtool.workflows.sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,23 +138,23 @@ def check_submission(resources: Resources, jobs: int | None) -> None:
 
 def submit_sweep(
     sweep: Sweep,
-    asked: Asked,
-    limits: Limits,
-    device: str | None,
+    command: list[str],
+    variables: Mapping[str, str],
     resources: Resources,
     jobs: int | None,
 ) -> list[str]:
     """Submit a task for each cell that is not done; returns the ids of the jobs, in their order.
 
     Args:
-        asked: what the sweep was planned from.
+        command: with ``--cell NUMBER`` behind it what a task runs.
+        variables: of the environment, that a task is to have whatever a node has.
         jobs: how many tasks run at once; None for as many as SLURM lets.
 
     Raises:
         UsageError: all cells are done, or SLURM does not know a parameter.
         CorrtoolError: SLURM has refused the job.
     """
-    tasks = cell_tasks(sweep, asked, limits, device)
+    tasks = cell_tasks(sweep, command, variables)
     folder = inside(sweep.project.root, cell_log(sweep, "0").parent / "submitit")
     name = f"corrtool-{sweep.name}"
     return submit_tasks(tasks, folder, resources, name, jobs, begin=sweep.write)
@@ -201,19 +194,18 @@ def submit_tasks(
     return [job.job_id for job in submitted]
 
 
-def cell_tasks(sweep: Sweep, asked: Asked, limits: Limits, device: str | None) -> list[CellTask]:
-    """A task for each cell that is not done.
+def cell_tasks(sweep: Sweep, command: list[str], variables: Mapping[str, str]) -> list[CellTask]:
+    """A task for each cell that is not done, which runs those that wait for it as well.
 
     Raises:
         UsageError: all of them are done.
     """
     from corrtool.workflows.sweeps.cell_task import CellTask
 
-    variables = [f"{name}={value}" for name, value in task_variables().items()]
-    command = sweep_words(sweep, asked, limits, device)
+    setting = [f"{name}={value}" for name, value in variables.items()]
     return [
         CellTask(
-            [*(["env", *variables] if variables else []), *command, "--cell", str(number)],
+            [*(["env", *setting] if setting else []), *command, "--cell", str(number)],
             str(cell_log(sweep, str(number))),
         )
         for number in missing_cells(sweep)

@@ -67,7 +67,7 @@ class Sweep:
         calls: what is said of each stage before the grid is.
         command: for people.
         engine: where the cells run, or will.
-        only: the number of the one cell that is run and shown, of all that are planned; None for
+        only: the numbers of the cells that are run and shown, of all that are planned; None for
             all of them.
     """
 
@@ -79,7 +79,7 @@ class Sweep:
     planned: list[PlannedCell]
     engine: str = "local"
     created: str = ""
-    only: int | None = None
+    only: Sequence[int] | None = None
 
     def manifest(self) -> SweepManifest:
         """The manifest as it stands now."""
@@ -93,14 +93,15 @@ class Sweep:
         }
 
     def write(self) -> None:
-        """Write the manifest; where one cell alone is run, the others stay as they were told."""
+        """Write the manifest; where some cells alone are run, the others stay as they were told."""
         root = self.project.root
         with sweep_lock(root, self.name):
             manifest = self.manifest()
             if self.only is not None:
                 earlier = earlier_manifest(self.project, self.name, self.stage)
                 told = {} if earlier is None else {c["name"]: c for c in earlier["cells"]}
-                told.pop(self.planned[self.only].name, None)
+                for number in self.only:
+                    told.pop(self.planned[number].name, None)
                 if earlier is not None:  # this command is a task of that one
                     manifest["command"], manifest["engine"] = earlier["command"], earlier["engine"]
                 manifest["cells"] = [told.get(cell["name"], cell) for cell in manifest["cells"]]
@@ -110,7 +111,7 @@ class Sweep:
         """The state of each cell."""
         manifest = self.manifest()
         if self.only is not None:
-            manifest["cells"] = [manifest["cells"][self.only]]
+            manifest["cells"] = [manifest["cells"][number] for number in self.only]
         return sweep_status(self.project.root, manifest)
 
     def run(
@@ -125,7 +126,8 @@ class Sweep:
             InterruptedRunError: a signal came.
         """
         self.engine = engine.name
-        cells = self.planned if self.only is None else [self.planned[self.only]]
+        every = range(len(self.planned))
+        cells = [self.planned[number] for number in (every if self.only is None else self.only)]
         if pruner is None:
             for one in cells:
                 one.paused = None
@@ -143,7 +145,7 @@ class Sweep:
         return self.status()
 
     def with_only(self, number: int) -> Sweep:
-        """The same sweep, of which one cell alone is run and shown.
+        """The same sweep, of which one cell alone is run and shown, and those that come after it.
 
         Args:
             number: of the cell, counted from 0 in the order of the plan.
@@ -152,7 +154,14 @@ class Sweep:
             raise UsageError(
                 f"there is no cell {number}", f"the last one is {len(self.planned) - 1}"
             )
-        return replace(self, only=number)
+        after = [n for n in range(len(self.planned)) if self.waits_for(n) == number]
+        return replace(self, only=[number, *after])
+
+    def waits_for(self, number: int) -> int | None:
+        """The number of the cell whose run another one needs; None where it needs none."""
+        needs = self.planned[number].cell.after
+        names = [one.name for one in self.planned]
+        return names.index(needs) if needs in names else None
 
 
 def plan_sweep(
