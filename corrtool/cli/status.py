@@ -142,7 +142,7 @@ def _parents(parents: dict[str, Reference], artifacts: list[ArtifactStatus]) -> 
     for use, parent in parents.items():
         kind, name = parent["kind"], parent["name"]
         here = (kind, parent["sha256"]) in known
-        gone = "" if here else " (since replaced)" if (kind, name) in names else " (no longer here)"
+        gone = "" if here else " (since replaced)" if (kind, name) in names else " (not here)"
         lines.append(f"\n  {use.replace('_', ' ')} {name}{gone}")
     return "".join(lines)
 

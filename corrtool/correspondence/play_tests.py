@@ -43,7 +43,8 @@ class PlayTestResults:
             play test that was taken, when, of what, with which action map.
         best_returns, best_score: its games, and the score of what played; None without one.
         tested_at, last_mean_return: the last play test, in gradient steps; None before the first.
-        reuse_mean_return: of Q_S without a correspondence; None where it has not played, or cannot.
+        reuse_mean_return, reuse_returns: of Q_S without a correspondence; None where it has not
+            played, or cannot.
     """
 
     best_mean_return: float | None = None
@@ -56,6 +57,14 @@ class PlayTestResults:
     tested_at: int | None = None
     last_mean_return: float | None = None
     reuse_mean_return: float | None = None
+    reuse_returns: list[float] | None = None
+
+    @property
+    def like_reuse(self) -> bool:
+        """True if the best play test is not clearly better than that of reuse."""
+        if self.best_returns is None or self.reuse_returns is None:
+            return False
+        return not clearly_better(self.best_returns, self.reuse_returns)
 
     def is_better(self, returns: list[float], score: float | None, enough: float | None) -> bool:
         """True if a play test is to be taken: with the best mean so far, of equals the later one.
@@ -94,10 +103,15 @@ class PlayTests:
         q_values = DirectQValues(self.source_q, self.correspondence.target_scaling.spec)
         games = self._play(loop, lane_pool, q_values, "reuse", 0)
         returns = returns_of(games)
-        results.reuse_mean_return = mean = float(np.mean(returns))
+        results.reuse_mean_return, results.reuse_returns = float(np.mean(returns)), returns
         self.run.metrics.write(
             0,
-            {"event": "reuse_test", "returns": returns, "mean_return": mean, **game_counts(games)},
+            {
+                "event": "reuse_test",
+                "returns": returns,
+                "mean_return": results.reuse_mean_return,
+                **game_counts(games),
+            },
         )
         loop.note(results.numbers())
 

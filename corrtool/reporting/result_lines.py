@@ -102,18 +102,19 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
     if best is None:
         return [line, "no games chose it; 'corrtool evaluate' plays some", *more]
     score = result.get("score")
-    if reuse is not None and best <= reuse and score and score["value"] >= GOOD_SCORE:
+    like_reuse = reuse is not None and (best <= reuse or result.get("like_reuse", False))
+    if like_reuse and score and score["value"] >= GOOD_SCORE:
         return [
             line,
             f"reuse, without a correspondence, plays as well (mean {reuse:.2f}): the target may "
             "need none, or the agent has learnt nothing",
             *more,
         ]
-    if reuse is not None and best <= reuse:
+    if like_reuse:
         return [
             line,
-            f"no transfer expected: no better than reuse (mean {reuse:.2f}), which is the source's "
-            "Q-function without a correspondence: try "
+            f"no transfer expected: not clearly better than reuse (mean {reuse:.2f}), which is the "
+            "source's Q-function without a correspondence: try "
             f"{_other_maps(result)}more --gradient-steps, another --generator, a better "
             "environment model, or another --seed",
             *more,
@@ -243,7 +244,7 @@ def evaluate(result: EvaluateResult) -> list[str]:
             else f" (too few for an interval: it takes {MIN_DISTINCT_GAMES} distinct ones)"
         ),
         *(f"{count} of them {how}" for how, count in ends.items() if count),
-        "returns: " + " ".join(f"{value:g}" for value in result["returns"]),
+        "returns: " + " ".join(f"{round(value, 6) + 0.0:g}" for value in result["returns"]),
         *(
             [f"video of a game that ended {result['video_return']:g}: {result['video']}"]
             if "video" in result

@@ -181,7 +181,8 @@ class CorrespondenceSummary(CorrespondenceChoices):
     """How the training of a correspondence ended; older results lack some of it.
 
     ``action_map``, of each target action the source action, is there where it was learnt.
-    ``score_uncertain`` says why, where F is one that a score cannot rely on.
+    ``like_reuse`` is there, and true, where the best play test is not clearly better than that of
+    reuse. ``score_uncertain`` says why, where F is one that a score cannot rely on.
     """
 
     generator: NotRequired[str]
@@ -190,6 +191,7 @@ class CorrespondenceSummary(CorrespondenceChoices):
     best_mean_return: float | None
     last_mean_return: NotRequired[float | None]
     reuse_mean_return: NotRequired[float | None]
+    like_reuse: NotRequired[bool]
     best_angle_degrees: float | None
     angle_degrees: float | None
     score: NotRequired[Score | None]

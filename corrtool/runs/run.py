@@ -105,7 +105,7 @@ class Run:
                 self.continues = [*read_record(self.directory).get("continues", [])]
         elif (left := metrics_path(self.directory)).exists() and left.stat().st_size:
             name = f"{self.request.settings.stage} {self.request.name}"
-            say(f"{name}: starting anew, since its checkpoint is missing")
+            say(f"{name}: starting anew: it has no checkpoint, stopped before its first or lost")
         self._write_record("running", {})  # before all else that is in its directory
         self.metrics = MetricsLog(
             self.directory, None if state is None else state["metrics"], self._tensorboard

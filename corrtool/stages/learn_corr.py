@@ -303,6 +303,8 @@ def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCo
         **training.choices(job.settings),
     }
     summary = cast(CorrespondenceSummary, learnt_by)
+    if results.like_reuse:
+        summary["like_reuse"] = True
     if scores.best is not None:
         summary["score"] = scores.best
         doubt = doubt_of_model(job.request.inputs["model"].manifest)

@@ -108,18 +108,23 @@ def make_notes(
 ) -> list[str]:
     """What a reader of the rows should know."""
     score = learnt.get("score")
-    means = {row["policy"]: row["mean_return"] for row in rows}
+    returns = {row["policy"]: row["returns"] for row in rows}
     notes = []
+    if cut:  # first: what is amiss may be for want of time
+        notes.append(
+            f"ended early for want of time: {', '.join(cut)}; 'corrtool transfer' with a larger "
+            "--budget, or without one, goes on from there"
+        )
     if has_failed(rows):
-        notes.append(_failure(rows, learnt))
+        notes.append(_failure(rows, learnt, was_cut=bool(cut)))
     nothing = no_way(rows)
     if nothing is not None:
         notes.append(nothing)
     if no_reuse is not None:
         notes.append(f"reuse is left out: {no_reuse}")
-    elif means["transfer"] <= means["reuse"]:
+    elif not clearly_better(returns["transfer"], returns["reuse"]):
         notes.append(
-            "transfer is no better than reuse, which is the source's Q-function without a "
+            "transfer is not clearly better than reuse, which is the source's Q-function without a "
             "correspondence"
         )
     doubt = learnt.get("score_uncertain")
@@ -135,11 +140,6 @@ def make_notes(
     untried = untried_note(learnt)
     if untried is not None:
         notes.append(f"{untried}, and so does 'corrtool transfer' with a larger --budget")
-    if cut:
-        notes.append(
-            f"ended early for want of time: {', '.join(cut)}; 'corrtool transfer' with a larger "
-            "--budget, or without one, goes on from there"
-        )
     if _is_doubtful(rows[-1], learnt):
         notes.append("'corrtool explain' says what may be wrong, and what to try next")
     return notes
@@ -166,7 +166,7 @@ def has_failed(rows: list[TransferRow]) -> bool:
     return little or not clearly_better(through, random)
 
 
-def _failure(rows: list[TransferRow], learnt: LearnCorrResult) -> str:
+def _failure(rows: list[TransferRow], learnt: LearnCorrResult, *, was_cut: bool) -> str:
     """That it did not transfer, whatever the score is."""
     share, score = rows[-1].get("normalised"), learnt.get("score")
     by_policy = _by_policy(rows)
@@ -180,7 +180,8 @@ def _failure(rows: list[TransferRow], learnt: LearnCorrResult) -> str:
     if score is not None and score["value"] >= TRANSFERRED:
         note += f": a score of {score['value']:.2f} does not prove that it plays"
     action_map = learnt.get("settings", {}).get("action_map", "identity")
-    if (share is None or share < LITTLE) and action_map in ("identity", "learned", "auto"):
+    little = share is None or share < LITTLE
+    if little and not was_cut and action_map in ("identity", "learned", "auto"):
         note += "; the tasks may share nothing, or, if you know which actions are the same, learn "
         note += "it with --action-map"
     return note

@@ -62,7 +62,7 @@ def test_a_run_whose_checkpoint_is_gone_says_that_it_starts_anew(
 ) -> None:
     loud = [word for word in LONG if word != "--quiet"]
     (run_of(halted) / "checkpoint.safetensors").unlink()
-    said = "train-dqn source-dqn: starting anew, since its checkpoint is missing"
+    said = "train-dqn source-dqn: starting anew: it has no checkpoint"
     assert run_in_process(*loud, "-p", halted) == 0
     assert said in capsys.readouterr().err
     assert run_in_process(*loud, "-p", halted, "--overwrite") == 0  # what is finished is set aside

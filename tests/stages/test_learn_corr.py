@@ -105,7 +105,7 @@ def test_an_environment_that_fails_in_a_play_test_costs_no_learning(
     ("returns", "best", "said"),
     [
         ([5.0, 7.0, 3.0], 7.0, "reuse, without a correspondence, has 5.00"),
-        ([7.0, 7.0, 3.0], 7.0, "no better than reuse (mean 7.00)"),
+        ([7.0, 7.0, 3.0], 7.0, "not clearly better than reuse (mean 7.00)"),
     ],
 )
 def test_each_correspondence_has_its_own_play_test_and_reuse_is_named(

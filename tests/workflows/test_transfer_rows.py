@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from corrtool.correspondence.play_tests import PlayTestResults
 from corrtool.workflows.transfer_rows import (
     has_failed,
     make_notes,
@@ -91,6 +92,31 @@ def test_a_map_of_the_actions_is_advised_where_none_was_given(
     note, *_ = make_notes(played(0.1, [0.0, 0.0], [10.0, 10.0]), learnt, [], "why")
     assert note.startswith("through auto") and ("--action-map" in note) is advised
     assert "a score of" not in note
+
+
+def test_where_time_was_short_that_comes_first_and_no_other_advice_on_actions() -> None:
+    learnt: Any = {"corr": "auto", "settings": {"action_map": "auto"}}
+    first, second, *_ = make_notes(played(0.1, [0.0], [10.0]), learnt, ["train-model"], "why")
+    assert first.startswith("ended early for want of time: train-model;")
+    assert second.startswith("through auto the agent is hardly better") and "--act" not in second
+
+
+@pytest.mark.parametrize(
+    ("transfer", "like_reuse"),
+    # Means -20.8 and -21, standard errors 0.2 and 0: one of them apart. Then 0.4 / 0.2.
+    [([-21.0, -21.0, -20.0, -21.0, -21.0], True), ([-21.0, -20.0, -21.0, -20.0, -21.0], False)],
+)
+def test_a_little_better_than_reuse_is_told_as_no_better(
+    transfer: list[float], like_reuse: bool
+) -> None:
+    transfer = [*transfer, *transfer] if not like_reuse else transfer
+    results = PlayTestResults(best_returns=transfer, reuse_returns=[-21.0] * 5)
+    assert results.like_reuse is like_reuse
+    assert not PlayTestResults(best_returns=transfer).like_reuse
+    rows = played(0.5, [-21.0], transfer)
+    rows.insert(3, {"policy": "reuse", "returns": [-21.0] * 5, "mean_return": -21.0})
+    notes = make_notes(rows, {"corr": "auto"}, [], None)  # type: ignore[typeddict-item]
+    assert any("not clearly better than reuse" in note for note in notes) is like_reuse
 
 
 def test_an_agent_no_better_than_random_play_has_nothing_to_transfer() -> None:
