@@ -85,7 +85,8 @@ def test_play_tests_are_of_whole_games_where_learning_ends_at_a_life(
         return Lanes(task, count)
 
     for name, stage in stages.items():
-        monkeypatch.setattr(stage, "Lanes", partial(lanes, made[name]))
+        for opens in {"Lanes", "lanes_in_turns"} & vars(stage).keys():
+            monkeypatch.setattr(stage, opens, partial(lanes, made[name]))
     lab, tests = tmp_path / "short", ("--eval-every", 40, "--eval-games", 1)
     short = ("--terminal-on-life-loss", "--max-episode-frames", 160, "--screen-size", 36)
     assert run_in_process("init", lab, *BREAKOUT, *short) == 0
@@ -135,7 +136,7 @@ def test_games_are_played_side_by_side_as_said(
         opened.append(count)
         return Lanes(task, count)
 
-    monkeypatch.setattr(evaluate_stage, "Lanes", counted)
+    monkeypatch.setattr(evaluate_stage, "lanes_in_turns", counted)
     lab = cartpole()
     result = evaluated(lab, capsys, "--policy", "random", "--games", 5, "--lanes", 2)
     assert opened == [2, 1] and len(result["returns"]) == 5

@@ -107,7 +107,8 @@ class TestResumption:
         (state,) = broken.run.saved
         assert [game["game_return"] for game in state["games"]] == [1.0, 2.0]
         assert broken.result is None and broken.seeds == [SEEDS[:2], SEEDS[2:4]]
-        assert len(broken.lanes[0].acted) == 3  # two steps, and one of the second wave
+        # Two steps, one of the second wave, and one begun before the signal is looked at.
+        assert len(broken.lanes[0].acted) == 4
 
         resumed = evaluation.play(job, state)
         assert resumed.seeds == [SEEDS[2:4], SEEDS[4:]]
@@ -130,7 +131,7 @@ class TestResumption:
         ended = [numbers for kind, count, numbers in shown if (kind, count) == ("show", 1)]
         assert ended == [{"last return": 2.0}, {"last return": 5.0}]
         running = [numbers for kind, count, numbers in shown if (kind, count) == ("show", 0)]
-        assert len(running) == 5 and all("return so far" in numbers for numbers in running)
+        assert len(running) == 6 and all("return so far" in numbers for numbers in running)
         assert shown[-1] == ("advance", 0, {"mean return": pytest.approx((7 + 2 + 5) / 3)})
 
 

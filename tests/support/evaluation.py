@@ -202,7 +202,7 @@ class Evaluation:
             played.lanes.append(kind(count, partial(after_step, played)))
             return played.lanes[-1]
 
-        self._patch.setattr(stage, "Lanes", open_lanes)
+        self._patch.setattr(stage, "lanes_in_turns", open_lanes)
         try:
             played.result = stage.run(job, opened, played.stop, state)
         except InterruptedRunError:
