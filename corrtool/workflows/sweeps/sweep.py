@@ -160,6 +160,8 @@ class Sweep:
     def waits_for(self, number: int) -> int | None:
         """The number of the cell whose run another one needs; None where it needs none."""
         needs = self.planned[number].cell.after
+        if needs is None:  # as all cells of a grid, which may be thousands
+            return None
         names = [one.name for one in self.planned]
         return names.index(needs) if needs in names else None
 
