@@ -114,7 +114,8 @@ def shape_of(value: Any, name: str = "") -> Any:
     if name == "settings":
         return value
     if isinstance(value, dict):
-        return {key: shape_of(inner, key) for key, inner in value.items()}
+        of_luck = {"like_reuse"}  # there where a few games say so
+        return {key: shape_of(value[key], key) for key in value if key not in of_luck}
     if isinstance(value, list):
         return (
             [shape_of(value[0])]
