@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -328,9 +328,9 @@ class _Work:
             sweep = self.plan(project)
         if resources is not None:
             words = self.flags.task_words(project.root.resolve(), preset, limits)
-            look = f"corrtool reproduce {self.flags.experiment} --project {directory} --status"
+            look = f"reproduce {self.flags.experiment} --project {directory} --status"
             look += " --grid" * self.flags.grid
-            submit(console, replace(sweep, engine=on.name), words, {}, resources, on.jobs, look)
+            submit(console, sweep, words, {}, resources, on.jobs, look)
             return
         without = stage_variables()  # an experiment is the same whatever they say
         cells = run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -207,9 +206,8 @@ def sweep(
         print_script(planned, sweep_words(planned, asked, limits, device))
         return
     if resources is not None:
-        planned, look = replace(planned, engine=engine), f"corrtool sweep --status {planned.name}"
-        command, variables = sweep_words(planned, asked, limits, device), task_variables()
-        submit(console, planned, command, variables, resources, on.jobs, look)
+        command, look = sweep_words(planned, asked, limits, device), f"--status {planned.name}"
+        submit(console, planned, command, task_variables(), resources, on.jobs, f"sweep {look}")
         return
     result = run(console, planned, on, device, limits, pruning=pruning)
     show(console, result)
@@ -239,10 +237,11 @@ def submit(
     Args:
         command: with ``--cell NUMBER`` behind it what a task runs.
         variables: of the environment, that each task is to have.
-        look: the command that looks.
+        look: what ``corrtool`` is told to look.
     """
     from corrtool.workflows.sweeps.slurm import submit_sweep
 
+    planned.engine = "slurm"
     status = planned.status()
     missing = sum(cell["state"] != "done" for cell in status["cells"])
     if not missing:
@@ -255,7 +254,7 @@ def submit(
     lines = [
         f"sweep {name}: submitted {missing:,} of {len(planned.planned):,} cells, as {said}",
         f"what they say is in {folder}/cell-*.log; to see how far they are:",
-        look,
+        f"corrtool {look}",
     ]
     console.result({**status, "jobs": ids}, lines)
 
