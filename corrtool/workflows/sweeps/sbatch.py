@@ -86,7 +86,8 @@ def missing_cells(sweep: Sweep) -> list[int]:
     missing = [number for number, state in enumerate(states) if state != "done"]
     if not missing:
         raise UsageError(f"all cells of {sweep.name!r} are done", "there is nothing to submit")
-    return [number for number in missing if sweep.waits_for(number) not in missing]
+    others = set(missing)
+    return [number for number in missing if sweep.waits_for(number) not in others]
 
 
 def cell_log(sweep: Sweep, number: str) -> Path:

@@ -126,8 +126,7 @@ class Sweep:
             InterruptedRunError: a signal came.
         """
         self.engine = engine.name
-        every = range(len(self.planned))
-        cells = [self.planned[number] for number in (every if self.only is None else self.only)]
+        cells = self.planned if self.only is None else [self.planned[n] for n in self.only]
         if pruner is None:
             for one in cells:
                 one.paused = None
