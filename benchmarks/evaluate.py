@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,13 @@ from benchmarks.measuring import Row, alternate
 from corrtool.correspondence.play import TransferredQValues
 from corrtool.correspondence.saved import load_correspondence
 from corrtool.play.games import DirectQValues, QValues, play_games
-from corrtool.play.lane_pool import MAX_LANES, LanePool
+from corrtool.play.lane_pool import LanePool
 from corrtool.pretrained import PONG, PRETRAINED
 from corrtool.project.artifacts import read_artifact
 from corrtool.q_learning.saved import load_q_function
 from corrtool.runtime.seeds import derive_seeds
 from corrtool.settings.stages import EvaluateSettings, LearnCorrSettings
 from corrtool.tasks import lanes_in_turns, parse_task
-from corrtool.tasks.environments import LanesLike
 
 CPU = torch.device("cpu")
 ALONE = 2  # so many games are timed one after another
@@ -52,21 +52,23 @@ def measure(rounds: int) -> list[Row]:
         EvaluateSettings().games,
         LearnCorrSettings().eval_games,
     )
-    source, target = (lambda count, task=task: lanes_in_turns(task, count) for task in TASKS)
+    source, target = (partial(lanes_in_turns, task) for task in TASKS)
     with LanePool(target) as pool:
         return [
             compare(f"evaluate --q, {games} games", games,
-                    lambda: DirectQValues(trained, spec), source, rounds),
+                    lambda: DirectQValues(trained, spec), partial(LanePool, source), rounds),
             compare(f"play test of a rotation, {test_games} games", test_games,
-                    lambda: TransferredQValues(trained, rotation), pool, rounds),
+                    lambda: TransferredQValues(trained, rotation), lambda: nullcontext(pool),
+                    rounds),
             compare(f"play test of a resnet, {test_games} games", test_games,
-                    lambda: TransferredQValues(trained, untrained), pool, rounds),
+                    lambda: TransferredQValues(trained, untrained), lambda: nullcontext(pool),
+                    rounds),
         ]  # fmt: skip
 
 
 def compare(
     work: str, games: int, player: Callable[[], QValues],
-    open_lanes: Callable[[int], AbstractContextManager[LanesLike]],
+    open_pool: Callable[[], AbstractContextManager[LanePool]],
     rounds: int,
 ) -> Row:  # fmt: skip
     """``games`` side by side beside some of them one after another.
@@ -74,15 +76,15 @@ def compare(
     Opening the lanes counts where they are opened.
     """
     seeds = derive_seeds(0, "evaluate", games)
-    assert games <= MAX_LANES
 
     def games_per_second(waves: list[list[int]]) -> float:
         q_values, began = player(), time.perf_counter()
         for wave in waves:
-            play_games(
-                open_lanes, q_values, seeds=wave, epsilon=EvaluateSettings().epsilon,
-                random=np.random.default_rng(0), device=CPU
-            )  # fmt: skip
+            with open_pool() as pool:
+                play_games(
+                    pool, q_values, seeds=wave, epsilon=EvaluateSettings().epsilon,
+                    random=np.random.default_rng(0), device=CPU
+                )  # fmt: skip
         return len(waves[0]) * len(waves) / (time.perf_counter() - began)
 
     ours, theirs = alternate(

@@ -100,7 +100,12 @@ class TranslatedLanes:
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
         """As :meth:`Lanes.reset`, translated."""
-        return self._translate(self._lanes.reset(seeds), None)
+        return self._translate(self._stacker.push(self._lanes.reset(seeds)))
+
+    def restart(self, lanes: list[int], seeds: list[int]) -> NDArray[Any]:
+        """As :meth:`Lanes.restart`, translated."""
+        states = self._stacker.restart(lanes, self._lanes.restart(lanes, seeds))
+        return self._translate(states[lanes], np.asarray(lanes))
 
     def send(self, actions: NDArray[np.int64]) -> None:
         """As :meth:`Lanes.send`: these are the target's actions, as those of its Q-function."""
@@ -109,14 +114,13 @@ class TranslatedLanes:
     def receive(self) -> LaneStep:
         """As :meth:`Lanes.receive`, translated."""
         step = self._lanes.receive()
-        return replace(step, frames=self._translate(step.frames, step.episode_steps))
+        states = self._stacker.push(step.frames, step.episode_steps)
+        return replace(step, frames=self._translate(states))
 
     @torch.inference_mode()
-    def _translate(
-        self, frames: NDArray[Any], episode_steps: NDArray[np.int64] | None
-    ) -> NDArray[Any]:
-        states = self._translate_states(self._stacker.push(frames, episode_steps))
-        return self._scaling.model_to_raw(states).cpu().numpy()
+    def _translate(self, states: Tensor, lanes: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        translated = self._translate_states(states, lanes)
+        return self._scaling.model_to_raw(translated).cpu().numpy()
 
 
 class TransferredQValues:

@@ -37,3 +37,14 @@ class StateStacker:
             newest = torch.cat([older, newest], dim=1)
         self._frames = newest
         return self.spec.stack_frames(newest)
+
+    def restart(self, lanes: list[int], frames: NDArray[Any]) -> Tensor:
+        """Begin ``lanes`` anew with their first ``frames`` (n, …); returns the raw states of all.
+
+        (N, *state_shape), as :meth:`push`.
+        """
+        first = torch.zeros_like(self._frames[lanes])
+        first[:, -1] = to_device(frames, self.device)
+        which = to_device(np.asarray(lanes), self.device)
+        self._frames = self._frames.index_copy(0, which, first)
+        return self.spec.stack_frames(self._frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -144,31 +145,33 @@ class GameLimits:
 
 
 class _Wave:
-    """Games side by side, one a lane: where each stands.
+    """Games side by side, one a lane, and those that wait for a lane: where each stands.
 
     Args:
         lanes: may be more than games; the further ones are not looked at.
         first: the first of the lanes among all that play, which a policy may remember by number.
-        seeds: of all lanes.
-        games: how many of them count.
+        waiting: numbers and seeds of the games to play; each lane takes one, and one again after
+            each.
     """
 
     def __init__(
         self,
         lanes: LanesLike,
         first: int,
-        seeds: list[int],
-        games: int,
+        waiting: deque[tuple[int, int]],
         limits: GameLimits,
         device: torch.device,
     ) -> None:
         count = lanes.count
-        self.limits, self.lanes, self.count, self._first = limits, lanes, games, first
-        self.totals, self.playing = np.zeros(count), np.arange(count) < games
+        self.limits, self.lanes, self._first, self._waiting = limits, lanes, first, waiting
+        self.totals, self.playing = np.zeros(count), np.arange(count) < len(waiting)
         self.env_steps, self.idle_steps = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self.games: list[Game | None] = [None] * count
-        self._digests = [hashlib.blake2b(digest_size=16) for _ in range(count)]
+        self.games: dict[int, Game] = {}
+        begun = [waiting.popleft() for _ in range(min(count, len(waiting)))]
+        self._numbers = [number for number, _ in begun]
+        self._digests = [hashlib.blake2b(digest_size=16) for _ in begun]
         self._stacker = StateStacker(lanes.spec, count, device)
+        seeds = [seed for _, seed in begun] + [0] * (count - len(begun))
         self._states = self._stacker.push(lanes.reset(seeds))
         self._sent: NDArray[np.int64] | None = None
 
@@ -193,64 +196,70 @@ class _Wave:
         self.lanes.send(self._sent)
 
     def receive(self) -> list[Game]:
-        """What came of the actions sent, if any were; returns the games that ended with them."""
+        """What came of the actions sent, if any were; returns the games that ended with them.
+
+        Their lanes begin games that wait.
+        """
         if self._sent is None:
             return []
         actions, self._sent = self._sent, None
         step = self.lanes.receive()
         self._states = self._stacker.push(step.frames, step.episode_steps)
-        return self._record(actions, step)
+        ended = self._record(actions, step)
+        games = [self.games[self._numbers[lane]] for lane in ended]
+        self._begin_waiting(ended)
+        return games
 
-    def _record(self, actions: NDArray[np.int64], step: LaneStep) -> list[Game]:
+    def _record(self, actions: NDArray[np.int64], step: LaneStep) -> list[int]:
+        """Add a step to the games that go on; returns the lanes of those that ended with it."""
         rewards = step.rewards.astype(np.float64)
         self.totals += np.where(self.playing, rewards, 0.0)
         self.env_steps += self.playing
         self.idle_steps = np.where(rewards != 0, 0, self.idle_steps + 1)
-        for lane in np.flatnonzero(self.playing):
+        for lane in np.flatnonzero(self.playing).tolist():
             self._digests[lane].update(actions[lane].tobytes() + step.rewards[lane].tobytes())
         ends = {"over": step.terminated | step.truncated}
         if self.limits.idle_frames:
             ends["idle"] = self.idle_steps * self.lanes.frames_per_step >= self.limits.idle_frames
         if not self.lanes.has_time_limit:
             ends["limit"] = self.env_steps >= self.limits.env_steps
-        ended = []
+        ended: list[int] = []
         for how, where in ends.items():
-            for lane in np.flatnonzero(where & self.playing):
-                game = Game(
+            for lane in np.flatnonzero(where & self.playing).tolist():
+                self.games[self._numbers[lane]] = Game(
                     float(self.totals[lane]),
                     int(self.env_steps[lane]),
                     how,
                     self._digests[lane].hexdigest(),
                 )
-                self.games[lane] = game
                 self.playing[lane] = False
-                ended.append(game)
+                ended.append(lane)
         return ended
+
+    def _begin_waiting(self, free: list[int]) -> None:
+        """Begin games that wait in the lanes that are ``free``."""
+        lanes = sorted(free)[: len(self._waiting)]
+        if not lanes:
+            return
+        begun = [self._waiting.popleft() for _ in lanes]
+        frames = self.lanes.restart(lanes, [seed for _, seed in begun])
+        self._states = self._stacker.restart(lanes, frames)
+        for lane, (number, _) in zip(lanes, begun, strict=True):
+            self._numbers[lane] = number
+            self._digests[lane] = hashlib.blake2b(digest_size=16)
+        self.playing[lanes] = True
+        self.totals[lanes] = self.env_steps[lanes] = self.idle_steps[lanes] = 0
 
 
 def _numbers(waves: list[_Wave]) -> dict[str, Any]:
     """Progress of the games, for a person who waits."""
-    totals = np.concatenate([wave.totals[: wave.count] for wave in waves])
+    over = [game.game_return for wave in waves for game in wave.games.values()]
+    totals = [float(total) for wave in waves for total in wave.totals[wave.playing]]
     return {
-        "return so far": float(totals.mean()),
-        "games running": sum(int(wave.playing.sum()) for wave in waves),
+        "return so far": float(np.mean(over + totals)),
+        "games running": len(totals),
         "steps": max(int(wave.env_steps.max()) for wave in waves),
     }
-
-
-def _begin(
-    lanes: LanesLike, seeds: list[int], limits: GameLimits, device: torch.device, *, in_turns: bool
-) -> list[_Wave]:
-    """Begin a game for each of the seeds, as far as there are lanes: two waves to play in turns."""
-    all_seeds = [*seeds, *[seeds[0]] * lanes.count][: lanes.count]
-    halves = lanes.halves if in_turns and isinstance(lanes, LanesInTurns) else [lanes]
-    waves, first = [], 0
-    for half in halves:
-        games = min(half.count, max(0, len(seeds) - first))
-        own = all_seeds[first : first + half.count]
-        waves.append(_Wave(half, first, own, games, limits, device))
-        first += half.count
-    return waves
 
 
 def play_games(
@@ -269,14 +278,14 @@ def play_games(
 ) -> list[Game]:
     """Play one game per seed, and return them all, in the order of the seeds.
 
-    Each game has its own lane and seed, and a lane's further games are not looked at: which games
-    count is fixed before they begin, so that short games cannot be over-represented. ``q_values``
-    sees only the games that still go on. Where the lanes are :class:`LanesInTurns` it chooses for
-    one half while the emulators of the other run, unless it takes all threads itself; the games
-    are the same either way.
+    Every game that begins counts, and how many begin is fixed before, so that short games cannot
+    be over-represented. ``q_values`` sees only the games that still go on. Where the lanes are
+    :class:`LanesInTurns` it chooses for one half while the emulators of the other run, unless it
+    takes all threads itself; the games are the same either way.
 
     Args:
-        make_lanes: opens so many lanes, or fewer: then what is left is played after them.
+        make_lanes: opens so many lanes, or fewer: then a lane whose game is over takes the next
+            seed at once.
         q_values: who plays; None for random actions.
         limits: when a game that does not end is ended.
         on_game: called with each game as it ends.
@@ -285,27 +294,30 @@ def play_games(
         poll: called at every step.
         show: called once a second or so with where the games stand.
     """
-    games: list[Game] = []
     in_turns = q_values is not None and not q_values.needs_all_threads and watch is None
-    while len(games) < len(seeds):
-        remaining = seeds[len(games) :]
-        with make_lanes(len(remaining)) as lanes, torch.inference_mode(), threads_for(q_values):
-            waves = _begin(lanes, remaining, limits, device, in_turns=in_turns)
-            shown = time.monotonic()
-            while any(wave.playing.any() for wave in waves):
-                drawn = None
-                for wave in waves:
-                    for game in wave.receive():
-                        on_game(game)
-                    if wave.playing.any():
-                        drawn = drawn or draw_actions(lanes.count, lanes.actions, epsilon, random)
-                        wave.send(q_values, drawn, watch)
-                poll()
-                if time.monotonic() - shown >= SHOW_SECONDS:
-                    shown = time.monotonic()
-                    show(_numbers(waves))
-        games += [game for wave in waves for game in wave.games if game is not None]
-    return games
+    waiting = deque(enumerate(seeds))
+    with make_lanes(len(seeds)) as lanes, torch.inference_mode(), threads_for(q_values):
+        halves = lanes.halves if in_turns and isinstance(lanes, LanesInTurns) else [lanes]
+        firsts = np.cumsum([0, *[half.count for half in halves]]).tolist()
+        waves = [
+            _Wave(half, first, waiting, limits, device)
+            for half, first in zip(halves, firsts, strict=False)
+        ]
+        shown = time.monotonic()
+        while any(wave.playing.any() for wave in waves):
+            drawn = None
+            for wave in waves:
+                for game in wave.receive():
+                    on_game(game)
+                if wave.playing.any():
+                    drawn = drawn or draw_actions(lanes.count, lanes.actions, epsilon, random)
+                    wave.send(q_values, drawn, watch)
+            poll()
+            if time.monotonic() - shown >= SHOW_SECONDS:
+                shown = time.monotonic()
+                show(_numbers(waves))
+    played = {number: game for wave in waves for number, game in wave.games.items()}
+    return [played[number] for number in range(len(seeds))]
 
 
 def returns_of(games: list[Game]) -> list[float]:

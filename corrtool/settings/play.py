@@ -81,7 +81,7 @@ class EvaluateSettings(Settings):
         minimum=0,
         maximum=1,
     )
-    lanes: int = setting(32, "games played side by side, at most", minimum=1, maximum=1024)
+    lanes: int = setting(16, "games played side by side, at most", minimum=1, maximum=1024)
     max_idle_frames: int = max_idle_frames_setting()
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:

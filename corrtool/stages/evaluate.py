@@ -35,6 +35,8 @@ from corrtool.states import StateSpec
 from corrtool.statistics import bootstrap_interval
 from corrtool.tasks import Task, lanes_in_turns, probe
 
+GAMES_A_LANE = 3  # of a wave: the lanes that are done wait for its last game
+
 
 @dataclass(frozen=True)
 class Job:
@@ -181,8 +183,12 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> Evalua
 def _play(
     job: Job, opened: Run, stop: StopSignals, q_values: QValues | None, played: GamesPlayed
 ) -> None:
-    """Play what is left of the games in waves, each with seeds and random numbers of its own."""
+    """Play what is left of the games in waves, each with seeds and random numbers of its own.
+
+    A wave is what a checkpoint saves at a time.
+    """
     context, settings, began = job.context, job.settings, len(played.games)
+    wave = GAMES_A_LANE * settings.lanes
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
     with (
         LanePool(functools.partial(lanes_in_turns, job.played), settings.lanes) as lane_pool,
@@ -198,11 +204,11 @@ def _play(
             steady=False,
         ) as loop,
     ):
-        for start in range(began, settings.games, settings.lanes):
+        for start in range(began, settings.games, wave):
             played.games += play_games(
                 lane_pool,
                 q_values,
-                seeds=seeds[start : start + settings.lanes],
+                seeds=seeds[start : start + wave],
                 epsilon=settings.epsilon,
                 random=numpy_generator(context.seed, "evaluate", start),
                 device=context.device,

@@ -44,6 +44,19 @@ class LanesInTurns:
         pairs = zip(self.halves, self._own, strict=True)
         return np.concatenate([half.reset(seeds[own]) for half, own in pairs])
 
+    def restart(self, lanes: list[int], seeds: list[int]) -> NDArray[Any]:
+        """As :meth:`Lanes.restart`."""
+        frames = []
+        for half, own in zip(self.halves, self._own, strict=True):
+            pairs = [
+                (lane - own.start, seed)
+                for lane, seed in zip(lanes, seeds, strict=True)
+                if own.start <= lane < own.stop
+            ]
+            if pairs:
+                frames.append(half.restart(*map(list, zip(*pairs, strict=True))))
+        return np.concatenate(frames)
+
     def send(self, actions: NDArray[np.int64]) -> None:
         """As :meth:`Lanes.send`."""
         for half, own in zip(self.halves, self._own, strict=True):

@@ -64,6 +64,10 @@ class Played:
         self.seeds = seeds
         return self._see()
 
+    def restart(self, lanes: list[int], seeds: list[int]) -> NDArray[Any]:
+        self.seeds, self._steps[lanes] = seeds, 0
+        return self._see()[lanes]
+
     def send(self, actions: NDArray[np.int64]) -> None:
         self.sent.append(actions.tolist())
 
@@ -125,6 +129,27 @@ def test_each_frame_is_the_translated_state(made: Any) -> None:
     assert (translated.actions, translated.count) == (5, 2)
     assert (translated.frames_per_step, translated.has_time_limit) == (4, False)
     assert translated.reward_threshold == 200.0
+
+
+@pytest.mark.parametrize("made", [lambda: images(True), lambda: images(False), vectors])
+def test_a_lane_that_begins_anew_is_translated_with_nothing_before(made: Any) -> None:
+    correspondence: Correspondence = made()
+    lanes = Played(correspondence.target_scaling.spec)
+    with TranslatedLanes(lanes, correspondence, CPU) as translated:
+        translated.reset([3, 4])
+        translated.send(np.array([0, 1]))
+        translated.receive()
+        shown = translated.restart([1], [7])
+    assert lanes.seeds == [7]
+    stacker = StateStacker(lanes.spec, 1, CPU)
+    with torch.inference_mode():
+        states = correspondence.translate(stacker.push(lanes.frames[-1][1:]))
+        expected = correspondence.source_scaling.model_to_raw(states).numpy()
+    assert shown.shape == (1, *translated.spec.frame_shape) and shown.dtype == expected.dtype
+    np.testing.assert_allclose(
+        shown.astype(float), expected.reshape(shown.shape).astype(float), rtol=1e-4,
+        atol=1.0 if shown.dtype == np.uint8 else 1e-5,
+    )  # fmt: skip
 
 
 def test_q_values_are_those_of_the_translated_state_in_the_source_tasks_units() -> None:

@@ -25,6 +25,18 @@ class TestStateStacker:
         assert push(5, 50, steps=[4, 1]) == [[3, 4, 5], [0, 40, 50]]
         assert push(6, 60) == [[0, 0, 6], [0, 0, 60]]
 
+    def test_some_lanes_begin_anew_between_two_steps(self) -> None:
+        stacker = StateStacker(StateSpec("vector", (1,), 3), 3, CPU)
+        for frame in (1.0, 2.0):
+            before = stacker.push(np.array([[frame], [frame + 10], [frame + 20]], np.float32))
+        anew = stacker.restart([0, 2], np.array([[7.0], [8.0]], np.float32))
+        assert anew.tolist() == [[0, 0, 7], [0, 0, 12], [0, 0, 8]]
+        assert before.tolist() == [[0, 0, 2], [0, 0, 12], [0, 0, 22]]
+        steps = np.array([1, 4, 1])
+        assert stacker.push(np.array([[3.0], [4.0], [5.0]], np.float32), steps).tolist() == [
+            [0, 7, 3], [0, 12, 4], [0, 8, 5]
+        ]  # fmt: skip
+
     def test_earlier_states_stay_as_they_were(self) -> None:
         lanes = MadeUpLanes(vectors(3), 2, longest=3)
         lanes.reset()

@@ -21,6 +21,7 @@ from corrtool.play.games import (
     returns_of,
 )
 from corrtool.play.lane_pool import LanePool
+from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, LaneStep, parse_task
 
 CPU = torch.device("cpu")
@@ -80,6 +81,32 @@ def test_the_networks_see_only_games_that_go_on() -> None:
         ([1.0], [1]),
     ]
     assert [actions[1] for actions in lanes.acted] == [1, 1, 1, 1]
+
+
+def test_a_lane_whose_game_is_over_takes_the_next_seed_at_once() -> None:
+    lanes = Countdown(2)
+    lanes.spec = StateSpec("vector", (2,), 2)  # lane and time, before and now
+    seen: list[list[list[float]]] = []
+
+    def values(raw: torch.Tensor, lanes: NDArray[np.int64] | None = None) -> torch.Tensor:
+        seen.append(raw.tolist())
+        return torch.zeros(len(raw), 3)
+
+    ended: list[float] = []
+    games = play_games(
+        lambda count: lanes, Values(values), seeds=[2, 4, 1, 3], epsilon=0.0,
+        random=np.random.default_rng(0), device=CPU,
+        on_game=lambda game: ended.append(game.game_return),
+    )  # fmt: skip
+    assert returns_of(games) == [2.0, 4.0, 1.0, 3.0] and ended == [2.0, 1.0, 4.0, 3.0]
+    assert seen == [
+        [[0, 0, 0, 0], [0, 0, 1, 0]],
+        [[0, 0, 0, 1], [1, 0, 1, 1]],
+        [[0, 0, 0, 0], [1, 1, 1, 2]],  # the third game, with nothing before it
+        [[0, 0, 0, 0], [1, 2, 1, 3]],  # and the fourth after its one step
+        [[0, 0, 0, 1]],
+        [[0, 1, 0, 2]],
+    ]
 
 
 def test_the_same_random_numbers_whoever_plays() -> None:
@@ -147,7 +174,9 @@ class Scripted(Countdown):
 
     def receive(self) -> LaneStep:
         step = super().receive()
-        rewards = [self._rewards[lane].get(self._time, 0.0) for lane in range(self.count)]
+        rewards = [
+            self._rewards[lane].get(int(self._time[lane]), 0.0) for lane in range(self.count)
+        ]
         no = np.zeros(self.count, bool)
         return LaneStep(
             step.frames, np.array(rewards, np.float32), no, no, step.valid, step.episode_steps
@@ -165,6 +194,18 @@ def test_games_that_do_not_end_are_ended_and_count_with_their_return() -> None:
     assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
         (0.0, 5, "idle"), (1.0, 11, "idle"), (30.0, 30, "limit")
     ]  # fmt: skip
+
+
+def test_a_game_that_was_ended_gives_its_lane_to_the_next() -> None:
+    lanes = Scripted({0: {2: 1.0}})
+    games = play_games(
+        lambda count: lanes, None, seeds=[100] * 3, epsilon=1.0,
+        random=np.random.default_rng(0), device=CPU, limits=GameLimits(idle_frames=3, env_steps=4),
+    )  # fmt: skip
+    assert [(game.game_return, game.env_steps, game.ended) for game in games] == [
+        (1.0, 4, "limit")
+    ] * 3
+    assert len(lanes.acted) == 12
 
 
 def test_distinct_games_are_those_in_which_something_else_was_done_or_came_of_it() -> None:

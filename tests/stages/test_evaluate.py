@@ -139,9 +139,9 @@ def test_games_are_played_side_by_side_as_said(
     monkeypatch.setattr(evaluate_stage, "lanes_in_turns", counted)
     lab = cartpole()
     result = evaluated(lab, capsys, "--policy", "random", "--games", 5, "--lanes", 2)
-    assert opened == [2, 1] and len(result["returns"]) == 5
-    assert evaluated(lab, capsys, "--policy", "random", "--games", 40)["distinct_games"] == 40
-    assert opened[2:] == [32, 8]
+    assert opened == [2] and len(result["returns"]) == 5
+    assert evaluated(lab, capsys, "--policy", "random", "--games", 50)["distinct_games"] == 50
+    assert opened[1:] == [16, 2]  # two games are left after three waves
 
 
 def test_sticky_actions_are_played_and_told(

@@ -34,7 +34,7 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
 
 
 def stop_in_the_second_wave(played: Played) -> None:
-    if len(played.seeds) == 2:
+    if len(played.seeds) == 4:
         played.stop.received = 15
 
 
@@ -43,8 +43,9 @@ class TestGames:
         self, evaluation: Evaluation
     ) -> None:
         played = evaluation.play(evaluation.plan(policy="random", games=5, lanes=2))
-        assert [lanes.count for lanes in played.lanes] == [2, 1]
-        assert played.seeds == [SEEDS[:2], SEEDS[2:4], SEEDS[4:]]
+        assert [lanes.count for lanes in played.lanes] == [2]
+        # after steps 1, 2 and 6, with which both lanes are done
+        assert played.seeds == [SEEDS[:2], [SEEDS[2]], [SEEDS[3]], [SEEDS[4]]]
         assert played.result["returns"] == STEPS
         assert all(lanes.closed == 1 for lanes in played.lanes)
 
@@ -59,10 +60,10 @@ class TestGames:
     def test_the_random_numbers_of_a_wave_are_told_apart_by_its_first_game(
         self, evaluation: Evaluation
     ) -> None:
-        (lanes,) = evaluation.play(evaluation.plan(policy="random", games=4, lanes=2)).lanes
-        for first_game, step in ((0, 0), (2, 2)):  # the first wave lasts two steps
+        (lanes,) = evaluation.play(evaluation.plan(policy="random", games=5, lanes=1)).lanes
+        for first_game, step in ((0, 0), (3, 8)):  # the first wave, of three games, lasts 8 steps
             random = numpy_generator(SEED, "evaluate", first_game)
-            assert lanes.acted[step].tolist() == random.integers(0, 3, 2).tolist()
+            assert lanes.acted[step].tolist() == random.integers(0, 3, 1).tolist()
 
     @pytest.mark.parametrize("epsilon", [0.0, 1.0])
     def test_the_player_acts_but_for_a_share(self, evaluation: Evaluation, epsilon: float) -> None:
@@ -101,17 +102,17 @@ class TestResumption:
     def test_a_signal_in_the_middle_of_a_wave_keeps_the_games_before_it(
         self, evaluation: Evaluation
     ) -> None:
-        job = evaluation.plan(games=5, lanes=2)
+        job = evaluation.plan(games=5, lanes=1)
         unbroken = evaluation.play(job)
         broken = evaluation.play(job, after_step=stop_in_the_second_wave)
         (state,) = broken.run.saved
-        assert [game["game_return"] for game in state["games"]] == [1.0, 2.0]
-        assert broken.result is None and broken.seeds == [SEEDS[:2], SEEDS[2:4]]
-        # Two steps, one of the second wave, and one begun before the signal is looked at.
-        assert len(broken.lanes[0].acted) == 4
+        assert [game["game_return"] for game in state["games"]] == [1.0, 2.0, 5.0]
+        assert broken.result is None and broken.seeds == [[seed] for seed in SEEDS[:4]]
+        # Eight steps, one of the second wave, and one begun before the signal is looked at.
+        assert len(broken.lanes[0].acted) == 10
 
         resumed = evaluation.play(job, state)
-        assert resumed.seeds == [SEEDS[2:4], SEEDS[4:]]
+        assert resumed.seeds == [[SEEDS[3]], [SEEDS[4]]]
         assert resumed.result == unbroken.result and resumed.run.lines == unbroken.run.lines
 
     def test_only_lanes_for_what_is_left_are_opened(self, evaluation: Evaluation) -> None:

@@ -31,8 +31,12 @@ class Countdown:
         self.closed += 1
 
     def reset(self, seeds: list[int]) -> NDArray[Any]:
-        self._left, self._time = np.array(seeds), 0
+        self._left, self._time = np.array(seeds), np.zeros(self.count, np.int64)
         return self._frames()
+
+    def restart(self, lanes: list[int], seeds: list[int]) -> NDArray[Any]:
+        self._left[lanes], self._time[lanes] = seeds, 0
+        return self._frames()[lanes]
 
     def send(self, actions: NDArray[np.int64]) -> None:
         self.acted.append(actions.copy())
@@ -46,10 +50,8 @@ class Countdown:
             self._left == 0,
             no,
             ~no,
-            np.full(self.count, self._time),
+            self._time.copy(),
         )
 
     def _frames(self) -> NDArray[Any]:
-        return np.stack([np.arange(self.count), np.full(self.count, self._time)], axis=1).astype(
-            np.float32
-        )
+        return np.stack([np.arange(self.count), self._time], axis=1).astype(np.float32)

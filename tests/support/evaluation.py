@@ -59,6 +59,10 @@ class Games(Countdown):
         self.resets.append(seeds)
         return super().reset([1 + seed % 5 for seed in seeds])
 
+    def restart(self, lanes: list[int], seeds: list[int]) -> NDArray[Any]:
+        self.resets.append(seeds)
+        return super().restart(lanes, [1 + seed % 5 for seed in seeds])
+
     def receive(self) -> LaneStep:
         step = super().receive()
         self._after_step()

@@ -1,5 +1,6 @@
 """Lanes on the real games: both Atari paths, episode ends, resets, modes and views."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,52 @@ def test_after_an_episode_end_comes_a_row_that_is_no_transition() -> None:
             steps[at].frames, first
         )  # without no-ops every game of Pong begins alike
         assert not np.array_equal(steps[at].frames, steps[at - 1].frames)
+
+
+@pytest.mark.parametrize("through_gymnasium", [False, True])
+@pytest.mark.parametrize("limit", [{}, {"max_episode_frames": 100}], ids=["over", "cut"])
+def test_an_atari_lane_that_is_restarted_plays_the_game_that_would_come_by_itself(
+    through_gymnasium: bool, limit: dict[str, Any]
+) -> None:
+    played = task("ALE/Breakout-v5", fire_reset=True, **limit)
+
+    def steps_of(lanes: Lanes, steps: int, *, restarting: bool) -> list[LaneStep]:
+        """Of lane 0, which begins its second game with the next step, or is restarted before."""
+        random = np.random.default_rng(2)
+        seen: list[LaneStep] = []
+        lanes.reset([11, 12])
+        while len(seen) < steps:
+            seen.append(lanes.step(random.integers(0, lanes.actions, 2)))
+            if restarting and seen[-1].terminated[0] | seen[-1].truncated[0]:
+                frames = lanes.restart([0], [99])
+                assert frames.shape == (1, 1, 84, 84)
+                last = seen[-1]
+                seen.append(replace(last, frames=np.concatenate([frames, last.frames[1:]])))
+                random.integers(0, lanes.actions, 2)
+        return seen
+
+    with Lanes(played, 2, through_gymnasium=through_gymnasium) as lanes:
+        by_itself = steps_of(lanes, 400, restarting=False)
+        restarted = steps_of(lanes, 400, restarting=True)
+    begun = [at for at, step in enumerate(by_itself) if not step.valid[0]]
+    assert len(begun) >= 2
+    for at, (one, other) in enumerate(zip(by_itself, restarted, strict=True)):
+        assert np.array_equal(one.frames[0], other.frames[0]), at
+        if at not in begun:
+            assert one.rewards[0] == other.rewards[0] and other.valid[0]
+            assert one.episode_steps[0] == other.episode_steps[0]
+
+
+def test_other_lanes_are_restarted_from_their_seed() -> None:
+    with Lanes(task("CartPole-v1"), 3) as lanes, Lanes(task("CartPole-v1"), 1) as fresh:
+        lanes.reset([1, 2, 3])
+        before = lanes.step(np.array([0, 1, 0]))
+        assert np.array_equal(lanes.restart([1], [7]), fresh.reset([7]))
+        for _ in range(5):
+            after, alone = lanes.step(np.array([0, 1, 0])), fresh.step(np.array([1]))
+            assert np.array_equal(after.frames[1:2], alone.frames)
+            assert after.episode_steps[1] == alone.episode_steps[0]
+        assert after.episode_steps.tolist() == [6, 5, 6] and before.valid.all()
 
 
 @pytest.mark.parametrize("through_gymnasium", [False, True])

@@ -46,7 +46,7 @@ def test_the_same_games_as_in_one(player: Any) -> None:
         played = play(both, player)
         assert played == play(one, player)
         assert len({game.digest for game in played}) == 5
-        assert play(both, player, games=7) == play(one, player, games=7)  # the last two after them
+        assert play(both, player, games=7) == play(one, player, games=7)  # two lanes play twice
 
 
 def test_one_half_is_chosen_for_while_the_other_is_under_way() -> None:
@@ -62,6 +62,22 @@ def test_one_half_is_chosen_for_while_the_other_is_under_way() -> None:
         seen.clear()
         play(both, Values(values, needs_all_threads=True))
         assert seen[:2] == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_lanes_of_both_halves_are_restarted() -> None:
+    with lanes_in_turns(PONG, 5) as both, Lanes(PONG, 5) as one:
+        for lanes in (both, one):
+            lanes.reset([1, 2, 3, 4, 5])
+        for restarted in ([4], [0, 2], [1, 3, 4]):
+            seeds = [6] * len(restarted)
+            anew = both.restart(restarted, seeds)
+            assert len(anew) == len(restarted)
+            assert np.array_equal(anew, one.restart(restarted, seeds))
+            for lanes in (both, one):
+                lanes.send(np.arange(5))
+            steps = both.receive(), one.receive()
+            assert np.array_equal(steps[0].frames, steps[1].frames)
+            assert steps[0].episode_steps.tolist() == steps[1].episode_steps.tolist()
 
 
 def test_a_reset_forgets_the_step_that_is_under_way() -> None:
