@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from corrtool.correspondence.saved import load_correspondence
-from corrtool.errors import UsageError
+from corrtool.errors import CorrtoolError, InterruptedRunError, UsageError
 from corrtool.play.games import (
     Game,
     GameLimits,
@@ -188,7 +188,7 @@ def _play(
     A wave is what a checkpoint saves at a time.
     """
     context, settings, began = job.context, job.settings, len(played.games)
-    wave = GAMES_A_LANE * settings.lanes
+    wave = settings.lanes * (GAMES_A_LANE if settings.lanes > 1 else 1)
     seeds = derive_seeds(context.seed, "evaluate", settings.games)
     with (
         LanePool(functools.partial(lanes_in_turns, job.played), settings.lanes) as lane_pool,
@@ -205,18 +205,24 @@ def _play(
         ) as loop,
     ):
         for start in range(began, settings.games, wave):
-            played.games += play_games(
-                lane_pool,
-                q_values,
-                seeds=seeds[start : start + wave],
-                epsilon=settings.epsilon,
-                random=numpy_generator(context.seed, "evaluate", start),
-                device=context.device,
-                limits=GameLimits(settings.max_idle_frames),
-                on_game=lambda game: loop.show(1, {"last return": game.game_return}),
-                poll=loop.poll,
-                show=lambda numbers: loop.show(0, numbers),
-            )
+            try:
+                played.games += play_games(
+                    lane_pool,
+                    q_values,
+                    seeds=seeds[start : start + wave],
+                    epsilon=settings.epsilon,
+                    random=numpy_generator(context.seed, "evaluate", start),
+                    device=context.device,
+                    limits=GameLimits(settings.max_idle_frames),
+                    on_game=lambda game: loop.show(1, {"last return": game.game_return}),
+                    poll=loop.poll,
+                    show=lambda numbers: loop.show(0, numbers),
+                )
+            except InterruptedRunError:
+                raise  # all is saved
+            except CorrtoolError:
+                loop.save()  # an environment that fails costs none of the waves before
+                raise
             loop.advance_to(
                 len(played.games), {"mean return": float(np.mean(returns_of(played.games)))}
             )

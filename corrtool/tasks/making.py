@@ -129,14 +129,17 @@ def make_vector_env(task: Task, count: int) -> tuple[SyncVectorEnv, list[str]]:
         for _ in range(count):
             env, notes = make_single(task)
             environments.append(made.enter_context(closing(env)))
-        makers = [functools.partial(_identity, env) for env in environments]
+        makers = [functools.partial(_WithoutOptions, env) for env in environments]
         vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
         made.pop_all()
     return vector, notes
 
 
-def _identity(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    return env
+class _WithoutOptions(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Is reset with ``options=None``, also where Gymnasium says ``{}``: as it resets some lanes."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        return self.env.reset(seed=seed, options=None)
 
 
 def time_limit(vector: SyncVectorEnv) -> int | None:

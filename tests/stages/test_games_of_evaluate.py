@@ -20,8 +20,9 @@ from support.evaluation import (
     artifact,
 )
 
+from corrtool.errors import CorrtoolError
 from corrtool.play import games as games_module
-from corrtool.runtime.seeds import numpy_generator
+from corrtool.runtime.seeds import derive_seeds, numpy_generator
 from corrtool.stages import evaluate as stage
 
 Q, CORR = artifact("q", "agent"), artifact("corr", "upright")
@@ -33,8 +34,16 @@ def evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
     return Evaluation(tmp_path, monkeypatch)
 
 
+EIGHT = derive_seeds(SEED, "evaluate", 8)  # games of 1, 2, 5, 4, 3, … steps
+
+
+def in_the_second_wave(played: Played) -> bool:
+    """Whether the last two of eight games have begun, the first six of which are a wave."""
+    return played.seeds[-1] == EIGHT[6:]
+
+
 def stop_in_the_second_wave(played: Played) -> None:
-    if len(played.seeds) == 4:
+    if in_the_second_wave(played):
         played.stop.received = 15
 
 
@@ -61,7 +70,7 @@ class TestGames:
         self, evaluation: Evaluation
     ) -> None:
         (lanes,) = evaluation.play(evaluation.plan(policy="random", games=5, lanes=1)).lanes
-        for first_game, step in ((0, 0), (3, 8)):  # the first wave, of three games, lasts 8 steps
+        for first_game, step in ((0, 0), (1, 1), (2, 3)):  # with one lane each game is a wave
             random = numpy_generator(SEED, "evaluate", first_game)
             assert lanes.acted[step].tolist() == random.integers(0, 3, 1).tolist()
 
@@ -102,18 +111,32 @@ class TestResumption:
     def test_a_signal_in_the_middle_of_a_wave_keeps_the_games_before_it(
         self, evaluation: Evaluation
     ) -> None:
-        job = evaluation.plan(games=5, lanes=1)
+        job = evaluation.plan(games=8, lanes=2)
         unbroken = evaluation.play(job)
         broken = evaluation.play(job, after_step=stop_in_the_second_wave)
         (state,) = broken.run.saved
-        assert [game["game_return"] for game in state["games"]] == [1.0, 2.0, 5.0]
-        assert broken.result is None and broken.seeds == [[seed] for seed in SEEDS[:4]]
-        # Eight steps, one of the second wave, and one begun before the signal is looked at.
-        assert len(broken.lanes[0].acted) == 10
+        assert [game["game_return"] for game in state["games"]] == unbroken.result["returns"][:6]
+        assert broken.result is None and broken.seeds == unbroken.seeds
+        assert len(broken.lanes[0].acted) < len(unbroken.lanes[0].acted)
 
         resumed = evaluation.play(job, state)
-        assert resumed.seeds == [[SEEDS[3]], [SEEDS[4]]]
+        assert resumed.seeds == [EIGHT[6:]]
         assert resumed.result == unbroken.result and resumed.run.lines == unbroken.run.lines
+
+    def test_an_environment_that_fails_costs_none_of_the_waves_before(
+        self, evaluation: Evaluation
+    ) -> None:
+        saved: list[list[Any]] = []
+
+        def fail_in_the_second_wave(played: Played) -> None:
+            if in_the_second_wave(played):
+                saved.append(played.run.saved)
+                raise CorrtoolError("the simulator crashed")
+
+        with pytest.raises(CorrtoolError, match="crashed"):
+            evaluation.play(evaluation.plan(games=8, lanes=2), after_step=fail_in_the_second_wave)
+        ((state,),) = saved
+        assert len(state["games"]) == 6
 
     def test_only_lanes_for_what_is_left_are_opened(self, evaluation: Evaluation) -> None:
         resumed = evaluation.play(evaluation.plan(games=5, lanes=4), {"games": [BEFORE] * 4})

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from ale_py.vector_env import AtariVectorEnv
+from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from support.environments import register
 from support.lanes import assert_equal_steps, ends, play, task
 
 from corrtool.errors import UsageError
@@ -156,6 +158,22 @@ def test_an_atari_lane_that_is_restarted_plays_the_game_that_would_come_by_itsel
         if at not in begun:
             assert one.rewards[0] == other.rewards[0] and other.valid[0]
             assert one.episode_steps[0] == other.episode_steps[0]
+
+
+class Leveled(CartPoleEnv):
+    """CartPole whose options, if any are given, must name a level."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        level = 0.0 if options is None else float(options["level"])
+        return super().reset(seed=seed)[0] + np.float32(level), {}
+
+
+def test_a_restart_gives_no_options_as_a_reset_gives_none() -> None:
+    register("Leveled-v0", Leveled)
+    with Lanes(task("Leveled-v0"), 2) as lanes:
+        first = lanes.reset([1, 2])
+        lanes.step(np.array([0, 1]))
+        assert np.array_equal(lanes.restart([1], [2]), first[1:])
 
 
 def test_other_lanes_are_restarted_from_their_seed() -> None:
