@@ -65,7 +65,7 @@ class TrainDqnArguments(LearningArguments, total=False):
     n_step_end: int
     n_step_env_steps: int
     double_q: bool
-    clip_rewards: bool
+    clip_rewards: bool | None
     replay: bool
     target_network: bool
     memory_capacity: int
@@ -210,7 +210,7 @@ class FinetuneArguments(LearningArguments, total=False):
     n_step_end: int
     n_step_env_steps: int
     double_q: bool
-    clip_rewards: bool
+    clip_rewards: bool | None
     replay: bool
     target_network: bool
     memory_capacity: int

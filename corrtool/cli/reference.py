@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any
@@ -65,8 +66,12 @@ def _defaults_by_kind(stage: str) -> dict[str, str]:
         for kind in (IMAGE, GRID, VECTOR)
     ]
     cells = {}
-    for name in settings[0]:
-        pictures, small, vectors = (shown(values[name]) for values in settings)
+    for field in dataclasses.fields(STAGE_SETTINGS[stage]):
+        name, elsewhere = field.name, field.metadata["shown"]  # where it is decided elsewhere
+        pictures, small, vectors = (
+            elsewhere if elsewhere and values[name] is None else shown(values[name])
+            for values in settings
+        )
         others = {"small pictures": small, "vectors": vectors}
         differing = [f"{kind} {value}" for kind, value in others.items() if value != pictures]
         cells[name] = _cell("; ".join([pictures, *differing]))

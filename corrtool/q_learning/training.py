@@ -272,7 +272,7 @@ class DqnTraining:
             self._random,
             n_step=n_step,
             gamma=settings.gamma,
-            clip_rewards=settings.clip_rewards,
+            clip_rewards=bool(settings.clip_rewards),
             importance_exponent=importance_exponent(settings, env_steps),
         ):
             self._loss, errors = learner.update(batch, env_steps)
@@ -284,7 +284,7 @@ class DqnTraining:
         settings, env_steps = self.settings, self.progress.env_steps
         if settings.replay or env_steps <= settings.learning_starts:
             return
-        batch = self.memory.newest(gamma=settings.gamma, clip_rewards=settings.clip_rewards)
+        batch = self.memory.newest(gamma=settings.gamma, clip_rewards=bool(settings.clip_rewards))
         self._loss = self._loss if batch is None else self.learner.update(batch, env_steps)[0]
 
     def _count_games(self, step: LaneStep) -> None:

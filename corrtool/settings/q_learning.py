@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 from corrtool.errors import UsageError
 from corrtool.settings.base import MAX_BATCH_SIZE, Settings, flag_name, setting
@@ -77,8 +77,10 @@ class DqnSettings(Settings):
     double_q: bool = setting(
         False, "choose the next action with the learning network (double Q-learning)"
     )
-    clip_rewards: bool = setting(
-        True, "learn from the sign of each reward as in [23]; reported returns are never clipped"
+    clip_rewards: bool | None = setting(
+        None,
+        "learn from the sign of each reward as in [23]; reported returns are never clipped",
+        shown="on for Atari games, else off; finetuning as the Q-function learnt",
     )
     replay: bool = setting(
         True, "learn from a replay memory; without it, from each newest transition once"
@@ -195,6 +197,10 @@ class DqnSettings(Settings):
                 "--no-replay learns from each newest transition once",
                 "set --env-steps-per-update equal to --lanes",
             )
+
+    def clipping_unless_said(self, clips: bool) -> Self:
+        """The same, with rewards clipped or not where nobody said it."""
+        return self if self.clip_rewards is not None else replace(self, clip_rewards=clips)
 
     def without_effect(self, state_kind: str, options: dict[str, Any]) -> dict[str, str]:
         unused: dict[str, str] = {}

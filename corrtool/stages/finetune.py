@@ -14,7 +14,7 @@ from corrtool.correspondence.saved import load_correspondence
 from corrtool.errors import ArtifactError, UsageError
 from corrtool.play.lane_pool import LanePool
 from corrtool.q_learning.network import take_actions
-from corrtool.q_learning.saved import QDescription, load_q_function
+from corrtool.q_learning.saved import QDescription, RewardsLearnt, load_q_function
 from corrtool.q_learning.training import learn_by_playing
 from corrtool.runs.context import StageContext
 from corrtool.runs.loop import StopSignals
@@ -94,9 +94,11 @@ def plan(
             epsilon_start=settings.scratch_epsilon_start,
             epsilon_env_steps=settings.scratch_epsilon_env_steps,
         )
-        description = _scratch_description(context, spec, actions)
+        description, clips = _scratch_description(context, spec, actions), task.is_atari
     else:
         description = replace(QDescription.from_manifest(player.q), actions=actions)
+        clips = RewardsLearnt.from_manifest(player.q).clip_rewards
+    settings = settings.clipping_unless_said(clips)
     start = "scratch" if player.q is None else "reuse" if player.corr is None else player.corr.name
     name = context.run_name(settings, player.inputs(), f"{task.role}-finetune-{start}"[:100])
     request = RunRequest(

@@ -66,6 +66,7 @@ def plan(context: StageContext, settings: TrainDqnSettings, *, extend: bool) -> 
     Raises :class:`UsageError`.
     """
     task = context.project.task(settings.task)
+    settings = settings.clipping_unless_said(task.is_atari)  # few others say enough by the sign
     spec, actions = probe(task)
     description = QDescription(spec, actions, settings.architecture, settings.width, settings.init)
     try:
