@@ -124,7 +124,7 @@ def setting_parameters(settings_class: type[Settings]) -> list[inspect.Parameter
                 name,
                 metavar=_metavar(kind),
                 envvar=variable_name(settings_class.stage, name),
-                show_default=shown(field.default),
+                show_default=field.metadata["shown"] or shown(field.default),
                 show_envvar=False,
                 hidden=name != field.name,
             ),

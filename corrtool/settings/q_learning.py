@@ -80,7 +80,7 @@ class DqnSettings(Settings):
     clip_rewards: bool | None = setting(
         None,
         "learn from the sign of each reward as in [23]; reported returns are never clipped",
-        shown="on for Atari games, else off; finetuning as the Q-function learnt",
+        shown="on for Atari games, else off; of finetune as the Q-function learnt",
     )
     replay: bool = setting(
         True, "learn from a replay memory; without it, from each newest transition once"

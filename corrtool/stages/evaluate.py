@@ -221,7 +221,8 @@ def _play(
             except InterruptedRunError:
                 raise  # all is saved
             except CorrtoolError:
-                loop.save()  # an environment that fails costs none of the waves before
+                if len(played.games) > began:
+                    loop.save()  # an environment that fails costs none of the waves before
                 raise
             loop.advance_to(
                 len(played.games), {"mean return": float(np.mean(returns_of(played.games)))}

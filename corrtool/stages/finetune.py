@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -94,7 +95,7 @@ def plan(
             epsilon_start=settings.scratch_epsilon_start,
             epsilon_env_steps=settings.scratch_epsilon_env_steps,
         )
-        description, clips = _scratch_description(context, spec, actions), task.is_atari
+        description, clips = _from_scratch(context, task, spec, actions)
     else:
         description = replace(QDescription.from_manifest(player.q), actions=actions)
         clips = RewardsLearnt.from_manifest(player.q).clip_rewards
@@ -171,18 +172,21 @@ def run(job: Job, opened: Run, stop: StopSignals, state: State | None) -> Finetu
     return cast(FinetuneResult, result)
 
 
-def _scratch_description(context: StageContext, spec: StateSpec, actions: int) -> QDescription:
-    """New weights in the architecture of Q_S, so that the two are compared fairly.
+def _from_scratch(
+    context: StageContext, task: Task, spec: StateSpec, actions: int
+) -> tuple[QDescription, bool]:
+    """New weights in the architecture of Q_S, and whether it learnt from the signs of rewards.
 
-    Without a Q_S, or with a policy in its place, it is the default one.
+    As it did, so that the two are compared fairly. Without a Q_S, or with a policy in its place,
+    the default ones.
     """
-    try:
-        like = QDescription.from_manifest(context.source_q())
-    except ArtifactError:
-        return QDescription(spec, actions, "auto")
-    if like.is_policy:
-        return QDescription(spec, actions, "auto")
-    return replace(like, states=spec, actions=actions)
+    with suppress(ArtifactError):
+        q = context.source_q()
+        like = QDescription.from_manifest(q)
+        if not like.is_policy:
+            clips = RewardsLearnt.from_manifest(q).clip_rewards
+            return replace(like, states=spec, actions=actions), clips
+    return QDescription(spec, actions, "auto"), task.is_atari
 
 
 def _lanes(

@@ -164,7 +164,7 @@ class Lanes:
         return in_thread(lambda: self._env.reset(seed=vector_seeds), doing)
 
     def restart(self, lanes: list[int], seeds: list[int]) -> NDArray[Any]:
-        """Start some ``lanes`` anew between two steps; returns their first frames (n, …).
+        """Start some ``lanes``, ascending, anew between two steps; returns their frames (n, …).
 
         Each from its seed of ``seeds``, but for Atari games, which go on with the random numbers of
         their lane: with a seed ale-py loads a game anew, which takes 64 ms instead of 4.

@@ -138,7 +138,7 @@ class Pipeline:
         return None
 
     def _command_of(self, record: RunRecord) -> str:
-        """The command that does a run again; settings that nothing else gives are spelt out."""
+        """The command that does a run again, with settings that no preset or file gives."""
         stage, settings = str(record["stage"]), record["settings"]
         task = {"task": settings["task"]} if "task" in settings else {}
         call = self.call(stage, task)

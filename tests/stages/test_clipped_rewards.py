@@ -43,4 +43,11 @@ def test_a_finetuning_goes_by_what_its_agent_learnt_from(
     trained = ("train-dqn", "-p", lab, *TINY, "--clip-rewards")
     assert run_in_process(*trained) == 0
     assert planned(capsys, "finetune", lab, "--no-corr") is True
-    assert planned(capsys, "finetune", lab, "--from-scratch") is False
+    assert planned(capsys, "finetune", lab, "--from-scratch") is True  # as fair as can be
+    assert planned(capsys, "finetune", lab, "--from-scratch", "--no-clip-rewards") is False
+
+
+@pytest.mark.parametrize("stage", ["train-dqn", "finetune"])
+def test_help_says_what_it_goes_by(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_in_process(stage, "--help") == 0
+    assert "[default: (on for Atari" in " ".join(capsys.readouterr().out.replace("│", " ").split())

@@ -138,6 +138,17 @@ class TestResumption:
         ((state,),) = saved
         assert len(state["games"]) == 6
 
+    def test_one_that_fails_in_the_first_wave_leaves_nothing(self, evaluation: Evaluation) -> None:
+        saved: list[list[Any]] = []
+
+        def fail(played: Played) -> None:
+            saved.append(played.run.saved)
+            raise CorrtoolError("the simulator crashed")
+
+        with pytest.raises(CorrtoolError, match="crashed"):
+            evaluation.play(evaluation.plan(games=2), after_step=fail)
+        assert saved == [[]]
+
     def test_only_lanes_for_what_is_left_are_opened(self, evaluation: Evaluation) -> None:
         resumed = evaluation.play(evaluation.plan(games=5, lanes=4), {"games": [BEFORE] * 4})
         assert [lanes.count for lanes in resumed.lanes] == [1] and resumed.seeds == [SEEDS[4:]]
