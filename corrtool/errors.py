@@ -130,12 +130,18 @@ class TrainingDivergedError(CorrtoolError):
 
 
 class InterruptedRunError(CorrtoolError):
-    """A signal asked the run to stop. Everything is saved; the same command goes on from there."""
+    """A signal asked the run to stop; the same command goes on from what is saved.
 
-    def __init__(self, signal_number: int, run_directory: str) -> None:
+    Args:
+        directory: where it is saved.
+        saved: how much, such as ``3 of 30 games are saved``.
+    """
+
+    def __init__(
+        self, signal_number: int, directory: str, saved: str = "everything is saved"
+    ) -> None:
         super().__init__(
-            f"interrupted by signal {signal_number}, resumable: everything is saved in "
-            f"{run_directory}",
+            f"interrupted by signal {signal_number}, resumable: {saved} in {directory}",
             "run the same command again to resume",
         )
         self.exit_code = exit_code(signal_number)

@@ -187,7 +187,9 @@ class Loop:
         if self._stop.received is not None:
             self.save()
             raise InterruptedRunError(
-                self._stop.received, self._run.project.relative(self._run.directory)
+                self._stop.received,
+                self._run.project.relative(self._run.directory),
+                f"{self.done:,} of {self.total:,} {self.unit} are saved",
             )
         now = time.monotonic()
         if now - self._saved >= CHECKPOINT_SECONDS and self._spent_saving <= CHECKPOINT_SHARE * (

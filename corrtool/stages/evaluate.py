@@ -219,7 +219,7 @@ def _play(
                     show=lambda numbers: loop.show(0, numbers),
                 )
             except InterruptedRunError:
-                raise  # all is saved
+                raise  # the loop saved what there is
             except CorrtoolError:
                 if len(played.games) > began:
                     loop.save()  # an environment that fails costs none of the waves before

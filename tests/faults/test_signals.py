@@ -5,6 +5,7 @@ A run is saved at its next step and has the documented exit code; a second signa
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -26,7 +27,10 @@ def interrupt_and_finish(lab: Path, stage: str, number: signal.Signals) -> None:
     process.send_signal(number)
     outcome = end(process)
     assert outcome.code == CODES[number], outcome.err
-    assert "resumable" in outcome.err.splitlines()[-1]
+    assert re.search(
+        rf"resumable: [\d,]+ of [\d,]+ [a-z ]+ are saved in runs/{stage}/",
+        outcome.err.splitlines()[-1],
+    )
     assert_whole(lab)
     assert execute(lab, stage).code == 0
     assert not (run_of(lab, stage) / "checkpoint.safetensors").exists()

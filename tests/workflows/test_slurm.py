@@ -236,7 +236,7 @@ def test_what_an_exit_code_means(tmp_path: Path, code: int, requeued: bool) -> N
 
 def test_a_command_that_is_killed_says_nothing_of_the_turn_before(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text("corrtool: interrupted by signal 10, resumable: everything is saved\n")
+    log.write_text("corrtool: interrupted by signal 10, resumable: 3 of 9 games are saved\n")
     says = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(CellFailedError, match=r"^killed by signal 9$"):
         CellTask([sys.executable, "-c", says], str(log))()
