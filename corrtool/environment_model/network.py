@@ -93,8 +93,8 @@ class FoldedModel(nn.Module):
     """F that sees ``fold`` × ``fold`` pixels as channels: a resnet on fewer, wider positions.
 
     No layer works at full resolution, which is what the time of :class:`ResnetModel` goes into
-    (folding.py). Small pictures are not folded: ``fold`` 1. The one-hot action is planes beside the
-    folded state.
+    (folding.py). ``fold`` 1 keeps every pixel, as the resnet of small pictures does. The one-hot
+    action is planes beside the folded state.
 
     (B, C, H, W) and (B,) int64 → (B, C, H, W) in [-1, 1]; ``prediction`` as in
     :class:`ResnetModel`.
@@ -187,6 +187,20 @@ class VectorModel(nn.Module):
 
 
 ARCHITECTURES = {IMAGE: ("resnet", "folded"), SIGNAL: ("resnet",), VECTOR: ("mlp",)}
+FOLDED_SIDE = 16  # pixels; small pictures with no shorter side are folded unless told otherwise
+
+
+def resolve_architecture(spec: StateSpec, architecture: str) -> str:
+    """``architecture``, or what 'auto' stands for with states of ``spec``.
+
+    Of 24 × 24 pixels the folded F takes an eighth of the time of the resnet, which keeps every
+    pixel, and errs as little (docs/notebook.md).
+    """
+    if architecture != "auto":
+        return architecture
+    if spec.is_grid and min(spec.state_shape[1:]) >= FOLDED_SIDE:
+        return "folded"
+    return ARCHITECTURES[spec.kind][0]
 
 
 def build_environment_model(
@@ -203,8 +217,8 @@ def build_environment_model(
 ) -> nn.Module:
     """F for states of ``spec``.
 
-    'resnet' (the paper's) or 'folded' for images, 'resnet' for signals, 'mlp' for vectors. Both of
-    images are one of small pictures, which keeps every pixel.
+    'resnet' (the paper's) or 'folded' for images, 'resnet' for signals, 'mlp' for vectors. The
+    resnet of small pictures keeps every pixel, and so 'auto' does here, whatever their size.
 
     ``action_block`` 0 takes the middle block, which is the paper's fifth of nine. ``norm``,
     ``action_block`` and ``skips`` are for the resnet of images, ``prediction`` for all but vectors,
@@ -224,7 +238,7 @@ def build_environment_model(
     if spec.kind == SIGNAL:
         return SignalModel(spec, actions, filters, blocks, prediction)
     if spec.is_grid or architecture == "folded":
-        fold = 1 if spec.is_grid else FOLD
+        fold = FOLD if architecture == "folded" else 1
         return FoldedModel(spec, actions, filters, blocks, prediction, fold)
     action_block = action_block or (blocks + 1) // 2
     network = ResnetModel(spec, actions, filters, blocks, action_block, norm, prediction, skips)

@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 
-from corrtool.environment_model.network import Prediction, ScaledModel, build_environment_model
+from corrtool.environment_model.network import (
+    Prediction,
+    ScaledModel,
+    build_environment_model,
+    resolve_architecture,
+)
 from corrtool.layers import Norm, freeze
 from corrtool.project.artifacts import Artifact
 from corrtool.project.networks import load_network
@@ -35,11 +40,14 @@ class ModelDescription:
 
     @classmethod
     def of(cls, settings: TrainModelSettings, states: StateSpec, actions: int) -> ModelDescription:
-        """The description that the settings give for a task with such states."""
+        """The description that the settings give for a task with such states.
+
+        An 'auto' in a manifest is of older versions, whose F of small pictures kept every pixel.
+        """
         return cls(
             states,
             actions,
-            settings.architecture,
+            resolve_architecture(states, settings.architecture),
             settings.filters,
             settings.blocks,
             settings.action_block,

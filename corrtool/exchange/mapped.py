@@ -16,6 +16,7 @@ from corrtool.exchange.foreign import (
     named_tensors,
 )
 from corrtool.files.atomic import regular_file
+from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
 
 _MAX_MAPPING_BYTES = 1 << 20
 _ZIP = b"PK"
@@ -23,6 +24,11 @@ _ASSUMED = (
     "weights do not say what is computed between them: ReLU is assumed, as in the networks of "
     "corrtool; of others use 'corrtool import policy --from onnx'"
 )
+_OUR_NAMES = {
+    IMAGE: "convolutions.0, convolutions.2, …, head.0, head.2",
+    SIGNAL: "convolutions.0, convolutions.2, …, head.0, head.2",
+    VECTOR: "layers.0, layers.2, …",
+}
 
 
 def read_mapping(path: Path) -> dict[str, str]:
@@ -61,20 +67,27 @@ def _flat(table: Any, prefix: str = "") -> list[tuple[str, str]]:
     return found
 
 
-def read_mapped(file: ForeignFile, mapping: dict[str, str]) -> FoundQ:
+def read_mapped(file: ForeignFile, mapping: dict[str, str] | None, spec: StateSpec) -> FoundQ:
     """The Q-function of a safetensors file or of one that torch has saved.
 
     Raises:
         ArtifactError: it is damaged, hostile, or lacks what the mapping names.
+        UsageError: there is no mapping.
     """
     is_torch = file.content.startswith(_ZIP)
     tensors = named_tensors(file, load_torch(file) if is_torch else load_safetensors(file))
+    has = ", ".join(name[:60] for name in list(tensors)[:20]) or "no weights"
+    if mapping is None:
+        raise UsageError(
+            "--from torch needs to know which weight is which",
+            f"give --mapping FILE with corrtool's name of each ({_OUR_NAMES[spec.kind]}, each with "
+            f"a weight and a bias: docs/exchange.md) and its name in the file, which has {has}",
+        )
     for ours, theirs in mapping.items():
         if theirs not in tensors:
-            has = ", ".join(name[:60] for name in list(tensors)[:20])
             raise file.refused(
                 f"has no {theirs[:80]!r}, which the mapping names for {ours[:80]}",
-                f"it has {has or 'no weights'}",
+                f"it has {has}",
             )
     used = set(mapping.values())
     unused = tuple(name[:80] for name in tensors if name not in used)

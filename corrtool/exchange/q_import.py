@@ -41,30 +41,24 @@ def import_q(
 
 
 def _read(
-    format: str, mapping: dict[str, str], file: ForeignFile, spec: StateSpec, actions: int
+    format: str, mapping: dict[str, str] | None, file: ForeignFile, spec: StateSpec, actions: int
 ) -> tuple[FoundQ, QDescription]:
     """What the file holds, and which of corrtool's Q-functions that is."""
     readers: dict[str, Callable[[ForeignFile], FoundQ]] = {
         "sb3": read_sb3,
         "cleanrl": read_cleanrl,
     }
-    found = read_mapped(file, mapping) if format == "torch" else readers[format](file)
+    found = read_mapped(file, mapping, spec) if format == "torch" else readers[format](file)
     if format == "sb3":
         check_observations(file, found.says, spec)
     return found, description_of(file, found.weights, spec, actions)
 
 
-def _mapping_of(settings: ImportQSettings, mapping: Path | None) -> dict[str, str]:
-    """The mapping of the format that needs one. Raises :class:`UsageError`."""
-    if settings.format == "torch" and mapping is None:
-        raise UsageError(
-            "--from torch needs to know which weight is which",
-            "give --mapping FILE with corrtool's name of each and its name in the file "
-            "(docs/exchange.md)",
-        )
+def _mapping_of(settings: ImportQSettings, mapping: Path | None) -> dict[str, str] | None:
+    """The mapping, if one is given. Raises :class:`UsageError` where the format has none."""
     if settings.format != "torch" and mapping is not None:
         raise UsageError(f"--mapping is for --from torch, not {settings.format}", "leave it out")
-    return {} if mapping is None else read_mapping(mapping)
+    return None if mapping is None else read_mapping(mapping)
 
 
 def import_q_called(

@@ -21,7 +21,7 @@ def f_was_cut(measured: Measured) -> tuple[str, str] | None:
         return None
     sentence = (
         "the training of F was cut short by its time limit, so that no score by it is certain; its "
-        "own command without --max-minutes goes on, and the correspondence is then learnt anew"
+        "own command without a time limit goes on, and the correspondence is then learnt anew"
     )
     return sentence, f"corrtool train-model --name {blindness['model']}"
 

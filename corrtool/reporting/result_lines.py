@@ -93,7 +93,8 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         by = "the best score" if best is None else f"a play test of {best:.2f}"
         line += f"; kept is that of step {result['best_gradient_steps']:,}, of {by}"
     if result["angle_degrees"] is not None:
-        line += f"; its angle ended at {result['angle_degrees']:.2f}°"
+        kept = result["best_angle_degrees"]
+        line += f"; its angle is {result['angle_degrees'] if kept is None else kept:.2f}°"
         line += ", mirrored" if result.get("mirrored") else ""
     if (learnt := result.get("action_map")) is not None:
         line += f"; target actions are {learnt} of the source"
@@ -168,7 +169,7 @@ def passed_over_note(result: LearnCorrResult) -> str | None:
 
 
 def untried_note(result: LearnCorrResult) -> str | None:
-    """What was left out for want of time, recipes or starts, and the command; None for nothing.
+    """What was left out for want of time, recipes or starts, and what does it; None for nothing.
 
     First the map of the actions, where no map but the identity was looked at.
     """
@@ -177,17 +178,17 @@ def untried_note(result: LearnCorrResult) -> str | None:
         return None
     if not untried:
         return (
-            "the search for a start ended for want of time: 'corrtool learn-corr --overwrite' with "
+            "the search for a start ended for want of time: its own command with --overwrite and "
             "more time looks further"
         )
     only_identity = not any(ACTIONS_LEARNED in name for name in result["recipe_scores"])
     if only_identity and any(ACTIONS_LEARNED in name for name in untried):
-        left_out, command = "a map of the actions", "corrtool learn-corr --action-map learned"
+        left_out, option = "a map of the actions", "--action-map learned"
     else:
-        left_out, command = "the rest of the recipes", "corrtool learn-corr --overwrite"
+        left_out, option = "the rest of the recipes", "--overwrite"
     return (
         f"{_NOT_ENOUGH}, and {left_out} was not looked at for want of time "
-        f"({'; '.join(untried)}): '{command}' with more time does"
+        f"({'; '.join(untried)}): its own command with {option} and more time does"
     )
 
 

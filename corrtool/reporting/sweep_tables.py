@@ -95,4 +95,6 @@ def _note(sweep: SweepResults) -> str:
     point = as_text({axis: best.point.get(axis) for axis in sweep.axes})
     made = [best.runs[0], *(run for run in best.learnt[:1] if run is not best.runs[0])]
     commands = " && ".join(without_project(run.record["command"]) for run in made)
-    return f"{' '.join(said)} Best{f' ({point})' if point else ''}: {commands}"
+    which = f"Best ({point})" if point else "The command"
+    which += f", seed {best.runs[0].seed}" if len(best.runs) > 1 else ""
+    return f"{' '.join(said)} {which}: {commands}"

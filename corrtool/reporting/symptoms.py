@@ -299,7 +299,7 @@ RULES = (
     Rule(
         "another map of the actions is better",
         "`actions`: `best_is_better`, a margin of more than twice the sampling noise, with which F "
-        "explains something",
+        "explains half as much as of M_S",
         "`--action-map` with the best map",
         another_map,
     ),
@@ -329,7 +329,8 @@ RULES = (
     Rule(
         "it keeps a part of the way",
         f"`returns`: transfer at {LITTLE:.0%} to {PLAYS_WELL:.0%} of the way from random play to "
-        "the agent, and none of those above that are about the score, reuse or given actions",
+        "the agent, and none of those above that are about the search, the score, reuse or given "
+        "actions",
         "another `--seed`, more records; compare them by `evaluate`, for the score does not see it",
         _keeps_a_part,
     ),

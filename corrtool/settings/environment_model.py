@@ -30,7 +30,7 @@ class TrainModelSettings(Settings):
         "auto",
         "'resnet' for images and signals, 'mlp' for vectors; 'folded' for images sees two by two "
         "pixels as channels, which takes a fraction of the time: the default preset's; 'auto' is "
-        "resnet or mlp",
+        "resnet or mlp, or folded for small pictures of 16 pixels a side or more",
     )
     filters: int = setting(
         16,

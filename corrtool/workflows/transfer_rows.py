@@ -109,11 +109,12 @@ def make_notes(
     """What a reader of the rows should know."""
     score = learnt.get("score")
     returns = {row["policy"]: row["returns"] for row in rows}
-    notes = []
-    if cut:  # first: what is amiss may be for want of time
+    notes, untried = [], untried_note(learnt)
+    going_on = [stage for stage in cut if untried is None or stage != "learn-corr"]
+    if going_on:  # first: what is amiss may be for want of time
         notes.append(
-            f"ended early for want of time: {', '.join(cut)}; 'corrtool transfer' with a larger "
-            "--budget, or without one, goes on from there"
+            f"ended early for want of time: {', '.join(going_on)}; 'corrtool transfer' with a "
+            "larger --budget, or without one, goes on from there"
         )
     if has_failed(rows):
         notes.append(_failure(rows, learnt, was_cut=bool(cut)))
@@ -137,9 +138,10 @@ def make_notes(
     passed_over = passed_over_note(learnt)
     if passed_over is not None:
         notes.append(passed_over)
-    untried = untried_note(learnt)
     if untried is not None:
-        notes.append(f"{untried}, and so does 'corrtool transfer' with a larger --budget")
+        notes.append(
+            f"{untried}, and 'corrtool transfer' with a larger --budget learns it anew by itself"
+        )
     if _is_doubtful(rows[-1], learnt):
         notes.append("'corrtool explain' says what may be wrong, and what to try next")
     return notes

@@ -23,10 +23,11 @@ def test_a_manifest_gives_it_back() -> None:
     description = ModelDescription.of(settings, SPEC, 5)
     manifest = description.to_json()
     assert manifest["states"] == SPEC.to_json()
-    assert {name: manifest[name] for name in manifest if name not in ("states", "actions")} == {
+    assert manifest["architecture"] == "mlp"
+    others = manifest.keys() - {"states", "actions", "architecture"}
+    assert {name: manifest[name] for name in others} == {
         name: getattr(settings, name)
         for name in (
-            "architecture",
             "filters",
             "blocks",
             "action_block",
@@ -38,6 +39,14 @@ def test_a_manifest_gives_it_back() -> None:
     assert ModelDescription.from_json(manifest) == description
     with pytest.raises(TypeError):
         ModelDescription.from_json(manifest | {"depth": 3})
+
+
+def test_an_older_f_of_small_pictures_keeps_every_pixel() -> None:
+    spec = StateSpec("image", (1, 24, 24))
+    new = ModelDescription.of(TrainModelSettings(filters=2, blocks=1), spec, 5)
+    assert new.architecture == "folded"
+    old = ModelDescription.from_json(new.to_json() | {"architecture": "auto"})
+    assert next(old.build().network.parameters()).shape[1] == 1 + 5  # not the 4 + 5 of a folded one
 
 
 def test_the_scaling_is_the_given_one_or_is_to_be_loaded() -> None:

@@ -9,6 +9,7 @@ from corrtool.environment_model.network import (
     FoldedModel,
     Prediction,
     build_environment_model,
+    resolve_architecture,
 )
 from corrtool.states import StateSpec
 
@@ -77,15 +78,23 @@ class TestFoldedEnvironmentModel:
         newest = model(states, torch.zeros(2, dtype=torch.int64))[:, 1]
         torch.testing.assert_close(newest, 3 * states[:, 1])  # itself, and twice the change
 
-    def test_small_pictures_are_not_folded(self) -> None:
-        spec = StateSpec("image", (3, 10, 10))
-        folded, resnet = (
-            build_environment_model(spec, ACTIONS, architecture, filters=2).state_dict()
-            for architecture in ("folded", "resnet")
-        )
-        assert {name: value.shape for name, value in folded.items()} == {
-            name: value.shape for name, value in resnet.items()
-        }
+    def test_small_pictures_are_folded_where_that_is_said(self) -> None:
+        spec = StateSpec("image", (3, 11, 10))
+        channels = {}
+        for architecture in ("folded", "resnet", "auto"):
+            model = build_environment_model(spec, ACTIONS, architecture, filters=2)
+            states = pictures(spec)
+            assert model(states, torch.zeros(2, dtype=torch.int64)).shape == states.shape
+            channels[architecture] = next(model.parameters()).shape[1]
+        assert channels == {"folded": 12 + ACTIONS, "resnet": 3 + ACTIONS, "auto": 3 + ACTIONS}
+
+    @pytest.mark.parametrize(
+        ("side", "architecture"), [(10, "resnet"), (15, "resnet"), (16, "folded"), (32, "resnet")]
+    )
+    def test_auto_of_small_pictures_goes_by_their_shorter_side(
+        self, side: int, architecture: str
+    ) -> None:
+        assert resolve_architecture(StateSpec("image", (1, side, 40)), "auto") == architecture
 
 
 class Newest(nn.Module):

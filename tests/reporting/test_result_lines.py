@@ -26,11 +26,6 @@ def result(settings: dict[str, Any] | None = None, **more: Any) -> LearnCorrResu
     return cast(LearnCorrResult, made | more)
 
 
-def test_a_mirror_image_is_said_beside_its_angle() -> None:
-    assert "ended at 89.99°, mirrored;" in learn_corr(result(angle_degrees=89.99, mirrored=True))[0]
-    assert "ended at 89.99°;" in learn_corr(result(angle_degrees=89.99))[0]
-
-
 def test_why_learning_ended_early_is_said() -> None:
     line = learn_corr(result(settled=True))[0]
     assert line.startswith("correspondence c: 750 gradient steps; it ended early, since 2 scores")
@@ -65,9 +60,9 @@ def test_what_was_not_tried_is_advised_first(settings: dict[str, Any], tried: st
     ("tried", "untried", "words"),
     [
         (["linear"], ["linear, actions learned", "mlp"], "a map of the actions was not looked at"),
-        (["linear"], ["linear, actions learned"], "'corrtool learn-corr --action-map learned'"),
+        (["linear"], ["linear, actions learned"], "its own command with --action-map learned and"),
         (["linear", "linear, actions learned"], ["mlp", "mlp, actions learned"], "the rest of the"),
-        (["linear"], ["mlp"], "'corrtool learn-corr --overwrite' with more time"),
+        (["linear"], ["mlp"], "its own command with --overwrite and more time"),
     ],
 )
 def test_what_was_not_looked_at_for_want_of_time_is_named_with_a_command(
@@ -82,8 +77,19 @@ def test_what_was_not_looked_at_for_want_of_time_is_named_with_a_command(
 
 def test_a_search_that_was_cut_short_is_named_with_a_command() -> None:
     note = untried_note(result(search_cut=True))
-    assert note is not None and "--overwrite' with more time" in note
+    assert note is not None and "its own command with --overwrite and more time" in note
     assert learn_corr(result(search_cut=True))[-1] == note
+
+
+def test_the_angle_is_of_what_is_kept() -> None:
+    turned = result(angle_degrees=-89.5, best_angle_degrees=-90.0, mirrored=True)
+    assert "; its angle is -90.00°, mirrored;" in learn_corr(turned)[0]
+    assert (
+        "; its angle is -90.00°;"
+        in learn_corr(result(angle_degrees=0.0, best_angle_degrees=-90))[0]
+    )
+    turned["best_angle_degrees"] = None  # without games the end is kept
+    assert "; its angle is -89.50°, mirrored;" in learn_corr(turned)[0]
 
 
 def test_a_map_of_all_actions_onto_one_is_told() -> None:

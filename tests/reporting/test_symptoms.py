@@ -240,8 +240,8 @@ E = 1e-6
         ),
         (
             "another map of the actions is better",
-            [another_map(1.6, 1.5)],
-            [another_map(1.6, 1.5, better=False), another_map(2.8, 0.02)],
+            [another_map(1.6, 1.5), another_map(0.56, 0.02)],
+            [another_map(1.6, 1.5, better=False), another_map(0.57, 0.01)],
         ),
         (
             "the score is low though F is good",

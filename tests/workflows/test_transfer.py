@@ -492,6 +492,21 @@ def test_an_agent_that_goes_on_takes_all_that_was_made_from_it_along(
     assert run_in_process("verify", "-p", lab) == 0
 
 
+def test_notes_say_what_goes_on_and_what_is_learnt_anew() -> None:
+    rows: list[TransferRow] = [
+        {"policy": policy, "returns": [mean], "mean_return": mean, "ci95": [mean, mean]}
+        for policy, mean in zip(POLICIES, (2.0, 0.0, 0.0, 1.0), strict=True)
+    ]
+
+    def notes(learnt: dict[str, Any]) -> str:
+        return "\n".join(make_notes(rows, cast(Any, learnt), ["train-model", "learn-corr"], "why"))
+
+    assert "for want of time: train-model, learn-corr; 'corrtool transfer'" in notes({})
+    searched = notes({"search_cut": True})
+    assert "for want of time: train-model; 'corrtool transfer'" in searched
+    assert "and 'corrtool transfer' with a larger --budget learns it anew by itself" in searched
+
+
 def test_notes_say_that_a_score_is_uncertain() -> None:
     rows: list[TransferRow] = [
         {"policy": policy, "returns": [mean], "mean_return": mean, "ci95": [mean, mean]}
