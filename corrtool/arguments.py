@@ -89,7 +89,9 @@ class TrainDqnArguments(LearningArguments, total=False):
     compile: bool
     max_minutes: float | None
     task: Literal["source", "target"]
-    architecture: Literal["auto", "nature", "paper", "small", "grid", "conv1d", "mlp", "linear"]
+    architecture: Literal[
+        "auto", "nature", "paper", "small", "medium", "grid", "conv1d", "mlp", "linear"
+    ]
     width: int
     init: Literal["default", "normal"]
     memory_records: int

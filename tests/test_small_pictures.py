@@ -52,9 +52,9 @@ def test_from_32_pixels_on_networks_are_those_of_the_paper() -> None:
 def test_the_q_function_is_the_largest_that_fits() -> None:
     sides = {
         side: resolve_architecture(StateSpec("image", (1, side, 84)), "auto")
-        for side in (5, 10, 35, 36, 84)
+        for side in (5, 15, 16, 35, 36, 84)
     }
-    assert sides == {5: "grid", 10: "grid", 35: "grid", 36: "small", 84: "small"}
+    assert sides == {5: "grid", 15: "grid", 16: "medium", 35: "medium", 36: "small", 84: "small"}
 
 
 def test_f_knows_the_action_and_keeps_what_is_no_news() -> None:

@@ -45,11 +45,16 @@ CONVOLUTIONS = {
     # On pictures of half the size, normalised as in Gallici et al. 2024 (arXiv 2407.04811): a third
     # of nature's work per update.
     "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
+    # For pictures of some 16 to 35 pixels a side, of which "grid" would keep so many positions that
+    # an update takes four times as long, and learns less (docs/notebook.md).
+    "medium": Convolutions(((4, 2, 32), (3, 2, 32)), 128),
     "grid": Convolutions(
         ((3, 1, 16),), 128
     ),  # for the 10×10 of MinAtar: Young & Tian 2019 (arXiv 1903.03176)
 }
 
+
+MEDIUM_SIDE = 16  # pixels of the shorter side
 
 ARCHITECTURES = {  # of each kind of states; the first is what 'auto' takes, but for pictures
     IMAGE: tuple(CONVOLUTIONS),
@@ -194,7 +199,10 @@ def resolve_architecture(spec: StateSpec, architecture: str) -> str:
         return architecture
     if spec.kind != IMAGE:
         return ARCHITECTURES[spec.kind][0]
-    return "small" if CONVOLUTIONS["small"].output_side(min(spec.state_shape[1:])) > 0 else "grid"
+    side = min(spec.state_shape[1:])
+    if CONVOLUTIONS["small"].output_side(side) > 0:
+        return "small"
+    return "medium" if side >= MEDIUM_SIDE else "grid"
 
 
 def build_q_function(
@@ -207,8 +215,8 @@ def build_q_function(
 ) -> nn.Module:
     """A Q-function for states of ``spec``.
 
-    Images take 'nature', 'paper', 'small' or 'grid', signals 'conv1d', vectors 'mlp' or 'linear'.
-    An 'mlp' has two hidden layers of ``width`` units, or those that ``widths`` says.
+    Images take 'nature', 'paper', 'small', 'medium' or 'grid', signals 'conv1d', vectors 'mlp' or
+    'linear'. An 'mlp' has two hidden layers of ``width`` units, or those that ``widths`` says.
 
     Raises:
         ValueError: the architecture does not go with the states, or is too deep for the picture.

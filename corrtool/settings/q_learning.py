@@ -247,13 +247,13 @@ class TrainDqnSettings(DqnSettings):
         minimum=0,
         maximum=1,
     )
-    architecture: Literal["auto", "nature", "paper", "small", "grid", "conv1d", "mlp", "linear"] = (
-        setting(
-            "auto",
-            "Q-function: 'nature', 'paper', 'small' or, for pictures of few pixels, 'grid'; "
-            "'conv1d' for signals; 'mlp' or 'linear' for vectors; 'auto' is small, grid, conv1d "
-            "or mlp",
-        )
+    architecture: Literal[
+        "auto", "nature", "paper", "small", "medium", "grid", "conv1d", "mlp", "linear"
+    ] = setting(
+        "auto",
+        "Q-function: 'nature', 'paper', 'small' or, for pictures of few pixels, 'medium' (16 a "
+        "side or more) or 'grid'; 'conv1d' for signals; 'mlp' or 'linear' for vectors; 'auto' is "
+        "the first of small, medium and grid that fits, conv1d or mlp",
     )
     width: int = setting(
         256, "units in each hidden layer of an mlp Q-function", minimum=1, maximum=16_384

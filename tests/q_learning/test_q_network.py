@@ -84,9 +84,10 @@ class TestWhatDoesNotFit:
             (36, lambda spec: build_q_function(spec, ACTIONS, "nature")),
             (15, lambda spec: build_q_function(spec, ACTIONS, "paper")),
             (36, lambda spec: build_q_function(spec, ACTIONS, "small")),
+            (8, lambda spec: build_q_function(spec, ACTIONS, "medium")),
             (3, lambda spec: build_q_function(spec, ACTIONS, "grid")),
         ],
-        ids=["nature", "paper", "small", "grid"],
+        ids=["nature", "paper", "small", "medium", "grid"],
     )
     def test_the_smallest_pictures_are_not_too_small(
         self, side: int, build: Callable[[StateSpec], nn.Module]
@@ -106,7 +107,7 @@ class TestWhatDoesNotFit:
 
 
 class TestTakeActions:
-    @pytest.mark.parametrize("architecture", ["nature", "small", "grid", "mlp", "linear"])
+    @pytest.mark.parametrize("architecture", ["nature", "small", "medium", "grid", "mlp", "linear"])
     def test_each_value_is_that_of_its_action(self, architecture: str) -> None:
         vectors = architecture in ("mlp", "linear")
         spec = VECTOR if vectors else StateSpec("image", (1, 41, 43), 2)
