@@ -14,9 +14,12 @@ from corrtool.files.pictures import newest_frames, write_sheet
 
 @torch.inference_mode()
 def write_example_pictures(
-    path: Path, correspondence: Correspondence, raw_target_states: Tensor
+    path: Path, correspondence: Correspondence, raw_source_states: Tensor, raw_target_states: Tensor
 ) -> None:
-    """Write a PNG of three rows: the newest frames of states (N, …), translated, and back."""
+    """Write a PNG of newest frames: target states (N, …), translated, and back, and source states.
+
+    The last row is of others, (N, …) from M_S: what translations should look like.
+    """
     was_training = correspondence.training
     correspondence.eval()
     source, target = correspondence.source_scaling, correspondence.target_scaling
@@ -27,8 +30,9 @@ def write_example_pictures(
         newest_frames(raw_target_states, target.spec),
         newest_frames(source.model_to_raw(translated), source.spec),
         newest_frames(target.model_to_raw(reconstructed), target.spec),
+        newest_frames(raw_source_states, source.spec),
     ]
-    write_sheet(path, rows, ["target", "translated to the source", "and back"])
+    write_sheet(path, rows, ["target", "translated to the source", "and back", "source"])
 
 
 @torch.inference_mode()

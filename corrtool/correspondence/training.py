@@ -107,8 +107,9 @@ class CorrespondenceTraining:
             )
             for role, rows in (("source", source_rows), ("target", target_rows))
         )
-        self.examples = target.states(
-            target_rows[np.linspace(0, len(target_rows) - 1, EXAMPLE_STATES).astype(int)]
+        self.source_examples, self.target_examples = (
+            memory.states(rows[np.linspace(0, len(rows) - 1, EXAMPLE_STATES).astype(int)])
+            for memory, rows in ((source, source_rows), (target, target_rows))
         )
         self._sums = RunningMeans(context.ranks)
         self.terms: dict[str, float] = {}

@@ -94,7 +94,8 @@ def learn_corr(result: LearnCorrResult) -> list[str]:
         line += f"; kept is that of step {result['best_gradient_steps']:,}, of {by}"
     if result["angle_degrees"] is not None:
         kept = result["best_angle_degrees"]
-        line += f"; its angle is {result['angle_degrees'] if kept is None else kept:.2f}°"
+        angle = round(result["angle_degrees"] if kept is None else kept, 2) + 0.0  # never -0.00
+        line += f"; its angle is {angle:.2f}°"
         line += ", mirrored" if result.get("mirrored") else ""
     if (learnt := result.get("action_map")) is not None:
         line += f"; target actions are {learnt} of the source"

@@ -279,7 +279,8 @@ def _draw(job: Job, opened: Run, training: CorrespondenceTraining) -> None:
     """Draw some translations as they are now, but of vectors, which nobody sees anything in."""
     if training.correspondence.target_scaling.spec.kind != VECTOR and job.context.ranks.first:
         path = opened.directory / "pictures" / f"step-{training.gradient_steps:08}.png"
-        write_example_pictures(path, training.correspondence, training.examples)
+        examples = training.source_examples, training.target_examples
+        write_example_pictures(path, training.correspondence, *examples)
 
 
 def _publish(job: Job, opened: Run, training: CorrespondenceTraining) -> LearnCorrResult:

@@ -191,7 +191,10 @@ def _flattened(
             "wrap the environment so that it shows a Box",
         )
     size = int(np.prod(flat.observation_space.shape or (1,)))
-    return flat, f"the observation space {_short(space)} is flattened into {size} numbers"
+    note = f"the observation space {_short(space)} is flattened into {size} numbers"
+    if isinstance(space, spaces.Dict) and any(len(part.shape or ()) > 1 for part in space.values()):
+        note += f"; --observation-key shows one part alone: {' or '.join(space)}"
+    return flat, note
 
 
 def _short(space: spaces.Space[Any]) -> str:

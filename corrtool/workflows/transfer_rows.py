@@ -62,7 +62,7 @@ def _distinct(row: Returns) -> int:
 
 
 def nothing_to_transfer(source: Returns, random: Returns) -> str | None:
-    """What to do about an agent that plays its own task hardly better than random play does.
+    """That an agent plays its own task hardly better than random play does.
 
     None where it plays better.
     """
@@ -71,8 +71,7 @@ def nothing_to_transfer(source: Returns, random: Returns) -> str | None:
     return (
         "the source's agent is not clearly better than random play on its own task "
         f"({source['mean_return']:.4g} and {random['mean_return']:.4g}), so there is nothing to "
-        "transfer: train it longer (train-dqn --extend --env-steps), or name a better one with "
-        "--from-q"
+        "transfer until it learns more, or --from-q names a better one"
     )
 
 

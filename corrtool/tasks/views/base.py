@@ -63,7 +63,7 @@ def require_kind(kind: str | tuple[str, ...], spec: StateSpec, text: str) -> Non
         raise UsageError(
             f"view {text!r} is for {' or '.join(kinds)} states, but this task has {spec.kind} "
             "states",
-            "remove the view",
+            "remove the view; a picture in a dictionary is shown by --observation-key",
         )
 
 
