@@ -20,6 +20,7 @@ SIGNAL = "signal"
 FRAME_AXES = {IMAGE: 3, SIGNAL: 2, VECTOR: 1}  # of each kind of states
 GRID = "grid"  # not a kind of states, but of settings: those of small pictures
 GRID_SIDE = 32  # pixels; pictures with a shorter side get networks that look at every pixel
+FOLDED_SIDE = 16  # pixels; from here on F and Q of such pictures do not, unless they are told to
 MAX_FRAMES_OR_PIXELS = 1 << 20  # along one axis; more is the lie of a hostile file
 
 

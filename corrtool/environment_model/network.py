@@ -21,7 +21,7 @@ from corrtool.layers import (
 )
 from corrtool.signal_layers import SignalResnet
 from corrtool.state_scaling import StateScaling
-from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
+from corrtool.states import FOLDED_SIDE, IMAGE, SIGNAL, VECTOR, StateSpec
 
 Prediction = Literal["residual", "state"]
 
@@ -187,7 +187,6 @@ class VectorModel(nn.Module):
 
 
 ARCHITECTURES = {IMAGE: ("resnet", "folded"), SIGNAL: ("resnet",), VECTOR: ("mlp",)}
-FOLDED_SIDE = 16  # pixels; small pictures with no shorter side are folded unless told otherwise
 
 
 def resolve_architecture(spec: StateSpec, architecture: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from corrtool.layers import init_normal, mlp
-from corrtool.states import IMAGE, SIGNAL, VECTOR, StateSpec
+from corrtool.states import FOLDED_SIDE, IMAGE, SIGNAL, VECTOR, StateSpec
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,13 @@ CONVOLUTIONS = {
     # of nature's work per update.
     "small": Convolutions(((4, 2, 16), (4, 2, 32), (3, 2, 32)), 256, layer_norm=True, halve=True),
     # For pictures of some 16 to 35 pixels a side, of which "grid" would keep so many positions that
-    # an update takes four times as long, and learns less (docs/notebook.md).
+    # an update takes two to four times as long, and learns less (docs/notebook.md).
     "medium": Convolutions(((4, 2, 32), (3, 2, 32)), 128),
     "grid": Convolutions(
         ((3, 1, 16),), 128
     ),  # for the 10×10 of MinAtar: Young & Tian 2019 (arXiv 1903.03176)
 }
 
-
-MEDIUM_SIDE = 16  # pixels of the shorter side
 
 ARCHITECTURES = {  # of each kind of states; the first is what 'auto' takes, but for pictures
     IMAGE: tuple(CONVOLUTIONS),
@@ -202,7 +200,7 @@ def resolve_architecture(spec: StateSpec, architecture: str) -> str:
     side = min(spec.state_shape[1:])
     if CONVOLUTIONS["small"].output_side(side) > 0:
         return "small"
-    return "medium" if side >= MEDIUM_SIDE else "grid"
+    return "medium" if side >= FOLDED_SIDE else "grid"
 
 
 def build_q_function(

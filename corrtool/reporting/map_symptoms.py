@@ -156,7 +156,8 @@ def another_map(measured: Measured) -> tuple[str, str] | None:
     # Where no map lets F explain the translations, they are wrong, and say nothing of actions: of
     # two tasks that share nothing it had 0.90, and another map 0.007 less.
     explained = 1.0 - blindness["translated"]["model_loss"] + actions["margin"]
-    if explained < EXPLAINED * (1.0 - blindness["source"]["model_loss"]):
+    of_source = 1.0 - blindness["source"]["model_loss"]
+    if explained <= max(EXPLAINED * of_source, 1.0 - PERSISTENCE):
         return None
     sentence = (
         f"F predicts better with another map of the actions: the relative model loss is "

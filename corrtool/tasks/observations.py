@@ -192,8 +192,9 @@ def _flattened(
         )
     size = int(np.prod(flat.observation_space.shape or (1,)))
     note = f"the observation space {_short(space)} is flattened into {size} numbers"
-    if isinstance(space, spaces.Dict) and any(len(part.shape or ()) > 1 for part in space.values()):
-        note += f"; --observation-key shows one part alone: {' or '.join(space)}"
+    parts = space.items() if isinstance(space, spaces.Dict) else ()
+    if shaped := [str(key) for key, part in parts if len(part.shape or ()) > 1]:
+        note += f"; --observation-key shows one part alone, such as {' or '.join(shaped)}"
     return flat, note
 
 

@@ -388,6 +388,14 @@ def test_translations_unlike_the_source_say_nothing_of_actions() -> None:
     assert names(change) == ["translations do not look like the source"]
 
 
+def test_where_f_is_blind_no_map_of_the_actions_is_better() -> None:
+    def change(m: Measured) -> None:
+        blind(1.2)(m)
+        another_map(1.1, 0.12)(m)
+
+    assert names(change) == ["F is blind"]
+
+
 def test_commands_name_numbers_of_the_run() -> None:
     measured = deepcopy(HEALTHY)
     blind(1.0)(measured)

@@ -12,8 +12,10 @@ from support.environments import register
 from support.lanes import ends, play, task
 
 from corrtool.errors import UsageError
+from corrtool.settings.preprocessing import Preprocessing
 from corrtool.states import StateSpec
 from corrtool.tasks import Lanes, probe
+from corrtool.tasks.observations import as_frames
 
 # Registers an environment of a name, an observation space and an action space; gives its id.
 Registering = Callable[..., str]
@@ -149,6 +151,12 @@ class TestOtherEnvironments:
             frame = lanes.reset([0])
         assert frame.dtype == np.float32
         assert sorted(frame[0, :3]) == [0, 0, 1]
+
+    def test_the_parts_of_a_dictionary_with_axes_are_named_whatever_their_keys(self) -> None:
+        space = Dict({1: Box(0, 255, (9, 9), np.uint8), 2: Box(-1, 1, (2,), np.float64)})  # type: ignore[dict-item]
+        wanted = Preprocessing.for_environment(False, {})
+        (note,) = as_frames(Clock(space), "Dictionary", wanted)[1]
+        assert note.endswith("into 83 numbers; --observation-key shows one part alone, such as 1")
 
     def test_actions_count_from_zero_whatever_the_environment_counts_from(
         self, registered: Registering

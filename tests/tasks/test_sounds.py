@@ -104,7 +104,7 @@ def test_a_key_chooses_a_part_of_a_dictionary() -> None:
     assert shown(observation_key="eye").shape == (9, 9, 1)  # a picture
     assert shown().shape == (2 * 64 + 81,)
     (note,) = as_frames(Dictionary(), "Dictionary", Preprocessing.for_environment(False, {}))[1]
-    assert note.endswith("--observation-key shows one part alone: ear or eye")
+    assert note.endswith("--observation-key shows one part alone, such as ear or eye")
     with pytest.raises(UsageError, match="no 'nose'"):
         shown(observation_key="nose")
     with pytest.raises(UsageError, match="no signal") as raised:
